@@ -1,0 +1,214 @@
+/**
+ * The kernels that every device implements: one entry per kernel, with its buffers and sizes.
+ * A kernel knows buffers and numbers only; shapes, broadcasting rules and gradients live in the ops that call it.
+ */
+
+/** Element types. `f16` is a storage type for weights; arithmetic is f32. */
+export type DType = "f32" | "f16" | "i32" | "u32";
+
+/** A piece of device memory. Devices attach their own fields; nobody else looks inside. */
+export interface Storage {
+  readonly bytes: number;
+}
+
+export type Activation = "none" | "silu" | "gelu" | "geluTanh" | "relu";
+
+/**
+ * A broadcast table of rows, read by row number: the element for output row `r` and column `c` is
+ * `data[floor(r / seq) * batchStride + (r % seq) * rowStride + offset + c]`. Strides of 0 broadcast.
+ * adaLN scale, shift and gate chunks are read in place from one [batch or 1, seq or 1, chunks, n] tensor this way.
+ */
+export interface RowTable {
+  readonly data: Storage;
+  readonly seq: number;
+  readonly batchStride: number;
+  readonly rowStride: number;
+  readonly offset: number;
+}
+
+/** Everything a matrix product does to its result before it is stored: `residual + gate * act(ab + bias)`. */
+export interface Epilogue {
+  readonly bias?: Storage; // [n]
+  readonly activation: Activation;
+  readonly gate?: RowTable;
+  readonly residual?: Storage; // same shape as the result
+}
+
+/**
+ * Arguments of every kernel. All buffers are row-major f32 unless said otherwise; strides and offsets count elements.
+ * `out` never aliases an input.
+ */
+export interface Kernels {
+  /** out[i] = value, for 4-byte elements; `value` is the bit pattern for integer types. */
+  fill: { out: Storage; n: number; value: number; dtype: DType };
+  /** out[i] = op(x[i]), with the op's two scalar parameters `a` and `b`. Names are rows of ops/elementwise.ts. */
+  unary: { op: string; x: Storage; out: Storage; n: number; a: number; b: number };
+  /** out[...] = op(x[...], y[...]) over `shape` (rank 1 to 6, contiguous out); stride 0 broadcasts. */
+  binary: {
+    op: string;
+    x: Storage;
+    y: Storage;
+    out: Storage;
+    shape: readonly number[];
+    xStrides: readonly number[];
+    yStrides: readonly number[];
+  };
+  /** out[i] = x[i] converted; f32 to integers truncates towards zero. */
+  cast: { x: Storage; out: Storage; n: number; from: DType; to: DType };
+  /** out[outOffset + i.outStrides] = x[xOffset + i.xStrides] for every index i of `shape` (rank 1 to 6), 4-byte elements. */
+  stridedCopy: {
+    x: Storage;
+    out: Storage;
+    shape: readonly number[];
+    xStrides: readonly number[];
+    xOffset: number;
+    outStrides: readonly number[];
+    outOffset: number;
+  };
+  /** out[outer, inner] = op over n of x[outer, n, inner]. */
+  reduce: {
+    op: "sum" | "mean" | "max" | "min";
+    x: Storage;
+    out: Storage;
+    outer: number;
+    n: number;
+    inner: number;
+  };
+  /** out[outer, inner] (i32) = first index of the extreme of x[outer, n, inner] along n. */
+  argReduce: { op: "argmax" | "argmin"; x: Storage; out: Storage; outer: number; n: number; inner: number };
+  /** The k largest of each row x[rows, n], descending, ties by lower index: values[rows, k] and indices[rows, k] (i32). */
+  topK: { x: Storage; values: Storage; indices: Storage; rows: number; n: number; k: number };
+  /**
+   * out[z, m, n] = epilogue(A_z[m, k] B_z[k, n]), z < batch. `transA`: a is stored [k, m]; `transB`: b is stored [n, k].
+   * `packed`: b is a weight packed by packLinear (batch stride 0), of type `bType`; otherwise b is plain f32.
+   * RowTable rows and bias count rows over the whole [batch * m].
+   */
+  matmul: {
+    a: Storage;
+    b: Storage;
+    out: Storage;
+    batch: number;
+    m: number;
+    n: number;
+    k: number;
+    aBatchStride: number;
+    bBatchStride: number;
+    transA: boolean;
+    transB: boolean;
+    packed: boolean;
+    bType: "f32" | "f16";
+    epilogue: Epilogue;
+  };
+  /** Re-lays a linear weight x[n, k] (type `xType`) into the device's own layout, stored as `outType`. */
+  packLinear: { x: Storage; out: Storage; n: number; k: number; xType: "f32" | "f16"; outType: "f32" | "f16" };
+  /** Re-lays a convolution weight x[cOut, cIn, kh, kw] likewise. */
+  packConv: {
+    x: Storage;
+    out: Storage;
+    cOut: number;
+    cIn: number;
+    kh: number;
+    kw: number;
+    xType: "f32" | "f16";
+    outType: "f32" | "f16";
+  };
+  /**
+   * NHWC convolution with a weight packed by packConv. The input is read as if each pixel were repeated `upsample` times
+   * in both directions (nearest), then zero-padded; x is [batch, h, w, cIn], out [batch, outH, outW, cOut],
+   * out[y, x] = residual + act(bias + sum w[.., ky, kx] * in[y * stride + ky - padTop, x * stride + kx - padLeft]).
+   */
+  conv2d: {
+    x: Storage;
+    weight: Storage;
+    out: Storage;
+    bias?: Storage;
+    residual?: Storage;
+    activation: Activation;
+    batch: number;
+    h: number;
+    w: number;
+    cIn: number;
+    cOut: number;
+    kh: number;
+    kw: number;
+    stride: number;
+    upsample: 1 | 2;
+    padTop: number;
+    padLeft: number;
+    outH: number;
+    outW: number;
+    wType: "f32" | "f16";
+  };
+  /** out = act(gamma * (x - mean) / sqrt(var + eps) + beta), statistics over [hw, c / groups] per image and group. */
+  groupNorm: {
+    x: Storage;
+    gamma: Storage;
+    beta: Storage;
+    out: Storage;
+    batch: number;
+    hw: number;
+    c: number;
+    groups: number;
+    eps: number;
+    activation: "none" | "silu";
+  };
+  /**
+   * y = (x - mean) / sqrt(var + eps) over each row x[rows, n]; then y * gamma + beta where given, then
+   * y * (1 + scale) + shift where given.
+   */
+  layerNorm: {
+    x: Storage;
+    out: Storage;
+    rows: number;
+    n: number;
+    eps: number;
+    gamma?: Storage;
+    beta?: Storage;
+    scale?: RowTable;
+    shift?: RowTable;
+  };
+  /** out[r, :] = x[r, :] / max(|x[r, :]|_2, eps). */
+  l2Normalize: { x: Storage; out: Storage; rows: number; n: number; eps: number };
+  /** Softmax, or log-softmax, of each row x[rows, n]. */
+  softmax: { x: Storage; out: Storage; rows: number; n: number; log: boolean };
+  /** out[r] = logSoftmax(x[r, :])[index[r]], without storing the log-softmax. index is i32. */
+  logSoftmaxGather: { x: Storage; index: Storage; out: Storage; rows: number; n: number };
+  /**
+   * out[b, i, h, :] = softmax_j(scale * q[b, i, h, :] . k[b, j, h, :]) v[b, j, h, :], j < visible[i] (i32[lq], each in 1..lk;
+   * all keys when absent). q and out are [batch, lq, heads, headDim]; k and v are [batch, kvCapacity, heads, headDim], of
+   * which the first lk rows count. The score matrix is never stored whole.
+   */
+  attention: {
+    q: Storage;
+    k: Storage;
+    v: Storage;
+    out: Storage;
+    visible?: Storage;
+    batch: number;
+    heads: number;
+    headDim: number;
+    lq: number;
+    lk: number;
+    kvCapacity: number;
+    scale: number;
+  };
+  /** out[r, :] = x[index[r], :], x[rowsX, n] of type `xType`, index i32, out f32 (i32 stays i32). Indices are clamped. */
+  gatherRows: {
+    x: Storage;
+    index: Storage;
+    out: Storage;
+    rows: number;
+    rowsX: number;
+    n: number;
+    xType: "f32" | "f16" | "i32";
+  };
+  /** out[r] (i32) = first argmin over v of |code_v|^2 - 2 x_r . code_v, that is, the nearest code; distances are not stored. */
+  nearestCode: { x: Storage; codebook: Storage; out: Storage; rows: number; codes: number; c: number };
+  /** Mean over k x k blocks, stride k, incomplete blocks dropped; NHWC. */
+  avgPool2d: { x: Storage; out: Storage; batch: number; h: number; w: number; c: number; k: number };
+}
+
+export type KernelName = keyof Kernels;
+
+/** What a device has to provide: one function per kernel. A missing kernel does not compile. */
+export type KernelImplementations = { readonly [K in KernelName]: (args: Kernels[K]) => void };
