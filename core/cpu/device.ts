@@ -1,0 +1,123 @@
+/**
+ * The CPU device: storage accounting, reading and writing, and the table of kernels.
+ * What a kernel computes is in its own file; nothing here does arithmetic on tensors.
+ */
+import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
+import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
+import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
+import { plainElementwise } from "./plain/elementwise.ts";
+import { plainLinear } from "./plain/linear.ts";
+import { plainRows } from "./plain/rows.ts";
+import { Buffers, CpuStorage } from "./storage.ts";
+
+export interface CpuOptions {
+  /** Threads that work on a kernel, the calling one included. Default: all that the machine has. */
+  readonly threads?: number;
+  /** Use fused multiply-adds of relaxed SIMD. Default: when the engine has them. */
+  readonly relaxed?: boolean;
+  /** Largest size of the device's memory in bytes. Default: 4 GiB. */
+  readonly memoryLimitBytes?: number;
+}
+
+export interface CpuDevice extends Device {
+  readonly threads: number;
+  readonly relaxed: boolean;
+}
+
+const RESERVED_BYTES = 4096;
+
+/** Opens a CPU device. Kernels run at once, on the calling thread and on workers. Throws on options out of range. */
+export function openCpuDevice(options: CpuOptions = {}): CpuDevice {
+  const threads = options.threads ?? navigator.hardwareConcurrency;
+  if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
+    throw new Error(`openCpuDevice: threads must be an integer from 1 to 256, got ${threads}`);
+  }
+  return new Cpu(threads, options.relaxed ?? true, options.memoryLimitBytes ?? MAX_HEAP_BYTES);
+}
+
+class Cpu implements CpuDevice {
+  readonly info: DeviceInfo;
+  readonly #heap: Heap;
+  readonly #buffers: Buffers;
+  readonly #kernels: KernelImplementations;
+  #closed = false;
+
+  constructor(readonly threads: number, readonly relaxed: boolean, memoryLimitBytes: number) {
+    this.#heap = new Heap(RESERVED_BYTES, memoryLimitBytes);
+    this.#buffers = new Buffers(this.#heap);
+    this.#kernels = {
+      ...plainElementwise(this.#buffers),
+      ...plainLinear(this.#buffers),
+      ...plainRows(this.#buffers),
+    };
+    this.info = { kind: "cpu", name: "TypeScript", software: false, maxTensorBytes: this.#heap.limit };
+  }
+
+  alloc(bytes: number): Storage {
+    this.#check();
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`alloc: ${bytes} is not a number of bytes`);
+    return new CpuStorage(this.#heap, this.#heap.alloc(bytes), bytes);
+  }
+
+  free(storage: Storage): void {
+    this.#check();
+    const ptr = this.#buffers.at("free", "storage", storage, 0);
+    this.#heap.free(ptr);
+    (storage as CpuStorage).ptr = -1;
+  }
+
+  write(storage: Storage, data: ArrayBufferView): void {
+    this.#check();
+    const ptr = this.#buffers.at("write", "storage", storage, data.byteLength);
+    this.#heap.u8.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), ptr);
+  }
+
+  read(storage: Storage, bytes: number): Promise<ArrayBuffer> {
+    try {
+      this.#check();
+      const ptr = this.#buffers.at("read", "storage", storage, bytes);
+      const copy = new Uint8Array(bytes);
+      copy.set(this.#heap.u8.subarray(ptr, ptr + bytes));
+      return Promise.resolve(copy.buffer);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  run<K extends KernelName>(kernel: K, args: Kernels[K]): void {
+    this.#check();
+    this.#kernels[kernel](args);
+  }
+
+  packedBytes(role: "linear" | "conv", shape: readonly number[], dtype: "f32" | "f16"): number {
+    const rank = role === "linear" ? 2 : 4;
+    if (shape.length !== rank) throw new Error(`packedBytes: a ${role} weight has rank ${rank}, got [${shape}]`);
+    const [n, ...rest] = shape;
+    return Math.ceil(n / 8) * 8 * rest.reduce((p, d) => p * d, 1) * (dtype === "f16" ? 2 : 4);
+  }
+
+  sync(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  memory(): MemoryUse {
+    const { liveBytes, pooledBytes, peakBytes, liveCount } = this.#heap;
+    return { liveBytes, pooledBytes, peakBytes, liveCount };
+  }
+
+  resetPeak(): void {
+    this.#heap.resetPeak();
+  }
+
+  trim(): void {
+    this.#heap.trim();
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #check(): void {
+    if (this.#closed) throw new Error("the CPU device is closed");
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * One growing WebAssembly memory and the allocator of blocks in it: every tensor of the CPU device lives here.
+ * It knows nothing about tensors, kernels or threads; it is used from the thread that owns the device only.
+ *
+ * Blocks are 64-byte aligned. A freed block is merged with free neighbours and kept in a list of its size class, so a
+ * gigabyte that was freed in pieces can be handed out whole again, and the other way round. WebAssembly memories never
+ * shrink: `trim` gives up the free space at the end of the heap in the accounts and to later allocations of any size, but
+ * the process keeps the pages that were touched.
+ */
+const PAGE = 65536;
+const ALIGN = 64;
+/** Largest 32-bit memory, less its last page, so that no address computation reaches 2^32. */
+export const MAX_HEAP_BYTES = 65535 * PAGE;
+/** Growing costs a system call and new views, so it is done in big steps; untouched pages cost nothing. */
+const GROW_STEP = 256 * PAGE;
+
+interface Block {
+  readonly ptr: number;
+  bytes: number;
+  free: boolean;
+  /** Neighbours by address. */
+  before: Block | undefined;
+  after: Block | undefined;
+}
+
+/** Four classes per power of two; every block of a class is larger than every block of the class before. */
+function sizeClass(bytes: number): number {
+  const exponent = Math.floor(Math.log2(bytes));
+  return exponent * 4 + Math.floor((bytes / 2 ** exponent - 1) * 4);
+}
+
+export class Heap {
+  readonly memory: WebAssembly.Memory;
+  /** First address handed out; what lies below belongs to the device (job descriptors). */
+  readonly base: number;
+  readonly limit: number;
+  liveBytes = 0;
+  liveCount = 0;
+  peakBytes = 0;
+
+  /** Views over the whole memory, replaced when it grows: do not keep them across `alloc`. */
+  f32!: Float32Array;
+  i32!: Int32Array;
+  u32!: Uint32Array;
+  u8!: Uint8Array;
+
+  #top: number;
+  #last: Block | undefined;
+  readonly #blocks = new Map<number, Block>();
+  readonly #free: Set<Block>[] = Array.from({ length: 33 * 4 }, () => new Set<Block>());
+
+  /** `reserved` bytes at address 0 are left alone. `limit` is the largest size of the whole memory in bytes. */
+  constructor(reserved: number, limit: number = MAX_HEAP_BYTES) {
+    this.base = Math.ceil(reserved / ALIGN) * ALIGN;
+    this.limit = Math.min(limit, MAX_HEAP_BYTES);
+    this.#top = this.base;
+    this.memory = new WebAssembly.Memory({ initial: Math.ceil(this.base / PAGE), maximum: 65536, shared: true });
+    this.#refresh();
+  }
+
+  get pooledBytes(): number {
+    return this.#top - this.base - this.liveBytes;
+  }
+
+  /** The address of a new block of at least `bytes` bytes, contents undefined. */
+  alloc(bytes: number): number {
+    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    const block = this.#takeFree(size) ?? this.#extend(size);
+    block.free = false;
+    this.#blocks.set(block.ptr, block);
+    this.liveBytes += block.bytes;
+    this.liveCount++;
+    this.#raisePeak();
+    return block.ptr;
+  }
+
+  /** Takes back the block at `ptr`. Throws when there is none. */
+  free(ptr: number): void {
+    const block = this.#blocks.get(ptr);
+    if (block === undefined) throw new Error(`free: no live block at address ${ptr}; was it freed twice?`);
+    this.#blocks.delete(ptr);
+    this.liveBytes -= block.bytes;
+    this.liveCount--;
+    block.free = true;
+    let merged = block;
+    if (block.before?.free) {
+      this.#unlist(block.before);
+      merged = this.#merge(block.before, block);
+    }
+    if (merged.after?.free) {
+      this.#unlist(merged.after);
+      merged = this.#merge(merged, merged.after);
+    }
+    this.#list(merged);
+  }
+
+  resetPeak(): void {
+    this.peakBytes = this.#top - this.base;
+  }
+
+  /** Gives up the free space at the end of the heap. */
+  trim(): void {
+    const last = this.#last;
+    if (!last?.free) return;
+    this.#unlist(last);
+    this.#last = last.before;
+    if (this.#last) this.#last.after = undefined;
+    this.#top = last.ptr;
+  }
+
+  #raisePeak(): void {
+    this.peakBytes = Math.max(this.peakBytes, this.#top - this.base);
+  }
+
+  /** Smallest free block that fits: best fit in the request's own class, then the first block of the next larger one. */
+  #takeFree(size: number): Block | undefined {
+    let best: Block | undefined;
+    for (let c = sizeClass(size); c < this.#free.length && best === undefined; c++) {
+      for (const block of this.#free[c]) {
+        if (block.bytes >= size && (best === undefined || block.bytes < best.bytes)) best = block;
+      }
+    }
+    if (best === undefined) return undefined;
+    this.#unlist(best);
+    if (best.bytes > size) this.#list(this.#split(best, size));
+    return best;
+  }
+
+  /** A block at the end of the heap, growing the memory when it is too small. */
+  #extend(size: number): Block {
+    const last = this.#last;
+    const start = last?.free ? last.ptr : this.#top;
+    const end = start + size;
+    if (end > this.limit) {
+      throw new Error(
+        `alloc: ${size} bytes do not fit: ${this.liveBytes} bytes are live and ${this.pooledBytes} are free in pieces, ` +
+          `of a limit of ${this.limit}; free tensors, or load a smaller model`,
+      );
+    }
+    const have = this.memory.buffer.byteLength;
+    if (end > have) {
+      const wanted = Math.min(Math.ceil(end / GROW_STEP) * GROW_STEP, Math.ceil(this.limit / PAGE) * PAGE);
+      try {
+        this.memory.grow((wanted - have) / PAGE);
+      } catch (cause) {
+        throw new Error(
+          `alloc: ${size} bytes: the memory cannot grow from ${have} to ${wanted} bytes (${this.liveBytes} live)`,
+          { cause },
+        );
+      }
+      this.#refresh();
+    }
+    this.#top = end;
+    if (last?.free) {
+      this.#unlist(last);
+      last.bytes = size;
+      return last;
+    }
+    const block: Block = { ptr: start, bytes: size, free: true, before: last, after: undefined };
+    if (last) last.after = block;
+    this.#last = block;
+    return block;
+  }
+
+  #split(block: Block, size: number): Block {
+    const rest: Block = {
+      ptr: block.ptr + size,
+      bytes: block.bytes - size,
+      free: true,
+      before: block,
+      after: block.after,
+    };
+    if (block.after) block.after.before = rest;
+    else this.#last = rest;
+    block.after = rest;
+    block.bytes = size;
+    return rest;
+  }
+
+  #merge(first: Block, second: Block): Block {
+    first.bytes += second.bytes;
+    first.after = second.after;
+    if (second.after) second.after.before = first;
+    else this.#last = first;
+    return first;
+  }
+
+  #list(block: Block): void {
+    this.#free[sizeClass(block.bytes)].add(block);
+  }
+
+  #unlist(block: Block): void {
+    this.#free[sizeClass(block.bytes)].delete(block);
+  }
+
+  #refresh(): void {
+    const buffer = this.memory.buffer;
+    this.f32 = new Float32Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.u8 = new Uint8Array(buffer);
+  }
+}

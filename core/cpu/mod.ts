@@ -1,0 +1,5 @@
+/**
+ * Opens the CPU device: kernels over one shared WebAssembly memory, for machines without a GPU.
+ * Shapes, gradients and the choice between devices are made elsewhere.
+ */
+export { type CpuDevice, type CpuOptions, openCpuDevice } from "./device.ts";
