@@ -1,0 +1,130 @@
+/**
+ * Scaled dot-product attention with visible prefixes, and the key/value cache it can read from.
+ * Full, causal and block-causal masks are all prefixes of the keys: query i sees keys 0 to visible[i] - 1.
+ */
+import type { Device } from "../device.ts";
+import { fromArray } from "../create.ts";
+import { apply, defineOp, empty, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { formatShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { writeSlice } from "./shape.ts";
+
+interface AttentionInputs {
+  readonly [name: string]: Tensor | undefined;
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly visible?: Tensor;
+}
+
+interface AttentionParams {
+  readonly scale: number;
+  /** How many of the rows of k and v count. */
+  readonly keys: number;
+}
+
+export const attentionOp = defineOp({
+  name: "attention",
+  infer({ q, k, v, visible }: AttentionInputs, { keys }: AttentionParams): TensorSpec[] {
+    for (const [name, tensor] of Object.entries({ q, k, v })) {
+      expectType("attention", name, tensor, "f32");
+      if (tensor.rank !== 4) {
+        throw new Error(`attention: ${name} expects [batch, rows, heads, headDim], got ${formatShape(tensor.shape)}`);
+      }
+    }
+    const [batch, rows, heads, headDim] = q.shape;
+    expectShape("attention", "k", k, [batch, -1, heads, headDim]);
+    expectShape("attention", "v", v, k.shape);
+    if (!(keys >= 1 && keys <= k.shape[1])) {
+      throw new Error(`attention: keys expects 1 to ${k.shape[1]}, got ${keys}`);
+    }
+    if (visible) {
+      expectType("attention", "visible", visible, "i32");
+      expectShape("attention", "visible", visible, [rows]);
+    }
+    return [{ shape: q.shape, dtype: "f32" }];
+  },
+  forward(device, { q, k, v, visible }, [out], { scale, keys }) {
+    const [batch, lq, heads, headDim] = q.shape;
+    device.run("attention", {
+      q: q.storage,
+      k: k.storage,
+      v: v.storage,
+      out: out.storage,
+      visible: visible?.storage,
+      batch,
+      heads,
+      headDim,
+      lq,
+      lk: keys,
+      kvCapacity: k.shape[1],
+      scale,
+    });
+  },
+});
+
+export interface AttentionOptions {
+  /** Factor on q.k; 1 / sqrt(headDim) when not given. */
+  readonly scale?: number;
+  /** i32[rows]: how many keys each query row sees, each in 1..keys; all of them when not given. */
+  readonly visible?: Tensor;
+  /** How many rows of k and v count; all of them when not given. */
+  readonly keys?: number;
+}
+
+/** softmax(scale q k^T) v per head: q[batch, rows, heads, headDim], k and v [batch, keys or more, heads, headDim]. */
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  const { scale = 1 / Math.sqrt(q.shape[3]), visible, keys = k.shape[1] } = options;
+  return apply(attentionOp, { q, k, v, visible }, { scale, keys });
+}
+
+/** Visible prefixes of a causal mask: row i (0-based) sees offset + i + 1 keys. */
+export function causalVisible(device: Device, rows: number, offset = 0): Tensor {
+  return fromArray(device, Int32Array.from({ length: rows }, (_, i) => offset + i + 1), [rows]);
+}
+
+/** Visible prefixes of a block-causal mask: every row sees its own block and all earlier ones. */
+export function blockCausalVisible(device: Device, blockSizes: readonly number[]): Tensor {
+  const visible: number[] = [];
+  let end = 0;
+  for (const size of blockSizes) {
+    end += size;
+    for (let i = 0; i < size; i++) visible.push(end);
+  }
+  return fromArray(device, Int32Array.from(visible), [visible.length]);
+}
+
+/** Keys and values of the rows seen so far, for one attention layer. */
+export class KeyValueCache {
+  readonly k: Tensor;
+  readonly v: Tensor;
+  #length = 0;
+
+  /** Room for `capacity` rows of [heads, headDim] per batch entry. */
+  constructor(device: Device, batch: number, capacity: number, heads: number, headDim: number) {
+    this.k = empty(device, [batch, capacity, heads, headDim]);
+    this.v = empty(device, [batch, capacity, heads, headDim]);
+  }
+
+  /** Number of rows stored. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds rows k, v [batch, rows, heads, headDim]. Throws when they do not fit. */
+  append(k: Tensor, v: Tensor): void {
+    writeSlice(this.k, k, 1, this.#length);
+    writeSlice(this.v, v, 1, this.#length);
+    this.#length += k.shape[1];
+  }
+
+  /** Forgets the rows, keeps the memory. */
+  reset(): void {
+    this.#length = 0;
+  }
+
+  dispose(): void {
+    this.k.dispose();
+    this.v.dispose();
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Table look-ups: rows of a table by index, and its inverse, the index of the nearest row.
+ */
+import { apply, defineOp, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { formatShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+
+export const embeddingOp = defineOp({
+  name: "embedding",
+  infer({ table, index }: { table: Tensor; index: Tensor }): TensorSpec[] {
+    expectType("embedding", "table", table, "f32", "f16", "i32");
+    expectType("embedding", "index", index, "i32");
+    if (table.rank !== 2) throw new Error(`embedding: table expects [rows, n], got ${formatShape(table.shape)}`);
+    return [{ shape: [...index.shape, table.shape[1]], dtype: table.dtype === "i32" ? "i32" : "f32" }];
+  },
+  forward(device, { table, index }, [out]) {
+    device.run("gatherRows", {
+      x: table.storage,
+      index: index.storage,
+      out: out.storage,
+      rows: index.size,
+      rowsX: table.shape[0],
+      n: table.shape[1],
+      xType: table.dtype as "f32" | "f16" | "i32",
+    });
+  },
+});
+
+/** Rows of table[rows, n] (f32, f16 or i32) by index[...] (i32, clamped to the table): [..., n]. */
+export const embedding = (table: Tensor, index: Tensor): Tensor => apply(embeddingOp, { table, index }, null);
+
+export const nearestCodeOp = defineOp({
+  name: "nearestCode",
+  infer({ x, codebook }: { x: Tensor; codebook: Tensor }): TensorSpec[] {
+    expectType("nearestCode", "x", x, "f32");
+    expectType("nearestCode", "codebook", codebook, "f32");
+    expectShape("nearestCode", "codebook", codebook, [-1, x.shape[x.rank - 1]]);
+    return [{ shape: x.shape.slice(0, -1), dtype: "i32" }];
+  },
+  forward(device, { x, codebook }, [out]) {
+    device.run("nearestCode", {
+      x: x.storage,
+      codebook: codebook.storage,
+      out: out.storage,
+      rows: out.size,
+      codes: codebook.shape[0],
+      c: codebook.shape[1],
+    });
+  },
+});
+
+/** Index (i32) of the code nearest to each x[..., c] by squared distance, codebook[codes, c]; first one on ties. */
+export const nearestCode = (x: Tensor, codebook: Tensor): Tensor => apply(nearestCodeOp, { x, codebook }, null);

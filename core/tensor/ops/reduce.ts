@@ -1,0 +1,99 @@
+/**
+ * Reductions along one axis, or over everything: sum, mean, extremes and where they are.
+ * Softmax and norms, which reduce too, are fused ops of their own (norm.ts, softmax.ts).
+ */
+import { apply, applyAll, defineOp, expectType } from "../op.ts";
+import { aroundAxis, formatShape, resolveAxis, type Shape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+
+type ReduceName = "sum" | "mean" | "max" | "min";
+
+interface AxisParams<N extends string> {
+  readonly op: N;
+  readonly axis: number;
+  readonly keepDims: boolean;
+}
+
+function reducedShape(shape: Shape, axis: number, keepDims: boolean): number[] {
+  return keepDims ? shape.map((d, i) => (i === axis ? 1 : d)) : shape.filter((_, i) => i !== axis);
+}
+
+function expectElements(op: string, x: Tensor, axis: number): void {
+  if (x.shape[axis] === 0) throw new Error(`${op}: axis ${axis} of ${formatShape(x.shape)} is empty`);
+}
+
+export const reduceOp = defineOp({
+  name: "reduce",
+  infer({ x }: { x: Tensor }, { op, axis, keepDims }: AxisParams<ReduceName>) {
+    expectType(op, "x", x, "f32");
+    expectElements(op, x, axis);
+    return [{ shape: reducedShape(x.shape, axis, keepDims), dtype: "f32" }];
+  },
+  forward(device, { x }, [out], { op, axis }) {
+    device.run("reduce", { op, x: x.storage, out: out.storage, ...aroundAxis(x.shape, axis) });
+  },
+});
+
+export const argReduceOp = defineOp({
+  name: "argReduce",
+  infer({ x }: { x: Tensor }, { op, axis, keepDims }: AxisParams<"argmax" | "argmin">) {
+    expectType(op, "x", x, "f32");
+    expectElements(op, x, axis);
+    return [{ shape: reducedShape(x.shape, axis, keepDims), dtype: "i32" }];
+  },
+  forward(device, { x }, [out], { op, axis }) {
+    device.run("argReduce", { op, x: x.storage, out: out.storage, ...aroundAxis(x.shape, axis) });
+  },
+});
+
+export const topKOp = defineOp({
+  name: "topK",
+  infer({ x }: { x: Tensor }, { k }: { k: number }) {
+    expectType("topK", "x", x, "f32");
+    const n = x.shape[x.rank - 1];
+    if (!(Number.isInteger(k) && k >= 1 && k <= n)) throw new Error(`topK: k expects 1 to ${n}, got ${k}`);
+    const shape = [...x.shape.slice(0, -1), k];
+    return [{ shape, dtype: "f32" }, { shape, dtype: "i32" }];
+  },
+  forward(device, { x }, [values, indices], { k }) {
+    const n = x.shape[x.rank - 1];
+    device.run("topK", {
+      x: x.storage,
+      values: values.storage,
+      indices: indices.storage,
+      rows: x.size / n,
+      n,
+      k,
+    });
+  },
+});
+
+/** Reduces one axis, or all of them (result shape []) when `axis` is not given. */
+function reduce(op: ReduceName, x: Tensor, axis?: number, keepDims = false): Tensor {
+  if (axis === undefined) {
+    using flat = x.reshape(x.size);
+    return apply(reduceOp, { x: flat }, { op, axis: 0, keepDims: false });
+  }
+  return apply(reduceOp, { x }, { op, axis: resolveAxis(op, axis, x.rank), keepDims });
+}
+
+export const sum = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("sum", x, axis, keepDims);
+export const mean = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("mean", x, axis, keepDims);
+export const max = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("max", x, axis, keepDims);
+export const min = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("min", x, axis, keepDims);
+
+/** Index (i32) of the first largest element along `axis`. */
+export function argmax(x: Tensor, axis = -1, keepDims = false): Tensor {
+  return apply(argReduceOp, { x }, { op: "argmax", axis: resolveAxis("argmax", axis, x.rank), keepDims });
+}
+
+/** Index (i32) of the first smallest element along `axis`. */
+export function argmin(x: Tensor, axis = -1, keepDims = false): Tensor {
+  return apply(argReduceOp, { x }, { op: "argmin", axis: resolveAxis("argmin", axis, x.rank), keepDims });
+}
+
+/** The k largest elements of the last axis, descending, ties by lower index: values and i32 indices, [..., k]. */
+export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
+  const [values, indices] = applyAll(topKOp, { x }, { k });
+  return { values, indices };
+}

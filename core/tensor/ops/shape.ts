@@ -1,0 +1,222 @@
+/**
+ * Changes of layout: permute, slice, concat, pad, repeat. Every one is a strided copy; only `reshape` (a method) is free.
+ * Elements may be f32, i32 or u32.
+ */
+import type { Device } from "../device.ts";
+import { apply, defineOp, empty, expectType } from "../op.ts";
+import { broadcastStrides, collapse, formatShape, resolveAxis, type Shape, stridesOf } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+
+interface Region {
+  readonly shape: Shape;
+  readonly xStrides: readonly number[];
+  readonly xOffset: number;
+  readonly outStrides: readonly number[];
+  readonly outOffset: number;
+}
+
+function copyRegion(device: Device, x: Tensor, out: Tensor, region: Region): void {
+  if (region.shape.includes(0)) return;
+  const { shape, strideSets: [xStrides, outStrides] } = collapse(region.shape, [region.xStrides, region.outStrides]);
+  const { xOffset, outOffset } = region;
+  device.run("stridedCopy", { x: x.storage, out: out.storage, shape, xStrides, xOffset, outStrides, outOffset });
+}
+
+export const permuteOp = defineOp({
+  name: "permute",
+  infer({ x }: { x: Tensor }, { axes }: { axes: readonly number[] }) {
+    expectType("permute", "x", x, "f32", "i32", "u32");
+    const sorted = [...axes].sort((a, b) => a - b);
+    if (axes.length !== x.rank || sorted.some((a, i) => a !== i)) {
+      throw new Error(`permute: expected an order of ${x.rank} axes, got [${axes.join(", ")}]`);
+    }
+    return [{ shape: axes.map((a) => x.shape[a]), dtype: x.dtype }];
+  },
+  forward(device, { x }, [out], { axes }) {
+    const strides = stridesOf(x.shape);
+    copyRegion(device, x, out, {
+      shape: out.shape,
+      xStrides: axes.map((a) => strides[a]),
+      xOffset: 0,
+      outStrides: stridesOf(out.shape),
+      outOffset: 0,
+    });
+  },
+});
+
+/** Output axis i is input axis axes[i]. */
+export const permute = (x: Tensor, ...axes: number[]): Tensor => apply(permuteOp, { x }, { axes });
+
+/** Swaps the last two axes. */
+export function transpose(x: Tensor): Tensor {
+  const axes = x.shape.map((_, i) => i);
+  [axes[x.rank - 1], axes[x.rank - 2]] = [axes[x.rank - 2], axes[x.rank - 1]];
+  return permute(x, ...axes);
+}
+
+interface SliceParams {
+  readonly axis: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+export const sliceOp = defineOp({
+  name: "slice",
+  infer({ x }: { x: Tensor }, { axis, start, end }: SliceParams) {
+    expectType("slice", "x", x, "f32", "i32", "u32");
+    if (!(Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start < end && end <= x.shape[axis])) {
+      throw new Error(`slice: [${start}, ${end}) is not inside axis ${axis} of ${formatShape(x.shape)}`);
+    }
+    return [{ shape: x.shape.map((d, i) => (i === axis ? end - start : d)), dtype: x.dtype }];
+  },
+  forward(device, { x }, [out], { axis, start }) {
+    const xStrides = stridesOf(x.shape);
+    copyRegion(device, x, out, {
+      shape: out.shape,
+      xStrides,
+      xOffset: start * xStrides[axis],
+      outStrides: stridesOf(out.shape),
+      outOffset: 0,
+    });
+  },
+});
+
+/** Elements start..end-1 along `axis`. */
+export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
+  const resolved = resolveAxis("slice", axis, x.rank);
+  return apply(sliceOp, { x }, { axis: resolved, start, end: end ?? x.shape[resolved] });
+}
+
+export const concatOp = defineOp({
+  name: "concat",
+  infer(inputs: { [name: string]: Tensor }, { axis }: { axis: number }) {
+    const parts = Object.values(inputs);
+    const first = parts[0];
+    let total = 0;
+    for (const part of parts) {
+      expectType("concat", "every part", part, first.dtype);
+      const fits = part.rank === first.rank && part.shape.every((d, i) => i === axis || d === first.shape[i]);
+      if (!fits) {
+        throw new Error(
+          `concat: part ${formatShape(part.shape)} does not fit ${formatShape(first.shape)} along axis ${axis}`,
+        );
+      }
+      total += part.shape[axis];
+    }
+    return [{ shape: first.shape.map((d, i) => (i === axis ? total : d)), dtype: first.dtype }];
+  },
+  forward(device, inputs, [out], { axis }) {
+    const outStrides = stridesOf(out.shape);
+    let position = 0;
+    for (const part of Object.values(inputs)) {
+      copyRegion(device, part, out, {
+        shape: part.shape,
+        xStrides: stridesOf(part.shape),
+        xOffset: 0,
+        outStrides,
+        outOffset: position * outStrides[axis],
+      });
+      position += part.shape[axis];
+    }
+  },
+});
+
+/** Joins tensors along `axis`. */
+export function concat(parts: readonly Tensor[], axis: number): Tensor {
+  if (parts.length === 0) throw new Error("concat: needs at least one tensor");
+  const inputs = Object.fromEntries(parts.map((part, i) => [`part${i}`, part]));
+  return apply(concatOp, inputs, { axis: resolveAxis("concat", axis, parts[0].rank) });
+}
+
+interface PadParams {
+  readonly padding: readonly (readonly [number, number])[];
+  readonly value: number;
+}
+
+export const padOp = defineOp({
+  name: "pad",
+  infer({ x }: { x: Tensor }, { padding }: PadParams) {
+    expectType("pad", "x", x, "f32");
+    if (padding.length !== x.rank || padding.some(([before, after]) => before < 0 || after < 0)) {
+      throw new Error(`pad: expected ${x.rank} pairs [before, after] of sizes >= 0, got ${JSON.stringify(padding)}`);
+    }
+    return [{ shape: x.shape.map((d, i) => padding[i][0] + d + padding[i][1]), dtype: x.dtype }];
+  },
+  forward(device, { x }, [out], { padding, value }) {
+    device.run("fill", { out: out.storage, n: out.size, value, dtype: "f32" });
+    const outStrides = stridesOf(out.shape);
+    copyRegion(device, x, out, {
+      shape: x.shape,
+      xStrides: stridesOf(x.shape),
+      xOffset: 0,
+      outStrides,
+      outOffset: padding.reduce((sum, [before], i) => sum + before * outStrides[i], 0),
+    });
+  },
+});
+
+/** Surrounds x with `value`: one pair [before, after] per axis. */
+export const pad = (x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor =>
+  apply(padOp, { x }, { padding, value });
+
+export const broadcastToOp = defineOp({
+  name: "broadcastTo",
+  infer({ x }: { x: Tensor }, { shape }: { shape: Shape }) {
+    expectType("broadcastTo", "x", x, "f32", "i32", "u32");
+    const lead = shape.length - x.rank;
+    if (lead < 0 || x.shape.some((d, i) => d !== 1 && d !== shape[i + lead])) {
+      throw new Error(`broadcastTo: ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
+    }
+    return [{ shape, dtype: x.dtype }];
+  },
+  forward(device, { x }, [out]) {
+    copyRegion(device, x, out, {
+      shape: out.shape,
+      xStrides: broadcastStrides(x.shape, out.shape),
+      xOffset: 0,
+      outStrides: stridesOf(out.shape),
+      outOffset: 0,
+    });
+  },
+});
+
+/** Repeats x along its axes of size 1 (and new leading ones) up to `shape`. */
+export const broadcastTo = (x: Tensor, shape: Shape): Tensor => apply(broadcastToOp, { x }, { shape });
+
+/**
+ * Overwrites part of `target` with `x`, starting at `start` along `axis`: the one op that changes a tensor, for caches.
+ * Shapes must agree except along `axis`. It has no gradient.
+ */
+export function writeSlice(target: Tensor, x: Tensor, axis: number, start: number): void {
+  const resolved = resolveAxis("writeSlice", axis, target.rank);
+  expectType("writeSlice", "x", x, target.dtype);
+  const fits = x.rank === target.rank &&
+    x.shape.every((d, i) => (i === resolved ? start >= 0 && start + d <= target.shape[i] : d === target.shape[i]));
+  if (!fits) {
+    throw new Error(
+      `writeSlice: ${formatShape(x.shape)} at ${start} does not fit axis ${resolved} of ${formatShape(target.shape)}`,
+    );
+  }
+  const outStrides = stridesOf(target.shape);
+  copyRegion(target.device, x, target, {
+    shape: x.shape,
+    xStrides: stridesOf(x.shape),
+    xOffset: 0,
+    outStrides,
+    outOffset: start * outStrides[resolved],
+  });
+}
+
+/** A copy with its own memory. */
+export function clone(x: Tensor): Tensor {
+  expectType("clone", "x", x, "f32", "i32", "u32");
+  const out = empty(x.device, x.shape, x.dtype);
+  copyRegion(x.device, x, out, {
+    shape: [x.size],
+    xStrides: [1],
+    xOffset: 0,
+    outStrides: [1],
+    outOffset: 0,
+  });
+  return out;
+}

@@ -1,0 +1,51 @@
+/**
+ * Softmax, log-softmax, and the log-probability of given classes without storing the whole distribution.
+ */
+import { apply, defineOp, expectType, type TensorSpec } from "../op.ts";
+import { formatShape, sameShape } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+
+export const softmaxOp = defineOp({
+  name: "softmax",
+  infer({ x }: { x: Tensor }): TensorSpec[] {
+    expectType("softmax", "x", x, "f32");
+    return [{ shape: x.shape, dtype: "f32" }];
+  },
+  forward(device, { x }, [out], { log }: { log: boolean }) {
+    const n = x.shape[x.rank - 1];
+    device.run("softmax", { x: x.storage, out: out.storage, rows: x.size / n, n, log });
+  },
+});
+
+/** Softmax of the last axis. */
+export const softmax = (x: Tensor): Tensor => apply(softmaxOp, { x }, { log: false });
+
+/** Log-softmax of the last axis. */
+export const logSoftmax = (x: Tensor): Tensor => apply(softmaxOp, { x }, { log: true });
+
+export const logSoftmaxGatherOp = defineOp({
+  name: "logSoftmaxGather",
+  infer({ x, index }: { x: Tensor; index: Tensor }): TensorSpec[] {
+    expectType("logSoftmaxGather", "x", x, "f32");
+    expectType("logSoftmaxGather", "index", index, "i32");
+    if (!sameShape(index.shape, x.shape.slice(0, -1))) {
+      throw new Error(
+        `logSoftmaxGather: index expects shape ${formatShape(x.shape.slice(0, -1))}, got ${formatShape(index.shape)}`,
+      );
+    }
+    return [{ shape: index.shape, dtype: "f32" }];
+  },
+  forward(device, { x, index }, [out]) {
+    const n = x.shape[x.rank - 1];
+    device.run("logSoftmaxGather", {
+      x: x.storage,
+      index: index.storage,
+      out: out.storage,
+      rows: index.size,
+      n,
+    });
+  },
+});
+
+/** logSoftmax(x)[..., index[...]]: the log-probability of class index[...] under logits x[..., classes]; index is i32. */
+export const logSoftmaxGather = (x: Tensor, index: Tensor): Tensor => apply(logSoftmaxGatherOp, { x, index }, null);
