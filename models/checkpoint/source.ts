@@ -4,6 +4,8 @@
  * check that the names fit a network (load.ts).
  */
 
+import { openWithFormat } from "./open.ts";
+
 /** Element type as stored in the file. */
 export type StoredDType = "f64" | "f32" | "f16" | "bf16" | "i64" | "i32" | "i16" | "i8" | "u8" | "bool";
 
@@ -36,6 +38,6 @@ export interface TensorSource {
  * Throws an error that begins with the file's name when it is none of these, is truncated, or asks for a Python global
  * that is not on the allow-list.
  */
-export function openCheckpoint(path: string): Promise<TensorSource> {
-  return Promise.reject(new Error(`openCheckpoint: ${path}: not supported yet`));
+export async function openCheckpoint(path: string): Promise<TensorSource> {
+  return (await openWithFormat(path)).source;
 }

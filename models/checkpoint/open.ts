@@ -1,0 +1,85 @@
+/**
+ * Tells the checkpoint formats apart by their first bytes, and describes what a file holds.
+ * It deliberately never looks at a file's name: `.pth`, `.pt` and `.bin` are each used for several formats.
+ */
+
+import { ByteCursor, RandomAccessFile } from "./bytes.ts";
+import { readSafetensors } from "./safetensors.ts";
+import type { TensorInfo, TensorSource } from "./source.ts";
+import { elementCount } from "./stored.ts";
+import { readTorchLegacy, startsWithLegacyMagic } from "./torch_legacy.ts";
+import { readTorchZip } from "./torch_zip.ts";
+
+/** The formats that are read. */
+export type CheckpointFormat = "safetensors" | "torch-zip" | "torch-legacy";
+
+const READERS: Readonly<Record<CheckpointFormat, (file: RandomAccessFile) => Promise<TensorSource>>> = {
+  "safetensors": readSafetensors,
+  "torch-zip": readTorchZip,
+  "torch-legacy": readTorchLegacy,
+};
+
+/** Opens a checkpoint and says which format it has. */
+export async function openWithFormat(path: string): Promise<{ source: TensorSource; format: CheckpointFormat }> {
+  const file = await RandomAccessFile.open(path);
+  try {
+    const format = detectFormat(file);
+    return { source: await READERS[format](file), format };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+function detectFormat(file: RandomAccessFile): CheckpointFormat {
+  const { label, size } = file;
+  if (size === 0) throw new Error(`${label}: is empty, not a checkpoint`);
+  const start = new Uint8Array(Math.min(512, size));
+  file.readSync(0, start);
+  const text = String.fromCharCode(...start);
+  if (text.startsWith("PK\x03\x04") || text.startsWith("PK\x05\x06")) return "torch-zip";
+  if (startsWithLegacyMagic(ByteCursor.overBytes(label, start))) return "torch-legacy";
+  if (text[8] === "{") {
+    // A plain text file with a brace there is told apart by the absurd header length it would announce.
+    const length = new DataView(start.buffer).getBigUint64(0, true);
+    if (length <= BigInt(2 ** 32)) return "safetensors";
+  }
+  const expected = "expected a safetensors file or a PyTorch file (zip or legacy)";
+  const got = text.startsWith("version https://git-lfs")
+    ? "a Git LFS pointer: download the file that it stands for"
+    : /^\s*<(!doctype|html|\?xml)/i.test(text)
+    ? "a web page: the download went wrong"
+    : text.slice(257, 262) === "ustar"
+    ? "a tar archive: save it again with a PyTorch from this decade"
+    : start[0] === 0x80 && size > 1 && start[1] <= 5
+    ? "a pickle without PyTorch's magic number"
+    : size < 16
+    ? `${size} bytes: truncated?`
+    : `a file that begins with ${JSON.stringify(text.slice(0, 16))}`;
+  throw new Error(`${label}: is not a checkpoint: ${expected}, got ${got}`);
+}
+
+/** What a checkpoint file holds. */
+export interface CheckpointDescription {
+  /** File name without folders. */
+  readonly label: string;
+  readonly format: CheckpointFormat;
+  /** File size in bytes. */
+  readonly bytes: number;
+  /** In file order. */
+  readonly tensors: readonly TensorInfo[];
+  /** Elements of all tensors together. */
+  readonly elements: number;
+}
+
+/** Lists a checkpoint's tensors; reads its index only. Errors are those of opening it. */
+export async function describeCheckpoint(path: string): Promise<CheckpointDescription> {
+  const { source, format } = await openWithFormat(path);
+  try {
+    const tensors = [...source.tensors.values()].map(({ name, shape, dtype }) => ({ name, shape, dtype }));
+    const elements = tensors.reduce((sum, tensor) => sum + elementCount(tensor.shape), 0);
+    return { label: source.label, format, bytes: (await Deno.stat(path)).size, tensors, elements };
+  } finally {
+    source.close();
+  }
+}

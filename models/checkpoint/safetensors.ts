@@ -1,0 +1,218 @@
+/**
+ * safetensors files: eight bytes of header length, a JSON index, raw little-endian values; read by random access and
+ * written one tensor at a time.
+ * It deliberately supports only the element types that networks here are stored in, and accepts no file that the format
+ * forbids (holes, overlaps, bytes beyond the last tensor). Format: https://github.com/huggingface/safetensors.
+ */
+
+import { fileLabel, RandomAccessFile, subRange } from "./bytes.ts";
+import type { StoredDType, TensorSource } from "./source.ts";
+import { contiguousStrides, DTYPE_BYTES, elementCount, type StoredTensor, StoredTensors } from "./stored.ts";
+
+/** The reference implementation's limit, too. */
+const MAX_HEADER = 100_000_000;
+
+const DTYPE_NAMES: Readonly<Record<StoredDType, string>> = {
+  f64: "F64",
+  f32: "F32",
+  f16: "F16",
+  bf16: "BF16",
+  i64: "I64",
+  i32: "I32",
+  i16: "I16",
+  i8: "I8",
+  u8: "U8",
+  bool: "BOOL",
+};
+const DTYPE_OF = new Map(Object.entries(DTYPE_NAMES).map(([dtype, name]) => [name, dtype as StoredDType]));
+
+/** An open safetensors file. */
+export interface SafetensorsSource extends TensorSource {
+  /** The header's `__metadata__`. */
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
+/** Opens a safetensors file; reads only its header. Throws errors that begin with the file's name. */
+export async function openSafetensors(path: string): Promise<SafetensorsSource> {
+  const file = await RandomAccessFile.open(path);
+  try {
+    return await readSafetensors(file);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Reads the index of an open file; the source that comes back closes the file. */
+export async function readSafetensors(file: RandomAccessFile): Promise<SafetensorsSource> {
+  const { label } = file;
+  const fail = (message: string): never => {
+    throw new Error(`${label}: safetensors: ${message}`);
+  };
+  const prefix = new Uint8Array(8);
+  await file.read(0, prefix);
+  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
+  if (length > MAX_HEADER) fail(`header expects at most ${MAX_HEADER} bytes, got ${length}`);
+  if (8 + length > file.size) {
+    fail(`truncated: expected a header of ${length} bytes, got ${Math.max(0, file.size - 8)}`);
+  }
+  const bytes = new Uint8Array(length);
+  await file.read(8, bytes);
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    fail(`damaged: the header is not JSON: ${error instanceof Error ? error.message : error}`);
+  }
+  if (!isRecord(header)) return fail("damaged: the header is not a JSON object");
+
+  const dataStart = 8 + length;
+  const metadata = new Map<string, string>();
+  const spans: { name: string; dtype: StoredDType; shape: number[]; begin: number; end: number }[] = [];
+  for (const [name, entry] of Object.entries(header)) {
+    if (!isRecord(entry)) return fail(`damaged: the entry of ${JSON.stringify(name)} is not an object`);
+    if (name === "__metadata__") {
+      for (const [key, value] of Object.entries(entry)) {
+        if (typeof value !== "string") fail(`damaged: metadata ${JSON.stringify(key)} is not text`);
+        metadata.set(key, String(value));
+      }
+      continue;
+    }
+    spans.push(readEntry(name, entry, fail));
+  }
+  requireDense(spans, file.size - dataStart, fail);
+  const tensors = spans.map(({ name, dtype, shape, begin, end }): StoredTensor => ({
+    name,
+    dtype,
+    shape,
+    storage: subRange(file, dataStart + begin, end - begin, label),
+    offset: 0,
+    strides: contiguousStrides(shape),
+  }));
+  return Object.assign(new StoredTensors(label, tensors, () => file.close()), { metadata });
+}
+
+function readEntry(name: string, entry: Record<string, unknown>, fail: (message: string) => never) {
+  const what = `tensor ${JSON.stringify(name)}`;
+  const whole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  const { shape, data_offsets: offsets } = entry;
+  const dtype = DTYPE_OF.get(String(entry.dtype));
+  if (dtype === undefined) {
+    return fail(`${what}: element type ${entry.dtype} is not supported; ${[...DTYPE_OF.keys()].join(", ")} are`);
+  }
+  if (!Array.isArray(shape) || !shape.every(whole)) return fail(`damaged: ${what}: shape is not a list of sizes`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(whole)) {
+    return fail(`damaged: ${what}: data_offsets is not a pair of byte positions`);
+  }
+  const [begin, end] = offsets;
+  const expected = elementCount(shape) * DTYPE_BYTES[dtype];
+  if (end - begin !== expected) {
+    return fail(`damaged: ${what}: [${shape}] of ${dtype} expects ${expected} bytes, got ${end - begin}`);
+  }
+  return { name, dtype, shape: shape as number[], begin: begin as number, end: end as number };
+}
+
+/** The format wants the tensors to cover the data exactly: no overlap, no hole, nothing behind them. */
+function requireDense(
+  spans: readonly { name: string; begin: number; end: number }[],
+  available: number,
+  fail: (message: string) => never,
+): void {
+  let end = 0;
+  for (const span of [...spans].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (span.begin !== end) {
+      const kind = span.begin < end ? "overlaps the tensor before it" : "leaves a hole before it";
+      fail(`damaged: tensor ${JSON.stringify(span.name)} ${kind}: expected to begin at ${end}, got ${span.begin}`);
+    }
+    end = span.end;
+  }
+  if (end > available) fail(`truncated: expected ${end} bytes of values, got ${available}`);
+  if (end < available) fail(`damaged: expected ${end} bytes of values, got ${available}`);
+}
+
+/** Values to write: any typed array or DataView whose bytes are the little-endian values. */
+export type TensorBytes = ArrayBufferView<ArrayBufferLike>;
+
+/** One tensor to write; `data` is asked for when its turn comes and may be dropped afterwards. */
+export interface SafetensorsEntry {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: StoredDType;
+  data(): TensorBytes | Promise<TensorBytes>;
+}
+
+/**
+ * Writes a safetensors file, holding one tensor in memory at a time.
+ *
+ * Tensors are laid out by element size, widest first, otherwise in the order given, and the header is padded to a
+ * multiple of 8 bytes: so every tensor is aligned to its element size. The file is written under a temporary name in
+ * the same folder and renamed when complete; on an error nothing is left behind.
+ */
+export async function writeSafetensors(
+  path: string,
+  entries: AsyncIterable<SafetensorsEntry> | Iterable<SafetensorsEntry>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const label = fileLabel(path);
+  const list: SafetensorsEntry[] = [];
+  for await (const entry of entries) list.push(entry);
+  list.sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
+
+  // Built from pairs: a tensor may be called "__proto__".
+  const header: [string, unknown][] = [];
+  if (Object.keys(metadata).length > 0) header.push(["__metadata__", metadata]);
+  const names = new Set<string>(["__metadata__"]);
+  let end = 0;
+  for (const { name, shape, dtype } of list) {
+    if (names.has(name)) throw new Error(`${label}: writeSafetensors: two tensors are named ${JSON.stringify(name)}`);
+    names.add(name);
+    const begin = end;
+    end += elementCount(shape) * DTYPE_BYTES[dtype];
+    if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0) || !Number.isSafeInteger(end)) {
+      throw new Error(`${label}: writeSafetensors: tensor ${JSON.stringify(name)}: impossible shape [${shape}]`);
+    }
+    header.push([name, { dtype: DTYPE_NAMES[dtype], shape: [...shape], data_offsets: [begin, end] }]);
+  }
+  const json = new TextEncoder().encode(
+    `{${header.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(",")}}`,
+  );
+  const length = Math.ceil(json.length / 8) * 8;
+  if (length > MAX_HEADER) throw new Error(`${label}: writeSafetensors: the header takes ${length} bytes`);
+  const start = new Uint8Array(8 + length).fill(0x20);
+  new DataView(start.buffer).setBigUint64(0, BigInt(length), true);
+  start.set(json, 8);
+
+  const temporary = path.slice(0, path.length - label.length) + `.${label}.${crypto.randomUUID().slice(0, 8)}.part`;
+  const file = await Deno.open(temporary, { write: true, createNew: true });
+  try {
+    try {
+      await writeAll(file, start);
+      for (const entry of list) {
+        const data = await entry.data();
+        const expected = elementCount(entry.shape) * DTYPE_BYTES[entry.dtype];
+        if (data.byteLength !== expected) {
+          throw new Error(
+            `${label}: writeSafetensors: tensor ${JSON.stringify(entry.name)}: [${entry.shape}] of ${entry.dtype} ` +
+              `expects ${expected} bytes, got ${data.byteLength}`,
+          );
+        }
+        await writeAll(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      }
+      await file.sync();
+    } finally {
+      file.close();
+    }
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw error;
+  }
+}
+
+async function writeAll(file: Deno.FsFile, bytes: Uint8Array<ArrayBufferLike>): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done) as Uint8Array<ArrayBuffer>);
+}
