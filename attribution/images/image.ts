@@ -1,0 +1,43 @@
+// The pixel buffer that every decoder returns and the error that every decoder throws. Deliberately no codec and no
+// arithmetic on pixels: those live in the files beside this one.
+
+/** An 8-bit RGB image: `data` is [height, width, 3], row-major, 0..255, no alpha and no padding between rows. */
+export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array;
+}
+
+/**
+ * Why an image could not be read.
+ *
+ * - `empty`: zero bytes
+ * - `not-an-image`: the content starts like no image format (for example text renamed to .png)
+ * - `unsupported`: a known image format, or a flavour of one, that is not decoded here
+ * - `truncated`: the file ends before its content does
+ * - `corrupt`: the content contradicts itself (checksum, code, size)
+ * - `too-large`: more pixels or bytes than allowed; decided from the header, nothing was decoded
+ * - `io`: the file could not be opened or read
+ */
+export type UnreadableReason =
+  | "not-an-image"
+  | "truncated"
+  | "too-large"
+  | "unsupported"
+  | "corrupt"
+  | "empty"
+  | "io";
+
+/** One image cannot be read; the run goes on without it. `message` says what was expected and what was found. */
+export class UnreadableImageError extends Error {
+  override readonly name = "UnreadableImageError";
+  readonly reason: UnreadableReason;
+
+  constructor(reason: UnreadableReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** 64 Mi pixels, for example 8192 x 8192: larger than any camera's image, and decoded in well under 1 GiB. */
+export const DEFAULT_MAX_PIXELS = 64 * 1024 * 1024;

@@ -1,0 +1,145 @@
+// Pillow's `Image.resize` for 8-bit RGB, bit for bit: two passes, horizontal then vertical, with fixed-point weights and
+// 8-bit values in between. The model's own resizing of feature maps is PyTorch's and lives with the tensors, not here.
+
+import type { RgbImage } from "./image.ts";
+
+export type PilFilter = "box" | "bilinear" | "hamming" | "bicubic" | "lanczos";
+
+interface Kernel {
+  /** Half-width in input pixels when enlarging. */
+  readonly support: number;
+  readonly weight: (x: number) => number;
+}
+
+/** src/libImaging/Resample.c of Pillow; `weight` is 0 outside (-support, support). */
+const KERNELS: Record<PilFilter, Kernel> = {
+  box: { support: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
+  bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
+  hamming: {
+    support: 1,
+    weight(x) {
+      const a = Math.abs(x);
+      if (a === 0) return 1;
+      return a >= 1 ? 0 : sinc(a) * (0.54 + 0.46 * Math.cos(a * Math.PI));
+    },
+  },
+  bicubic: { // Keys' cubic with a = -0.5
+    support: 2,
+    weight(x) {
+      const a = -0.5;
+      const t = Math.abs(x);
+      if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
+      return t < 2 ? (((t - 5) * t + 8) * t - 4) * a : 0;
+    },
+  },
+  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
+};
+
+function sinc(x: number): number {
+  return x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI);
+}
+
+/** Fractional bits of the weights: 32 minus 8 for the pixel and 2 for sums beyond 255 or below 0. */
+const PRECISION_BITS = 22;
+
+interface Weights {
+  /** Per output pixel: the first input pixel and how many follow it. */
+  readonly first: Int32Array;
+  readonly count: Int32Array;
+  /** [outputs, stride], fixed point, each row summing to about 2^22. */
+  readonly values: Int32Array;
+  readonly stride: number;
+}
+
+/** Antialiased: when shrinking, the kernel is stretched over the input pixels that make up an output pixel. */
+function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel): Weights {
+  const scale = inputs / outputs;
+  const stretch = Math.max(scale, 1);
+  const reach = support * stretch;
+  const stride = Math.ceil(reach) * 2 + 1;
+  const first = new Int32Array(outputs);
+  const count = new Int32Array(outputs);
+  const values = new Int32Array(outputs * stride);
+  const row = new Float64Array(stride);
+  for (let i = 0; i < outputs; i++) {
+    const centre = (i + 0.5) * scale;
+    const from = Math.max(0, Math.trunc(centre - reach + 0.5));
+    const to = Math.min(inputs, Math.trunc(centre + reach + 0.5));
+    let sum = 0;
+    for (let x = from; x < to; x++) sum += row[x - from] = weight((x - centre + 0.5) * (1 / stretch));
+    for (let x = 0; x < to - from; x++) {
+      const value = (sum === 0 ? row[x] : row[x] / sum) * (1 << PRECISION_BITS);
+      values[i * stride + x] = Math.trunc(value < 0 ? value - 0.5 : value + 0.5);
+    }
+    first[i] = from;
+    count[i] = to - from;
+  }
+  return { first, count, values, stride };
+}
+
+/**
+ * Resizes to exactly `width` x `height` pixels (the aspect may change), as Pillow's `image.resize((width, height), filter)`.
+ * A pass that would not change the size is left out, so the same size gives the same pixels.
+ *
+ * Throws RangeError unless width and height are positive integers.
+ */
+export function pilResize(image: RgbImage, width: number, height: number, filter: PilFilter): RgbImage {
+  if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
+    throw new RangeError(`pilResize: expected a size of at least 1x1, got ${width}x${height}`);
+  }
+  const kernel = KERNELS[filter];
+  let { data } = image;
+  if (width !== image.width) data = resizeRows(data, image.width, image.height, width, kernel);
+  if (height !== image.height) data = resizeColumns(data, width, image.height, height, kernel);
+  return { width, height, data: data === image.data ? data.slice() : data };
+}
+
+/** [rows, inputs, 3] -> [rows, outputs, 3] */
+function resizeRows(data: Uint8Array, inputs: number, rows: number, outputs: number, kernel: Kernel): Uint8Array {
+  const { first, count, values, stride } = weightsOf(inputs, outputs, kernel);
+  const out = new Uint8Array(rows * outputs * 3);
+  let to = 0;
+  for (let y = 0; y < rows; y++) {
+    for (let i = 0; i < outputs; i++) {
+      let at = (y * inputs + first[i]) * 3;
+      const end = i * stride + count[i];
+      let r = HALF, g = HALF, b = HALF;
+      for (let k = i * stride; k < end; k++, at += 3) {
+        const w = values[k];
+        r += data[at] * w;
+        g += data[at + 1] * w;
+        b += data[at + 2] * w;
+      }
+      out[to++] = toByte(r);
+      out[to++] = toByte(g);
+      out[to++] = toByte(b);
+    }
+  }
+  return out;
+}
+
+/** [inputs, columns, 3] -> [outputs, columns, 3] */
+function resizeColumns(data: Uint8Array, columns: number, inputs: number, outputs: number, kernel: Kernel): Uint8Array {
+  const { first, count, values, stride } = weightsOf(inputs, outputs, kernel);
+  const line = columns * 3;
+  const out = new Uint8Array(outputs * line);
+  const sums = new Float64Array(line); // integers below 2^53: exact
+  for (let i = 0; i < outputs; i++) {
+    sums.fill(HALF);
+    for (let k = 0; k < count[i]; k++) {
+      const w = values[i * stride + k];
+      const from = (first[i] + k) * line;
+      for (let x = 0; x < line; x++) sums[x] += data[from + x] * w;
+    }
+    for (let x = 0; x < line; x++) out[i * line + x] = toByte(sums[x]);
+  }
+  return out;
+}
+
+const HALF = 1 << (PRECISION_BITS - 1);
+
+/** Rounds half up (the half is already in the sum) and clips. */
+function toByte(sum: number): number {
+  const value = sum >> PRECISION_BITS;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
+}

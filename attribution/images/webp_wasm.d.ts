@@ -1,0 +1,3 @@
+/** The compiled WebP decoder of @jsquash/webp. */
+declare const module: WebAssembly.Module;
+export default module;
