@@ -1,0 +1,70 @@
+/**
+ * Sizes and sampler settings of the RAR family, as data.
+ * Source: bytedance/1d-tokenizer, configs/training/generator/rar.yaml and README_RAR.md.
+ */
+
+export interface RarTokenizerConfig {
+  readonly hiddenChannels: number;
+  readonly channelMult: readonly number[];
+  readonly resBlocks: number;
+  readonly zChannels: number;
+  readonly codes: number;
+  readonly resolution: number;
+}
+
+export interface RarConfig {
+  readonly hiddenSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly intermediateSize: number;
+  /** Tokens per image. */
+  readonly tokenCount: number;
+  readonly classes: number;
+  readonly codes: number;
+}
+
+/** Guidance scale and power of its cosine schedule, and the softmax temperature. */
+export interface RarSampler {
+  readonly guidance: number;
+  readonly power: number;
+  readonly temperature: number;
+}
+
+export interface RarVariantRow {
+  readonly label: string;
+  readonly title: string;
+  readonly config: RarConfig;
+  readonly sampler: RarSampler;
+}
+
+/** The MaskGIT-VQ tokenizer shared by all variants (maskgit-vqgan-imagenet-f16-256). */
+export const rarTokenizer: RarTokenizerConfig = {
+  hiddenChannels: 128,
+  channelMult: [1, 1, 2, 2, 4],
+  resBlocks: 2,
+  zChannels: 256,
+  codes: 1024,
+  resolution: 256,
+};
+
+function variant(
+  label: string,
+  title: string,
+  [hiddenSize, layers, intermediateSize]: [number, number, number],
+  [guidance, power, temperature]: [number, number, number],
+): RarVariantRow {
+  return {
+    label,
+    title,
+    config: { hiddenSize, layers, heads: 16, intermediateSize, tokenCount: 256, classes: 1000, codes: 1024 },
+    sampler: { guidance, power, temperature },
+  };
+}
+
+/** The official variants by size. */
+export const rarVariants: readonly RarVariantRow[] = [
+  variant("rarb", "RAR-B", [768, 24, 3072], [16, 2.75, 1.0]),
+  variant("rarl", "RAR-L", [1024, 24, 4096], [15.5, 2.5, 1.02]),
+  variant("rarxl", "RAR-XL", [1280, 32, 5120], [6.9, 1.5, 1.02]),
+  variant("rarxxl", "RAR-XXL", [1408, 40, 6144], [8.0, 1.2, 1.02]),
+];

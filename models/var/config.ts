@@ -1,0 +1,93 @@
+/**
+ * Sizes and sampler settings of the VAR family, as data.
+ * Source: FoundationVision/VAR, models/__init__.py (build_vae_var) and README.md.
+ */
+
+export interface VqvaeConfig {
+  readonly ch: number;
+  readonly chMult: readonly number[];
+  readonly resBlocks: number;
+  readonly zChannels: number;
+  readonly codes: number;
+  /** Number of Phi convolutions shared by the scales. */
+  readonly sharedPhi: number;
+  readonly patchNums: readonly number[];
+  readonly resolution: number;
+}
+
+export interface VarConfig {
+  readonly depth: number;
+  readonly embedDim: number;
+  readonly heads: number;
+  readonly sharedAdaLn: boolean;
+  readonly attnL2Norm: boolean;
+  readonly classes: number;
+  readonly patchNums: readonly number[];
+  readonly mlpRatio: number;
+  /** Channels of the tokenizer's codes. */
+  readonly codeChannels: number;
+  readonly codes: number;
+}
+
+export interface VarSampler {
+  readonly guidance: number;
+  readonly topK: number;
+  readonly topP: number;
+}
+
+export interface VarVariantRow {
+  readonly label: string;
+  readonly title: string;
+  readonly config: VarConfig;
+  readonly sampler: VarSampler;
+}
+
+const patchNums: readonly number[] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16];
+
+/** The multi-scale VQVAE shared by all variants (vae_ch160v4096z32). */
+export const varTokenizer: VqvaeConfig = {
+  ch: 160,
+  chMult: [1, 1, 2, 2, 4],
+  resBlocks: 2,
+  zChannels: 32,
+  codes: 4096,
+  sharedPhi: 4,
+  patchNums,
+  resolution: 256,
+};
+
+/** Width and heads follow from the depth: 64 d and d. */
+function variant(depth: number): VarVariantRow {
+  return {
+    label: `var${depth}`,
+    title: `VAR-d${depth}`,
+    config: {
+      depth,
+      embedDim: 64 * depth,
+      heads: depth,
+      sharedAdaLn: false,
+      attnL2Norm: true,
+      classes: 1000,
+      patchNums,
+      mlpRatio: 4,
+      codeChannels: 32,
+      codes: 4096,
+    },
+    sampler: { guidance: 1.5, topK: 900, topP: 0.96 },
+  };
+}
+
+/** The official variants by depth. */
+export const varVariants: readonly VarVariantRow[] = [variant(16), variant(20), variant(24), variant(30)];
+
+/** Number of tokens of all scales together. */
+export function tokenCount(patchNums: readonly number[]): number {
+  return patchNums.reduce((sum, pn) => sum + pn * pn, 0);
+}
+
+/** First token of every scale, and the total at the end. */
+export function scaleStarts(patchNums: readonly number[]): number[] {
+  const starts = [0];
+  for (const pn of patchNums) starts.push(starts[starts.length - 1] + pn * pn);
+  return starts;
+}

@@ -1,0 +1,121 @@
+/**
+ * Named weights on a device, scoped by prefix so that names in code are names in the checkpoint, and their strict loading.
+ * What a network needs is a list of `WeightSpec`s; where it comes from is any `TensorSource`.
+ */
+import { type Device, fromArray, keep, packWeight, scope, type Tensor } from "../core/tensor/mod.ts";
+import { checkNames, type ParamSpec } from "./checkpoint/load.ts";
+import type { TensorSource } from "./checkpoint/source.ts";
+
+/** A parameter of a network, in checkpoint terms, and how it is stored on the device. */
+export interface WeightSpec extends ParamSpec {
+  /** Splits the first axis into this many equal tensors named `<name>.0`, `<name>.1`, ... */
+  readonly split?: number;
+  /** Changes the values (row-major float32) once, at load. */
+  readonly transform?: (values: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>;
+}
+
+export class Weights {
+  readonly #tensors: ReadonlyMap<string, Tensor>;
+  readonly #prefix: string;
+
+  constructor(tensors: ReadonlyMap<string, Tensor>, prefix = "") {
+    this.#tensors = tensors;
+    this.#prefix = prefix;
+  }
+
+  /** The weights below `prefix`: `w.at("blocks.0").get("norm1.weight")`. */
+  at(prefix: string): Weights {
+    return new Weights(this.#tensors, `${this.#prefix}${prefix}.`);
+  }
+
+  /** Throws naming the parameter when it is not there. */
+  get(name: string): Tensor {
+    const tensor = this.#tensors.get(this.#prefix + name);
+    if (tensor === undefined) throw new Error(`weights: no parameter ${this.#prefix}${name}`);
+    return tensor;
+  }
+
+  /** The parameter, or undefined where the network does not have it. */
+  find(name: string): Tensor | undefined {
+    return this.#tensors.get(this.#prefix + name);
+  }
+
+  get bytes(): number {
+    let bytes = 0;
+    for (const tensor of this.#tensors.values()) bytes += tensor.bytes;
+    return bytes;
+  }
+
+  dispose(): void {
+    for (const tensor of this.#tensors.values()) tensor.dispose();
+  }
+}
+
+export interface LoadOptions {
+  /** What is loaded, for messages: `RAR-B`. */
+  readonly what: string;
+  /** Storage of matrices and convolution kernels; vectors stay f32. */
+  readonly weightType?: "f32" | "f16";
+  /** Buffers that checkpoints may carry and the network does not use. */
+  readonly ignored?: readonly (string | RegExp)[];
+  /** Specs of sibling networks, so that a mismatch can say which one the file fits. */
+  readonly alternatives?: ReadonlyMap<string, readonly ParamSpec[]>;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+/**
+ * Loads exactly the parameters of `specs`, one tensor at a time. Throws one error that names missing, unused and
+ * mis-shaped tensors; nothing stays allocated then.
+ */
+export async function loadWeights(
+  device: Device,
+  source: TensorSource,
+  specs: readonly WeightSpec[],
+  options: LoadOptions,
+): Promise<Weights> {
+  checkNames(source, specs, options);
+  const tensors = new Map<string, Tensor>();
+  const total = specs.reduce((sum, spec) => sum + elements(spec), 0) * 4;
+  let done = 0;
+  try {
+    for (const spec of specs) {
+      const half = options.weightType === "f16" && spec.role !== "vector" && spec.role !== "tensor" && !spec.transform;
+      const values = half ? await source.readF16(spec.name) : await source.readF32(spec.name);
+      const changed = spec.transform && values instanceof Float32Array ? spec.transform(values) : values;
+      upload(device, spec, changed, options.weightType ?? "f32", tensors);
+      done += elements(spec) * 4;
+      options.onProgress?.(done, total);
+    }
+  } catch (error) {
+    for (const tensor of tensors.values()) tensor.dispose();
+    throw error;
+  }
+  return new Weights(tensors);
+}
+
+function upload(
+  device: Device,
+  spec: WeightSpec,
+  values: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>,
+  weightType: "f32" | "f16",
+  into: Map<string, Tensor>,
+): void {
+  const parts = spec.split ?? 1;
+  const size = values.length / parts;
+  const rows = spec.shape[0] / parts;
+  // A 1x1 convolution may be loaded as the linear map of channels that it is.
+  const shape = spec.role === "linear" ? [rows, size / rows] : [rows, ...spec.shape.slice(1)];
+  for (let i = 0; i < parts; i++) {
+    const part = parts === 1 ? values : values.subarray(i * size, (i + 1) * size);
+    const tensor = scope(() => {
+      const dense = fromArray(device, part, shape);
+      const packed = spec.role === "linear" || spec.role === "conv" ? packWeight(dense, spec.role, weightType) : dense;
+      return keep(packed);
+    });
+    into.set(parts === 1 ? spec.name : `${spec.name}.${i}`, tensor);
+  }
+}
+
+function elements(spec: ParamSpec): number {
+  return spec.shape.reduce((product, d) => product * d, 1);
+}
