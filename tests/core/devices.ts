@@ -1,0 +1,97 @@
+/**
+ * The devices that kernel and op tests run on, opened once per test file and shared by its tests.
+ * Nothing is skipped: without a WebGPU adapter its tests fail and say what to install, unless `-- --cpu-only` (or
+ * MODEL_TRACER_CPU_ONLY=1) asked for the CPU alone.
+ */
+import type { Device } from "../../core/tensor/device.ts";
+
+export const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1";
+
+/** A way to run kernels: a device, or the reason why there is none. */
+export interface Target {
+  readonly label: string;
+  readonly kind: "cpu" | "webgpu";
+  /** The open device. Throws the reason why it could not be opened. */
+  device(): Device;
+}
+
+/**
+ * Opens a device for a whole test file. Call it at the top level of a module: what is opened outside of tests is none of
+ * the sanitizers' business, and it is closed when the file's tests are done.
+ */
+async function openTarget(
+  label: string,
+  kind: "cpu" | "webgpu",
+  open: () => Device | Promise<Device>,
+): Promise<Target> {
+  try {
+    const device = await open();
+    globalThis.addEventListener("unload", () => device.close());
+    return { label, kind, device: () => device };
+  } catch (error) {
+    const reason = error instanceof Error ? error : new Error(String(error));
+    return {
+      label,
+      kind,
+      device: () => {
+        throw reason;
+      },
+    };
+  }
+}
+
+/** Opens WebGPU, on a software adapter where there is no other. */
+export async function openWebGpuForTests(options: { tiles?: "auto" | "hardware" | "software" } = {}): Promise<Device> {
+  const { openWebGpuDevice } = await import("../../core/wgsl/mod.ts");
+  try {
+    return await openWebGpuDevice({ allowSoftware: true, ...options });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`${reason} To test the CPU device alone: deno task test -- --cpu-only`);
+  }
+}
+
+/** Opens the CPU device. */
+export async function openCpuForTests(
+  options: { threads?: number; relaxed?: boolean; memoryLimitBytes?: number } = {},
+): Promise<Device> {
+  const { openCpuDevice } = await import("../../core/cpu/mod.ts");
+  return openCpuDevice(options);
+}
+
+const main: Target[] = [await openTarget("cpu", "cpu", () => openCpuForTests())];
+if (!cpuOnly) main.push(await openTarget("webgpu", "webgpu", () => openWebGpuForTests()));
+
+/**
+ * The devices by default, and the same with their other code paths: without fused multiply-adds and Workers, and with the
+ * tiles that the WebGPU device would choose on the other sort of adapter. For the kernels that have such paths.
+ */
+export async function openAllTargets(): Promise<readonly Target[]> {
+  const targets = [...main];
+  targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, relaxed: false })));
+  if (!cpuOnly) {
+    const software = main[1].label === "webgpu" && isSoftware(main[1]);
+    const tiles = software ? "hardware" : "software";
+    targets.push(await openTarget(`webgpu, ${tiles} tiles`, "webgpu", () => openWebGpuForTests({ tiles })));
+  }
+  return targets;
+}
+
+function isSoftware(target: Target): boolean {
+  try {
+    return target.device().info.software;
+  } catch {
+    return true;
+  }
+}
+
+/** Registers one test per device: `withDevices("matmul agrees", fn)` gives `matmul agrees [cpu]` and `... [webgpu]`. */
+export function withDevices(
+  name: string,
+  fn: (device: Device) => void | Promise<void>,
+  targets: readonly Target[] = main,
+): void {
+  for (const target of targets) {
+    Deno.test(`${name} [${target.label}]`, async () => await fn(target.device()));
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * A naive float64 implementation of every kernel in core/tensor/kernels.ts: the oracle that devices are tested against.
+ * It is straight loops over arrays and deliberately not fast, not clever, and shares no code with any device.
+ */
+import type { References } from "./reference_types.ts";
+import { binary, cast, fill, unary } from "./reference_elementwise.ts";
+import { avgPool2d, conv2d, matmul } from "./reference_linear.ts";
+import { attention, groupNorm, l2Normalize, layerNorm, logSoftmaxGather, softmax } from "./reference_norm.ts";
+import { argReduce, gatherRows, nearestCode, reduce, stridedCopy, topK } from "./reference_shape.ts";
+
+export type { CheckedKernel, HostArgs, HostArray, HostResult, References } from "./reference_types.ts";
+
+/** A kernel without a reference does not compile. */
+export const references: References = {
+  fill,
+  unary,
+  binary,
+  cast,
+  stridedCopy,
+  reduce,
+  argReduce,
+  topK,
+  matmul,
+  conv2d,
+  groupNorm,
+  layerNorm,
+  l2Normalize,
+  softmax,
+  logSoftmaxGather,
+  attention,
+  gatherRows,
+  nearestCode,
+  avgPool2d,
+};

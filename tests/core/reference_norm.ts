@@ -1,0 +1,110 @@
+/**
+ * References of the kernels that normalise: group, layer and L2 norms, softmax, and attention, which ends in one.
+ * Statistics are taken in two passes, mean first.
+ */
+import type { HostArgs, HostResult } from "./reference_types.ts";
+import { activate } from "./reference_elementwise.ts";
+import { rowTableAt } from "./reference_linear.ts";
+
+/** Mean and biased variance. */
+function moments(values: readonly number[]): { mean: number; variance: number } {
+  let mean = 0;
+  for (const v of values) mean += v / values.length;
+  let variance = 0;
+  for (const v of values) variance += (v - mean) ** 2 / values.length;
+  return { mean, variance };
+}
+
+export function groupNorm(args: HostArgs<"groupNorm">): Record<string, HostResult> {
+  const { x, gamma, beta, batch, hw, c, groups, eps, activation } = args;
+  const out = new Float64Array(batch * hw * c);
+  const perGroup = c / groups;
+  for (let z = 0; z < batch; z++) {
+    for (let g = 0; g < groups; g++) {
+      const at: number[] = [];
+      for (let p = 0; p < hw; p++) {
+        for (let i = 0; i < perGroup; i++) at.push((z * hw + p) * c + g * perGroup + i);
+      }
+      const { mean, variance } = moments(at.map((i) => x[i]));
+      for (const i of at) {
+        const normal = (x[i] - mean) / Math.sqrt(variance + eps);
+        out[i] = activate(activation, normal * gamma[i % c] + beta[i % c]);
+      }
+    }
+  }
+  return { out };
+}
+
+export function layerNorm(args: HostArgs<"layerNorm">): Record<string, HostResult> {
+  const { x, rows, n, eps, gamma, beta, scale, shift } = args;
+  const out = new Float64Array(rows * n);
+  for (let r = 0; r < rows; r++) {
+    const { mean, variance } = moments(Array.from(x.subarray(r * n, r * n + n)));
+    for (let i = 0; i < n; i++) {
+      let y = (x[r * n + i] - mean) / Math.sqrt(variance + eps);
+      if (gamma) y *= gamma[i];
+      if (beta) y += beta[i];
+      if (scale) y *= 1 + rowTableAt(scale, r, i);
+      if (shift) y += rowTableAt(shift, r, i);
+      out[r * n + i] = y;
+    }
+  }
+  return { out };
+}
+
+export function l2Normalize({ x, rows, n, eps }: HostArgs<"l2Normalize">): Record<string, HostResult> {
+  const out = new Float64Array(rows * n);
+  for (let r = 0; r < rows; r++) {
+    let sum = 0;
+    for (let i = 0; i < n; i++) sum += x[r * n + i] ** 2;
+    for (let i = 0; i < n; i++) out[r * n + i] = x[r * n + i] / Math.max(Math.sqrt(sum), eps);
+  }
+  return { out };
+}
+
+/** log softmax of a row. */
+function logSoftmaxOf(row: ArrayLike<number>): number[] {
+  let top = -Infinity;
+  for (let i = 0; i < row.length; i++) top = Math.max(top, row[i]);
+  let sum = 0;
+  for (let i = 0; i < row.length; i++) sum += Math.exp(row[i] - top);
+  return Array.from(row, (v) => v - top - Math.log(sum));
+}
+
+export function softmax({ x, rows, n, log }: HostArgs<"softmax">): Record<string, HostResult> {
+  const out = new Float64Array(rows * n);
+  for (let r = 0; r < rows; r++) {
+    const logs = logSoftmaxOf(x.subarray(r * n, r * n + n));
+    for (let i = 0; i < n; i++) out[r * n + i] = log ? logs[i] : Math.exp(logs[i]);
+  }
+  return { out };
+}
+
+export function logSoftmaxGather({ x, index, rows, n }: HostArgs<"logSoftmaxGather">): Record<string, HostResult> {
+  const out = new Float64Array(rows);
+  for (let r = 0; r < rows; r++) out[r] = logSoftmaxOf(x.subarray(r * n, r * n + n))[index[r]];
+  return { out };
+}
+
+export function attention(args: HostArgs<"attention">): Record<string, HostResult> {
+  const { q, k, v, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
+  const out = new Float64Array(batch * lq * heads * headDim);
+  for (let b = 0; b < batch; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let i = 0; i < lq; i++) {
+        const query = ((b * lq + i) * heads + h) * headDim;
+        const key = (j: number) => ((b * kvCapacity + j) * heads + h) * headDim;
+        const logits: number[] = [];
+        for (let j = 0; j < (visible ? visible[i] : lk); j++) {
+          let dot = 0;
+          for (let d = 0; d < headDim; d++) dot += q[query + d] * k[key(j) + d];
+          logits.push(scale * dot);
+        }
+        logSoftmaxOf(logits).forEach((logP, j) => {
+          for (let d = 0; d < headDim; d++) out[query + d] += Math.exp(logP) * v[key(j) + d];
+        });
+      }
+    }
+  }
+  return { out };
+}
