@@ -1,0 +1,87 @@
+/**
+ * Finds a WebGPU adapter and opens it with all it can do, or says what to install.
+ * Which kernels run on it is not decided here, only whether it is hardware or software.
+ */
+
+export interface AdapterOptions {
+  /** Accept a software adapter such as llvmpipe. Default false. */
+  readonly allowSoftware?: boolean;
+  readonly powerPreference?: "low-power" | "high-performance";
+}
+
+export interface OpenedAdapter {
+  readonly gpu: GPUDevice;
+  readonly name: string;
+  readonly software: boolean;
+  /** Subgroup operations work, and every subgroup has `subgroupSize` threads (0 when they do not or it varies). */
+  readonly subgroupSize: number;
+  readonly f16: boolean;
+}
+
+const install = "On Debian or Ubuntu, a software adapter needs `apt-get install mesa-vulkan-drivers libvulkan1`; " +
+  "an NVIDIA card needs its driver with the Vulkan ICD file and `apt-get install libvulkan1` " +
+  "(in containers also NVIDIA_DRIVER_CAPABILITIES=all)";
+
+/** A software adapter calls itself fallback, or is one of the known software rasterisers. */
+function isSoftware(info: GPUAdapterInfo): boolean {
+  return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(info.description);
+}
+
+function adapterName(info: GPUAdapterInfo): string {
+  return info.description || [info.vendor, info.architecture, info.device].filter(Boolean).join(" ") ||
+    "unnamed adapter";
+}
+
+async function request(options: AdapterOptions): Promise<GPUAdapter | null> {
+  if (typeof navigator === "undefined" || !navigator.gpu) return null;
+  const powerPreference = options.powerPreference ?? "high-performance";
+  const adapter = await navigator.gpu.requestAdapter({ powerPreference });
+  return adapter ?? await navigator.gpu.requestAdapter({ forceFallbackAdapter: true });
+}
+
+/** What `openWebGpuDevice` would find, without opening it. */
+export async function probeWebGpu(): Promise<{ kind: "hardware" | "software" | "none"; name: string }> {
+  const adapter = await request({});
+  if (!adapter) return { kind: "none", name: "" };
+  return { kind: isSoftware(adapter.info) ? "software" : "hardware", name: adapterName(adapter.info) };
+}
+
+/** Throws when there is no adapter, or only a software adapter and it was not asked for. */
+export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapter> {
+  const adapter = await request(options);
+  if (!adapter) throw new Error(`webgpu: no adapter found. ${install}. The cpu device works without any.`);
+  const software = isSoftware(adapter.info);
+  const name = adapterName(adapter.info);
+  if (software && !options.allowSoftware) {
+    throw new Error(
+      `webgpu: only the software adapter "${name}" was found, which is slower than the cpu device; ` +
+        `ask for it explicitly (--device webgpu) to use it. ${install}`,
+    );
+  }
+  const limits = adapter.limits;
+  const requiredLimits = {
+    maxBufferSize: limits.maxBufferSize,
+    maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+    maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+    maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+    maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+  };
+  const f16 = adapter.features.has("shader-f16");
+  const features = (f16 ? ["shader-f16"] : []) as GPUFeatureName[];
+  const { subgroupMinSize, subgroupMaxSize } = adapter.info;
+  if (subgroupMinSize > 0 && subgroupMinSize === subgroupMaxSize) {
+    // Deno does not list "subgroups" among an adapter's features, yet grants it where it is there.
+    try {
+      const gpu = await adapter.requestDevice({
+        requiredFeatures: [...features, "subgroups" as GPUFeatureName],
+        requiredLimits,
+      });
+      return { gpu, name, software, subgroupSize: subgroupMinSize, f16 };
+    } catch {
+      // An adapter gives one device only once it succeeds, so it can be asked again without the feature.
+    }
+  }
+  const gpu = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
+  return { gpu, name, software, subgroupSize: 0, f16 };
+}

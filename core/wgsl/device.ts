@@ -1,0 +1,178 @@
+/**
+ * The WebGPU device: memory, order of commands, reading back, errors. The kernels are in kernels/.
+ * It never waits for the GPU except in `read` and `sync`.
+ */
+import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
+import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
+import type { OpenedAdapter } from "./adapter.ts";
+import type { Context } from "./context.ts";
+import { kernelTable, packedBytes } from "./kernels/table.ts";
+import { BufferPool, GpuStorage, type Slot } from "./pool.ts";
+import type { Groups, Program } from "./program.ts";
+import { Recorder } from "./recorder.ts";
+
+export interface WebGpuDeviceOptions {
+  /** Kernels with workgroup memory ("hardware") or without ("software"); "auto" goes by the adapter. */
+  readonly tiles?: "auto" | "hardware" | "software";
+  /** Freed memory kept for reuse, in bytes; more is given back. Default 1 GiB. */
+  readonly maxPooledBytes?: number;
+}
+
+/** Readback buffers kept for reuse. */
+const maxReadbackBuffers = 4;
+
+export class WebGpuDevice implements Device, Context {
+  readonly info: DeviceInfo;
+  readonly tiles: "hardware" | "software";
+  readonly subgroupSize: number;
+  readonly empty: Storage;
+  readonly recorder: Recorder;
+  readonly #pool: BufferPool;
+  readonly #kernels: KernelImplementations;
+  readonly #readback: GPUBuffer[] = [];
+  #closed = false;
+
+  constructor(readonly adapter: OpenedAdapter, options: WebGpuDeviceOptions) {
+    const { gpu, name, software } = adapter;
+    this.tiles = options.tiles === undefined || options.tiles === "auto"
+      ? (software ? "software" : "hardware")
+      : options.tiles;
+    this.subgroupSize = adapter.subgroupSize;
+    // A buffer is bound whole, in multiples of 256 bytes.
+    const maxTensorBytes =
+      Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / 256) *
+      256;
+    this.info = { kind: "webgpu", name, software, maxTensorBytes };
+    this.recorder = new Recorder(gpu);
+    this.#pool = new BufferPool(
+      gpu,
+      maxTensorBytes,
+      options.maxPooledBytes ?? 2 ** 30,
+      (slot) => this.recorder.pipelines.forget(slot),
+    );
+    const empty = gpu.createBuffer({ label: "empty", size: 256, usage: GPUBufferUsage.STORAGE });
+    this.empty = new GpuStorage(256, { id: 0, buffer: empty, size: 256, lastBatch: -1 });
+    this.#kernels = kernelTable(this);
+  }
+
+  alloc(bytes: number): GpuStorage {
+    this.recorder.check();
+    return this.recorder.creating(`alloc of ${bytes} bytes`, () => this.#pool.alloc(bytes));
+  }
+
+  free(storage: Storage): void {
+    if (this.#closed) return;
+    if (this.#pool.free(storage as GpuStorage)) this.trim();
+  }
+
+  write(storage: Storage, data: ArrayBufferView): void {
+    const slot = this.#slot(storage, "write");
+    if (data.byteLength > storage.bytes) {
+      throw new Error(`webgpu write: ${data.byteLength} bytes do not fit into storage of ${storage.bytes}`);
+    }
+    if (data.byteLength === 0) return;
+    if (data.buffer instanceof ArrayBuffer && data.byteLength % 4 === 0 && data.byteOffset % 4 === 0) {
+      this.recorder.write(slot, data.buffer, data.byteOffset, data.byteLength);
+    } else {
+      // Shared memory cannot be given to the queue, and it takes multiples of 4 bytes only.
+      const copy = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
+      copy.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      this.recorder.write(slot, copy.buffer, 0, copy.byteLength);
+    }
+  }
+
+  async read(storage: Storage, bytes: number): Promise<ArrayBuffer> {
+    const slot = this.#slot(storage, "read");
+    if (bytes > storage.bytes) {
+      throw new Error(`webgpu read: ${bytes} bytes wanted of storage that has ${storage.bytes}`);
+    }
+    const padded = Math.max(4, Math.ceil(bytes / 4) * 4);
+    const buffer = this.#takeReadback(padded);
+    this.recorder.copyToHost(slot, buffer, padded);
+    let result: ArrayBuffer | undefined;
+    let reason: unknown;
+    try {
+      await buffer.mapAsync(GPUMapMode.READ, 0, padded);
+      result = buffer.getMappedRange(0, padded).slice(0, bytes);
+      buffer.unmap();
+      this.#returnReadback(buffer);
+    } catch (error) {
+      reason = error;
+      buffer.destroy();
+    }
+    await this.recorder.settle();
+    if (!result) throw new Error(`webgpu read: ${reason}`);
+    return result;
+  }
+
+  #takeReadback(bytes: number): GPUBuffer {
+    const i = this.#readback.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 65536);
+    if (i >= 0) return this.#readback.splice(i, 1)[0];
+    return this.recorder.creating(`readback buffer of ${bytes} bytes`, () =>
+      this.adapter.gpu.createBuffer({
+        label: "readback",
+        size: Math.ceil(bytes / 4096) * 4096,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      }));
+  }
+
+  #returnReadback(buffer: GPUBuffer) {
+    if (this.#closed || this.#readback.length >= maxReadbackBuffers) buffer.destroy();
+    else this.#readback.push(buffer);
+  }
+
+  run<K extends KernelName>(kernel: K, args: Kernels[K]): void {
+    this.#kernels[kernel](args);
+  }
+
+  packedBytes(role: "linear" | "conv", shape: readonly number[], dtype: "f32" | "f16"): number {
+    return packedBytes(role, shape, dtype);
+  }
+
+  async sync(): Promise<void> {
+    this.recorder.check();
+    this.recorder.submit();
+    await this.adapter.gpu.queue.onSubmittedWorkDone();
+    await this.recorder.settle();
+  }
+
+  memory(): MemoryUse {
+    return this.#pool.memory();
+  }
+
+  resetPeak(): void {
+    this.#pool.resetPeak();
+  }
+
+  trim(): void {
+    // A destroyed buffer must not occur in commands that are still to be submitted.
+    this.recorder.submit();
+    this.#pool.trim();
+    for (const buffer of this.#readback.splice(0)) buffer.destroy();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.recorder.close();
+    for (const buffer of this.#readback.splice(0)) buffer.destroy();
+    this.adapter.gpu.destroy();
+  }
+
+  dispatch(
+    program: Program,
+    buffers: Readonly<Record<string, Storage>>,
+    params: Record<string, number>,
+    groups: Groups,
+  ): void {
+    const slots: Record<string, Slot> = {};
+    for (const name in buffers) slots[name] = this.#slot(buffers[name], program.kernel);
+    this.recorder.dispatch(program, slots, params, groups);
+  }
+
+  #slot(storage: Storage, user: string): Slot {
+    if (!(storage instanceof GpuStorage)) throw new Error(`webgpu ${user}: the storage belongs to another device`);
+    if (!storage.slot) throw new Error(`webgpu ${user}: the storage was freed before`);
+    return storage.slot;
+  }
+}

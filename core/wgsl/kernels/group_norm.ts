@@ -1,0 +1,164 @@
+/**
+ * Group norm of NHWC activations in three passes: statistics of blocks of pixels per channel, their merge per group into
+ * a mean and a factor per channel, and the normalisation itself, with SiLU if wanted.
+ *
+ * Block statistics are shifted by the block's first value, and merging goes by mean and squared deviation (Chan, Golub
+ * and LeVeque 1983), so a mean far from zero costs no accuracy.
+ */
+import type { Kernels } from "../../tensor/kernels.ts";
+import type { Context } from "../context.ts";
+import { linearGroups, perItem, type Program } from "../program.ts";
+import { rowGroups, rowKernel, type RowTiles } from "./row_kernel.ts";
+
+/** Pixels whose statistics one thread takes. */
+const blockPixels = 128;
+
+type Width = 1 | 4;
+const typeOf = (width: Width) => width === 4 ? "vec4f" : "f32";
+const arrayOf = (width: Width) => `array<${typeOf(width)}>`;
+
+/** means, deviations: [batch, blocks, c]; deviations are sums of squared differences from the block's mean. */
+function blockProgram(width: Width): Program {
+  return {
+    kernel: "groupNorm",
+    variant: `blocks,${width}`,
+    build: () => ({
+      params: { count: "u32", hw: "u32", c: "u32", blocks: "u32" },
+      buffers: {
+        x: { type: arrayOf(width), access: "read" },
+        means: { type: arrayOf(width), access: "write" },
+        deviations: { type: arrayOf(width), access: "write" },
+      },
+      code: perItem(
+        8,
+        "p.count",
+        `let channel = i % p.c;
+  let block = (i / p.c) % p.blocks;
+  let image = i / (p.c * p.blocks);
+  let firstPixel = block * ${blockPixels}u;
+  let pixels = min(${blockPixels}u, p.hw - firstPixel);
+  var at = (image * p.hw + firstPixel) * p.c + channel;
+  let start = x[at];
+  var sum = ${typeOf(width)}(0.0);
+  var squares = ${typeOf(width)}(0.0);
+  for (var k = 0u; k < pixels; k++) {
+    let d = x[at] - start;
+    sum += d;
+    squares += d * d;
+    at += p.c;
+  }
+  let shift = sum / f32(pixels);
+  means[i] = start + shift;
+  deviations[i] = max(squares - sum * shift, ${typeOf(width)}(0.0));`,
+      ),
+    }),
+  };
+}
+
+/** One row per image and group: reads all its blocks and channels, writes mean and factor of each of its channels. */
+function mergeProgram(tiles: RowTiles): Program {
+  const loop = (body: string) => `
+  for (var i = first; i < items; i += step) {
+    let block = i / size;
+    let at = (image * p.blocks + block) * p.c + channel + i % size;
+    let pixels = f32(min(${blockPixels}u, p.hw - block * ${blockPixels}u));
+    ${body}
+  }`;
+  return {
+    kernel: "groupNorm",
+    variant: `merge,${tiles}`,
+    build: () => ({
+      params: { rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32", eps: "f32" },
+      buffers: {
+        means: { type: "array<f32>", access: "read" },
+        deviations: { type: "array<f32>", access: "read" },
+        gamma: { type: "array<f32>", access: "read" },
+        mean: { type: "array<f32>", access: "write" },
+        factor: { type: "array<f32>", access: "write" },
+      },
+      code: rowKernel(
+        tiles,
+        `
+  let size = p.c / p.groups;
+  let image = r / p.groups;
+  let channel = (r % p.groups) * size;
+  let items = p.blocks * size;
+  let start = means[image * p.blocks * p.c + channel];
+  var sum = 0.0;
+  ${loop("sum += pixels * (means[at] - start);")}
+  let n = f32(p.hw * size);
+  let m = start + rowSum(sum) / n;
+  var squares = 0.0;
+  ${loop("let d = means[at] - m; squares += deviations[at] + pixels * d * d;")}
+  let rstd = 1.0 / sqrt(rowSum(squares) / n + p.eps);
+  for (var i = first; i < size; i += step) {
+    mean[image * p.c + channel + i] = m;
+    factor[image * p.c + channel + i] = gamma[channel + i] * rstd;
+  }`,
+      ),
+    }),
+  };
+}
+
+function applyProgram(width: Width, silu: boolean): Program {
+  const lanes = width === 4 ? ["x", "y", "z", "w"] : [];
+  return {
+    kernel: "groupNorm",
+    variant: `apply,${width}${silu ? ",silu" : ""}`,
+    build: () => ({
+      params: { count: "u32", c: "u32", perImage: "u32" },
+      buffers: {
+        x: { type: arrayOf(width), access: "read" },
+        mean: { type: arrayOf(width), access: "read" },
+        factor: { type: arrayOf(width), access: "read" },
+        beta: { type: arrayOf(width), access: "read" },
+        out: { type: arrayOf(width), access: "write" },
+      },
+      code: `
+fn silu(x: f32) -> f32 { return x / (1.0 + m_exp(-x)); }
+${
+        perItem(
+          64,
+          "p.count",
+          `let c = i % p.c;
+  let t = (i / p.perImage) * p.c + c;
+  let y = (x[i] - mean[t]) * factor[t] + beta[c];
+  out[i] = ${!silu ? "y" : width === 4 ? `vec4f(${lanes.map((l) => `silu(y.${l})`).join(", ")})` : "silu(y)"};`,
+        )
+      }`,
+    }),
+  };
+}
+
+export function groupNorm(gpu: Context, args: Kernels["groupNorm"]): void {
+  const { x, gamma, beta, out, batch, hw, c, groups, eps, activation } = args;
+  if (batch * hw * c === 0) return;
+  const width = c % 4 === 0 ? 4 : 1;
+  const blocks = Math.ceil(hw / blockPixels);
+  const means = gpu.alloc(batch * blocks * c * 4);
+  const deviations = gpu.alloc(batch * blocks * c * 4);
+  const mean = gpu.alloc(batch * c * 4);
+  const factor = gpu.alloc(batch * c * 4);
+  const parts = batch * blocks * c / width;
+  gpu.dispatch(
+    blockProgram(width),
+    { x, means, deviations },
+    { count: parts, hw, c: c / width, blocks },
+    linearGroups(Math.ceil(parts / 8)),
+  );
+  const rows = batch * groups;
+  gpu.dispatch(
+    mergeProgram(gpu.tiles),
+    { means, deviations, gamma, mean, factor },
+    { rows, hw, c, blocks, groups, eps },
+    rowGroups(gpu.tiles, rows),
+  );
+  const count = batch * hw * c / width;
+  gpu.dispatch(
+    applyProgram(width, activation === "silu"),
+    { x, mean, factor, beta, out },
+    { count, c: c / width, perImage: hw * c / width },
+    linearGroups(Math.ceil(count / 64)),
+  );
+  for (const storage of [means, deviations, mean, factor]) gpu.free(storage);
+}

@@ -1,0 +1,79 @@
+/**
+ * What a kernel hands to the recorder: a WGSL program with named parameters and buffers, built once per specialisation.
+ * Only text and numbers are made here; pipelines are built in pipelines.ts.
+ */
+import { mathFunctions } from "./math.ts";
+
+export type ScalarType = "u32" | "i32" | "f32";
+
+/** A buffer as WGSL sees it, such as `{ type: "array<vec4f>", access: "read" }`. */
+export interface BufferBinding {
+  readonly type: string;
+  readonly access: "read" | "write";
+}
+
+/** `code` uses the parameters as `p.name`, the buffers by name, and defines `fn main`. */
+export interface ProgramSource {
+  readonly params: Readonly<Record<string, ScalarType>>;
+  readonly buffers: Readonly<Record<string, BufferBinding>>;
+  readonly code: string;
+}
+
+/** A program and the key under which its pipeline is cached: kernel name, then what it is specialised for. */
+export interface Program {
+  readonly kernel: string;
+  readonly variant: string;
+  readonly build: () => ProgramSource;
+}
+
+export type Groups = readonly [x: number, y: number, z: number];
+
+/** Bytes of one set of parameters. A multiple of every adapter's minUniformBufferOffsetAlignment (256 at most). */
+export const paramBytes = 256;
+
+/** The whole module: parameter struct, bindings, the math functions that are used, and the kernel's own code. */
+export function moduleText(source: ProgramSource): string {
+  const fields = Object.entries(source.params);
+  if (fields.length * 4 > paramBytes) throw new Error(`webgpu: ${fields.length} parameters are too many`);
+  const struct = fields.length === 0 ? "unused: u32" : fields.map(([name, type]) => `${name}: ${type}`).join(", ");
+  const bindings = Object.entries(source.buffers).map(([name, { type, access }], i) =>
+    `@group(1) @binding(${i}) var<storage, ${access === "read" ? "read" : "read_write"}> ${name}: ${type};`
+  );
+  return [
+    `struct Params { ${struct} }`,
+    "@group(0) @binding(0) var<uniform> p: Params;",
+    ...bindings,
+    mathFunctions(source.code),
+    source.code,
+  ].join("\n");
+}
+
+/**
+ * Splits `count` workgroups over the dimensions of a dispatch, none larger than 65535. WGSL reads the number back with
+ * `groupIndex`; the last few groups may lie beyond `count`, so kernels check it.
+ */
+export function linearGroups(count: number, limit = 65535): Groups {
+  if (count <= limit) return [Math.max(1, count), 1, 1];
+  const y = Math.ceil(count / limit);
+  if (y <= limit) return [Math.ceil(count / y), y, 1];
+  const z = Math.ceil(y / limit);
+  return [limit, Math.ceil(y / z), z];
+}
+
+/** The parameters of `main` that `groupIndex` and `threadIndex` need. */
+export const mainInputs =
+  "@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) wn: vec3u, @builtin(local_invocation_index) lid: u32";
+
+/** WGSL expression: the number of this workgroup. */
+export const groupIndex = "(wid.x + wn.x * (wid.y + wn.y * wid.z))";
+
+/** `fn main` for one thread per item: `i` counts items, and threads with `i >= count` have returned. */
+export function perItem(groupSize: number, count: string, body: string): string {
+  return `
+@compute @workgroup_size(${groupSize})
+fn main(${mainInputs}) {
+  let i = ${groupIndex} * ${groupSize}u + lid;
+  if (i >= ${count}) { return; }
+  ${body}
+}`;
+}

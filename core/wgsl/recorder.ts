@@ -1,0 +1,186 @@
+/**
+ * Records dispatches into one compute pass and submits them together, with their parameters in one uniform buffer.
+ * It decides when commands go to the queue and collects what went wrong; which commands there are is the kernels' business.
+ */
+import { type Pipeline, PipelineCache } from "./pipelines.ts";
+import type { Slot } from "./pool.ts";
+import { type Groups, paramBytes, type Program } from "./program.ts";
+
+/** Dispatches per submit: enough to hide the cost of a submit (72 us), few enough to start the device early. */
+const maxDispatches = 256;
+/** The queue copies written data into staging memory that it keeps until the next submit. */
+const maxWrittenBytes = 64 * 2 ** 20;
+
+export class Recorder {
+  readonly pipelines: PipelineCache;
+  readonly #paramBuffer: GPUBuffer;
+  readonly #params = new ArrayBuffer(maxDispatches * paramBytes);
+  readonly #u32 = new Uint32Array(this.#params);
+  readonly #i32 = new Int32Array(this.#params);
+  readonly #f32 = new Float32Array(this.#params);
+  #encoder: GPUCommandEncoder | undefined;
+  #pass: GPUComputePassEncoder | undefined;
+  #dispatches = 0;
+  #kernels = new Set<string>();
+  #writtenBytes = 0;
+  #batch = 0;
+  #failure: Error | undefined;
+  #lost: Error | undefined;
+  #closed = false;
+  #scopes = new Set<Promise<void>>();
+  /** Submits so far, for tests and measurements. */
+  submits = 0;
+
+  constructor(readonly gpu: GPUDevice) {
+    this.#paramBuffer = gpu.createBuffer({
+      label: "params",
+      size: this.#params.byteLength,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    this.pipelines = new PipelineCache(gpu, this.#paramBuffer);
+    gpu.lost.then((info) => {
+      if (!this.#closed) this.#lost = new Error(`webgpu: device lost (${info.reason || "unknown"}): ${info.message}`);
+    });
+  }
+
+  /** Throws when the device is lost or closed. */
+  check(): void {
+    if (this.#lost) throw this.#lost;
+    if (this.#closed) throw new Error("webgpu: the device is closed");
+  }
+
+  dispatch(program: Program, buffers: Readonly<Record<string, Slot>>, params: Record<string, number>, groups: Groups) {
+    this.check();
+    const pipeline = this.#pipeline(program);
+    if (this.#dispatches === maxDispatches) this.submit();
+    const offset = this.#dispatches * paramBytes;
+    this.#writeParams(pipeline, params, offset / 4);
+    const slots = pipeline.bufferNames.map((name) => {
+      const slot = buffers[name];
+      if (!slot) throw new Error(`webgpu: ${pipeline.name} needs the buffer ${name}`);
+      slot.lastBatch = this.#batch;
+      return slot;
+    });
+    const pass = this.#openPass();
+    pass.setPipeline(pipeline.pipeline);
+    pass.setBindGroup(0, this.pipelines.paramGroup, [offset]);
+    pass.setBindGroup(1, this.pipelines.bindGroup(pipeline, slots));
+    pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
+    this.#dispatches++;
+    this.#kernels.add(pipeline.name);
+  }
+
+  #pipeline(program: Program): Pipeline {
+    if (this.pipelines.has(program)) return this.pipelines.get(program);
+    return this.#scoped(() => `kernel ${program.kernel}:${program.variant}`, () => this.pipelines.get(program));
+  }
+
+  #writeParams(pipeline: Pipeline, params: Record<string, number>, index: number) {
+    for (const [name, type] of pipeline.params) {
+      const value = params[name];
+      if (value === undefined) throw new Error(`webgpu: ${pipeline.name} needs the parameter ${name}`);
+      if (type === "f32") this.#f32[index++] = value;
+      else if (type === "i32") this.#i32[index++] = value;
+      else this.#u32[index++] = value;
+    }
+  }
+
+  #openPass(): GPUComputePassEncoder {
+    this.#encoder ??= this.gpu.createCommandEncoder();
+    return this.#pass ??= this.#encoder.beginComputePass();
+  }
+
+  #endPass(): GPUCommandEncoder {
+    this.#pass?.end();
+    this.#pass = undefined;
+    return this.#encoder ??= this.gpu.createCommandEncoder();
+  }
+
+  /** Copies host data to a buffer in the order of the recorded commands. `bytes` is a multiple of 4. */
+  write(slot: Slot, data: ArrayBuffer, offset: number, bytes: number) {
+    this.check();
+    // Queue writes run before commands that are recorded but not submitted.
+    if (slot.lastBatch === this.#batch) this.submit();
+    this.#scoped(
+      () => `write of ${bytes} bytes`,
+      () => this.gpu.queue.writeBuffer(slot.buffer, 0, data, offset, bytes),
+    );
+    this.#writtenBytes += bytes;
+    if (this.#writtenBytes >= maxWrittenBytes) this.submit(true);
+  }
+
+  copyToHost(slot: Slot, target: GPUBuffer, bytes: number) {
+    this.check();
+    const kernels = [...this.#kernels];
+    this.#scoped(
+      () => `commands with ${kernels.join(", ") || "copies only"}`,
+      () => this.#endPass().copyBufferToBuffer(slot.buffer, 0, target, 0, bytes),
+    );
+    this.submit();
+  }
+
+  /** Sends what is recorded. `always` submits even when nothing is, which frees the queue's staging memory. */
+  submit(always = false) {
+    if (!this.#encoder && !always) return;
+    const encoder = this.#encoder;
+    const kernels = [...this.#kernels];
+    this.#scoped(() => `commands with ${kernels.join(", ") || "copies only"}`, () => {
+      if (this.#dispatches > 0) {
+        this.gpu.queue.writeBuffer(this.#paramBuffer, 0, this.#params, 0, this.#dispatches * paramBytes);
+      }
+      this.#pass?.end();
+      this.gpu.queue.submit(encoder ? [encoder.finish()] : []);
+    });
+    this.#pass = undefined;
+    this.#encoder = undefined;
+    this.#dispatches = 0;
+    this.#kernels.clear();
+    this.#writtenBytes = 0;
+    this.#batch++;
+    this.submits++;
+  }
+
+  /** Runs `work` and remembers the first validation, memory or internal error that it causes. */
+  #scoped<T>(what: () => string, work: () => T): T {
+    this.gpu.pushErrorScope("internal");
+    this.gpu.pushErrorScope("out-of-memory");
+    this.gpu.pushErrorScope("validation");
+    try {
+      return work();
+    } finally {
+      const scopes = [this.gpu.popErrorScope(), this.gpu.popErrorScope(), this.gpu.popErrorScope()];
+      const done = Promise.all(scopes).then((errors) => {
+        const error = errors.find((e) => e !== null);
+        if (error) this.fail(new Error(`webgpu: ${what()} failed: ${error.message}`));
+      }, (reason) => this.fail(new Error(`webgpu: ${what()} failed: ${reason}`))).finally(() =>
+        this.#scopes.delete(done)
+      );
+      this.#scopes.add(done);
+    }
+  }
+
+  /** Runs a creation of memory under an error scope. */
+  creating<T>(what: string, work: () => T): T {
+    return this.#scoped(() => what, work);
+  }
+
+  fail(error: Error) {
+    this.#failure ??= error;
+  }
+
+  /** Waits for the error scopes so far, then throws the first error since the last call, if there was one. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#scopes);
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (this.#lost) throw this.#lost;
+    if (failure) throw failure;
+  }
+
+  close() {
+    this.#closed = true;
+    this.#pass = undefined;
+    this.#encoder = undefined;
+    this.#paramBuffer.destroy();
+  }
+}
