@@ -248,6 +248,7 @@ export class StoredTensors implements TensorSource {
     const size = DTYPE_BYTES[dtype];
     try {
       const out = make(count);
+      if (count === 0) convert(new Uint8Array(0), dtype, out); // for its check of the type
       if (count === 0) return out;
       const start = tensor.offset * size;
       if (!isContiguous(shape, strides)) {
