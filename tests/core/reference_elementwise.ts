@@ -6,11 +6,11 @@ import type { BinaryName, UnaryName } from "../../core/tensor/elementwise.ts";
 import type { Activation } from "../../core/tensor/kernels.ts";
 import type { HostArgs, HostResult } from "./reference_types.ts";
 
-/** Error function by its Maclaurin series below 3 and a continued fraction of erfc above (Abramowitz-Stegun 7.1.5, 7.1.14). */
+/** Error function by its Maclaurin series below 2 and a continued fraction of erfc above (Abramowitz-Stegun 7.1.5, 7.1.14). */
 export function erf(x: number): number {
   const t = Math.abs(x);
   if (t > 6) return Math.sign(x);
-  if (t < 3) {
+  if (t < 2) {
     let term = t;
     let sum = t;
     for (let n = 1; Math.abs(term) > 1e-18 * sum; n++) {
