@@ -58,7 +58,9 @@ export class BufferPool {
     }
     if (bytes > this.maxBytes) {
       throw new Error(
-        `webgpu alloc: a tensor of ${mib(bytes)} is more than this adapter can bind (${mib(this.maxBytes)}); ` +
+        `webgpu alloc: ${bytes} bytes (${mib(bytes)}) are more than one tensor may have here (${
+          mib(this.maxBytes)
+        }); ` +
           `use a smaller batch or the cpu device (${mib(this.#liveBytes)} are in use)`,
       );
     }

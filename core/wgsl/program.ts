@@ -77,3 +77,14 @@ fn main(${mainInputs}) {
   ${body}
 }`;
 }
+
+/** WGSL: out[i] = the vec4 `value`, of which only elements below `p.n` exist: what is behind a tensor's end stays as it is. */
+export function storeFour(value: string): string {
+  return `
+  if (4u * i + 3u < p.n) {
+    out[i] = ${value};
+  } else {
+    let lanes = 4u * i + vec4u(0u, 1u, 2u, 3u);
+    out[i] = select(out[i], ${value}, lanes < vec4u(p.n));
+  }`;
+}

@@ -6,10 +6,20 @@ import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
 
+/** Dimensions are handled `width` at a time, in loops unrolled by `unroll`. */
 function program(headDim: number): Program {
+  const width = headDim % 4 === 0 ? 4 : 1;
+  const steps = headDim / width;
+  const unroll = [8, 4, 2, 1].find((u) => steps % u === 0)!;
+  const type = width === 4 ? "vec4f" : "f32";
+  const loop = (body: (d: string) => string) =>
+    `for (var d = 0u; d < ${steps}u; d += ${unroll}u) {
+      ${Array.from({ length: unroll }, (_, u) => body(`d + ${u}u`)).join("\n      ")}
+    }`;
+  const product = width === 4 ? "dot(q[qAt + D], k[kAt + D])" : "q[qAt + D] * k[kAt + D]";
   return {
     kernel: "attention",
-    variant: `simple,${headDim}`,
+    variant: `rows,${headDim}`,
     build: () => ({
       params: {
         count: "u32",
@@ -21,11 +31,11 @@ function program(headDim: number): Program {
         scale: "f32",
       },
       buffers: {
-        q: { type: "array<f32>", access: "read" },
-        k: { type: "array<f32>", access: "read" },
-        v: { type: "array<f32>", access: "read" },
+        q: { type: `array<${type}>`, access: "read" },
+        k: { type: `array<${type}>`, access: "read" },
+        v: { type: `array<${type}>`, access: "read" },
         visible: { type: "array<i32>", access: "read" },
-        out: { type: "array<f32>", access: "write" },
+        out: { type: `array<${type}>`, access: "write" },
       },
       code: perItem(
         8,
@@ -33,16 +43,16 @@ function program(headDim: number): Program {
         `let row = i % p.lq;
   let h = (i / p.lq) % p.heads;
   let b = i / (p.lq * p.heads);
-  let qAt = ((b * p.lq + row) * p.heads + h) * ${headDim}u;
+  let qAt = ((b * p.lq + row) * p.heads + h) * ${steps}u;
   var end = p.lk;
   if (p.visibleOn != 0u) { end = min(end, u32(visible[row])); }
-  var acc: array<f32, ${headDim}>;
+  var acc: array<${type}, ${steps}>;
   var top = 0.0;
   var total = 0.0;
   for (var j = 0u; j < end; j++) {
-    let kAt = ((b * p.kvCapacity + j) * p.heads + h) * ${headDim}u;
+    let kAt = ((b * p.kvCapacity + j) * p.heads + h) * ${steps}u;
     var s = 0.0;
-    for (var d = 0u; d < ${headDim}u; d++) { s += q[qAt + d] * k[kAt + d]; }
+    ${loop((d) => `s += ${product.replaceAll("D", d)};`)}
     s *= p.scale;
     var keep = 1.0;
     if (j == 0u || s > top) {
@@ -51,9 +61,9 @@ function program(headDim: number): Program {
     }
     let weight = m_exp(s - top);
     total = total * keep + weight;
-    for (var d = 0u; d < ${headDim}u; d++) { acc[d] = acc[d] * keep + weight * v[kAt + d]; }
+    ${loop((d) => `acc[${d}] = acc[${d}] * keep + weight * v[kAt + ${d}];`)}
   }
-  for (var d = 0u; d < ${headDim}u; d++) { out[qAt + d] = acc[d] / total; }`,
+  ${loop((d) => `out[qAt + ${d}] = acc[${d}] / total;`)}`,
       ),
     }),
   };

@@ -16,15 +16,17 @@ function program(from: DType, to: DType): Program {
       const load = from === "f16" ? "unpack2x16float(x[i])" : "x[i]";
       const vector = `vec2<${scalar[to]}>(v)`;
       return {
-        params: { count: "u32" },
+        params: { count: "u32", n: "u32" },
         buffers: {
           x: { type: from === "f16" ? "array<u32>" : `array<vec2<${scalar[from]}>>`, access: "read" },
-          out: { type: to === "f16" ? "array<u32>" : `array<vec2<${scalar[to]}>>`, access: "write" },
+          out: { type: to === "f16" ? "array<u32>" : `array<${scalar[to]}>`, access: "write" },
         },
         code: perItem(
           64,
           "p.count",
-          `let v = ${load}; out[i] = ${to === "f16" ? `pack2x16float(${vector})` : vector};`,
+          `let v = ${load};
+  let c = ${to === "f16" ? `pack2x16float(${vector})` : vector};
+  ${to === "f16" ? "out[i] = c;" : "out[2u * i] = c.x;\n  if (2u * i + 1u < p.n) { out[2u * i + 1u] = c.y; }"}`,
         ),
       };
     },
@@ -34,5 +36,5 @@ function program(from: DType, to: DType): Program {
 export function cast(gpu: Context, { x, out, n, from, to }: Kernels["cast"]): void {
   if (n === 0) return;
   const count = Math.ceil(n / 2);
-  gpu.dispatch(program(from, to), { x, out }, { count }, linearGroups(Math.ceil(count / 64)));
+  gpu.dispatch(program(from, to), { x, out }, { count, n }, linearGroups(Math.ceil(count / 64)));
 }

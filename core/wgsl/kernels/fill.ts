@@ -3,15 +3,15 @@
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
-import { linearGroups, perItem, type Program } from "../program.ts";
+import { linearGroups, perItem, type Program, storeFour } from "../program.ts";
 
 const program: Program = {
   kernel: "fill",
   variant: "",
   build: () => ({
-    params: { count: "u32", bits: "u32" },
+    params: { count: "u32", n: "u32", bits: "u32" },
     buffers: { out: { type: "array<vec4u>", access: "write" } },
-    code: perItem(64, "p.count", "out[i] = vec4u(p.bits);"),
+    code: perItem(64, "p.count", storeFour("vec4u(p.bits)")),
   }),
 };
 
@@ -20,5 +20,5 @@ export function fill(gpu: Context, { out, n, value, dtype }: Kernels["fill"]): v
   if (dtype === "f16") throw new Error("fill: f16 storage cannot be filled");
   const bits = dtype === "f32" ? new Uint32Array(new Float32Array([value]).buffer)[0] : value >>> 0;
   const count = Math.ceil(n / 4);
-  gpu.dispatch(program, { out }, { count, bits }, linearGroups(Math.ceil(count / 64)));
+  gpu.dispatch(program, { out }, { count, n, bits }, linearGroups(Math.ceil(count / 64)));
 }

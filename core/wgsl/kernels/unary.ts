@@ -1,12 +1,12 @@
 /**
  * out[i] = op(x[i]), generated from the expressions of core/tensor/elementwise.ts.
- * Buffers are padded to whole vec4s, so the last, partly used vec4 needs no special case.
+ * Buffers are padded to whole vec4s, so reading the last, partly used one is harmless; writing it is not.
  */
 import { unaryRows } from "../../tensor/elementwise.ts";
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { toWgsl } from "../math.ts";
-import { linearGroups, perItem, type Program } from "../program.ts";
+import { linearGroups, perItem, type Program, storeFour } from "../program.ts";
 
 function program(op: string): Program {
   return {
@@ -16,7 +16,7 @@ function program(op: string): Program {
       const row = (unaryRows as Record<string, { forward: string }>)[op];
       if (!row) throw new Error(`unary: no elementwise op is called ${op}`);
       return {
-        params: { count: "u32", a: "f32", b: "f32" },
+        params: { count: "u32", n: "u32", a: "f32", b: "f32" },
         buffers: { x: { type: "array<vec4f>", access: "read" }, out: { type: "array<vec4f>", access: "write" } },
         code: `
 fn op(x: f32) -> f32 {
@@ -24,7 +24,7 @@ fn op(x: f32) -> f32 {
   let b = p.b;
   return ${toWgsl(row.forward)};
 }
-${perItem(64, "p.count", "let v = x[i]; out[i] = vec4f(op(v.x), op(v.y), op(v.z), op(v.w));")}`,
+${perItem(64, "p.count", "let v = x[i];" + storeFour("vec4f(op(v.x), op(v.y), op(v.z), op(v.w))"))}`,
       };
     },
   };
@@ -33,5 +33,5 @@ ${perItem(64, "p.count", "let v = x[i]; out[i] = vec4f(op(v.x), op(v.y), op(v.z)
 export function unary(gpu: Context, { op, x, out, n, a, b }: Kernels["unary"]): void {
   if (n === 0) return;
   const count = Math.ceil(n / 4);
-  gpu.dispatch(program(op), { x, out }, { count, a, b }, linearGroups(Math.ceil(count / 64)));
+  gpu.dispatch(program(op), { x, out }, { count, n, a, b }, linearGroups(Math.ceil(count / 64)));
 }
