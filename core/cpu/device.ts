@@ -4,10 +4,13 @@
  */
 import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
+import type { Context } from "./kernels/context.ts";
+import { matmulKernels } from "./kernels/matmul.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
 import { plainElementwise } from "./plain/elementwise.ts";
 import { plainLinear } from "./plain/linear.ts";
 import { plainRows } from "./plain/rows.ts";
+import { hasRelaxedSimd, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
 
 export interface CpuOptions {
@@ -24,33 +27,44 @@ export interface CpuDevice extends Device {
   readonly relaxed: boolean;
 }
 
-const RESERVED_BYTES = 4096;
-
 /** Opens a CPU device. Kernels run at once, on the calling thread and on workers. Throws on options out of range. */
 export function openCpuDevice(options: CpuOptions = {}): CpuDevice {
-  const threads = options.threads ?? navigator.hardwareConcurrency;
-  if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
-    throw new Error(`openCpuDevice: threads must be an integer from 1 to 256, got ${threads}`);
+  const threads = options.threads ?? Math.min(navigator.hardwareConcurrency, MAX_THREADS);
+  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+    throw new Error(`openCpuDevice: threads must be an integer from 1 to ${MAX_THREADS}, got ${threads}`);
   }
-  return new Cpu(threads, options.relaxed ?? true, options.memoryLimitBytes ?? MAX_HEAP_BYTES);
+  const has = hasRelaxedSimd();
+  if (options.relaxed && !has) throw new Error("openCpuDevice: this engine has no relaxed SIMD; leave `relaxed` out");
+  return new Cpu(threads, options.relaxed ?? has, options.memoryLimitBytes ?? MAX_HEAP_BYTES);
 }
+
+const CLOSED = "the CPU device is closed";
 
 class Cpu implements CpuDevice {
   readonly info: DeviceInfo;
   readonly #heap: Heap;
   readonly #buffers: Buffers;
   readonly #kernels: KernelImplementations;
+  readonly #pool: Pool;
   #closed = false;
 
   constructor(readonly threads: number, readonly relaxed: boolean, memoryLimitBytes: number) {
-    this.#heap = new Heap(RESERVED_BYTES, memoryLimitBytes);
+    this.#heap = new Heap(POOL_BYTES, memoryLimitBytes);
     this.#buffers = new Buffers(this.#heap);
+    this.#pool = new Pool(this.#heap, threads, relaxed);
+    const context: Context = { heap: this.#heap, buffers: this.#buffers, pool: this.#pool };
     this.#kernels = {
       ...plainElementwise(this.#buffers),
       ...plainLinear(this.#buffers),
       ...plainRows(this.#buffers),
+      ...matmulKernels(context),
     };
-    this.info = { kind: "cpu", name: "TypeScript", software: false, maxTensorBytes: this.#heap.limit };
+    this.info = {
+      kind: "cpu",
+      name: `WASM SIMD${relaxed ? " (relaxed)" : ""}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+      software: false,
+      maxTensorBytes: this.#heap.limit,
+    };
   }
 
   alloc(bytes: number): Storage {
@@ -97,7 +111,7 @@ class Cpu implements CpuDevice {
   }
 
   sync(): Promise<void> {
-    return Promise.resolve();
+    return this.#closed ? Promise.reject(new Error(CLOSED)) : Promise.resolve();
   }
 
   memory(): MemoryUse {
@@ -114,10 +128,12 @@ class Cpu implements CpuDevice {
   }
 
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.#pool.close();
   }
 
   #check(): void {
-    if (this.#closed) throw new Error("the CPU device is closed");
+    if (this.#closed) throw new Error(CLOSED);
   }
 }

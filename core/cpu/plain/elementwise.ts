@@ -110,6 +110,7 @@ export function plainElementwise(
 ): Pick<KernelImplementations, "fill" | "unary" | "binary" | "cast" | "stridedCopy"> {
   return {
     fill({ out, n, value, dtype }) {
+      if (dtype === "f16") throw new Error("fill: expected a type of 4 bytes, got f16; fill f32 and cast");
       if (dtype === "f32") buffers.f32("fill", "out", out, n).fill(value);
       else buffers.u32("fill", "out", out, n).fill(value);
     },

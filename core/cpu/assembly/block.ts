@@ -1,0 +1,146 @@
+/**
+ * A block of rows times panels of eight columns, and what is done to the result: bias, activation, gate, residual.
+ * It does not know where rows come from; matmul, convolution and attention each bring a table of row addresses.
+ */
+import { int, loadTail, ptr, storeTail } from "./args";
+import { activate4, expandHalves, GELU, GELU_TANH, NONE, RELU, SILU } from "./math";
+import { tile1, tile2, tile3, tile4, tile5, tile6 } from "./tile";
+
+/** Rows of the main tile: 12 accumulators, or 8 where a product needs a register of its own before it is added. */
+// @ts-ignore: decorator
+
+const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
+
+/**
+ * C[m, n] (+)= A[m, K] B[K, n] for one run of K (`segments`, `runBytes`, `gap` as in tile). `b` is the first panel's part
+ * for this run, panels are `panelBytes` apart; halves are widened into `expanded` first. Columns beyond the last whole
+ * panel go to `strip`, [m, 8], which must persist between runs of K and be copied out by flushStrip after the last.
+ */
+export function block(
+  table: usize,
+  m: i32,
+  aOffset: usize,
+  segments: i32,
+  runBytes: usize,
+  gap: usize,
+  b: usize,
+  panelBytes: usize,
+  halves: bool,
+  expanded: usize,
+  n: i32,
+  c: usize,
+  cStride: usize,
+  strip: usize,
+  add: bool,
+): void {
+  const k = segments * <i32> (runBytes >> 2);
+  for (let j = 0; j < n; j += 8) {
+    let panel = b;
+    if (halves) {
+      expandHalves(b, expanded, k << 3);
+      panel = expanded;
+    }
+    let to = c + (<usize> j << 2);
+    let stride = cStride;
+    if (n - j < 8) {
+      to = strip;
+      stride = 32;
+    }
+    let t = table;
+    let i = m;
+    for (; i >= ROWS; i -= ROWS) {
+      if (ROWS == 6) tile6(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
+      else tile4(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
+      t += ROWS * 4;
+      to += ROWS * stride;
+    }
+    if (i == 1) tile1(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
+    else if (i == 2) tile2(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
+    else if (i == 3) tile3(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
+    else if (i == 4) tile4(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
+    else if (i == 5) tile5(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
+    b += panelBytes;
+  }
+}
+
+/** Copies the columns that did not fill a panel from `strip` to their place in C. */
+export function flushStrip(m: i32, n: i32, c: usize, cStride: usize, strip: usize): void {
+  const rest = n & 7;
+  if (rest == 0) return;
+  let to = c + (<usize> (n - rest) << 2);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < rest; j++) store<f32>(to + (<usize> j << 2), load<f32>(strip + (<usize> j << 2)));
+    to += cStride;
+    strip += 32;
+  }
+}
+
+// @ts-ignore: decorator
+
+function finishRow(code: i32, c: usize, n: i32, bias: usize, gate: usize, residual: usize): void {
+  let j = 0;
+  for (; j + 4 <= n; j += 4) {
+    const at = <usize> j << 2;
+    let v = v128.load(c + at);
+    if (bias) v = f32x4.add(v, v128.load(bias + at));
+    v = activate4(v, code);
+    if (gate) v = f32x4.mul(v, v128.load(gate + at));
+    if (residual) v = f32x4.add(v, v128.load(residual + at));
+    v128.store(c + at, v);
+  }
+  if (j < n) {
+    const at = <usize> j << 2;
+    let v = loadTail(c + at, n - j);
+    if (bias) v = f32x4.add(v, loadTail(bias + at, n - j));
+    v = activate4(v, code);
+    if (gate) v = f32x4.mul(v, loadTail(gate + at, n - j));
+    if (residual) v = f32x4.add(v, loadTail(residual + at, n - j));
+    storeTail(c + at, v, n - j);
+  }
+}
+
+/** Arguments of an epilogue, from int `at` on: bias, activation, residual, gate, and the gate's table as in rowAddress. */
+export const EPILOGUE_INTS = 8;
+
+/** The address of row `r` of a broadcast table: data, seq, batchStride, rowStride, offset from int `at` on. */
+// @ts-ignore: decorator
+
+export function rowAddress(args: usize, at: i32, r: i32): usize {
+  const seq = int(args, at + 1);
+  const elements = r / seq * int(args, at + 2) + r % seq * int(args, at + 3) + int(args, at + 4);
+  return ptr(args, at) + (<usize> elements << 2);
+}
+
+/**
+ * residual + gate * act(C + bias) in place, for rows r0.. of the whole result (m of them) and columns j0.. (n of them).
+ * `width` is the number of columns of the whole result.
+ */
+export function epilogue(
+  args: usize,
+  at: i32,
+  c: usize,
+  cStride: usize,
+  r0: i32,
+  m: i32,
+  j0: i32,
+  n: i32,
+  width: i32,
+): void {
+  let bias = ptr(args, at);
+  const code = int(args, at + 1);
+  const residuals = ptr(args, at + 2);
+  const gates = ptr(args, at + 3);
+  if (bias == 0 && code == NONE && residuals == 0 && gates == 0) return;
+  const column = <usize> j0 << 2;
+  if (bias) bias += column;
+  for (let i = 0; i < m; i++) {
+    const residual = residuals ? residuals + (<usize> (r0 + i) * width << 2) + column : 0;
+    const gate = gates ? rowAddress(args, at + 3, r0 + i) + column : 0;
+    if (code == SILU) finishRow(SILU, c, n, bias, gate, residual);
+    else if (code == GELU) finishRow(GELU, c, n, bias, gate, residual);
+    else if (code == GELU_TANH) finishRow(GELU_TANH, c, n, bias, gate, residual);
+    else if (code == RELU) finishRow(RELU, c, n, bias, gate, residual);
+    else finishRow(NONE, c, n, bias, gate, residual);
+    c += cStride;
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * Re-laying of B into panels of eight columns, [n / 8][k][8], the last panel filled up with zeros.
+ * One unit is one panel of one batch entry.
+ */
+import { int, ptr } from "./args";
+import { expandHalves, halfToFloat4 } from "./math";
+
+/**
+ * Panels of a matrix whose columns are given as rows: x[n, k], k contiguous.
+ * ints: 0 x, 1 out, 2 n, 3 k, 4 bytes between rows of x, 5 panels, 6 inner batches, 7 bytes between inner batches of x,
+ * 8 bytes between outer batches of x.
+ */
+export function packRows(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const n = int(args, 2), k = int(args, 3);
+  const stride = ptr(args, 4);
+  const panels = int(args, 5), inner = int(args, 6);
+  for (let unit = begin; unit < end; unit++) {
+    const z = unit / panels;
+    const j0 = unit % panels * 8;
+    let p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) +
+      <usize> j0 * stride;
+    let to = ptr(args, 1) + (<usize> unit * k << 5);
+    const columns = min(8, n - j0);
+    if (columns == 8) {
+      let i = 0;
+      for (; i + 4 <= k; i += 4) {
+        transposeTo(p, stride, to, 32);
+        transposeTo(p + 4 * stride, stride, to + 16, 32);
+        p += 16;
+        to += 128;
+      }
+      for (; i < k; i++) {
+        for (let j = 0; j < 8; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + <usize> j * stride));
+        p += 4;
+        to += 32;
+      }
+    } else {
+      for (let i = 0; i < k; i++) {
+        v128.store(to, f32x4.splat(0));
+        v128.store(to, f32x4.splat(0), 16);
+        for (let j = 0; j < columns; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + <usize> j * stride));
+        p += 4;
+        to += 32;
+      }
+    }
+  }
+}
+
+/** A 4x4 block of rows `stride` bytes apart, transposed to rows `toStride` bytes apart. */
+// @ts-ignore: decorator
+
+function transposeTo(p: usize, stride: usize, to: usize, toStride: usize): void {
+  const a = v128.load(p), b = v128.load(p + stride), c = v128.load(p + 2 * stride), d = v128.load(p + 3 * stride);
+  const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
+  const AB = v128.shuffle<f32>(a, b, 2, 6, 3, 7), CD = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<f32>(ab, cd, 0, 1, 4, 5));
+  v128.store(to + toStride, v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
+  v128.store(to + 2 * toStride, v128.shuffle<f32>(AB, CD, 0, 1, 4, 5));
+  v128.store(to + 3 * toStride, v128.shuffle<f32>(AB, CD, 2, 3, 6, 7));
+}
+
+/** Panels of a matrix given as x[k, n], n contiguous. ints as in packRows. */
+export function packColumns(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const n = int(args, 2), k = int(args, 3);
+  const stride = ptr(args, 4);
+  const panels = int(args, 5), inner = int(args, 6);
+  for (let unit = begin; unit < end; unit++) {
+    const z = unit / panels;
+    const j0 = unit % panels * 8;
+    let p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) + (<usize> j0 << 2);
+    let to = ptr(args, 1) + (<usize> unit * k << 5);
+    const columns = min(8, n - j0);
+    for (let i = 0; i < k; i++) {
+      if (columns == 8) {
+        v128.store(to, v128.load(p));
+        v128.store(to, v128.load(p, 16), 16);
+      } else {
+        v128.store(to, f32x4.splat(0));
+        v128.store(to, f32x4.splat(0), 16);
+        for (let j = 0; j < columns; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + (<usize> j << 2)));
+      }
+      p += stride;
+      to += 32;
+    }
+  }
+}
+
+/** The half nearest to x, ties to even; overflow gives infinity, NaN stays NaN. */
+function floatToHalf(x: f32): u32 {
+  const bits = reinterpret<u32>(x);
+  const sign = bits >> 16 & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;
+  // Below 2^-14 the sum with 0.5 lines the half's last bit up with the float's, and the addition rounds.
+  if (magnitude < 0x38800000) {
+    return sign | reinterpret<u32>(reinterpret<f32>(magnitude) + 0.5) - 0x3f000000;
+  }
+  return sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
+}
+
+/**
+ * Panels of a weight x[n, cIn, taps] with k = (tap, channel); taps = 1 for linear weights.
+ * ints: 0 x, 1 out, 2 n, 3 cIn, 4 taps, 5 x is halves, 6 out is halves. One unit is one panel.
+ */
+export function packWeight(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const x = ptr(args, 0);
+  const n = int(args, 2), cIn = int(args, 3), taps = int(args, 4);
+  const halvesIn = int(args, 5) != 0, halvesOut = int(args, 6) != 0;
+  const k = cIn * taps;
+  for (let unit = begin; unit < end; unit++) {
+    for (let j = 0; j < 8; j++) {
+      const row = unit * 8 + j;
+      let from = <usize> row * k;
+      let to = <usize> unit * k * 8 + j;
+      for (let tap = 0; tap < taps; tap++) {
+        for (let c = 0; c < cIn; c++) {
+          let half: u32 = 0;
+          let value: f32 = 0;
+          if (row < n) {
+            const at = from + <usize> c * taps + tap;
+            if (halvesIn) {
+              half = load<u16>(x + (at << 1));
+              if (!halvesOut) value = f32x4.extract_lane(halfToFloat4(i32x4.splat(half)), 0);
+            } else {
+              value = load<f32>(x + (at << 2));
+              if (halvesOut) half = floatToHalf(value);
+            }
+          }
+          if (halvesOut) store<u16>(ptr(args, 1) + (to << 1), <u16> half);
+          else store<f32>(ptr(args, 1) + (to << 2), value);
+          to += 8;
+        }
+      }
+    }
+  }
+}
+
+/** out[i] = x[i], halves to floats or back. ints: 0 x, 1 out, 2 n, 3 to halves. One unit is 4096 elements. */
+export function castHalves(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const n = int(args, 2);
+  const first = begin * 4096;
+  const count = min(n, end * 4096) - first;
+  if (int(args, 3) == 0) {
+    expandHalves(ptr(args, 0) + (<usize> first << 1), ptr(args, 1) + (<usize> first << 2), count);
+    return;
+  }
+  let from = ptr(args, 0) + (<usize> first << 2);
+  let to = ptr(args, 1) + (<usize> first << 1);
+  for (let i = 0; i < count; i++) {
+    store<u16>(to, <u16> floatToHalf(load<f32>(from)));
+    from += 4;
+    to += 2;
+  }
+}
+
+/**
+ * out[z, m, k] = x[z, k, m]. ints: 0 x, 1 out, 2 k, 3 m, 4 bytes between batches of x. One unit is 16 rows of the result.
+ */
+export function transpose(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const k = int(args, 2), m = int(args, 3);
+  const blocks = (m + 15) >> 4;
+  const from4 = <usize> m << 2, to4 = <usize> k << 2;
+  for (let unit = begin; unit < end; unit++) {
+    const z = unit / blocks;
+    const i0 = unit % blocks << 4;
+    const i1 = min(i0 + 16, m);
+    const x = ptr(args, 0) + <usize> z * ptr(args, 4);
+    const out = ptr(args, 1) + <usize> z * m * to4;
+    let l = 0;
+    for (; l + 4 <= k; l += 4) {
+      let i = i0;
+      for (; i + 4 <= i1; i += 4) {
+        transposeTo(x + <usize> l * from4 + (<usize> i << 2), from4, out + <usize> i * to4 + (<usize> l << 2), to4);
+      }
+      for (; i < i1; i++) {
+        for (let d = l; d < l + 4; d++) {
+          store<f32>(out + <usize> i * to4 + (<usize> d << 2), load<f32>(x + <usize> d * from4 + (<usize> i << 2)));
+        }
+      }
+    }
+    for (; l < k; l++) {
+      for (let i = i0; i < i1; i++) {
+        store<f32>(out + <usize> i * to4 + (<usize> l << 2), load<f32>(x + <usize> l * from4 + (<usize> i << 2)));
+      }
+    }
+  }
+}

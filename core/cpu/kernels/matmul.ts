@@ -1,0 +1,189 @@
+/**
+ * matmul, conv2d and the packing of their weights: block sizes and arguments of the WebAssembly kernels.
+ * The arithmetic is in core/cpu/assembly.
+ */
+import type { KernelImplementations } from "../../tensor/kernels.ts";
+import { BYTES_PER_NS, type Context, epilogueInts, evenBlock, FLOPS_PER_NS, withTemporary } from "./context.ts";
+
+/** Rows of A per block: with runs of 768 columns they take 368 KiB, which stays in the second-level cache. */
+const BLOCK_ROWS = 120;
+/** Smallest piece of work worth a unit, in floating-point operations. */
+const UNIT_FLOPS = 8e6;
+/** Largest padded band of a convolution's input, for the same cache. */
+const BAND_BYTES = 512 * 1024;
+
+/** Packs a plain matrix [k, n], or [n, k] when `transposed`, of every batch entry into panels at `to`. */
+export function packPlain(
+  { pool }: Context,
+  options: {
+    from: number;
+    to: number;
+    n: number;
+    k: number;
+    transposed: boolean;
+    rowBytes: number;
+    outer: number;
+    outerBytes: number;
+    inner: number;
+    innerBytes: number;
+  },
+): void {
+  const { from, to, n, k, transposed, rowBytes, outer, outerBytes, inner, innerBytes } = options;
+  const panels = Math.ceil(n / 8);
+  pool.run(transposed ? "packRows" : "packColumns", {
+    units: outer * inner * panels,
+    unitCost: k * 64 / BYTES_PER_NS,
+    ints: [from, to, n, k, rowBytes, panels, inner, innerBytes, outerBytes],
+  });
+}
+
+export function packedElements(n: number, k: number): number {
+  return Math.ceil(n / 8) * 8 * k;
+}
+
+export function matmulKernels(
+  context: Context,
+): Pick<KernelImplementations, "matmul" | "packLinear" | "packConv" | "conv2d"> {
+  const { buffers, pool } = context;
+
+  const pack = (kernel: string, args: {
+    x: Parameters<KernelImplementations["packLinear"]>[0]["x"];
+    out: Parameters<KernelImplementations["packLinear"]>[0]["out"];
+    n: number;
+    cIn: number;
+    taps: number;
+    xType: "f32" | "f16";
+    outType: "f32" | "f16";
+  }) => {
+    const { n, cIn, taps, xType, outType } = args;
+    const k = cIn * taps;
+    const x = buffers.at(kernel, "x", args.x, n * k * (xType === "f16" ? 2 : 4));
+    const out = buffers.at(kernel, "out", args.out, packedElements(n, k) * (outType === "f16" ? 2 : 4));
+    if (taps === 1 && xType === "f32" && outType === "f32") {
+      const one = { outer: 1, outerBytes: 0, inner: 1, innerBytes: 0 };
+      packPlain(context, { from: x, to: out, n, k, transposed: true, rowBytes: k * 4, ...one });
+      return;
+    }
+    pool.run("packWeight", {
+      units: Math.ceil(n / 8),
+      unitCost: k * 16,
+      ints: [x, out, n, cIn, taps, xType === "f16" ? 1 : 0, outType === "f16" ? 1 : 0],
+    });
+  };
+
+  return {
+    packLinear: ({ k, ...args }) => pack("packLinear", { ...args, cIn: k, taps: 1 }),
+    packConv: ({ cOut, kh, kw, ...args }) => pack("packConv", { ...args, n: cOut, taps: kh * kw }),
+
+    matmul(args) {
+      const { batch, m, n, k, transA, transB, packed } = args;
+      if (batch * m * n === 0) return;
+      if (k < 1) throw new Error("matmul: k must be at least 1, got 0");
+      const aBatch = args.aBatchStride * 4;
+      const a = buffers.at("matmul", "a", args.a, (batch - 1) * aBatch + m * k * 4);
+      const out = buffers.at("matmul", "out", args.out, batch * m * n * 4);
+      const epilogue = epilogueInts(context, "matmul", args.epilogue, batch * m, n);
+      const halves = packed && args.bType === "f16";
+
+      const product = (a: number, aBatch: number, b: number, bBatch: number) => {
+        const rows = evenBlock(m, BLOCK_ROWS, 6);
+        const mBlocks = Math.ceil(m / rows);
+        const panels = Math.ceil(n / 8);
+        const panelFlops = rows * k * 16;
+        const blockPanels = Math.min(panels, Math.max(1, Math.round(UNIT_FLOPS / panelFlops)));
+        const nBlocks = Math.ceil(panels / blockPanels);
+        pool.run("matmul", {
+          units: batch * mBlocks * nBlocks,
+          unitCost: blockPanels * panelFlops / FLOPS_PER_NS,
+          ints: [
+            ...[a, b, out, m, n, k, aBatch, bBatch, rows, mBlocks, blockPanels, nBlocks, halves ? 1 : 0, k * 4],
+            ...epilogue,
+          ],
+          scratch: (rows + 16) * 4 + (rows + 1) * 32 + 768 * 32,
+        });
+      };
+      const withB = (a: number, aBatch: number) => {
+        if (packed) {
+          product(a, aBatch, buffers.at("matmul", "b", args.b, packedElements(n, k) * (halves ? 2 : 4)), 0);
+          return;
+        }
+        const bBatch = args.bBatchStride * 4;
+        const b = buffers.at("matmul", "b", args.b, (batch - 1) * bBatch + n * k * 4);
+        const entries = bBatch === 0 ? 1 : batch;
+        const bytes = packedElements(n, k) * 4;
+        withTemporary(context, entries * bytes, (to) => {
+          packPlain(context, {
+            ...{ from: b, to, n, k, transposed: transB, rowBytes: (transB ? k : n) * 4 },
+            ...{ outer: 1, outerBytes: 0, inner: entries, innerBytes: bBatch },
+          });
+          product(a, aBatch, to, entries === 1 ? 0 : bytes);
+        });
+      };
+      if (!transA) {
+        withB(a, aBatch);
+        return;
+      }
+      const entries = aBatch === 0 ? 1 : batch;
+      withTemporary(context, entries * m * k * 4, (to) => {
+        pool.run("transpose", {
+          units: entries * Math.ceil(m / 16),
+          unitCost: k * 128 / BYTES_PER_NS,
+          ints: [a, to, k, m, aBatch],
+        });
+        withB(to, entries === 1 ? 0 : m * k * 4);
+      });
+    },
+
+    conv2d(args) {
+      const { batch, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH, outW } = args;
+      const pixels = batch * outH * outW;
+      if (pixels * cOut === 0) return;
+      const K = kh * kw * cIn;
+      if (K < 1) throw new Error(`conv2d: the kernel is empty: ${kh}x${kw}, ${cIn} channels`);
+      const halves = args.wType === "f16";
+      const x = buffers.at("conv2d", "x", args.x, batch * h * w * cIn * 4);
+      const weight = buffers.at("conv2d", "weight", args.weight, packedElements(cOut, K) * (halves ? 2 : 4));
+      const out = buffers.at("conv2d", "out", args.out, pixels * cOut * 4);
+      const epilogue = epilogueInts(context, "conv2d", args, pixels, cOut);
+
+      const unpadded = kh === 1 && kw === 1 && stride === 1 && upsample === 1 && padTop === 0 && padLeft === 0 &&
+        outH === h && outW === w;
+      const panels = Math.ceil(cOut / 8);
+      if (unpadded) {
+        const rows = evenBlock(pixels, BLOCK_ROWS, 6);
+        const mBlocks = Math.ceil(pixels / rows);
+        const blockPanels = Math.min(panels, Math.max(1, Math.round(UNIT_FLOPS / (rows * K * 16))));
+        pool.run("matmul", {
+          units: mBlocks * Math.ceil(panels / blockPanels),
+          unitCost: blockPanels * rows * K * 16 / FLOPS_PER_NS,
+          ints: [
+            ...[x, weight, out, pixels, cOut, K, 0, 0, rows, mBlocks, blockPanels, Math.ceil(panels / blockPanels)],
+            ...[halves ? 1 : 0, K * 4, ...epilogue],
+          ],
+          scratch: (rows + 16) * 4 + (rows + 1) * 32 + 768 * 32,
+        });
+        return;
+      }
+
+      const rowBytes = ((outW - 1) * stride + kw) * cIn * 4;
+      const most = Math.max(1, Math.floor((BAND_BYTES / rowBytes - kh) / stride) + 1);
+      const wanted = Math.max(1, Math.ceil(BLOCK_ROWS / outW));
+      const rows = evenBlock(outH, Math.min(most, wanted), 1);
+      const bands = Math.ceil(outH / rows);
+      const panelFlops = rows * outW * K * 16;
+      // A unit that fills the band again has to be worth it: at least 64 output channels unless there are fewer.
+      const blockPanels = Math.min(panels, Math.max(8, Math.round(UNIT_FLOPS / panelFlops)));
+      const nBlocks = Math.ceil(panels / blockPanels);
+      const bandBytes = ((rows - 1) * stride + kh) * rowBytes;
+      pool.run("conv", {
+        units: batch * bands * nBlocks,
+        unitCost: blockPanels * panelFlops / FLOPS_PER_NS + bandBytes / BYTES_PER_NS,
+        ints: [
+          ...[x, weight, out, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH, outW],
+          ...[rows, bands, blockPanels, nBlocks, halves ? 1 : 0, ...epilogue],
+        ],
+        scratch: (rows * outW + 16) * 4 + (rows * outW + 1) * 32 + 1152 * 32 + bandBytes,
+      });
+    },
+  };
+}

@@ -1,0 +1,246 @@
+/**
+ * Runs WebAssembly kernels on the calling thread and on Workers over one shared memory.
+ * It knows units of work and addresses only; which kernel to call with what is decided in kernels/.
+ *
+ * A job is split into tasks that threads take from an atomic counter, the calling thread too; it then waits only for tasks
+ * that another thread has taken. A Worker that is still starting takes none, so it never delays anything. Workers that
+ * found nothing to do for a second close themselves, so a program that forgets `close` still ends, and are started again
+ * by the next large job. What a task computes does not depend on who runs it, so results do not depend on timing.
+ */
+import type { Heap } from "./heap.ts";
+import { plainKernels, relaxedKernels } from "./kernels.generated.ts";
+
+/** A kernel does units begin..end-1 of the job at `args`, with private memory at `scratch`. */
+export type WasmKernel = (args: number, begin: number, end: number, scratch: number) => void;
+
+/** Bytes at address 0 that belong to the pool. */
+export const POOL_BYTES = 4096;
+
+/** Indices of 32-bit words; the two counters have cache lines of their own. */
+const TICKET = 0; // tasks of the current job that nobody has taken
+const PENDING = 16; // tasks that are not finished
+const JOB = 32; // kernel number, tasks, units, units per task, scratch address, scratch bytes per thread
+const FAILED = 40; // tasks that trapped
+const STOP = 41; // 1 tells workers to close
+const STATE = 48; // per worker: one of the states below
+const ARGS = 2048; // address of the job's arguments
+export const MAX_THREADS = 256;
+
+const ABSENT = 0;
+const STARTING = 1;
+const READY = 2;
+
+/** How long a worker looks for the next job before it sleeps, and how long it sleeps before it closes. */
+const SPINS = 3000;
+const IDLE_MS = 1000;
+
+/**
+ * The body of a Worker. It is passed on as source text, so that starting one needs no permission to read a file: it may
+ * refer to nothing but its parameters and globals.
+ */
+function workerMain(
+  scope: { onmessage: unknown; close(): void },
+  words: { TICKET: number; PENDING: number; JOB: number; FAILED: number; STOP: number; STATE: number; ARGS: number },
+  limits: { SPINS: number; IDLE_MS: number; READY: number; ABSENT: number },
+) {
+  scope.onmessage = (event: MessageEvent) => {
+    const { module, memory, thread } = event.data as {
+      module: WebAssembly.Module;
+      memory: WebAssembly.Memory;
+      thread: number;
+    };
+    const control = new Int32Array(memory.buffer, 0, 1024);
+    const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+    const kernels = Object.values(exports).filter((item) => typeof item === "function") as WasmKernel[];
+    const { TICKET, PENDING, JOB, FAILED, STOP, STATE, ARGS } = words;
+    Atomics.store(control, STATE + thread, limits.READY);
+    for (;;) {
+      let left = Atomics.load(control, TICKET);
+      for (let spin = 0; left <= 0 && spin < limits.SPINS; spin++) left = Atomics.load(control, TICKET);
+      if (left <= 0) {
+        if (Atomics.load(control, STOP) !== 0) break;
+        if (Atomics.wait(control, TICKET, 0, limits.IDLE_MS) === "timed-out") break;
+        continue;
+      }
+      // The job may have been replaced since `left` was read; if the exchange succeeds, the job read below is the one
+      // that the task belongs to, because a job is not replaced before all its tasks are finished.
+      if (Atomics.compareExchange(control, TICKET, left, left - 1) !== left) continue;
+      const kernel = control[JOB];
+      const begin = (control[JOB + 1] - left) * control[JOB + 3];
+      const end = Math.min(begin + control[JOB + 3], control[JOB + 2]);
+      const scratch = (control[JOB + 4] >>> 0) + thread * control[JOB + 5];
+      try {
+        kernels[kernel](ARGS, begin, end, scratch);
+      } catch {
+        Atomics.add(control, FAILED, 1);
+      }
+      if (Atomics.sub(control, PENDING, 1) === 1) Atomics.notify(control, PENDING);
+    }
+    Atomics.store(control, STATE + thread, limits.ABSENT);
+    scope.close();
+  };
+}
+
+const modules = new Map<boolean, WebAssembly.Module>();
+
+function moduleFor(relaxed: boolean): WebAssembly.Module {
+  let module = modules.get(relaxed);
+  if (module === undefined) {
+    const text = atob(relaxed ? relaxedKernels : plainKernels);
+    const binary = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) binary[i] = text.charCodeAt(i);
+    module = new WebAssembly.Module(binary);
+    modules.set(relaxed, module);
+  }
+  return module;
+}
+
+/** Whether the engine has relaxed SIMD: a module of one function that uses f32x4.relaxed_madd. */
+export function hasRelaxedSimd(): boolean {
+  return WebAssembly.validate(
+    // deno-fmt-ignore
+    new Uint8Array([
+      0, 97, 115, 109, 1, 0, 0, 0, // magic, version
+      1, 8, 1, 96, 3, 123, 123, 123, 1, 123, // type (v128, v128, v128) -> v128
+      3, 2, 1, 0, // one function of it
+      10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11, // local.get 0 1 2, f32x4.relaxed_madd
+    ]),
+  );
+}
+
+let workerUrl: string | undefined;
+
+function startWorker(): Worker {
+  workerUrl ??= URL.createObjectURL(
+    new Blob([
+      `(${workerMain})(self, ${JSON.stringify({ TICKET, PENDING, JOB, FAILED, STOP, STATE, ARGS })}, ${
+        JSON.stringify({ SPINS, IDLE_MS, READY, ABSENT })
+      });`,
+    ], { type: "text/javascript" }),
+  );
+  return new Worker(workerUrl, { type: "module" });
+}
+
+export interface Job {
+  /** Number of units. */
+  readonly units: number;
+  /** Rough time of one unit in nanoseconds, which decides how the job is split. */
+  readonly unitCost: number;
+  /** Integer arguments (at most 64), addresses included. */
+  readonly ints: readonly number[];
+  readonly floats?: readonly number[];
+  /** Bytes of private memory per thread. */
+  readonly scratch?: number;
+}
+
+/** Below this a job is not worth waking anybody, in nanoseconds. */
+const SERIAL_NS = 15_000;
+/** Below this it is not worth starting a worker. */
+const START_NS = 200_000;
+/** No task shorter than this. */
+const TASK_NS = 8_000;
+
+export class Pool {
+  readonly #control: Int32Array;
+  readonly #floats: Float32Array;
+  readonly #module: WebAssembly.Module;
+  readonly #numbers = new Map<string, number>();
+  readonly #kernels: WasmKernel[];
+  readonly #workers: (Worker | undefined)[];
+
+  constructor(readonly heap: Heap, readonly threads: number, readonly relaxed: boolean) {
+    this.#control = new Int32Array(heap.memory.buffer, 0, POOL_BYTES / 4);
+    this.#floats = new Float32Array(heap.memory.buffer, ARGS + 256, 16);
+    this.#module = moduleFor(relaxed);
+    const { exports } = new WebAssembly.Instance(this.#module, { env: { memory: heap.memory } });
+    const kernels = Object.entries(exports).filter(([, item]) => typeof item === "function");
+    kernels.forEach(([name], i) => this.#numbers.set(name, i));
+    this.#kernels = kernels.map(([, kernel]) => kernel as WasmKernel);
+    this.#workers = new Array(threads - 1).fill(undefined);
+  }
+
+  /** Workers that have started and not closed; for tests and reports. */
+  get ready(): number {
+    return this.#workers.filter((_, i) => Atomics.load(this.#control, STATE + i + 1) === READY).length;
+  }
+
+  /** Does all units of a job. Throws when a kernel trapped. */
+  run(name: string, job: Job): void {
+    const { units, unitCost, ints, floats, scratch = 0 } = job;
+    if (units <= 0) return;
+    const number = this.#numbers.get(name);
+    if (number === undefined) throw new Error(`no WebAssembly kernel is called ${name}`);
+    const control = this.#control;
+    for (let i = 0; i < ints.length; i++) control[ARGS / 4 + i] = ints[i];
+    if (floats) this.#floats.set(floats);
+
+    const total = units * unitCost;
+    const grain = Math.max(1, Math.ceil(Math.max(total / (this.threads * 12), TASK_NS) / unitCost));
+    const tasks = this.threads === 1 || total < SERIAL_NS ? 1 : Math.ceil(units / grain);
+    const stride = Math.ceil(scratch / 64) * 64;
+    const base = stride > 0 ? this.heap.alloc(stride * (tasks > 1 ? this.threads : 1)) : 0;
+    try {
+      if (tasks === 1) {
+        this.#kernels[number](ARGS, 0, units, base);
+        return;
+      }
+      if (total >= START_NS) this.#start();
+      control.set([number, tasks, units, grain, base, stride], JOB);
+      Atomics.store(control, FAILED, 0);
+      Atomics.store(control, PENDING, tasks);
+      Atomics.store(control, TICKET, tasks);
+      Atomics.notify(control, TICKET);
+      this.#help(this.#kernels[number], tasks, units, grain, base);
+      if (Atomics.load(control, FAILED) > 0) throw new Error(`${name}: the kernel trapped on a worker`);
+    } finally {
+      if (stride > 0) this.heap.free(base);
+    }
+  }
+
+  close(): void {
+    Atomics.store(this.#control, STOP, 1);
+    Atomics.notify(this.#control, TICKET);
+    for (const worker of this.#workers) worker?.terminate();
+    this.#workers.fill(undefined);
+  }
+
+  /** Takes tasks until none is left, then waits for those that others have taken. */
+  #help(kernel: WasmKernel, tasks: number, units: number, grain: number, scratch: number): void {
+    const control = this.#control;
+    let failure: unknown;
+    for (;;) {
+      const left = Atomics.load(control, TICKET);
+      if (left <= 0) break;
+      if (Atomics.compareExchange(control, TICKET, left, left - 1) !== left) continue;
+      const begin = (tasks - left) * grain;
+      try {
+        kernel(ARGS, begin, Math.min(begin + grain, units), scratch);
+      } catch (error) {
+        failure = error;
+      }
+      Atomics.sub(control, PENDING, 1);
+    }
+    for (let spin = 0; spin < SPINS; spin++) {
+      if (Atomics.load(control, PENDING) === 0) break;
+    }
+    for (;;) {
+      const pending = Atomics.load(control, PENDING);
+      if (pending === 0) break;
+      Atomics.wait(control, PENDING, pending, 100);
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Starts the workers that are absent, a few at a time so that no job waits long for it. */
+  #start(): void {
+    let budget = 4;
+    for (let i = 0; i < this.#workers.length && budget > 0; i++) {
+      if (Atomics.load(this.#control, STATE + i + 1) !== ABSENT) continue;
+      Atomics.store(this.#control, STATE + i + 1, STARTING);
+      const worker = startWorker();
+      worker.postMessage({ module: this.#module, memory: this.heap.memory, thread: i + 1 });
+      this.#workers[i] = worker;
+      budget--;
+    }
+  }
+}
