@@ -20,7 +20,8 @@ const KERNELS: Record<PilFilter, Kernel> = {
     weight(x) {
       const a = Math.abs(x);
       if (a === 0) return 1;
-      return a >= 1 ? 0 : sinc(a) * (0.54 + 0.46 * Math.cos(a * Math.PI));
+      // Pillow's two constants are single-precision numbers.
+      return a >= 1 ? 0 : sinc(a) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(a * Math.PI));
     },
   },
   bicubic: { // Keys' cubic with a = -0.5

@@ -149,7 +149,8 @@ function parseHeader(content: Uint8Array): Header {
 function inflate(idat: Uint8Array, expected: number): Uint8Array {
   let raw: Uint8Array;
   try {
-    raw = inflateSync(idat, { maxOutputLength: expected, chunkSize: Math.min(Math.max(expected, 64), 1 << 24) });
+    // One chunk with room for one byte too many: no second buffer to join.
+    raw = inflateSync(idat, { maxOutputLength: expected, chunkSize: Math.max(expected + 1, 64) });
   } catch (cause) {
     const code = (cause as { code?: string }).code;
     if (code === "ERR_BUFFER_TOO_LARGE") corrupt(`the image data inflates to more than the header's ${expected} bytes`);
