@@ -32,6 +32,8 @@ export interface StoredTensor extends TensorInfo {
 
 /** Bytes converted at a time: large tensors need no second copy in memory. */
 const CHUNK = 1 << 20;
+/** Bytes of a view with gaps that are read at a time. */
+const WINDOW = 4 << 20;
 /** A view that repeats elements (stride 0) may be larger than its storage, but not without bound. */
 const MAX_REPEATED = 1 << 26;
 
@@ -174,23 +176,66 @@ function toI32(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType, out: Int32Arr
   }
 }
 
-/** Copies a strided span into row-major order, element by element of `T`'s size. */
-function gather<T extends { readonly length: number; [index: number]: unknown }>(
-  from: T,
-  into: T,
+type Words =
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
+  | BigUint64Array<ArrayBuffer>;
+
+/** Copies a strided view into row-major order; `into` is filled from `position` on, whose end comes back. */
+function gather(
+  from: Words,
+  start: number,
+  into: Words,
+  position: number,
   shape: readonly number[],
   strides: readonly number[],
-): void {
+  axis: number,
+): number {
+  if (axis === shape.length) {
+    into[position] = from[start];
+    return position + 1;
+  }
+  const size = shape[axis], stride = strides[axis];
+  if (axis === shape.length - 1) {
+    for (let i = 0, at = start; i < size; i++, at += stride) into[position++] = from[at];
+    return position;
+  }
+  for (let i = 0; i < size; i++) position = gather(from, start + i * stride, into, position, shape, strides, axis + 1);
+  return position;
+}
+
+/** Bytes of a tensor that is not contiguous, in row-major order and still as stored. */
+async function readStrided(tensor: StoredTensor): Promise<Uint8Array<ArrayBuffer>> {
+  const { storage, shape, strides } = tensor;
+  const size = DTYPE_BYTES[tensor.dtype];
+  const make = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[size]!;
+  const rows = new Uint8Array(elementCount(shape) * size);
+  const words = new make(rows.buffer);
+  // A transposed tensor is read whole and then put in order. What picks little out of much (a column) is read window by
+  // window, so that memory stays in proportion to the tensor and not to what it is cut out of.
+  const window = Math.max(WINDOW, 4 * rows.length);
   let position = 0;
-  const walk = (axis: number, start: number): void => {
-    const size = shape[axis], stride = strides[axis];
-    if (axis === shape.length - 1) {
-      for (let i = 0, at = start; i < size; i++, at += stride) into[position++] = from[at];
+  const walk = async (axis: number, start: number): Promise<void> => {
+    const inner = shape.slice(axis), steps = strides.slice(axis);
+    if (axis === shape.length || spanOf(inner, steps) * size <= window) {
+      const span = new Uint8Array(spanOf(inner, steps) * size);
+      await storage.read(start * size, span);
+      position = gather(new make(span.buffer), 0, words, position, inner, steps, 0);
+    } else if (axis === shape.length - 1) {
+      const block = Math.max(1, Math.floor(window / (steps[0] * size)));
+      for (let i = 0; i < inner[0]; i += block) {
+        const count = Math.min(block, inner[0] - i);
+        const span = new Uint8Array(spanOf([count], steps) * size);
+        await storage.read((start + i * steps[0]) * size, span);
+        position = gather(new make(span.buffer), 0, words, position, [count], steps, 0);
+      }
     } else {
-      for (let i = 0; i < size; i++) walk(axis + 1, start + i * stride);
+      for (let i = 0; i < inner[0]; i++) await walk(axis + 1, start + i * steps[0]);
     }
   };
-  walk(0, 0);
+  await walk(0, tensor.offset);
+  return rows;
 }
 
 /** The tensors of one open file. */
@@ -252,12 +297,7 @@ export class StoredTensors implements TensorSource {
       if (count === 0) return out;
       const start = tensor.offset * size;
       if (!isContiguous(shape, strides)) {
-        const span = new Uint8Array(spanOf(shape, strides) * size);
-        await storage.read(start, span);
-        const rows = new Uint8Array(count * size);
-        const word = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[size]!;
-        gather(new word(span.buffer), new word(rows.buffer), shape, strides);
-        convert(rows, dtype, out);
+        convert(await readStrided(tensor), dtype, out);
       } else if (dtype === asStored) { // straight into place
         await storage.read(start, new Uint8Array(out.buffer));
       } else {

@@ -91,6 +91,30 @@ Deno.test("tensors share storages, start inside them, and have any strides", asy
   });
 });
 
+Deno.test("views that pick little out of much are read in pieces", async () => {
+  // 24 MiB of values, of which the views touch a few: beyond the window of 4 MiB, by one axis and by several.
+  const length = 6 * 2 ** 20;
+  const values = Float32Array.from({ length }, (_, i) => i);
+  const views = [
+    { name: "column", shape: [6000], strides: [1001], offset: 3 },
+    { name: "wide", shape: [5], strides: [2 ** 20 + 1], offset: 1 },
+    { name: "block", shape: [4, 3, 2], strides: [1_500_000, 1001, 3], offset: 11 },
+    { name: "turned", shape: [2, 3, 4], strides: [3, 1001, 1_500_000], offset: 11 },
+  ];
+  const pickle = tensorsPickle(views.map((view) => ({ ...view, length })));
+  await withFile("views.pth", await torchZip(pickle, { "0": new Uint8Array(values.buffer) }), async (path) => {
+    const source = await openCheckpoint(path);
+    for (const { name, shape, strides, offset } of views) {
+      let expected = [offset];
+      shape.forEach((size, axis) => {
+        expected = expected.flatMap((start) => Array.from({ length: size }, (_, i) => start + i * strides[axis]));
+      });
+      assert.deepEqual(Array.from(await source.readF32(name)), expected, name);
+    }
+    source.close();
+  });
+});
+
 Deno.test("integers are rounded to float32 once, also beyond 2^53", async () => {
   const pickle = tensorsPickle([{ name: "n", shape: [4], storage: "LongStorage", length: 4 }]);
   // 2^60 + 2^36 is half way between two float32; one more is not, but float64 cannot tell them apart.
