@@ -39,5 +39,5 @@ export class UnreadableImageError extends Error {
   }
 }
 
-/** 64 Mi pixels, for example 8192 x 8192: larger than any camera's image, and decoded in well under 1 GiB. */
+/** 64 Mi pixels, for example 8192 x 8192: larger than any camera's image, and decoded in less than 1 GiB. */
 export const DEFAULT_MAX_PIXELS = 64 * 1024 * 1024;
