@@ -110,8 +110,6 @@ export class MultiScaleQuantizer {
           trace?.(scale, { residual, up, phi, fHat: next.fHat });
           return next;
         });
-        if (rest !== f) rest.dispose();
-        fHat.dispose();
         ({ rest, fHat } = step);
         tokens.push(step.chosen);
       });

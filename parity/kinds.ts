@@ -1,0 +1,54 @@
+/** Which computation belongs to which case. */
+import type { Device } from "../core/tensor/mod.ts";
+import type { ParityCase } from "./case.ts";
+import { checkpoints } from "./checkpoints.ts";
+import { fullMaskgitVq, fullRar, fullVar, fullVqvae } from "./full.ts";
+import { interpolation } from "./interpolation.ts";
+import { maskgitVq, rar } from "./rar.ts";
+import { varTransformer, vqvae } from "./var.ts";
+
+/** A result: values in the reference's layout, and whether they are a given input rather than something computed. */
+export interface Result {
+  readonly tensor: string;
+  readonly values: ArrayLike<number>;
+}
+
+/** Computes the tensors of a case one after the other. What it does not yield counts as missing. */
+export type Compute = (parityCase: ParityCase, device: Device) => AsyncGenerator<Result>;
+
+/** Inputs are read from the case's file; they are listed so that nothing is left out silently. */
+export async function* inputs(parityCase: ParityCase, names: readonly string[]): AsyncGenerator<Result> {
+  for (const tensor of names) {
+    if (parityCase.has(tensor)) yield { tensor, values: await parityCase.values(tensor) };
+  }
+}
+
+/** The computation for a case, by its number or by the network in its configuration; null when none exists yet. */
+export function computeFor(parityCase: ParityCase): Compute | null {
+  const name = `${parityCase.manifest.case} ${parityCase.name}`;
+  const config = parityCase.manifest.config ?? {};
+  if (/full_/.test(name)) {
+    return config.rar
+      ? fullRar
+      : config.var
+      ? fullVar
+      : config.vae
+      ? fullVqvae
+      : config.tokenizer
+      ? fullMaskgitVq
+      : null;
+  }
+  if (/case01/.test(name)) return maskgitVq;
+  if (/case02/.test(name)) return rar;
+  if (/case03b/.test(name)) return interpolation;
+  if (/case03/.test(name)) return vqvae;
+  if (/case04/.test(name)) return varTransformer;
+  return null;
+}
+
+/** Cases that are lists of files rather than of tensors. */
+export function isCheckpointCase(parityCase: ParityCase): boolean {
+  return parityCase.manifest.tensors === undefined && parityCase.manifest.files !== undefined;
+}
+
+export { checkpoints };

@@ -1,0 +1,222 @@
+/** Cases 01 (MaskGIT-VQ tokenizer) and 02 (RAR transformer) at small sizes. */
+import {
+  add,
+  affine,
+  argmax,
+  clamp,
+  type Device,
+  fromArray,
+  logSoftmaxGather,
+  matmul,
+  mean,
+  neg,
+  scope,
+  slice,
+  softmax,
+  square,
+  sub,
+  sum,
+  type Tensor,
+  topK,
+} from "../core/tensor/mod.ts";
+import type { RarFamily, RarVariant } from "../models/rar/family.ts";
+import { guidanceScales } from "../models/rar/sampler.ts";
+import type { RarCondition } from "../models/rar/transformer.ts";
+import type { ParityCase } from "./case.ts";
+import { rarConfig, siblingCase, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
+import { inputs, type Result } from "./kinds.ts";
+import { fromNchw, scalePixels, toNchw } from "./layout.ts";
+
+/** |z|^2 + |e|^2 - 2 z.e of rows z[n, c] and codes e[v, c]: [n, v]. */
+export function squaredDistances(z: Tensor, codebook: Tensor): Tensor {
+  return scope(() => {
+    const own = add(sum(square(z), 1, true), sum(square(codebook), 1).reshape(1, codebook.shape[0]));
+    return add(own, affine(matmul(z, codebook, { transB: true }), -2));
+  });
+}
+
+/** Second-best minus best squared distance of every row z[n, c] to the codes: [n]. */
+export function margins(z: Tensor, codebook: Tensor): Tensor {
+  return scope(() => {
+    const { values } = topK(neg(squaredDistances(z, codebook)), 2);
+    return sub(slice(values, 1, 0, 1), slice(values, 1, 1, 2)).reshape(z.shape[0]);
+  });
+}
+
+/** Frees a tensor after reading it. */
+export async function take(tensor: Tensor): Promise<Float32Array | Int32Array> {
+  const values = tensor.dtype === "f32" ? await tensor.data() : await tensor.ints();
+  tensor.dispose();
+  return values;
+}
+
+export async function takeNchw(tensor: Tensor): Promise<Float32Array> {
+  const values = await toNchw(tensor);
+  tensor.dispose();
+  return values;
+}
+
+export async function* maskgitVq(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
+  const family = await syntheticRarFamily(
+    device,
+    parityCase.salt,
+    tokenizerConfig(parityCase.manifest.config.tokenizer),
+  );
+  const pixels = await parityCase.ints("image_u8");
+  yield { tensor: "image_u8", values: pixels };
+  const image = scalePixels(pixels, "[0,1]");
+  yield { tensor: "image", values: image };
+
+  const f = scope(() => family.encode(fromNchw(device, image, parityCase.info("image_u8").shape)));
+  const [batch, h, w, c] = f.shape;
+  const { tokens, fHat } = family.quantize(f);
+  yield { tensor: "f", values: await toNchw(f) };
+  yield { tensor: "tokens", values: await tokens.ints() };
+  yield { tensor: "quantized", values: await toNchw(fHat) };
+  const rows = f.reshape(batch * h * w, c);
+  yield { tensor: "distances", values: await take(squaredDistances(rows, family.codebook)) };
+  yield { tensor: "soft_code", values: await take(scope(() => softmax(neg(squaredDistances(rows, family.codebook))))) };
+  yield { tensor: "margin", values: await take(margins(rows, family.codebook)) };
+  yield { tensor: "quantized_ste", values: await takeNchw(scope(() => add(f, sub(fHat, f)))) };
+  const error = scope(() => square(sub(fHat, f)));
+  yield { tensor: "quant_error", values: await take(mean(error, 3)) };
+  yield { tensor: "vq_loss", values: await take(scope(() => affine(mean(error), 1.25))) };
+  const decoded = family.decode(fHat);
+  yield { tensor: "decoded_raw", values: await toNchw(decoded) };
+  yield { tensor: "decoded", values: await takeNchw(clamp(decoded, 0, 1)) };
+  yield { tensor: "decoded_noquant", values: await takeNchw(scope(() => clamp(family.decode(f), 0, 1))) };
+  for (const tensor of [f, tokens, fHat, rows, error, decoded]) tensor.dispose();
+  family.dispose();
+}
+
+export async function* rar(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
+  const config = rarConfig(parityCase.manifest.config.rar);
+  const variant = await syntheticRarVariant(device, parityCase.salt, config);
+  const { transformer } = variant;
+  yield* inputs(parityCase, ["condition_labels", "orders"]);
+  const labels = Array.from(await parityCase.ints("condition_labels"));
+  yield { tensor: "condition_ids", values: labels.map((label) => transformer.conditionId(label)) };
+  yield { tensor: "none_ids", values: labels.map(() => transformer.conditionId(null)) };
+
+  const batch = labels.length, n = config.tokenCount;
+  const tokens = fromArray(device, await parityCase.ints("tokens"), [batch, n]);
+  const conditions = { cond: transformer.condition(labels), uncond: transformer.condition([null]) };
+  for (const [name, condition] of Object.entries(conditions)) {
+    const logits = transformer.logits(tokens, condition);
+    yield { tensor: `logits_${name}`, values: await logits.data() };
+    yield {
+      tensor: `logprob_${name}`,
+      values: await take(scope(() => logSoftmaxGather(slice(logits, 1, 0, n), tokens))),
+    };
+    logits.dispose();
+    yield { tensor: `kv_logits_${name}`, values: await stepLogits(variant, condition, tokens) };
+  }
+  const flat = await parityCase.ints("orders");
+  const orders = labels.map((_, b) => flat.slice(b * n, (b + 1) * n));
+  yield { tensor: "logits_perm", values: await take(transformer.logits(tokens, conditions.cond, orders)) };
+  yield { tensor: "logits_perm_uncond", values: await take(transformer.logits(tokens, conditions.uncond, orders)) };
+  const host = await tokens.ints();
+  yield { tensor: "labels_perm", values: orders.flatMap((order, b) => Array.from(order, (o) => host[b * n + o])) };
+
+  const { guidance_scale: guidance, guidance_scale_pow: power } = parityCase.manifest.config.cfg;
+  const scales = guidanceScales({ guidance, power }, n);
+  yield { tensor: "cfg_scale", values: scales };
+  const generated = await greedySample(variant, conditions, batch, scales);
+  yield { tensor: "gen_tokens", values: generated.tokens };
+  yield { tensor: "gen_probs", values: generated.probabilities };
+  yield* withTokenizer(parityCase, device, await tokens.ints(), generated.tokens);
+  for (const item of [tokens, conditions.cond, conditions.uncond, variant]) item.dispose();
+}
+
+/** Logits of every step with the given tokens fed one by one: [batch, n, codes]. */
+async function stepLogits(variant: RarVariant, condition: RarCondition, tokens: Tensor): Promise<Float32Array> {
+  const [batch, n] = tokens.shape;
+  const state = variant.transformer.start(batch);
+  const codes = variant.codes;
+  const out = new Float32Array(batch * n * codes);
+  for (let t = 0; t < n; t++) {
+    const logits = scope(() => {
+      const previous = t === 0 ? null : slice(tokens, 1, t - 1, t).reshape(batch);
+      return variant.transformer.step(state, previous, condition);
+    });
+    const values = await take(logits);
+    for (let b = 0; b < batch; b++) {
+      out.set(values.subarray(b * codes, (b + 1) * codes) as Float32Array, (b * n + t) * codes);
+    }
+  }
+  state.dispose();
+  return out;
+}
+
+/** The reference's sampler with the most likely token taken at every step. */
+async function greedySample(
+  variant: RarVariant,
+  conditions: { cond: RarCondition; uncond: RarCondition },
+  batch: number,
+  scales: readonly number[],
+): Promise<{ tokens: Int32Array; probabilities: Float32Array }> {
+  const { transformer, codes } = variant;
+  const n = scales.length;
+  const tokens = new Int32Array(batch * n);
+  const probabilities = new Float32Array(batch * n * codes);
+  const states = { cond: transformer.start(batch), uncond: transformer.start(batch) };
+  let previous: Tensor | null = null;
+  for (let t = 0; t < n; t++) {
+    const step = scope(() => {
+      const cond = transformer.step(states.cond, previous, conditions.cond);
+      const uncond = transformer.step(states.uncond, previous, conditions.uncond);
+      const p = softmax(add(uncond, affine(sub(cond, uncond), scales[t])));
+      return { p, chosen: argmax(p) };
+    });
+    previous?.dispose();
+    previous = step.chosen;
+    const p = await step.p.data(), chosen = await step.chosen.ints();
+    step.p.dispose();
+    for (let b = 0; b < batch; b++) {
+      tokens[b * n + t] = chosen[b];
+      probabilities.set(p.subarray(b * codes, (b + 1) * codes), (b * n + t) * codes);
+    }
+  }
+  previous?.dispose();
+  states.cond.dispose();
+  states.uncond.dispose();
+  return { tokens, probabilities };
+}
+
+/** What needs the tokenizer of the tokenizer case with the same salt: its tokens, its errors, and the decoded image. */
+async function* withTokenizer(
+  parityCase: ParityCase,
+  device: Device,
+  givenTokens: Int32Array<ArrayBuffer>,
+  generated: Int32Array,
+): AsyncGenerator<Result> {
+  const sibling = await siblingCase(parityCase, "tokenizer");
+  if (!sibling) {
+    yield { tensor: "tokens", values: givenTokens };
+    return;
+  }
+  const family: RarFamily = await syntheticRarFamily(
+    device,
+    sibling.salt,
+    tokenizerConfig(sibling.manifest.config.tokenizer),
+  );
+  const pixels = scalePixels(await sibling.ints("image_u8"), "[0,1]");
+  const shape = sibling.info("image_u8").shape;
+  const encoded = scope(() => {
+    const f = family.encode(fromNchw(device, pixels, shape));
+    const { tokens, fHat } = family.quantize(f);
+    return { tokens, error: mean(square(sub(fHat, f)), 3) };
+  });
+  yield { tensor: "tokens", values: await take(encoded.tokens) };
+  yield { tensor: "prada_quant_err", values: await take(encoded.error) };
+  const image = scope(() => {
+    const tokens = fromArray(device, Int32Array.from(generated), [
+      generated.length / family.tokenCount,
+      family.tokenCount,
+    ]);
+    return clamp(family.decode(family.dequantize(tokens)), 0, 1);
+  });
+  yield { tensor: "gen_image", values: await takeNchw(image) };
+  family.dispose();
+  sibling.close();
+}
