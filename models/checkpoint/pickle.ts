@@ -377,7 +377,9 @@ class PickleReader {
         return void stack.push(this.#policy.persistent(id));
       }
       case 0x50: // P PERSID
-        return this.#fail("refuses a persistent id written as text (PERSID); torch.save never writes one");
+        return this.#fail(
+          "refuses a persistent id written as text (protocol 0), which PyTorch cannot read back either",
+        );
       case 0x82: // EXT1
       case 0x83: // EXT2
       case 0x84: { // EXT4

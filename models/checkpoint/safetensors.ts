@@ -84,6 +84,8 @@ export async function readSafetensors(file: RandomAccessFile): Promise<Safetenso
     }
     spans.push(readEntry(name, entry, fail));
   }
+  // By position and not by JSON order, in which JavaScript puts names that are numbers first.
+  spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
   requireDense(spans, file.size - dataStart, fail);
   const tensors = spans.map(({ name, dtype, shape, begin, end }): StoredTensor => ({
     name,
@@ -116,14 +118,14 @@ function readEntry(name: string, entry: Record<string, unknown>, fail: (message:
   return { name, dtype, shape: shape as number[], begin: begin as number, end: end as number };
 }
 
-/** The format wants the tensors to cover the data exactly: no overlap, no hole, nothing behind them. */
+/** The format wants the tensors, here in the order of their positions, to cover the data exactly: no overlap, no hole, nothing behind them. */
 function requireDense(
   spans: readonly { name: string; begin: number; end: number }[],
   available: number,
   fail: (message: string) => never,
 ): void {
   let end = 0;
-  for (const span of [...spans].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+  for (const span of spans) {
     if (span.begin !== end) {
       const kind = span.begin < end ? "overlaps the tensor before it" : "leaves a hole before it";
       fail(`damaged: tensor ${JSON.stringify(span.name)} ${kind}: expected to begin at ${end}, got ${span.begin}`);
