@@ -3,6 +3,7 @@
  * It is deliberately independent of the readers under test.
  */
 
+import { fileURLToPath } from "node:url";
 import { BlobReader, Uint8ArrayWriter, ZipWriter } from "@zip.js/zip.js";
 
 /** Text (one byte per character), bytes, and lists of these. */
@@ -146,4 +147,4 @@ export async function sha256(data: ArrayBufferView<ArrayBuffer>): Promise<string
 }
 
 /** Folder of the reference data. */
-export const GOLDEN = new URL("../../fixtures/golden/", import.meta.url).pathname;
+export const GOLDEN = fileURLToPath(new URL("../../fixtures/golden/", import.meta.url));

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { openCheckpoint, writeSafetensors } from "../../../models/checkpoint/mod.ts";
 import { bytes, f32Bytes, GOLDEN, op, type Part, tensorParts, torchLegacy, torchZip, withFile } from "./build.ts";
 
-const MARKER = "/tmp/checkpoint-test-marker";
+const MARKER = "checkpoint-test-marker";
 
 /** Opens a file and reads all of it; errors must name the file. */
 async function openAndRead(path: string): Promise<"read" | "refused"> {
