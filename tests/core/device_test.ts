@@ -239,10 +239,7 @@ withDevices("trim() gives back pooled memory and leaves live storages alone", as
 
 withDevices("alloc() throws on impossible sizes, with the number, and the device goes on", async (device) => {
   const start = device.memory();
-  assert.throws(
-    () => device.alloc(2 ** 45),
-    (error: Error) => error.message.replace(/[,_ ]/g, "").includes(String(2 ** 45)),
-  );
+  assert.throws(() => device.alloc(2 ** 45), /35184372088832|33554432(\.0)? MiB|32768(\.0)? GiB/);
   assert.throws(() => device.alloc(-4), /-4/);
   assert.throws(() => device.alloc(NaN), /NaN/);
   assert.equal(device.memory().liveCount, start.liveCount);
