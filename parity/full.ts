@@ -81,7 +81,8 @@ export async function* fullVqvae(parityCase: ParityCase, device: Device): AsyncG
     }
     const rows = trace.residual.reshape(-1, config.zChannels);
     scaleMargins.push(...await take(margins(rows, family.codebook)));
-    for (const tensor of [rows, trace.residual, trace.up, trace.phi, trace.fHat]) tensor.dispose();
+    for (const tensor of [rows, trace.residual, trace.up, trace.phi]) tensor.dispose();
+    if (trace.fHat !== fHat) trace.fHat.dispose();
   }
   yield { tensor: "margin", values: scaleMargins };
   yield { tensor: "var_input", values: await take(family.transformerInput(tokens)) };

@@ -54,7 +54,8 @@ export async function* vqvae(parityCase: ParityCase, device: Device): AsyncGener
     const rows = trace.residual.reshape(-1, config.zChannels);
     scaleMargins.push(await take(margins(rows, family.codebook)) as Float32Array);
     errors.push(await take(scope(() => mean(square(sub(trace.fHat, f)), 3))) as Float32Array);
-    for (const tensor of [rows, trace.residual, trace.up, trace.phi, trace.fHat]) tensor.dispose();
+    for (const tensor of [rows, trace.residual, trace.up, trace.phi]) tensor.dispose();
+    if (trace.fHat !== fHat) trace.fHat.dispose();
   }
   yield { tensor: "fhat", values: cumulative.flatMap((values) => Array.from(values)) };
   yield { tensor: "margin", values: joinRows(scaleMargins, batch) };
