@@ -5,11 +5,11 @@
 import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
 import type { Context } from "./kernels/context.ts";
+import { attentionKernels } from "./kernels/attention.ts";
+import { elementwiseKernels } from "./kernels/elementwise.ts";
+import { rowKernels } from "./kernels/rows.ts";
 import { matmulKernels } from "./kernels/matmul.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
-import { plainElementwise } from "./plain/elementwise.ts";
-import { plainLinear } from "./plain/linear.ts";
-import { plainRows } from "./plain/rows.ts";
 import { hasRelaxedSimd, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
 
@@ -54,10 +54,10 @@ class Cpu implements CpuDevice {
     this.#pool = new Pool(this.#heap, threads, relaxed);
     const context: Context = { heap: this.#heap, buffers: this.#buffers, pool: this.#pool };
     this.#kernels = {
-      ...plainElementwise(this.#buffers),
-      ...plainLinear(this.#buffers),
-      ...plainRows(this.#buffers),
+      ...elementwiseKernels(context),
       ...matmulKernels(context),
+      ...attentionKernels(context),
+      ...rowKernels(context),
     };
     this.info = {
       kind: "cpu",

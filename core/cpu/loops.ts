@@ -2,9 +2,9 @@
  * Elementwise kernels in TypeScript: loops generated from the expression rows, evaluated in float64 and rounded once.
  * No broadcasting rules live here, only strides.
  */
-import { binaryRows, unaryRows } from "../../tensor/elementwise.ts";
-import type { KernelImplementations } from "../../tensor/kernels.ts";
-import type { Buffers } from "../storage.ts";
+import { binaryRows, unaryRows } from "../tensor/elementwise.ts";
+import type { KernelImplementations } from "../tensor/kernels.ts";
+import type { Buffers } from "./storage.ts";
 
 /** The error function in float64: Taylor series near zero, continued fraction of erfc beyond (Abramowitz and Stegun 7.1.5, 7.1.14). */
 export function erf(x: number): number {
@@ -105,7 +105,7 @@ export function extent(shape: readonly number[], strides: readonly number[]): nu
   return shape.reduce((sum, d, i) => sum + (d - 1) * strides[i], 1);
 }
 
-export function plainElementwise(
+export function elementwiseLoops(
   buffers: Buffers,
 ): Pick<KernelImplementations, "fill" | "unary" | "binary" | "cast" | "stridedCopy"> {
   return {

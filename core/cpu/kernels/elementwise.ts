@@ -1,0 +1,115 @@
+/**
+ * Elementwise kernels and strided copies: the common functions and strides go to WebAssembly, the rest to the loops
+ * generated from the expression rows.
+ */
+import type { KernelImplementations } from "../../tensor/kernels.ts";
+import { collapse } from "../../tensor/shape.ts";
+import { elementwiseLoops, extent } from "../loops.ts";
+import { BYTES_PER_NS, type Context } from "./context.ts";
+
+/** Numbers of the functions in assembly/elementwise.ts. What is missing here runs in TypeScript. */
+// deno-fmt-ignore
+const unaryCodes = new Map([
+  "neg", "abs", "exp", "sqrt", "square", "reciprocal", "floor", "tanh", "sigmoid", "relu", "silu", "gelu", "geluTanh",
+  "affine", "clamp",
+].map((name, code) => [name, code]));
+const binaryCodes = new Map(
+  ["add", "sub", "mul", "div", "maximum", "minimum", "equal", "less", "lessEqual"].map((name, code) => [name, code]),
+);
+
+/** Nanoseconds per element of the functions that are bound by arithmetic; the others are bound by memory. */
+const slow = new Map([["exp", 1], ["tanh", 1.5], ["sigmoid", 1], ["silu", 1], ["gelu", 2], ["geluTanh", 1.2]]);
+
+const UNIT = 4096;
+const MAX_LEAD = 5;
+
+/** Leading sizes or strides, filled up to the fixed number of arguments. */
+function lead(values: readonly number[]): number[] {
+  return [...values.slice(0, -1), 0, 0, 0, 0, 0].slice(0, MAX_LEAD);
+}
+
+export function elementwiseKernels(
+  context: Context,
+): Pick<KernelImplementations, "fill" | "unary" | "binary" | "cast" | "stridedCopy"> {
+  const { buffers, pool } = context;
+  const plain = elementwiseLoops(buffers);
+  return {
+    fill: plain.fill,
+
+    unary(args) {
+      const { op, n } = args;
+      const code = unaryCodes.get(op);
+      if (code === undefined) return plain.unary(args);
+      const x = buffers.at("unary", "x", args.x, n * 4);
+      const out = buffers.at("unary", "out", args.out, n * 4);
+      pool.run("unary", {
+        units: Math.ceil(n / UNIT),
+        unitCost: Math.min(n, UNIT) * (slow.get(op) ?? 8 / BYTES_PER_NS),
+        ints: [x, out, n, code],
+        floats: [args.a, args.b],
+      });
+    },
+
+    binary(args) {
+      const code = binaryCodes.get(args.op);
+      const { shape, strideSets: [xStrides, yStrides] } = collapse(args.shape, [args.xStrides, args.yStrides]);
+      const last = shape.length - 1;
+      const xs = xStrides[last], ys = yStrides[last], n = shape[last];
+      if (code === undefined || xs < 0 || xs > 1 || ys < 0 || ys > 1 || last > MAX_LEAD) return plain.binary(args);
+      const size = shape.reduce((p, d) => p * d, 1);
+      if (size === 0) return;
+      const pieces = Math.ceil(n / UNIT);
+      pool.run("binary", {
+        units: size / n * pieces,
+        unitCost: 5 + Math.min(n, UNIT) * 12 / BYTES_PER_NS,
+        ints: [
+          buffers.at("binary", "x", args.x, extent(shape, xStrides) * 4),
+          buffers.at("binary", "y", args.y, extent(shape, yStrides) * 4),
+          buffers.at("binary", "out", args.out, size * 4),
+          ...[code, n, xs, ys, pieces, last],
+          ...lead(shape),
+          ...lead(xStrides),
+          ...lead(yStrides),
+        ],
+      });
+    },
+
+    cast(args) {
+      const { n, from, to } = args;
+      if (!(from === "f16" && to === "f32" || from === "f32" && to === "f16")) return plain.cast(args);
+      pool.run("castHalves", {
+        units: Math.ceil(n / UNIT),
+        unitCost: Math.min(n, UNIT) * (to === "f16" ? 2 : 0.75),
+        ints: [
+          buffers.at("cast", "x", args.x, n * (from === "f16" ? 2 : 4)),
+          buffers.at("cast", "out", args.out, n * (to === "f16" ? 2 : 4)),
+          ...[n, to === "f16" ? 1 : 0],
+        ],
+      });
+    },
+
+    stridedCopy(args) {
+      const { xOffset, outOffset } = args;
+      const { shape, strideSets: [xStrides, outStrides] } = collapse(args.shape, [args.xStrides, args.outStrides]);
+      const last = shape.length - 1;
+      if (last > MAX_LEAD) return plain.stridedCopy(args);
+      const size = shape.reduce((p, d) => p * d, 1);
+      if (size === 0) return;
+      const x = buffers.at("stridedCopy", "x", args.x, (xOffset + extent(shape, xStrides)) * 4);
+      const out = buffers.at("stridedCopy", "out", args.out, (outOffset + extent(shape, outStrides)) * 4);
+      const n = shape[last];
+      const pieces = Math.ceil(n / UNIT);
+      const contiguous = xStrides[last] === 1 && outStrides[last] === 1;
+      pool.run("stridedCopy", {
+        units: size / n * pieces,
+        unitCost: 5 + Math.min(n, UNIT) * (contiguous ? 8 / BYTES_PER_NS : 2),
+        ints: [
+          ...[x + xOffset * 4, out + outOffset * 4, n, xStrides[last], outStrides[last], pieces, last],
+          ...lead(shape),
+          ...lead(xStrides),
+          ...lead(outStrides),
+        ],
+      });
+    },
+  };
+}
