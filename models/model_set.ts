@@ -1,0 +1,317 @@
+/**
+ * A set of weights on disk: finds its files, checks them before any work, and loads its networks one at a time.
+ * Which of them are kept on a device, and for how long, is the caller's plan; `footprint` says what that costs.
+ */
+import { createHash } from "node:crypto";
+import { basename, join } from "node:path";
+import type { Device } from "../core/tensor/mod.ts";
+import { checkNames, openCheckpoint, syntheticSource, type TensorSource, withPrefix } from "./checkpoint/mod.ts";
+import type { Family, FamilyName, Variant } from "./family.ts";
+import {
+  type Footprint,
+  rarActivations,
+  rarTokenizerActivations,
+  varActivations,
+  vqvaeActivations,
+  weightFootprint,
+} from "./footprint.ts";
+import { type Manifest, modelSetHash, parseManifest, type WeightEntry } from "./manifest.ts";
+import { rarVariants } from "./rar/config.ts";
+import { loadRarFamily, loadRarVariant } from "./rar/family.ts";
+import { tokenizerSpecs } from "./rar/tokenizer.ts";
+import { transformerSpecs as rarSpecs } from "./rar/transformer.ts";
+import { varVariants } from "./var/config.ts";
+import { loadVarFamily, loadVarVariant } from "./var/family.ts";
+import { transformerSpecs as varSpecs, varBuffers } from "./var/transformer.ts";
+import { vqvaeSpecs } from "./var/vqvae.ts";
+import type { WeightSpec } from "./weights.ts";
+
+/** A network of a set: the tokenizer of a family, or a variant. */
+export interface NetworkId {
+  readonly family: FamilyName;
+  /** Name of the variant; undefined for the family's tokenizer. */
+  readonly variant?: string;
+}
+
+export interface LoadOptions {
+  /** Storage of matrices and convolution kernels. Default f32. */
+  readonly weightType?: "f32" | "f16";
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+export interface CheckOptions {
+  /** Also compare every file's sha256 with the manifest. Default true. */
+  readonly verify?: boolean;
+  /** Called before each network is looked at. */
+  readonly onNetwork?: (network: string) => void;
+}
+
+export interface ModelSet {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  /** Identifies what the set computes; see `modelSetHash`. */
+  readonly hash: string;
+  /** Every network, tokenizers first. */
+  readonly networks: readonly NetworkId[];
+  /** The variants of a family in the manifest's order. */
+  variants(family: FamilyName): readonly string[];
+  /** The family of a variant. Throws when the set has no such variant. */
+  familyOf(variant: string): FamilyName;
+  /** Device memory that a network needs. */
+  footprint(device: Device, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
+  /** Opens every checkpoint and compares names, shapes and sha256 with the manifest, without loading anything. */
+  check(options?: CheckOptions): Promise<void>;
+  loadFamily(device: Device, family: FamilyName, options?: LoadOptions): Promise<Family>;
+  loadVariant(device: Device, variant: string, options?: LoadOptions): Promise<Variant>;
+}
+
+interface NetworkRow {
+  readonly id: NetworkId;
+  /** For messages: `RAR transformer rarb`. */
+  readonly title: string;
+  readonly entry: WeightEntry;
+  readonly specs: () => readonly WeightSpec[];
+  readonly activations: Omit<Footprint, "weights" | "loading">;
+  readonly ignored: readonly RegExp[];
+}
+
+/**
+ * Opens the set in folder `dir`: reads its manifest and looks at the size of its files. Throws one error that lists the
+ * files that are missing or have another size, where they were expected, and what to do.
+ */
+export async function openModelSet(dir: string): Promise<ModelSet> {
+  const path = join(dir, "manifest.json");
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw new Error(`${path}: ${(cause as Error).message}`, { cause });
+    throw new Error(
+      `${path}: expected the manifest of a set of weights, found nothing at this path; ` +
+        "--models takes the folder that has the manifest, such as weights/tiny",
+      { cause },
+    );
+  }
+  const manifest = parseManifest(text, path);
+  const set = new OpenedSet(dir, manifest, await modelSetHash(manifest));
+  await set.checkFiles();
+  return set;
+}
+
+class OpenedSet implements ModelSet {
+  readonly #rows: readonly NetworkRow[];
+
+  constructor(readonly dir: string, readonly manifest: Manifest, readonly hash: string) {
+    this.#rows = networkRows(manifest);
+  }
+
+  get networks(): readonly NetworkId[] {
+    return this.#rows.map((row) => row.id);
+  }
+
+  variants(family: FamilyName): readonly string[] {
+    return Object.keys(this.manifest.families[family].variants);
+  }
+
+  familyOf(variant: string): FamilyName {
+    const row = this.#rows.find(({ id }) => id.variant === variant);
+    if (row !== undefined) return row.id.family;
+    const known = [...this.variants("rar"), ...this.variants("var")].join(", ");
+    throw new Error(`${this.dir}: has no variant ${variant}; it has ${known}`);
+  }
+
+  footprint(device: Device, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
+    const row = this.#row(network);
+    return { ...weightFootprint(device, row.specs(), weightType), ...row.activations };
+  }
+
+  /** Throws one error that lists the files that are missing or whose size is not the manifest's. */
+  async checkFiles(): Promise<void> {
+    const missing: string[] = [];
+    const wrong: string[] = [];
+    for (const row of this.#rows) {
+      if (!("file" in row.entry)) continue;
+      const path = join(this.dir, row.entry.file);
+      const info = await Deno.stat(path).catch(() => null);
+      const what = `  ${path} (${row.title}, ${row.entry.bytes} bytes)`;
+      if (info === null || !info.isFile) missing.push(what);
+      else if (info.size !== row.entry.bytes) {
+        wrong.push(`${what}: has ${info.size} bytes${await this.#misfit(row)}`);
+      }
+    }
+    const lines: string[] = [];
+    if (missing.length > 0) {
+      lines.push(`${this.dir}: ${missing.length} of the weight files are missing; expected:`, ...missing);
+      lines.push("Put the files there, or name another set with --models (weights/tiny needs nothing).");
+    }
+    if (wrong.length > 0) {
+      lines.push(`${this.dir}: ${wrong.length} of the weight files do not have the manifest's size:`, ...wrong);
+      lines.push(
+        "A download that broke off, or another variant's checkpoint: replace the file, or correct the manifest.",
+      );
+    }
+    if (lines.length > 0) throw new Error(lines.join("\n"));
+  }
+
+  async check(options: CheckOptions = {}): Promise<void> {
+    const verified = new Set<string>();
+    for (const row of this.#rows) {
+      if (!("file" in row.entry)) continue;
+      options.onNetwork?.(row.title);
+      const source = await this.#open(row);
+      try {
+        this.#checkNames(row, source);
+      } finally {
+        source.close();
+      }
+      const { file, sha256 } = row.entry;
+      if (options.verify === false || verified.has(file)) continue;
+      const path = join(this.dir, file);
+      const found = await fileSha256(path);
+      if (found !== sha256) {
+        throw new Error(
+          `${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or not the one that the manifest means`,
+        );
+      }
+      verified.add(file);
+    }
+  }
+
+  async loadFamily(device: Device, family: FamilyName, options: LoadOptions = {}): Promise<Family> {
+    const { families } = this.manifest;
+    const source = await this.#open(this.#row({ family }));
+    try {
+      return family === "rar"
+        ? await loadRarFamily(device, source, families.rar.tokenizer.config, options)
+        : await loadVarFamily(device, source, families.var.tokenizer.config, options);
+    } finally {
+      source.close();
+    }
+  }
+
+  async loadVariant(device: Device, variant: string, options: LoadOptions = {}): Promise<Variant> {
+    const { families } = this.manifest;
+    const row = this.#row({ family: this.familyOf(variant), variant });
+    const source = await this.#open(row);
+    try {
+      this.#checkNames(row, source); // knows the set's other variants, which the loader does not
+      return row.id.family === "rar"
+        ? await loadRarVariant(device, source, families.rar.variants[variant].config, variant, options)
+        : await loadVarVariant(device, source, families.var.variants[variant].config, variant, options);
+    } finally {
+      source.close();
+    }
+  }
+
+  #row({ family, variant }: NetworkId): NetworkRow {
+    const row = this.#rows.find(({ id }) => id.family === family && id.variant === variant);
+    if (row === undefined) throw new Error(`${this.dir}: has no ${family} variant ${variant}`);
+    return row;
+  }
+
+  async #open(row: NetworkRow): Promise<TensorSource> {
+    const { entry } = row;
+    if ("synthetic" in entry) {
+      return syntheticSource(entry.synthetic.salt, new Map(row.specs().map(({ name, shape }) => [name, shape])));
+    }
+    const source = await openCheckpoint(join(this.dir, entry.file));
+    try {
+      return entry.prefix === undefined ? source : withPrefix(source, entry.prefix);
+    } catch (error) {
+      source.close();
+      throw error;
+    }
+  }
+
+  #checkNames(row: NetworkRow, source: TensorSource): void {
+    const siblings = this.#rows.filter(({ id }) =>
+      id.family === row.id.family && id.variant !== undefined && id !== row.id
+    );
+    checkNames(source, row.specs(), {
+      what: row.title,
+      ignored: row.ignored,
+      alternatives: new Map([
+        ...siblings.map((sibling) => [sibling.title, sibling.specs()] as const),
+        ...(row.id.variant === undefined ? [] : officialSpecs[row.id.family]()),
+      ]),
+    });
+  }
+
+  /** What a file of the wrong size is, as far as its tensors tell: `; rar_l.bin: does not fit ...`. */
+  async #misfit(row: NetworkRow): Promise<string> {
+    try {
+      const source = await this.#open(row);
+      try {
+        this.#checkNames(row, source);
+      } finally {
+        source.close();
+      }
+      return "";
+    } catch (error) {
+      return `; ${(error as Error).message}`;
+    }
+  }
+}
+
+const officialSpecs: Record<FamilyName, () => [string, readonly WeightSpec[]][]> = {
+  rar: () => rarVariants.map((row) => [row.title, rarSpecs(row.config)]),
+  var: () => varVariants.map((row) => [row.title, varSpecs(row.config)]),
+};
+
+function networkRows({ families }: Manifest): NetworkRow[] {
+  const { rar, var: varFamily } = families;
+  return [
+    {
+      id: { family: "rar" },
+      title: "RAR tokenizer",
+      entry: rar.tokenizer,
+      specs: () => tokenizerSpecs(rar.tokenizer.config),
+      activations: { condition: 0, ...rarTokenizerActivations(rar.tokenizer.config) },
+      ignored: [],
+    },
+    {
+      id: { family: "var" },
+      title: "VAR tokenizer",
+      entry: varFamily.tokenizer,
+      specs: () => vqvaeSpecs(varFamily.tokenizer.config),
+      activations: { condition: 0, ...vqvaeActivations(varFamily.tokenizer.config) },
+      ignored: [/(^|\.)ema_vocab_hit_SV$/],
+    },
+    ...Object.entries(rar.variants).map(([variant, entry]): NetworkRow => ({
+      id: { family: "rar", variant },
+      title: `RAR transformer ${variant}`,
+      entry,
+      specs: () => rarSpecs(entry.config),
+      activations: rarActivations(entry.config),
+      ignored: [/(^|\.)attn_mask$/],
+    })),
+    ...Object.entries(varFamily.variants).map(([variant, entry]): NetworkRow => ({
+      id: { family: "var", variant },
+      title: `VAR transformer ${variant}`,
+      entry,
+      specs: () => varSpecs(entry.config),
+      activations: varActivations(entry.config),
+      ignored: varBuffers,
+    })),
+  ];
+}
+
+/** sha256 of a file, read in pieces. */
+export async function fileSha256(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  using file = await Deno.open(path);
+  const buffer = new Uint8Array(1 << 20);
+  for (let n = await file.read(buffer); n !== null; n = await file.read(buffer)) hash.update(buffer.subarray(0, n));
+  return hash.digest("hex");
+}
+
+/** Name of a network for messages and reports: `rar` for a tokenizer, `rarb` for a variant. */
+export function networkName({ family, variant }: NetworkId): string {
+  return variant ?? family;
+}
+
+/** Name of a set: of its manifest, and of the folder where they differ. */
+export function setName(set: ModelSet): string {
+  const folder = basename(set.dir);
+  return folder === set.manifest.name ? folder : `${set.manifest.name} (${folder})`;
+}
