@@ -51,16 +51,20 @@ export class Weights {
   }
 }
 
-export interface LoadOptions {
+/** What a user may choose when a network is loaded. */
+export interface LoadNetworkOptions {
+  /** Storage of matrices, convolution kernels and embeddings (default f32); vectors stay f32. */
+  readonly weightType?: "f32" | "f16";
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+export interface LoadOptions extends LoadNetworkOptions {
   /** What is loaded, for messages: `RAR-B`. */
   readonly what: string;
-  /** Storage of matrices and convolution kernels; vectors stay f32. */
-  readonly weightType?: "f32" | "f16";
   /** Buffers that checkpoints may carry and the network does not use. */
   readonly ignored?: readonly (string | RegExp)[];
   /** Specs of sibling networks, so that a mismatch can say which one the file fits. */
   readonly alternatives?: ReadonlyMap<string, readonly ParamSpec[]>;
-  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
 /**

@@ -5,15 +5,10 @@
 import { type Device, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
 import type { Family, Variant } from "../family.ts";
-import { loadWeights, type Weights } from "../weights.ts";
+import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { type RarConfig, type RarTokenizerConfig, rarVariants } from "./config.ts";
 import { decode, dequantize, encode, quantize, tokenizerSpecs } from "./tokenizer.ts";
 import { type RarCondition, RarTransformer, transformerSpecs } from "./transformer.ts";
-
-export interface LoadNetworkOptions {
-  readonly weightType?: "f32" | "f16";
-  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
-}
 
 export class RarFamily implements Family {
   readonly name = "rar";

@@ -5,8 +5,7 @@
 import type { Device, Tensor } from "../../core/tensor/mod.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
 import type { Family, Variant } from "../family.ts";
-import type { LoadNetworkOptions } from "../rar/family.ts";
-import { loadWeights, type Weights } from "../weights.ts";
+import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { type VarConfig, varVariants, type VqvaeConfig } from "./config.ts";
 import { MultiScaleQuantizer } from "./quantizer.ts";
 import { transformerSpecs, varBuffers, type VarCondition, VarTransformer } from "./transformer.ts";
