@@ -66,6 +66,7 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapte
     maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
     maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
     maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+    maxTextureDimension2D: limits.maxTextureDimension2D,
   };
   const f16 = adapter.features.has("shader-f16");
   const features = (f16 ? ["shader-f16"] : []) as GPUFeatureName[];

@@ -7,14 +7,14 @@ import type { KernelImplementations, KernelName, Kernels, Storage } from "../ten
 import type { OpenedAdapter } from "./adapter.ts";
 import type { Context } from "./context.ts";
 import { kernelTable, packedBytes } from "./kernels/table.ts";
-import { BufferPool, GpuStorage, type Slot } from "./pool.ts";
+import { GpuStorage, Pool, type Resource, type Slot, type Texture, type TextureFormat } from "./pool.ts";
 import type { Groups, Program } from "./program.ts";
-import { Recorder } from "./recorder.ts";
+import { Recorder, type TextureRect } from "./recorder.ts";
 
 export interface WebGpuDeviceOptions {
   /** Kernels with workgroup memory ("hardware") or without ("software"); "auto" goes by the adapter. */
   readonly tiles?: "auto" | "hardware" | "software";
-  /** Freed memory kept for reuse, in bytes; more is given back. Default 1 GiB. */
+  /** Freed memory kept for reuse, in bytes; more is given back. Default 512 MiB. */
   readonly maxPooledBytes?: number;
 }
 
@@ -27,7 +27,7 @@ export class WebGpuDevice implements Device, Context {
   readonly subgroupSize: number;
   readonly empty: Storage;
   readonly recorder: Recorder;
-  readonly #pool: BufferPool;
+  readonly #pool: Pool;
   readonly #kernels: KernelImplementations;
   readonly #readback: GPUBuffer[] = [];
   #closed = false;
@@ -44,14 +44,20 @@ export class WebGpuDevice implements Device, Context {
       256;
     this.info = { kind: "webgpu", name, software, maxTensorBytes };
     this.recorder = new Recorder(gpu);
-    this.#pool = new BufferPool(
+    this.#pool = new Pool(
       gpu,
       maxTensorBytes,
-      options.maxPooledBytes ?? 2 ** 30,
+      options.maxPooledBytes ?? 2 ** 29,
       (slot) => this.recorder.pipelines.forget(slot),
     );
     const empty = gpu.createBuffer({ label: "empty", size: 256, usage: GPUBufferUsage.STORAGE });
-    this.empty = new GpuStorage(256, { id: 0, buffer: empty, size: 256, lastBatch: -1 });
+    this.empty = new GpuStorage(256, {
+      id: 0,
+      buffer: empty,
+      bytes: 256,
+      binding: { buffer: empty },
+      lastBatch: -1,
+    });
     this.#kernels = kernelTable(this);
   }
 
@@ -62,7 +68,8 @@ export class WebGpuDevice implements Device, Context {
 
   free(storage: Storage): void {
     if (this.#closed) return;
-    if (this.#pool.free(storage as GpuStorage)) this.trim();
+    this.#pool.free(this.#own(storage, "free"));
+    if (this.#pool.isFull) this.trim();
   }
 
   write(storage: Storage, data: ArrayBufferView): void {
@@ -126,7 +133,7 @@ export class WebGpuDevice implements Device, Context {
   }
 
   packedBytes(role: "linear" | "conv", shape: readonly number[], dtype: "f32" | "f16"): number {
-    return packedBytes(role, shape, dtype);
+    return packedBytes(this.tiles, role, shape, dtype);
   }
 
   async sync(): Promise<void> {
@@ -161,18 +168,60 @@ export class WebGpuDevice implements Device, Context {
 
   dispatch(
     program: Program,
-    buffers: Readonly<Record<string, Storage>>,
+    buffers: Readonly<Record<string, Storage | Texture>>,
     params: Record<string, number>,
     groups: Groups,
   ): void {
-    const slots: Record<string, Slot> = {};
-    for (const name in buffers) slots[name] = this.#slot(buffers[name], program.kernel);
-    this.recorder.dispatch(program, slots, params, groups);
+    const resources: Record<string, Resource> = {};
+    for (const name in buffers) {
+      const buffer = buffers[name];
+      resources[name] = "binding" in buffer ? buffer : this.#slot(buffer, program.kernel);
+    }
+    this.recorder.dispatch(program, resources, params, groups);
+  }
+
+  get maxTextureSide(): number {
+    return this.adapter.gpu.limits.maxTextureDimension2D;
+  }
+
+  allocTexture(width: number, height: number, format: TextureFormat, purpose: string): Texture {
+    return this.recorder.creating(
+      `texture of ${width} x ${height}`,
+      () => this.#pool.allocTexture(width, height, format, purpose),
+    );
+  }
+
+  freeTexture(texture: Texture): void {
+    this.#pool.freeTexture(texture);
+    if (this.#pool.isFull) this.trim();
+  }
+
+  copyToTexture(storage: Storage, offset: number, bytesPerRow: number, texture: Texture, rect: TextureRect): void {
+    this.recorder.copyToTexture(this.#slot(storage, "copy to texture"), offset, bytesPerRow, texture, rect);
+  }
+
+  moveToTexture(storage: Storage, width: number, height: number, format: TextureFormat): void {
+    const texture = this.allocTexture(width, height, format, "weight");
+    const bytesPerRow = width * (format === "rgba16float" ? 8 : 16);
+    this.copyToTexture(storage, 0, bytesPerRow, texture, { x: 0, y: 0, texels: width, rows: height });
+    this.#pool.replaceByTexture(storage as GpuStorage, texture);
+  }
+
+  textureOf(storage: Storage, user: string): Texture {
+    const texture = this.#own(storage, user).texture;
+    if (!texture) throw new Error(`webgpu ${user}: the weight is not packed, or was freed`);
+    return texture;
+  }
+
+  #own(storage: Storage, user: string): GpuStorage {
+    if (!(storage instanceof GpuStorage)) throw new Error(`webgpu ${user}: the storage belongs to another device`);
+    return storage;
   }
 
   #slot(storage: Storage, user: string): Slot {
-    if (!(storage instanceof GpuStorage)) throw new Error(`webgpu ${user}: the storage belongs to another device`);
-    if (!storage.slot) throw new Error(`webgpu ${user}: the storage was freed before`);
-    return storage.slot;
+    const own = this.#own(storage, user);
+    if (own.texture) throw new Error(`webgpu ${user}: a packed weight can be used by matmul and conv2d only`);
+    if (!own.slot) throw new Error(`webgpu ${user}: the storage was freed before`);
+    return own.slot;
   }
 }

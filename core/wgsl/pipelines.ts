@@ -3,7 +3,7 @@
  * Layouts are explicit, because a bind group made for an automatic layout fits one pipeline only.
  */
 import { moduleText, paramBytes, type Program, type ScalarType } from "./program.ts";
-import type { Slot } from "./pool.ts";
+import type { Resource } from "./pool.ts";
 
 export interface Pipeline {
   readonly name: string;
@@ -21,7 +21,7 @@ export class PipelineCache {
   #pipelines = new Map<string, Pipeline>();
   #layouts = new Map<string, { bind: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
   #bindGroups = new Map<string, GPUBindGroup>();
-  /** Cache keys in which a buffer occurs, to drop them with the buffer. */
+  /** Cache keys in which a buffer or texture occurs, to drop them with the buffer. */
   #keysOfSlot = new Map<number, string[]>();
   readonly #paramLayout: GPUBindGroupLayout;
   readonly paramGroup: GPUBindGroup;
@@ -71,7 +71,9 @@ export class PipelineCache {
         entries: accesses.map((access, binding) => ({
           binding,
           visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+          ...(access === "texture"
+            ? { texture: { sampleType: "unfilterable-float" } }
+            : { buffer: { type: access === "read" ? "read-only-storage" : "storage" } }),
         })),
       });
       layout = { bind, pipeline: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.#paramLayout, bind] }) };
@@ -94,7 +96,7 @@ export class PipelineCache {
     return pipeline;
   }
 
-  bindGroup(pipeline: Pipeline, slots: readonly Slot[]): GPUBindGroup {
+  bindGroup(pipeline: Pipeline, slots: readonly Resource[]): GPUBindGroup {
     let key = pipeline.layoutKey;
     for (const slot of slots) key += `,${slot.id}`;
     let group = this.#bindGroups.get(key);
@@ -105,7 +107,7 @@ export class PipelineCache {
     }
     group = this.gpu.createBindGroup({
       layout: pipeline.layout,
-      entries: slots.map((slot, binding) => ({ binding, resource: { buffer: slot.buffer } })),
+      entries: slots.map((slot, binding) => ({ binding, resource: slot.binding })),
     });
     this.#bindGroups.set(key, group);
     for (const slot of slots) {
@@ -116,8 +118,8 @@ export class PipelineCache {
     return group;
   }
 
-  /** Drops the bind groups of a buffer that goes away. */
-  forget(slot: Slot): void {
+  /** Drops the bind groups of a buffer or texture that goes away. */
+  forget(slot: Resource): void {
     for (const key of this.#keysOfSlot.get(slot.id) ?? []) this.#bindGroups.delete(key);
     this.#keysOfSlot.delete(slot.id);
   }

@@ -1,22 +1,40 @@
 /**
- * GPU buffers by size class, reused after they are freed, with the counts that `Device.memory` reports.
- * It knows nothing about kernels; when a buffer may really be destroyed is told by the caller.
+ * GPU buffers by size class and textures by shape, reused after they are freed, with the counts that `Device.memory`
+ * reports. It knows nothing about kernels; when memory may really be destroyed is told by the caller.
  */
 import type { MemoryUse } from "../tensor/device.ts";
 import type { Storage } from "../tensor/kernels.ts";
 
-/** A GPU buffer that outlives the storages that use it in turn. */
-export interface Slot {
+/** What a bind group can hold. It outlives the storages that use it in turn. */
+export interface Resource {
   readonly id: number;
-  readonly buffer: GPUBuffer;
-  readonly size: number;
+  readonly bytes: number;
+  readonly binding: GPUBindingResource;
   /** Number of the batch of commands that used it last; see recorder.ts. */
   lastBatch: number;
 }
 
-/** Device memory handed out by `BufferPool.alloc`; `slot` is undefined once it is freed. */
+export interface Slot extends Resource {
+  readonly buffer: GPUBuffer;
+}
+
+export type TextureFormat = "rgba32float" | "rgba16float";
+
+/** A two-dimensional texture of `width` x `height` texels of four numbers. */
+export interface Texture extends Resource {
+  readonly texture: GPUTexture;
+  readonly width: number;
+  readonly height: number;
+  readonly key: string;
+}
+
+/**
+ * Device memory handed out by `Pool.alloc`. A packed weight may live in a texture instead of a buffer; of a freed storage
+ * both are undefined.
+ */
 export class GpuStorage implements Storage {
   slot: Slot | undefined;
+  texture: Texture | undefined;
   constructor(readonly bytes: number, slot: Slot) {
     this.slot = slot;
   }
@@ -32,8 +50,9 @@ export function sizeClass(bytes: number): number {
 
 const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-export class BufferPool {
-  #free = new Map<number, Slot[]>();
+export class Pool {
+  #freeBuffers = new Map<number, Slot[]>();
+  #freeTextures = new Map<string, Texture[]>();
   #nextId = 1;
   #liveBytes = 0;
   #liveCount = 0;
@@ -41,15 +60,19 @@ export class BufferPool {
   #peakBytes = 0;
 
   /**
-   * `maxBytes` is the largest buffer a kernel can bind. `onDestroy` is told of every buffer that goes away.
-   * More than `maxPooledBytes` are not kept for reuse.
+   * `maxBytes` is the largest buffer a kernel can bind. `onDestroy` is told of everything that goes away. `isFull` is true
+   * when more than `maxPooledBytes` are kept for reuse and `trim` is due.
    */
   constructor(
     readonly gpu: GPUDevice,
     readonly maxBytes: number,
     readonly maxPooledBytes: number,
-    readonly onDestroy: (slot: Slot) => void,
+    readonly onDestroy: (resource: Resource) => void,
   ) {}
+
+  get isFull(): boolean {
+    return this.#pooledBytes > this.maxPooledBytes;
+  }
 
   /** Throws when `bytes` is not a size or more than one tensor may have. */
   alloc(bytes: number): GpuStorage {
@@ -65,7 +88,7 @@ export class BufferPool {
       );
     }
     const size = Math.min(sizeClass(bytes), Math.max(this.maxBytes, 256));
-    let slot = this.#free.get(size)?.pop();
+    let slot = this.#freeBuffers.get(size)?.pop();
     if (slot) {
       this.#pooledBytes -= size;
     } else {
@@ -74,37 +97,101 @@ export class BufferPool {
         size,
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
       });
-      slot = { id: this.#nextId++, buffer, size, lastBatch: -1 };
+      slot = { id: this.#nextId++, buffer, bytes: size, binding: { buffer }, lastBatch: -1 };
     }
-    this.#liveBytes += size;
+    this.#taken(size);
     this.#liveCount++;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes + this.#pooledBytes);
     return new GpuStorage(bytes, slot);
   }
 
-  /** Takes the buffer back. True when the pool holds more than it should and `trim` is due. */
-  free(storage: GpuStorage): boolean {
-    const slot = storage.slot;
-    if (!slot) throw new Error(`webgpu free: storage of ${storage.bytes} bytes was freed before`);
+  free(storage: GpuStorage): void {
+    if (storage.texture) this.freeTexture(storage.texture);
+    else if (storage.slot) this.#freeSlot(storage.slot);
+    else throw new Error(`webgpu free: storage of ${storage.bytes} bytes was freed before`);
     storage.slot = undefined;
-    this.#liveBytes -= slot.size;
+    storage.texture = undefined;
     this.#liveCount--;
-    this.#pooledBytes += slot.size;
-    const list = this.#free.get(slot.size);
-    if (list) list.push(slot);
-    else this.#free.set(slot.size, [slot]);
-    return this.#pooledBytes > this.maxPooledBytes;
   }
 
-  /** Destroys the free buffers. Commands that use them must have been submitted. */
+  #freeSlot(slot: Slot) {
+    this.#returned(slot.bytes);
+    const list = this.#freeBuffers.get(slot.bytes);
+    if (list) list.push(slot);
+    else this.#freeBuffers.set(slot.bytes, [slot]);
+  }
+
+  /**
+   * A texture of this shape. Its contents are undefined, except that what was never written is zero: textures are reused
+   * only under the same `purpose`, so a border that this purpose never writes stays zero.
+   */
+  allocTexture(width: number, height: number, format: TextureFormat, purpose: string): Texture {
+    const bytes = width * height * (format === "rgba16float" ? 8 : 16);
+    const key = `${width}x${height} ${format} ${purpose}`;
+    let texture = this.#freeTextures.get(key)?.pop();
+    if (texture) {
+      this.#pooledBytes -= bytes;
+    } else {
+      const gpuTexture = this.gpu.createTexture({
+        label: key,
+        size: [width, height],
+        format,
+        usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
+      });
+      texture = {
+        id: this.#nextId++,
+        texture: gpuTexture,
+        width,
+        height,
+        bytes,
+        key,
+        binding: gpuTexture.createView(),
+        lastBatch: -1,
+      };
+    }
+    this.#taken(bytes);
+    return texture;
+  }
+
+  freeTexture(texture: Texture): void {
+    this.#returned(texture.bytes);
+    const list = this.#freeTextures.get(texture.key);
+    if (list) list.push(texture);
+    else this.#freeTextures.set(texture.key, [texture]);
+  }
+
+  /** Puts the contents of a storage into a texture that it owns from then on; its buffer is free again. */
+  replaceByTexture(storage: GpuStorage, texture: Texture): void {
+    if (storage.slot) this.#freeSlot(storage.slot);
+    storage.slot = undefined;
+    storage.texture = texture;
+  }
+
+  #taken(bytes: number) {
+    this.#liveBytes += bytes;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes + this.#pooledBytes);
+  }
+
+  #returned(bytes: number) {
+    this.#liveBytes -= bytes;
+    this.#pooledBytes += bytes;
+  }
+
+  /** Destroys what is free. Commands that use it must have been submitted. */
   trim(): void {
-    for (const list of this.#free.values()) {
+    for (const list of this.#freeBuffers.values()) {
       for (const slot of list) {
         this.onDestroy(slot);
         slot.buffer.destroy();
       }
     }
-    this.#free.clear();
+    for (const list of this.#freeTextures.values()) {
+      for (const texture of list) {
+        this.onDestroy(texture);
+        texture.texture.destroy();
+      }
+    }
+    this.#freeBuffers.clear();
+    this.#freeTextures.clear();
     this.#pooledBytes = 0;
   }
 

@@ -6,11 +6,10 @@ import { mathFunctions } from "./math.ts";
 
 export type ScalarType = "u32" | "i32" | "f32";
 
-/** A buffer as WGSL sees it, such as `{ type: "array<vec4f>", access: "read" }`. */
-export interface BufferBinding {
-  readonly type: string;
-  readonly access: "read" | "write";
-}
+/** A buffer as WGSL sees it, such as `{ type: "array<vec4f>", access: "read" }`, or a texture of floats. */
+export type BufferBinding =
+  | { readonly type: string; readonly access: "read" | "write" }
+  | { readonly access: "texture" };
 
 /** `code` uses the parameters as `p.name`, the buffers by name, and defines `fn main`. */
 export interface ProgramSource {
@@ -36,9 +35,11 @@ export function moduleText(source: ProgramSource): string {
   const fields = Object.entries(source.params);
   if (fields.length * 4 > paramBytes) throw new Error(`webgpu: ${fields.length} parameters are too many`);
   const struct = fields.length === 0 ? "unused: u32" : fields.map(([name, type]) => `${name}: ${type}`).join(", ");
-  const bindings = Object.entries(source.buffers).map(([name, { type, access }], i) =>
-    `@group(1) @binding(${i}) var<storage, ${access === "read" ? "read" : "read_write"}> ${name}: ${type};`
-  );
+  const bindings = Object.entries(source.buffers).map(([name, binding], i) => {
+    const at = `@group(1) @binding(${i})`;
+    if (binding.access === "texture") return `${at} var ${name}: texture_2d<f32>;`;
+    return `${at} var<storage, ${binding.access === "read" ? "read" : "read_write"}> ${name}: ${binding.type};`;
+  });
   return [
     `struct Params { ${struct} }`,
     "@group(0) @binding(0) var<uniform> p: Params;",

@@ -3,13 +3,20 @@
  * It decides when commands go to the queue and collects what went wrong; which commands there are is the kernels' business.
  */
 import { type Pipeline, PipelineCache } from "./pipelines.ts";
-import type { Slot } from "./pool.ts";
+import type { Resource, Slot, Texture } from "./pool.ts";
 import { type Groups, paramBytes, type Program } from "./program.ts";
 
 /** Dispatches per submit: enough to hide the cost of a submit (72 us), few enough to start the device early. */
 const maxDispatches = 256;
 /** The queue copies written data into staging memory that it keeps until the next submit. */
 const maxWrittenBytes = 64 * 2 ** 20;
+
+export interface TextureRect {
+  readonly x: number;
+  readonly y: number;
+  readonly texels: number;
+  readonly rows: number;
+}
 
 export class Recorder {
   readonly pipelines: PipelineCache;
@@ -49,7 +56,12 @@ export class Recorder {
     if (this.#closed) throw new Error("webgpu: the device is closed");
   }
 
-  dispatch(program: Program, buffers: Readonly<Record<string, Slot>>, params: Record<string, number>, groups: Groups) {
+  dispatch(
+    program: Program,
+    buffers: Readonly<Record<string, Resource>>,
+    params: Record<string, number>,
+    groups: Groups,
+  ) {
     this.check();
     const pipeline = this.#pipeline(program);
     if (this.#dispatches === maxDispatches) this.submit();
@@ -117,6 +129,25 @@ export class Recorder {
       () => this.#endPass().copyBufferToBuffer(slot.buffer, 0, target, 0, bytes),
     );
     this.submit();
+  }
+
+  /**
+   * Copies `rows` rows of `texels` texels each from a buffer into a texture, to (x, y) on. Rows of the buffer are
+   * `bytesPerRow` apart, a multiple of 256 unless there is one row only.
+   */
+  copyToTexture(slot: Slot, offset: number, bytesPerRow: number, texture: Texture, rect: TextureRect) {
+    this.check();
+    slot.lastBatch = this.#batch;
+    texture.lastBatch = this.#batch;
+    this.#scoped(
+      () => `copy to a texture of ${texture.key}`,
+      () =>
+        this.#endPass().copyBufferToTexture(
+          { buffer: slot.buffer, offset, ...(rect.rows > 1 ? { bytesPerRow } : {}) },
+          { texture: texture.texture, origin: [rect.x, rect.y] },
+          [rect.texels, rect.rows],
+        ),
+    );
   }
 
   /** Sends what is recorded. `always` submits even when nothing is, which frees the queue's staging memory. */

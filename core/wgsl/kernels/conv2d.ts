@@ -7,6 +7,7 @@ import type { Context } from "../context.ts";
 import { activationCodes, activationFunction } from "../math.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
 import { paddedColumns } from "./pack.ts";
+import { convSoftware } from "./software_matmul.ts";
 
 function program(wType: "f32" | "f16"): Program {
   return {
@@ -88,6 +89,7 @@ export function conv2d(gpu: Context, args: Kernels["conv2d"]): void {
   const quads = paddedColumns(cOut) / 4;
   const count = batch * args.outH * args.outW * quads;
   if (count === 0) return;
+  if (gpu.tiles === "software") return convSoftware(gpu, args);
   gpu.dispatch(
     program(args.wType),
     { x, weight, out, bias: bias ?? gpu.empty, residual: residual ?? gpu.empty },

@@ -9,6 +9,7 @@ import { linearGroups, perItem, type Program } from "../program.ts";
 import { tableParams } from "./layer_norm.ts";
 import { paddedColumns } from "./pack.ts";
 import { rowTableFunction } from "./row_kernel.ts";
+import { matmulSoftware } from "./software_matmul.ts";
 
 function program(bType: "plain" | "f32" | "f16"): Program {
   return {
@@ -92,6 +93,7 @@ ${
 export function matmul(gpu: Context, args: Kernels["matmul"]): void {
   const { a, b, out, batch, m, n, k, aBatchStride, bBatchStride, transA, transB, packed, bType, epilogue } = args;
   if (batch * m * n === 0) return;
+  if (gpu.tiles === "software" && matmulSoftware(gpu, args)) return;
   const quads = paddedColumns(n) / 4;
   const count = batch * m * quads;
   gpu.dispatch(

@@ -1,22 +1,33 @@
 /**
  * Re-lays weights once, at load, into the order in which the matrix kernels read them.
- * A linear weight x[n, k] becomes [k, n padded to 4]; a convolution weight x[cOut, cIn, kh, kw] becomes
- * [kh, kw, cIn, cOut padded to 4]. Padding is zero.
+ * For hardware adapters a linear weight x[n, k] becomes [k, n padded to 4], a convolution weight x[cOut, cIn, kh, kw]
+ * becomes [kh, kw, cIn, cOut padded to 4], padded with zeros; for software adapters both become textures.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
+import { packColumns, packedRows } from "./software_pack.ts";
+import { columnTileFor, packedWidth } from "./software_tile.ts";
 
 /** Columns of a packed weight. */
 export function paddedColumns(n: number): number {
   return Math.ceil(n / 4) * 4;
 }
 
-export function packedBytes(role: "linear" | "conv", shape: readonly number[], dtype: "f32" | "f16"): number {
+export function packedBytes(
+  tiles: Context["tiles"],
+  role: "linear" | "conv",
+  shape: readonly number[],
+  dtype: "f32" | "f16",
+): number {
   const [n, ...rest] = shape;
   const expected = role === "linear" ? 2 : 4;
   if (shape.length !== expected) {
     throw new Error(`packedBytes: a ${role} weight has ${expected} dimensions, got [${shape.join(", ")}]`);
+  }
+  if (tiles === "software") {
+    const taps = role === "conv" ? shape[2] * shape[3] : 1;
+    return packedRows(n, shape[1], taps, columnTileFor(n)) * packedWidth * (dtype === "f16" ? 8 : 16);
   }
   return paddedColumns(n) * rest.reduce((a, b) => a * b, 1) * (dtype === "f16" ? 2 : 4);
 }
@@ -72,10 +83,46 @@ function pack(
   );
 }
 
+/** Packs into the storage's buffer, and moves that into a texture. */
+function packTexture(
+  gpu: Context,
+  { x, out, xType, outType }: Pick<Kernels["packLinear"], "x" | "out" | "xType" | "outType">,
+  n: number,
+  channels: number,
+  taps: number,
+): void {
+  if (n * channels * taps === 0) return;
+  const tile = columnTileFor(n);
+  const rows = packedRows(n, channels, taps, tile);
+  if (rows > gpu.maxTextureSide) throw new Error(`pack: a weight of [${n}, ${channels}, ${taps}] is too large`);
+  packColumns(
+    gpu,
+    x,
+    out,
+    tile,
+    {
+      n,
+      channels,
+      taps,
+      batch: 1,
+      batchStride: 0,
+      columnStride: channels * taps,
+      channelStride: taps,
+      tapStride: 1,
+    },
+    xType,
+    outType,
+  );
+  gpu.moveToTexture(out, packedWidth, rows, outType === "f16" ? "rgba16float" : "rgba32float");
+}
+
 export function packLinear(gpu: Context, args: Kernels["packLinear"]): void {
-  pack(gpu, args, args.n, args.k, 1);
+  if (gpu.tiles === "software") packTexture(gpu, args, args.n, args.k, 1);
+  else pack(gpu, args, args.n, args.k, 1);
 }
 
 export function packConv(gpu: Context, args: Kernels["packConv"]): void {
-  pack(gpu, args, args.cOut, args.cIn * args.kh * args.kw, args.kh * args.kw);
+  const { cOut, cIn, kh, kw } = args;
+  if (gpu.tiles === "software") packTexture(gpu, args, cOut, cIn, kh * kw);
+  else pack(gpu, args, cOut, cIn * kh * kw, kh * kw);
 }

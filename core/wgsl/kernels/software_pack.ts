@@ -1,0 +1,234 @@
+/**
+ * Brings operands into the textures that software_tile.ts reads: weights once, at load, activations on every call.
+ * Activations are copied as they are where rows are whole multiples of 256 bytes, and through a padded copy elsewhere.
+ */
+import type { Storage } from "../../tensor/kernels.ts";
+import type { Context } from "../context.ts";
+import type { Texture } from "../pool.ts";
+import { linearGroups, perItem, type Program } from "../program.ts";
+import { type ColumnTile, type ImageLayout, lanes, packedWidth } from "./software_tile.ts";
+
+/** Where element (column, tap, channel) of a right operand is stored. Offsets count elements. */
+export interface Columns {
+  readonly n: number;
+  readonly channels: number;
+  readonly taps: number;
+  readonly batch: number;
+  readonly batchStride: number;
+  readonly columnStride: number;
+  readonly channelStride: number;
+  readonly tapStride: number;
+}
+
+/** Rows of the texture that holds `batch` packed right operands. */
+export function packedRows(n: number, channels: number, taps: number, tile: ColumnTile, batch = 1): number {
+  const blocks = Math.ceil(n / (lanes * tile));
+  return Math.ceil(batch * blocks * taps * Math.ceil(channels / 4) * lanes * tile / packedWidth);
+}
+
+/** Each thread writes one texel: see the layout at `tileCode` in software_tile.ts. */
+function packProgram(tile: ColumnTile, xType: "f32" | "f16", outType: "f32" | "f16"): Program {
+  return {
+    kernel: "pack",
+    variant: `texels,${tile},${xType},${outType}`,
+    build: () => ({
+      params: {
+        count: "u32",
+        n: "u32",
+        c4: "u32",
+        channels: "u32",
+        taps: "u32",
+        blocks: "u32",
+        batchStride: "u32",
+        columnStride: "u32",
+        channelStride: "u32",
+        tapStride: "u32",
+      },
+      buffers: {
+        x: { type: xType === "f16" ? "array<u32>" : "array<f32>", access: "read" },
+        out: { type: outType === "f16" ? "array<vec2u>" : "array<vec4f>", access: "write" },
+      },
+      code: `
+fn element(at: u32) -> f32 { return ${xType === "f16" ? "unpack2x16float(x[at / 2u])[at % 2u]" : "x[at]"}; }
+${
+        perItem(
+          64,
+          "p.count",
+          `let lane = i % ${lanes}u;
+  let j = (i / ${lanes}u) % ${tile}u;
+  let t = i / ${lanes * tile}u;
+  let k4 = p.taps * p.c4;
+  let q = t % k4;
+  let block = t / k4;
+  let column = (block % p.blocks) * ${lanes * tile}u + (j / 4u) * 32u + lane * 4u + j % 4u;
+  let channel = (q % p.c4) * 4u;
+  let start = (block / p.blocks) * p.batchStride + column * p.columnStride + (q / p.c4) * p.tapStride;
+  var v = vec4f(0.0);
+  if (column < p.n) {
+    for (var e = 0u; e < 4u; e++) {
+      if (channel + e < p.channels) { v[e] = element(start + (channel + e) * p.channelStride); }
+    }
+  }
+  out[i] = ${outType === "f16" ? "vec2u(pack2x16float(v.xy), pack2x16float(v.zw))" : "v"};`,
+        )
+      }`,
+    }),
+  };
+}
+
+/** Writes the texels of a right operand into a buffer of packedWidth * packedRows texels. */
+export function packColumns(
+  gpu: Context,
+  x: Storage,
+  out: Storage,
+  tile: ColumnTile,
+  columns: Columns,
+  xType: "f32" | "f16",
+  outType: "f32" | "f16",
+): void {
+  const { n, channels, taps, batch } = columns;
+  const c4 = Math.ceil(channels / 4);
+  const blocks = Math.ceil(n / (lanes * tile));
+  const count = batch * blocks * taps * c4 * tile * lanes;
+  const { batchStride, columnStride, channelStride, tapStride } = columns;
+  gpu.dispatch(
+    packProgram(tile, xType, outType),
+    { x, out },
+    { count, n, c4, channels, taps, blocks, batchStride, columnStride, channelStride, tapStride },
+    linearGroups(Math.ceil(count / 64)),
+  );
+}
+
+/** out[z, row, 0..pitch) = a[z, row, :] followed by zeros, a with any strides, in units of four. */
+const padProgram: Program = {
+  kernel: "pack",
+  variant: "rows",
+  build: () => ({
+    params: {
+      count: "u32",
+      rows: "u32",
+      n: "u32",
+      pitch4: "u32",
+      batchStride: "u32",
+      rowStride: "u32",
+      columnStride: "u32",
+    },
+    buffers: { x: { type: "array<f32>", access: "read" }, out: { type: "array<vec4f>", access: "write" } },
+    code: perItem(
+      64,
+      "p.count",
+      `let column = (i % p.pitch4) * 4u;
+  let line = i / p.pitch4;
+  var at = (line / p.rows) * p.batchStride + (line % p.rows) * p.rowStride + column * p.columnStride;
+  var v = vec4f(0.0);
+  for (var e = 0u; e < 4u; e++) {
+    if (column + e < p.n) { v[e] = x[at]; }
+    at += p.columnStride;
+  }
+  out[i] = v;`,
+    ),
+  }),
+};
+
+export interface Rows {
+  readonly rows: number;
+  readonly n: number;
+  readonly batch: number;
+  readonly batchStride: number;
+  readonly rowStride: number;
+  readonly columnStride: number;
+}
+
+/** A copy of rows with strides as contiguous rows of `pitch` elements (a multiple of 4), padded with zeros. */
+export function padRows(gpu: Context, x: Storage, from: Rows, pitch: number): Storage {
+  const { rows, n, batch, batchStride, rowStride, columnStride } = from;
+  const out = gpu.alloc(batch * rows * pitch * 4);
+  const count = batch * rows * pitch / 4;
+  gpu.dispatch(
+    padProgram,
+    { x, out },
+    { count, rows, n, pitch4: pitch / 4, batchStride, rowStride, columnStride },
+    linearGroups(Math.ceil(count / 64)),
+  );
+  return out;
+}
+
+export interface Images {
+  readonly batch: number;
+  readonly h: number;
+  readonly w: number;
+  readonly c: number;
+  /** Pixels of zeros on every side. */
+  readonly border: number;
+}
+
+/** How images lie in a texture, or undefined when not even one fits. `perTexture` of them fit into one texture. */
+export function planImages(
+  maxSide: number,
+  { h, w, c, border }: Images,
+): { layout: ImageLayout; perTexture: number } | undefined {
+  const c4 = Math.ceil(c / 4);
+  const lineWidth = w + 2 * border;
+  const segment = Math.min(lineWidth, Math.floor(maxSide / c4));
+  if (segment === 0) return undefined;
+  const rowsPerLine = Math.ceil(lineWidth / segment);
+  const imageRows = (h + 2 * border) * rowsPerLine;
+  const perTexture = Math.floor(maxSide / imageRows);
+  if (perTexture === 0) return undefined;
+  return { layout: { c4, border, segment, rowsPerLine, imageRows }, perTexture };
+}
+
+/** Copies `count` NHWC images from image `from` on into a texture with zeros around them. Free it with `freeTexture`. */
+export function imagesToTexture(
+  gpu: Context,
+  x: Storage,
+  images: Images,
+  layout: ImageLayout,
+  from: number,
+  count: number,
+): Texture {
+  const { h, w, c } = images;
+  const { c4, border, segment, rowsPerLine, imageRows } = layout;
+  const texture = gpu.allocTexture(
+    segment * c4,
+    count * imageRows,
+    "rgba32float",
+    `images ${h}x${w}x${c} border ${border}`,
+  );
+  let source = x;
+  let firstImage = from;
+  let lineBytes = w * c * 4;
+  if (c % 4 !== 0) {
+    source = padRows(gpu, x, rowsOf(images.batch * h * w, c), c4 * 4);
+    lineBytes = w * c4 * 16;
+  }
+  if (h > 1 && lineBytes % 256 !== 0) {
+    const unpadded = source;
+    const pitch = Math.ceil(lineBytes / 256) * 64;
+    source = padRows(gpu, unpadded, rowsOf(images.batch * h, lineBytes / 4), pitch);
+    if (unpadded !== x) gpu.free(unpadded);
+    lineBytes = pitch * 4;
+  }
+  // A line of pixels is cut where a texture row ends; the part of it in row s starts at pixel s * segment - border.
+  for (let image = 0; image < count; image++, firstImage++) {
+    for (let s = 0; s < rowsPerLine; s++) {
+      const begin = Math.max(0, s * segment - border);
+      const end = Math.min(w, (s + 1) * segment - border);
+      if (end <= begin) continue;
+      for (let line = 0; line < (rowsPerLine === 1 ? 1 : h); line++) {
+        gpu.copyToTexture(source, (firstImage * h + line) * lineBytes + begin * c4 * 16, lineBytes, texture, {
+          x: (begin + border - s * segment) * c4,
+          y: image * imageRows + (line + border) * rowsPerLine + s,
+          texels: (end - begin) * c4,
+          rows: rowsPerLine === 1 ? h : 1,
+        });
+      }
+    }
+  }
+  if (source !== x) gpu.free(source);
+  return texture;
+}
+
+function rowsOf(rows: number, n: number): Rows {
+  return { rows, n, batch: 1, batchStride: 0, rowStride: n, columnStride: 1 };
+}
