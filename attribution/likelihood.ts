@@ -26,6 +26,6 @@ export function summarize(logProbs: Float32Array): Likelihood {
   if (logProbs.length === 0) throw new Error("summarize: expected at least one log-probability, got none");
   let sum = 0;
   for (const value of logProbs) sum += value;
-  const meanLogProb = sum / logProbs.length;
+  const meanLogProb = Math.min(0, sum / logProbs.length); // rounding may put a certain token above 0
   return { meanLogProb, perplexity: Math.exp(-meanLogProb) };
 }

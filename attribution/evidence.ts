@@ -1,0 +1,115 @@
+/**
+ * What is known about one image, as it is written to evidence.jsonl: the schema of a line, its units and its types.
+ * How evidence is gathered is in pipeline.ts, what follows from it in verdict.ts.
+ */
+import * as v from "valibot";
+
+const nonNegative = v.pipe(v.number(), v.minValue(0));
+const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+const family = v.picklist(["rar", "var"]);
+
+/** Reconstruction signals of one family; see signals.ts. Squares of values in the family's own value range. */
+export const familyEvidenceSchema = v.object({
+  quantLoss: nonNegative,
+  /** Calibrated, a ratio. */
+  encLoss: nonNegative,
+  encLossUncalibrated: nonNegative,
+  /** quantLoss * encLoss. */
+  combined: nonNegative,
+});
+
+/** Likelihood of the image's tokens under one variant; see likelihood.ts. */
+export const variantEvidenceSchema = v.object({
+  /** Number of tokens. */
+  tokens: v.pipe(v.number(), v.integer()),
+  /** Mean over the tokens, in nats, at most 0. */
+  meanLogProb: v.pipe(v.number(), v.maxValue(0)),
+  /** exp(-meanLogProb). */
+  perplexity: v.pipe(v.number(), v.minValue(1)),
+});
+
+/** Everything that the numbers depend on beside image and weights. Evidence is reused only where all of it agrees. */
+export const settingsSchema = v.object({
+  /** Class condition of the likelihoods: `none` is the unconditional one. */
+  condition: v.literal("none"),
+  quantization: v.literal("greedy"),
+  device: v.picklist(["cpu", "webgpu"]),
+  /** Storage type of matrices and convolution kernels. */
+  weightType: v.picklist(["f32", "f16"]),
+});
+
+/** Numbers alone: what is expensive, and depends on neither thresholds nor method. */
+export const measurementsSchema = v.object({
+  families: v.object({ rar: familyEvidenceSchema, var: familyEvidenceSchema }),
+  /** By label; only the variants that the method asked for. */
+  variants: v.record(v.string(), variantEvidenceSchema),
+});
+
+export const verdictSchema = v.object({
+  /** One of the nine labels. */
+  label: v.string(),
+  /** 0 to 1. Not calibrated yet: it orders verdicts, it is no rate of being right. */
+  confidence: probability,
+  /** Confidence below the user's limit. The label stays the best one. */
+  unsure: v.boolean(),
+  method: v.string(),
+  /** The family decided for, null for an outlier. */
+  family: v.nullable(family),
+  /** Probabilities of the variants given the family, by label; empty for an outlier. */
+  scores: v.record(v.string(), probability),
+});
+
+/** A line about an image that was read. */
+export const evidenceSchema = v.object({
+  /** Name as in the submission. */
+  image: v.string(),
+  ...verdictSchema.entries,
+  /** Of the file's bytes. */
+  sha256,
+  /** Of the image as stored, in pixels. */
+  width: v.number(),
+  height: v.number(),
+  /** Hash of the model set (models/manifest.ts, modelSetHash). */
+  modelSet: sha256,
+  /** sha256 of the calibration file, null where the set has none. */
+  calibration: v.nullable(sha256),
+  settings: settingsSchema,
+  ...measurementsSchema.entries,
+  /** Milliseconds per image: reading and decoding, tokenizers, transformers. A batch's time is shared equally. */
+  timings: v.object({ read: nonNegative, families: nonNegative, variants: nonNegative }),
+});
+
+/** A line about an image that could not be read. */
+export const unreadableSchema = v.object({
+  image: v.string(),
+  label: v.literal("unreadable"),
+  error: v.object({ reason: v.string(), message: v.string() }),
+});
+
+export type FamilyEvidence = v.InferOutput<typeof familyEvidenceSchema>;
+export type VariantEvidence = v.InferOutput<typeof variantEvidenceSchema>;
+export type Settings = v.InferOutput<typeof settingsSchema>;
+export type Measurements = v.InferOutput<typeof measurementsSchema>;
+export type Verdict = v.InferOutput<typeof verdictSchema>;
+export type Evidence = v.InferOutput<typeof evidenceSchema>;
+export type Unreadable = v.InferOutput<typeof unreadableSchema>;
+
+/** One line of evidence.jsonl. */
+export type EvidenceLine = Evidence | Unreadable;
+
+export function isUnreadable(line: EvidenceLine): line is Unreadable {
+  return line.label === "unreadable";
+}
+
+/** Reads a line; undefined for one that is torn, or not of this schema. */
+export function parseEvidence(text: string): EvidenceLine | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const result = v.safeParse(v.union([unreadableSchema, evidenceSchema]), json);
+  return result.success ? result.output : undefined;
+}

@@ -1,0 +1,220 @@
+/**
+ * The main job: images on disk to a table of labels and a report. Checks everything that can be wrong before any work,
+ * then streams. It prints nothing: what a command line shows it is told through `JobEvents`.
+ */
+import { join } from "node:path";
+import { type DeviceName, openDevice } from "../core/open_device.ts";
+import { type ModelSet, openModelSet, setName } from "../models/model_set.ts";
+import { loadCalibration } from "./calibration.ts";
+import { type EvidenceLine, isUnreadable, type Settings } from "./evidence.ts";
+import { listImages } from "./images/list.ts";
+import { Models } from "./models.ts";
+import { attribute, variantsOf } from "./pipeline.ts";
+import { planMemory } from "./plan.ts";
+import { Report } from "./report.ts";
+import { Submission } from "./submission.ts";
+import type { MethodName } from "./verdict.ts";
+
+export interface JobOptions {
+  /** Files and folders. */
+  readonly inputs: readonly string[];
+  /** Folder of the model set. Default: weights/official where it is complete, else weights/tiny. */
+  readonly models?: string;
+  /** The table of labels. */
+  readonly out: string;
+  /** Folder for evidence and summary. */
+  readonly report?: string;
+  /** Use what the report folder has of earlier runs. */
+  readonly resume?: boolean;
+  readonly device?: DeviceName;
+  readonly threads?: number;
+  readonly weightType?: "f32" | "f16";
+  readonly memoryBytes: number;
+  /** Only the first images, in natural order of their names. */
+  readonly limit?: number;
+  readonly maxPixels?: number;
+  readonly method?: MethodName;
+  readonly unsureBelow?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface JobEvents {
+  /** One thing to tell the user before work starts. */
+  readonly onNote?: (text: string) => void;
+  /** A network is checked or loaded. */
+  readonly onPrepare?: (text: string) => void;
+  readonly onStart?: (total: number) => void;
+  /** An image is done. */
+  readonly onLine?: (line: EvidenceLine) => void;
+  /** Work done so far, counted in images. */
+  readonly onProgress?: (images: number) => void;
+}
+
+/** What summary.json holds. */
+export interface Summary {
+  readonly status: "done" | "interrupted" | "failed";
+  readonly images: {
+    readonly total: number;
+    readonly done: number;
+    readonly unreadable: number;
+    readonly recalled: number;
+  };
+  /** Images by label, `unreadable` included. */
+  readonly labels: Readonly<Record<string, number>>;
+  readonly unsure: number;
+  /** The first images that could not be read, and why; evidence.jsonl has all of them. */
+  readonly unreadable: readonly { readonly image: string; readonly reason: string; readonly message: string }[];
+  readonly modelSet: { readonly name: string; readonly hash: string };
+  readonly calibration: string | null;
+  readonly method: MethodName;
+  readonly unsureBelow: number;
+  readonly settings: Settings;
+  readonly device: string;
+  readonly memory: { readonly limitBytes: number; readonly devicePeakBytes: number };
+  /** Networks that stayed loaded and those that took turns, and images per pass of the tokenizers. */
+  readonly plan: { readonly resident: readonly string[]; readonly swapped: readonly string[]; readonly batch: number };
+  readonly started: string;
+  /** Seconds from the first image to the last. */
+  readonly seconds: number;
+}
+
+/** How many unreadable images a summary lists. */
+const listedUnreadable = 1000;
+
+/** Images since the run began. */
+class Tally {
+  done = 0;
+  unsure = 0;
+  unreadableCount = 0;
+  recalled = 0;
+  readonly labels: Record<string, number> = {};
+  readonly unreadable: { image: string; reason: string; message: string }[] = [];
+
+  add(line: EvidenceLine): void {
+    this.done++;
+    this.labels[line.label] = (this.labels[line.label] ?? 0) + 1;
+    if (!isUnreadable(line)) this.unsure += line.unsure ? 1 : 0;
+    else {
+      this.unreadableCount++;
+      if (this.unreadable.length < listedUnreadable) this.unreadable.push({ image: line.image, ...line.error });
+    }
+  }
+}
+
+/**
+ * Runs the job. Throws before any work on anything that is wrong with inputs, weights, settings or outputs; when it fails
+ * later, what is done is kept as for an interruption, and the error is thrown.
+ */
+export async function runJob(options: JobOptions, events: JobEvents = {}): Promise<Summary> {
+  const { method = "perplexity", unsureBelow = 0, weightType = "f32", signal } = options;
+  const images = (await listImages(options.inputs)).slice(0, options.limit);
+  const set = await chooseModels(options.models, events);
+  const variants = variantsOf(set);
+  const { calibration, sha256: calibrationHash } = await loadCalibration(set);
+  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
+
+  await using cleanup = new AsyncDisposableStack();
+  const device = await openDevice(options.device ?? "auto", { threads: options.threads });
+  cleanup.defer(() => device.close());
+  if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
+  const plan = planMemory(set, device, { memoryBytes: options.memoryBytes, weightType });
+  const settings: Settings = { condition: "none", quantization: "greedy", device: device.info.kind, weightType };
+  const key = { modelSet: set.hash, settings };
+
+  const submission = await Submission.create(options.out);
+  cleanup.defer(() => submission.discard());
+  const report = options.report === undefined
+    ? undefined
+    : await Report.open(options.report, key, options.resume ?? false);
+  cleanup.defer(() => report?.close());
+  const models = await Models.open(set, device, plan, {
+    weightType,
+    onLoad: (name) => events.onPrepare?.(`loading ${name}`),
+  });
+  cleanup.defer(() => models.dispose());
+
+  const tally = new Tally();
+  const started = new Date();
+  const start = performance.now();
+  let worked = 0;
+  const summary = (status: Summary["status"]): Summary => ({
+    status,
+    images: { total: images.length, done: tally.done, unreadable: tally.unreadableCount, recalled: tally.recalled },
+    labels: tally.labels,
+    unsure: tally.unsure,
+    unreadable: tally.unreadable,
+    modelSet: { name: setName(set), hash: set.hash },
+    calibration: calibrationHash,
+    method,
+    unsureBelow,
+    settings,
+    device: device.info.name,
+    memory: { limitBytes: plan.memoryBytes, devicePeakBytes: device.memory().peakBytes },
+    plan: { resident: [...plan.resident], swapped: plan.swapped, batch: plan.tokenizerBatch },
+    started: started.toISOString(),
+    seconds: (performance.now() - start) / 1000,
+  });
+  events.onStart?.(images.length);
+  try {
+    const stream = attribute(images, {
+      device,
+      models,
+      plan,
+      modelSet: set.hash,
+      variants,
+      calibration,
+      calibrationHash,
+      settings,
+      method,
+      unsureBelow,
+      maxPixels: options.maxPixels,
+      signal,
+      recall: report && (async (sha256) => {
+        const found = await report.recall(sha256);
+        if (found !== undefined) tally.recalled++;
+        return found;
+      }),
+      remember: report && ((measured) => report.remember(measured)),
+      onWork: (images) => events.onProgress?.(worked += images),
+    });
+    for await (const line of stream) {
+      tally.add(line);
+      await report?.add(line);
+      await submission.add(line.image, line.label);
+      events.onLine?.(line);
+    }
+  } catch (error) {
+    await submission.finish();
+    await report?.pause(summary("failed"));
+    throw error;
+  }
+  await submission.finish();
+  if (tally.done < images.length) {
+    const result = summary("interrupted");
+    await report?.pause(result);
+    return result;
+  }
+  const result = summary("done");
+  await report?.finish(result);
+  return result;
+}
+
+/** Sets that come with the program, or are downloaded to beside it. */
+const weightsFolder = join(import.meta.dirname ?? ".", "..", "weights");
+
+async function chooseModels(dir: string | undefined, { onNote }: JobEvents): Promise<ModelSet> {
+  if (dir !== undefined) return await openModelSet(dir);
+  const official = join(weightsFolder, "official");
+  const isThere = await Deno.stat(join(official, "manifest.json")).then(() => true, () => false);
+  if (isThere) {
+    try {
+      return await openModelSet(official);
+    } catch (error) {
+      onNote?.(`weights/official cannot be used: ${(error as Error).message.split("\n")[0]}`);
+    }
+  }
+  const set = await openModelSet(join(weightsFolder, "tiny"));
+  const reason = isThere ? "" : " (no --models, and weights/official is not there)";
+  onNote?.(`using weights/tiny${reason}: ${set.manifest.description ?? "no description"}`);
+  return set;
+}

@@ -1,0 +1,142 @@
+/**
+ * Which networks stay on the device, and how many images go through them at once, within a limit on memory.
+ * Plans only: nothing is loaded here. What a network needs is estimated in models/footprint.ts.
+ */
+import type { Device } from "../core/tensor/mod.ts";
+import type { Footprint } from "../models/footprint.ts";
+import { type ModelSet, networkName } from "../models/model_set.ts";
+
+export interface PlanOptions {
+  /** Limit for weights and activations on the device, in bytes. */
+  readonly memoryBytes: number;
+  readonly weightType?: "f32" | "f16";
+  /** Largest number of images per pass. Default 16. */
+  readonly maxBatch?: number;
+  /** Images per chunk when transformers take turns on the device. Default 1024. */
+  readonly swapChunk?: number;
+}
+
+export interface Plan {
+  readonly memoryBytes: number;
+  /** Variants that stay loaded; the tokenizers always do. */
+  readonly resident: ReadonlySet<string>;
+  /** Variants that are loaded for every chunk and freed again. */
+  readonly swapped: readonly string[];
+  /** Images per pass of the tokenizers, and of each variant. */
+  readonly tokenizerBatch: number;
+  readonly variantBatch: ReadonlyMap<string, number>;
+  /** Images that are worked on together, one model after the other. */
+  readonly chunk: number;
+}
+
+interface Network {
+  readonly name: string;
+  readonly footprint: Footprint;
+  /** Stays as long as the network is loaded. */
+  readonly fixed: number;
+  /** Needed on top for loading, or for a pass over one image. */
+  readonly extra: number;
+}
+
+/**
+ * Both tokenizers stay loaded, as many variants as fit stay too, the others take turns. Throws before any work when a
+ * network does not fit, saying what each one needs.
+ */
+export function planMemory(set: ModelSet, device: Device, options: PlanOptions): Plan {
+  const { weightType = "f32", maxBatch = 16, swapChunk = 1024 } = options;
+  // The CPU device's whole memory is one block of limited size.
+  const memoryBytes = Math.min(options.memoryBytes, device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity);
+  const networks = set.networks.map((id): Network & { tokenizer: boolean } => {
+    const footprint = set.footprint(device, id, weightType);
+    const fixed = footprint.weights + footprint.condition;
+    const extra = Math.max(footprint.loading, footprint.perImage);
+    return { name: networkName(id), footprint, fixed, extra, tokenizer: id.variant === undefined };
+  });
+  const tokenizers = networks.filter((network) => network.tokenizer);
+  const variants = networks.filter((network) => !network.tokenizer);
+  const base = sum(tokenizers.map(({ fixed }) => fixed));
+  refuseTooLarge(networks, base, device, memoryBytes, weightType);
+
+  const free = memoryBytes - base;
+  const everything = sum(variants.map(({ fixed }) => fixed)) + Math.max(...networks.map(({ extra }) => extra));
+  const resident = new Set<string>();
+  let kept = 0;
+  if (everything <= free) {
+    for (const { name, fixed } of variants) {
+      resident.add(name);
+      kept += fixed;
+    }
+  } else {
+    // The largest one must still find room beside those that stay.
+    const turn = Math.max(
+      ...variants.map(({ fixed, extra }) => fixed + extra),
+      ...tokenizers.map(({ extra }) => extra),
+    );
+    for (const { name, fixed } of variants) {
+      if (kept + fixed + turn > free) continue;
+      resident.add(name);
+      kept += fixed;
+    }
+  }
+
+  const batch = ({ footprint }: Network, room: number) => {
+    const byMemory = Math.floor(room / footprint.perImage);
+    const byTensor = Math.floor(device.info.maxTensorBytes / footprint.largestTensor);
+    return Math.max(1, Math.min(byMemory, byTensor, maxBatch));
+  };
+  const room = free - kept;
+  const tokenizerBatch = Math.min(...tokenizers.map((network) => batch(network, room)));
+  const variantBatch = new Map(
+    variants.map((network) => [network.name, batch(network, resident.has(network.name) ? room : room - network.fixed)]),
+  );
+  const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
+  const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
+  return { memoryBytes, resident, swapped, tokenizerBatch, variantBatch, chunk };
+}
+
+function refuseTooLarge(
+  networks: readonly (Network & { tokenizer: boolean })[],
+  base: number,
+  device: Device,
+  memoryBytes: number,
+  weightType: "f32" | "f16",
+): void {
+  const lines: string[] = [];
+  for (const { name, footprint, fixed, extra, tokenizer } of networks) {
+    const total = base + (tokenizer ? 0 : fixed) + extra;
+    if (total > memoryBytes) {
+      lines.push(
+        `  ${name}: ${formatBytes(total)} (${weightType} weights ${formatBytes(footprint.weights)}, ` +
+          `condition ${formatBytes(footprint.condition)}, one image ${formatBytes(footprint.perImage)}, ` +
+          `tokenizers ${formatBytes(base)})`,
+      );
+    }
+    if (footprint.largestTensor > device.info.maxTensorBytes) {
+      lines.push(
+        `  ${name}: a tensor of ${
+          formatBytes(footprint.largestTensor)
+        }, the ${device.info.kind} device takes at most ` +
+          formatBytes(device.info.maxTensorBytes),
+      );
+    }
+  }
+  if (lines.length === 0) return;
+  const advice = weightType === "f32"
+    ? "raise --memory, or halve the weights with --weight-type f16"
+    : "raise --memory";
+  throw new Error(
+    [`memory: the limit of ${formatBytes(memoryBytes)} is not enough; needed are:`, ...lines, `${advice}.`].join("\n"),
+  );
+}
+
+/** `1.5 GiB`: binary units, two digits after the point at most. */
+export function formatBytes(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  for (; bytes >= 1024 && unit < units.length - 1; unit++) bytes /= 1024;
+  return `${Number(bytes.toFixed(unit === 0 ? 0 : 2))} ${units[unit]}`;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

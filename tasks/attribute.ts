@@ -1,0 +1,154 @@
+/**
+ * `deno task attribute <files or folders>`: which model generated each image.
+ * Parses the command line, runs the job of attribution/job.ts and shows it; stdout has nothing but results.
+ */
+import { DEFAULT_MAX_PIXELS } from "../attribution/images/decode.ts";
+import type { EvidenceLine } from "../attribution/evidence.ts";
+import { isUnreadable } from "../attribution/evidence.ts";
+import { type JobOptions, runJob, type Summary } from "../attribution/job.ts";
+import { type MethodName, methods } from "../attribution/verdict.ts";
+import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
+import { duration, Progress, writeStdout } from "./cli/progress.ts";
+
+const usage =
+  `Says for each image which image-autoregressive model generated it, or that none of the known ones did (outlier).
+
+usage: deno task attribute <files or folders>... [options]
+
+  --models DIR        set of weights (default weights/official where it is complete, else weights/tiny)
+  --out FILE          table of labels, image_name,label (default submission.csv)
+  --report DIR        evidence.jsonl, a line per image, and summary.json
+  --resume            use the evidence that the report folder has of earlier runs
+  --method NAME       ${Object.entries(methods).map(([name, { description }]) => `${name}: ${description}`).join("; ")}
+  --unsure-below P    mark verdicts of lower confidence as unsure (0 to 1, default 0; the table keeps the best label)
+  --device NAME       auto, cpu or webgpu (default auto: a hardware adapter, else the processor)
+  --threads N         CPU threads (default: all)
+  --memory SIZE       limit for weights and activations on the device (default 4GiB)
+  --weight-type TYPE  f32, or f16 for half the memory (default f32)
+  --limit N           only the first N images
+  --max-pixels N      refuse larger images (default ${DEFAULT_MAX_PIXELS})
+  --json              one JSON line per image, with its evidence, instead of text
+  --help              this text
+
+Images are PNG, JPEG or WebP. One that cannot be read gets the label "unreadable" and the run goes on.
+Ctrl-C finishes the pass in progress and writes what is done; with --report, the same command with --resume goes on.
+Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read, 130 interrupted.`;
+
+function jobOptions(args: readonly string[]): { job: Omit<JobOptions, "signal">; json: boolean } | "help" {
+  const { values, positionals } = parseOptions(args, {
+    models: { type: "string" },
+    out: { type: "string", default: "submission.csv" },
+    report: { type: "string" },
+    resume: { type: "boolean", default: false },
+    method: { type: "string", default: "perplexity" },
+    "unsure-below": { type: "string", default: "0" },
+    device: { type: "string", default: "auto" },
+    threads: { type: "string" },
+    memory: { type: "string", default: "4GiB" },
+    "weight-type": { type: "string", default: "f32" },
+    limit: { type: "string" },
+    "max-pixels": { type: "string", default: String(DEFAULT_MAX_PIXELS) },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  });
+  if (values.help) return "help";
+  if (positionals.length === 0) throw new Error("expected image files or folders (--help)");
+  if (values.resume && values.report === undefined) {
+    throw new Error("--resume: expects --report DIR, the folder that has the evidence");
+  }
+  const whole = (option: string, value: string | undefined, high?: number) =>
+    value === undefined ? undefined : number(option, value, { low: 1, high, integer: true });
+  return {
+    json: values.json,
+    job: {
+      inputs: positionals,
+      models: values.models,
+      out: values.out,
+      report: values.report,
+      resume: values.resume,
+      method: choice("--method", values.method, Object.keys(methods) as MethodName[]),
+      unsureBelow: number("--unsure-below", values["unsure-below"], { low: 0, high: 1 }),
+      device: choice("--device", values.device, ["auto", "cpu", "webgpu"]),
+      threads: whole("--threads", values.threads),
+      memoryBytes: byteSize("--memory", values.memory),
+      weightType: choice("--weight-type", values["weight-type"], ["f32", "f16"]),
+      limit: whole("--limit", values.limit),
+      maxPixels: whole("--max-pixels", values["max-pixels"]),
+    },
+  };
+}
+
+/** A row for people: name, label, confidence, and both families' QuantLoss. */
+function row(line: EvidenceLine): string {
+  const name = line.image.padEnd(28);
+  if (isUnreadable(line)) return `${name}  ${line.label}  ${line.error.message}\n`;
+  const losses = Object.entries(line.families).map(([family, { quantLoss }]) =>
+    `${family} ${quantLoss.toPrecision(4)}`
+  );
+  const unsure = line.unsure ? "  unsure" : "";
+  return `${name}  ${line.label.padEnd(10)}  ${line.confidence.toFixed(3)}  QuantLoss ${losses.join(", ")}${unsure}\n`;
+}
+
+function describe({ images, labels, unsure, seconds }: Summary): string {
+  const counts = Object.entries(labels).map(([label, count]) => `${label} ${count}`).sort().join(", ");
+  const rate = seconds > 0 ? ` (${Number((images.done / seconds).toPrecision(3))} images/s)` : "";
+  const recalled = images.recalled > 0 ? `, ${images.recalled} from earlier runs` : "";
+  return `${images.done} of ${images.total} images in ${duration(seconds)}${rate}${recalled}: ${counts || "none"}` +
+    (unsure > 0 ? `; ${unsure} unsure` : "");
+}
+
+/** Aborts on Ctrl-C or SIGTERM; the second time the process ends at once. */
+function interruptible(progress: Progress): AbortSignal {
+  const controller = new AbortController();
+  const interrupt = () => {
+    if (controller.signal.aborted) Deno.exit(130);
+    controller.abort();
+    progress.note("interrupted: finishing the pass in progress (again to stop at once)");
+  };
+  for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, interrupt);
+  }
+  return controller.signal;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const parsed = jobOptions(args);
+  if (parsed === "help") {
+    writeStdout(usage + "\n");
+    return 0;
+  }
+  const { job, json } = parsed;
+  const progress = new Progress();
+  let read = true;
+  const summary = await runJob({ ...job, signal: interruptible(progress) }, {
+    onNote: (text) => progress.note(`attribute: ${text}`),
+    onPrepare: (text) => progress.prepare(text),
+    onStart: (total) => progress.start(total),
+    onProgress: (images) => progress.update(images),
+    onLine: (line) => {
+      if (isUnreadable(line)) progress.note(`attribute: unreadable: ${line.image}: ${line.error.message}`);
+      progress.clear();
+      if (read) read = writeStdout(json ? JSON.stringify(line) + "\n" : row(line));
+    },
+  });
+  const written = summary.images.done > 0 ? `; ${job.out} has ${summary.images.done} rows` : "";
+  progress.note(`attribute: ${describe(summary)}${written}`);
+  if (summary.status === "interrupted") {
+    const advice = job.report === undefined
+      ? "with --report DIR, a run can be continued"
+      : `to continue, run the same command with --resume (evidence is in ${job.report})`;
+    progress.note(`attribute: interrupted; ${advice}`);
+    return 130;
+  }
+  return summary.images.unreadable > 0 ? 2 : 0;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args));
+  } catch (error) {
+    const lines = (error instanceof Error ? error.message : String(error)).split("\n");
+    console.error(lines.map((line, i) => (i === 0 ? `attribute: ${line}` : line)).join("\n"));
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Progress on stderr: a bar that redraws itself on a terminal, a plain line now and then elsewhere.
+ * Results never go through here; they belong to stdout.
+ */
+
+/** How often a bar is redrawn, and a plain line written, in milliseconds. */
+const barInterval = 100;
+const lineInterval = 5000;
+
+export class Progress {
+  readonly #terminal = Deno.stderr.isTerminal();
+  #total = 0;
+  #start = 0;
+  #shown = 0;
+  #drawn = false;
+
+  /** Starts counting towards `total` images. */
+  start(total: number): void {
+    this.#total = total;
+    this.#start = this.#shown = performance.now();
+  }
+
+  /** Says what is being prepared, on a terminal only. */
+  prepare(text: string): void {
+    if (this.#terminal) this.#draw(text);
+  }
+
+  /** `done` images are done (parts of images count). */
+  update(done: number): void {
+    const now = performance.now();
+    if (now - this.#shown < (this.#terminal ? barInterval : lineInterval)) return;
+    this.#shown = now;
+    const text = describeProgress(done, this.#total, (now - this.#start) / 1000);
+    if (this.#terminal) this.#draw(`${bar(done / this.#total)} ${text}`);
+    else writeStderr(`${text}\n`);
+  }
+
+  /** Writes a line without disturbing the bar. */
+  note(text: string): void {
+    this.clear();
+    writeStderr(`${text}\n`);
+  }
+
+  /** Removes the bar, until the next update. */
+  clear(): void {
+    if (this.#drawn) writeStderr("\r\x1b[K");
+    this.#drawn = false;
+  }
+
+  #draw(text: string): void {
+    let columns = 80;
+    try {
+      columns = Deno.consoleSize().columns;
+    } catch {
+      // stderr may be a terminal whose size cannot be asked for
+    }
+    writeStderr(`\r\x1b[K${text.slice(0, columns - 1)}`);
+    this.#drawn = true;
+  }
+}
+
+/** `37 of 200 images, 12.3 images/s, 13 s left`. */
+export function describeProgress(done: number, total: number, seconds: number): string {
+  const rate = seconds > 0 ? done / seconds : 0;
+  const left = rate > 0 ? `, ${duration((total - done) / rate)} left` : "";
+  return `${Math.min(total, Math.floor(done + 1e-6))} of ${total} images, ${
+    Number(rate.toPrecision(3))
+  } images/s${left}`;
+}
+
+/** `45 s`, `3 min 20 s`, `2 h 5 min`. */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`;
+}
+
+function bar(share: number): string {
+  const width = 24;
+  const full = Math.min(width, Math.max(0, Math.round(share * width)));
+  return `[${"#".repeat(full)}${"-".repeat(width - full)}]`;
+}
+
+/** Writes all of a text to stderr at once. */
+export function writeStderr(text: string): void {
+  write(Deno.stderr, text);
+}
+
+/** Writes all of a text to stdout at once. Returns false when nobody reads it any more. */
+export function writeStdout(text: string): boolean {
+  return write(Deno.stdout, text);
+}
+
+function write(stream: { writeSync(bytes: Uint8Array): number }, text: string): boolean {
+  const bytes = new TextEncoder().encode(text);
+  try {
+    for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    throw error;
+  }
+}
