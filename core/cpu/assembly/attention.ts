@@ -4,7 +4,7 @@
  */
 import { float, int, lanesMax, lanesSum, ptr } from "./args";
 import { block, flushStrip } from "./block";
-import { exp4 } from "./math";
+import { expFlushed4 } from "./math";
 
 const K_BLOCK: i32 = 768;
 
@@ -20,7 +20,7 @@ function probabilities(row: usize, seen: i32, width: i32, scale: f32): f32 {
     const p = row + (<usize> j << 2);
     const v = f32x4.mul(v128.load(p), factor);
     v128.store(p, v);
-    top = f32x4.max(top, v);
+    top = f32x4.pmax(top, v);
   }
   // The last, incomplete group: its other lanes hold scores of invisible keys, which must not count.
   const end = seen + 3 & ~3;
@@ -28,13 +28,13 @@ function probabilities(row: usize, seen: i32, width: i32, scale: f32): f32 {
     const p = row + (<usize> j << 2);
     const v: f32 = j < seen ? load<f32>(p) * scale : -Infinity;
     store<f32>(p, v);
-    top = f32x4.max(top, f32x4.splat(v));
+    top = f32x4.pmax(top, f32x4.splat(v));
   }
   const largest = f32x4.splat(lanesMax(top));
   let sum = f32x4.splat(0);
   for (j = 0; j < end; j += 4) {
     const p = row + (<usize> j << 2);
-    const v = exp4(f32x4.sub(v128.load(p), largest));
+    const v = expFlushed4(f32x4.sub(v128.load(p), largest));
     v128.store(p, v);
     sum = f32x4.add(sum, v);
   }

@@ -17,12 +17,14 @@ function s(x: f32): v128 {
   return f32x4.splat(x);
 }
 
-/** e^x, about 1e-7 relative, with infinities, denormals and NaN as they should be. */
+/** 1.5 * 2^23: adding it leaves a number's nearest integer in the low bits. */
+const ROUND: f32 = 12582912;
+const ROUND_BITS: i32 = 0x4b400000;
+
+/** e^(x - n ln 2) for the integer n nearest to x / ln 2, given n as a float: a polynomial over half an octave each way. */
 // @ts-ignore: decorator
 
-export function exp4(x: v128): v128 {
-  x = f32x4.min(f32x4.max(x, s(-105)), s(89));
-  const n = f32x4.nearest(f32x4.mul(x, s(1.44269504)));
+function expRest4(x: v128, n: v128): v128 {
   // ln 2 in two parts, the first with so few bits that its product with n is exact.
   let r = madd(n, s(-0.693359375), x);
   r = madd(n, s(2.12194440e-4), r);
@@ -30,26 +32,46 @@ export function exp4(x: v128): v128 {
   p = madd(p, r, s(0.04166620597243309));
   p = madd(p, r, s(0.166665181517601));
   p = madd(p, r, s(0.5));
-  p = f32x4.add(madd(p, f32x4.mul(r, r), r), s(1));
+  return f32x4.add(madd(p, f32x4.mul(r, r), r), s(1));
+}
+
+/** e^x, about 1e-7 relative, with infinities, denormals and NaN as they should be. */
+// @ts-ignore: decorator
+
+export function exp4(x: v128): v128 {
+  // pmin and pmax are one instruction each and keep a NaN in their first operand.
+  x = f32x4.pmin(f32x4.pmax(x, s(-105)), s(89));
+  const t = madd(x, s(1.44269504), s(ROUND));
+  const p = expRest4(x, f32x4.sub(t, s(ROUND)));
   // 2^n in two factors, so that results down to the smallest denormal and up to infinity come out.
-  const i = i32x4.trunc_sat_f32x4_s(n);
+  const i = i32x4.sub(t, i32x4.splat(ROUND_BITS));
   const half = i32x4.shr_s(i, 1);
   const one = i32x4.splat(127);
-  p = f32x4.mul(p, i32x4.shl(i32x4.add(half, one), 23));
-  return f32x4.mul(p, i32x4.shl(i32x4.add(i32x4.sub(i, half), one), 23));
+  const first = f32x4.mul(p, i32x4.shl(i32x4.add(half, one), 23));
+  return f32x4.mul(first, i32x4.shl(i32x4.add(i32x4.sub(i, half), one), 23));
+}
+
+/** e^x as a factor among others: 0 below -87.3, where floats lose their precision, and at most 2^127; NaN stays NaN. */
+// @ts-ignore: decorator
+
+export function expFlushed4(x: v128): v128 {
+  const limited = f32x4.pmin(f32x4.pmax(x, s(-87.3)), s(88));
+  const t = madd(limited, s(1.44269504), s(ROUND));
+  const p = i32x4.add(expRest4(limited, f32x4.sub(t, s(ROUND))), i32x4.shl(t, 23));
+  return v128.andnot(p, f32x4.lt(x, s(-87.3)));
 }
 
 /** 1 / (1 + e^-x). */
 // @ts-ignore: decorator
 
 export function sigmoid4(x: v128): v128 {
-  return f32x4.div(s(1), f32x4.add(s(1), exp4(f32x4.neg(x))));
+  return f32x4.div(s(1), f32x4.add(s(1), expFlushed4(f32x4.neg(x))));
 }
 
 // @ts-ignore: decorator
 
 export function silu4(x: v128): v128 {
-  return f32x4.div(x, f32x4.add(s(1), exp4(f32x4.neg(x))));
+  return f32x4.div(x, f32x4.add(s(1), expFlushed4(f32x4.neg(x))));
 }
 
 /** tanh x, about 2e-7 relative: an odd polynomial below 0.625, 1 - 2 / (e^2x + 1) above. */
@@ -63,7 +85,7 @@ export function tanh4(x: v128): v128 {
   p = madd(p, t, s(-0.3333328366279602));
   const small = madd(f32x4.mul(p, t), x, x);
   const a = f32x4.abs(x);
-  const e = exp4(f32x4.add(a, a));
+  const e = expFlushed4(f32x4.add(a, a));
   const big = f32x4.sub(s(1), f32x4.div(s(2), f32x4.add(e, s(1))));
   const signed = v128.or(big, v128.and(x, i32x4.splat(0x80000000)));
   return v128.bitselect(small, signed, f32x4.lt(a, s(0.625)));
@@ -82,14 +104,14 @@ export function erf4(x: v128): v128 {
   p = madd(p, t, s(1.1283791065216064));
   const small = f32x4.mul(p, x);
   const magnitude = f32x4.abs(x);
-  const a = f32x4.min(magnitude, s(4));
+  const a = f32x4.pmin(magnitude, s(4));
   let q = madd(s(0.0001855748996604234), a, s(-0.0029396156314760447));
   q = madd(q, a, s(0.021805351600050926));
   q = madd(q, a, s(-0.10303743183612823));
   q = madd(q, a, s(-0.6382256150245667));
   q = madd(q, a, s(-1.1270400285720825));
   q = madd(q, a, s(-0.00035370892146602273));
-  const big = f32x4.sub(s(1), exp4(q));
+  const big = f32x4.sub(s(1), expFlushed4(q));
   const signed = v128.or(big, v128.and(x, i32x4.splat(0x80000000)));
   return v128.bitselect(small, signed, f32x4.lt(magnitude, s(1)));
 }
@@ -107,7 +129,7 @@ export function gelu4(x: v128): v128 {
 
 export function geluTanh4(x: v128): v128 {
   const u = f32x4.mul(x, madd(f32x4.mul(x, x), s(-0.0713548162726), s(-1.5957691216057308)));
-  return f32x4.div(x, f32x4.add(s(1), exp4(u)));
+  return f32x4.div(x, f32x4.add(s(1), expFlushed4(u)));
 }
 
 /** Activation codes of job arguments. */
@@ -123,7 +145,7 @@ export function activate4(x: v128, code: i32): v128 {
   if (code == SILU) return silu4(x);
   if (code == GELU) return gelu4(x);
   if (code == GELU_TANH) return geluTanh4(x);
-  if (code == RELU) return f32x4.max(x, s(0));
+  if (code == RELU) return f32x4.pmax(x, s(0));
   return x;
 }
 

@@ -2,7 +2,7 @@
  * Softmax, top-k and gathering: kernels that take one row at a time. One unit is one row throughout.
  */
 import { int, lanesMax, lanesSum, loadTail, ptr, storeTail } from "./args";
-import { exp4, expandHalves } from "./math";
+import { expandHalves, expFlushed4 } from "./math";
 
 /** Natural logarithm of x > 0 in f64, by the series of atanh; the standard library's needs tables in memory. */
 function log64(x: f64): f64 {
@@ -26,7 +26,7 @@ function rowMax(x: usize, n: i32): f32 {
   let top = f32x4.splat(-Infinity);
   let i = 0;
   for (; i + 4 <= n; i += 4) {
-    top = f32x4.max(top, v128.load(x));
+    top = f32x4.pmax(top, v128.load(x));
     x += 16;
   }
   let best = lanesMax(top);
@@ -48,7 +48,7 @@ function rowExp(x: usize, n: i32, top: f32, out: usize, keep: bool): f64 {
   while (i + 4 <= n) {
     const stop = min(n - 3, i + 512);
     for (; i < stop; i += 4) {
-      const e = exp4(f32x4.sub(v128.load(x), by));
+      const e = expFlushed4(f32x4.sub(v128.load(x), by));
       if (keep) {
         v128.store(out, e);
         out += 16;
@@ -60,7 +60,7 @@ function rowExp(x: usize, n: i32, top: f32, out: usize, keep: bool): f64 {
     sum = f32x4.splat(0);
   }
   if (i < n) {
-    const e = exp4(f32x4.sub(loadTail(x, n - i), by));
+    const e = expFlushed4(f32x4.sub(loadTail(x, n - i), by));
     if (keep) storeTail(out, e, n - i);
     for (let lane = 0; lane < n - i; lane++) {
       total +=
