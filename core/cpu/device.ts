@@ -25,6 +25,8 @@ export interface CpuOptions {
 export interface CpuDevice extends Device {
   readonly threads: number;
   readonly relaxed: boolean;
+  /** Workers that are up. They start with the first large kernel and close themselves after a second without work. */
+  readonly workers: number;
 }
 
 /** Opens a CPU device. Kernels run at once, on the calling thread and on workers. Throws on options out of range. */
@@ -65,6 +67,10 @@ class Cpu implements CpuDevice {
       software: false,
       maxTensorBytes: this.#heap.limit,
     };
+  }
+
+  get workers(): number {
+    return this.#pool.ready;
   }
 
   alloc(bytes: number): Storage {

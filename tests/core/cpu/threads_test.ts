@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { Heap } from "../../../core/cpu/heap.ts";
+import { openCpuDevice } from "../../../core/cpu/mod.ts";
+import { hasRelaxedSimd, Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
+import { runEverything, workersUp } from "./kernel_runs.ts";
+
+Deno.test("CPU results are the same to the last bit for any number of threads", async () => {
+  const one = openCpuDevice({ threads: 1 });
+  const expected = await runEverything(one);
+  one.close();
+  for (const threads of [2, 3, 5]) {
+    const device = openCpuDevice({ threads });
+    await workersUp(device);
+    for (const [name, bytes] of await runEverything(device)) {
+      assert.ok(Buffer.from(bytes).equals(expected.get(name)!), `${name} differs with ${threads} threads`);
+    }
+    device.close();
+  }
+});
+
+Deno.test("every CPU kernel frees what it needs meanwhile", async () => {
+  const device = openCpuDevice({ threads: 2 });
+  await runEverything(device);
+  const { peakBytes } = device.memory();
+  for (let i = 0; i < 3; i++) await runEverything(device);
+  assert.deepEqual({ ...device.memory(), pooledBytes: 0 }, { liveBytes: 0, liveCount: 0, pooledBytes: 0, peakBytes });
+  device.close();
+});
+
+Deno.test("workers close after a second without work and come back", async () => {
+  const device = openCpuDevice({ threads: 2 });
+  assert.equal(device.workers, 0);
+  await workersUp(device);
+  assert.equal(device.workers, 1);
+  for (const end = Date.now() + 10_000; device.workers > 0 && Date.now() < end;) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.equal(device.workers, 0);
+  await workersUp(device);
+  assert.equal(device.workers, 1);
+  device.close();
+});
+
+Deno.test("opening a CPU device takes less than 100 ms and starts no workers", () => {
+  const start = performance.now();
+  const device = openCpuDevice();
+  const took = performance.now() - start;
+  assert.equal(device.workers, 0);
+  device.close();
+  assert.ok(took < 100, `took ${took} ms`);
+});
+
+Deno.test("a program that forgets to close its CPU device ends by itself", async () => {
+  const program = new URL("./forgets_close.ts", import.meta.url);
+  // No permissions: the device needs none.
+  const command = new Deno.Command(Deno.execPath(), { args: ["run", "--no-prompt", program.href], stdout: "piped" });
+  const start = Date.now();
+  const { code, stdout } = await command.output();
+  assert.equal(code, 0);
+  assert.match(new TextDecoder().decode(stdout), /^1 worker/);
+  assert.ok(Date.now() - start < 20_000);
+});
+
+Deno.test("Pool reports a kernel that trapped, on whichever thread, and goes on", () => {
+  const heap = new Heap(POOL_BYTES);
+  const pool = new Pool(heap, 2, hasRelaxedSimd());
+  const x = heap.alloc(4 * 4096 * 64);
+  const job = (address: number) => ({
+    ...{ units: 64, unitCost: 1e6, ints: [address, address, 4096 * 64, 13], floats: [2, 1] },
+  });
+  for (let i = 0; i < 20; i++) {
+    assert.throws(() => pool.run("unary", job(heap.memory.buffer.byteLength)), /unary|out of bounds/);
+    heap.f32.fill(3, x / 4, x / 4 + 4096 * 64);
+    pool.run("unary", job(x));
+    assert.ok(heap.f32.subarray(x / 4, x / 4 + 4096 * 64).every((value) => value === 7));
+  }
+  assert.throws(() => pool.run("nothing", job(x)), /no WebAssembly kernel is called nothing/);
+  pool.close();
+});
+
+Deno.test("openCpuDevice() refuses a number of threads out of range", () => {
+  for (const threads of [0, -1, 1.5, 1000]) {
+    assert.throws(() => openCpuDevice({ threads }), /threads must be an integer from 1 to 256/);
+  }
+});
