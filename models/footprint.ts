@@ -86,8 +86,8 @@ export function varActivations(config: VarConfig): Omit<Footprint, "weights" | "
   return { condition, perImage: perImage + latents, largestTensor };
 }
 
-/** A block holds about a dozen tensors of the model's width and one of the MLP's; the logits come out twice (sliced). */
+/** A block holds a dozen or so tensors of the model's width and one of the MLP's; the logits come out twice (sliced). */
 function transformer(rows: number, d: number, mlp: number, codes: number) {
   const row = bytesPerElement("f32") * rows;
-  return { perImage: row * (14 * d + mlp + 2 * codes), largestTensor: row * Math.max(d, mlp, codes) };
+  return { perImage: row * (16 * d + mlp + 2 * codes), largestTensor: row * Math.max(d, mlp, codes) };
 }
