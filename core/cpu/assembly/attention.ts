@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Attention with packed keys and values. One unit is a block of queries of one head of one batch entry: scores of the keys
  * that the block sees go to scratch, become probabilities there, and are multiplied with the values.

@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * A block of rows times panels of eight columns, and what is done to the result: bias, activation, gate, residual.
  * It does not know where rows come from; matmul, convolution and attention each bring a table of row addresses.
@@ -7,7 +8,6 @@ import { activate4, expandHalves, GELU, GELU_TANH, NONE, RELU, SILU } from "./ma
 import { tile1, tile2, tile3, tile4, tile5, tile6 } from "./tile";
 
 /** Rows of the main tile: 12 accumulators, or 8 where a product needs a register of its own before it is added. */
-// @ts-ignore: decorator
 
 const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
@@ -75,8 +75,6 @@ export function flushStrip(m: i32, n: i32, c: usize, cStride: usize, strip: usiz
   }
 }
 
-// @ts-ignore: decorator
-
 function finishRow(code: i32, c: usize, n: i32, bias: usize, gate: usize, residual: usize): void {
   let j = 0;
   for (; j + 4 <= n; j += 4) {
@@ -103,7 +101,6 @@ function finishRow(code: i32, c: usize, n: i32, bias: usize, gate: usize, residu
 export const EPILOGUE_INTS = 8;
 
 /** The address of row `r` of a broadcast table: data, seq, batchStride, rowStride, offset from int `at` on. */
-// @ts-ignore: decorator
 
 export function rowAddress(args: usize, at: i32, r: i32): usize {
   const seq = int(args, at + 1);

@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * NHWC convolution. One unit is a band of output rows times a block of panels of one image: the input rows that the band
  * sees are copied, zero-padded and up-sampled, to scratch, where (kx, channel) is one contiguous run for every ky.

@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Elementwise functions of one and two operands, and strided copies, over runs of the innermost dimension.
  * The functions' definitions are the rows of core/tensor/elementwise.ts; the codes here follow kernels/elementwise.ts.
@@ -7,8 +8,6 @@ import { exp4, gelu4, geluTanh4, sigmoid4, silu4, tanh4 } from "./math";
 
 /** Elements per unit of a contiguous operation. */
 const UNIT: i32 = 4096;
-
-// @ts-ignore: decorator
 
 function unary4(code: i32, x: v128, a: v128, b: v128): v128 {
   if (code == 0) return f32x4.neg(x);
@@ -27,8 +26,6 @@ function unary4(code: i32, x: v128, a: v128, b: v128): v128 {
   if (code == 13) return f32x4.add(f32x4.mul(x, a), b);
   return f32x4.min(f32x4.max(x, a), b);
 }
-
-// @ts-ignore: decorator
 
 function unaryLoop(code: i32, x: usize, out: usize, n: i32, a: v128, b: v128): void {
   let i = 0;
@@ -80,8 +77,6 @@ export function unary(args: usize, begin: i32, end: i32, _scratch: usize): void 
   }
 }
 
-// @ts-ignore: decorator
-
 function binary4(code: i32, x: v128, y: v128): v128 {
   if (code == 0) return f32x4.add(x, y);
   if (code == 1) return f32x4.sub(x, y);
@@ -96,7 +91,6 @@ function binary4(code: i32, x: v128, y: v128): v128 {
 }
 
 /** One run; an operand of stride 0 is one value for the whole run. */
-// @ts-ignore: decorator
 
 function binaryRun(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: bool, yMoves: bool): void {
   const x0 = v128.load32_splat(x), y0 = v128.load32_splat(y);
@@ -113,8 +107,6 @@ function binaryRun(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: bo
   }
 }
 
-// @ts-ignore: decorator
-
 function binaryWith(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: bool, yMoves: bool): void {
   if (xMoves && yMoves) binaryRun(code, x, y, out, n, true, true);
   else if (xMoves) binaryRun(code, x, y, out, n, true, false);
@@ -123,7 +115,6 @@ function binaryWith(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: b
 }
 
 /** Where a run starts: the sum of index times stride over the leading dimensions, in elements. */
-// @ts-ignore: decorator
 
 function offsetOf(args: usize, run: i32, rank: i32, dims: i32, strides: i32): i32 {
   let offset = 0;

@@ -1,17 +1,15 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Four-lane exp, tanh, erf, the activations made of them, and half-precision conversion.
  * Polynomials are least-maximum fits of this project; each function states its largest relative error.
  */
 
 /** a * b + c, fused where the build has relaxed SIMD. */
-// @ts-ignore: decorator
 
 export function madd(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
   return f32x4.add(f32x4.mul(a, b), c);
 }
-
-// @ts-ignore: decorator
 
 function s(x: f32): v128 {
   return f32x4.splat(x);
@@ -22,7 +20,6 @@ const ROUND: f32 = 12582912;
 const ROUND_BITS: i32 = 0x4b400000;
 
 /** e^(x - n ln 2) for the integer n nearest to x / ln 2, given n as a float: a polynomial over half an octave each way. */
-// @ts-ignore: decorator
 
 function expRest4(x: v128, n: v128): v128 {
   // ln 2 in two parts, the first with so few bits that its product with n is exact.
@@ -36,7 +33,6 @@ function expRest4(x: v128, n: v128): v128 {
 }
 
 /** e^x, about 1e-7 relative, with infinities, denormals and NaN as they should be. */
-// @ts-ignore: decorator
 
 export function exp4(x: v128): v128 {
   // pmin and pmax are one instruction each and keep a NaN in their first operand.
@@ -52,7 +48,6 @@ export function exp4(x: v128): v128 {
 }
 
 /** e^x as a factor among others: 0 below -87.3, where floats lose their precision, and at most 2^127; NaN stays NaN. */
-// @ts-ignore: decorator
 
 export function expFlushed4(x: v128): v128 {
   const limited = f32x4.pmin(f32x4.pmax(x, s(-87.3)), s(88));
@@ -62,20 +57,16 @@ export function expFlushed4(x: v128): v128 {
 }
 
 /** 1 / (1 + e^-x). */
-// @ts-ignore: decorator
 
 export function sigmoid4(x: v128): v128 {
   return f32x4.div(s(1), f32x4.add(s(1), expFlushed4(f32x4.neg(x))));
 }
-
-// @ts-ignore: decorator
 
 export function silu4(x: v128): v128 {
   return f32x4.div(x, f32x4.add(s(1), expFlushed4(f32x4.neg(x))));
 }
 
 /** tanh x, about 2e-7 relative: an odd polynomial below 0.625, 1 - 2 / (e^2x + 1) above. */
-// @ts-ignore: decorator
 
 export function tanh4(x: v128): v128 {
   const t = f32x4.mul(x, x);
@@ -92,7 +83,6 @@ export function tanh4(x: v128): v128 {
 }
 
 /** erf x, about 2e-7 relative: an odd polynomial below 1, 1 - e^q(x) above. */
-// @ts-ignore: decorator
 
 export function erf4(x: v128): v128 {
   const t = f32x4.mul(x, x);
@@ -117,7 +107,6 @@ export function erf4(x: v128): v128 {
 }
 
 /** 0.5 x (1 + erf(x / sqrt 2)). */
-// @ts-ignore: decorator
 
 export function gelu4(x: v128): v128 {
   const h = f32x4.mul(x, s(0.5));
@@ -125,7 +114,6 @@ export function gelu4(x: v128): v128 {
 }
 
 /** The tanh approximation of GELU, in the equal form x * sigmoid(2 u), which has no cancellation for negative x. */
-// @ts-ignore: decorator
 
 export function geluTanh4(x: v128): v128 {
   const u = f32x4.mul(x, madd(f32x4.mul(x, x), s(-0.0713548162726), s(-1.5957691216057308)));
@@ -139,8 +127,6 @@ export const GELU = 2;
 export const GELU_TANH = 3;
 export const RELU = 4;
 
-// @ts-ignore: decorator
-
 export function activate4(x: v128, code: i32): v128 {
   if (code == SILU) return silu4(x);
   if (code == GELU) return gelu4(x);
@@ -150,7 +136,6 @@ export function activate4(x: v128, code: i32): v128 {
 }
 
 /** Four halves, each in the low 16 bits of a lane, as floats; exact for all values, denormals and NaN included. */
-// @ts-ignore: decorator
 
 export function halfToFloat4(h: v128): v128 {
   const sign = i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16);

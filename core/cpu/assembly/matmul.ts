@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Matrix product with B in packed panels. One unit is a block of rows times a block of panels of one batch entry.
  */

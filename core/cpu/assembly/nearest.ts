@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * The nearest code of each row: products with panels of codes in a tile, and a running minimum per row and lane.
  * Distances are never stored; ties go to the lower code.

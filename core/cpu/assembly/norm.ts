@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Group norm, layer norm and l2 norm. Means first, then squared deviations from them: no difference of large sums.
  */
@@ -118,8 +119,6 @@ export function groupNormJoin(args: usize, begin: i32, end: i32, _scratch: usize
   }
 }
 
-// @ts-ignore: decorator
-
 function applyGroupNorm(args: usize, begin: i32, end: i32, silu: bool): void {
   const hw = int(args, 4), c = int(args, 5), blockRows = int(args, 6), blocks = int(args, 7);
   const stride = <usize> c << 2;
@@ -166,7 +165,6 @@ export function groupNormApply(args: usize, begin: i32, end: i32, _scratch: usiz
 }
 
 /** Sum of (x[i] - shift), or of its square, over n floats. */
-// @ts-ignore: decorator
 
 function sumOf(x: usize, n: i32, shift: f32, square: bool): f64 {
   const by = f32x4.splat(shift);

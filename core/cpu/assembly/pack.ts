@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Re-laying of B into panels of eight columns, [n / 8][k][8], the last panel filled up with zeros.
  * One unit is one panel of one batch entry.
@@ -47,7 +48,6 @@ export function packRows(args: usize, begin: i32, end: i32, _scratch: usize): vo
 }
 
 /** A 4x4 block of rows `stride` bytes apart, transposed to rows `toStride` bytes apart. */
-// @ts-ignore: decorator
 
 function transposeTo(p: usize, stride: usize, to: usize, toStride: usize): void {
   const a = v128.load(p), b = v128.load(p + stride), c = v128.load(p + 2 * stride), d = v128.load(p + 3 * stride);

@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Sums, extremes and their positions along one axis, and average pooling.
  * Sums are kept in f64; where a row is long it is cut into blocks of fixed size, so that results do not depend on threads.

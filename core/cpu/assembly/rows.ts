@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * Softmax, top-k and gathering: kernels that take one row at a time. One unit is one row throughout.
  */
@@ -38,7 +39,6 @@ function rowMax(x: usize, n: i32): f32 {
 }
 
 /** The sum of e^(x - top); the terms are stored to `out` unless it is 0. */
-// @ts-ignore: decorator
 
 function rowExp(x: usize, n: i32, top: f32, out: usize, keep: bool): f64 {
   const by = f32x4.splat(top);
@@ -118,7 +118,6 @@ export function logSoftmaxGather(args: usize, begin: i32, end: i32, _scratch: us
 }
 
 /** Whether element `i` of a row comes after element `j` in descending order, ties by lower index. */
-// @ts-ignore: decorator
 
 function after(x: usize, i: i32, j: i32): bool {
   const a = load<f32>(x + (<usize> i << 2)), b = load<f32>(x + (<usize> j << 2));

@@ -1,3 +1,4 @@
+// @ts-nocheck AssemblyScript, which the type checker does not know.
 /**
  * The micro-kernel of every matrix product: up to 6 rows x 8 columns of C in registers.
  * It knows addresses only; blocking, packing and what happens to C afterwards are its callers'.
@@ -13,7 +14,6 @@ import { madd } from "./math";
  * `segments` runs of `runBytes` bytes of A, `gap` bytes apart from the end of one to the start of the next, while B is
  * one run. C's rows are `cStride` bytes apart; `add` says whether C's old content counts.
  */
-// @ts-ignore: decorator
 
 function tile(
   rows: i32,
