@@ -1,0 +1,45 @@
+/**
+ * What is measured: a case does one piece of work on a device, and says how much work that is.
+ * How it is timed, and against whom, is in measure.ts and contender.ts.
+ */
+import type { Device } from "../core/tensor/mod.ts";
+
+export type Group = "matmul" | "conv" | "attention" | "passes";
+
+export const groups: readonly Group[] = ["matmul", "conv", "attention", "passes"];
+
+/** The same work in terms that others can do, too. */
+export type Job =
+  | { readonly kind: "matmul"; readonly m: number; readonly n: number; readonly k: number }
+  /** [batch, h, w, cIn, cOut, kernel size]. */
+  | { readonly kind: "conv"; readonly sizes: readonly number[] }
+  /** [batch, heads, headDim, rows], and the blocks of the block-causal mask. */
+  | { readonly kind: "attention"; readonly sizes: readonly number[]; readonly blocks: readonly number[] }
+  /** A whole network by its name in torch_compare.py. */
+  | { readonly kind: "pass"; readonly network: string };
+
+export interface BenchCase {
+  readonly group: Group;
+  readonly name: string;
+  readonly batch: number;
+  /** Operations of one run, by flops.ts. */
+  readonly flops: number;
+  readonly job?: Job;
+  /** Does the work once, or records it; leaves nothing allocated. */
+  run(): void;
+}
+
+/** Cases that share weights, and are open at the same time. */
+export interface Workload {
+  /** Group and names of the cases that `open` gives. */
+  readonly group: Group;
+  readonly names: readonly string[];
+  open(device: Device): Promise<OpenWorkload>;
+}
+
+export interface OpenWorkload {
+  readonly cases: readonly BenchCase[];
+  /** Bytes of weights on the device. */
+  readonly weightBytes: number;
+  close(): void;
+}

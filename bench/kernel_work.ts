@@ -1,0 +1,131 @@
+/**
+ * What single kernel calls do: operations, and bytes of their operands and results, from their arguments.
+ * It watches a device from outside and deliberately knows nothing of networks; flops.ts has the formulas for those.
+ */
+import type { Device, KernelName, Kernels, Storage } from "../core/tensor/mod.ts";
+import { convFlops } from "./flops.ts";
+
+export interface Work {
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+const f32 = 4;
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((a, b) => a * b, 1);
+}
+
+/** Bytes of a broadcast operand: dimensions of stride 0 are stored once. */
+function broadcastSize(shape: readonly number[], strides: readonly number[]): number {
+  return product(shape.map((d, i) => strides[i] === 0 ? 1 : d));
+}
+
+type WorkTable = { readonly [K in KernelName]: (args: Kernels[K], visible: number | undefined) => Work };
+
+const moved = (elements: number, flops = 0): Work => ({ flops, bytes: elements * f32 });
+
+const table: WorkTable = {
+  fill: ({ n }) => moved(n),
+  unary: ({ n }) => moved(2 * n),
+  binary: ({ shape, xStrides, yStrides }) =>
+    moved(product(shape) + broadcastSize(shape, xStrides) + broadcastSize(shape, yStrides)),
+  cast: ({ n }) => moved(2 * n),
+  stridedCopy: ({ shape }) => moved(2 * product(shape)),
+  reduce: ({ outer, n, inner }) => moved(outer * inner * (n + 1)),
+  argReduce: ({ outer, n, inner }) => moved(outer * inner * (n + 1)),
+  topK: ({ rows, n, k }) => moved(rows * (n + 2 * k)),
+  matmul: ({ batch, m, n, k, aBatchStride, bBatchStride, bType, epilogue }) => {
+    const a = m * k * (aBatchStride === 0 ? 1 : batch);
+    const b = n * k * (bBatchStride === 0 ? 1 : batch) * (bType === "f16" ? 0.5 : 1);
+    const { bias, gate, residual } = epilogue;
+    const result = batch * m * n;
+    const gateRows = !gate ? 0 : gate.rowStride !== 0 ? batch * m : 1;
+    const extra = (bias ? n : 0) + gateRows * n + (residual ? result : 0);
+    return moved(a + b + result + extra, 2 * batch * m * n * k);
+  },
+  packLinear: ({ n, k }) => moved(2 * n * k),
+  packConv: ({ cOut, cIn, kh, kw }) => moved(2 * cOut * cIn * kh * kw),
+  conv2d: ({ batch, h, w, cIn, cOut, kh, kw, outH, outW, residual, wType }) => {
+    const result = batch * outH * outW * cOut;
+    const weight = cOut * cIn * kh * kw * (wType === "f16" ? 0.5 : 1);
+    return moved(
+      batch * h * w * cIn + weight + result * (residual ? 2 : 1),
+      batch * convFlops(outH, outW, cIn, cOut, 1) * kh * kw,
+    );
+  },
+  groupNorm: ({ batch, hw, c }) => moved(2 * batch * hw * c),
+  layerNorm: ({ rows, n, scale, shift }) => {
+    const modulation = [scale, shift].reduce((sum, t) => sum + (!t ? 0 : t.rowStride !== 0 ? rows * n : n), 0);
+    return moved(2 * rows * n + modulation);
+  },
+  l2Normalize: ({ rows, n }) => moved(2 * rows * n),
+  softmax: ({ rows, n }) => moved(2 * rows * n),
+  logSoftmaxGather: ({ rows, n }) => moved(rows * (n + 2)),
+  attention: ({ batch, heads, headDim, lq, lk }, visible) => {
+    const pairs = batch * (visible ?? lq * lk);
+    return moved(2 * batch * (lq + lk) * heads * headDim, 4 * heads * headDim * pairs);
+  },
+  gatherRows: ({ rows, n }) => moved(2 * rows * n),
+  nearestCode: ({ rows, codes, c }) => moved(rows * c + codes * c + rows, 2 * rows * codes * c),
+  avgPool2d: ({ batch, h, w, c, k }) => moved(batch * c * (h * w + Math.floor(h / k) * Math.floor(w / k))),
+};
+
+/** The work of one kernel call; `visible` is the number of query-key pairs of a masked attention. */
+export function kernelWork<K extends KernelName>(kernel: K, args: Kernels[K], visible?: number): Work {
+  return table[kernel](args, visible);
+}
+
+const sizeNames = /^(op|n|m|k|batch|rows|outer|inner|hw|c|h|w|cIn|cOut|kh|stride|upsample|heads|headDim|lq|lk|codes)$/;
+
+/** The sizes that make calls of a kernel alike, as text: `m=258 n=768 k=3072 residual`. */
+export function kernelShape<K extends KernelName>(kernel: K, args: Kernels[K]): string {
+  const parts: string[] = [];
+  for (const [name, value] of Object.entries(args)) {
+    if (name === "shape") parts.push(`[${value}]`);
+    else if (name === "activation" && value !== "none") parts.push(`${value}`);
+    else if (name === "residual" && value) parts.push(name);
+    else if (name === "packed" && !value) parts.push("dense");
+    else if (sizeNames.test(name) && !(name === "batch" && value === 1)) parts.push(`${name}=${value}`);
+  }
+  if (kernel === "matmul") {
+    const { epilogue } = args as Kernels["matmul"];
+    if (epilogue.activation !== "none") parts.push(epilogue.activation);
+    if (epilogue.gate) parts.push("gate");
+    if (epilogue.residual) parts.push("residual");
+  }
+  return parts.join(" ");
+}
+
+/** A call as it was seen: `seconds` is what the device's `run` took, which is the whole kernel on a device that waits. */
+export interface SeenKernel extends Work {
+  readonly kernel: KernelName;
+  readonly shape: string;
+  readonly seconds: number;
+}
+
+/** The same device, with every kernel call reported to `seen` after it returned. */
+export function watch(device: Device, seen: (call: SeenKernel) => void): Device {
+  // Attention masks are integers written from the host; their sum is the number of visible pairs.
+  const pairs = new WeakMap<Storage, number>();
+  const write: Device["write"] = (storage, data) => {
+    device.write(storage, data);
+    if (data instanceof Int32Array) pairs.set(storage, data.reduce((a, b) => a + b, 0));
+  };
+  const run: Device["run"] = (kernel, args) => {
+    const start = performance.now();
+    device.run(kernel, args);
+    const seconds = (performance.now() - start) / 1000;
+    const mask = kernel === "attention" ? (args as Kernels["attention"]).visible : undefined;
+    const visible = mask && pairs.get(mask);
+    seen({ kernel, shape: kernelShape(kernel, args), seconds, ...kernelWork(kernel, args, visible) });
+  };
+  return new Proxy(device, {
+    get(target, name) {
+      if (name === "run") return run;
+      if (name === "write") return write;
+      const value = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
