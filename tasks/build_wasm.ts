@@ -26,9 +26,10 @@ export async function compileKernels(relaxed: boolean): Promise<Uint8Array> {
       stdout: log,
       stderr: log,
       readFile(name, _base) {
-        // Names are relative to the sources; the compiler also probes for files that do not exist.
+        // Names are relative to the sources; the compiler adds the extension that imports already have here, and probes for
+        // files that do not exist.
         try {
-          return Deno.readTextFileSync(new URL(name, sources));
+          return Deno.readTextFileSync(new URL(name.replace(/\.ts\.ts$/, ".ts"), sources));
         } catch {
           return null;
         }

@@ -1,17 +1,22 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * How a kernel reads its job: 64 integers, then 16 floats, at the address that it is called with.
  * Every exported kernel is `kernel(args, begin, end, scratch)`: do units begin..end-1, with private memory at `scratch`.
  */
 
+@inline
 export function int(args: usize, i: i32): i32 {
   return load<i32>(args + (<usize> i << 2));
 }
 
+@inline
 export function ptr(args: usize, i: i32): usize {
   return load<u32>(args + (<usize> i << 2));
 }
 
+@inline
 export function float(args: usize, i: i32): f32 {
   return load<f32>(args + 256 + (<usize> i << 2));
 }
@@ -32,12 +37,13 @@ export function storeTail(p: usize, v: v128, n: i32): void {
 }
 
 /** Sum of four floats, in float64. */
-
+@inline
 export function lanesSum(v: v128): f64 {
   return (<f64> f32x4.extract_lane(v, 0) + <f64> f32x4.extract_lane(v, 1)) +
     (<f64> f32x4.extract_lane(v, 2) + <f64> f32x4.extract_lane(v, 3));
 }
 
+@inline
 export function lanesMax(v: v128): f32 {
   return max<f32>(
     max<f32>(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)),

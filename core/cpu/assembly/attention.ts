@@ -1,11 +1,13 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Attention with packed keys and values. One unit is a block of queries of one head of one batch entry: scores of the keys
  * that the block sees go to scratch, become probabilities there, and are multiplied with the values.
  */
-import { float, int, lanesMax, lanesSum, ptr } from "./args";
-import { block, flushStrip } from "./block";
-import { expFlushed4 } from "./math";
+import { float, int, lanesMax, lanesSum, ptr } from "./args.ts";
+import { block, flushStrip } from "./block.ts";
+import { expFlushed4 } from "./math.ts";
 
 const K_BLOCK: i32 = 768;
 

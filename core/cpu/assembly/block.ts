@@ -1,14 +1,16 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * A block of rows times panels of eight columns, and what is done to the result: bias, activation, gate, residual.
  * It does not know where rows come from; matmul, convolution and attention each bring a table of row addresses.
  */
-import { int, loadTail, ptr, storeTail } from "./args";
-import { activate4, expandHalves, GELU, GELU_TANH, NONE, RELU, SILU } from "./math";
-import { tile1, tile2, tile3, tile4, tile5, tile6 } from "./tile";
+import { int, loadTail, ptr, storeTail } from "./args.ts";
+import { activate4, expandHalves, GELU, GELU_TANH, NONE, RELU, SILU } from "./math.ts";
+import { tile1, tile2, tile3, tile4, tile5, tile6 } from "./tile.ts";
 
 /** Rows of the main tile: 12 accumulators, or 8 where a product needs a register of its own before it is added. */
-
+@inline
 const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
 /**
@@ -75,6 +77,7 @@ export function flushStrip(m: i32, n: i32, c: usize, cStride: usize, strip: usiz
   }
 }
 
+@inline
 function finishRow(code: i32, c: usize, n: i32, bias: usize, gate: usize, residual: usize): void {
   let j = 0;
   for (; j + 4 <= n; j += 4) {
@@ -101,7 +104,7 @@ function finishRow(code: i32, c: usize, n: i32, bias: usize, gate: usize, residu
 export const EPILOGUE_INTS = 8;
 
 /** The address of row `r` of a broadcast table: data, seq, batchStride, rowStride, offset from int `at` on. */
-
+@inline
 export function rowAddress(args: usize, at: i32, r: i32): usize {
   const seq = int(args, at + 1);
   const elements = r / seq * int(args, at + 2) + r % seq * int(args, at + 3) + int(args, at + 4);

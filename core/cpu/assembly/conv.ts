@@ -1,10 +1,12 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * NHWC convolution. One unit is a band of output rows times a block of panels of one image: the input rows that the band
  * sees are copied, zero-padded and up-sampled, to scratch, where (kx, channel) is one contiguous run for every ky.
  */
-import { int, ptr } from "./args";
-import { block, epilogue, flushStrip } from "./block";
+import { int, ptr } from "./args.ts";
+import { block, epilogue, flushStrip } from "./block.ts";
 
 /** As in matmul; several ky are joined into one run of K as long as they fit. */
 const K_BLOCK: i32 = 1152;

@@ -1,14 +1,17 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Elementwise functions of one and two operands, and strided copies, over runs of the innermost dimension.
  * The functions' definitions are the rows of core/tensor/elementwise.ts; the codes here follow kernels/elementwise.ts.
  */
-import { float, int, loadTail, ptr, storeTail } from "./args";
-import { exp4, gelu4, geluTanh4, sigmoid4, silu4, tanh4 } from "./math";
+import { float, int, loadTail, ptr, storeTail } from "./args.ts";
+import { exp4, gelu4, geluTanh4, sigmoid4, silu4, tanh4 } from "./math.ts";
 
 /** Elements per unit of a contiguous operation. */
 const UNIT: i32 = 4096;
 
+@inline
 function unary4(code: i32, x: v128, a: v128, b: v128): v128 {
   if (code == 0) return f32x4.neg(x);
   if (code == 1) return f32x4.abs(x);
@@ -27,6 +30,7 @@ function unary4(code: i32, x: v128, a: v128, b: v128): v128 {
   return f32x4.min(f32x4.max(x, a), b);
 }
 
+@inline
 function unaryLoop(code: i32, x: usize, out: usize, n: i32, a: v128, b: v128): void {
   let i = 0;
   for (; i + 4 <= n; i += 4) {
@@ -77,6 +81,7 @@ export function unary(args: usize, begin: i32, end: i32, _scratch: usize): void 
   }
 }
 
+@inline
 function binary4(code: i32, x: v128, y: v128): v128 {
   if (code == 0) return f32x4.add(x, y);
   if (code == 1) return f32x4.sub(x, y);
@@ -91,7 +96,7 @@ function binary4(code: i32, x: v128, y: v128): v128 {
 }
 
 /** One run; an operand of stride 0 is one value for the whole run. */
-
+@inline
 function binaryRun(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: bool, yMoves: bool): void {
   const x0 = v128.load32_splat(x), y0 = v128.load32_splat(y);
   let i = 0;
@@ -107,6 +112,7 @@ function binaryRun(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: bo
   }
 }
 
+@inline
 function binaryWith(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: bool, yMoves: bool): void {
   if (xMoves && yMoves) binaryRun(code, x, y, out, n, true, true);
   else if (xMoves) binaryRun(code, x, y, out, n, true, false);
@@ -115,7 +121,7 @@ function binaryWith(code: i32, x: usize, y: usize, out: usize, n: i32, xMoves: b
 }
 
 /** Where a run starts: the sum of index times stride over the leading dimensions, in elements. */
-
+@inline
 function offsetOf(args: usize, run: i32, rank: i32, dims: i32, strides: i32): i32 {
   let offset = 0;
   for (let d = rank - 1; d > 0; d--) {

@@ -1,11 +1,13 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /** Every kernel that the CPU device calls: `kernel(args, begin, end, scratch)`. Helpers are not exported from here. */
-export { attention } from "./attention";
-export { conv } from "./conv";
-export { binary, stridedCopy, unary } from "./elementwise";
-export { matmul } from "./matmul";
-export { nearestCode, squaredNorms } from "./nearest";
-export { groupNormApply, groupNormBlocks, groupNormJoin, l2Normalize, layerNorm } from "./norm";
-export { castHalves, packColumns, packRows, packWeight, transpose } from "./pack";
-export { argReduce, avgPool2d, reduceColumns, reduceRows } from "./reduce";
-export { gatherRows, logSoftmaxGather, softmax, topK } from "./rows";
+export { attention } from "./attention.ts";
+export { conv } from "./conv.ts";
+export { binary, stridedCopy, unary } from "./elementwise.ts";
+export { matmul } from "./matmul.ts";
+export { nearestCode, squaredNorms } from "./nearest.ts";
+export { groupNormApply, groupNormBlocks, groupNormJoin, l2Normalize, layerNorm } from "./norm.ts";
+export { castHalves, packColumns, packRows, packWeight, transpose } from "./pack.ts";
+export { argReduce, avgPool2d, reduceColumns, reduceRows } from "./reduce.ts";
+export { gatherRows, logSoftmaxGather, softmax, topK } from "./rows.ts";

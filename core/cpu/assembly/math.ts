@@ -1,16 +1,19 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Four-lane exp, tanh, erf, the activations made of them, and half-precision conversion.
  * Polynomials are least-maximum fits of this project; each function states its largest relative error.
  */
 
 /** a * b + c, fused where the build has relaxed SIMD. */
-
+@inline
 export function madd(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
+@inline
 function s(x: f32): v128 {
   return f32x4.splat(x);
 }
@@ -20,7 +23,7 @@ const ROUND: f32 = 12582912;
 const ROUND_BITS: i32 = 0x4b400000;
 
 /** e^(x - n ln 2) for the integer n nearest to x / ln 2, given n as a float: a polynomial over half an octave each way. */
-
+@inline
 function expRest4(x: v128, n: v128): v128 {
   // ln 2 in two parts, the first with so few bits that its product with n is exact.
   let r = madd(n, s(-0.693359375), x);
@@ -33,7 +36,7 @@ function expRest4(x: v128, n: v128): v128 {
 }
 
 /** e^x, about 1e-7 relative, with infinities, denormals and NaN as they should be. */
-
+@inline
 export function exp4(x: v128): v128 {
   // pmin and pmax are one instruction each and keep a NaN in their first operand.
   x = f32x4.pmin(f32x4.pmax(x, s(-105)), s(89));
@@ -48,7 +51,7 @@ export function exp4(x: v128): v128 {
 }
 
 /** e^x as a factor among others: 0 below -87.3, where floats lose their precision, and at most 2^127; NaN stays NaN. */
-
+@inline
 export function expFlushed4(x: v128): v128 {
   const limited = f32x4.pmin(f32x4.pmax(x, s(-87.3)), s(88));
   const t = madd(limited, s(1.44269504), s(ROUND));
@@ -57,17 +60,18 @@ export function expFlushed4(x: v128): v128 {
 }
 
 /** 1 / (1 + e^-x). */
-
+@inline
 export function sigmoid4(x: v128): v128 {
   return f32x4.div(s(1), f32x4.add(s(1), expFlushed4(f32x4.neg(x))));
 }
 
+@inline
 export function silu4(x: v128): v128 {
   return f32x4.div(x, f32x4.add(s(1), expFlushed4(f32x4.neg(x))));
 }
 
 /** tanh x, about 2e-7 relative: an odd polynomial below 0.625, 1 - 2 / (e^2x + 1) above. */
-
+@inline
 export function tanh4(x: v128): v128 {
   const t = f32x4.mul(x, x);
   let p = madd(s(-0.005717036779969931), t, s(0.020650578662753105));
@@ -83,7 +87,7 @@ export function tanh4(x: v128): v128 {
 }
 
 /** erf x, about 2e-7 relative: an odd polynomial below 1, 1 - e^q(x) above. */
-
+@inline
 export function erf4(x: v128): v128 {
   const t = f32x4.mul(x, x);
   let p = madd(s(7.889119297033176e-05), t, s(-0.0008020841050893068));
@@ -107,14 +111,14 @@ export function erf4(x: v128): v128 {
 }
 
 /** 0.5 x (1 + erf(x / sqrt 2)). */
-
+@inline
 export function gelu4(x: v128): v128 {
   const h = f32x4.mul(x, s(0.5));
   return madd(h, erf4(f32x4.mul(x, s(0.7071067811865476))), h);
 }
 
 /** The tanh approximation of GELU, in the equal form x * sigmoid(2 u), which has no cancellation for negative x. */
-
+@inline
 export function geluTanh4(x: v128): v128 {
   const u = f32x4.mul(x, madd(f32x4.mul(x, x), s(-0.0713548162726), s(-1.5957691216057308)));
   return f32x4.div(x, f32x4.add(s(1), expFlushed4(u)));
@@ -127,6 +131,7 @@ export const GELU = 2;
 export const GELU_TANH = 3;
 export const RELU = 4;
 
+@inline
 export function activate4(x: v128, code: i32): v128 {
   if (code == SILU) return silu4(x);
   if (code == GELU) return gelu4(x);
@@ -136,7 +141,7 @@ export function activate4(x: v128, code: i32): v128 {
 }
 
 /** Four halves, each in the low 16 bits of a lane, as floats; exact for all values, denormals and NaN included. */
-
+@inline
 export function halfToFloat4(h: v128): v128 {
   const sign = i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16);
   const magnitude = i32x4.shl(v128.and(h, i32x4.splat(0x7fff)), 13);

@@ -1,9 +1,11 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Matrix product with B in packed panels. One unit is a block of rows times a block of panels of one batch entry.
  */
-import { int, ptr } from "./args";
-import { block, epilogue, flushStrip } from "./block";
+import { int, ptr } from "./args.ts";
+import { block, epilogue, flushStrip } from "./block.ts";
 
 /** Length of a run of K: a panel of it (24 KiB) stays in the first-level cache while the rows pass by. */
 const K_BLOCK: i32 = 768;

@@ -1,10 +1,12 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * The nearest code of each row: products with panels of codes in a tile, and a running minimum per row and lane.
  * Distances are never stored; ties go to the lower code.
  */
-import { int, ptr } from "./args";
-import { block } from "./block";
+import { int, ptr } from "./args.ts";
+import { block } from "./block.ts";
 
 /** out[v] = |x[v]|^2, summed in float64. ints: 0 x, 1 out, 2 columns. One unit is one row. */
 export function squaredNorms(args: usize, begin: i32, end: i32, _scratch: usize): void {

@@ -1,10 +1,12 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Group norm, layer norm and l2 norm. Means first, then squared deviations from them: no difference of large sums.
  */
-import { float, int, lanesSum, loadTail, ptr, storeTail } from "./args";
-import { rowAddress } from "./block";
-import { silu4 } from "./math";
+import { float, int, lanesSum, loadTail, ptr, storeTail } from "./args.ts";
+import { rowAddress } from "./block.ts";
+import { silu4 } from "./math.ts";
 
 /** Rows whose f32 partial sums are added up in f64: the error of a sum does not grow with the image. */
 const SUB: i32 = 32;
@@ -119,6 +121,7 @@ export function groupNormJoin(args: usize, begin: i32, end: i32, _scratch: usize
   }
 }
 
+@inline
 function applyGroupNorm(args: usize, begin: i32, end: i32, silu: bool): void {
   const hw = int(args, 4), c = int(args, 5), blockRows = int(args, 6), blocks = int(args, 7);
   const stride = <usize> c << 2;
@@ -165,7 +168,7 @@ export function groupNormApply(args: usize, begin: i32, end: i32, _scratch: usiz
 }
 
 /** Sum of (x[i] - shift), or of its square, over n floats. */
-
+@inline
 function sumOf(x: usize, n: i32, shift: f32, square: bool): f64 {
   const by = f32x4.splat(shift);
   let a = f32x4.splat(0), b = a;

@@ -1,10 +1,12 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Re-laying of B into panels of eight columns, [n / 8][k][8], the last panel filled up with zeros.
  * One unit is one panel of one batch entry.
  */
-import { int, ptr } from "./args";
-import { expandHalves, halfToFloat4 } from "./math";
+import { int, ptr } from "./args.ts";
+import { expandHalves, halfToFloat4 } from "./math.ts";
 
 /**
  * Panels of a matrix whose columns are given as rows: x[n, k], k contiguous.
@@ -48,7 +50,7 @@ export function packRows(args: usize, begin: i32, end: i32, _scratch: usize): vo
 }
 
 /** A 4x4 block of rows `stride` bytes apart, transposed to rows `toStride` bytes apart. */
-
+@inline
 function transposeTo(p: usize, stride: usize, to: usize, toStride: usize): void {
   const a = v128.load(p), b = v128.load(p + stride), c = v128.load(p + 2 * stride), d = v128.load(p + 3 * stride);
   const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<f32>(c, d, 0, 4, 1, 5);

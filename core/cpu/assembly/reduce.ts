@@ -1,9 +1,11 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Sums, extremes and their positions along one axis, and average pooling.
  * Sums are kept in f64; where a row is long it is cut into blocks of fixed size, so that results do not depend on threads.
  */
-import { int, lanesMax, ptr } from "./args";
+import { int, lanesMax, ptr } from "./args.ts";
 
 const SUM = 0;
 const MAX = 2;

@@ -1,9 +1,11 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * Softmax, top-k and gathering: kernels that take one row at a time. One unit is one row throughout.
  */
-import { int, lanesMax, lanesSum, loadTail, ptr, storeTail } from "./args";
-import { expandHalves, expFlushed4 } from "./math";
+import { int, lanesMax, lanesSum, loadTail, ptr, storeTail } from "./args.ts";
+import { expandHalves, expFlushed4 } from "./math.ts";
 
 /** Natural logarithm of x > 0 in f64, by the series of atanh; the standard library's needs tables in memory. */
 function log64(x: f64): f64 {
@@ -39,7 +41,7 @@ function rowMax(x: usize, n: i32): f32 {
 }
 
 /** The sum of e^(x - top); the terms are stored to `out` unless it is 0. */
-
+@inline
 function rowExp(x: usize, n: i32, top: f32, out: usize, keep: bool): f64 {
   const by = f32x4.splat(top);
   let total: f64 = 0;
@@ -118,7 +120,7 @@ export function logSoftmaxGather(args: usize, begin: i32, end: i32, _scratch: us
 }
 
 /** Whether element `i` of a row comes after element `j` in descending order, ties by lower index. */
-
+@inline
 function after(x: usize, i: i32, j: i32): bool {
   const a = load<f32>(x + (<usize> i << 2)), b = load<f32>(x + (<usize> j << 2));
   return a < b || a == b && i > j;

@@ -1,4 +1,6 @@
-// @ts-nocheck AssemblyScript, which the type checker does not know.
+// AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
+// @ts-nocheck
+// deno-fmt-ignore-file
 /**
  * The micro-kernel of every matrix product: up to 6 rows x 8 columns of C in registers.
  * It knows addresses only; blocking, packing and what happens to C afterwards are its callers'.
@@ -7,14 +9,14 @@
  * unrolling along K, makes the engine spill and halves the speed. Written out by hand because the language has no arrays
  * in registers; `rows` is a constant at every call, so the branches vanish.
  */
-import { madd } from "./math";
+import { madd } from "./math.ts";
 
 /**
  * C[rows, 8] (+)= A[rows, K] B[K, 8]. `table` holds the address of each row of A, `aOffset` is added to them; K comes in
  * `segments` runs of `runBytes` bytes of A, `gap` bytes apart from the end of one to the start of the next, while B is
  * one run. C's rows are `cStride` bytes apart; `add` says whether C's old content counts.
  */
-
+@inline
 function tile(
   rows: i32,
   table: usize,
