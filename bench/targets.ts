@@ -1,0 +1,71 @@
+/**
+ * What speed is asked for, and whether a measurement reaches it.
+ * Targets are for the CPU device on two cores and for a software WebGPU adapter; on other machines they are only printed.
+ */
+import type { DeviceInfo } from "../core/tensor/mod.ts";
+import type { Measured, RivalTiming } from "./measure.ts";
+
+export interface Verdict {
+  readonly case: string;
+  /** What is measured: `GFLOP/s`, or a time relative to a rival's. */
+  readonly what: string;
+  readonly value: number;
+  readonly wanted: string;
+  readonly met: boolean;
+}
+
+/** GFLOP/s of matrix products: the CPU device with two threads, and a software adapter. */
+const matmulGflops = { cpu: 75, webgpu: 15 };
+
+/** Our time over PyTorch's, at PyTorch's better setting. */
+const torchRatios: readonly (readonly [RegExp, number])[] = [
+  [/^rarb incl\. condition, batch 1$/, 2.3],
+  [/^rarb same condition, batch 1$/, 1.5],
+  [/^(maskgit-vq|vqvae) (en|de)coder/, 2.5],
+];
+
+/** Peak memory of a RAR-B pass, weights and condition included, in bytes. */
+const rarbPeakBytes = 2 * 2 ** 30;
+
+const atMost = (what: string, measured: Measured, value: number, limit: number, unit: string): Verdict => ({
+  case: measured.name,
+  what,
+  value,
+  wanted: `at most ${limit}${unit}`,
+  met: value <= limit,
+});
+
+const atLeast = (what: string, measured: Measured, value: number, limit: number): Verdict => ({
+  case: measured.name,
+  what,
+  value,
+  wanted: `at least ${limit}`,
+  met: value >= limit,
+});
+
+/** The PyTorch that was faster on this case. */
+export function betterTorch({ rivals }: Measured): RivalTiming | undefined {
+  const torches = rivals.filter(({ name }) => name.startsWith("torch"));
+  return torches.sort((a, b) => a.median - b.median)[0];
+}
+
+/** Every target that applies to a measurement. */
+export function verdicts(measured: Measured, device: Pick<DeviceInfo, "kind" | "software">): Verdict[] {
+  const found: Verdict[] = [];
+  const { kind } = device;
+  if (measured.group === "matmul" && (kind === "cpu" || device.software)) {
+    found.push(atLeast("GFLOP/s", measured, measured.gflops, matmulGflops[kind]));
+    for (const rival of measured.rivals.filter(({ name }) => name.startsWith("jax-js"))) {
+      found.push(atMost(`time / ${rival.name}`, measured, rival.ratio, 1, ""));
+    }
+  }
+  if (kind === "cpu") {
+    const torch = betterTorch(measured);
+    const limit = torchRatios.find(([name]) => name.test(measured.name))?.[1];
+    if (torch && limit !== undefined) found.push(atMost(`time / ${torch.name}`, measured, torch.ratio, limit, ""));
+  }
+  if (/^rarb .*, batch 1$/.test(measured.name)) {
+    found.push(atMost("peak GiB", measured, measured.devicePeakBytes / 2 ** 30, rarbPeakBytes / 2 ** 30, ""));
+  }
+  return found;
+}
