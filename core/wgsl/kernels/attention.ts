@@ -1,10 +1,13 @@
 /**
- * Attention with a running (online) softmax (Milakov and Gimelshein 2018), one thread per query row.
- * No score is stored; masked keys are never read.
+ * Attention: chooses the path by adapter and head size, and holds the plain one, a thread per query row with a running
+ * (online) softmax (Milakov and Gimelshein 2018), for small heads that are not multiples of 4.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
+import { attentionHardware } from "./hardware_attention.ts";
+import { attentionByProducts } from "./product_attention.ts";
+import { attentionSoftware } from "./software_attention.ts";
 
 /** Dimensions are handled `width` at a time, in loops unrolled by `unroll`. */
 function program(headDim: number): Program {
@@ -73,6 +76,8 @@ export function attention(gpu: Context, args: Kernels["attention"]): void {
   const { q, k, v, out, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
   const count = batch * heads * lq;
   if (count * headDim === 0) return;
+  if (gpu.tiles === "software" ? attentionSoftware(gpu, args) : attentionHardware(gpu, args)) return;
+  if (headDim > 128) return attentionByProducts(gpu, args);
   gpu.dispatch(
     program(headDim),
     { q, k, v, visible: visible ?? gpu.empty, out },

@@ -6,6 +6,7 @@ import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { activationCodes, activationFunction } from "../math.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
+import { convHardware } from "./hardware_tile.ts";
 import { paddedColumns } from "./pack.ts";
 import { convSoftware } from "./software_matmul.ts";
 
@@ -90,6 +91,7 @@ export function conv2d(gpu: Context, args: Kernels["conv2d"]): void {
   const count = batch * args.outH * args.outW * quads;
   if (count === 0) return;
   if (gpu.tiles === "software") return convSoftware(gpu, args);
+  if (convHardware(gpu, args)) return;
   gpu.dispatch(
     program(args.wType),
     { x, weight, out, bias: bias ?? gpu.empty, residual: residual ?? gpu.empty },

@@ -8,7 +8,7 @@
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
-import { rowGroups, rowKernel, type RowTiles } from "./row_kernel.ts";
+import { rowGroups, rowKernel, type RowTiles, rowTilesFor } from "./row_kernel.ts";
 
 /** Pixels whose statistics one thread takes. */
 const blockPixels = 128;
@@ -147,11 +147,12 @@ export function groupNorm(gpu: Context, args: Kernels["groupNorm"]): void {
     linearGroups(Math.ceil(parts / 8)),
   );
   const rows = batch * groups;
+  const tiles = rowTilesFor(gpu, blocks * c / groups);
   gpu.dispatch(
-    mergeProgram(gpu.tiles),
+    mergeProgram(tiles),
     { means, deviations, gamma, mean, factor },
     { rows, hw, c, blocks, groups, eps },
-    rowGroups(gpu.tiles, rows),
+    rowGroups(tiles, rows),
   );
   const count = batch * hw * c / width;
   gpu.dispatch(

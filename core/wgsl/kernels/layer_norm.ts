@@ -5,7 +5,7 @@
 import type { Kernels, RowTable } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import type { Program, ScalarType } from "../program.ts";
-import { rowGroups, rowKernel, rowTableFunction, type RowTiles } from "./row_kernel.ts";
+import { rowGroups, rowKernel, rowTableFunction, type RowTiles, rowTilesFor } from "./row_kernel.ts";
 
 type Width = 1 | 4;
 const sumOf = (width: Width, v: string) => width === 4 ? `((${v}.x + ${v}.y) + (${v}.z + ${v}.w))` : v;
@@ -84,9 +84,10 @@ export function layerNorm(gpu: Context, args: Kernels["layerNorm"]): void {
   const { x, out, rows, n, eps, gamma, beta, scale, shift } = args;
   if (rows * n === 0) return;
   const width = n % 4 === 0 && tableIsAligned(scale) && tableIsAligned(shift) ? 4 : 1;
+  const tiles = rowTilesFor(gpu, n);
   const affine = gamma !== undefined || beta !== undefined;
   gpu.dispatch(
-    program(gpu.tiles, width, { affine, scale: !!scale, shift: !!shift }),
+    program(tiles, width, { affine, scale: !!scale, shift: !!shift }),
     {
       x,
       out,
@@ -103,7 +104,7 @@ export function layerNorm(gpu: Context, args: Kernels["layerNorm"]): void {
       ...tableParams("scale", scale),
       ...tableParams("shift", shift),
     },
-    rowGroups(gpu.tiles, rows),
+    rowGroups(tiles, rows),
   );
 }
 
@@ -130,10 +131,11 @@ function normalizeProgram(tiles: RowTiles, width: Width): Program {
 
 export function l2Normalize(gpu: Context, { x, out, rows, n, eps }: Kernels["l2Normalize"]): void {
   if (rows * n === 0) return;
+  const tiles = rowTilesFor(gpu, n);
   gpu.dispatch(
-    normalizeProgram(gpu.tiles, n % 4 === 0 ? 4 : 1),
+    normalizeProgram(tiles, n % 4 === 0 ? 4 : 1),
     { x, out },
     { rows, n, eps },
-    rowGroups(gpu.tiles, rows),
+    rowGroups(tiles, rows),
   );
 }

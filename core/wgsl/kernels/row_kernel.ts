@@ -63,6 +63,14 @@ fn main(${mainInputs}) {
 }`;
 }
 
+/**
+ * The frame for rows of `n` steps: software adapters stop a thread after 65535 loop iterations (a limit of llvmpipe), so
+ * long rows are shared by a workgroup there too.
+ */
+export function rowTilesFor(gpu: Context, n: number): RowTiles {
+  return n > 16000 ? "hardware" : gpu.tiles;
+}
+
 export function rowGroups(tiles: RowTiles, rows: number): Groups {
   return linearGroups(tiles === "software" ? Math.ceil(rows / softwareThreads) : rows);
 }

@@ -5,7 +5,7 @@
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import type { Program } from "../program.ts";
-import { rowGroups, rowKernel, type RowTiles } from "./row_kernel.ts";
+import { rowGroups, rowKernel, type RowTiles, rowTilesFor } from "./row_kernel.ts";
 
 /** Sums four (or one) neighbours of a row; `width` 4 needs rows of whole vec4s. */
 function maxAndSum(width: 1 | 4): string {
@@ -55,8 +55,9 @@ function softmaxProgram(tiles: RowTiles, width: 1 | 4, log: boolean): Program {
 
 export function softmax(gpu: Context, { x, out, rows, n, log }: Kernels["softmax"]): void {
   if (rows * n === 0) return;
-  const program = softmaxProgram(gpu.tiles, n % 4 === 0 ? 4 : 1, log);
-  gpu.dispatch(program, { x, out }, { rows, n }, rowGroups(gpu.tiles, rows));
+  const tiles = rowTilesFor(gpu, n);
+  const program = softmaxProgram(tiles, n % 4 === 0 ? 4 : 1, log);
+  gpu.dispatch(program, { x, out }, { rows, n }, rowGroups(tiles, rows));
 }
 
 function gatherProgram(tiles: RowTiles, width: 1 | 4): Program {
@@ -84,6 +85,7 @@ function gatherProgram(tiles: RowTiles, width: 1 | 4): Program {
 
 export function logSoftmaxGather(gpu: Context, { x, index, out, rows, n }: Kernels["logSoftmaxGather"]): void {
   if (rows === 0) return;
-  const program = gatherProgram(gpu.tiles, n % 4 === 0 ? 4 : 1);
-  gpu.dispatch(program, { x, index, out }, { rows, n }, rowGroups(gpu.tiles, rows));
+  const tiles = rowTilesFor(gpu, n);
+  const program = gatherProgram(tiles, n % 4 === 0 ? 4 : 1);
+  gpu.dispatch(program, { x, index, out }, { rows, n }, rowGroups(tiles, rows));
 }

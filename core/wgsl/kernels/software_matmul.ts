@@ -11,46 +11,50 @@ import { columnTileFor, type ImageLayout, packedWidth, runTiles } from "./softwa
 /** Products with fewer multiplications than this are not worth packing an operand. */
 const packingPays = 2 ** 18;
 
-/** Texture rows that hold a matrix: `fold` matrix rows side by side in one. */
-function foldOf(maxSide: number, rows: number, k4: number): number | undefined {
-  // A row of the copy must be a multiple of 256 bytes.
+/**
+ * How [rows, 4 * k4] lies in a texture: `fold` matrix rows side by side in a texture row of `width` texels. Rows of the
+ * copy into it must be multiples of 256 bytes, 16 texels. Undefined when it does not fit.
+ */
+function foldOf(maxSide: number, rows: number, k4: number): { fold: number; width: number } | undefined {
   let fold = 1;
   while ((fold * k4) % 16 !== 0) fold *= 2;
   while (Math.ceil(rows / fold) > maxSide) fold *= 2;
-  return fold * k4 <= maxSide ? fold : undefined;
+  if (fold * k4 <= maxSide) return { fold, width: fold * k4 };
+  const width = Math.ceil(k4 / 16) * 16;
+  return width <= maxSide && rows <= maxSide ? { fold: 1, width } : undefined;
 }
 
 /** The left operand [batch, m, k] as a texture, or undefined when it does not fit. */
 function leftOperand(gpu: Context, args: Kernels["matmul"], batch: number, m: number) {
   const { a, k, aBatchStride, transA } = args;
   const k4 = Math.ceil(k / 4);
-  const fold = foldOf(gpu.maxTextureSide, batch * m, k4);
-  if (fold === undefined) return undefined;
+  const plan = foldOf(gpu.maxTextureSide, batch * m, k4);
+  if (!plan) return undefined;
+  const { fold, width } = plan;
   const lines = Math.ceil(m / fold);
   if (lines * batch > gpu.maxTextureSide) return undefined;
-  const contiguous = !transA && k % 4 === 0 && (batch === 1 || aBatchStride === m * k);
-  const source = contiguous ? a : padRows(gpu, a, {
+  const rowTexels = width / fold;
+  const asItIs = !transA && k === rowTexels * 4 && (batch === 1 || aBatchStride === m * k);
+  const source = asItIs ? a : padRows(gpu, a, {
     rows: m,
     n: k,
     batch,
     batchStride: aBatchStride,
     rowStride: transA ? 1 : k,
     columnStride: transA ? m : 1,
-  }, k4 * 4);
-  const texture = gpu.allocTexture(fold * k4, lines * batch, "rgba32float", "matrix");
+  }, rowTexels * 4);
+  const texture = gpu.allocTexture(width, lines * batch, "rgba32float", "matrix");
   const whole = Math.floor(m / fold);
-  const bytesPerRow = fold * k4 * 16;
+  const bytesPerRow = width * 16;
   for (let z = 0; z < batch; z++) {
-    const offset = z * m * k4 * 16;
+    const offset = z * m * rowTexels * 16;
     const y = z * lines;
-    if (whole > 0) {
-      gpu.copyToTexture(source, offset, bytesPerRow, texture, { x: 0, y, texels: fold * k4, rows: whole });
-    }
+    if (whole > 0) gpu.copyToTexture(source, offset, bytesPerRow, texture, { x: 0, y, texels: width, rows: whole });
     if (m % fold > 0) {
       gpu.copyToTexture(source, offset + whole * bytesPerRow, bytesPerRow, texture, {
         x: 0,
         y: y + whole,
-        texels: (m % fold) * k4,
+        texels: (m % fold) * rowTexels,
         rows: 1,
       });
     }
@@ -95,7 +99,7 @@ function rightOperand(gpu: Context, args: Kernels["matmul"], batch: number): Tex
 /** False when this product is better served by the plain kernel; a packed weight always is served. */
 export function matmulSoftware(gpu: Context, args: Kernels["matmul"]): boolean {
   const { b, out, packed, n, k, epilogue } = args;
-  if (!packed && (args.batch * args.m * n * k < packingPays || args.m < 4)) return false;
+  if (!packed && (args.batch * args.m * n * k < packingPays || args.m < 4) && k < 60000) return false;
   // Batches with a common right operand are one product with more rows.
   const joined = (packed || args.bBatchStride === 0) && !args.transA && args.aBatchStride === args.m * k;
   const batch = joined ? 1 : args.batch;
