@@ -70,7 +70,8 @@ export interface Summary {
   readonly unsureBelow: number;
   readonly settings: Settings;
   readonly device: string;
-  readonly memory: { readonly limitBytes: number; readonly devicePeakBytes: number };
+  /** The limit, the device's peak below it, and the peak of the whole process (resident, as far as it was looked at). */
+  readonly memory: { readonly limitBytes: number; readonly devicePeakBytes: number; readonly processPeakBytes: number };
   /** Networks that stayed loaded and those that took turns, and images per pass of the tokenizers. */
   readonly plan: { readonly resident: readonly string[]; readonly swapped: readonly string[]; readonly batch: number };
   readonly started: string;
@@ -110,8 +111,8 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   const images = (await listImages(options.inputs)).slice(0, options.limit);
   const set = await chooseModels(options.models, events);
   const variants = variantsOf(set);
-  const { calibration, sha256: calibrationHash } = await loadCalibration(set);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
+  const { calibration, sha256: calibrationHash } = await loadCalibration(set);
 
   await using cleanup = new AsyncDisposableStack();
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
@@ -127,6 +128,11 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     ? undefined
     : await Report.open(options.report, key, options.resume ?? false);
   cleanup.defer(() => report?.close());
+  if (report !== undefined && report.ignored > 0) {
+    events.onNote?.(
+      `${report.dir}: evidence of ${report.ignored} images is of other weights or settings and is not used`,
+    );
+  }
   const models = await Models.open(set, device, plan, {
     weightType,
     onLoad: (name) => events.onPrepare?.(`loading ${name}`),
@@ -137,6 +143,7 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   const started = new Date();
   const start = performance.now();
   let worked = 0;
+  let processPeakBytes = 0;
   const summary = (status: Summary["status"]): Summary => ({
     status,
     images: { total: images.length, done: tally.done, unreadable: tally.unreadableCount, recalled: tally.recalled },
@@ -149,7 +156,7 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     unsureBelow,
     settings,
     device: device.info.name,
-    memory: { limitBytes: plan.memoryBytes, devicePeakBytes: device.memory().peakBytes },
+    memory: { limitBytes: plan.memoryBytes, devicePeakBytes: device.memory().peakBytes, processPeakBytes },
     plan: { resident: [...plan.resident], swapped: plan.swapped, batch: plan.tokenizerBatch },
     started: started.toISOString(),
     seconds: (performance.now() - start) / 1000,
@@ -179,6 +186,7 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     });
     for await (const line of stream) {
       tally.add(line);
+      processPeakBytes = Math.max(processPeakBytes, Deno.memoryUsage().rss);
       await report?.add(line);
       await submission.add(line.image, line.label);
       events.onLine?.(line);

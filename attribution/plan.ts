@@ -38,6 +38,9 @@ interface Network {
   readonly extra: number;
 }
 
+/** Allocations are rounded up, and freed memory waits in pools of other sizes: plans leave this factor of room. */
+const headroom = 1.05;
+
 /**
  * Both tokenizers stay loaded, as many variants as fit stay too, the others take turns. Throws before any work when a
  * network does not fit, saying what each one needs.
@@ -48,8 +51,8 @@ export function planMemory(set: ModelSet, device: Device, options: PlanOptions):
   const memoryBytes = Math.min(options.memoryBytes, device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity);
   const networks = set.networks.map((id): Network & { tokenizer: boolean } => {
     const footprint = set.footprint(device, id, weightType);
-    const fixed = footprint.weights + footprint.condition;
-    const extra = Math.max(footprint.loading, footprint.perImage);
+    const fixed = headroom * (footprint.weights + footprint.condition);
+    const extra = headroom * Math.max(footprint.loading, footprint.perImage);
     return { name: networkName(id), footprint, fixed, extra, tokenizer: id.variant === undefined };
   });
   const tokenizers = networks.filter((network) => network.tokenizer);
@@ -80,7 +83,7 @@ export function planMemory(set: ModelSet, device: Device, options: PlanOptions):
   }
 
   const batch = ({ footprint }: Network, room: number) => {
-    const byMemory = Math.floor(room / footprint.perImage);
+    const byMemory = Math.floor(room / (headroom * footprint.perImage));
     const byTensor = Math.floor(device.info.maxTensorBytes / footprint.largestTensor);
     return Math.max(1, Math.min(byMemory, byTensor, maxBatch));
   };

@@ -113,6 +113,11 @@ export class Report {
     return this.#previous.size;
   }
 
+  /** Number of images whose evidence is of other weights or settings. */
+  get ignored(): number {
+    return this.#previous.ignored;
+  }
+
   /** What earlier runs measured of an image with this content, under the same key. */
   async recall(sha256: string): Promise<Measured | undefined> {
     return await this.#previous.recall(sha256);
@@ -182,6 +187,7 @@ class Previous {
   readonly #unfinished: Deno.FsFile | null;
   readonly #completeAt = new Map<string, Place>();
   readonly #unfinishedAt = new Map<string, Place[]>();
+  ignored = 0;
 
   constructor(complete: Deno.FsFile | null, unfinished: Deno.FsFile | null) {
     this.#complete = complete;
@@ -204,9 +210,8 @@ class Previous {
     for await (const { text, start, end } of readLines(file(names.previous))) {
       const line = parseEvidence(text);
       if (line === undefined || isUnreadable(line)) continue;
-      if (canonicalJson([line.modelSet, line.settings]) === wanted) {
-        previous.#completeAt.set(line.sha256, { start, end });
-      }
+      if (canonicalJson([line.modelSet, line.settings]) !== wanted) previous.ignored++;
+      else previous.#completeAt.set(line.sha256, { start, end });
     }
     for await (const { text, start, end } of readLines(file(names.unfinishedPrevious))) {
       const line = parseUnfinished(text);

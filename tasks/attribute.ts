@@ -103,7 +103,7 @@ function interruptible(progress: Progress): AbortSignal {
   const interrupt = () => {
     if (controller.signal.aborted) Deno.exit(130);
     controller.abort();
-    progress.note("interrupted: finishing the pass in progress (again to stop at once)");
+    progress.note("attribute: interrupted: finishing the pass in progress (again to stop at once)");
   };
   for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(name, interrupt);
