@@ -201,19 +201,30 @@ function bytesOfArray(array: HostArray): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
-/** Runs `kernel` on the device and on the reference, and asserts that they agree. */
+/** What the reference says that `kernel` writes. */
+export function expectedOf<K extends CheckedKernel>(
+  kernel: K,
+  args: HostArgs<K>,
+): Readonly<Record<string, HostResult>> {
+  return (references[kernel] as (args: HostArgs<K>) => Readonly<Record<string, HostResult>>)(args);
+}
+
+/**
+ * Runs `kernel` on the device and asserts that it agrees with `expected`, by default the reference's result. Returns what
+ * the device gave.
+ */
 export async function agrees<K extends CheckedKernel>(
   device: Device,
   kernel: K,
   args: HostArgs<K>,
   tolerance: Tolerance = { roundings: 0 },
-): Promise<void> {
-  const reference = references[kernel] as (args: HostArgs<K>) => Record<string, HostResult>;
-  const expected = reference(args);
+  expected = expectedOf(kernel, args),
+): Promise<Record<string, HostArray>> {
   const got = await runKernel(device, kernel, args, expected);
   for (const [name, values] of Object.entries(expected)) {
     compare(`${kernel}: ${name}`, got[name], values, tolerance, () => describe(args));
   }
+  return got;
 }
 
 /** Asserts that every element of `got` is within the tolerance of `expected`. */
@@ -268,10 +279,10 @@ export async function forAll<T>(
   device: Device,
   arbitrary: fc.Arbitrary<T>,
   runs: { cpu: number; webgpu: number },
-  property: (value: T) => Promise<void>,
+  property: (value: T) => Promise<unknown>,
   examples: readonly T[] = [],
 ): Promise<void> {
-  await fc.assert(fc.asyncProperty(arbitrary, property), {
+  await fc.assert(fc.asyncProperty(arbitrary, async (value) => void await property(value)), {
     seed: 2411_00776,
     numRuns: Math.max(runs[device.info.kind], examples.length),
     examples: examples.map((e): [T] => [e]),

@@ -96,7 +96,10 @@ const anyCase: fc.Arbitrary<AttentionCase> = fc.record({
 });
 
 withDevices("attention agrees with the reference for head sizes from 1 to 640", async (device) => {
-  for (const headDim of [1, 3, 16, 33, 48, 64, 80, 128, 160, 256, 512, 640]) {
+  // Every head size is a pipeline of its own, which a software adapter takes a second or two to compile.
+  const some = [3, 33, 64, 128, 640];
+  const all = [1, 4, 6, 16, 48, 80, 96, 160, 256, 512, ...some];
+  for (const headDim of device.info.kind === "cpu" ? all : some) {
     await check(device, { ...plainCase, headDim, lq: 7, lk: 19 });
   }
 }, targets);

@@ -4,7 +4,9 @@
 import fc from "fast-check";
 import type { Device } from "../../core/tensor/device.ts";
 import { agrees, byKind, edgeSize, forAll, Inputs, seed, type Tolerance } from "./check.ts";
-import { withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "./devices.ts";
+
+const targets = await openAllTargets();
 
 /**
  * A norm divides by a standard deviation: a rounding of an input of size `largest`, and of the mean, comes out as
@@ -66,7 +68,7 @@ withDevices("groupNorm agrees with the reference with and without SiLU", async (
     },
     examples,
   );
-});
+}, targets);
 
 withDevices("groupNorm is stable for a mean far larger than the deviation", async (device) => {
   const [hw, c, groups, eps] = [100, 12, 3, 1e-6];
@@ -76,7 +78,7 @@ withDevices("groupNorm is stable for a mean far larger than the deviation", asyn
   const gamma = inputs.f32(c, 0.5, 1.5);
   const args = { x, gamma, beta: inputs.f32(c), batch: 1, hw, c, groups, eps, activation: "none" as const };
   await agrees(device, "groupNorm", args, normTolerance(device, 1001, 1 / 3, eps));
-});
+}, targets);
 
 withDevices("groupNorm maps constant groups to beta", async (device) => {
   const [hw, c, groups, eps] = [36, 8, 4, 1e-6];
@@ -85,7 +87,7 @@ withDevices("groupNorm maps constant groups to beta", async (device) => {
   await agrees(device, "groupNorm", { x: new Float32Array(hw * c), ...args });
   const x = new Float32Array(hw * c).fill(0.7);
   await agrees(device, "groupNorm", { x, ...args }, normTolerance(device, 0.7, 0, eps));
-});
+}, targets);
 
 /** How a RowTable repeats over the rows of [batches, seq]. */
 const tableKinds = ["per column", "per batch", "per position", "per row"] as const;
@@ -139,6 +141,7 @@ withDevices(
       await agrees(device, "layerNorm", args, normTolerance(device, 2, variance, 1e-6, 8));
     }, examples);
   },
+  targets,
 );
 
 withDevices("layerNorm reads scale and shift in place from one modulation tensor", async (device) => {
@@ -155,7 +158,7 @@ withDevices("layerNorm reads scale and shift in place from one modulation tensor
     shift: { ...scale, offset: 4 * n },
   };
   await agrees(device, "layerNorm", args, normTolerance(device, 1, 0.3, 1e-6));
-});
+}, targets);
 
 withDevices("layerNorm is stable for large means and maps constant rows to beta", async (device) => {
   const [rows, n, eps] = [5, 257, 1e-6];
@@ -175,7 +178,7 @@ withDevices("layerNorm is stable for large means and maps constant rows to beta"
     { x: new Float32Array(rows * n).fill(-0.3), rows, n, eps, gamma, beta },
     normTolerance(device, 0.3, 0, eps),
   );
-});
+}, targets);
 
 withDevices("l2Normalize agrees with the reference and leaves zero rows zero", async (device) => {
   await forAll(device, fc.tuple(edgeSize, fc.oneof(edgeSize, fc.constantFrom(64, 255, 1000)), seed), {
@@ -192,7 +195,7 @@ withDevices("l2Normalize agrees with the reference and leaves zero rows zero", a
       floor: 1e-3,
     });
   });
-});
+}, targets);
 
 const softmaxCase = fc.record({
   rows: edgeSize,
@@ -215,7 +218,7 @@ withDevices("softmax and log-softmax agree with the reference up to logits of 1e
       : { roundings: byKind(device, { cpu: 16, webgpu: 32 }), floor: 1 / n };
     await agrees(device, "softmax", { x, rows, n, log }, tolerance);
   }, examples);
-});
+}, targets);
 
 withDevices("softmax of equal logits is uniform, also at +-1e4", async (device) => {
   for (const value of [0, 1e4, -1e4]) {
@@ -223,7 +226,7 @@ withDevices("softmax of equal logits is uniform, also at +-1e4", async (device) 
     await agrees(device, "softmax", { x, rows: 2, n: 333, log: false }, { roundings: 16 });
     await agrees(device, "softmax", { x, rows: 2, n: 333, log: true }, { roundings: 16 });
   }
-});
+}, targets);
 
 withDevices("logSoftmaxGather agrees with the reference up to logits of 1e4", async (device) => {
   const examples = [{ rows: 5, n: 4096, magnitude: 10, log: true, seed: 1 }, {
@@ -244,4 +247,4 @@ withDevices("logSoftmaxGather agrees with the reference up to logits of 1e4", as
       floor: Math.max(1, Math.log(n)),
     });
   }, examples);
-});
+}, targets);

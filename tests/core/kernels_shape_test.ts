@@ -7,7 +7,9 @@ import fc from "fast-check";
 import { stridesOf } from "../../core/tensor/shape.ts";
 import { agrees, byKind, edgeSize, F32_ROUNDING, forAll, Inputs, runKernel, seed, sumTolerance } from "./check.ts";
 import { codeDistances, nearestCode } from "./reference_shape.ts";
-import { withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "./devices.ts";
+
+const targets = await openAllTargets();
 
 /** A block of one contiguous tensor to be copied into a region of another, with permuted axes. */
 const blockCopy = fc.integer({ min: 1, max: 6 }).chain((rank) =>
@@ -39,7 +41,7 @@ withDevices("stridedCopy moves a permuted block into a region and leaves the res
     const out = integers ? inputs.i32(outSize, -(2 ** 31), -(2 ** 30)) : inputs.f32(outSize);
     await agrees(device, "stridedCopy", { x, out, shape, xStrides, xOffset, outStrides, outOffset });
   });
-});
+}, targets);
 
 withDevices("stridedCopy copies NaN bit patterns of integers unchanged", async (device) => {
   const x = Int32Array.of(0x7f80_0001, 0x7fc0_1234, -1, 1, 0x7f80_0000 | 0, 5); // signalling NaN, NaN, NaN, subnormal, inf
@@ -53,7 +55,7 @@ withDevices("stridedCopy copies NaN bit patterns of integers unchanged", async (
     outStrides: [3, 1],
     outOffset: 0,
   });
-});
+}, targets);
 
 withDevices("stridedCopy repeats elements where a stride is zero", async (device) => {
   const inputs = new Inputs(3);
@@ -70,7 +72,7 @@ withDevices("stridedCopy repeats elements where a stride is zero", async (device
   });
   const all = { shape: [330], xStrides: [0], xOffset: 7, outStrides: [1], outOffset: 0 };
   await agrees(device, "stridedCopy", { x, out, ...all });
-});
+}, targets);
 
 withDevices("stridedCopy moves large tensors: contiguous, transposed, columns", async (device) => {
   const [h, w] = [523, 641];
@@ -103,7 +105,7 @@ withDevices("stridedCopy moves large tensors: contiguous, transposed, columns", 
     outStrides: [w, 1],
     outOffset: 300,
   });
-});
+}, targets);
 
 const reduction = fc.record({
   outer: edgeSize,
@@ -127,7 +129,7 @@ for (const op of ["sum", "mean", "max", "min"] as const) {
       const tolerance = op === "max" || op === "min" ? undefined : sumTolerance(device, n, floor);
       await agrees(device, "reduce", { op, x, outer, n, inner }, tolerance);
     }, examples);
-  });
+  }, targets);
 }
 
 withDevices("reduce finds extremes among values of one sign", async (device) => {
@@ -138,7 +140,7 @@ withDevices("reduce finds extremes among values of one sign", async (device) => 
     await agrees(device, "reduce", { op: "min", x: x.map((v) => -v), outer: 7, n, inner: 1 });
     await agrees(device, "reduce", { op: "max", x: x.map((v) => v * 1e37), outer: 1, n, inner: 7 });
   }
-});
+}, targets);
 
 withDevices("argReduce takes the first of equal extremes along any axis", async (device) => {
   const examples = [{ outer: 1, n: 4096, inner: 1, seed: 1 }, { outer: 3, n: 1024, inner: 1, seed: 2 }];
@@ -147,7 +149,7 @@ withDevices("argReduce takes the first of equal extremes along any axis", async 
     await agrees(device, "argReduce", { op: "argmax", x, outer, n, inner });
     await agrees(device, "argReduce", { op: "argmin", x, outer, n, inner });
   }, examples);
-});
+}, targets);
 
 withDevices("argReduce takes index 0 of constant rows and separates neighbouring floats", async (device) => {
   const n = 517;
@@ -159,7 +161,7 @@ withDevices("argReduce takes index 0 of constant rows and separates neighbouring
   near[60] = 1 - 2 ** -24;
   await agrees(device, "argReduce", { op: "argmax", x: near, outer: 1, n, inner: 1 });
   await agrees(device, "argReduce", { op: "argmin", x: near, outer: 1, n, inner: 1 });
-});
+}, targets);
 
 const topKCase = fc.record({
   rows: fc.constantFrom(1, 2, 3, 7),
@@ -181,7 +183,7 @@ withDevices("topK is descending with ties by lower index", async (device) => {
     const k = Math.max(1, Math.round(share * n));
     await agrees(device, "topK", { x, rows, n, k });
   }, examples);
-});
+}, targets);
 
 const gather = fc.record({
   rows: edgeSize,
@@ -208,7 +210,7 @@ withDevices("gatherRows picks rows of every type and clamps indices", async (dev
     const index = inputs.i32(rows, -2, rowsX + 1);
     await agrees(device, "gatherRows", { x, index, rows, rowsX, n, xType });
   }, examples);
-});
+}, targets);
 
 const codes = fc.record({
   rows: edgeSize,
@@ -236,7 +238,7 @@ withDevices("nearestCode finds a code at the least distance", async (device) => 
       assert.ok(excess <= error, `row ${r}: code ${code} of ${codes} is ${excess} further than the nearest (c = ${c})`);
     });
   }, codeExamples);
-});
+}, targets);
 
 withDevices("nearestCode takes the first of equally near codes", async (device) => {
   // Whole numbers: sums are exact in any order, so equal distances are equal in float32.
@@ -247,7 +249,7 @@ withDevices("nearestCode takes the first of equally near codes", async (device) 
     for (let v = 0; v < codes; v++) for (let i = 0; i < few; i++) codebook[v * c + i] = inputs.int(-1, 1);
     await agrees(device, "nearestCode", { x: inputs.wholeF32(rows * c, -2, 2), codebook, rows, codes, c });
   }, codeExamples);
-});
+}, targets);
 
 const pooling = fc.record({
   batch: fc.constantFrom(1, 2),
@@ -264,4 +266,4 @@ withDevices("avgPool2d averages whole blocks and drops incomplete ones", async (
     const x = new Inputs(seed).f32(batch * h * w * c);
     await agrees(device, "avgPool2d", { x, batch, h, w, c, k }, sumTolerance(device, k * k, 1 / k));
   }, [{ batch: 2, h: 7, w: 9, c: 5, k: 2, seed: 1 }, { batch: 1, h: 32, w: 32, c: 128, k: 2, seed: 2 }]);
-});
+}, targets);

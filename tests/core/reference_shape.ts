@@ -46,7 +46,11 @@ export function argReduce({ op, x, outer, n, inner }: HostArgs<"argReduce">): Re
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {
       const values = along(x, n, inner, o, i);
-      out[o * inner + i] = values.indexOf(op === "argmax" ? Math.max(...values) : Math.min(...values));
+      let best = 0;
+      values.forEach((v, j) => {
+        if (op === "argmax" ? v > values[best] : v < values[best]) best = j;
+      });
+      out[o * inner + i] = best;
     }
   }
   return { out };

@@ -1,0 +1,268 @@
+/**
+ * Kernels at sizes that devices split: over Workers, over blocks of rows, columns and sums, over textures and dispatches.
+ * Each must agree with the reference and give the same bits every time, whoever did which part.
+ */
+import assert from "node:assert/strict";
+import type { Device } from "../../core/tensor/device.ts";
+import { agrees, byKind, expectedOf, Inputs, runKernel, sumTolerance, type Tolerance } from "./check.ts";
+import type { CheckedKernel, HostArgs, HostResult } from "./reference.ts";
+import { openAllTargets, withDevices } from "./devices.ts";
+
+const targets = await openAllTargets();
+
+/** More runs than it takes until Workers that the first one starts are there. */
+const REPEATS = 4;
+
+function large<K extends CheckedKernel>(
+  name: string,
+  kernel: K,
+  make: (inputs: Inputs) => HostArgs<K>,
+  tolerance: (device: Device) => Tolerance = () => ({ roundings: 0 }),
+): void {
+  let prepared: { args: HostArgs<K>; expected: Readonly<Record<string, HostResult>> } | undefined;
+  withDevices(`${kernel} ${name} agrees with the reference and repeats its bits`, async (device) => {
+    if (!prepared) {
+      const args = make(new Inputs(1));
+      prepared = { args, expected: expectedOf(kernel, args) };
+    }
+    const { args, expected } = prepared;
+    const first = await agrees(device, kernel, args, tolerance(device), expected);
+    for (let i = 1; i < REPEATS; i++) {
+      const again = await runKernel(device, kernel, args, expected);
+      for (const name of Object.keys(first)) assert.deepEqual(again[name], first[name], `${name}, run ${i + 1}`);
+    }
+  }, targets);
+}
+
+const noEpilogue = { activation: "none" as const };
+
+function product(
+  inputs: Inputs,
+  { batch = 1, m, n, k, ...rest }: { batch?: number; m: number; n: number; k: number } & Partial<HostArgs<"matmul">>,
+): HostArgs<"matmul"> {
+  return {
+    a: inputs.f32(batch * m * k),
+    b: inputs.f32((rest.packed ? 1 : batch) * n * k),
+    ...{ batch, m, n, k, aBatchStride: m * k, bBatchStride: rest.packed ? 0 : n * k },
+    ...{ transA: false, transB: false, packed: false, bType: "f32", epilogue: noEpilogue },
+    ...rest,
+  };
+}
+
+const productTolerance = (k: number) => (device: Device) => sumTolerance(device, k, Math.sqrt(k) / 3 + 1);
+
+large("of 257 x 521 x 803, packed", "matmul", (inputs) => {
+  const [m, n] = [257, 521];
+  const gate = { data: inputs.f32(m * n), seq: m, batchStride: 0, rowStride: n, offset: 0 };
+  const epilogue = { bias: inputs.f32(n), activation: "gelu" as const, gate, residual: inputs.f32(m * n) };
+  return product(inputs, { m, n, k: 803, packed: true, epilogue });
+}, productTolerance(803));
+
+large("of f16 weights, 130 x 520 x 1600", "matmul", (inputs) => {
+  return product(inputs, { m: 130, n: 520, k: 1600, packed: true, bType: "f16" });
+}, productTolerance(1600));
+
+large("of a batch of 12, both operands transposed", "matmul", (inputs) => {
+  return product(inputs, { batch: 12, m: 67, n: 131, k: 129, transA: true, transB: true });
+}, productTolerance(129));
+
+// Long and thin: rows, columns or sums beyond what one texture row, dispatch dimension or block holds.
+for (const [m, n, k] of [[70_001, 3, 2], [2, 70_001, 3], [3, 5, 5003]]) {
+  large(`of ${m} x ${n} x ${k}, packed`, "matmul", (inputs) => {
+    return product(inputs, { m, n, k, packed: true });
+  }, productTolerance(k));
+  large(`of ${m} x ${n} x ${k}, plain`, "matmul", (inputs) => product(inputs, { m, n, k }), productTolerance(k));
+}
+
+function convolution(
+  inputs: Inputs,
+  sizes:
+    & { batch?: number; h: number; w: number; cIn: number; cOut: number; taps: number }
+    & Partial<HostArgs<"conv2d">>,
+): HostArgs<"conv2d"> {
+  const { batch = 1, h, w, cIn, cOut, taps, ...rest } = sizes;
+  const pad = (taps - 1) / 2;
+  return {
+    x: inputs.f32(batch * h * w * cIn),
+    weight: inputs.f32(cOut * cIn * taps * taps),
+    bias: inputs.f32(cOut),
+    ...{ batch, h, w, cIn, cOut, kh: taps, kw: taps, stride: 1, upsample: 1, padTop: pad, padLeft: pad },
+    ...{ outH: h, outW: w, activation: "none", wType: "f32" },
+    ...rest,
+  };
+}
+
+large("of 67 x 61 pixels, 40 to 48 channels", "conv2d", (inputs) => {
+  const residual = inputs.f32(67 * 61 * 48);
+  return convolution(inputs, { h: 67, w: 61, cIn: 40, cOut: 48, taps: 3, residual, activation: "silu" });
+}, productTolerance(360));
+
+large("of 3 images, upsampled, f16", "conv2d", (inputs) => {
+  return convolution(inputs, {
+    batch: 3,
+    h: 17,
+    w: 18,
+    outH: 34,
+    outW: 36,
+    upsample: 2,
+    cIn: 33,
+    cOut: 40,
+    taps: 3,
+    wType: "f16",
+  });
+}, productTolerance(297));
+
+large("with stride 2 over 128 x 128 pixels", "conv2d", (inputs) => {
+  const corner = { padTop: 0, padLeft: 0, outH: 64, outW: 64, stride: 2 };
+  return convolution(inputs, { h: 128, w: 128, cIn: 16, cOut: 24, taps: 3, ...corner });
+}, productTolerance(144));
+
+large("of 1 x 1 over 4000 pixels", "conv2d", (inputs) => {
+  return convolution(inputs, { h: 50, w: 80, cIn: 130, cOut: 67, taps: 1 });
+}, productTolerance(130));
+
+large("of one very wide image", "conv2d", (inputs) => {
+  return convolution(inputs, { h: 3, w: 20_001, cIn: 3, cOut: 5, taps: 3 });
+}, productTolerance(27));
+
+large("of many channels and few pixels", "conv2d", (inputs) => {
+  return convolution(inputs, { h: 3, w: 2, cIn: 2051, cOut: 37, taps: 3 });
+}, productTolerance(2051 * 9));
+
+large(
+  "of 2 x 5 heads, 300 queries, 331 keys",
+  "attention",
+  (inputs) => {
+    const [batch, heads, headDim, lq, lk] = [2, 5, 48, 300, 331];
+    const rows = (n: number) => inputs.f32(batch * n * heads * headDim, -2, 2);
+    const visible = Int32Array.from({ length: lq }, (_, i) => lk - lq + i + 1);
+    return {
+      q: rows(lq),
+      k: rows(lk),
+      v: rows(lk),
+      visible,
+      batch,
+      heads,
+      headDim,
+      lq,
+      lk,
+      kvCapacity: lk,
+      scale: 0.144,
+    };
+    // As in kernels_attention_test.ts, for logits of up to about 10.
+  },
+  (device) => ({
+    roundings: byKind(device, { cpu: 1, webgpu: 2 }) * (8 * Math.sqrt(331) + 40 * Math.sqrt(48)),
+    floor: 1,
+  }),
+);
+
+const normal = (device: Device): Tolerance => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }), floor: 10 });
+
+large("of 2 images of 8100 pixels", "groupNorm", (inputs) => {
+  const [batch, hw, c] = [2, 8100, 64];
+  const x = inputs.f32(batch * hw * c, 1, 5);
+  return {
+    x,
+    gamma: inputs.f32(c),
+    beta: inputs.f32(c),
+    batch,
+    hw,
+    c,
+    groups: 32,
+    eps: 1e-6,
+    activation: "silu" as const,
+  };
+}, normal);
+
+large("of 690 x 1030", "layerNorm", (inputs) => {
+  const [rows, n] = [690, 1030];
+  const scale = { data: inputs.f32(2 * n), seq: rows, batchStride: 0, rowStride: 0, offset: 0 };
+  const shift = { ...scale, offset: n };
+  return {
+    x: inputs.f32(rows * n, -1, 3),
+    rows,
+    n,
+    eps: 1e-6,
+    gamma: inputs.f32(n),
+    beta: inputs.f32(n),
+    scale,
+    shift,
+  };
+}, normal);
+
+large("of 4000 x 65", "l2Normalize", (inputs) => {
+  return { x: inputs.f32(4000 * 65), rows: 4000, n: 65, eps: 1e-12 };
+}, (device) => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }) }));
+
+for (const log of [false, true]) {
+  large(`of 300 x 4096${log ? ", log" : ""}`, "softmax", (inputs) => {
+    return { x: inputs.f32(300 * 4096, -9, 9), rows: 300, n: 4096, log };
+  }, (device) => ({ roundings: byKind(device, { cpu: 16, webgpu: 32 }) }));
+}
+
+large("of 700 x 4096", "logSoftmaxGather", (inputs) => {
+  const [rows, n] = [700, 4096];
+  return { x: inputs.f32(rows * n, -9, 9), index: inputs.i32(rows, 0, n - 1), rows, n };
+}, (device) => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }), floor: 18 }));
+
+for (const [outer, n, inner] of [[1, 3_000_017, 1], [3000, 515, 1], [7, 900, 301], [70_001, 3, 1]]) {
+  const sizes = `of [${outer}, ${n}, ${inner}]`;
+  // Sums of n terms of size up to 1 that nearly cancel, on a scale of sqrt(n).
+  const tolerance = (device: Device) => sumTolerance(device, n, Math.sqrt(n));
+  large(
+    sizes,
+    "reduce",
+    (inputs) => ({ op: "sum" as const, x: inputs.f32(outer * n * inner), outer, n, inner }),
+    tolerance,
+  );
+  large(sizes, "argReduce", (inputs) => ({ op: "argmin" as const, x: inputs.f32(outer * n * inner), outer, n, inner }));
+}
+
+large("of 40 x 4096", "topK", (inputs) => ({ x: inputs.f32(40 * 4096), rows: 40, n: 4096, k: 900 }));
+
+large("of 40000 rows", "gatherRows", (inputs) => {
+  const [rows, rowsX, n] = [40_000, 1024, 33];
+  return { x: inputs.f32(rowsX * n), index: inputs.i32(rows, 0, rowsX - 1), rows, rowsX, n, xType: "f32" as const };
+});
+
+large("of 1300 rows and 4096 codes", "nearestCode", (inputs) => {
+  // Whole numbers: ties are exact, and there are some.
+  const [rows, codes, c] = [1300, 4096, 8];
+  return { x: inputs.wholeF32(rows * c, -3, 3), codebook: inputs.wholeF32(codes * c, -3, 3), rows, codes, c };
+});
+
+large("of 256 x 254 pixels", "avgPool2d", (inputs) => {
+  return { x: inputs.f32(256 * 254 * 12), batch: 1, h: 256, w: 254, c: 12, k: 2 };
+}, (device) => sumTolerance(device, 4));
+
+large("of 3 million elements", "unary", (inputs) => {
+  const n = 3_000_001;
+  return { op: "geluTanh", x: inputs.f32(n, -6, 6), n, a: 0, b: 0 };
+}, (device) => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }), each: true, floor: 1 }));
+
+large("of rank 4 with repeated operands", "binary", (inputs) => {
+  const shape = [9, 40, 50, 33];
+  const x = inputs.f32(9 * 40 * 50 * 33);
+  return { op: "add", x, y: inputs.f32(9 * 33), shape, xStrides: [66_000, 1650, 33, 1], yStrides: [33, 0, 0, 1] };
+}, () => ({ roundings: 1, each: true }));
+
+for (const [from, to] of [["f32", "f16"], ["f16", "f32"]] as const) {
+  large(
+    `of 1 million elements, ${from} to ${to}`,
+    "cast",
+    (inputs) => {
+      const n = 1_000_003;
+      return { x: from === "f16" ? inputs.f16(n) : inputs.f32(n), n, from, to };
+      // f16 has subnormals below 2^-14, which WGSL may flush; 2^-14 is one rounding of numbers around 1/8.
+    },
+    (device) =>
+      to === "f16" ? { roundings: byKind(device, { cpu: 0, webgpu: 2 }), each: true, floor: 0.125 } : { roundings: 0 },
+  );
+}
+
+large("of a large transpose", "stridedCopy", (inputs) => {
+  const [h, w] = [1201, 1003];
+  const out = new Float32Array(h * w);
+  return { x: inputs.f32(h * w), out, shape: [w, h], xStrides: [1, w], xOffset: 0, outStrides: [h, 1], outOffset: 0 };
+});
