@@ -13,9 +13,6 @@ export interface OpenedAdapter {
   readonly gpu: GPUDevice;
   readonly name: string;
   readonly software: boolean;
-  /** Subgroup operations work, and every subgroup has `subgroupSize` threads (0 when they do not or it varies). */
-  readonly subgroupSize: number;
-  readonly f16: boolean;
 }
 
 const install = "On Debian or Ubuntu, a software adapter needs `apt-get install mesa-vulkan-drivers libvulkan1`; " +
@@ -68,21 +65,6 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapte
     maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
     maxTextureDimension2D: limits.maxTextureDimension2D,
   };
-  const f16 = adapter.features.has("shader-f16");
-  const features = (f16 ? ["shader-f16"] : []) as GPUFeatureName[];
-  const { subgroupMinSize, subgroupMaxSize } = adapter.info;
-  if (subgroupMinSize > 0 && subgroupMinSize === subgroupMaxSize) {
-    // Deno does not list "subgroups" among an adapter's features, yet grants it where it is there.
-    try {
-      const gpu = await adapter.requestDevice({
-        requiredFeatures: [...features, "subgroups" as GPUFeatureName],
-        requiredLimits,
-      });
-      return { gpu, name, software, subgroupSize: subgroupMinSize, f16 };
-    } catch {
-      // An adapter gives one device only once it succeeds, so it can be asked again without the feature.
-    }
-  }
-  const gpu = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
-  return { gpu, name, software, subgroupSize: 0, f16 };
+  const gpu = await adapter.requestDevice({ requiredLimits });
+  return { gpu, name, software };
 }

@@ -10,8 +10,6 @@ import type { TextureRect } from "./recorder.ts";
 export interface Context {
   /** Which family of tiles to use: workgroup memory and barriers, or registers only. */
   readonly tiles: "hardware" | "software";
-  /** Threads per subgroup where subgroup operations work, else 0. */
-  readonly subgroupSize: number;
   /** Stands in for a buffer that is not given; 256 bytes. */
   readonly empty: Storage;
   dispatch(

@@ -24,7 +24,6 @@ const maxReadbackBuffers = 4;
 export class WebGpuDevice implements Device, Context {
   readonly info: DeviceInfo;
   readonly tiles: "hardware" | "software";
-  readonly subgroupSize: number;
   readonly empty: Storage;
   readonly recorder: Recorder;
   readonly #pool: Pool;
@@ -37,7 +36,6 @@ export class WebGpuDevice implements Device, Context {
     this.tiles = options.tiles === undefined || options.tiles === "auto"
       ? (software ? "software" : "hardware")
       : options.tiles;
-    this.subgroupSize = adapter.subgroupSize;
     // A buffer is bound whole, in multiples of 256 bytes.
     const maxTensorBytes =
       Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / 256) *

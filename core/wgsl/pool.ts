@@ -48,6 +48,21 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(needed / step) * step;
 }
 
+/**
+ * Adds to a list of free resources that is kept in descending order of id. The oldest is taken first, so that a pass that
+ * allocates in the same order as the last one gets the same buffers, and finds its bind groups in the cache.
+ */
+function putBack<K, R extends Resource>(free: Map<K, R[]>, key: K, resource: R) {
+  const list = free.get(key);
+  if (!list) {
+    free.set(key, [resource]);
+    return;
+  }
+  let i = list.length;
+  while (i > 0 && list[i - 1].id < resource.id) i--;
+  list.splice(i, 0, resource);
+}
+
 const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 export class Pool {
@@ -115,9 +130,7 @@ export class Pool {
 
   #freeSlot(slot: Slot) {
     this.#returned(slot.bytes);
-    const list = this.#freeBuffers.get(slot.bytes);
-    if (list) list.push(slot);
-    else this.#freeBuffers.set(slot.bytes, [slot]);
+    putBack(this.#freeBuffers, slot.bytes, slot);
   }
 
   /**
@@ -154,9 +167,7 @@ export class Pool {
 
   freeTexture(texture: Texture): void {
     this.#returned(texture.bytes);
-    const list = this.#freeTextures.get(texture.key);
-    if (list) list.push(texture);
-    else this.#freeTextures.set(texture.key, [texture]);
+    putBack(this.#freeTextures, texture.key, texture);
   }
 
   /** Puts the contents of a storage into a texture that it owns from then on; its buffer is free again. */
