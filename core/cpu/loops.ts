@@ -66,10 +66,11 @@ function binaryLoop(op: string): BinaryLoop {
     if (!Object.hasOwn(binaryRows, op)) throw new Error(`binary: no operation is called ${JSON.stringify(op)}`);
     const { forward } = binaryRows[op as keyof typeof binaryRows];
     loop = new Function(
+      "erf",
       `${prelude} return (X, Y, OUT, N, X0, XS, Y0, YS, O0) => {
         for (let i = 0; i < N; i++) { const x = X[X0 + i * XS], y = Y[Y0 + i * YS]; OUT[O0 + i] = ${forward}; }
       };`,
-    )() as BinaryLoop;
+    )(erf) as BinaryLoop;
     binaryLoops.set(op, loop);
   }
   return loop;

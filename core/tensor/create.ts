@@ -37,6 +37,10 @@ export function fromArray(
 
 /** A tensor filled with one value. */
 export function full(device: Device, shape: Shape, value: number, dtype: DType = "f32"): Tensor {
+  if (dtype === "f16") {
+    const [bits] = new Uint16Array(Float16Array.of(value).buffer);
+    return fromArray(device, new Uint16Array(sizeOf(shape)).fill(bits), shape);
+  }
   const tensor = empty(device, shape, dtype);
   device.run("fill", { out: tensor.storage, n: tensor.size, value, dtype });
   return tensor;

@@ -1,6 +1,6 @@
 /**
- * The elementwise functions, one row each: a forward expression that is valid both in WGSL and in TypeScript.
- * Devices generate their kernels from these rows; gradients join the same rows as expressions of `x`, `y` and `g`.
+ * The elementwise functions, one row each: forward and derivative as expressions that are valid both in WGSL and in
+ * TypeScript. Devices generate their kernels from these rows.
  *
  * Expressions may use + - * / and comparison, the calls exp log sqrt abs floor tanh erf min max pow and
  * select(ifFalse, ifTrue, condition); `a` and `b` are the scalar parameters of a unary op.
@@ -8,39 +8,62 @@
 
 export interface UnaryRow {
   readonly forward: string;
+  /** d forward / dx, as an expression of x; null where the op sees to it, because it is simpler or a and b take part. */
+  readonly derivative: string | null;
 }
 
 export interface BinaryRow {
   readonly forward: string;
 }
 
-const geluTanhInner = "0.7978845608028654 * (x + 0.044715 * x * x * x)";
+const sigmoid = "(1.0 / (1.0 + exp(-x)))";
+const normalCdf = "0.5 * (1.0 + erf(x * 0.7071067811865476))";
+const normalDensity = "0.3989422804014327 * exp(-0.5 * x * x)";
+const geluTanhOf = "tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))";
 
 export const unaryRows = {
-  neg: { forward: "-x" },
-  abs: { forward: "abs(x)" },
-  exp: { forward: "exp(x)" },
-  log: { forward: "log(x)" },
-  sqrt: { forward: "sqrt(x)" },
-  square: { forward: "x * x" },
-  reciprocal: { forward: "1.0 / x" },
-  floor: { forward: "floor(x)" },
-  tanh: { forward: "tanh(x)" },
-  sigmoid: { forward: "1.0 / (1.0 + exp(-x))" },
-  relu: { forward: "max(x, 0.0)" },
-  elu: { forward: "select(exp(min(x, 0.0)) - 1.0, x, x > 0.0)" },
-  silu: { forward: "x / (1.0 + exp(-x))" },
+  neg: { forward: "-x", derivative: null },
+  abs: { forward: "abs(x)", derivative: "select(select(0.0, -1.0, x < 0.0), 1.0, x > 0.0)" },
+  exp: { forward: "exp(x)", derivative: "exp(x)" },
+  log: { forward: "log(x)", derivative: "1.0 / x" },
+  sqrt: { forward: "sqrt(x)", derivative: "0.5 / sqrt(x)" },
+  square: { forward: "x * x", derivative: "2.0 * x" },
+  reciprocal: { forward: "1.0 / x", derivative: "-1.0 / (x * x)" },
+  floor: { forward: "floor(x)", derivative: "0.0" },
+  tanh: { forward: "tanh(x)", derivative: "1.0 - tanh(x) * tanh(x)" },
+  sigmoid: { forward: "1.0 / (1.0 + exp(-x))", derivative: `${sigmoid} * (1.0 - ${sigmoid})` },
+  relu: { forward: "max(x, 0.0)", derivative: "select(0.0, 1.0, x > 0.0)" },
+  elu: { forward: "select(exp(min(x, 0.0)) - 1.0, x, x > 0.0)", derivative: "exp(min(x, 0.0))" },
+  silu: { forward: "x / (1.0 + exp(-x))", derivative: `${sigmoid} * (1.0 + x * (1.0 - ${sigmoid}))` },
   /** Exact GELU (erf), as in PyTorch's default. */
-  gelu: { forward: "0.5 * x * (1.0 + erf(x * 0.7071067811865476))" },
+  gelu: { forward: `x * ${normalCdf}`, derivative: `${normalCdf} + x * ${normalDensity}` },
   /** GELU by its tanh approximation. */
-  geluTanh: { forward: `0.5 * x * (1.0 + tanh(${geluTanhInner}))` },
+  geluTanh: {
+    forward: `0.5 * x * (1.0 + ${geluTanhOf})`,
+    derivative: `0.5 * (1.0 + ${geluTanhOf}) + 0.5 * x * (1.0 - ${geluTanhOf} * ${geluTanhOf}) * ` +
+      "0.7978845608028654 * (1.0 + 0.134145 * x * x)",
+  },
   /** x * a + b. */
-  affine: { forward: "x * a + b" },
+  affine: { forward: "x * a + b", derivative: null },
   /** x limited to [a, b]. */
-  clamp: { forward: "min(max(x, a), b)" },
+  clamp: { forward: "min(max(x, a), b)", derivative: null },
   /** x^a for x >= 0. */
-  power: { forward: "pow(x, a)" },
+  power: { forward: "pow(x, a)", derivative: null },
 } as const satisfies Record<string, UnaryRow>;
+
+export type UnaryName = keyof typeof unaryRows;
+
+/** The unary functions whose gradient is a row of its own, `<name>Gradient`. */
+export type DifferentiableName = {
+  [K in UnaryName]: (typeof unaryRows)[K]["derivative"] extends string ? K : never;
+}[UnaryName];
+export type GradientName = `${DifferentiableName}Gradient`;
+
+/** `<name>Gradient`(x, y) = y f'(x) for the upstream gradient y, so that a gradient is one kernel. */
+const gradientRows = Object.fromEntries(
+  Object.entries(unaryRows).filter(([, row]) => row.derivative !== null)
+    .map(([name, row]) => [`${name}Gradient`, { forward: `y * (${row.derivative})` }]),
+) as Record<GradientName, BinaryRow>;
 
 export const binaryRows = {
   add: { forward: "x + y" },
@@ -52,7 +75,7 @@ export const binaryRows = {
   equal: { forward: "select(0.0, 1.0, x == y)" },
   less: { forward: "select(0.0, 1.0, x < y)" },
   lessEqual: { forward: "select(0.0, 1.0, x <= y)" },
+  ...gradientRows,
 } as const satisfies Record<string, BinaryRow>;
 
-export type UnaryName = keyof typeof unaryRows;
 export type BinaryName = keyof typeof binaryRows;

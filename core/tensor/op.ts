@@ -1,10 +1,11 @@
 /**
  * What an op is: its shape rule, its forward and its gradient, side by side in one definition.
- * `apply` is the single place where outputs are allocated and, once there is a tape, where an op is recorded on it.
+ * `apply` is the single place where outputs are allocated and where an op is recorded on a tape.
  */
 import { bytesPerElement, type Device } from "./device.ts";
 import type { DType } from "./kernels.ts";
 import { formatShape, type Shape, sizeOf } from "./shape.ts";
+import { record } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Named inputs of an op; optional ones may be undefined. */
@@ -25,7 +26,7 @@ export interface GradientContext<I extends Inputs, P> {
   readonly needs: { readonly [K in keyof I]: boolean };
 }
 
-/** Gradients of the loss with respect to the inputs that need one. */
+/** Gradients of the loss with respect to the inputs that need one; those of others may be left out. */
 export type Gradient<I extends Inputs, P> = (
   context: GradientContext<I, P>,
 ) => { readonly [K in keyof I]?: Tensor };
@@ -36,7 +37,10 @@ export interface Op<I extends Inputs, P> {
   infer(inputs: I, params: P): TensorSpec[];
   /** Runs kernels that fill `outputs`. */
   forward(device: Device, inputs: I, outputs: readonly Tensor[], params: P): void;
-  readonly gradient?: Gradient<I, P>;
+  /** How gradients flow back, or the reason why they do not. Recorded on a tape only where an input depends on a variable. */
+  readonly gradient: Gradient<I, P> | string;
+  /** Inputs whose values the gradient reads, and "out" for the outputs; all of them when not given. */
+  readonly saves?: readonly string[];
 }
 
 /** Gives an op definition its inferred types. */
@@ -44,11 +48,12 @@ export function defineOp<I extends Inputs, P>(op: Op<I, P>): Op<I, P> {
   return op;
 }
 
-/** Checks the operands, allocates the outputs and runs the forward. */
+/** Checks the operands, allocates the outputs, runs the forward and records the op on the open tape, if any. */
 export function applyAll<I extends Inputs, P>(op: Op<I, P>, inputs: I, params: P): Tensor[] {
   const device = commonDevice(op.name, inputs);
   const outputs = op.infer(inputs, params).map((spec) => empty(device, spec.shape, spec.dtype));
   op.forward(device, inputs, outputs, params);
+  record(op, inputs, outputs, params);
   return outputs;
 }
 
@@ -77,6 +82,12 @@ export function expectShape(op: string, name: string, tensor: Tensor, shape: Sha
     const wanted = `[${shape.map((d) => d === -1 ? "?" : d).join(", ")}]`;
     throw new Error(`${op}: ${name} expects shape ${wanted}, got ${formatShape(tensor.shape)}`);
   }
+}
+
+/** Throws unless `tensor` is a dense f32 tensor of the given shape: a bias, a norm's parameters, a residual. */
+export function expectParameter(op: string, name: string, tensor: Tensor, shape: Shape): void {
+  expectType(op, name, tensor, "f32");
+  expectShape(op, name, tensor, shape);
 }
 
 function commonDevice(op: string, inputs: Inputs): Device {

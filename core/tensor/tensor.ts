@@ -6,6 +6,7 @@ import { bytesPerElement, type Device } from "./device.ts";
 import type { DType, Storage } from "./kernels.ts";
 import { currentScope } from "./scope.ts";
 import { formatShape, type Shape, sizeOf } from "./shape.ts";
+import { recordReshape } from "./tape.ts";
 
 /** How the elements lie: in row-major order, or re-laid by the device as a weight of a linear map or a convolution. */
 export type Layout = "dense" | "linear" | "conv";
@@ -62,7 +63,15 @@ export class Tensor {
     void this.storage;
     const resolved = resolveShape(this.shape, shape);
     if (this.layout !== "dense") throw new Error("reshape: expected a dense tensor, got a packed weight");
-    return new Tensor(this.device, resolved, this.dtype, this.#shared!, this.layout);
+    const result = new Tensor(this.device, resolved, this.dtype, this.#shared!);
+    recordReshape(this, result);
+    return result;
+  }
+
+  /** Another tensor over the same memory, disposed on its own. The tape does not connect the two. */
+  alias(): Tensor {
+    void this.storage;
+    return new Tensor(this.device, this.shape, this.dtype, this.#shared!, this.layout);
   }
 
   /** Reads f32 elements back, row-major. The only way, with `ints`, in which results reach the host. */

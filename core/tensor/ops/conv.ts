@@ -3,11 +3,17 @@
  * Weights keep their checkpoint shape [cOut, cIn, kh, kw]; packing re-lays them once.
  */
 import type { Activation } from "../kernels.ts";
-import { apply, defineOp, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, expectParameter, expectType, type TensorSpec } from "../op.ts";
+import { fromArray } from "../create.ts";
 import { scope } from "../scope.ts";
-import { formatShape } from "../shape.ts";
+import { formatShape, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { packWeight } from "./matmul.ts";
+import { affine, binary } from "./elementwise.ts";
+import { embedding } from "./embedding.ts";
+import { matmul, packWeight } from "./matmul.ts";
+import { sum } from "./reduce.ts";
+import { resize } from "./resize.ts";
+import { broadcastTo, concat, pad, permute, slice } from "./shape.ts";
 
 /** Zero padding: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [top: number, bottom: number, left: number, right: number];
@@ -32,11 +38,13 @@ export const conv2dOp = defineOp({
   infer({ x, weight, bias, residual }: ConvInputs, { stride, upsample, padding }: ConvParams): TensorSpec[] {
     expectType("conv2d", "x", x, "f32");
     if (x.rank !== 4) throw new Error(`conv2d: x expects [batch, h, w, channels], got ${formatShape(x.shape)}`);
-    if (weight.layout !== "conv") throw new Error("conv2d: weight must be packed for a convolution");
+    if (weight.layout === "dense") expectType("conv2d", "weight", weight, "f32");
+    else if (weight.layout !== "conv") throw new Error("conv2d: weight was packed for a linear map");
+    if (weight.rank !== 4) throw new Error(`conv2d: weight expects rank 4, got ${formatShape(weight.shape)}`);
     const [batch, h, w, channels] = x.shape;
     const [cOut, cIn, kh, kw] = weight.shape;
     if (cIn !== channels) throw new Error(`conv2d: weight expects ${cIn} input channels, got ${channels}`);
-    if (bias) expectShape("conv2d", "bias", bias, [cOut]);
+    if (bias) expectParameter("conv2d", "bias", bias, [cOut]);
     const [top, bottom, left, right] = padding;
     const outH = Math.floor((h * upsample + top + bottom - kh) / stride) + 1;
     const outW = Math.floor((w * upsample + left + right - kw) / stride) + 1;
@@ -44,18 +52,17 @@ export const conv2dOp = defineOp({
       throw new Error(`conv2d: a ${kh}x${kw} kernel does not fit x ${formatShape(x.shape)} with padding [${padding}]`);
     }
     const shape = [batch, outH, outW, cOut];
-    if (residual) {
-      expectType("conv2d", "residual", residual, "f32");
-      expectShape("conv2d", "residual", residual, shape);
-    }
+    if (residual) expectParameter("conv2d", "residual", residual, shape);
     return [{ shape, dtype: "f32" }];
   },
   forward(device, { x, weight, bias, residual }, [out], { stride, upsample, padding, activation }) {
     const [batch, h, w, cIn] = x.shape;
     const [cOut, , kh, kw] = weight.shape;
+    // A dense weight, as in training, is packed for this call only.
+    const packed = weight.layout === "dense" ? packWeight(weight, "conv") : null;
     device.run("conv2d", {
       x: x.storage,
-      weight: weight.storage,
+      weight: (packed ?? weight).storage,
       out: out.storage,
       bias: bias?.storage,
       residual: residual?.storage,
@@ -75,8 +82,85 @@ export const conv2dOp = defineOp({
       outW: out.shape[2],
       wType: weight.dtype === "f16" ? "f16" : "f32",
     });
+    packed?.dispose();
   },
+  gradient: ({ inputs: { x, weight, bias }, upstream: [g], params, needs }) => {
+    if (weight.layout !== "dense" && (needs.x || params.activation !== "none")) {
+      throw new Error("conv2d: the gradient of x needs a dense weight, got a packed one; load the weights dense");
+    }
+    const { activation } = params;
+    const dz = activation === "none"
+      ? g
+      : binary(`${activation}Gradient`, conv2d(x, weight, bias, { ...params, activation: "none" }), g);
+    return {
+      x: needs.x ? inputGradient(dz, weight, x.shape, params) : undefined,
+      weight: needs.weight ? weightGradient(dz, x, weight.shape, params) : undefined,
+      bias: needs.bias ? sum(dz.reshape(-1, weight.shape[0]), 0) : undefined,
+      residual: needs.residual ? g : undefined,
+    };
+  },
+  saves: ["x", "weight", "bias"],
 });
+
+/** weight[cOut, cIn, kh, kw] with in and out swapped and turned by 180 degrees: [cIn, cOut, kh, kw]. */
+function turned(weight: Tensor): Tensor {
+  const [cOut, cIn, kh, kw] = weight.shape;
+  const taps = permute(weight.reshape(cOut, cIn, kh * kw), 2, 1, 0).reshape(kh * kw, cIn * cOut);
+  const reverse = Int32Array.from({ length: kh * kw }, (_, i) => kh * kw - 1 - i);
+  const reversed = embedding(taps, fromArray(weight.device, reverse, [kh * kw]));
+  return permute(reversed.reshape(kh * kw, cIn, cOut), 1, 2, 0).reshape(cIn, cOut, kh, kw);
+}
+
+/** The gradient of x: a convolution of the upstream, spread out by the stride, with the turned weight. */
+function inputGradient(g: Tensor, weight: Tensor, shape: Shape, { stride, upsample, padding }: ConvParams): Tensor {
+  const [batch, outH, outW, cOut] = g.shape;
+  const [, , kh, kw] = weight.shape;
+  const h = shape[1] * upsample, w = shape[2] * upsample;
+  let spread = g;
+  if (stride > 1) {
+    const gaps = [[0, 0], [0, 0], [0, stride - 1], [0, 0], [0, stride - 1], [0, 0]] as const;
+    spread = pad(g.reshape(batch, outH, 1, outW, 1, cOut), gaps).reshape(batch, outH * stride, outW * stride, cOut);
+  }
+  const top = kh - 1 - padding[0], left = kw - 1 - padding[2];
+  const bottom = h - spread.shape[1] - top + kh - 1, right = w - spread.shape[2] - left + kw - 1;
+  const crop = (x: Tensor, axis: number, before: number, after: number) =>
+    before < 0 || after < 0 ? slice(x, axis, Math.max(-before, 0), x.shape[axis] - Math.max(-after, 0)) : x;
+  spread = crop(crop(spread, 1, top, bottom), 2, left, right);
+  const positive = [top, bottom, left, right].map((p) => Math.max(p, 0)) as unknown as Exclude<Padding, number>;
+  const dx = conv2d(spread, turned(weight), undefined, { padding: positive });
+  return upsample === 1 ? dx : affine(avgPool2d(dx, upsample), upsample * upsample);
+}
+
+/** The gradient of the weight: for every tap, the product of the shifted input with the upstream. */
+function weightGradient(g: Tensor, x: Tensor, shape: Shape, { stride, upsample, padding }: ConvParams): Tensor {
+  const [cOut, cIn, kh, kw] = shape;
+  const [batch, outH, outW] = g.shape;
+  const input = upsample === 1 ? x : resize(x, "nearest", x.shape[1] * upsample, x.shape[2] * upsample);
+  // Enough room that every tap is a block of outH x outW strides.
+  const [top, , left] = padding;
+  const needH = kh - 1 + outH * stride, needW = kw - 1 + outW * stride;
+  const after = (need: number, before: number, size: number) => Math.max(need - before - size, 0);
+  const padded = pad(input, [
+    [0, 0],
+    [top, after(needH, top, input.shape[1])],
+    [left, after(needW, left, input.shape[2])],
+    [0, 0],
+  ]);
+  const rows = g.reshape(batch * outH * outW, cOut);
+  const taps: Tensor[] = [];
+  for (let ky = 0; ky < kh; ky++) {
+    for (let kx = 0; kx < kw; kx++) {
+      taps.push(scope(() => {
+        let block = slice(slice(padded, 1, ky, ky + outH * stride), 2, kx, kx + outW * stride);
+        if (stride > 1) {
+          block = slice(slice(block.reshape(batch, outH, stride, outW, stride, cIn), 2, 0, 1), 4, 0, 1);
+        }
+        return matmul(rows, block.reshape(batch * outH * outW, cIn), { transA: true });
+      }));
+    }
+  }
+  return permute(concat(taps.map((tap) => tap.reshape(1, cOut, cIn)), 0), 1, 2, 0);
+}
 
 export interface ConvOptions {
   readonly stride?: number;
@@ -100,9 +184,6 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
     activation,
     padding: typeof padding === "number" ? [padding, padding, padding, padding] as const : padding,
   };
-  if (weight.layout === "dense") {
-    return scope(() => apply(conv2dOp, { x, weight: packWeight(weight, "conv"), bias, residual }, params));
-  }
   return apply(conv2dOp, { x, weight, bias, residual }, params);
 }
 
@@ -119,6 +200,14 @@ export const avgPool2dOp = defineOp({
     const [batch, h, w, c] = x.shape;
     device.run("avgPool2d", { x: x.storage, out: out.storage, batch, h, w, c, k });
   },
+  gradient: ({ inputs: { x }, upstream: [g], params: { k } }) => {
+    const [batch, h, w, c] = x.shape;
+    const [, outH, outW] = g.shape;
+    const each = affine(g, 1 / (k * k)).reshape(batch, outH, 1, outW, 1, c);
+    const blocks = broadcastTo(each, [batch, outH, k, outW, k, c]).reshape(batch, outH * k, outW * k, c);
+    return { x: pad(blocks, [[0, 0], [0, h - outH * k], [0, w - outW * k], [0, 0]]) };
+  },
+  saves: [],
 });
 
 /** Means of k x k blocks with stride k; incomplete blocks at the right and bottom are dropped. */

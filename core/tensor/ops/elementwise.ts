@@ -2,18 +2,44 @@
  * Elementwise ops: one op per row of ../elementwise.ts, with NumPy broadcasting for two operands.
  * Activations that follow a matrix product or a norm are better fused into it (see matmul.ts, norm.ts).
  */
-import { type BinaryName, binaryRows, type UnaryName, unaryRows } from "../elementwise.ts";
+import { full } from "../create.ts";
+import {
+  type BinaryName,
+  binaryRows,
+  type DifferentiableName,
+  type GradientName,
+  type UnaryName,
+  unaryRows,
+} from "../elementwise.ts";
 import type { DType } from "../kernels.ts";
 import { apply, defineOp, expectType, type Op } from "../op.ts";
 import { broadcastShapes, broadcastStrides, collapse } from "../shape.ts";
+import { setArithmetic } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
+import { sumTo } from "./reduce.ts";
 
 interface UnaryParams {
   readonly a: number;
   readonly b: number;
 }
 
+type UnaryGradient = (x: Tensor, upstream: Tensor, params: UnaryParams) => Tensor;
+
+/** Gradients of the rows that have no derivative of their own. */
+const ownGradients: { readonly [K in Exclude<UnaryName, DifferentiableName>]: UnaryGradient } = {
+  neg: (_, upstream) => neg(upstream),
+  affine: (_, upstream, { a }) => unary("affine", upstream, a, 0),
+  clamp: (x, upstream, { a, b }) => {
+    const limit = (value: number) => full(x.device, [1], value);
+    return mul(upstream, mul(lessEqual(limit(a), x), lessEqual(x, limit(b))));
+  },
+  power: (x, upstream, { a }) => mul(upstream, affine(power(x, a - 1), a)),
+};
+
 function unaryOp(name: UnaryName): Op<{ x: Tensor }, UnaryParams> {
+  const own: UnaryGradient = name in ownGradients
+    ? ownGradients[name as keyof typeof ownGradients]
+    : (x, upstream) => binary(`${name as DifferentiableName}Gradient`, x, upstream);
   return defineOp({
     name,
     infer({ x }) {
@@ -23,10 +49,43 @@ function unaryOp(name: UnaryName): Op<{ x: Tensor }, UnaryParams> {
     forward(device, { x }, [out], { a, b }) {
       device.run("unary", { op: name, x: x.storage, out: out.storage, n: x.size, a, b });
     },
+    gradient: ({ inputs: { x }, upstream: [g], params }) => ({ x: own(x, g, params) }),
+    saves: name === "affine" || name === "neg" ? [] : ["x"],
   });
 }
 
+type PlainBinaryName = Exclude<BinaryName, GradientName>;
+
+/** Gradients before broadcasting is undone: g is the upstream; a side may be left out where it is zero. */
+const binaryGradients: {
+  readonly [K in PlainBinaryName]: {
+    readonly x?: (g: Tensor, x: Tensor, y: Tensor) => Tensor;
+    readonly y?: (g: Tensor, x: Tensor, y: Tensor) => Tensor;
+    readonly saves: readonly string[];
+  };
+} = {
+  add: { x: (g) => g, y: (g) => g, saves: [] },
+  sub: { x: (g) => g, y: (g) => neg(g), saves: [] },
+  mul: { x: (g, _, y) => mul(g, y), y: (g, x) => mul(g, x), saves: ["x", "y"] },
+  div: { x: (g, _, y) => div(g, y), y: (g, x, y) => neg(div(mul(g, x), square(y))), saves: ["x", "y"] },
+  // Equal operands share the gradient, as in PyTorch.
+  maximum: {
+    x: (g, x, y) => mul(g, affine(add(lessEqual(y, x), less(y, x)), 0.5)),
+    y: (g, x, y) => mul(g, affine(add(lessEqual(x, y), less(x, y)), 0.5)),
+    saves: ["x", "y"],
+  },
+  minimum: {
+    x: (g, x, y) => mul(g, affine(add(lessEqual(x, y), less(x, y)), 0.5)),
+    y: (g, x, y) => mul(g, affine(add(lessEqual(y, x), less(y, x)), 0.5)),
+    saves: ["x", "y"],
+  },
+  equal: { saves: [] },
+  less: { saves: [] },
+  lessEqual: { saves: [] },
+};
+
 function binaryOp(name: BinaryName): Op<{ x: Tensor; y: Tensor }, null> {
+  const rules = name in binaryGradients ? binaryGradients[name as PlainBinaryName] : null;
   return defineOp({
     name,
     infer({ x, y }) {
@@ -41,6 +100,13 @@ function binaryOp(name: BinaryName): Op<{ x: Tensor; y: Tensor }, null> {
       ]);
       device.run("binary", { op: name, x: x.storage, y: y.storage, out: out.storage, shape, xStrides, yStrides });
     },
+    gradient: rules === null
+      ? "second derivatives are not implemented"
+      : ({ inputs: { x, y }, upstream: [g], needs }) => ({
+        x: needs.x && rules.x ? sumTo(rules.x(g, x, y), x.shape) : undefined,
+        y: needs.y && rules.y ? sumTo(rules.y(g, x, y), y.shape) : undefined,
+      }),
+    saves: rules?.saves,
   });
 }
 
@@ -103,7 +169,10 @@ export const castOp = defineOp({
   forward(device, { x }, [out], { to }) {
     device.run("cast", { x: x.storage, out: out.storage, n: x.size, from: x.dtype, to });
   },
+  gradient: "the result is an integer, or came from one",
 });
 
 /** Converts the type; f32 to integers truncates towards zero. */
 export const cast = (x: Tensor, to: DType): Tensor => apply(castOp, { x }, { to });
+
+setArithmetic({ add, onesLike: (x) => full(x.device, x.shape, 1) });

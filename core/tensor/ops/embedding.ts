@@ -2,8 +2,12 @@
  * Table look-ups: rows of a table by index, and its inverse, the index of the nearest row.
  */
 import { apply, defineOp, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { arange } from "../create.ts";
+import { scope } from "../scope.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { cast, equal } from "./elementwise.ts";
+import { matmul } from "./matmul.ts";
 
 export const embeddingOp = defineOp({
   name: "embedding",
@@ -24,6 +28,12 @@ export const embeddingOp = defineOp({
       xType: table.dtype as "f32" | "f16" | "i32",
     });
   },
+  gradient: ({ inputs: { table, index }, upstream: [g] }) => {
+    const [rows, n] = table.shape;
+    const chosen = oneHot(index, rows).reshape(index.size, rows);
+    return { table: matmul(chosen, g.reshape(index.size, n), { transA: true }) };
+  },
+  saves: ["index"],
 });
 
 /** Rows of table[rows, n] (f32, f16 or i32) by index[...] (i32, clamped to the table): [..., n]. */
@@ -47,7 +57,13 @@ export const nearestCodeOp = defineOp({
       c: codebook.shape[1],
     });
   },
+  gradient: "the result is an index",
 });
+
+/** 1 where a class is the indexed one, 0 elsewhere: index[...] (i32) -> [..., classes] f32. */
+export function oneHot(index: Tensor, classes: number): Tensor {
+  return scope(() => equal(cast(index, "f32").reshape(...index.shape, 1), cast(arange(index.device, classes), "f32")));
+}
 
 /** Index (i32) of the code nearest to each x[..., c] by squared distance, codebook[codes, c]; first one on ties. */
 export const nearestCode = (x: Tensor, codebook: Tensor): Tensor => apply(nearestCodeOp, { x, codebook }, null);

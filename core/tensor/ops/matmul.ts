@@ -3,9 +3,12 @@
  * Convolutions are in conv.ts, attention, which never stores its scores, in attention.ts.
  */
 import type { Activation, RowTable } from "../kernels.ts";
-import { apply, defineOp, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { formatShape, sizeOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
+import { binary, mul, unary } from "./elementwise.ts";
+import { sum, sumTo } from "./reduce.ts";
+import { pad, slice } from "./shape.ts";
 
 /**
  * One chunk of an adaLN table [batch or 1, rows or 1, chunks, n], to scale, shift or gate activations [batch, rows, n].
@@ -56,6 +59,22 @@ export function rowTable(
     rowStride: tableRows === 1 ? 0 : chunks * n,
     offset: ((tableRows === 1 ? 0 : row) * chunks + chunk) * n,
   };
+}
+
+/** The rows of a table that modulate activations of `rows` rows, as a tensor [1 or batch, 1 or rows, n]. */
+export function modulationRows(table: Tensor, { chunk, row }: ModulationPlace, rows: number): Tensor {
+  const [batch, tableRows, , n] = table.shape;
+  const part = tableRows === 1 ? table : slice(table, 1, row, row + rows);
+  return slice(part, 2, chunk, chunk + 1).reshape(batch, part.shape[1], n);
+}
+
+/** The gradient of a whole table, given that of the activations [batch, rows, n] it modulates by one factor or summand. */
+export function modulationGradient(table: Tensor, { chunk, row }: ModulationPlace, g: Tensor): Tensor {
+  const [batch, tableRows, chunks, n] = table.shape;
+  const used = tableRows === 1 ? 1 : g.shape[1];
+  const own = sumTo(g, [batch, used, n]).reshape(batch, used, 1, n);
+  const start = tableRows === 1 ? 0 : row;
+  return pad(own, [[0, 0], [start, tableRows - start - used], [chunk, chunks - chunk - 1], [0, 0]]);
 }
 
 interface MatmulParams {
@@ -116,6 +135,14 @@ export const matmulOp = defineOp({
       epilogue: { activation: "none" },
     });
   },
+  gradient: ({ inputs: { a, b }, upstream: [g], params: { transA, transB }, needs }) => ({
+    a: needs.a
+      ? sumTo(transA ? matmul(b, g, { transA: transB, transB: true }) : matmul(g, b, { transB: !transB }), a.shape)
+      : undefined,
+    b: needs.b
+      ? sumTo(transB ? matmul(g, a, { transA: true, transB: transA }) : matmul(a, g, { transA: !transA }), b.shape)
+      : undefined,
+  }),
 });
 
 /** a[..., m, k] b[..., k, n]; transA and transB read an operand transposed; a batch of 1 broadcasts. */
@@ -148,12 +175,9 @@ export const linearOp = defineOp({
     if (weight.rank !== 2 || weightK !== k) {
       throw new Error(`linear: weight expects shape [?, ${k}], got ${formatShape(weight.shape)}`);
     }
-    if (bias) expectShape("linear", "bias", bias, [n]);
+    if (bias) expectParameter("linear", "bias", bias, [n]);
     const shape = [...x.shape.slice(0, -1), n];
-    if (residual) {
-      expectType("linear", "residual", residual, "f32");
-      expectShape("linear", "residual", residual, shape);
-    }
+    if (residual) expectParameter("linear", "residual", residual, shape);
     if (gate) rowTable("linear", "gate", gate, gatePlace, x, n);
     return [{ shape, dtype: "f32" }];
   },
@@ -182,6 +206,26 @@ export const linearOp = defineOp({
       },
     });
   },
+  gradient: ({ inputs: { x, weight, bias, gate }, upstream: [g], params: { activation, gatePlace }, needs }) => {
+    if (weight.layout !== "dense" && (needs.x || activation !== "none")) {
+      throw new Error("linear: the gradient of x needs a dense weight, got a packed one; load the weights dense");
+    }
+    const [n, k] = weight.shape;
+    const before = activation === "none" && !needs.gate ? undefined : linear(x, weight, bias);
+    const activated = before && activation !== "none" ? unary(activation, before) : before;
+    const gateRows = gate && modulationRows(gate, gatePlace, x.shape[1]);
+    let dz = gateRows ? mul(g, gateRows) : g;
+    if (activation !== "none") dz = binary(`${activation}Gradient`, before!, dz);
+    const rows = dz.reshape(-1, n);
+    return {
+      x: needs.x ? matmul(rows, weight) : undefined,
+      weight: needs.weight ? matmul(rows, x.reshape(-1, k), { transA: true }) : undefined,
+      bias: needs.bias ? sum(rows, 0) : undefined,
+      residual: needs.residual ? g : undefined,
+      gate: needs.gate ? modulationGradient(gate!, gatePlace, mul(g, activated!)) : undefined,
+    };
+  },
+  saves: ["x", "weight", "bias", "gate"],
 });
 
 export interface LinearOptions {

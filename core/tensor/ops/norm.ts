@@ -2,10 +2,21 @@
  * Normalisations: group norm (with SiLU), layer norm (affine or modulated), l2.
  * Each is one fused kernel; statistics are never stored.
  */
-import { apply, defineOp, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { type Modulation, type ModulationPlace, modulationPlace, rowTable } from "./matmul.ts";
+import { full } from "../create.ts";
+import { affine, binary, div, maximum, mul, sqrt, square, sub } from "./elementwise.ts";
+import {
+  type Modulation,
+  modulationGradient,
+  type ModulationPlace,
+  modulationPlace,
+  modulationRows,
+  rowTable,
+} from "./matmul.ts";
+import { mean, sum, sumTo } from "./reduce.ts";
+import { broadcastTo } from "./shape.ts";
 
 interface GroupNormParams {
   readonly groups: number;
@@ -21,8 +32,8 @@ export const groupNormOp = defineOp({
     if (x.rank < 3 || c % groups !== 0) {
       throw new Error(`groupNorm: x expects [batch, ..., channels] in ${groups} groups, got ${formatShape(x.shape)}`);
     }
-    expectShape("groupNorm", "gamma", gamma, [c]);
-    expectShape("groupNorm", "beta", beta, [c]);
+    expectParameter("groupNorm", "gamma", gamma, [c]);
+    expectParameter("groupNorm", "beta", beta, [c]);
     return [{ shape: x.shape, dtype: "f32" }];
   },
   forward(device, { x, gamma, beta }, [out], params) {
@@ -38,6 +49,28 @@ export const groupNormOp = defineOp({
       ...params,
     });
   },
+  gradient: ({ inputs, upstream: [g], params: { groups, eps, activation }, needs }) => {
+    const batch = inputs.x.shape[0], c = inputs.gamma.shape[0];
+    const { gamma, beta } = inputs;
+    const x = inputs.x.reshape(batch, -1, c);
+    let dz = g.reshape(...x.shape);
+    if (activation === "silu") dz = binary("siluGradient", groupNorm(x, gamma, beta, { groups, eps }), dz);
+    /** Means over each group, as a row [batch, 1, c] for every image. */
+    const groupMeans = (y: Tensor) =>
+      broadcastTo(mean(mean(y, 1).reshape(batch, groups, c / groups), 2, true), [batch, groups, c / groups])
+        .reshape(batch, 1, c);
+    const normed = groupNorm(x, full(x.device, [c], 1), full(x.device, [c], 0), { groups, eps });
+    const dNormed = mul(dz, gamma);
+    const centred = sub(x, groupMeans(x));
+    const deviation = sqrt(affine(groupMeans(square(centred)), 1, eps));
+    const inner = sub(sub(dNormed, groupMeans(dNormed)), mul(normed, groupMeans(mul(dNormed, normed))));
+    return {
+      x: needs.x ? div(inner, deviation) : undefined,
+      gamma: needs.gamma ? sumTo(mul(dz, normed), [c]) : undefined,
+      beta: needs.beta ? sumTo(dz, [c]) : undefined,
+    };
+  },
+  saves: ["x", "gamma", "beta"],
 });
 
 /** act(groupNorm(x)) for x[batch, ..., channels], gamma[channels], beta[channels]. */
@@ -80,8 +113,8 @@ export const layerNormOp = defineOp({
     const { x, gamma, beta } = inputs;
     expectType("layerNorm", "x", x, "f32");
     const n = x.shape[x.rank - 1];
-    if (gamma) expectShape("layerNorm", "gamma", gamma, [n]);
-    if (beta) expectShape("layerNorm", "beta", beta, [n]);
+    if (gamma) expectParameter("layerNorm", "gamma", gamma, [n]);
+    if (beta) expectParameter("layerNorm", "beta", beta, [n]);
     layerNormTables(inputs, params);
     return [{ shape: x.shape, dtype: "f32" }];
   },
@@ -99,6 +132,26 @@ export const layerNormOp = defineOp({
       ...layerNormTables(inputs, params),
     });
   },
+  gradient: ({ inputs: { x, gamma, beta, scale, shift }, upstream: [g], params, needs }) => {
+    const { eps, scalePlace, shiftPlace } = params;
+    const n = x.shape[x.rank - 1];
+    const normed = layerNorm(x, { eps });
+    const affined = layerNorm(x, { gamma, beta, eps });
+    const dAffined = scale ? mul(g, affine(modulationRows(scale, scalePlace, x.shape[1]), 1, 1)) : g;
+    const dNormed = gamma ? mul(dAffined, gamma) : dAffined;
+    const rowMean = (y: Tensor) => mean(y, -1, true);
+    const deviation = () => sqrt(affine(rowMean(square(sub(x, rowMean(x)))), 1, eps));
+    return {
+      x: needs.x
+        ? div(sub(sub(dNormed, rowMean(dNormed)), mul(normed, rowMean(mul(dNormed, normed)))), deviation())
+        : undefined,
+      gamma: needs.gamma ? sumTo(mul(dAffined, normed), [n]) : undefined,
+      beta: needs.beta ? sumTo(dAffined, [n]) : undefined,
+      scale: needs.scale ? modulationGradient(scale!, scalePlace, mul(g, affined)) : undefined,
+      shift: needs.shift ? modulationGradient(shift!, shiftPlace, g) : undefined,
+    };
+  },
+  saves: ["x", "gamma", "beta", "scale"],
 });
 
 export interface LayerNormOptions {
@@ -125,6 +178,10 @@ export const l2NormalizeOp = defineOp({
   forward(device, { x }, [out], { eps }: { eps: number }) {
     const n = x.shape[x.rank - 1];
     device.run("l2Normalize", { x: x.storage, out: out.storage, rows: x.size / n, n, eps });
+  },
+  gradient: ({ inputs: { x }, outputs: [out], upstream: [g], params: { eps } }) => {
+    const norm = maximum(sqrt(sum(square(x), -1, true)), full(x.device, [1], eps));
+    return { x: div(sub(g, mul(out, sum(mul(g, out), -1, true))), norm) };
   },
 });
 

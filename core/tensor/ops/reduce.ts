@@ -5,6 +5,8 @@
 import { apply, applyAll, defineOp, expectType } from "../op.ts";
 import { aroundAxis, formatShape, resolveAxis, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { affine, div, equal, mul } from "./elementwise.ts";
+import { broadcastTo } from "./shape.ts";
 
 type ReduceName = "sum" | "mean" | "max" | "min";
 
@@ -32,6 +34,15 @@ export const reduceOp = defineOp({
   forward(device, { x }, [out], { op, axis }) {
     device.run("reduce", { op, x: x.storage, out: out.storage, ...aroundAxis(x.shape, axis) });
   },
+  gradient: ({ inputs: { x }, outputs: [out], upstream: [upstream], params: { op, axis } }) => {
+    const kept = reducedShape(x.shape, axis, true);
+    const g = upstream.reshape(...kept);
+    if (op === "sum") return { x: broadcastTo(g, x.shape) };
+    if (op === "mean") return { x: broadcastTo(affine(g, 1 / x.shape[axis]), x.shape) };
+    // Equal extremes share the gradient, as in PyTorch's amax and amin.
+    const extreme = equal(x, out.reshape(...kept));
+    return { x: mul(extreme, div(g, sum(extreme, axis, true))) };
+  },
 });
 
 export const argReduceOp = defineOp({
@@ -44,6 +55,7 @@ export const argReduceOp = defineOp({
   forward(device, { x }, [out], { op, axis }) {
     device.run("argReduce", { op, x: x.storage, out: out.storage, ...aroundAxis(x.shape, axis) });
   },
+  gradient: "the result is an index",
 });
 
 export const topKOp = defineOp({
@@ -66,6 +78,7 @@ export const topKOp = defineOp({
       k,
     });
   },
+  gradient: "not needed so far",
 });
 
 /** Reduces one axis, or all of them (result shape []) when `axis` is not given. */
@@ -96,4 +109,15 @@ export function argmin(x: Tensor, axis = -1, keepDims = false): Tensor {
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
   const [values, indices] = applyAll(topKOp, { x }, { k });
   return { values, indices };
+}
+
+/** Sums x over the axes along which a tensor of shape `shape` was broadcast to x: the inverse of broadcasting. */
+export function sumTo(x: Tensor, shape: Shape): Tensor {
+  const lead = x.rank - shape.length;
+  let result = x;
+  for (let axis = 0; axis < x.rank; axis++) {
+    const target = axis < lead ? 1 : shape[axis - lead];
+    if (target === 1 && x.shape[axis] !== 1) result = sum(result, axis, true);
+  }
+  return result.reshape(...shape);
 }

@@ -21,7 +21,8 @@ export function resizeMatrix(mode: ResizeMode, from: number, to: number): Float3
       matrix[i * from + Math.min(Math.max(source, 0), from - 1)] += weight;
     };
     if (mode === "nearest") {
-      add(Math.floor(i * from / to), 1);
+      // PyTorch computes the source index in float32, and so decides some ties downwards.
+      add(Math.floor(Math.fround(i * Math.fround(from / to))), 1);
     } else if (mode === "area") {
       const start = Math.floor(i * from / to), end = Math.ceil((i + 1) * from / to);
       for (let j = start; j < end; j++) add(j, 1 / (end - start));

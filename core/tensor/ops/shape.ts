@@ -3,9 +3,10 @@
  * Elements may be f32, i32 or u32.
  */
 import type { Device } from "../device.ts";
-import { apply, defineOp, empty, expectType } from "../op.ts";
+import { apply, defineOp, expectType } from "../op.ts";
 import { broadcastStrides, collapse, formatShape, resolveAxis, type Shape, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { sumTo } from "./reduce.ts";
 
 interface Region {
   readonly shape: Shape;
@@ -42,6 +43,8 @@ export const permuteOp = defineOp({
       outOffset: 0,
     });
   },
+  gradient: ({ upstream: [g], params: { axes } }) => ({ x: permute(g, ...axes.map((_, i) => axes.indexOf(i))) }),
+  saves: [],
 });
 
 /** Output axis i is input axis axes[i]. */
@@ -79,6 +82,10 @@ export const sliceOp = defineOp({
       outOffset: 0,
     });
   },
+  gradient: ({ inputs: { x }, upstream: [g], params: { axis, start, end } }) => ({
+    x: pad(g, x.shape.map((d, i) => (i === axis ? [start, d - end] : [0, 0]))),
+  }),
+  saves: [],
 });
 
 /** Elements start..end-1 along `axis`. */
@@ -119,6 +126,16 @@ export const concatOp = defineOp({
       position += part.shape[axis];
     }
   },
+  gradient: ({ inputs, upstream: [g], params: { axis }, needs }) => {
+    const gradients: { [name: string]: Tensor } = {};
+    let position = 0;
+    for (const [name, part] of Object.entries(inputs)) {
+      if (needs[name]) gradients[name] = slice(g, axis, position, position + part.shape[axis]);
+      position += part.shape[axis];
+    }
+    return gradients;
+  },
+  saves: [],
 });
 
 /** Joins tensors along `axis`. */
@@ -153,6 +170,12 @@ export const padOp = defineOp({
       outOffset: padding.reduce((sum, [before], i) => sum + before * outStrides[i], 0),
     });
   },
+  gradient: ({ inputs: { x }, upstream: [g], params: { padding } }) => {
+    let inner = g;
+    padding.forEach(([before], axis) => inner = slice(inner, axis, before, before + x.shape[axis]));
+    return { x: inner };
+  },
+  saves: [],
 });
 
 /** Surrounds x with `value`: one pair [before, after] per axis. */
@@ -178,6 +201,8 @@ export const broadcastToOp = defineOp({
       outOffset: 0,
     });
   },
+  gradient: ({ inputs: { x }, upstream: [g] }) => ({ x: sumTo(g, x.shape) }),
+  saves: [],
 });
 
 /** Repeats x along its axes of size 1 (and new leading ones) up to `shape`. */
@@ -208,15 +233,4 @@ export function writeSlice(target: Tensor, x: Tensor, axis: number, start: numbe
 }
 
 /** A copy with its own memory. */
-export function clone(x: Tensor): Tensor {
-  expectType("clone", "x", x, "f32", "i32", "u32");
-  const out = empty(x.device, x.shape, x.dtype);
-  copyRegion(x.device, x, out, {
-    shape: [x.size],
-    xStrides: [1],
-    xOffset: 0,
-    outStrides: [1],
-    outOffset: 0,
-  });
-  return out;
-}
+export const clone = (x: Tensor): Tensor => broadcastTo(x, x.shape);

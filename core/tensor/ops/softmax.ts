@@ -4,6 +4,9 @@
 import { apply, defineOp, expectType, type TensorSpec } from "../op.ts";
 import { formatShape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { exp, mul, sub } from "./elementwise.ts";
+import { oneHot } from "./embedding.ts";
+import { sum } from "./reduce.ts";
 
 export const softmaxOp = defineOp({
   name: "softmax",
@@ -15,6 +18,10 @@ export const softmaxOp = defineOp({
     const n = x.shape[x.rank - 1];
     device.run("softmax", { x: x.storage, out: out.storage, rows: x.size / n, n, log });
   },
+  gradient: ({ outputs: [out], upstream: [g], params: { log } }) => ({
+    x: log ? sub(g, mul(exp(out), sum(g, -1, true))) : mul(out, sub(g, sum(mul(g, out), -1, true))),
+  }),
+  saves: ["out"],
 });
 
 /** Softmax of the last axis. */
@@ -45,6 +52,10 @@ export const logSoftmaxGatherOp = defineOp({
       n,
     });
   },
+  gradient: ({ inputs: { x, index }, upstream: [g] }) => ({
+    x: mul(sub(oneHot(index, x.shape[x.rank - 1]), softmax(x)), g.reshape(...g.shape, 1)),
+  }),
+  saves: ["x", "index"],
 });
 
 /** logSoftmax(x)[..., index[...]]: the log-probability of class index[...] under logits x[..., classes]; index is i32. */

@@ -96,7 +96,7 @@ refuses("conv2d()", [
     (t) => conv2d(t(1, 3, 3, 1), t(2, 1, 3, 3), t(2), { residual: t(1, 3, 3, 2) }),
     "conv2d: residual expects shape [1, 1, 1, 2], got [1, 3, 3, 2]",
   ],
-  [(t) => conv2d(t(1, 3, 3, 1), packWeight(t(2, 1), "linear")), "conv2d: weight must be packed for a convolution"],
+  [(t) => conv2d(t(1, 3, 3, 1), packWeight(t(2, 1), "linear")), "conv2d: weight was packed for a linear map"],
   [(t, d) => conv2d(t(1, 1, 1, 1), t(1, 1, 1, 1), ints(d, 1)), "conv2d: bias expects f32, got i32 [1]"],
 ]);
 

@@ -1,0 +1,78 @@
+/**
+ * Compares gradients with central differences. Float32 differences are noisy, so the step is large and the comparison is
+ * made on the projection of every gradient on a few random directions, not element by element.
+ */
+import { fromArray } from "./create.ts";
+import { normals } from "./random.ts";
+import { keep, scope } from "./scope.ts";
+import { formatShape } from "./shape.ts";
+import { differentiate } from "./tape.ts";
+import type { Tensor } from "./tensor.ts";
+import { mul, sum } from "./ops/mod.ts";
+
+export interface GradcheckOptions {
+  /** Length of the step, relative to directions of unit variance (default 1e-2). */
+  readonly step?: number;
+  /** Allowed difference relative to the size of the directional derivatives (default 5e-3). */
+  readonly tolerance?: number;
+  /** Random directions per input (default 3). */
+  readonly directions?: number;
+  readonly seed?: number;
+}
+
+/**
+ * Checks the gradient of `body` with respect to each of `inputs` (dense f32): for random directions d, the gradient times d
+ * must agree with (body(x + h d) - body(x - h d)) / 2h to second order (Richardson: the steps h and h / 2 are combined).
+ * The result of `body`, of any shape, is first reduced to a scalar by a fixed random weighting.
+ * Resolves to the largest relative difference; rejects, naming the input, when it exceeds the tolerance.
+ */
+export async function gradcheck(
+  inputs: readonly Tensor[],
+  body: (...inputs: Tensor[]) => Tensor,
+  options: GradcheckOptions = {},
+): Promise<number> {
+  const { step = 1e-2, tolerance = 5e-3, directions = 3, seed = 1 } = options;
+  const device = inputs[0].device;
+  const weighted = (xs: readonly Tensor[]) =>
+    scope(() => {
+      const y = body(...xs);
+      return sum(mul(y, fromArray(device, normals(seed, 1000, y.size), y.shape)));
+    });
+  const { result, gradients } = differentiate(inputs, () => ({ loss: weighted(inputs) }));
+  result.loss.dispose();
+  const host = await Promise.all(inputs.map((x) => x.data()));
+  const slopes = await Promise.all(gradients.map((gradient) => gradient?.data()));
+  gradients.forEach((gradient) => gradient?.dispose());
+
+  let worst = 0;
+  for (const [i, x] of inputs.entries()) {
+    for (let d = 0; d < directions; d++) {
+      const direction = normals(seed, i * directions + d, x.size);
+      const valueAt = async (length: number) => {
+        const moved = fromArray(device, host[i].map((value, j) => value + length * direction[j]), x.shape);
+        const loss = scope(() => keep(weighted(inputs.map((input, j) => (j === i ? moved : input)))));
+        const value = await loss.item();
+        moved.dispose();
+        loss.dispose();
+        return value;
+      };
+      const difference = async (h: number) => (await valueAt(h) - await valueAt(-h)) / (2 * h);
+      const numeric = (4 * await difference(step / 2) - await difference(step)) / 3;
+      const own = slopes[i] ?? new Float32Array(x.size);
+      let analytic = 0, norm = 0;
+      for (let j = 0; j < own.length; j++) {
+        analytic += own[j] * direction[j];
+        norm += own[j] * own[j];
+      }
+      // The spread of directional derivatives is the gradient's norm: a small one is not compared with itself.
+      const relative = Math.abs(numeric - analytic) / Math.max(Math.abs(analytic), Math.sqrt(norm), 1e-3);
+      worst = Math.max(worst, relative);
+      if (!(relative <= tolerance)) {
+        throw new Error(
+          `gradcheck: input ${i} ${formatShape(x.shape)}: slope ${analytic} by gradient, ${numeric} by differences`,
+        );
+      }
+    }
+  }
+  return worst;
+}
