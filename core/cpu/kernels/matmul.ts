@@ -5,8 +5,11 @@
 import type { KernelImplementations } from "../../tensor/kernels.ts";
 import { BYTES_PER_NS, type Context, epilogueInts, evenBlock, FLOPS_PER_NS, withTemporary } from "./context.ts";
 
-/** Rows of A per block: with runs of 768 columns they take 368 KiB, which stays in the second-level cache. */
+/** Rows of A per block: with runs of 1024 columns they take 480 KiB, which stays in the second-level cache. */
 const BLOCK_ROWS = 120;
+/** An expanded panel of one run of K, as in assembly/matmul.ts and assembly/conv.ts. */
+const PANEL_BYTES = 1024 * 32;
+const CONV_PANEL_BYTES = 1152 * 32;
 /** Smallest piece of work worth a unit, in floating-point operations. */
 const UNIT_FLOPS = 8e6;
 /** Largest padded band of a convolution's input, for the same cache. */
@@ -99,7 +102,7 @@ export function matmulKernels(
             ...[a, b, out, m, n, k, aBatch, bBatch, rows, mBlocks, blockPanels, nBlocks, halves ? 1 : 0, k * 4],
             ...epilogue,
           ],
-          scratch: (rows + 16) * 4 + (rows + 1) * 32 + 768 * 32,
+          scratch: (rows + 16) * 4 + (rows + 1) * 32 + PANEL_BYTES,
         });
       };
       const withB = (a: number, aBatch: number) => {
@@ -160,7 +163,7 @@ export function matmulKernels(
             ...[x, weight, out, pixels, cOut, K, 0, 0, rows, mBlocks, blockPanels, Math.ceil(panels / blockPanels)],
             ...[halves ? 1 : 0, K * 4, ...epilogue],
           ],
-          scratch: (rows + 16) * 4 + (rows + 1) * 32 + 768 * 32,
+          scratch: (rows + 16) * 4 + (rows + 1) * 32 + PANEL_BYTES,
         });
         return;
       }
@@ -182,7 +185,7 @@ export function matmulKernels(
           ...[x, weight, out, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH, outW],
           ...[rows, bands, blockPanels, nBlocks, halves ? 1 : 0, ...epilogue],
         ],
-        scratch: (rows * outW + 16) * 4 + (rows * outW + 1) * 32 + 1152 * 32 + bandBytes,
+        scratch: (rows * outW + 16) * 4 + (rows * outW + 1) * 32 + CONV_PANEL_BYTES + bandBytes,
       });
     },
   };
