@@ -58,7 +58,7 @@ export function planMemory(set: ModelSet, device: Device, options: PlanOptions):
   const tokenizers = networks.filter((network) => network.tokenizer);
   const variants = networks.filter((network) => !network.tokenizer);
   const base = sum(tokenizers.map(({ fixed }) => fixed));
-  refuseTooLarge(networks, base, device, memoryBytes, weightType);
+  refuseTooLarge(networks, base, device, memoryBytes, options.memoryBytes, weightType);
 
   const free = memoryBytes - base;
   const everything = sum(variants.map(({ fixed }) => fixed)) + Math.max(...networks.map(({ extra }) => extra));
@@ -102,6 +102,7 @@ function refuseTooLarge(
   base: number,
   device: Device,
   memoryBytes: number,
+  asked: number,
   weightType: "f32" | "f16",
 ): void {
   const lines: string[] = [];
@@ -124,11 +125,12 @@ function refuseTooLarge(
     }
   }
   if (lines.length === 0) return;
-  const advice = weightType === "f32"
-    ? "raise --memory, or halve the weights with --weight-type f16"
-    : "raise --memory";
+  const halve = weightType === "f32" ? "halve the weights with --weight-type f16, or " : "";
+  const more = memoryBytes < asked
+    ? `the cpu device holds no more; ${halve}use --device webgpu`
+    : `${halve}raise --memory`;
   throw new Error(
-    [`memory: the limit of ${formatBytes(memoryBytes)} is not enough; needed are:`, ...lines, `${advice}.`].join("\n"),
+    [`memory: the limit of ${formatBytes(memoryBytes)} is not enough; needed are:`, ...lines, more].join("\n"),
   );
 }
 

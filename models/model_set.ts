@@ -72,7 +72,6 @@ interface NetworkRow {
   readonly entry: WeightEntry;
   readonly specs: () => readonly WeightSpec[];
   readonly activations: Omit<Footprint, "weights" | "loading">;
-  readonly ignored: readonly RegExp[];
 }
 
 /**
@@ -224,12 +223,10 @@ class OpenedSet implements ModelSet {
   }
 
   #checkNames(row: NetworkRow, source: TensorSource): void {
-    const siblings = this.#rows.filter(({ id }) =>
-      id.family === row.id.family && id.variant !== undefined && id !== row.id
-    );
+    const siblings = this.#rows.filter(({ id }) => id !== row.id);
     checkNames(source, row.specs(), {
       what: row.title,
-      ignored: row.ignored,
+      ignored: knownBuffers,
       alternatives: new Map([
         ...siblings.map((sibling) => [sibling.title, sibling.specs()] as const),
         ...(row.id.variant === undefined ? [] : officialSpecs[row.id.family]()),
@@ -253,6 +250,9 @@ class OpenedSet implements ModelSet {
   }
 }
 
+/** Buffers that checkpoints of either family may carry and no network uses. */
+const knownBuffers: readonly RegExp[] = [/(^|\.)attn_mask$/, /(^|\.)ema_vocab_hit_SV$/, ...varBuffers];
+
 const officialSpecs: Record<FamilyName, () => [string, readonly WeightSpec[]][]> = {
   rar: () => rarVariants.map((row) => [row.title, rarSpecs(row.config)]),
   var: () => varVariants.map((row) => [row.title, varSpecs(row.config)]),
@@ -267,7 +267,6 @@ function networkRows({ families }: Manifest): NetworkRow[] {
       entry: rar.tokenizer,
       specs: () => tokenizerSpecs(rar.tokenizer.config),
       activations: { condition: 0, ...rarTokenizerActivations(rar.tokenizer.config) },
-      ignored: [],
     },
     {
       id: { family: "var" },
@@ -275,7 +274,6 @@ function networkRows({ families }: Manifest): NetworkRow[] {
       entry: varFamily.tokenizer,
       specs: () => vqvaeSpecs(varFamily.tokenizer.config),
       activations: { condition: 0, ...vqvaeActivations(varFamily.tokenizer.config) },
-      ignored: [/(^|\.)ema_vocab_hit_SV$/],
     },
     ...Object.entries(rar.variants).map(([variant, entry]): NetworkRow => ({
       id: { family: "rar", variant },
@@ -283,7 +281,6 @@ function networkRows({ families }: Manifest): NetworkRow[] {
       entry,
       specs: () => rarSpecs(entry.config),
       activations: rarActivations(entry.config),
-      ignored: [/(^|\.)attn_mask$/],
     })),
     ...Object.entries(varFamily.variants).map(([variant, entry]): NetworkRow => ({
       id: { family: "var", variant },
@@ -291,7 +288,6 @@ function networkRows({ families }: Manifest): NetworkRow[] {
       entry,
       specs: () => varSpecs(entry.config),
       activations: varActivations(entry.config),
-      ignored: varBuffers,
     })),
   ];
 }

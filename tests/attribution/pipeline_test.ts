@@ -6,6 +6,7 @@ import type { ImageInput } from "../../attribution/input.ts";
 import { Models } from "../../attribution/models.ts";
 import { attribute, type AttributeOptions, type Measured, variantsOf } from "../../attribution/pipeline.ts";
 import { planMemory, type PlanOptions } from "../../attribution/plan.ts";
+import { openCpuDevice } from "../../core/cpu/mod.ts";
 import { openDevice } from "../../core/open_device.ts";
 import type { Device } from "../../core/tensor/mod.ts";
 import { type ModelSet, openModelSet } from "../../models/model_set.ts";
@@ -211,6 +212,24 @@ Deno.test("attribute() ends after the pass in progress when it is aborted, and w
         assert.ok(moment < 100);
       }
     });
+  });
+});
+
+Deno.test("planMemory() keeps everything loaded where there is room, and says what the cpu device cannot hold", async () => {
+  await withTiny(async ({ set, device }) => {
+    const roomy = planMemory(set, device, { memoryBytes: 1024 * MiB });
+    assert.equal(roomy.resident.size, 8);
+    assert.equal(roomy.chunk, roomy.tokenizerBatch);
+    const some = planMemory(set, device, { memoryBytes: 20 * MiB });
+    assert.ok(some.resident.size > 0 && some.swapped.length > 0);
+    assert.equal(some.chunk, 1024);
+    const small = openCpuDevice({ threads: 1, memoryLimitBytes: 8 * MiB });
+    assert.throws(
+      () => planMemory(set, small, { memoryBytes: 1024 * MiB }),
+      /limit of 8 MiB is not enough; needed are:(\n.*)+\nthe cpu device holds no more; .* use --device webgpu/,
+    );
+    small.close();
+    await Promise.resolve();
   });
 });
 

@@ -261,6 +261,24 @@ Deno.test("attribute gives the same labels on webgpu", async () => {
   });
 });
 
+Deno.test("attribute --limit takes the first images in natural order, and SIGTERM ends it like Ctrl-C", async () => {
+  await withFolder(async (dir) => {
+    await writeImages(join(dir, "in"), 40, 32, 4);
+    const process = spawn(dir, ["in", "--device", "cpu", "--limit", "33"]);
+    const errors = new Response(process.stderr).text();
+    let printed = "";
+    for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
+      if (printed === "") process.kill("SIGTERM");
+      printed += text;
+    }
+    assert.equal((await process.status).code, 130);
+    const table = await rows(join(dir, "submission.csv"));
+    assert.ok(table.length >= 16 && table.length < 33, `${table.length} rows`);
+    assert.equal(table[0][0], "0.png");
+    assert.match(await errors, /of 33 images in .*; submission\.csv has \d+ rows\n.*interrupted; with --report DIR/);
+  });
+});
+
 Deno.test("attribute --help explains itself", async () => {
   const { code, stdout } = await run(root, "--help");
   assert.equal(code, 0);
@@ -339,6 +357,11 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
       Object.assign(manifest.families.rar.variants.rarb, { bytes: bytes.length, sha256: digest });
       await Deno.writeFile(join(set, "rar_tiny.bin"), bytes);
     }), /rar_tiny\.bin: .*refuses global os\.system/],
+  [
+    "a checkpoint in the place of another, with the manifest as it was",
+    (dir) => models(dir, (set) => Deno.copyFile(join(tiny, "vqvae_tiny.pth"), join(set, "rar_tiny.bin"))),
+    /rar_tiny\.bin \(RAR transformer rarb, 1590185 bytes\): has 5677423 bytes; .*; the file fits VAR tokenizer/,
+  ],
   ["a calibration of other weights", (dir) =>
     models(dir, (_, manifest) => {
       manifest.families.rar.variants.rarl.synthetic.salt = "other";
