@@ -2,12 +2,12 @@
 // from the inside, and it never looks at a file's name except to open it.
 
 import { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError } from "./image.ts";
-import { decodeJpeg } from "./jpeg/decode.ts";
-import { decodePng, writePng } from "./png.ts";
-import { type ImageFormat, sniff } from "./sniff.ts";
+import { decodeMagick } from "./magick.ts";
+import { type ImageFormat, type ImageHeader, sniff } from "./sniff.ts";
 import { decodeWebp } from "./webp.ts";
 
 export { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError, type UnreadableReason } from "./image.ts";
+export { encodePng } from "./magick.ts";
 export { type ImageFormat, type ImageHeader, sniff } from "./sniff.ts";
 
 export interface DecodeOptions {
@@ -17,9 +17,9 @@ export interface DecodeOptions {
   readonly name?: string;
 }
 
-const CODECS: Record<ImageFormat, (bytes: Uint8Array) => RgbImage | Promise<RgbImage>> = {
-  png: decodePng,
-  jpeg: decodeJpeg,
+const CODECS: Record<ImageFormat, (bytes: Uint8Array, header: ImageHeader) => Promise<RgbImage>> = {
+  png: decodeMagick,
+  jpeg: decodeMagick,
   webp: decodeWebp,
 };
 
@@ -35,14 +35,15 @@ const CODECS: Record<ImageFormat, (bytes: Uint8Array) => RgbImage | Promise<RgbI
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
   const { maxPixels = DEFAULT_MAX_PIXELS, name } = options;
   try {
-    const { format, width, height } = sniff(bytes);
+    const header = sniff(bytes);
+    const { format, width, height } = header;
     if (width * height > maxPixels) {
       throw new UnreadableImageError(
         "too-large",
         `${width}x${height} is ${width * height} pixels, at most ${maxPixels} are allowed (--max-pixels)`,
       );
     }
-    return await CODECS[format](bytes);
+    return await CODECS[format](bytes, header);
   } catch (error) {
     if (!(error instanceof UnreadableImageError)) {
       throw new UnreadableImageError("corrupt", inName(name, (error as Error).message), { cause: error });
@@ -78,11 +79,6 @@ export async function readImage(path: string, options: DecodeOptions = {}): Prom
     throw new UnreadableImageError("io", inName(name, (error as Error).message), { cause: error });
   }
   return await decodeImage(bytes, { maxPixels, name });
-}
-
-/** Encodes an 8-bit RGB PNG. Throws RangeError if `data` is not width * height * 3 bytes. */
-export async function encodePng(image: RgbImage): Promise<Uint8Array> {
-  return await Promise.resolve(writePng(image));
 }
 
 function inName(name: string | undefined, message: string): string {

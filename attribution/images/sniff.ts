@@ -71,7 +71,7 @@ function jpegHeader(bytes: Uint8Array): ImageHeader {
 }
 
 /** SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which lie in the same range. */
-export function isFrameHeader(marker: number): boolean {
+function isFrameHeader(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
 }
 

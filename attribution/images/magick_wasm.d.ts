@@ -1,0 +1,3 @@
+/** ImageMagick, compiled. */
+declare const module: WebAssembly.Module;
+export default module;
