@@ -50,7 +50,7 @@ export class Progress {
   #draw(text: string): void {
     let columns = 80;
     try {
-      columns = Deno.consoleSize().columns;
+      columns = Deno.consoleSize().columns || columns; // 0 where the terminal does not know
     } catch {
       // stderr may be a terminal whose size cannot be asked for
     }
