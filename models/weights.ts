@@ -55,6 +55,11 @@ export class Weights {
 export interface LoadNetworkOptions {
   /** Storage of matrices, convolution kernels and embeddings (default f32); vectors stay f32. */
   readonly weightType?: "f32" | "f16";
+  /**
+   * Which parameters stay dense f32 tensors instead of being packed: those that are trained, and those of layers through
+   * which gradients flow. None when not given.
+   */
+  readonly dense?: (name: string) => boolean;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
@@ -83,10 +88,12 @@ export async function loadWeights(
   let done = 0;
   try {
     for (const spec of specs) {
-      const half = options.weightType === "f16" && spec.role !== "vector" && spec.role !== "tensor" && !spec.transform;
+      const dense = options.dense?.(spec.name) ?? false;
+      const half = options.weightType === "f16" && !dense && spec.role !== "vector" && spec.role !== "tensor" &&
+        !spec.transform;
       const values = half ? await source.readF16(spec.name) : await source.readF32(spec.name);
       const changed = spec.transform && values instanceof Float32Array ? spec.transform(values) : values;
-      upload(device, spec, changed, options.weightType ?? "f32", tensors);
+      upload(device, spec, changed, dense ? null : options.weightType ?? "f32", tensors);
       done += elements(spec) * 4;
       options.onProgress?.(done, total);
     }
@@ -97,11 +104,12 @@ export async function loadWeights(
   return new Weights(tensors);
 }
 
+/** Puts one parameter on the device, in its parts; packed with the given type where its role has a packing. */
 function upload(
   device: Device,
   spec: WeightSpec,
   values: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>,
-  weightType: "f32" | "f16",
+  packing: "f32" | "f16" | null,
   into: Map<string, Tensor>,
 ): void {
   const parts = spec.split ?? 1;
@@ -113,11 +121,29 @@ function upload(
     const part = parts === 1 ? values : values.subarray(i * size, (i + 1) * size);
     const tensor = scope(() => {
       const dense = fromArray(device, part, shape);
-      const packed = spec.role === "linear" || spec.role === "conv" ? packWeight(dense, spec.role, weightType) : dense;
-      return keep(packed);
+      const packs = packing !== null && (spec.role === "linear" || spec.role === "conv");
+      return keep(packs ? packWeight(dense, spec.role, packing) : dense);
     });
-    into.set(parts === 1 ? spec.name : `${spec.name}.${i}`, tensor);
+    into.set(partNames(spec)[i], tensor);
   }
+}
+
+/** Names under which the parts of a parameter are stored: its own, or one per part. */
+export function partNames(spec: WeightSpec): string[] {
+  const parts = spec.split ?? 1;
+  return parts === 1 ? [spec.name] : Array.from({ length: parts }, (_, i) => `${spec.name}.${i}`);
+}
+
+/** The values of a whole parameter, row-major as in a checkpoint, from those of its parts. */
+export function joinParts(spec: WeightSpec, part: (name: string) => Float32Array): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(elements(spec));
+  let at = 0;
+  for (const name of partNames(spec)) {
+    const own = part(name);
+    values.set(own, at);
+    at += own.length;
+  }
+  return values;
 }
 
 function elements(spec: ParamSpec): number {

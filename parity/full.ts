@@ -30,6 +30,7 @@ import {
   varConfig,
   vqvaeConfig,
 } from "./configs.ts";
+import { firstLosses } from "./finetune.ts";
 import { inputs, type Result } from "./kinds.ts";
 import { blockMeans, cropByMeaning, fromNchw, scalePixels, testImage, toNchw } from "./layout.ts";
 import { margins, take } from "./rar.ts";
@@ -63,6 +64,7 @@ export async function* fullMaskgitVq(parityCase: ParityCase, device: Device): As
   yield* summaries(parityCase, "decoded_raw", family.decode(fHat));
   yield* summaries(parityCase, "decoded_noquant", family.decode(f));
   for (const item of [f, tokens, fHat, rows, family]) item.dispose();
+  yield* firstLosses(parityCase, device);
 }
 
 export async function* fullVqvae(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
@@ -90,6 +92,7 @@ export async function* fullVqvae(parityCase: ParityCase, device: Device): AsyncG
   yield* summaries(parityCase, "rec_raw", family.decode(fHat));
   yield* summaries(parityCase, "rec_noquant", family.decode(f));
   for (const item of [f, tokens, fHat, family]) item.dispose();
+  yield* firstLosses(parityCase, device);
 }
 
 /** Per-token summaries of logits[1, rows, codes] for the given tokens[1, rows]. */

@@ -2,6 +2,7 @@
 import type { Device } from "../core/tensor/mod.ts";
 import type { ParityCase } from "./case.ts";
 import { checkpoints } from "./checkpoints.ts";
+import { finetune } from "./finetune.ts";
 import { fullMaskgitVq, fullRar, fullVar, fullVqvae } from "./full.ts";
 import { interpolation } from "./interpolation.ts";
 import { maskgitVq, rar } from "./rar.ts";
@@ -43,6 +44,7 @@ export function computeFor(parityCase: ParityCase): Compute | null {
   if (/case03b/.test(name)) return interpolation;
   if (/case03/.test(name)) return vqvae;
   if (/case04/.test(name)) return varTransformer;
+  if (/case06/.test(name)) return finetune;
   return null;
 }
 

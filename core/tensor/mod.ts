@@ -7,6 +7,7 @@ export { normals, philox, uniforms } from "./random.ts";
 export { disposeAll, keep, scope } from "./scope.ts";
 export { formatShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 export { gradcheck, type GradcheckOptions } from "./gradcheck.ts";
+export * from "./optim.ts";
 export { checkpoint, differentiate, type Differentiated, withoutTape } from "./tape.ts";
 export { type Layout, Tensor } from "./tensor.ts";
 export * from "./ops/mod.ts";

@@ -1,0 +1,177 @@
+/**
+ * Optimisers over named parameters, gradient clipping and learning-rate schedules, with PyTorch's definitions.
+ * State is a set of named tensors and a step count, so that a run can be saved and go on exactly.
+ * Sources: torch.optim.Adam, torch.optim.AdamW, torch.nn.utils.clip_grad_norm_, torch.optim.lr_scheduler.
+ */
+import type { Device } from "./device.ts";
+import { full, zeros } from "./create.ts";
+import { add, affine, div, minimum, mul, reciprocal, sqrt, square, sub, sum, writeSlice } from "./ops/mod.ts";
+import { keep, scope } from "./scope.ts";
+import { withoutTape } from "./tape.ts";
+import type { Tensor } from "./tensor.ts";
+
+export interface AdamOptions {
+  /** Decay rates of the two moments (default 0.9, 0.999). */
+  readonly betas?: readonly [number, number];
+  readonly eps?: number;
+  readonly weightDecay?: number;
+  /** True: weights shrink by lr * weightDecay before the step (AdamW); false: weightDecay * weight joins the gradient (L2). */
+  readonly decoupled?: boolean;
+}
+
+/** What an optimiser has learnt so far, as plain data. */
+export interface OptimizerState {
+  readonly step: number;
+  /** `<parameter>.m` and `<parameter>.v`, the first and second moments. */
+  readonly tensors: ReadonlyMap<
+    string,
+    { readonly shape: readonly number[]; readonly values: Float32Array<ArrayBuffer> }
+  >;
+}
+
+/** Adam (Kingma & Ba 2014), AdamW (Loshchilov & Hutter 2017) or Adam with L2, over dense f32 parameters updated in place. */
+export class Adam {
+  readonly #device: Device;
+  readonly #parameters: ReadonlyMap<string, Tensor>;
+  readonly #options: Required<AdamOptions>;
+  readonly #first = new Map<string, Tensor>();
+  readonly #second = new Map<string, Tensor>();
+  #step = 0;
+
+  constructor(parameters: ReadonlyMap<string, Tensor>, options: AdamOptions = {}) {
+    const first = parameters.values().next().value;
+    if (first === undefined) throw new Error("Adam: needs at least one parameter");
+    this.#device = first.device;
+    this.#parameters = parameters;
+    this.#options = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, decoupled: false, ...options };
+    for (const [name, parameter] of parameters) {
+      this.#first.set(name, keep(zeros(this.#device, parameter.shape)));
+      this.#second.set(name, keep(zeros(this.#device, parameter.shape)));
+    }
+  }
+
+  /** Number of steps taken. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** Updates every parameter from its gradient; parameters with a null gradient stay as they are. */
+  update(gradients: ReadonlyMap<string, Tensor | null>, lr: number): void {
+    this.#step++;
+    const { betas: [b1, b2], eps, weightDecay, decoupled } = this.#options;
+    const stepSize = lr / (1 - b1 ** this.#step);
+    const correction = Math.sqrt(1 - b2 ** this.#step);
+    withoutTape(() => {
+      for (const [name, parameter] of this.#parameters) {
+        const gradient = gradients.get(name);
+        if (!gradient) continue;
+        const m = this.#first.get(name)!, v = this.#second.get(name)!;
+        scope(() => {
+          let weight = parameter;
+          let g = gradient;
+          if (weightDecay !== 0 && decoupled) weight = affine(weight, 1 - lr * weightDecay);
+          if (weightDecay !== 0 && !decoupled) g = add(g, affine(weight, weightDecay));
+          const m1 = add(affine(m, b1), affine(g, 1 - b1));
+          const v1 = add(affine(v, b2), affine(square(g), 1 - b2));
+          const denominator = affine(sqrt(v1), 1 / correction, eps);
+          assign(parameter, sub(weight, affine(div(m1, denominator), stepSize)));
+          assign(m, m1);
+          assign(v, v1);
+        });
+      }
+    });
+  }
+
+  async state(): Promise<OptimizerState> {
+    const tensors = new Map<string, { shape: readonly number[]; values: Float32Array<ArrayBuffer> }>();
+    for (const name of this.#parameters.keys()) {
+      const m = this.#first.get(name)!, v = this.#second.get(name)!;
+      tensors.set(`${name}.m`, { shape: m.shape, values: await m.data() });
+      tensors.set(`${name}.v`, { shape: v.shape, values: await v.data() });
+    }
+    return { step: this.#step, tensors };
+  }
+
+  /** Takes over a saved state. Throws naming a moment that is missing or has another shape; nothing is changed then. */
+  restore(state: OptimizerState): void {
+    const moments = [[".m", this.#first], [".v", this.#second]] as const;
+    for (const [suffix, kind] of moments) {
+      for (const [name, tensor] of kind) {
+        const saved = state.tensors.get(name + suffix);
+        if (saved?.values.length !== tensor.size) {
+          throw new Error(
+            `Adam: the saved state ${saved ? `has ${saved.values.length} elements` : "has no moment"} for ${
+              name + suffix
+            }, expected ${tensor.size}`,
+          );
+        }
+      }
+    }
+    for (const [suffix, kind] of moments) {
+      for (const [name, tensor] of kind) this.#device.write(tensor.storage, state.tensors.get(name + suffix)!.values);
+    }
+    this.#step = state.step;
+  }
+
+  dispose(): void {
+    for (const tensor of [...this.#first.values(), ...this.#second.values()]) tensor.dispose();
+  }
+}
+
+/** Overwrites all of `target` with `value`. */
+function assign(target: Tensor, value: Tensor): void {
+  const flatTarget = target.reshape(1, target.size), flatValue = value.reshape(1, value.size);
+  writeSlice(flatTarget, flatValue, 1, 0);
+}
+
+/** The l2 norm of all gradients together. One element; read it with `item`. */
+export function gradientNorm(gradients: Iterable<Tensor | null>): Tensor {
+  return scope(() => {
+    let total: Tensor | null = null;
+    for (const gradient of gradients) {
+      if (!gradient) continue;
+      const own = sum(square(gradient));
+      total = total ? add(total, own) : own;
+    }
+    if (!total) throw new Error("gradientNorm: there is no gradient");
+    return sqrt(total);
+  });
+}
+
+/**
+ * Scales gradients so that their common norm is at most `maxNorm`, as clip_grad_norm_ does: times
+ * min(1, maxNorm / (norm + 1e-6)). Disposes the given gradients and returns new ones.
+ */
+export function clipGradients<K>(
+  gradients: ReadonlyMap<K, Tensor | null>,
+  norm: Tensor,
+  maxNorm: number,
+): Map<K, Tensor | null> {
+  const clipped = new Map<K, Tensor | null>();
+  scope(() => {
+    const ratio = affine(reciprocal(affine(norm.reshape(1), 1, 1e-6)), maxNorm);
+    const factor = minimum(ratio, full(norm.device, [1], 1));
+    for (const [name, gradient] of gradients) {
+      clipped.set(name, gradient && keep(mul(gradient, factor)));
+      gradient?.dispose();
+    }
+  });
+  return clipped;
+}
+
+/** A learning rate by number of finished steps (or epochs). */
+export type Schedule = (step: number) => number;
+
+/** lr * gamma^floor(step / stepSize), as torch.optim.lr_scheduler.StepLR. */
+export function stepLr(lr: number, stepSize: number, gamma: number): Schedule {
+  return (step) => lr * gamma ** Math.floor(step / stepSize);
+}
+
+/** From lr to `floor` along half a cosine over `steps`, as CosineAnnealingLR; constant afterwards. */
+export function cosineLr(lr: number, steps: number, floor = 0): Schedule {
+  return (step) => floor + (lr - floor) * (1 + Math.cos(Math.PI * Math.min(step / steps, 1))) / 2;
+}
+
+export function constantLr(lr: number): Schedule {
+  return () => lr;
+}
