@@ -1,5 +1,6 @@
 /** Which computation belongs to which case. */
 import type { Device } from "../core/tensor/mod.ts";
+import { attacks } from "./attacks.ts";
 import type { ParityCase } from "./case.ts";
 import { checkpoints } from "./checkpoints.ts";
 import { finetune } from "./finetune.ts";
@@ -45,6 +46,7 @@ export function computeFor(parityCase: ParityCase): Compute | null {
   if (/case03/.test(name)) return vqvae;
   if (/case04/.test(name)) return varTransformer;
   if (/case06/.test(name)) return finetune;
+  if (/case10/.test(name)) return attacks;
   return null;
 }
 
