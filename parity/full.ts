@@ -2,6 +2,7 @@
 import {
   affine,
   argmax,
+  concat,
   type Device,
   exp,
   fromArray,
@@ -18,6 +19,7 @@ import {
   type Tensor,
 } from "../core/tensor/mod.ts";
 import { varTokenizer } from "../models/var/config.ts";
+import { familySignals, reconstructionLoss } from "../attribution/signals.ts";
 import type { ScaleTrace } from "../models/var/quantizer.ts";
 import type { ParityCase } from "./case.ts";
 import {
@@ -63,6 +65,15 @@ export async function* fullMaskgitVq(parityCase: ParityCase, device: Device): As
   yield { tensor: "quant_error", values: await take(scope(() => mean(square(sub(fHat, f)), 3))) };
   yield* summaries(parityCase, "decoded_raw", family.decode(fHat));
   yield* summaries(parityCase, "decoded_noquant", family.decode(f));
+  if (parityCase.has("signals")) {
+    const images = caseImage(parityCase, device, "[0,1]");
+    const all = scope(() => {
+      const { quantLoss, encLoss, encLossUncalibrated, combined } = familySignals(family, images).signals;
+      return concat([reconstructionLoss(family, images, fHat), quantLoss, encLoss, encLossUncalibrated, combined], 0);
+    });
+    yield { tensor: "signals", values: await take(all) };
+    images.dispose();
+  }
   for (const item of [f, tokens, fHat, rows, family]) item.dispose();
   yield* firstLosses(parityCase, device);
 }
