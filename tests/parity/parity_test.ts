@@ -46,6 +46,7 @@ const small: Readonly<Record<string, number>> = {
   case04_var_sharedaln: 12,
   case06_finetune_rar: 77,
   case06_finetune_var: 125,
+  case10_attacks: 74,
 };
 const fullSize: Readonly<Record<string, number>> = {
   full_maskgit_vq: 10,
