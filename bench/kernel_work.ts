@@ -86,7 +86,9 @@ export function kernelShape<K extends KernelName>(kernel: K, args: Kernels[K]): 
     else if (name === "activation" && value !== "none") parts.push(`${value}`);
     else if (name === "residual" && value) parts.push(name);
     else if (name === "packed" && !value) parts.push("dense");
-    else if (sizeNames.test(name) && !(name === "batch" && value === 1)) parts.push(`${name}=${value}`);
+    else if (sizeNames.test(name) && typeof value !== "object" && !(name === "batch" && value === 1)) {
+      parts.push(`${name}=${value}`);
+    }
   }
   if (kernel === "matmul") {
     const { epilogue } = args as Kernels["matmul"];

@@ -1,0 +1,121 @@
+import { deepStrictEqual, ok, rejects, strictEqual, throws } from "node:assert/strict";
+import type { BenchCase } from "../../bench/case.ts";
+import { type Contender, runsPerSample } from "../../bench/contender.ts";
+import { measure, type Measured, median, ratio } from "../../bench/measure.ts";
+import { formatMiB, formatSeconds, resultTable } from "../../bench/report.ts";
+import { betterTorch, verdicts } from "../../bench/targets.ts";
+import { findPython } from "../../bench/torch.ts";
+import { openCpuDevice } from "../../core/cpu/mod.ts";
+import { full, scope } from "../../core/tensor/mod.ts";
+
+const benchCase: BenchCase = { group: "passes", name: "some pass, batch 1", batch: 1, flops: 6e9, run() {} };
+
+/** A contender whose samples are given. */
+function scripted(name: string, samples: number[], log: string[]): Contender {
+  return {
+    name,
+    supports: () => true,
+    warmUp: () => Promise.resolve(void log.push(`${name} warm-up`)),
+    sample: () => Promise.resolve((log.push(name), samples.shift()!)),
+    release: () => Promise.resolve(),
+    close() {},
+  };
+}
+
+const limits = { repeat: 3, maxSeconds: 60, pauseMs: 0 };
+
+Deno.test("median() is the middle, or the mean of the two in the middle", () => {
+  strictEqual(median([3, 1, 2]), 2);
+  strictEqual(median([4, 1, 2, 3]), 2.5);
+  throws(() => median([]), /at least one value/);
+});
+
+Deno.test("ratio() compares round by round", () => {
+  // The second round was disturbed for both, the third for us alone.
+  strictEqual(ratio([2, 20, 30], [1, 10, 1]), 2);
+});
+
+Deno.test("measure() warms everybody up and then takes samples in turns", async () => {
+  const device = openCpuDevice({ threads: 1 });
+  const log: string[] = [];
+  const ours = scripted("cpu", [2, 4, 3], log), rival = scripted("torch", [1, 1, 1], log);
+  const measured = await measure(benchCase, device, ours, [rival], limits);
+  device.close();
+  deepStrictEqual(log, ["cpu warm-up", "torch warm-up", "cpu", "torch", "cpu", "torch", "cpu", "torch"]);
+  deepStrictEqual(measured.seconds, { median: 3, best: 2, samples: [2, 4, 3] });
+  strictEqual(measured.gflops, 2);
+  deepStrictEqual(measured.rivals, [{ name: "torch", median: 1, best: 1, samples: [1, 1, 1], ratio: 3 }]);
+  ok(measured.rssBytes > 0 && measured.rssPeakBytes > 0);
+});
+
+Deno.test("measure() reports the device's peak during the case, and none of what came before", async () => {
+  const device = openCpuDevice({ threads: 1 });
+  scope(() => void full(device, [1024, 1024], 0));
+  const run = () => scope(() => void full(device, [1024], 0));
+  const ours = scripted("cpu", [1, 1, 1], []);
+  ours.sample = () => (run(), Promise.resolve(1));
+  const { devicePeakBytes } = await measure({ ...benchCase, run }, device, ours, [], limits);
+  device.close();
+  ok(devicePeakBytes >= 4096 && devicePeakBytes < 65536, `${devicePeakBytes}`);
+});
+
+Deno.test("runsPerSample() fills the time wanted with short runs, within bounds", () => {
+  strictEqual(runsPerSample(2, 0.1), 1);
+  strictEqual(runsPerSample(0.03, 0.1), 4);
+  strictEqual(runsPerSample(0, 0.1), 2000);
+});
+
+function result(name: string, group: Measured["group"], gflops: number, rivals: [string, number, number][]): Measured {
+  return {
+    ...{ name, group, batch: 1, flops: 1e9, gflops, devicePeakBytes: 2 ** 30, rssBytes: 1, rssPeakBytes: 1 },
+    seconds: { median: 1, best: 1, samples: [1] },
+    processors: 2,
+    rivals: rivals.map(([name, median, ratio]) => ({ name, median, best: median, samples: [median], ratio })),
+  };
+}
+
+Deno.test("betterTorch() is the faster of the two settings", () => {
+  const measured = result("x", "passes", 1, [["torch", 3, 0.5], ["torch passive", 1, 1.5]]);
+  strictEqual(betterTorch(measured)?.name, "torch passive");
+  strictEqual(betterTorch(result("x", "passes", 1, [])), undefined);
+});
+
+Deno.test("verdicts() holds passes against PyTorch at its better setting", () => {
+  const of = (ratio: number) =>
+    verdicts(
+      result("rarb same condition, batch 1", "passes", 90, [["torch", 3, 0.4], ["torch passive", 1, ratio]]),
+      { kind: "cpu", software: false },
+    ).find(({ what }) => what === "time / torch passive")!;
+  deepStrictEqual([of(1.4).met, of(1.6).met], [true, false]);
+  strictEqual(of(1.4).wanted, "at most 1.5");
+});
+
+Deno.test("verdicts() holds matrix products against GFLOP/s and jax-js, but not on a hardware adapter", () => {
+  const measured = result("linear 8x8x8", "matmul", 80, [["jax-js wasm", 1, 1.2]]);
+  deepStrictEqual(verdicts(measured, { kind: "cpu", software: false }).map(({ what, met }) => [what, met]), [
+    ["GFLOP/s", true],
+    ["time / jax-js wasm", false],
+  ]);
+  deepStrictEqual(verdicts(measured, { kind: "webgpu", software: false }), []);
+  strictEqual(verdicts({ ...measured, gflops: 14 }, { kind: "webgpu", software: true })[0].met, false);
+});
+
+Deno.test("formatSeconds() and formatMiB() keep three digits that count", () => {
+  deepStrictEqual([1.2345, 0.01234, 0.00001234].map(formatSeconds), ["1.23 s", "12.3 ms", "12.3 us"]);
+  deepStrictEqual([2 ** 20, 200.4 * 2 ** 20].map(formatMiB), ["1.0 MiB", "200 MiB"]);
+});
+
+Deno.test("resultTable() has a column pair per rival, empty where it did not take part", () => {
+  const rows = resultTable([result("a", "matmul", 80, []), result("b", "matmul", 80, [["r", 0.5, 2]])], ["r"]).split(
+    "\n",
+  );
+  ok(rows[0].trimEnd().endsWith("ratio"));
+  ok(!rows[1].includes("2.00x"));
+  ok(rows[2].endsWith("500 ms  2.00x"));
+});
+
+Deno.test("findPython() says what to install when no Python has torch", async () => {
+  await rejects(findPython("no-such-python"), {
+    message: /expects a Python with torch, found none \(tried no-such-python\)\. .*apt-get install python3-torch/,
+  });
+});

@@ -1,0 +1,78 @@
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import type { Report } from "../../bench/report.ts";
+
+/** The task's own command line, as deno.json has it, with further arguments. */
+async function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const root = new URL("../../", import.meta.url);
+  const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  const [, ...command] = config.tasks.bench.split(" ");
+  const child = new Deno.Command(Deno.execPath(), { args: [...command, ...args], cwd: root, env: { NO_COLOR: "1" } });
+  const { code, stdout, stderr } = await child.output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+Deno.test("bench --only matmul --quick prints a table and writes JSON without machine names or paths", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const file = `${folder}/bench.json`;
+    const { code, stdout, stderr } = await bench("--only", "matmul", "--repeat", "1", "--quick", "--json", file);
+    strictEqual(code, 0, stderr);
+    const lines = stdout.split("\n");
+    ok(lines[0].startsWith("cpu: "), stdout);
+    ok(lines[1].startsWith("case "), stdout);
+    ok(lines.some((line) => line.startsWith("linear 64x48x32 ")), stdout);
+    const text = await Deno.readTextFile(file);
+    ok(!text.includes(folder) && !text.includes(Deno.cwd()));
+    const report: Report = JSON.parse(text);
+    strictEqual(report.versions.deno, Deno.version.deno);
+    const [{ device, results, failures }] = report.devices;
+    strictEqual(device.kind, "cpu");
+    deepStrictEqual(failures, []);
+    deepStrictEqual(results.map(({ name, flops }) => [name, flops]).slice(0, 2), [
+      ["linear 64x48x32", 2 * 64 * 48 * 32],
+      ["matmul 64x48x32", 2 * 64 * 48 * 32],
+    ]);
+    ok(results.every(({ seconds, devicePeakBytes }) => seconds.median > 0 && devicePeakBytes > 0));
+    deepStrictEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["bench.json"]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("bench --quick runs every pass", async () => {
+  const { code, stdout, stderr } = await bench("--only", "passes", "--repeat", "1", "--batch", "2", "--quick");
+  strictEqual(code, 0, stderr);
+  for (const name of ["maskgit-vq encoder", "maskgit-vq decoder", "vqvae encoder", "vqvae decoder"]) {
+    ok(stdout.includes(`${name}, batch 2`), `${name}:\n${stdout}`);
+  }
+  for (const name of ["rarb", "var16"]) {
+    ok(stdout.includes(`${name} condition `) && stdout.includes(`${name} same condition, batch 2`), stdout);
+  }
+});
+
+Deno.test("bench --profile prints the time by kernel and shape", async () => {
+  const { code, stdout, stderr } = await bench("--profile", "--quick", "--filter", "rarb same", "--batch", "1");
+  strictEqual(code, 0, stderr);
+  ok(/^matmul +\d+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$/m.test(stdout), stdout);
+  ok(/^attention heads=4 headDim=16 lq=258 lk=258 /m.test(stdout), stdout);
+});
+
+Deno.test("bench exits with 1 and a message on arguments that it does not understand", async () => {
+  const { code, stdout, stderr } = await bench("--only", "everything");
+  strictEqual(code, 1);
+  strictEqual(stdout, "");
+  ok(stderr.includes("bench: --only expects matmul, conv, attention, passes, got everything"), stderr);
+});
+
+Deno.test("bench --filter that fits nothing is refused", async () => {
+  const { code, stderr } = await bench("--filter", "rarxl");
+  strictEqual(code, 1);
+  ok(stderr.includes("no case's name contains rarxl"), stderr);
+});
+
+Deno.test("bench --compare-torch with a Python that cannot be run says which permission is missing", async () => {
+  const { code, stderr } = await bench("--only", "matmul", "--compare-torch", "--python", "./python");
+  strictEqual(code, 1);
+  ok(stderr.includes("running ./python is not permitted; start bench with deno run --allow-run=./python"), stderr);
+});
