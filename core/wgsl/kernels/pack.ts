@@ -27,7 +27,8 @@ export function packedBytes(
   }
   if (tiles === "software") {
     const taps = role === "conv" ? shape[2] * shape[3] : 1;
-    return packedRows(n, shape[1], taps, columnTileFor(n)) * packedWidth * (dtype === "f16" ? 8 : 16);
+    const tile = columnTileFor(n);
+    return packedRows(n, shape[1], taps, tile) * packedWidth(tile) * (dtype === "f16" ? 8 : 16);
   }
   return paddedColumns(n) * rest.reduce((a, b) => a * b, 1) * (dtype === "f16" ? 2 : 4);
 }
@@ -113,7 +114,7 @@ function packTexture(
     xType,
     outType,
   );
-  gpu.moveToTexture(out, packedWidth, rows, outType === "f16" ? "rgba16float" : "rgba32float");
+  gpu.moveToTexture(out, packedWidth(tile), rows, outType === "f16" ? "rgba16float" : "rgba32float");
 }
 
 export function packLinear(gpu: Context, args: Kernels["packLinear"]): void {

@@ -69,7 +69,8 @@ function rightOperand(gpu: Context, args: Kernels["matmul"], batch: number): Tex
   const { b, n, k, bBatchStride, transB } = args;
   const tile = columnTileFor(n);
   const rows = packedRows(n, k, 1, tile, batch);
-  const bytes = rows * packedWidth * 16;
+  const width = packedWidth(tile);
+  const bytes = rows * width * 16;
   if (rows > gpu.maxTextureSide || bytes > 2 ** 27) return undefined;
   const packed = gpu.alloc(bytes);
   packColumns(
@@ -90,8 +91,8 @@ function rightOperand(gpu: Context, args: Kernels["matmul"], batch: number): Tex
     "f32",
     "f32",
   );
-  const texture = gpu.allocTexture(packedWidth, rows, "rgba32float", "weight");
-  gpu.copyToTexture(packed, 0, packedWidth * 16, texture, { x: 0, y: 0, texels: packedWidth, rows });
+  const texture = gpu.allocTexture(width, rows, "rgba32float", "weight");
+  gpu.copyToTexture(packed, 0, width * 16, texture, { x: 0, y: 0, texels: width, rows });
   gpu.free(packed);
   return texture;
 }

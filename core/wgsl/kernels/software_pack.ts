@@ -6,7 +6,7 @@ import type { Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import type { Texture } from "../pool.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
-import { type ColumnTile, type ImageLayout, lanes, packedWidth } from "./software_tile.ts";
+import { blockColumns, type ColumnTile, type ImageLayout, packedWidth } from "./software_tile.ts";
 
 /** Where element (column, tap, channel) of a right operand is stored. Offsets count elements. */
 export interface Columns {
@@ -22,15 +22,16 @@ export interface Columns {
 
 /** Rows of the texture that holds `batch` packed right operands. */
 export function packedRows(n: number, channels: number, taps: number, tile: ColumnTile, batch = 1): number {
-  const blocks = Math.ceil(n / (lanes * tile));
-  return Math.ceil(batch * blocks * taps * Math.ceil(channels / 4) * lanes * tile / packedWidth);
+  const blocks = Math.ceil(n / blockColumns(tile));
+  return Math.ceil(batch * blocks * taps * Math.ceil(channels / 4) * blockColumns(tile) / packedWidth(tile));
 }
 
 /** Each thread writes one texel: see the layout at `tileCode` in software_tile.ts. */
 function packProgram(tile: ColumnTile, xType: "f32" | "f16", outType: "f32" | "f16"): Program {
+  const { columns, across } = tile;
   return {
     kernel: "pack",
-    variant: `texels,${tile},${xType},${outType}`,
+    variant: `texels,${tile.columns}x${tile.across},${xType},${outType}`,
     build: () => ({
       params: {
         count: "u32",
@@ -54,13 +55,13 @@ ${
         perItem(
           64,
           "p.count",
-          `let lane = i % ${lanes}u;
-  let j = (i / ${lanes}u) % ${tile}u;
-  let t = i / ${lanes * tile}u;
+          `let lane = i % ${across}u;
+  let j = (i / ${across}u) % ${columns}u;
+  let t = i / ${across * columns}u;
   let k4 = p.taps * p.c4;
   let q = t % k4;
   let block = t / k4;
-  let column = (block % p.blocks) * ${lanes * tile}u + (j / 4u) * 32u + lane * 4u + j % 4u;
+  let column = (block % p.blocks) * ${across * columns}u + (j / 4u) * ${across * 4}u + lane * 4u + j % 4u;
   let channel = (q % p.c4) * 4u;
   let start = (block / p.blocks) * p.batchStride + column * p.columnStride + (q / p.c4) * p.tapStride;
   var v = vec4f(0.0);
@@ -76,7 +77,7 @@ ${
   };
 }
 
-/** Writes the texels of a right operand into a buffer of packedWidth * packedRows texels. */
+/** Writes the texels of a right operand into a buffer of packedRows rows of packedWidth texels. */
 export function packColumns(
   gpu: Context,
   x: Storage,
@@ -88,8 +89,8 @@ export function packColumns(
 ): void {
   const { n, channels, taps, batch } = columns;
   const c4 = Math.ceil(channels / 4);
-  const blocks = Math.ceil(n / (lanes * tile));
-  const count = batch * blocks * taps * c4 * tile * lanes;
+  const blocks = Math.ceil(n / blockColumns(tile));
+  const count = batch * blocks * taps * c4 * blockColumns(tile);
   const { batchStride, columnStride, channelStride, tapStride } = columns;
   gpu.dispatch(
     packProgram(tile, xType, outType),

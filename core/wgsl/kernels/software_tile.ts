@@ -11,31 +11,57 @@ import type { Context } from "../context.ts";
 import type { Texture } from "../pool.ts";
 import type { Program } from "../program.ts";
 
-/** Threads of a workgroup, side by side along the columns; llvmpipe's vector width. */
-export const lanes = 8;
+/** Threads of a workgroup; llvmpipe's vector width. */
+const lanes = 8;
 
-/** Texels in a row of a packed weight. */
-export const packedWidth = 1024;
-
-/** Columns per thread. Fewer are slower per column, but waste less of a narrow result. */
-export type ColumnTile = 4 | 8 | 16;
 export type RowTile = 4 | 16;
 
-/** Measured time per padded column, relative to 16 columns per thread. */
-const columnCost: readonly (readonly [ColumnTile, number])[] = [[16, 1], [8, 1.25], [4, 1.7]];
+/** How the columns of a result are shared out. */
+export interface ColumnTile {
+  /** Columns per thread. */
+  readonly columns: 4 | 8 | 16 | 20;
+  /** Threads side by side along the columns: all of a workgroup, or one, and then the threads are along the rows. */
+  readonly across: 1 | 8;
+}
 
-/** The columns per thread that cost least for a result of `n` columns. */
+/** Measured time per padded column, relative to 16 columns per thread. */
+const tileCosts: readonly (readonly [ColumnTile, number])[] = [
+  [{ columns: 16, across: 8 }, 1],
+  [{ columns: 20, across: 8 }, 1],
+  [{ columns: 8, across: 8 }, 1.25],
+  [{ columns: 4, across: 8 }, 1.7],
+  // Threads along the rows read the left operand from places far apart; only very narrow results are better off.
+  [{ columns: 8, across: 1 }, 2.5],
+  [{ columns: 4, across: 1 }, 2.5],
+];
+
+/** Columns of a workgroup. */
+export function blockColumns({ columns, across }: ColumnTile): number {
+  return columns * across;
+}
+
+/** The tile that costs least for a result of `n` columns. */
 export function columnTileFor(n: number): ColumnTile {
-  let best: ColumnTile = 16;
+  let best = tileCosts[0][0];
   let bestCost = Infinity;
-  for (const [tile, cost] of columnCost) {
-    const total = Math.ceil(n / (lanes * tile)) * tile * cost;
-    if (total < bestCost) {
+  for (const [tile, cost] of tileCosts) {
+    const total = Math.ceil(n / blockColumns(tile)) * blockColumns(tile) * cost;
+    if (total < bestCost && (tile.across > 1 || n <= 8)) {
       bestCost = total;
       best = tile;
     }
   }
   return best;
+}
+
+/** Steps along k that lie side by side in a texture row of a packed weight: about 1024 texels. */
+export function stepsPerRow(tile: ColumnTile): number {
+  return Math.floor(1024 / blockColumns(tile));
+}
+
+/** Texels in a row of a packed weight; a multiple of 16, as rows are copied in multiples of 256 bytes (128 for f16). */
+export function packedWidth(tile: ColumnTile): number {
+  return stepsPerRow(tile) * blockColumns(tile);
 }
 
 /** Geometry of the left operand's texture: images of `imageRows` texture rows, `segment` pixels of `c4` texels in a row. */
@@ -73,7 +99,7 @@ export interface TileTask {
 function program(rowTile: RowTile, columnTile: ColumnTile, four: boolean): Program {
   return {
     kernel: "matmul",
-    variant: `registers,${rowTile}x${columnTile}${four ? "" : ",odd"}`,
+    variant: `registers,${rowTile}x${columnTile.columns}${columnTile.across === 1 ? ",rows" : ""}${four ? "" : ",odd"}`,
     build: () => ({
       params: {
         rows: "u32",
@@ -107,26 +133,28 @@ function program(rowTile: RowTile, columnTile: ColumnTile, four: boolean): Progr
 }
 
 /**
- * Grid: x = block of 8 * columnTile columns, y = tile of rows, z = batch. Texel (block, q, j, lane) of b, q along k, holds
- * four k of the column `block * 8 * columnTile + (j / 4) * 32 + lane * 4 + j % 4`; `packedTexel` in software_pack.ts is its
- * inverse.
+ * Grid: x = block of columns, y = tile of rows, z = batch. Texel (block, q, j, lane) of b, q along k, holds four k of the
+ * column `block * columns * across + (j / 4) * 4 * across + lane * 4 + j % 4`; packProgram in software_pack.ts writes it so.
  */
-function tileCode(rowTile: RowTile, columnTile: ColumnTile, four: boolean): string {
+function tileCode(rowTile: RowTile, tile: ColumnTile, four: boolean): string {
   const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+  const { columns, across } = tile;
   const i = range(rowTile);
-  const j = range(columnTile);
-  const perRow = packedWidth / (lanes * columnTile);
+  const j = range(columns);
+  const perRow = stepsPerRow(tile);
+  const lane = across === 1 ? "0u" : "lid";
   const store = (row: number, quad: number) => {
     const values = range(4).map((e) => `s${row}_${quad * 4 + e}`);
+    const at = quad * 4 * across;
     return four
-      ? `out[o + ${quad * lanes}u] = vec4f(${values.join(", ")});`
-      : values.map((v, e) => `if (column + ${quad * 32 + e}u < p.n) { out[o + ${quad * 32 + e}u] = ${v}; }`).join(" ");
+      ? `out[o + ${at / 4}u] = vec4f(${values.join(", ")});`
+      : values.map((v, e) => `if (column + ${at + e}u < p.n) { out[o + ${at + e}u] = ${v}; }`).join(" ");
   };
   return `
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let block = wid.x;
-  let first = wid.y * ${rowTile}u;
+  let first = ${across === 1 ? `(wid.y * ${lanes}u + lid)` : "wid.y"} * ${rowTile}u;
   let imageSize = p.outW * p.outH;
   // Pixel of each row: the first by division, the next by counting on. Rows beyond the last are computed and not stored.
   var image = wid.z * ((p.rows + imageSize - 1u) / imageSize) + first / imageSize;
@@ -153,24 +181,24 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
       let ty${r} = base${r} + line${r} + px${r} / p.segment;`).join("")
   }
       for (var c = 0u; c < p.c4; c++) {
-        let bx = (t % ${perRow}u) * ${lanes * columnTile}u + lid;
+        let bx = (t % ${perRow}u) * ${columns * across}u + ${lane};
         let by = t / ${perRow}u;
         t++;
         ${i.map((r) => `let a${r} = textureLoad(a, vec2u(tx${r} + c, ty${r}), 0);`).join("\n        ")}
-        ${j.map((n) => `let b${n} = textureLoad(b, vec2u(bx + ${n * lanes}u, by), 0);`).join("\n        ")}
+        ${j.map((n) => `let b${n} = textureLoad(b, vec2u(bx + ${n * across}u, by), 0);`).join("\n        ")}
         ${i.map((r) => j.map((n) => `s${r}_${n} += dot(a${r}, b${n});`).join("\n        ")).join("\n        ")}
       }
     }
   }
-  let column = block * ${lanes * columnTile}u + lid * 4u;
+  let column = block * ${columns * across}u + ${lane} * 4u;
   let row = p.outRow + wid.z * p.rows + first;
   ${
     i.map((r) => `
   if (first + ${r}u < p.rows) {
     let o = ((row + ${r}u) * p.n + column)${four ? " / 4u" : ""};
     ${
-      range(columnTile / 4).map((quad) =>
-        four ? `if (column + ${quad * 32}u < p.n) { ${store(r, quad)} }` : store(r, quad)
+      range(columns / 4).map((quad) =>
+        four ? `if (column + ${quad * 4 * across}u < p.n) { ${store(r, quad)} }` : store(r, quad)
       )
         .join("\n    ")
     }
@@ -183,7 +211,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
 export function runTiles(gpu: Context, columnTile: ColumnTile, task: TileTask): void {
   const { layout } = task;
   const rowTile: RowTile = task.rows <= 8 ? 4 : 16;
-  const blocks = Math.ceil(task.n / (lanes * columnTile));
+  const blocks = Math.ceil(task.n / blockColumns(columnTile));
+  const rowsPerGroup = rowTile * (columnTile.across === 1 ? lanes : 1);
   gpu.dispatch(
     program(rowTile, columnTile, task.n % 4 === 0),
     { a: task.a, b: task.b, out: task.out },
@@ -208,6 +237,6 @@ export function runTiles(gpu: Context, columnTile: ColumnTile, task: TileTask): 
       padTop: task.padTop,
       padLeft: task.padLeft,
     },
-    [blocks, Math.ceil(task.rows / rowTile), task.batch],
+    [blocks, Math.ceil(task.rows / rowsPerGroup), task.batch],
   );
 }
