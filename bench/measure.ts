@@ -62,6 +62,11 @@ export function ratio(ours: readonly number[], theirs: readonly number[]): numbe
   return median(ours.map((seconds, i) => seconds / theirs[i]));
 }
 
+/** Cases during which others used the processors, so that the figures are worse than the machine is. */
+export function disturbed(results: readonly Measured[], threads: number): Measured[] {
+  return results.filter(({ group, processors }) => group !== "attention" && processors < 0.8 * threads);
+}
+
 const processorSeconds = () => {
   const { userCPUTime, systemCPUTime } = resourceUsage();
   return (userCPUTime + systemCPUTime) / 1e6;

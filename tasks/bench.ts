@@ -3,7 +3,7 @@ import type { Workload } from "../bench/case.ts";
 import { type Contender, Ours } from "../bench/contender.ts";
 import { JaxJs } from "../bench/jax.ts";
 import { kernelWorkloads } from "../bench/kernels.ts";
-import { measure, type Measured } from "../bench/measure.ts";
+import { disturbed, measure, type Measured } from "../bench/measure.ts";
 import { type BenchOptions, type DeviceChoice, parseOptions, usage } from "../bench/options.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
 import { profile } from "../bench/profile.ts";
@@ -69,6 +69,14 @@ async function runDevice(choice: DeviceChoice, options: BenchOptions, rivals: re
   console.log(`${kind}: ${name}`);
   console.log(resultTable(results, own.map(({ name }) => name)));
   if (found.length > 0) console.log(verdictTable(found));
+  const threads = options.threads ?? navigator.hardwareConcurrency;
+  const busy = kind === "cpu" || software ? disturbed(results, threads) : [];
+  if (busy.length > 0 && !options.quick) {
+    console.error(
+      `bench: ${busy.length} of ${results.length} cases got fewer than ${0.8 * threads} of ${threads} processors ` +
+        "(column cpus): others were using the machine, or the case is too short to share",
+    );
+  }
   return { device: { kind, name, software, maxTensorBytes }, results, failures, verdicts: found };
 }
 

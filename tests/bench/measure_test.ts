@@ -1,7 +1,7 @@
 import { deepStrictEqual, ok, rejects, strictEqual, throws } from "node:assert/strict";
 import type { BenchCase } from "../../bench/case.ts";
 import { type Contender, runsPerSample } from "../../bench/contender.ts";
-import { measure, type Measured, median, ratio } from "../../bench/measure.ts";
+import { disturbed, measure, type Measured, median, ratio } from "../../bench/measure.ts";
 import { formatMiB, formatSeconds, resultTable } from "../../bench/report.ts";
 import { betterTorch, verdicts } from "../../bench/targets.ts";
 import { findPython } from "../../bench/torch.ts";
@@ -98,6 +98,11 @@ Deno.test("verdicts() holds matrix products against GFLOP/s and jax-js, but not 
   ]);
   deepStrictEqual(verdicts(measured, { kind: "webgpu", software: false }), []);
   strictEqual(verdicts({ ...measured, gflops: 14 }, { kind: "webgpu", software: true })[0].met, false);
+});
+
+Deno.test("disturbed() finds the cases that did not get their processors", () => {
+  const alone = result("a", "matmul", 80, []), shared = { ...alone, name: "b", processors: 1.1 };
+  deepStrictEqual(disturbed([alone, shared], 2).map(({ name }) => name), ["b"]);
 });
 
 Deno.test("formatSeconds() and formatMiB() keep three digits that count", () => {
