@@ -136,30 +136,39 @@ function weightGradient(g: Tensor, x: Tensor, shape: Shape, { stride, upsample, 
   const [cOut, cIn, kh, kw] = shape;
   const [batch, outH, outW] = g.shape;
   const input = upsample === 1 ? x : resize(x, "nearest", x.shape[1] * upsample, x.shape[2] * upsample);
-  // Enough room that every tap is a block of outH x outW strides.
+  // Enough room that every tap sees outH x outW strides of the padded input.
   const [top, , left] = padding;
-  const needH = kh - 1 + outH * stride, needW = kw - 1 + outW * stride;
   const after = (need: number, before: number, size: number) => Math.max(need - before - size, 0);
   const padded = pad(input, [
     [0, 0],
-    [top, after(needH, top, input.shape[1])],
-    [left, after(needW, left, input.shape[2])],
+    [top, after(kh - 1 + outH * stride, top, input.shape[1])],
+    [left, after(kw - 1 + outW * stride, left, input.shape[2])],
     [0, 0],
   ]);
-  const rows = g.reshape(batch * outH * outW, cOut);
+  const [, fullH, fullW] = padded.shape;
+  let rows: Tensor, block: (ky: number, kx: number) => Tensor;
+  if (stride === 1) {
+    // With the upstream padded to the same grid, a tap is one run of the padded pixels.
+    const spread = pad(g, [[0, 0], [0, fullH - outH], [0, fullW - outW], [0, 0]]).reshape(-1, cOut);
+    const count = spread.shape[0] - (kh - 1) * fullW - (kw - 1);
+    rows = slice(spread, 0, 0, count);
+    const flat = padded.reshape(-1, cIn);
+    block = (ky, kx) => slice(flat, 0, ky * fullW + kx, ky * fullW + kx + count);
+  } else {
+    rows = g.reshape(-1, cOut);
+    block = (ky, kx) => {
+      const window = slice(slice(padded, 1, ky, ky + outH * stride), 2, kx, kx + outW * stride);
+      const grid = window.reshape(batch, outH, stride, outW, stride, cIn);
+      return slice(slice(grid, 2, 0, 1), 4, 0, 1).reshape(-1, cIn);
+    };
+  }
   const taps: Tensor[] = [];
   for (let ky = 0; ky < kh; ky++) {
     for (let kx = 0; kx < kw; kx++) {
-      taps.push(scope(() => {
-        let block = slice(slice(padded, 1, ky, ky + outH * stride), 2, kx, kx + outW * stride);
-        if (stride > 1) {
-          block = slice(slice(block.reshape(batch, outH, stride, outW, stride, cIn), 2, 0, 1), 4, 0, 1);
-        }
-        return matmul(rows, block.reshape(batch * outH * outW, cIn), { transA: true });
-      }));
+      taps.push(scope(() => matmul(rows, block(ky, kx), { transA: true }).reshape(1, cOut, cIn)));
     }
   }
-  return permute(concat(taps.map((tap) => tap.reshape(1, cOut, cIn)), 0), 1, 2, 0);
+  return permute(concat(taps, 0), 1, 2, 0);
 }
 
 export interface ConvOptions {
