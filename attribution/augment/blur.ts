@@ -23,7 +23,10 @@ export function gaussianBlur(image: FloatImage, size: number, sigma: number): Fl
  * byte in 100,000 rounds the other way.
  */
 export function gaussianBlur8(image: RgbImage, size: number, sigma: number): RgbImage {
-  return { ...image, data: Uint8Array.from(convolve("gaussianBlur8", image, size, sigma), roundHalfToEven) };
+  const blurred = convolve("gaussianBlur8", image, size, sigma);
+  const data = new Uint8Array(blurred.length);
+  for (let i = 0; i < data.length; i++) data[i] = roundHalfToEven(blurred[i]);
+  return { ...image, data };
 }
 
 /**

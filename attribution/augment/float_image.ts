@@ -12,12 +12,16 @@ export interface FloatImage {
 
 /** Bytes to [0, 1], each float32(byte / 255): torchvision's `to_tensor`. */
 export function toFloatImage({ width, height, data }: RgbImage): FloatImage {
-  return { width, height, data: Float32Array.from(data, (byte) => byte / 255) };
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < out.length; i++) out[i] = data[i] / 255;
+  return { width, height, data: out };
 }
 
 /** [0, 1] to bytes, clamped and cut off, not rounded: torchvision's `to_pil_image(x.clamp(0, 1))`, `(x * 255).byte()`. */
 export function toRgbImage({ width, height, data }: FloatImage): RgbImage {
-  return { width, height, data: Uint8Array.from(data, (value) => Math.fround(clamp01(value) * 255)) };
+  const out = new Uint8Array(data.length);
+  for (let i = 0; i < out.length; i++) out[i] = Math.fround(clamp01(data[i]) * 255);
+  return { width, height, data: out };
 }
 
 /** min(max(x, 0), 1) */
