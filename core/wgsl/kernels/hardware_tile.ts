@@ -19,12 +19,13 @@ const depth = 16;
 type BlockSize = 64 | 128;
 
 /** How the right operand is read: plain [k, n] or [n, k], or packed [k, n padded to 4]. */
-type Right = "plain" | "plainT" | "f32" | "f16";
+export type Right = "plain" | "plainT" | "f32" | "f16";
 
 /** Where the left operand comes from: a matrix with strides, or an image; `4` if four along k are one load. */
 type Left = "matrix1" | "matrix4" | "image1" | "image4";
 
-const common: Record<string, ScalarType> = {
+/** Parameters of every product: those that rightCode and finishCode use. */
+export const common: Record<string, ScalarType> = {
   m: "u32",
   n: "u32",
   k: "u32",
@@ -108,7 +109,7 @@ fn left(row: Row, k: u32) -> vec4f {
 }
 
 /** WGSL: `right(z, k, quad)`, four neighbouring columns of row k of the right operand, zero beyond it. */
-function rightCode(right: Right): string {
+export function rightCode(right: Right): string {
   const packed = right === "f32" || right === "f16";
   if (packed) {
     const load = right === "f32" ? "b[k * p.quads + quad]" : "unpackFour(b[k * p.quads + quad])";
@@ -129,6 +130,38 @@ fn right(z: u32, k: u32, quad: u32) -> vec4f {
   }]; }
   }
   return v;
+}`;
+}
+
+/** WGSL: `finish(z, row, column, sum)` stores four neighbouring results after the epilogue, those that exist. */
+export function finishCode(outFour: boolean): string {
+  return `
+${activationFunction}
+${rowTableFunction("gate")}
+fn finish(z: u32, row: u32, column: u32, sum: vec4f) {
+  if (row >= p.m || column >= p.n) { return; }
+  let all = z * p.m + row;
+  var v = sum;
+  for (var e = 0u; e < 4u; e++) {
+    if (p.biasOn != 0u && column + e < p.n) { v[e] += bias[column + e]; }
+  }
+  v = act4(p.activation, v);
+  for (var e = 0u; e < 4u; e++) {
+    if (p.gateOn != 0u && column + e < p.n) { v[e] *= gate[atGate(all) + column + e]; }
+  }
+  ${
+    outFour
+      ? `let at = (all * p.n + column) / 4u;
+  if (p.residualOn != 0u) { v += residual[at]; }
+  out[at] = v;`
+      : `for (var e = 0u; e < 4u; e++) {
+    if (column + e < p.n) {
+      let at = all * p.n + column + e;
+      if (p.residualOn != 0u) { v[e] += residual[at]; }
+      out[at] = v[e];
+    }
+  }`
+  }
 }`;
 }
 
@@ -164,38 +197,12 @@ function blockCode(size: BlockSize, left: Left, right: Right, outFour: boolean):
   const rowsPerLoad = threads / (depth / 4);
   const quads = size / 4;
   return `
-${activationFunction}
-${rowTableFunction("gate")}
 ${leftCode(left)}
 ${rightCode(right)}
 // The left block is stored transposed, so that a thread reads neighbouring rows.
 var<workgroup> aBlock: array<f32, ${depth * size}>;
 var<workgroup> bBlock: array<vec4f, ${depth * quads}>;
-fn finish(z: u32, row: u32, column: u32, sum: vec4f) {
-  if (row >= p.m || column >= p.n) { return; }
-  let all = z * p.m + row;
-  var v = sum;
-  for (var e = 0u; e < 4u; e++) {
-    if (p.biasOn != 0u && column + e < p.n) { v[e] += bias[column + e]; }
-  }
-  v = act4(p.activation, v);
-  for (var e = 0u; e < 4u; e++) {
-    if (p.gateOn != 0u && column + e < p.n) { v[e] *= gate[atGate(all) + column + e]; }
-  }
-  ${
-    outFour
-      ? `let at = (all * p.n + column) / 4u;
-  if (p.residualOn != 0u) { v += residual[at]; }
-  out[at] = v;`
-      : `for (var e = 0u; e < 4u; e++) {
-    if (column + e < p.n) {
-      let at = all * p.n + column + e;
-      if (p.residualOn != 0u) { v[e] += residual[at]; }
-      out[at] = v[e];
-    }
-  }`
-  }
-}
+${finishCode(outFour)}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let z = wid.z;
@@ -241,7 +248,7 @@ function blockSize(rows: number, n: number, batch: number): BlockSize {
   return Math.ceil(rows / 128) * Math.ceil(n / 128) * batch >= 96 ? 128 : 64;
 }
 
-function epilogueParams(epilogue: Epilogue): Record<string, number> {
+export function epilogueParams(epilogue: Epilogue): Record<string, number> {
   return {
     activation: activationCodes[epilogue.activation],
     biasOn: epilogue.bias ? 1 : 0,

@@ -7,6 +7,7 @@ import type { Context } from "../context.ts";
 import { activationCodes, activationFunction } from "../math.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
 import { tableParams } from "./layer_norm.ts";
+import { matmulRows } from "./hardware_rows.ts";
 import { matmulHardware } from "./hardware_tile.ts";
 import { paddedColumns } from "./pack.ts";
 import { rowTableFunction } from "./row_kernel.ts";
@@ -94,7 +95,7 @@ ${
 export function matmul(gpu: Context, args: Kernels["matmul"]): void {
   const { a, b, out, batch, m, n, k, aBatchStride, bBatchStride, transA, transB, packed, bType, epilogue } = args;
   if (batch * m * n === 0) return;
-  if (gpu.tiles === "software" ? matmulSoftware(gpu, args) : m > 4 && matmulHardware(gpu, args)) return;
+  if (gpu.tiles === "software" ? matmulSoftware(gpu, args) : matmulRows(gpu, args) || matmulHardware(gpu, args)) return;
   const quads = paddedColumns(n) / 4;
   const count = batch * m * quads;
   gpu.dispatch(

@@ -26,19 +26,24 @@ export function packedRows(n: number, channels: number, taps: number, tile: Colu
   return Math.ceil(batch * blocks * taps * Math.ceil(channels / 4) * blockColumns(tile) / packedWidth(tile));
 }
 
-/** Each thread writes one texel: see the layout at `tileCode` in software_tile.ts. */
-function packProgram(tile: ColumnTile, xType: "f32" | "f16", outType: "f32" | "f16"): Program {
+/**
+ * Each thread writes one texel: see the layout at `tileCode` in software_tile.ts. `four`: the four channels of a texel are
+ * neighbours in x, and one load.
+ */
+function packProgram(tile: ColumnTile, xType: "f32" | "f16", outType: "f32" | "f16", four: boolean): Program {
   const { columns, across } = tile;
+  const f16 = xType === "f16";
+  const type = four ? (f16 ? "array<vec2u>" : "array<vec4f>") : f16 ? "array<u32>" : "array<f32>";
+  const load = f16 ? "vec4f(unpack2x16float(x[at / 4u].x), unpack2x16float(x[at / 4u].y))" : "x[at / 4u]";
   return {
     kernel: "pack",
-    variant: `texels,${tile.columns}x${tile.across},${xType},${outType}`,
+    variant: `texels,${columns}x${across},${xType},${outType}${four ? ",4" : ""}`,
     build: () => ({
       params: {
-        count: "u32",
+        perBlock: "u32",
         n: "u32",
         c4: "u32",
         channels: "u32",
-        taps: "u32",
         blocks: "u32",
         batchStride: "u32",
         columnStride: "u32",
@@ -46,33 +51,40 @@ function packProgram(tile: ColumnTile, xType: "f32" | "f16", outType: "f32" | "f
         tapStride: "u32",
       },
       buffers: {
-        x: { type: xType === "f16" ? "array<u32>" : "array<f32>", access: "read" },
+        x: { type, access: "read" },
         out: { type: outType === "f16" ? "array<vec2u>" : "array<vec4f>", access: "write" },
       },
       code: `
-fn element(at: u32) -> f32 { return ${xType === "f16" ? "unpack2x16float(x[at / 2u])[at % 2u]" : "x[at]"}; }
 ${
-        perItem(
-          64,
-          "p.count",
-          `let lane = i % ${across}u;
-  let j = (i / ${across}u) % ${columns}u;
-  let t = i / ${across * columns}u;
-  let k4 = p.taps * p.c4;
-  let q = t % k4;
-  let block = t / k4;
-  let column = (block % p.blocks) * ${across * columns}u + (j / 4u) * ${across * 4}u + lane * 4u + j % 4u;
-  let channel = (q % p.c4) * 4u;
-  let start = (block / p.blocks) * p.batchStride + column * p.columnStride + (q / p.c4) * p.tapStride;
+        four
+          ? `fn fourOf(at: u32, channel: u32) -> vec4f { return ${load}; }`
+          : `fn element(at: u32) -> f32 { return ${f16 ? "unpack2x16float(x[at / 2u])[at % 2u]" : "x[at]"}; }
+fn fourOf(at: u32, channel: u32) -> vec4f {
   var v = vec4f(0.0);
-  if (column < p.n) {
-    for (var e = 0u; e < 4u; e++) {
-      if (channel + e < p.channels) { v[e] = element(start + (channel + e) * p.channelStride); }
-    }
+  for (var e = 0u; e < 4u; e++) {
+    if (channel + e < p.channels) { v[e] = element(at + e * p.channelStride); }
   }
-  out[i] = ${outType === "f16" ? "vec2u(pack2x16float(v.xy), pack2x16float(v.zw))" : "v"};`,
-        )
-      }`,
+  return v;
+}`
+      }
+// Grid: x = texels of a block, y = block, z = batch. Integer divisions are slow on processors, and this needs only one.
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
+  let i = wid.x * 64u + lid;
+  if (i >= p.perBlock) { return; }
+  let j = (i / ${across}u) % ${columns}u;
+  let q = i / ${across * columns}u;
+  let column = wid.y * ${across * columns}u + (j / 4u) * ${across * 4}u + (i % ${across}u) * 4u + j % 4u;
+  var tap = 0u;
+  if (p.c4 * ${across * columns}u < p.perBlock) { tap = q / p.c4; }
+  let channel = (q - tap * p.c4) * 4u;
+  let start = wid.z * p.batchStride + column * p.columnStride + tap * p.tapStride;
+  var v = vec4f(0.0);
+  if (column < p.n) { v = fourOf(start + channel * p.channelStride, channel); }
+  out[(wid.z * p.blocks + wid.y) * p.perBlock + i] = ${
+        outType === "f16" ? "vec2u(pack2x16float(v.xy), pack2x16float(v.zw))" : "v"
+      };
+}`,
     }),
   };
 }
@@ -90,13 +102,14 @@ export function packColumns(
   const { n, channels, taps, batch } = columns;
   const c4 = Math.ceil(channels / 4);
   const blocks = Math.ceil(n / blockColumns(tile));
-  const count = batch * blocks * taps * c4 * blockColumns(tile);
+  const perBlock = taps * c4 * blockColumns(tile);
   const { batchStride, columnStride, channelStride, tapStride } = columns;
+  const four = channelStride === 1 && [channels, batchStride, columnStride, tapStride].every((v) => v % 4 === 0);
   gpu.dispatch(
-    packProgram(tile, xType, outType),
+    packProgram(tile, xType, outType, four),
     { x, out },
-    { count, n, c4, channels, taps, blocks, batchStride, columnStride, channelStride, tapStride },
-    linearGroups(Math.ceil(count / 64)),
+    { perBlock, n, c4, channels, blocks, batchStride, columnStride, channelStride, tapStride },
+    [Math.ceil(perBlock / 64), blocks, batch],
   );
 }
 
