@@ -61,6 +61,8 @@ export interface ModelSet {
   footprint(device: Device, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
   /** Opens every checkpoint and compares names, shapes and sha256 with the manifest, without loading anything. */
   check(options?: CheckOptions): Promise<void>;
+  /** The checkpoint of a network, its names being the network's own; the caller closes it. */
+  openNetwork(network: NetworkId): Promise<TensorSource>;
   loadFamily(device: Device, family: FamilyName, options?: LoadOptions): Promise<Family>;
   loadVariant(device: Device, variant: string, options?: LoadOptions): Promise<Variant>;
 }
@@ -174,6 +176,10 @@ class OpenedSet implements ModelSet {
       }
       verified.add(file);
     }
+  }
+
+  async openNetwork(network: NetworkId): Promise<TensorSource> {
+    return await this.#open(this.#row(network));
   }
 
   async loadFamily(device: Device, family: FamilyName, options: LoadOptions = {}): Promise<Family> {

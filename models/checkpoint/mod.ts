@@ -7,6 +7,7 @@ export { type CheckpointDescription, type CheckpointFormat, describeCheckpoint }
 export { openCheckpoint, type StoredDType, type TensorInfo, type TensorSource } from "./source.ts";
 export { openSafetensors, type SafetensorsEntry, type SafetensorsSource, writeSafetensors } from "./safetensors.ts";
 export { syntheticInput, type SyntheticOptions, syntheticSource, syntheticTensor } from "./synthetic.ts";
+export { withEncoder } from "./overlay.ts";
 export { autoUnwrap, subSource, withPrefix } from "./prefix.ts";
 export { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./half.ts";

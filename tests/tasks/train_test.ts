@@ -1,0 +1,94 @@
+/** `deno task train` as a process: what it prints and writes, how it stops, and that it goes on as if it had not. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { withFolder } from "../attribution/files.ts";
+import { tiny, writePairs } from "../attribution/training/pairs.ts";
+import { openDevice } from "../../core/open_device.ts";
+import { openSafetensors } from "../../models/checkpoint/mod.ts";
+
+const root = new URL("../..", import.meta.url).pathname;
+
+/** The permissions and the file of the task in deno.json, without the `deno task` around it, which swallows signals. */
+const command: string[] = JSON.parse(await Deno.readTextFile(join(root, "deno.json"))).tasks.train.split(" ").slice(1);
+
+function spawn(cwd: string, args: readonly string[]): Deno.ChildProcess {
+  const own = command.map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
+  const config = ["--config", join(root, "deno.json"), "--no-check"];
+  return new Deno.Command(Deno.execPath(), {
+    args: [own[0], ...config, ...own.slice(1), ...args],
+    cwd,
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+async function run(cwd: string, ...args: string[]) {
+  const { code, stdout, stderr } = await spawn(cwd, args).output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+/** Runs until `when` holds for what it has printed so far, then sends the signal. */
+async function runUntil(cwd: string, args: string[], when: (stdout: string) => boolean, signal: Deno.Signal) {
+  const process = spawn(cwd, args);
+  let stdout = "";
+  const stderr = new Response(process.stderr).text();
+  let sent = false;
+  for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
+    stdout += text;
+    if (!sent && when(stdout)) {
+      // A third into the next epoch, by the speed of the last one.
+      const perSecond = Number(/images\/s (\S+)\s*$/.exec(stdout)![1]);
+      await new Promise((resolve) => setTimeout(resolve, 1000 * trainingImages / perSecond / 3));
+      process.kill(signal);
+      sent = true;
+    }
+  }
+  return { code: (await process.status).code, stdout, stderr: await stderr };
+}
+
+const trainingImages = 29;
+
+/** Runs `body` in a folder with 32 generated pairs of a family. */
+async function withPairs(name: "rar" | "var", body: (dir: string) => Promise<void>): Promise<void> {
+  const device = await openDevice("cpu");
+  try {
+    await withFolder(async (dir) => {
+      await writePairs(device, name, join(dir, "pairs"), 32);
+      await body(dir);
+    });
+  } finally {
+    device.close();
+  }
+}
+
+const short = ["--models", tiny, "--device", "cpu", "--batch", "4", "--epochs", "4", "--clip", "1"];
+
+for (const family of ["rar", "var"] as const) {
+  Deno.test(`train: a killed and an interrupted run of ${family} go on to the same bytes as one that never stopped`, async () => {
+    await withPairs(family, async (dir) => {
+      const args = ["--family", family, "--pairs", "pairs", "--augment", ...short];
+      const whole = await run(dir, ...args, "--run", "whole");
+      assert.equal(whole.code, 0, whole.stderr);
+      const expected = await Deno.readFile(join(dir, "whole", "encoder.safetensors"));
+
+      // Killed in the second epoch, interrupted in the third, then to the end.
+      const has = (epoch: number) => (stdout: string) => stdout.includes(`epoch   ${epoch}`);
+      const killed = await runUntil(dir, [...args, "--run", "parts"], has(1), "SIGKILL");
+      assert.notEqual(killed.code, 0);
+      assert.ok(!killed.stdout.includes("epoch   2"), killed.stdout);
+      const interrupted = await runUntil(dir, ["--resume", "parts"], has(2), "SIGTERM");
+      assert.equal(interrupted.code, 130, interrupted.stderr);
+      assert.match(interrupted.stderr, /interrupted and saved; to go on: deno task train --resume parts\n$/);
+      const state = await openSafetensors(join(dir, "parts", "state.safetensors"));
+      const { epoch, position } = JSON.parse(state.metadata.get("position")!);
+      state.close();
+      assert.ok(
+        epoch === 2 && position > 0 && position < trainingImages,
+        `stopped within an epoch: ${epoch}, ${position}`,
+      );
+      const resumed = await run(dir, "--resume", "parts");
+      assert.equal(resumed.code, 0, resumed.stderr);
+      assert.deepEqual(await Deno.readFile(join(dir, "parts", "encoder.safetensors")), expected);
+    });
+  });
+}
