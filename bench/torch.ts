@@ -25,8 +25,10 @@ export async function findPython(wanted?: string): Promise<string> {
       if (found.success) return python;
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) {
+        // Deno says which permission is missing: that to run this file, or to pass LD_* variables on.
         throw new Error(
-          `bench: running ${python} is not permitted; start bench with deno run --allow-run=${python} ...`,
+          `bench: running ${python} is not permitted; start bench with deno run --allow-run=${python} ... ` +
+            `(${error.message})`,
         );
       }
       if (!(error instanceof Deno.errors.NotFound)) throw error;
