@@ -12,8 +12,8 @@ export const maxHeadDim = 128;
 
 function program(headDim: number): Program {
   const steps = headDim / 4;
-  // Two blocks of keyBlock * headDim floats in the 16 KiB that every adapter has.
-  const keyBlock = headDim <= 64 ? 32 : 16;
+  // Two blocks of keyBlock * headDim floats, in 12 of the 16 KiB that every adapter has.
+  const keyBlock = Math.min(32, Math.floor(12288 / (8 * headDim)));
   const each = (body: (d: number) => string) => Array.from({ length: steps }, (_, d) => body(d)).join("\n        ");
   return {
     kernel: "attention",

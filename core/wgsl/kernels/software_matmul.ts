@@ -149,8 +149,7 @@ export function convSoftware(gpu: Context, args: Kernels["conv2d"]): void {
   const plan = planImages(gpu.maxTextureSide, images);
   if (!plan) throw new Error(`conv2d: images of [${h}, ${w}, ${cIn}] do not fit into a texture of this adapter`);
   const pixels = outH * outW;
-  // Neither the texture nor the dispatch (65535 tiles of at least 4 rows) may be too large.
-  const perCall = Math.max(1, Math.min(batch, plan.perTexture, Math.floor(65535 * 4 / pixels)));
+  const perCall = Math.min(batch, plan.perTexture);
   for (let first = 0; first < batch; first += perCall) {
     const count = Math.min(perCall, batch - first);
     const texture = imagesToTexture(gpu, x, images, plan.layout, first, count);

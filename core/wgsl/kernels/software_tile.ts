@@ -14,6 +14,9 @@ import type { Program } from "../program.ts";
 /** Threads of a workgroup; llvmpipe's vector width. */
 const lanes = 8;
 
+/** Workgroups that a dispatch may have in one direction. */
+const maxGroups = 65535;
+
 export type RowTile = 4 | 16;
 
 /** How the columns of a result are shared out. */
@@ -104,6 +107,7 @@ function program(rowTile: RowTile, columnTile: ColumnTile, four: boolean): Progr
       params: {
         rows: "u32",
         outRow: "u32",
+        firstTile: "u32",
         n: "u32",
         blocks: "u32",
         bStep: "u32",
@@ -154,7 +158,7 @@ function tileCode(rowTile: RowTile, tile: ColumnTile, four: boolean): string {
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let block = wid.x;
-  let first = ${across === 1 ? `(wid.y * ${lanes}u + lid)` : "wid.y"} * ${rowTile}u;
+  let first = ${across === 1 ? `((p.firstTile + wid.y) * ${lanes}u + lid)` : "(p.firstTile + wid.y)"} * ${rowTile}u;
   let imageSize = p.outW * p.outH;
   // Pixel of each row: the first by division, the next by counting on. Rows beyond the last are computed and not stored.
   var image = wid.z * ((p.rows + imageSize - 1u) / imageSize) + first / imageSize;
@@ -213,30 +217,34 @@ export function runTiles(gpu: Context, columnTile: ColumnTile, task: TileTask): 
   const rowTile: RowTile = task.rows <= 8 ? 4 : 16;
   const blocks = Math.ceil(task.n / blockColumns(columnTile));
   const rowsPerGroup = rowTile * (columnTile.across === 1 ? lanes : 1);
-  gpu.dispatch(
-    program(rowTile, columnTile, task.n % 4 === 0),
-    { a: task.a, b: task.b, out: task.out },
-    {
-      rows: task.rows,
-      outRow: task.outRow,
-      n: task.n,
-      blocks,
-      bStep: task.sharedB ? 0 : blocks,
-      k4: task.kh * task.kw * layout.c4,
-      c4: layout.c4,
-      border: layout.border,
-      segment: layout.segment,
-      rowsPerLine: layout.rowsPerLine,
-      imageRows: layout.imageRows,
-      outW: task.outW,
-      outH: task.outH,
-      kh: task.kh,
-      kw: task.kw,
-      stride: task.stride,
-      halve: task.upsample === 2 ? 1 : 0,
-      padTop: task.padTop,
-      padLeft: task.padLeft,
-    },
-    [blocks, Math.ceil(task.rows / rowsPerGroup), task.batch],
-  );
+  const tiles = Math.ceil(task.rows / rowsPerGroup);
+  const params = {
+    rows: task.rows,
+    outRow: task.outRow,
+    n: task.n,
+    blocks,
+    bStep: task.sharedB ? 0 : blocks,
+    k4: task.kh * task.kw * layout.c4,
+    c4: layout.c4,
+    border: layout.border,
+    segment: layout.segment,
+    rowsPerLine: layout.rowsPerLine,
+    imageRows: layout.imageRows,
+    outW: task.outW,
+    outH: task.outH,
+    kh: task.kh,
+    kw: task.kw,
+    stride: task.stride,
+    halve: task.upsample === 2 ? 1 : 0,
+    padTop: task.padTop,
+    padLeft: task.padLeft,
+  };
+  for (let firstTile = 0; firstTile < tiles; firstTile += maxGroups) {
+    gpu.dispatch(
+      program(rowTile, columnTile, task.n % 4 === 0),
+      { a: task.a, b: task.b, out: task.out },
+      { ...params, firstTile },
+      [blocks, Math.min(maxGroups, tiles - firstTile), task.batch],
+    );
+  }
 }
