@@ -6,7 +6,10 @@
  * The functions' definitions are the rows of core/tensor/elementwise.ts; the codes here follow kernels/elementwise.ts.
  */
 import { float, int, loadTail, ptr, storeTail } from "./args.ts";
-import { exp4, gelu4, geluTanh4, sigmoid4, silu4, tanh4 } from "./math.ts";
+import {
+  eluGradient4, exp4, gelu4, geluGradient4, geluTanh4, geluTanhGradient4, sigmoid4, sigmoidGradient4, silu4, siluGradient4,
+  tanh4, tanhGradient4,
+} from "./math.ts";
 
 /** Elements per unit of a contiguous operation. */
 const UNIT: i32 = 4096;
@@ -92,7 +95,15 @@ function binary4(code: i32, x: v128, y: v128): v128 {
   const one = f32x4.splat(1);
   if (code == 6) return v128.and(f32x4.eq(x, y), one);
   if (code == 7) return v128.and(f32x4.lt(x, y), one);
-  return v128.and(f32x4.le(x, y), one);
+  if (code == 8) return v128.and(f32x4.le(x, y), one);
+  // y times the derivative at x.
+  if (code == 9) return f32x4.mul(y, tanhGradient4(x));
+  if (code == 10) return f32x4.mul(y, sigmoidGradient4(x));
+  if (code == 11) return f32x4.mul(y, v128.and(f32x4.gt(x, f32x4.splat(0)), one));
+  if (code == 12) return f32x4.mul(y, eluGradient4(x));
+  if (code == 13) return f32x4.mul(y, siluGradient4(x));
+  if (code == 14) return f32x4.mul(y, geluGradient4(x));
+  return f32x4.mul(y, geluTanhGradient4(x));
 }
 
 /** One run; an operand of stride 0 is one value for the whole run. */
@@ -171,8 +182,30 @@ export function binary(args: usize, begin: i32, end: i32, _scratch: usize): void
       case 7:
         binaryWith(7, x, y, out, count, xMoves, yMoves);
         break;
-      default:
+      case 8:
         binaryWith(8, x, y, out, count, xMoves, yMoves);
+        break;
+      // The gradients are bound by arithmetic and hardly ever broadcast: one loop each, which looks at the strides.
+      case 9:
+        binaryRun(9, x, y, out, count, xMoves, yMoves);
+        break;
+      case 10:
+        binaryRun(10, x, y, out, count, xMoves, yMoves);
+        break;
+      case 11:
+        binaryRun(11, x, y, out, count, xMoves, yMoves);
+        break;
+      case 12:
+        binaryRun(12, x, y, out, count, xMoves, yMoves);
+        break;
+      case 13:
+        binaryRun(13, x, y, out, count, xMoves, yMoves);
+        break;
+      case 14:
+        binaryRun(14, x, y, out, count, xMoves, yMoves);
+        break;
+      default:
+        binaryRun(15, x, y, out, count, xMoves, yMoves);
     }
   }
 }

@@ -5,7 +5,7 @@
 export { attention } from "./attention.ts";
 export { conv } from "./conv.ts";
 export { binary, stridedCopy, unary } from "./elementwise.ts";
-export { matmul } from "./matmul.ts";
+export { matmul, matmulOuter } from "./matmul.ts";
 export { nearestCode, squaredNorms } from "./nearest.ts";
 export { groupNormApply, groupNormBlocks, groupNormJoin, l2Normalize, layerNorm } from "./norm.ts";
 export { castHalves, packColumns, packRows, packWeight, transpose } from "./pack.ts";

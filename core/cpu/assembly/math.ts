@@ -124,6 +124,65 @@ export function geluTanh4(x: v128): v128 {
   return f32x4.div(x, f32x4.add(s(1), expFlushed4(u)));
 }
 
+/** Limits x to where powers of it do not overflow, so that times a vanished exponential they are 0; NaN stays NaN. */
+@inline
+function limit4(x: v128, most: f32): v128 {
+  return f32x4.pmin(f32x4.pmax(x, s(-most)), s(most));
+}
+
+/** 1 - tanh(x)^2. */
+@inline
+export function tanhGradient4(x: v128): v128 {
+  const t = tanh4(x);
+  return f32x4.sub(s(1), f32x4.mul(t, t));
+}
+
+/** sigmoid(x) (1 - sigmoid(x)) in the equal form e / (1 + e)^2 with e = e^-|x|, which has no cancellation. */
+@inline
+export function sigmoidGradient4(x: v128): v128 {
+  const e = expFlushed4(f32x4.neg(f32x4.abs(x)));
+  const r = f32x4.div(s(1), f32x4.add(s(1), e));
+  return f32x4.mul(f32x4.mul(e, r), r);
+}
+
+/** sigmoid(w) + factor * sigmoid(w) (1 - sigmoid(w)): the derivative of x sigmoid(w(x)) with factor = x w'(x). */
+@inline
+function gatedGradient4(w: v128, factor: v128): v128 {
+  const e = expFlushed4(f32x4.neg(f32x4.abs(w)));
+  const r = f32x4.div(s(1), f32x4.add(s(1), e));
+  const low = f32x4.mul(e, r);
+  return madd(factor, f32x4.mul(low, r), v128.bitselect(low, r, f32x4.lt(w, s(0))));
+}
+
+/** e^min(x, 0). */
+@inline
+export function eluGradient4(x: v128): v128 {
+  return expFlushed4(f32x4.pmin(x, s(0)));
+}
+
+@inline
+export function siluGradient4(x: v128): v128 {
+  return gatedGradient4(x, x);
+}
+
+/** The normal distribution function at x, plus x times its density. */
+@inline
+export function geluGradient4(x: v128): v128 {
+  const v = limit4(x, 120);
+  const cdf = madd(erf4(f32x4.mul(v, s(0.7071067811865476))), s(0.5), s(0.5));
+  const density = f32x4.mul(expFlushed4(f32x4.mul(f32x4.mul(v, v), s(-0.5))), s(0.3989422804014327));
+  return madd(v, density, cdf);
+}
+
+/** Of the form x sigmoid(w(x)), as in geluTanh4. */
+@inline
+export function geluTanhGradient4(x: v128): v128 {
+  const v = limit4(x, 120);
+  const t = f32x4.mul(v, v);
+  const w = f32x4.mul(v, madd(t, s(0.0713548162726), s(1.5957691216057308)));
+  return gatedGradient4(w, f32x4.mul(v, madd(t, s(0.2140644488178), s(1.5957691216057308))));
+}
+
 /** Activation codes of job arguments. */
 export const NONE = 0;
 export const SILU = 1;

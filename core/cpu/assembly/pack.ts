@@ -69,21 +69,29 @@ export function packColumns(args: usize, begin: i32, end: i32, _scratch: usize):
   for (let unit = begin; unit < end; unit++) {
     const z = unit / panels;
     const j0 = unit % panels * 8;
-    let p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) + (<usize> j0 << 2);
-    let to = ptr(args, 1) + (<usize> unit * k << 5);
-    const columns = min(8, n - j0);
+    const p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) + (<usize> j0 << 2);
+    const to = ptr(args, 1) + (<usize> unit * k << 5);
+    packPanel(p, stride, k, min(8, n - j0), to);
+  }
+}
+
+/** One panel [k, 8] of up to 8 columns of a matrix whose rows are `stride` bytes apart. */
+export function packPanel(p: usize, stride: usize, k: i32, columns: i32, to: usize): void {
+  if (columns == 8) {
     for (let i = 0; i < k; i++) {
-      if (columns == 8) {
-        v128.store(to, v128.load(p));
-        v128.store(to, v128.load(p, 16), 16);
-      } else {
-        v128.store(to, f32x4.splat(0));
-        v128.store(to, f32x4.splat(0), 16);
-        for (let j = 0; j < columns; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + (<usize> j << 2)));
-      }
+      v128.store(to, v128.load(p));
+      v128.store(to, v128.load(p, 16), 16);
       p += stride;
       to += 32;
     }
+    return;
+  }
+  for (let i = 0; i < k; i++) {
+    v128.store(to, f32x4.splat(0));
+    v128.store(to, f32x4.splat(0), 16);
+    for (let j = 0; j < columns; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + (<usize> j << 2)));
+    p += stride;
+    to += 32;
   }
 }
 
@@ -162,29 +170,33 @@ export function castHalves(args: usize, begin: i32, end: i32, _scratch: usize): 
 export function transpose(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const k = int(args, 2), m = int(args, 3);
   const blocks = (m + 15) >> 4;
-  const from4 = <usize> m << 2, to4 = <usize> k << 2;
+  const toStride = <usize> k << 2;
   for (let unit = begin; unit < end; unit++) {
     const z = unit / blocks;
     const i0 = unit % blocks << 4;
-    const i1 = min(i0 + 16, m);
-    const x = ptr(args, 0) + <usize> z * ptr(args, 4);
-    const out = ptr(args, 1) + <usize> z * m * to4;
-    let l = 0;
-    for (; l + 4 <= k; l += 4) {
-      let i = i0;
-      for (; i + 4 <= i1; i += 4) {
-        transposeTo(x + <usize> l * from4 + (<usize> i << 2), from4, out + <usize> i * to4 + (<usize> l << 2), to4);
-      }
-      for (; i < i1; i++) {
-        for (let d = l; d < l + 4; d++) {
-          store<f32>(out + <usize> i * to4 + (<usize> d << 2), load<f32>(x + <usize> d * from4 + (<usize> i << 2)));
-        }
+    const x = ptr(args, 0) + <usize> z * ptr(args, 4) + (<usize> i0 << 2);
+    const out = ptr(args, 1) + <usize> (z * m + i0) * toStride;
+    transposeBlock(x, <usize> m << 2, k, min(16, m - i0), out, toStride);
+  }
+}
+
+/** to[m, k] = x[k, m], rows `stride` and `toStride` bytes apart. */
+export function transposeBlock(x: usize, stride: usize, k: i32, m: i32, to: usize, toStride: usize): void {
+  let l = 0;
+  for (; l + 4 <= k; l += 4) {
+    const row = x + <usize> l * stride;
+    const column = to + (<usize> l << 2);
+    let i = 0;
+    for (; i + 4 <= m; i += 4) transposeTo(row + (<usize> i << 2), stride, column + <usize> i * toStride, toStride);
+    for (; i < m; i++) {
+      for (let d = 0; d < 4; d++) {
+        store<f32>(column + <usize> i * toStride + (<usize> d << 2), load<f32>(row + <usize> d * stride + (<usize> i << 2)));
       }
     }
-    for (; l < k; l++) {
-      for (let i = i0; i < i1; i++) {
-        store<f32>(out + <usize> i * to4 + (<usize> l << 2), load<f32>(x + <usize> l * from4 + (<usize> i << 2)));
-      }
+  }
+  for (; l < k; l++) {
+    for (let i = 0; i < m; i++) {
+      store<f32>(to + <usize> i * toStride + (<usize> l << 2), load<f32>(x + <usize> l * stride + (<usize> i << 2)));
     }
   }
 }

@@ -13,12 +13,19 @@ const unaryCodes = new Map([
   "neg", "abs", "exp", "sqrt", "square", "reciprocal", "floor", "tanh", "sigmoid", "relu", "silu", "gelu", "geluTanh",
   "affine", "clamp",
 ].map((name, code) => [name, code]));
-const binaryCodes = new Map(
-  ["add", "sub", "mul", "div", "maximum", "minimum", "equal", "less", "lessEqual"].map((name, code) => [name, code]),
-);
+// deno-fmt-ignore
+const binaryCodes = new Map([
+  "add", "sub", "mul", "div", "maximum", "minimum", "equal", "less", "lessEqual",
+  "tanhGradient", "sigmoidGradient", "reluGradient", "eluGradient", "siluGradient", "geluGradient", "geluTanhGradient",
+].map((name, code) => [name, code]));
 
 /** Nanoseconds per element of the functions that are bound by arithmetic; the others are bound by memory. */
-const slow = new Map([["exp", 1], ["tanh", 1.5], ["sigmoid", 1], ["silu", 1], ["gelu", 2], ["geluTanh", 1.2]]);
+// deno-fmt-ignore
+const slow = new Map([
+  ["exp", 1], ["tanh", 1.5], ["sigmoid", 1], ["silu", 1], ["gelu", 2], ["geluTanh", 1.2],
+  ["tanhGradient", 1.5], ["sigmoidGradient", 1.2], ["eluGradient", 1.2], ["siluGradient", 1.2], ["geluGradient", 3],
+  ["geluTanhGradient", 1.5],
+]);
 
 const UNIT = 4096;
 const MAX_LEAD = 5;
@@ -61,7 +68,7 @@ export function elementwiseKernels(
       const pieces = Math.ceil(n / UNIT);
       pool.run("binary", {
         units: size / n * pieces,
-        unitCost: 5 + Math.min(n, UNIT) * 12 / BYTES_PER_NS,
+        unitCost: 5 + Math.min(n, UNIT) * (slow.get(args.op) ?? 12 / BYTES_PER_NS),
         ints: [
           buffers.at("binary", "x", args.x, extent(shape, xStrides) * 4),
           buffers.at("binary", "y", args.y, extent(shape, yStrides) * 4),

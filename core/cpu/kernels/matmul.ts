@@ -2,7 +2,7 @@
  * matmul, conv2d and the packing of their weights: block sizes and arguments of the WebAssembly kernels.
  * The arithmetic is in core/cpu/assembly.
  */
-import type { KernelImplementations } from "../../tensor/kernels.ts";
+import type { Epilogue, KernelImplementations } from "../../tensor/kernels.ts";
 import { BYTES_PER_NS, type Context, epilogueInts, evenBlock, FLOPS_PER_NS, withTemporary } from "./context.ts";
 
 /** Rows of A per block: with runs of 1024 columns they take 480 KiB, which stays in the second-level cache. */
@@ -10,6 +10,15 @@ const BLOCK_ROWS = 120;
 /** An expanded panel of one run of K, as in assembly/matmul.ts and assembly/conv.ts. */
 const PANEL_BYTES = 1024 * 32;
 const CONV_PANEL_BYTES = 1152 * 32;
+/** Rows of A and B that matmulOuter re-lays at a time, and the bytes between rows of A then, as in assembly/matmul.ts. */
+const OUTER_BLOCK = 512;
+const OUTER_STRIDE = OUTER_BLOCK * 4 + 64;
+/** Rows of A and B per partial sum; fixed, because the order of summation depends on it. */
+const OUTER_PART = 1024;
+/** Most rows of the result per block: their re-laid part of A stays in the second-level cache. */
+const OUTER_ROWS = 256;
+/** Units worth having, so that threads finish together. */
+const OUTER_UNITS = 24;
 /** Smallest piece of work worth a unit, in floating-point operations. */
 const UNIT_FLOPS = 8e6;
 /** Largest padded band of a convolution's input, for the same cache. */
@@ -42,6 +51,10 @@ export function packPlain(
 
 export function packedElements(n: number, k: number): number {
   return Math.ceil(n / 8) * 8 * k;
+}
+
+function hasEpilogue({ bias, activation, gate, residual }: Epilogue): boolean {
+  return bias !== undefined || activation !== "none" || gate !== undefined || residual !== undefined;
 }
 
 export function matmulKernels(
@@ -87,6 +100,34 @@ export function matmulKernels(
       const out = buffers.at("matmul", "out", args.out, batch * m * n * 4);
       const epilogue = epilogueInts(context, "matmul", args.epilogue, batch * m, n);
       const halves = packed && args.bType === "f16";
+
+      if (transA && !packed && !args.transB && batch === 1 && !hasEpilogue(args.epilogue)) {
+        const b = buffers.at("matmul", "b", args.b, n * k * 4);
+        const parts = Math.ceil(k / OUTER_PART);
+        // Few parts are cut into blocks of rows too, as long as these are worth laying the columns of B again.
+        const worthwhile = UNIT_FLOPS / (n * Math.min(k, OUTER_PART) * 2);
+        const most = Math.max(6, Math.min(OUTER_ROWS, Math.max(worthwhile, m * parts / OUTER_UNITS)));
+        const rows = evenBlock(m, most, 6);
+        const mBlocks = Math.ceil(m / rows);
+        const sums = (to: number) =>
+          pool.run("matmulOuter", {
+            units: parts * mBlocks,
+            unitCost: rows * n * Math.min(k, OUTER_PART) * 2 / FLOPS_PER_NS,
+            ints: [a, b, to, m, n, k, OUTER_PART, rows, mBlocks],
+            scratch: (rows + 16) * 4 + (rows + 1) * 32 + OUTER_BLOCK * 32 + rows * OUTER_STRIDE,
+          });
+        if (parts === 1) {
+          sums(out);
+          return;
+        }
+        const strips = Math.ceil(m * n / 16);
+        withTemporary(context, parts * m * n * 4, (partial) => {
+          sums(partial);
+          const unitCost = parts * 64 / BYTES_PER_NS;
+          pool.run("reduceColumns", { units: strips, unitCost, ints: [partial, out, parts, 0, m * n, strips] });
+        });
+        return;
+      }
 
       const product = (a: number, aBatch: number, b: number, bBatch: number) => {
         const rows = evenBlock(m, BLOCK_ROWS, 6);
