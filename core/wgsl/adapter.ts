@@ -29,8 +29,17 @@ function adapterName(info: GPUAdapterInfo): string {
     "unnamed adapter";
 }
 
+/** Mesa prints errors when XDG_RUNTIME_DIR is not set, though computing does not need it. */
+async function calmMesa(): Promise<void> {
+  const variable = "XDG_RUNTIME_DIR";
+  if (Deno.build.os !== "linux") return;
+  const { state } = await Deno.permissions.query({ name: "env", variable });
+  if (state === "granted" && !Deno.env.get(variable)) Deno.env.set(variable, "/tmp");
+}
+
 async function request(options: AdapterOptions): Promise<GPUAdapter | null> {
   if (typeof navigator === "undefined" || !navigator.gpu) return null;
+  await calmMesa();
   const powerPreference = options.powerPreference ?? "high-performance";
   const adapter = await navigator.gpu.requestAdapter({ powerPreference });
   return adapter ?? await navigator.gpu.requestAdapter({ forceFallbackAdapter: true });
