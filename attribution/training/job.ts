@@ -89,7 +89,8 @@ export async function runTraining(
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
   events.onPrepare?.(`loading the ${family} tokenizer`);
   const init = state || inputs.init === null ? undefined : await openCheckpoint(inputs.init);
-  const trainee = await Trainee.open(device, set, family, { imageLoss: recipe.imageLoss, init });
+  const { imageLoss, checkpointing } = recipe;
+  const trainee = await Trainee.open(device, set, family, { imageLoss, checkpointing, init });
   cleanup.defer(() => trainee.dispose());
   const data = await openTrainingData(trainee.family, {
     pairs: inputs.pairs,

@@ -20,9 +20,9 @@ import type { TensorSource } from "../../models/checkpoint/source.ts";
 import type { Family, FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { RarFamily } from "../../models/rar/family.ts";
-import { tokenizerSpecs } from "../../models/rar/tokenizer.ts";
+import { encode as encodeRar, tokenizerSpecs } from "../../models/rar/tokenizer.ts";
 import { VarFamily } from "../../models/var/family.ts";
-import { vqvaeSpecs } from "../../models/var/vqvae.ts";
+import { encode as encodeVar, vqvaeSpecs } from "../../models/var/vqvae.ts";
 import { joinParts, loadWeights, partNames, type WeightSpec } from "../../models/weights.ts";
 
 /** The parameters that are trained: `encoder.*` (RAR), `encoder.*` and `quant_conv.*` (VAR). */
@@ -33,6 +33,8 @@ export function isTrained(name: string): boolean {
 export interface TraineeOptions {
   /** Weight of the image loss; above 0, gradients flow through the decoder. */
   readonly imageLoss?: number;
+  /** Recomputes the inside of every block on the way back. */
+  readonly checkpointing?: boolean;
   /** Starts from this encoder instead of the set's own. It is closed. */
   readonly init?: TensorSource;
 }
@@ -53,6 +55,8 @@ export class Trainee {
   /** Their parts on the device, dense. */
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly #imageLoss: number;
+  /** The family's `encode`, recomputing where that is wanted. */
+  readonly #encode: (images: Tensor) => Tensor;
 
   private constructor(
     device: Device,
@@ -60,12 +64,14 @@ export class Trainee {
     specs: readonly WeightSpec[],
     parameters: Map<string, Tensor>,
     imageLoss: number,
+    encode: (images: Tensor) => Tensor,
   ) {
     this.device = device;
     this.family = family;
     this.specs = specs;
     this.parameters = parameters;
     this.#imageLoss = imageLoss;
+    this.#encode = encode;
   }
 
   /** Loads the family's tokenizer. Throws when `init` is not the encoder of this tokenizer, naming what does not fit. */
@@ -73,7 +79,7 @@ export class Trainee {
     const { rar, var: varFamily } = set.manifest.families;
     const specs = name === "rar" ? tokenizerSpecs(rar.tokenizer.config) : vqvaeSpecs(varFamily.tokenizer.config);
     const trained = specs.filter((spec) => isTrained(spec.name));
-    const { imageLoss = 0, init } = options;
+    const { imageLoss = 0, checkpointing: recompute = false, init } = options;
     const own = await set.openNetwork({ family: name });
     let source = own;
     try {
@@ -91,7 +97,12 @@ export class Trainee {
         ? new RarFamily(weights, rar.tokenizer.config)
         : new VarFamily(device, weights, varFamily.tokenizer.config);
       const parts = trained.flatMap(partNames);
-      return new Trainee(device, family, trained, new Map(parts.map((part) => [part, weights.get(part)])), imageLoss);
+      const parameters = new Map(parts.map((part) => [part, weights.get(part)]));
+      const encode = (images: Tensor) =>
+        name === "rar"
+          ? encodeRar(images, weights, rar.tokenizer.config, { recompute })
+          : encodeVar(images, weights, varFamily.tokenizer.config, { recompute });
+      return new Trainee(device, family, trained, parameters, imageLoss, encode);
     } finally {
       own.close();
       if (source === own) init?.close();
@@ -125,7 +136,7 @@ export class Trainee {
   differentiate(x: Tensor, target: Tensor, image: Tensor): StepGradients {
     const names = [...this.parameters.keys()];
     const { result, gradients } = differentiate([...this.parameters.values()], () => {
-      const f = this.family.encode(x);
+      const f = this.#encode(x);
       const latent = mean(square(sub(f, target)));
       if (this.#imageLoss === 0) return { loss: latent };
       const decoded = mean(square(sub(this.family.decode(f), image)));

@@ -2,7 +2,16 @@
  * The MaskGIT-VQ tokenizer of the RAR family: image -> f -> tokens -> fHat -> image, channels last.
  * Source: bytedance/1d-tokenizer, modeling/modules/maskgit_vqgan.py; parameter names are the checkpoint's.
  */
-import { avgPool2d, conv2d, embedding, groupNorm, nearestCode, scope, type Tensor } from "../../core/tensor/mod.ts";
+import {
+  avgPool2d,
+  checkpoint,
+  conv2d,
+  embedding,
+  groupNorm,
+  nearestCode,
+  scope,
+  type Tensor,
+} from "../../core/tensor/mod.ts";
 import type { Weights, WeightSpec } from "../weights.ts";
 import type { RarTokenizerConfig } from "./config.ts";
 
@@ -22,13 +31,24 @@ function resnetBlock(x: Tensor, w: Weights): Tensor {
   });
 }
 
-function blocks(x: Tensor, w: Weights, prefix: string, count: number): Tensor {
-  for (let i = 0; i < count; i++) x = resnetBlock(x, w.at(`${prefix}.${i}`));
+function blocks(x: Tensor, w: Weights, prefix: string, count: number, recompute = false): Tensor {
+  for (let i = 0; i < count; i++) {
+    const own = w.at(`${prefix}.${i}`);
+    x = recompute ? checkpoint((input) => resnetBlock(input, own), x) : resnetBlock(x, own);
+  }
   return x;
 }
 
-/** images[batch, h, w, 3] in [0, 1] -> f[batch, h / 2^(levels - 1), w / 2^(levels - 1), zChannels]. */
-export function encode(images: Tensor, weights: Weights, config: RarTokenizerConfig): Tensor {
+/**
+ * images[batch, h, w, 3] in [0, 1] -> f[batch, h / 2^(levels - 1), w / 2^(levels - 1), zChannels]. With `recompute`, a tape
+ * keeps only the input of every block and computes the rest again on the way back.
+ */
+export function encode(
+  images: Tensor,
+  weights: Weights,
+  config: RarTokenizerConfig,
+  { recompute = false }: { readonly recompute?: boolean } = {},
+): Tensor {
   return scope(() => {
     const w = weights.at("encoder");
     const levels = config.channelMult.length;
@@ -36,12 +56,12 @@ export function encode(images: Tensor, weights: Weights, config: RarTokenizerCon
     for (let i = 0; i < levels; i++) {
       const input = h;
       h = scope(() => {
-        const y = blocks(input, w, `down.${i}.block`, config.resBlocks);
+        const y = blocks(input, w, `down.${i}.block`, config.resBlocks, recompute);
         return i < levels - 1 ? avgPool2d(y, 2) : y;
       });
       input.dispose();
     }
-    h = scope(() => blocks(h, w, "mid", config.resBlocks));
+    h = scope(() => blocks(h, w, "mid", config.resBlocks, recompute));
     h = groupNorm(h, w.get("norm_out.weight"), w.get("norm_out.bias"), { activation: "silu" });
     return conv2d(h, w.get("conv_out.weight"), w.get("conv_out.bias"));
   });

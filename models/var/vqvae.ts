@@ -2,7 +2,7 @@
  * Encoder and decoder of VAR's VQVAE: image -> f and fHat -> image, channels last. Quantisation is in quantizer.ts.
  * Source: FoundationVision/VAR, models/basic_vae.py and models/vqvae.py; parameter names are the checkpoint's.
  */
-import { attention, conv2d, groupNorm, linear, scope, type Tensor } from "../../core/tensor/mod.ts";
+import { attention, checkpoint, conv2d, groupNorm, linear, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { Weights, WeightSpec } from "../weights.ts";
 import type { VqvaeConfig } from "./config.ts";
 
@@ -38,21 +38,39 @@ function attnBlock(x: Tensor, w: Weights): Tensor {
   });
 }
 
-function middle(x: Tensor, w: Weights): Tensor {
-  return scope(() => resnetBlock(attnBlock(resnetBlock(x, w.at("block_1")), w.at("attn_1")), w.at("block_2")));
+/** A block whose inside a tape computes again on the way back instead of keeping it, where that is wanted. */
+function apply(block: typeof resnetBlock, x: Tensor, w: Weights, recompute: boolean): Tensor {
+  return recompute ? checkpoint((input) => block(input, w), x) : block(x, w);
+}
+
+function middle(x: Tensor, w: Weights, recompute = false): Tensor {
+  return scope(() => {
+    const h = apply(attnBlock, apply(resnetBlock, x, w.at("block_1"), recompute), w.at("attn_1"), recompute);
+    return apply(resnetBlock, h, w.at("block_2"), recompute);
+  });
 }
 
 /** Residual blocks of one level, each followed by attention at the lowest resolution. */
-function level(x: Tensor, w: Weights, count: number, withAttention: boolean): Tensor {
+function level(x: Tensor, w: Weights, count: number, withAttention: boolean, recompute = false): Tensor {
   for (let b = 0; b < count; b++) {
-    x = resnetBlock(x, w.at(`block.${b}`));
-    if (withAttention) x = attnBlock(x, w.at(`attn.${b}`));
+    x = apply(resnetBlock, x, w.at(`block.${b}`), recompute);
+    if (withAttention) x = apply(attnBlock, x, w.at(`attn.${b}`), recompute);
   }
   return x;
 }
 
+/** `recompute`: a tape keeps only the input of every block and computes the rest again on the way back. */
+export interface EncodeOptions {
+  readonly recompute?: boolean;
+}
+
 /** images[batch, size, size, 3] in [-1, 1] -> the encoder's output before quant_conv, [batch, h, w, zChannels]. */
-export function encoderOutput(images: Tensor, weights: Weights, config: VqvaeConfig): Tensor {
+export function encoderOutput(
+  images: Tensor,
+  weights: Weights,
+  config: VqvaeConfig,
+  { recompute = false }: EncodeOptions = {},
+): Tensor {
   return scope(() => {
     const w = weights.at("encoder");
     const last = config.chMult.length - 1;
@@ -60,20 +78,20 @@ export function encoderOutput(images: Tensor, weights: Weights, config: VqvaeCon
     for (let i = 0; i <= last; i++) {
       const input = h;
       h = scope(() => {
-        const y = level(input, w.at(`down.${i}`), config.resBlocks, i === last);
+        const y = level(input, w.at(`down.${i}`), config.resBlocks, i === last, recompute);
         // Zero padding on the right and the bottom only.
         return i === last ? y : conv(y, w.at(`down.${i}.downsample.conv`), { stride: 2, padding: [0, 1, 0, 1] });
       });
       input.dispose();
     }
-    h = middle(h, w.at("mid"));
+    h = middle(h, w.at("mid"), recompute);
     return conv(normSilu(h, w.at("norm_out")), w.at("conv_out"));
   });
 }
 
 /** images[batch, size, size, 3] in [-1, 1] -> f[batch, h, w, zChannels]. */
-export function encode(images: Tensor, weights: Weights, config: VqvaeConfig): Tensor {
-  return scope(() => conv(encoderOutput(images, weights, config), weights.at("quant_conv")));
+export function encode(images: Tensor, weights: Weights, config: VqvaeConfig, options: EncodeOptions = {}): Tensor {
+  return scope(() => conv(encoderOutput(images, weights, config, options), weights.at("quant_conv")));
 }
 
 /** fHat[batch, h, w, zChannels] -> images[batch, size, size, 3] aimed at [-1, 1], not clamped. */
