@@ -90,6 +90,13 @@ for (const [m, n, k] of [[33_001, 3, 2], [2, 70_001, 3], [3, 5, 5003]]) {
   large(`of ${m} x ${n} x ${k}, plain`, "matmul", (inputs) => product(inputs, { m, n, k }), productTolerance(k));
 }
 
+// More rows than 65,535 groups of 64, the most that one dispatch has: 64 images of 256 x 256 pixels and some.
+for (const packed of [true, false]) {
+  large(`of 4200001 x 1 x 1, ${packed ? "packed" : "plain"}`, "matmul", (inputs) => {
+    return product(inputs, { m: 4_200_001, n: 1, k: 1, packed });
+  }, productTolerance(1));
+}
+
 function convolution(
   inputs: Inputs,
   sizes:
@@ -146,6 +153,10 @@ large("of one very wide image", "conv2d", (inputs) => {
   return convolution(inputs, { h: 3, w: 17_001, cIn: 3, cOut: 5, taps: 3 });
 }, productTolerance(27));
 
+large("of 2049 x 2051 pixels", "conv2d", (inputs) => {
+  return convolution(inputs, { h: 2049, w: 2051, cIn: 1, cOut: 1, taps: 1 });
+}, productTolerance(1));
+
 large("of many channels and few pixels", "conv2d", (inputs) => {
   return convolution(inputs, { h: 3, w: 2, cIn: 2051, cOut: 37, taps: 3 });
 }, productTolerance(2051 * 9));
@@ -174,6 +185,33 @@ large(
   },
   (device) => ({
     roundings: byKind(device, { cpu: 1, webgpu: 2 }) * (8 * Math.sqrt(331) + 40 * Math.sqrt(48)),
+    floor: 1,
+  }),
+);
+
+large(
+  "of one wide head, 700 queries, 1500 keys",
+  "attention",
+  (inputs) => {
+    const [headDim, lq, lk] = [132, 700, 1500];
+    const rows = (n: number) => inputs.f32(n * headDim);
+    const visible = inputs.i32(lq, 1, lk);
+    return {
+      q: rows(lq),
+      k: rows(lk),
+      v: rows(lk),
+      visible,
+      batch: 1,
+      heads: 1,
+      headDim,
+      lq,
+      lk,
+      kvCapacity: lk,
+      scale: 0.3,
+    };
+  },
+  (device) => ({
+    roundings: byKind(device, { cpu: 1, webgpu: 2 }) * (8 * Math.sqrt(1500) + 4 * Math.sqrt(132)),
     floor: 1,
   }),
 );

@@ -129,6 +129,11 @@ withDevices("matmul agrees with the reference for every storage of a and b", asy
   }
 }, targets);
 
+withDevices("matmul agrees with the reference for the long sums of weight gradients", async (device) => {
+  await check(device, { ...plainCase, m: 130, n: 67, k: 2573, transA: true });
+  await check(device, { ...plainCase, m: 3, n: 9, k: 1025, transA: true });
+}, targets);
+
 withDevices("matmul agrees with the reference for every epilogue", async (device) => {
   const base = { ...plainCase, batch: 2, m: 9, n: 19, k: 23, b: "f32 to f32" as const };
   // Each option alone, then together; the random cases mix them further.
@@ -141,6 +146,19 @@ withDevices("matmul agrees with the reference for every epilogue", async (device
     await check(device, { ...base, bias: true, activation, gate: "per row", residual: true });
   }
   await check(device, { ...base, b: "plain", bias: true, activation: "silu", gate: "per batch", residual: true });
+}, targets);
+
+withDevices("matmul reads gates whose rows start anywhere", async (device) => {
+  const [m, n] = [6, 8];
+  const data = new Inputs(5).f32(200);
+  for (const odd of [{ offset: 3 }, { batchStride: 49 }, { rowStride: 9 }]) {
+    for (const b of ["plain", "f32 to f32"] as const) {
+      const args = matmulArgs({ ...plainCase, m, n, k: 16, b });
+      const gate = { data, seq: 3, batchStride: 48, rowStride: 12, offset: 4, ...odd };
+      const epilogue = { ...args.epilogue, gate };
+      await agrees(device, "matmul", { ...args, epilogue }, sumTolerance(device, 16, 3));
+    }
+  }
 }, targets);
 
 withDevices("matmul agrees with the reference over random shapes and options", async (device) => {

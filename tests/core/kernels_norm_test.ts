@@ -160,6 +160,21 @@ withDevices("layerNorm reads scale and shift in place from one modulation tensor
   await agrees(device, "layerNorm", args, normTolerance(device, 1, 0.3, 1e-6));
 }, targets);
 
+withDevices("layerNorm reads tables whose rows start anywhere", async (device) => {
+  const [batch, seq, n] = [2, 3, 8];
+  const inputs = new Inputs(6);
+  const data = inputs.f32(200);
+  const x = inputs.f32(batch * seq * n);
+  // One at a time: a start, a step per batch entry and a step per row that are no multiples of four.
+  for (const odd of [{ offset: 3 }, { batchStride: 49 }, { rowStride: 9 }]) {
+    const scale = { data, seq, batchStride: 48, rowStride: 12, offset: 4, ...odd };
+    const shift = { data, seq, batchStride: 48, rowStride: 12, offset: 16 };
+    const tolerance = normTolerance(device, 1, leastVariance(x, batch * seq, n, (r, i) => r * n + i), 1e-6, 8);
+    await agrees(device, "layerNorm", { x, rows: batch * seq, n, eps: 1e-6, scale, shift }, tolerance);
+    await agrees(device, "layerNorm", { x, rows: batch * seq, n, eps: 1e-6, scale: shift, shift: scale }, tolerance);
+  }
+}, targets);
+
 withDevices("layerNorm is stable for large means and maps constant rows to beta", async (device) => {
   const [rows, n, eps] = [5, 257, 1e-6];
   const inputs = new Inputs(5);

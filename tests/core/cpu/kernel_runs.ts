@@ -60,6 +60,15 @@ export async function runEverything(device: CpuDevice): Promise<Map<string, Uint
     });
     await keep(`matmul plain ${transA} ${transB}`, out, batch * m * n);
   }
+  {
+    const [m, n, k] = [70, 45, 2500];
+    const out = space(m * n);
+    device.run("matmul", {
+      ...{ a: put(m * k, 50), b: put(n * k, 51), out, batch: 1, m, n, k, transA: true, transB: false },
+      ...{ aBatchStride: 0, bBatchStride: 0, packed: false, bType: "f32", epilogue: { activation: "none" } },
+    });
+    await keep("matmul of a long sum", out, m * n);
+  }
   for (
     const [cIn, cOut, stride, upsample] of [[3, 20, 1, 1], [64, 72, 1, 2], [64, 72, 2, 1], [24, 3, 1, 1]] as const
   ) {
