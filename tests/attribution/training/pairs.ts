@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { encodePng } from "../../../attribution/images/decode.ts";
 import { toRgbImage } from "../../../attribution/augment/mod.ts";
 import { formatPair, pairPath } from "../../../attribution/training/pair_file.ts";
+import type { Split } from "../../../attribution/training/order.ts";
 import { isTrained } from "../../../attribution/training/trainee.ts";
 import { affine, type Device, fromArray, normals, philox, scope } from "../../../core/tensor/mod.ts";
 import { writeSafetensors } from "../../../models/checkpoint/mod.ts";
@@ -21,7 +22,7 @@ export async function writePairs(
   dir: string,
   count: number,
   { codes = 3, seed = 1 } = {},
-): Promise<void> {
+): Promise<Latents> {
   await Deno.mkdir(dir, { recursive: true });
   const family = await (await openModelSet(tiny)).loadFamily(device, name);
   const { imageSize, tokenCount, valueRange: [low, high] } = family;
@@ -30,12 +31,15 @@ export async function writePairs(
     philox(seed, 1, i, words);
     return words[0] % codes;
   });
+  const fHat = scope(() => family.dequantize(fromArray(device, tokens, [count, tokenCount])));
+  const again = scope(() => family.quantize(fHat).tokens);
+  const recovered = (await again.ints()).filter((token, i) => token === tokens[i]).length / tokens.length;
+  const latents = { values: await fHat.data(), recovered };
   const images = scope(() => {
-    const fHat = family.dequantize(fromArray(device, tokens, [count, tokenCount]));
     return affine(family.decode(fHat), 1 / (high - low), -low / (high - low));
   });
   const values = await images.data();
-  images.dispose();
+  for (const tensor of [fHat, again, images]) tensor.dispose();
   const each = imageSize * imageSize * 3;
   for (let i = 0; i < count; i++) {
     const data = values.subarray(i * each, (i + 1) * each);
@@ -45,6 +49,23 @@ export async function writePairs(
     await Deno.writeTextFile(pairPath(path), formatPair({ tokens: own, family: name, seed }));
   }
   family.dispose();
+  return latents;
+}
+
+/** f_Z of written pairs, one after the other, and the share of their tokens that quantising f_Z itself gives back. */
+export interface Latents {
+  readonly values: Float32Array;
+  readonly recovered: number;
+}
+
+/** Mean squared error of answering the training images' mean f_Z for every held-out image. */
+export function meanPredictorLoss({ values }: Latents, count: number, { training, heldOut }: Split): number {
+  const each = values.length / count;
+  const mean = new Float64Array(each);
+  for (const image of training) for (let i = 0; i < each; i++) mean[i] += values[image * each + i] / training.length;
+  let loss = 0;
+  for (const image of heldOut) for (let i = 0; i < each; i++) loss += (values[image * each + i] - mean[i]) ** 2;
+  return loss / (heldOut.length * each);
 }
 
 /** Writes the encoder of a tiny tokenizer with every parameter times 1 + noise * N(0, 1). */
