@@ -11,3 +11,4 @@ export { groupNormApply, groupNormBlocks, groupNormJoin, l2Normalize, layerNorm 
 export { castHalves, packColumns, packRows, packWeight, transpose } from "./pack.ts";
 export { argReduce, avgPool2d, reduceColumns, reduceRows } from "./reduce.ts";
 export { gatherRows, logSoftmaxGather, softmax, topK } from "./rows.ts";
+export { winograd } from "./winograd.ts";

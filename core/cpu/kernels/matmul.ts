@@ -2,8 +2,9 @@
  * matmul, conv2d and the packing of their weights: block sizes and arguments of the WebAssembly kernels.
  * The arithmetic is in core/cpu/assembly.
  */
-import type { Epilogue, KernelImplementations } from "../../tensor/kernels.ts";
+import type { Epilogue, KernelImplementations, Kernels } from "../../tensor/kernels.ts";
 import { BYTES_PER_NS, type Context, epilogueInts, evenBlock, FLOPS_PER_NS, withTemporary } from "./context.ts";
+import { suitsWinograd, winogradConv } from "./winograd.ts";
 
 /** Rows of A per block: with runs of 1024 columns they take 480 KiB, which stays in the second-level cache. */
 const BLOCK_ROWS = 120;
@@ -57,8 +58,10 @@ function hasEpilogue({ bias, activation, gate, residual }: Epilogue): boolean {
   return bias !== undefined || activation !== "none" || gate !== undefined || residual !== undefined;
 }
 
+/** `byWinograd` says which convolutions are not done as a sum over taps; tests replace it. */
 export function matmulKernels(
   context: Context,
+  byWinograd: (args: Kernels["conv2d"]) => boolean = suitsWinograd,
 ): Pick<KernelImplementations, "matmul" | "packLinear" | "packConv" | "conv2d"> {
   const { buffers, pool } = context;
 
@@ -190,6 +193,10 @@ export function matmulKernels(
       const out = buffers.at("conv2d", "out", args.out, pixels * cOut * 4);
       const epilogue = epilogueInts(context, "conv2d", args, pixels, cOut);
 
+      if (byWinograd(args)) {
+        winogradConv(context, args, { x, weight, out });
+        return;
+      }
       const unpadded = kh === 1 && kw === 1 && stride === 1 && upsample === 1 && padTop === 0 && padLeft === 0 &&
         outH === h && outW === w;
       const panels = Math.ceil(cOut / 8);
