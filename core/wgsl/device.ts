@@ -46,7 +46,8 @@ export class WebGpuDevice implements Device, Context {
       gpu,
       maxTensorBytes,
       options.maxPooledBytes ?? 2 ** 29,
-      (slot) => this.recorder.pipelines.forget(slot),
+      (what, work) => this.recorder.creating(what, work),
+      (resource) => this.recorder.pipelines.forget(resource),
     );
     const empty = gpu.createBuffer({ label: "empty", size: 256, usage: GPUBufferUsage.STORAGE });
     this.empty = new GpuStorage(256, {
@@ -61,7 +62,7 @@ export class WebGpuDevice implements Device, Context {
 
   alloc(bytes: number): GpuStorage {
     this.recorder.check();
-    return this.recorder.creating(`alloc of ${bytes} bytes`, () => this.#pool.alloc(bytes));
+    return this.#pool.alloc(bytes);
   }
 
   free(storage: Storage): void {
@@ -183,10 +184,8 @@ export class WebGpuDevice implements Device, Context {
   }
 
   allocTexture(width: number, height: number, format: TextureFormat, purpose: string): Texture {
-    return this.recorder.creating(
-      `texture of ${width} x ${height}`,
-      () => this.#pool.allocTexture(width, height, format, purpose),
-    );
+    this.recorder.check();
+    return this.#pool.allocTexture(width, height, format, purpose);
   }
 
   freeTexture(texture: Texture): void {

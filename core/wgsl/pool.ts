@@ -75,13 +75,15 @@ export class Pool {
   #peakBytes = 0;
 
   /**
-   * `maxBytes` is the largest buffer a kernel can bind. `onDestroy` is told of everything that goes away. `isFull` is true
+   * `maxBytes` is the largest buffer a kernel can bind. `creating` runs what allocates device memory, so that failures are
+   * noticed and reported under a name. `onDestroy` is told of everything that goes away. `isFull` is true
    * when more than `maxPooledBytes` are kept for reuse and `trim` is due.
    */
   constructor(
     readonly gpu: GPUDevice,
     readonly maxBytes: number,
     readonly maxPooledBytes: number,
+    readonly creating: <T>(what: string, work: () => T) => T,
     readonly onDestroy: (resource: Resource) => void,
   ) {}
 
@@ -107,11 +109,15 @@ export class Pool {
     if (slot) {
       this.#pooledBytes -= size;
     } else {
-      const buffer = this.gpu.createBuffer({
-        label: `tensor of ${bytes} bytes`,
-        size,
-        usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-      });
+      const buffer = this.creating(
+        `alloc of ${bytes} bytes (${mib(this.#liveBytes)} are in use)`,
+        () =>
+          this.gpu.createBuffer({
+            label: `tensor of ${bytes} bytes`,
+            size,
+            usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+          }),
+      );
       slot = { id: this.#nextId++, buffer, bytes: size, binding: { buffer }, lastBatch: -1 };
     }
     this.#taken(size);
@@ -144,12 +150,13 @@ export class Pool {
     if (texture) {
       this.#pooledBytes -= bytes;
     } else {
-      const gpuTexture = this.gpu.createTexture({
-        label: key,
-        size: [width, height],
-        format,
-        usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
-      });
+      const gpuTexture = this.creating(`texture of ${key}`, () =>
+        this.gpu.createTexture({
+          label: key,
+          size: [width, height],
+          format,
+          usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
+        }));
       texture = {
         id: this.#nextId++,
         texture: gpuTexture,

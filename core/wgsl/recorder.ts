@@ -45,6 +45,11 @@ export class Recorder {
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
     this.pipelines = new PipelineCache(gpu, this.#paramBuffer);
+    // Recorded commands report at submit, inside an error scope; this is for whatever is outside of all scopes.
+    gpu.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.fail(new Error(`webgpu: ${(event as GPUUncapturedErrorEvent).error.message}`));
+    });
     gpu.lost.then((info) => {
       if (!this.#closed) this.#lost = new Error(`webgpu: device lost (${info.reason || "unknown"}): ${info.message}`);
     });
@@ -123,11 +128,7 @@ export class Recorder {
 
   copyToHost(slot: Slot, target: GPUBuffer, bytes: number) {
     this.check();
-    const kernels = [...this.#kernels];
-    this.#scoped(
-      () => `commands with ${kernels.join(", ") || "copies only"}`,
-      () => this.#endPass().copyBufferToBuffer(slot.buffer, 0, target, 0, bytes),
-    );
+    this.#endPass().copyBufferToBuffer(slot.buffer, 0, target, 0, bytes);
     this.submit();
   }
 
@@ -139,14 +140,10 @@ export class Recorder {
     this.check();
     slot.lastBatch = this.#batch;
     texture.lastBatch = this.#batch;
-    this.#scoped(
-      () => `copy to a texture of ${texture.key}`,
-      () =>
-        this.#endPass().copyBufferToTexture(
-          { buffer: slot.buffer, offset, ...(rect.rows > 1 ? { bytesPerRow } : {}) },
-          { texture: texture.texture, origin: [rect.x, rect.y] },
-          [rect.texels, rect.rows],
-        ),
+    this.#endPass().copyBufferToTexture(
+      { buffer: slot.buffer, offset, ...(rect.rows > 1 ? { bytesPerRow } : {}) },
+      { texture: texture.texture, origin: [rect.x, rect.y] },
+      [rect.texels, rect.rows],
     );
   }
 

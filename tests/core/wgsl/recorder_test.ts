@@ -96,6 +96,10 @@ if (!cpuOnly) {
       device.dispatch(programOf("tooManyGroups", good), { out: filled(device, 0) }, {}, [70000, 1, 1]);
       await assert.rejects(() => device.sync(), /tooManyGroups/);
       await device.sync();
+      const x = filled(device, 0);
+      device.dispatch(programOf("tooManyGroups", good), { out: x }, {}, [70000, 1, 1]);
+      await assert.rejects(() => floats(device, x), /tooManyGroups/);
+      assert.deepEqual(await floats(device, x), new Float32Array(N).fill(0));
     });
   });
 
