@@ -7,7 +7,7 @@ import { augmented } from "./augmented.ts";
 import { batches, breathe, evaluate, quantizeAll } from "./evaluate.ts";
 import { epochOrder, permutation, type Split, split } from "./order.ts";
 import type { Pair, PairSource, TrainingData } from "./pairs.ts";
-import { adamOptions, learningRate, type Recipe } from "./recipe.ts";
+import { adamOptions, learningRate, officialRecipes, type Recipe } from "./recipe.ts";
 import type { EpochRow, Position, RunState, Settings } from "./state.ts";
 import type { Trainee } from "./trainee.ts";
 
@@ -189,7 +189,7 @@ class Run {
 
   #diverged(what: string, lr: number): DivergenceError {
     const { step, epoch } = this.at;
-    const calmer = Number((lr / 10).toPrecision(2));
+    const calmer = Number(Math.min(lr / 10, officialRecipes[this.#recipe.family].lr).toPrecision(2));
     const clip = this.#recipe.clip === 0 ? " or with --clip 1" : "";
     return new DivergenceError(
       `training diverges at step ${step + 1} (epoch ${epoch + 1}, learning rate ${lr}): ${what}; ` +

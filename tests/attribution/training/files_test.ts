@@ -213,7 +213,7 @@ Deno.test("a learning rate of 1e6 stops with step, rate and advice, and keeps th
     await assert.rejects(run({ recipe: { lr: 1e6, epochs: 10 } }), (error: Error) => {
       assert.ok(error instanceof DivergenceError, error.message);
       return says(
-        /^training diverges at step \d+ \(epoch \d+, learning rate \d+\): the .* try again with a lower rate \(--lr \d+\) or with --clip 1; the last good state of this run is kept$/,
+        /^training diverges at step \d+ \(epoch \d+, learning rate \d+\): the .* try again with a lower rate \(--lr 0\.0005\) or with --clip 1; the last good state of this run is kept$/,
       )(error);
     });
     const { position, parameters } = await loadState(join(dir, "run"));

@@ -1,0 +1,3 @@
+/** resvg, compiled. */
+declare const module: WebAssembly.Module;
+export default module;
