@@ -59,18 +59,19 @@ export async function openCpuForTests(
   return openCpuDevice(options);
 }
 
-const main: Target[] = [await openTarget("cpu", "cpu", () => openCpuForTests())];
-if (!cpuOnly) main.push(await openTarget("webgpu", "webgpu", () => openWebGpuForTests()));
+/** One target per device, with the code paths that it chooses by itself. */
+export const defaultTargets: Target[] = [await openTarget("cpu", "cpu", () => openCpuForTests())];
+if (!cpuOnly) defaultTargets.push(await openTarget("webgpu", "webgpu", () => openWebGpuForTests()));
 
 /**
  * The devices by default, and the same with their other code paths: without fused multiply-adds and Workers, and with the
  * tiles that the WebGPU device would choose on the other sort of adapter. For the kernels that have such paths.
  */
 export async function openAllTargets(): Promise<readonly Target[]> {
-  const targets = [...main];
+  const targets = [...defaultTargets];
   targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, relaxed: false })));
   if (!cpuOnly) {
-    const software = main[1].label === "webgpu" && isSoftware(main[1]);
+    const software = isSoftware(defaultTargets[1]);
     const tiles = software ? "hardware" : "software";
     targets.push(await openTarget(`webgpu, ${tiles} tiles`, "webgpu", () => openWebGpuForTests({ tiles })));
   }
@@ -89,7 +90,7 @@ function isSoftware(target: Target): boolean {
 export function withDevices(
   name: string,
   fn: (device: Device) => void | Promise<void>,
-  targets: readonly Target[] = main,
+  targets: readonly Target[] = defaultTargets,
 ): void {
   for (const target of targets) {
     Deno.test(`${name} [${target.label}]`, async () => await fn(target.device()));
