@@ -39,6 +39,9 @@ function network<F extends v.ObjectEntries>(fields: F) {
   return v.lazy(choose as (input: unknown) => v.GenericSchema<unknown, Either>);
 }
 
+/** A fine-tuned encoder (`deno task train`) that takes the place of the tokenizer's own. */
+const encoder = v.optional(v.strictObject(stored));
+
 const rarTokenizerConfig = v.strictObject({
   hiddenChannels: count,
   channelMult: counts,
@@ -90,10 +93,12 @@ const manifest = v.strictObject({
   families: v.strictObject({
     rar: v.strictObject({
       tokenizer: network({ config: rarTokenizerConfig }),
+      encoder,
       variants: v.record(name, network({ config: rarConfig, sampler: rarSampler })),
     }),
     var: v.strictObject({
       tokenizer: network({ config: vqvaeConfig }),
+      encoder,
       variants: v.record(name, network({ config: varConfig, sampler: varSampler })),
     }),
   }),

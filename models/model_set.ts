@@ -5,7 +5,14 @@
 import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
-import { checkNames, openCheckpoint, syntheticSource, type TensorSource, withPrefix } from "./checkpoint/mod.ts";
+import {
+  checkNames,
+  openCheckpoint,
+  syntheticSource,
+  type TensorSource,
+  withEncoder,
+  withPrefix,
+} from "./checkpoint/mod.ts";
 import type { Family, FamilyName, Variant } from "./family.ts";
 import {
   type Footprint,
@@ -67,11 +74,15 @@ export interface ModelSet {
   loadVariant(device: Device, variant: string, options?: LoadOptions): Promise<Variant>;
 }
 
+type FileEntry = Extract<WeightEntry, { readonly file: string }>;
+
 interface NetworkRow {
   readonly id: NetworkId;
   /** For messages: `RAR transformer rarb`. */
   readonly title: string;
   readonly entry: WeightEntry;
+  /** Laid over the entry's tensors. */
+  readonly encoder?: FileEntry;
   readonly specs: () => readonly WeightSpec[];
   readonly activations: Omit<Footprint, "weights" | "loading">;
 }
@@ -131,13 +142,14 @@ class OpenedSet implements ModelSet {
     const missing: string[] = [];
     const wrong: string[] = [];
     for (const row of this.#rows) {
-      if (!("file" in row.entry)) continue;
-      const path = join(this.dir, row.entry.file);
-      const info = await Deno.stat(path).catch(() => null);
-      const what = `  ${path} (${row.title}, ${row.entry.bytes} bytes)`;
-      if (info === null || !info.isFile) missing.push(what);
-      else if (info.size !== row.entry.bytes) {
-        wrong.push(`${what}: has ${info.size} bytes${await this.#misfit(row)}`);
+      for (const entry of filesOf(row)) {
+        const path = join(this.dir, entry.file);
+        const info = await Deno.stat(path).catch(() => null);
+        const what = `  ${path} (${row.title}, ${entry.bytes} bytes)`;
+        if (info === null || !info.isFile) missing.push(what);
+        else if (info.size !== entry.bytes) {
+          wrong.push(`${what}: has ${info.size} bytes${await this.#misfit(row)}`);
+        }
       }
     }
     const lines: string[] = [];
@@ -157,7 +169,7 @@ class OpenedSet implements ModelSet {
   async check(options: CheckOptions = {}): Promise<void> {
     const verified = new Set<string>();
     for (const row of this.#rows) {
-      if (!("file" in row.entry)) continue;
+      if (filesOf(row).length === 0) continue;
       options.onNetwork?.(row.title);
       const source = await this.#open(row);
       try {
@@ -165,16 +177,17 @@ class OpenedSet implements ModelSet {
       } finally {
         source.close();
       }
-      const { file, sha256 } = row.entry;
-      if (options.verify === false || verified.has(file)) continue;
-      const path = join(this.dir, file);
-      const found = await fileSha256(path);
-      if (found !== sha256) {
-        throw new Error(
-          `${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or not the one that the manifest means`,
-        );
+      for (const { file, sha256 } of options.verify === false ? [] : filesOf(row)) {
+        if (verified.has(file)) continue;
+        const path = join(this.dir, file);
+        const found = await fileSha256(path);
+        if (found !== sha256) {
+          throw new Error(
+            `${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or not the one that the manifest means`,
+          );
+        }
+        verified.add(file);
       }
-      verified.add(file);
     }
   }
 
@@ -215,13 +228,26 @@ class OpenedSet implements ModelSet {
   }
 
   async #open(row: NetworkRow): Promise<TensorSource> {
-    const { entry } = row;
-    if ("synthetic" in entry) {
-      return syntheticSource(entry.synthetic.salt, new Map(row.specs().map(({ name, shape }) => [name, shape])));
-    }
-    const source = await openCheckpoint(join(this.dir, entry.file));
+    const { entry, encoder } = row;
+    const source = "synthetic" in entry
+      ? syntheticSource(entry.synthetic.salt, new Map(row.specs().map(({ name, shape }) => [name, shape])))
+      : await this.#openFile(entry);
+    if (encoder === undefined) return source;
+    let over: TensorSource | undefined;
     try {
-      return entry.prefix === undefined ? source : withPrefix(source, entry.prefix);
+      over = await this.#openFile(encoder);
+      return withEncoder(source, over);
+    } catch (error) {
+      source.close();
+      over?.close();
+      throw error;
+    }
+  }
+
+  async #openFile({ file, prefix }: FileEntry): Promise<TensorSource> {
+    const source = await openCheckpoint(join(this.dir, file));
+    try {
+      return prefix === undefined ? source : withPrefix(source, prefix);
     } catch (error) {
       source.close();
       throw error;
@@ -264,6 +290,11 @@ const officialSpecs: Record<FamilyName, () => [string, readonly WeightSpec[]][]>
   var: () => varVariants.map((row) => [row.title, varSpecs(row.config)]),
 };
 
+/** The files that a network comes from; none for weights that are computed. */
+function filesOf({ entry, encoder }: NetworkRow): FileEntry[] {
+  return [..."file" in entry ? [entry] : [], ...encoder === undefined ? [] : [encoder]];
+}
+
 function networkRows({ families }: Manifest): NetworkRow[] {
   const { rar, var: varFamily } = families;
   return [
@@ -271,6 +302,7 @@ function networkRows({ families }: Manifest): NetworkRow[] {
       id: { family: "rar" },
       title: "RAR tokenizer",
       entry: rar.tokenizer,
+      encoder: rar.encoder,
       specs: () => tokenizerSpecs(rar.tokenizer.config),
       activations: { condition: 0, ...rarTokenizerActivations(rar.tokenizer.config) },
     },
@@ -278,6 +310,7 @@ function networkRows({ families }: Manifest): NetworkRow[] {
       id: { family: "var" },
       title: "VAR tokenizer",
       entry: varFamily.tokenizer,
+      encoder: varFamily.encoder,
       specs: () => vqvaeSpecs(varFamily.tokenizer.config),
       activations: { condition: 0, ...vqvaeActivations(varFamily.tokenizer.config) },
     },

@@ -105,8 +105,7 @@ export class Trainee {
       return new Trainee(device, family, trained, parameters, imageLoss, encode);
     } finally {
       own.close();
-      if (source === own) init?.close();
-      else init!.close();
+      init?.close();
     }
   }
 
