@@ -155,6 +155,49 @@ withDevices("conv2d agrees with the reference beyond one tile", async (device) =
   await check(device, { ...plainCase, h: 4, w: 4, cIn: 300, cOut: 9 });
 }, targets);
 
+const manyChannels: fc.Arbitrary<ConvCase> = fc.record({
+  batch: fc.constantFrom(1, 2),
+  h: fc.integer({ min: 1, max: 19 }),
+  w: fc.integer({ min: 1, max: 37 }),
+  cIn: fc.constantFrom(64, 68, 96, 128),
+  cOut: fc.constantFrom(64, 65, 72, 100),
+  kh: fc.constant(3),
+  kw: fc.constant(3),
+  stride: fc.constant(1),
+  upsample: fc.constantFrom(1 as const, 1 as const, 2 as const),
+  pad: fc.oneof(fc.constant([1, 1, 1, 1]), fc.tuple(padding, padding, padding, padding)),
+  weight: fc.constantFrom(...weightKinds),
+  bias: fc.boolean(),
+  residual: fc.boolean(),
+  activation: fc.constantFrom("none" as const, "silu" as const),
+  seed,
+});
+
+withDevices("conv2d of 3 x 3 taps over many channels agrees with the reference", async (device) => {
+  // The sizes at which other algorithms than the sum over taps pay.
+  const runs = { cpu: 15, webgpu: 4 };
+  await forAll(device, manyChannels, runs, (c) => check(device, c), [
+    { ...plainCase, h: 8, w: 8, cIn: 64, cOut: 64 },
+    { ...plainCase, h: 33, w: 21, cIn: 64, cOut: 72, residual: true },
+  ]);
+}, targets);
+
+withDevices("conv2d of whole numbers is exact", async (device) => {
+  // Sums below 2^20: no rounding in any order, nor in the halves and quarters of a transformed kernel.
+  for (const [cIn, cOut] of [[5, 6], [64, 64]]) {
+    const [h, w] = [9, 11];
+    const inputs = new Inputs(4);
+    const args = {
+      x: inputs.wholeF32(2 * h * w * cIn, -9, 9),
+      weight: inputs.wholeF32(cOut * cIn * 9, -9, 9),
+      activation: "none" as const,
+      ...{ batch: 2, h, w, cIn, cOut, kh: 3, kw: 3, stride: 1, upsample: 1 as const },
+      ...{ padTop: 1, padLeft: 1, outH: h, outW: w, wType: "f32" as const },
+    };
+    await agrees(device, "conv2d", args);
+  }
+}, targets);
+
 withDevices("conv2d at its borders reads zeros, not neighbours", async (device) => {
   // Whole numbers far from zero: sums are exact, and a wrong neighbour is off by thousands.
   const [h, w, cIn, cOut] = [6, 5, 4, 4];
