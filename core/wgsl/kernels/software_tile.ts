@@ -17,7 +17,7 @@ const lanes = 8;
 /** Workgroups that a dispatch may have in one direction. */
 const maxGroups = 65535;
 
-export type RowTile = 4 | 16;
+export type RowTile = 4 | 8 | 16;
 
 /** How the columns of a result are shared out. */
 export interface ColumnTile {
@@ -214,7 +214,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
 /** Fills out[outRow.., n] with the products; bias and everything after it is the epilogue's business. */
 export function runTiles(gpu: Context, columnTile: ColumnTile, task: TileTask): void {
   const { layout } = task;
-  const rowTile: RowTile = task.rows <= 8 ? 4 : 16;
+  // Threads along the rows touch 8 times as many pixels: with 16 each, their cache lines can evict one another.
+  const rowTile: RowTile = task.rows <= 8 ? 4 : columnTile.across === 1 ? 8 : 16;
   const blocks = Math.ceil(task.n / blockColumns(columnTile));
   const rowsPerGroup = rowTile * (columnTile.across === 1 ? lanes : 1);
   const tiles = Math.ceil(task.rows / rowsPerGroup);
