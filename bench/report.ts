@@ -71,11 +71,12 @@ export function resultTable(results: readonly Measured[], rivals: readonly strin
 
 export function verdictTable(verdicts: readonly Verdict[]): string {
   return table([
-    ["target", "what", "value", "wanted", ""],
-    ...verdicts.map(({ case: name, what, value, wanted, met }) => [
+    ["target", "what", "median", "best", "wanted", ""],
+    ...verdicts.map(({ case: name, what, value, best, wanted, met }) => [
       name,
       what,
       value.toFixed(2),
+      best.toFixed(2),
       wanted,
       met ? "met" : "MISSED",
     ]),
