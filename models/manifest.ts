@@ -49,6 +49,7 @@ const rarTokenizerConfig = v.strictObject({
   zChannels: count,
   codes: count,
   resolution: count,
+  normGroups: v.optional(count),
 });
 const rarConfig = v.strictObject({
   hiddenSize: count,
@@ -58,6 +59,7 @@ const rarConfig = v.strictObject({
   tokenCount: count,
   classes: count,
   codes: count,
+  spareRows: v.optional(v.pipe(count, v.minValue(2, "at least 2"))),
 });
 const rarSampler = v.strictObject({ guidance: v.number(), power: v.number(), temperature: positive });
 const vqvaeConfig = v.strictObject({
@@ -69,6 +71,7 @@ const vqvaeConfig = v.strictObject({
   sharedPhi: count,
   patchNums: counts,
   resolution: count,
+  normGroups: v.optional(count),
 });
 const varConfig = v.strictObject({
   depth: count,

@@ -12,6 +12,8 @@ export interface WeightSpec extends ParamSpec {
   readonly split?: number;
   /** Changes the values (row-major float32) once, at load. */
   readonly transform?: (values: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>;
+  /** Undoes `transform`, for writing what was trained on the device as a checkpoint has it. */
+  readonly inverse?: (values: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>;
 }
 
 export class Weights {

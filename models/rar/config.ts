@@ -10,6 +10,8 @@ export interface RarTokenizerConfig {
   readonly zChannels: number;
   readonly codes: number;
   readonly resolution: number;
+  /** Groups of every group norm; 32 in the official code, fewer where layers are narrower than that. */
+  readonly normGroups?: number;
 }
 
 export interface RarConfig {
@@ -21,6 +23,11 @@ export interface RarConfig {
   readonly tokenCount: number;
   readonly classes: number;
   readonly codes: number;
+  /**
+   * Rows of the position tables beyond the tokens; only two are ever read. The official code has 1024, and 100 for the
+   * adaLN steps, which is what it means when not given.
+   */
+  readonly spareRows?: number;
 }
 
 /** Guidance scale and power of its cosine schedule, and the softmax temperature. */

@@ -15,15 +15,19 @@ import {
 import type { Weights, WeightSpec } from "../weights.ts";
 import type { RarTokenizerConfig } from "./config.ts";
 
+function normSilu(x: Tensor, w: Weights, groups?: number): Tensor {
+  return groupNorm(x, w.get("weight"), w.get("bias"), { groups, activation: "silu" });
+}
+
 /**
  * A residual block without convolution biases. When the width changes, the official code applies the 1x1 shortcut to the
  * result of conv2 and drops the input: h + nin(h).
  */
-function resnetBlock(x: Tensor, w: Weights): Tensor {
+function resnetBlock(x: Tensor, w: Weights, groups?: number): Tensor {
   return scope(() => {
-    let h = groupNorm(x, w.get("norm1.weight"), w.get("norm1.bias"), { activation: "silu" });
+    let h = normSilu(x, w.at("norm1"), groups);
     h = conv2d(h, w.get("conv1.weight"), undefined, { padding: 1 });
-    h = groupNorm(h, w.get("norm2.weight"), w.get("norm2.bias"), { activation: "silu" });
+    h = normSilu(h, w.at("norm2"), groups);
     const shortcut = w.find("nin_shortcut.weight");
     if (!shortcut) return conv2d(h, w.get("conv2.weight"), undefined, { padding: 1, residual: x });
     h = conv2d(h, w.get("conv2.weight"), undefined, { padding: 1 });
@@ -31,10 +35,15 @@ function resnetBlock(x: Tensor, w: Weights): Tensor {
   });
 }
 
-function blocks(x: Tensor, w: Weights, prefix: string, count: number, recompute = false): Tensor {
+interface BlockOptions {
+  readonly groups?: number;
+  readonly recompute?: boolean;
+}
+
+function blocks(x: Tensor, w: Weights, prefix: string, count: number, { groups, recompute }: BlockOptions): Tensor {
   for (let i = 0; i < count; i++) {
     const own = w.at(`${prefix}.${i}`);
-    x = recompute ? checkpoint((input) => resnetBlock(input, own), x) : resnetBlock(x, own);
+    x = recompute ? checkpoint((input) => resnetBlock(input, own, groups), x) : resnetBlock(x, own, groups);
   }
   return x;
 }
@@ -51,18 +60,18 @@ export function encode(
 ): Tensor {
   return scope(() => {
     const w = weights.at("encoder");
-    const levels = config.channelMult.length;
+    const levels = config.channelMult.length, groups = config.normGroups;
     let h = conv2d(images, w.get("conv_in.weight"), undefined, { padding: 1 });
     for (let i = 0; i < levels; i++) {
       const input = h;
       h = scope(() => {
-        const y = blocks(input, w, `down.${i}.block`, config.resBlocks, recompute);
+        const y = blocks(input, w, `down.${i}.block`, config.resBlocks, { groups, recompute });
         return i < levels - 1 ? avgPool2d(y, 2) : y;
       });
       input.dispose();
     }
-    h = scope(() => blocks(h, w, "mid", config.resBlocks, recompute));
-    h = groupNorm(h, w.get("norm_out.weight"), w.get("norm_out.bias"), { activation: "silu" });
+    h = scope(() => blocks(h, w, "mid", config.resBlocks, { groups, recompute }));
+    h = normSilu(h, w.at("norm_out"), groups);
     return conv2d(h, w.get("conv_out.weight"), w.get("conv_out.bias"));
   });
 }
@@ -71,19 +80,20 @@ export function encode(
 export function decode(fHat: Tensor, weights: Weights, config: RarTokenizerConfig): Tensor {
   return scope(() => {
     const w = weights.at("decoder");
+    const groups = config.normGroups;
     let h = conv2d(fHat, w.get("conv_in.weight"), w.get("conv_in.bias"), { padding: 1 });
-    h = scope(() => blocks(h, w, "mid", config.resBlocks));
+    h = scope(() => blocks(h, w, "mid", config.resBlocks, { groups }));
     for (let i = config.channelMult.length - 1; i >= 0; i--) {
       const input = h;
       h = scope(() => {
-        const y = blocks(input, w, `up.${i}.block`, config.resBlocks);
+        const y = blocks(input, w, `up.${i}.block`, config.resBlocks, { groups });
         if (i === 0) return y;
         const up = w.at(`up.${i}.upsample_conv`);
         return conv2d(y, up.get("weight"), up.get("bias"), { padding: 1, upsample: 2 });
       });
       input.dispose();
     }
-    h = groupNorm(h, w.get("norm_out.weight"), w.get("norm_out.bias"), { activation: "silu" });
+    h = normSilu(h, w.at("norm_out"), groups);
     return conv2d(h, w.get("conv_out.weight"), w.get("conv_out.bias"), { padding: 1 });
   });
 }

@@ -276,7 +276,7 @@ function repeat(x: Tensor, batch: number): Tensor {
 
 /** Every parameter of the transformer. qkv is split into three maps, so that its parts are tensors of their own. */
 export function transformerSpecs(config: RarConfig): WeightSpec[] {
-  const { hiddenSize: d, layers, heads, intermediateSize, tokenCount, classes, codes } = config;
+  const { hiddenSize: d, layers, heads, intermediateSize, tokenCount, classes, codes, spareRows } = config;
   const specs: WeightSpec[] = [];
   const vector = (name: string, n: number, split?: number) => specs.push({ name, shape: [n], role: "vector", split });
   const matrix = (name: string, n: number, k: number, split?: number) => {
@@ -289,9 +289,9 @@ export function transformerSpecs(config: RarConfig): WeightSpec[] {
   };
   specs.push(
     { name: "cls_token", shape: [1, 1, d], role: "tensor" },
-    { name: "pos_embed", shape: [1, tokenCount + 1024, d], role: "tensor" },
-    { name: "target_aware_pos_embed", shape: [1, tokenCount + 1024, d], role: "tensor" },
-    { name: "timesteps_embeddings", shape: [1, tokenCount + 100, d], role: "tensor" },
+    { name: "pos_embed", shape: [1, tokenCount + (spareRows ?? 1024), d], role: "tensor" },
+    { name: "target_aware_pos_embed", shape: [1, tokenCount + (spareRows ?? 1024), d], role: "tensor" },
+    { name: "timesteps_embeddings", shape: [1, tokenCount + (spareRows ?? 100), d], role: "tensor" },
   );
   for (let i = 0; i < layers; i++) {
     const b = `blocks.${i}`;

@@ -13,6 +13,8 @@ export interface VqvaeConfig {
   readonly sharedPhi: number;
   readonly patchNums: readonly number[];
   readonly resolution: number;
+  /** Groups of every group norm; 32 in the official code, fewer where layers are narrower than that. */
+  readonly normGroups?: number;
 }
 
 export interface VarConfig {

@@ -234,7 +234,7 @@ export function transformerSpecs(config: VarConfig): WeightSpec[] {
     const b = `blocks.${i}`;
     if (sharedAdaLn) specs.push({ name: `${b}.ada_gss`, shape: [1, 1, 6, d], role: "tensor" });
     if (attnL2Norm) {
-      specs.push({ name: `${b}.attn.scale_mul_1H11`, shape: [1, heads, 1, 1], role: "tensor", transform: scaleMul });
+      specs.push({ name: `${b}.attn.scale_mul_1H11`, shape: [1, heads, 1, 1], role: "tensor", ...scaleMul });
     }
     vector(`${b}.attn.q_bias`, d);
     vector(`${b}.attn.v_bias`, d);
@@ -249,7 +249,8 @@ export function transformerSpecs(config: VarConfig): WeightSpec[] {
   return specs;
 }
 
-/** exp(min(scale_mul, ln 100)), the factor that queries are multiplied by. */
-function scaleMul(values: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-  return values.map((value) => Math.exp(Math.min(value, Math.log(100))));
-}
+/** The factor that queries are multiplied by is exp(min(scale_mul, ln 100)). */
+const scaleMul: Pick<WeightSpec, "transform" | "inverse"> = {
+  transform: (values) => values.map((value) => Math.exp(Math.min(value, Math.log(100)))),
+  inverse: (values) => values.map(Math.log),
+};

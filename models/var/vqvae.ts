@@ -10,25 +10,25 @@ function conv(x: Tensor, w: Weights, options: Parameters<typeof conv2d>[3] = { p
   return conv2d(x, w.get("weight"), w.get("bias"), options);
 }
 
-function normSilu(x: Tensor, w: Weights): Tensor {
-  return groupNorm(x, w.get("weight"), w.get("bias"), { activation: "silu" });
+function normSilu(x: Tensor, w: Weights, groups?: number): Tensor {
+  return groupNorm(x, w.get("weight"), w.get("bias"), { groups, activation: "silu" });
 }
 
-function resnetBlock(x: Tensor, w: Weights): Tensor {
+function resnetBlock(x: Tensor, w: Weights, groups?: number): Tensor {
   return scope(() => {
-    let h = normSilu(x, w.at("norm1"));
+    let h = normSilu(x, w.at("norm1"), groups);
     h = conv(h, w.at("conv1"));
-    h = normSilu(h, w.at("norm2"));
+    h = normSilu(h, w.at("norm2"), groups);
     const shortcut = w.find("nin_shortcut.weight") ? conv(x, w.at("nin_shortcut"), {}) : x;
     return conv(h, w.at("conv2"), { padding: 1, residual: shortcut });
   });
 }
 
 /** Single-head attention over all positions; the 1x1 convolutions are linear maps of the channels. */
-function attnBlock(x: Tensor, w: Weights): Tensor {
+function attnBlock(x: Tensor, w: Weights, groups?: number): Tensor {
   return scope(() => {
     const [batch, height, width, c] = x.shape;
-    const h = groupNorm(x, w.get("norm.weight"), w.get("norm.bias")).reshape(batch, height * width, c);
+    const h = groupNorm(x, w.get("norm.weight"), w.get("norm.bias"), { groups }).reshape(batch, height * width, c);
     const project = (part: number) =>
       linear(h, w.get(`qkv.weight.${part}`), w.get(`qkv.bias.${part}`)).reshape(batch, height * width, 1, c);
     const mixed = attention(project(0), project(1), project(2)).reshape(batch, height * width, c);
@@ -38,23 +38,28 @@ function attnBlock(x: Tensor, w: Weights): Tensor {
   });
 }
 
-/** A block whose inside a tape computes again on the way back instead of keeping it, where that is wanted. */
-function apply(block: typeof resnetBlock, x: Tensor, w: Weights, recompute: boolean): Tensor {
-  return recompute ? checkpoint((input) => block(input, w), x) : block(x, w);
+interface BlockOptions {
+  readonly groups?: number;
+  readonly recompute?: boolean;
 }
 
-function middle(x: Tensor, w: Weights, recompute = false): Tensor {
+/** A block whose inside a tape computes again on the way back instead of keeping it, where that is wanted. */
+function apply(block: typeof resnetBlock, x: Tensor, w: Weights, { groups, recompute }: BlockOptions): Tensor {
+  return recompute ? checkpoint((input) => block(input, w, groups), x) : block(x, w, groups);
+}
+
+function middle(x: Tensor, w: Weights, options: BlockOptions): Tensor {
   return scope(() => {
-    const h = apply(attnBlock, apply(resnetBlock, x, w.at("block_1"), recompute), w.at("attn_1"), recompute);
-    return apply(resnetBlock, h, w.at("block_2"), recompute);
+    const h = apply(attnBlock, apply(resnetBlock, x, w.at("block_1"), options), w.at("attn_1"), options);
+    return apply(resnetBlock, h, w.at("block_2"), options);
   });
 }
 
 /** Residual blocks of one level, each followed by attention at the lowest resolution. */
-function level(x: Tensor, w: Weights, count: number, withAttention: boolean, recompute = false): Tensor {
+function level(x: Tensor, w: Weights, count: number, withAttention: boolean, options: BlockOptions): Tensor {
   for (let b = 0; b < count; b++) {
-    x = apply(resnetBlock, x, w.at(`block.${b}`), recompute);
-    if (withAttention) x = apply(attnBlock, x, w.at(`attn.${b}`), recompute);
+    x = apply(resnetBlock, x, w.at(`block.${b}`), options);
+    if (withAttention) x = apply(attnBlock, x, w.at(`attn.${b}`), options);
   }
   return x;
 }
@@ -73,19 +78,19 @@ export function encoderOutput(
 ): Tensor {
   return scope(() => {
     const w = weights.at("encoder");
-    const last = config.chMult.length - 1;
+    const last = config.chMult.length - 1, groups = config.normGroups;
     let h = conv(images, w.at("conv_in"));
     for (let i = 0; i <= last; i++) {
       const input = h;
       h = scope(() => {
-        const y = level(input, w.at(`down.${i}`), config.resBlocks, i === last, recompute);
+        const y = level(input, w.at(`down.${i}`), config.resBlocks, i === last, { groups, recompute });
         // Zero padding on the right and the bottom only.
         return i === last ? y : conv(y, w.at(`down.${i}.downsample.conv`), { stride: 2, padding: [0, 1, 0, 1] });
       });
       input.dispose();
     }
-    h = middle(h, w.at("mid"), recompute);
-    return conv(normSilu(h, w.at("norm_out")), w.at("conv_out"));
+    h = middle(h, w.at("mid"), { groups, recompute });
+    return conv(normSilu(h, w.at("norm_out"), groups), w.at("conv_out"));
   });
 }
 
@@ -98,18 +103,18 @@ export function encode(images: Tensor, weights: Weights, config: VqvaeConfig, op
 export function decode(fHat: Tensor, weights: Weights, config: VqvaeConfig): Tensor {
   return scope(() => {
     const w = weights.at("decoder");
-    const last = config.chMult.length - 1;
+    const last = config.chMult.length - 1, groups = config.normGroups;
     let h = conv(conv(fHat, weights.at("post_quant_conv")), w.at("conv_in"));
-    h = middle(h, w.at("mid"));
+    h = middle(h, w.at("mid"), { groups });
     for (let i = last; i >= 0; i--) {
       const input = h;
       h = scope(() => {
-        const y = level(input, w.at(`up.${i}`), config.resBlocks + 1, i === last);
+        const y = level(input, w.at(`up.${i}`), config.resBlocks + 1, i === last, { groups });
         return i === 0 ? y : conv(y, w.at(`up.${i}.upsample.conv`), { padding: 1, upsample: 2 });
       });
       input.dispose();
     }
-    return conv(normSilu(h, w.at("norm_out")), w.at("conv_out"));
+    return conv(normSilu(h, w.at("norm_out"), groups), w.at("conv_out"));
   });
 }
 
@@ -173,8 +178,8 @@ export function vqvaeSpecs(config: VqvaeConfig): WeightSpec[] {
 
   for (let k = 0; k < sharedPhi; k++) {
     const name = `quantize.quant_resi.qresi_ls.${k}`;
-    specs.push({ name: `${name}.weight`, shape: [zChannels, zChannels, 3, 3], role: "conv", transform: phiWeight });
-    specs.push({ name: `${name}.bias`, shape: [zChannels], role: "vector", transform: phiBias });
+    specs.push({ name: `${name}.weight`, shape: [zChannels, zChannels, 3, 3], role: "conv", ...phiWeight });
+    specs.push({ name: `${name}.bias`, shape: [zChannels], role: "vector", ...phiBias });
   }
   specs.push({ name: "quantize.embedding.weight", shape: [codes, zChannels], role: "tensor" });
   convolution("quant_conv", zChannels, zChannels, 3);
@@ -186,13 +191,19 @@ export function vqvaeSpecs(config: VqvaeConfig): WeightSpec[] {
 const phiRatio = 0.5;
 
 /** Folds Phi's identity part into its 3x3 kernel [c, c, 3, 3], so that Phi is one convolution. */
-function phiWeight(weight: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-  const c = Math.sqrt(weight.length / 9);
-  const folded = weight.map((value) => phiRatio * value);
-  for (let i = 0; i < c; i++) folded[(i * c + i) * 9 + 4] += 1 - phiRatio;
-  return folded;
-}
+const phiWeight: Pick<WeightSpec, "transform" | "inverse"> = {
+  transform: (weight) => addCentre(weight.map((value) => phiRatio * value), 1 - phiRatio),
+  inverse: (weight) => addCentre(weight.slice(), phiRatio - 1).map((value) => value / phiRatio),
+};
 
-function phiBias(bias: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-  return bias.map((value) => phiRatio * value);
+const phiBias: Pick<WeightSpec, "transform" | "inverse"> = {
+  transform: (bias) => bias.map((value) => phiRatio * value),
+  inverse: (bias) => bias.map((value) => value / phiRatio),
+};
+
+/** Adds to the centre of the 3x3 kernels that map a channel onto itself. */
+function addCentre(weight: Float32Array<ArrayBuffer>, value: number): Float32Array<ArrayBuffer> {
+  const c = Math.sqrt(weight.length / 9);
+  for (let i = 0; i < c; i++) weight[(i * c + i) * 9 + 4] += value;
+  return weight;
 }
