@@ -172,6 +172,12 @@ export function cosineLr(lr: number, steps: number, floor = 0): Schedule {
   return (step) => floor + (lr - floor) * (1 + Math.cos(Math.PI * Math.min(step / steps, 1))) / 2;
 }
 
+/** Linearly from 0 over `rise` steps, then from lr to `floor` along half a cosine until `steps`. */
+export function warmupCosineLr(lr: number, rise: number, steps: number, floor = 0): Schedule {
+  const fall = cosineLr(lr, steps - rise, floor);
+  return (step) => step < rise ? lr * (step + 1) / rise : fall(step - rise);
+}
+
 export function constantLr(lr: number): Schedule {
   return () => lr;
 }

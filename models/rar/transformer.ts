@@ -28,14 +28,17 @@ import type { RarConfig } from "./config.ts";
 /** Rows before the first token: cls and condition. */
 const prefixRows = 2;
 
+/** An adaLN table [1 or batch, rows, chunks, hidden], or its chunks as tables of one chunk each. */
+export type AdaLnTable = Tensor | readonly Tensor[];
+
 /**
  * Everything that depends on the condition and the position alone: the embedded condition and the adaLN tables of every
- * block, [1 or batch, rows, 6, hidden], and of the head, [1 or batch, rows, 2, hidden].
+ * block, of 6 chunks, and of the head, of 2.
  */
 export interface RarCondition extends Condition {
   readonly embedded: Tensor;
-  readonly blocks: readonly Tensor[];
-  readonly head: Tensor;
+  readonly blocks: readonly AdaLnTable[];
+  readonly head: AdaLnTable;
 }
 
 /** Keys and values of the rows seen so far, for step-by-step decoding. */
@@ -156,8 +159,13 @@ export class RarTransformer {
     });
   }
 
-  dispose(): void {
+  /** Frees what the constructor made and leaves the weights to their owner, as training does, which makes one per step. */
+  release(): void {
     for (const tensor of [this.#positions, this.#targets, this.#causal]) tensor.dispose();
+  }
+
+  dispose(): void {
+    this.release();
     this.#w.dispose();
   }
 
@@ -223,14 +231,14 @@ export class RarTransformer {
   #block(
     x: Tensor,
     w: Weights,
-    table: Tensor,
+    table: AdaLnTable,
     row: number,
     visible: Tensor | undefined,
     cache: KeyValueCache | undefined,
   ): Tensor {
     const { heads, hiddenSize } = this.config;
     const [batch, rows] = x.shape;
-    const chunk = (index: number): Modulation => ({ table, chunk: index, row });
+    const chunk = (index: number) => modulation(table, index, row);
     let h = layerNorm(x, {
       gamma: w.get("norm1.weight"),
       beta: w.get("norm1.bias"),
@@ -262,10 +270,14 @@ export class RarTransformer {
 
   /** adaLN without affine parameters (scale first, then shift), then the logits. */
   #head(x: Tensor, condition: RarCondition, row: number): Tensor {
-    const chunk = (index: number): Modulation => ({ table: condition.head, chunk: index, row });
+    const chunk = (index: number) => modulation(condition.head, index, row);
     const h = layerNorm(x, { scale: chunk(0), shift: chunk(1) });
     return linear(h, this.#w.get("lm_head.weight"), this.#w.get("lm_head.bias"));
   }
+}
+
+function modulation(table: AdaLnTable, chunk: number, row: number): Modulation {
+  return "shape" in table ? { table, chunk, row } : { table: table[chunk], chunk: 0, row };
 }
 
 /** x[1 or batch, rows, hidden] repeated to the batch. */

@@ -150,8 +150,13 @@ export class VarTransformer {
     });
   }
 
-  dispose(): void {
+  /** Frees what the constructor made and leaves the weights to their owner, as training does, which makes one per step. */
+  release(): void {
     for (const tensor of this.#owned) tensor.dispose();
+  }
+
+  dispose(): void {
+    this.release();
     this.#w.dispose();
   }
 

@@ -1,0 +1,73 @@
+/**
+ * The tokenizers of the zoo: sizes, seeds and training, as data.
+ * Layers are a quarter and an eighth as wide as the official ones and see 64x64 pixels, so group norms have fewer groups.
+ */
+import type { TokenizerRecipe } from "./tokenizers.ts";
+
+/** RAR's: 64 tokens of 512 codes. */
+const rar: TokenizerRecipe = {
+  name: "maskgit_vq",
+  network: {
+    kind: "rar",
+    config: {
+      hiddenChannels: 16,
+      channelMult: [1, 2, 4, 4],
+      resBlocks: 1,
+      zChannels: 32,
+      codes: 512,
+      resolution: 64,
+      normGroups: 4,
+    },
+  },
+  seed: 101,
+  steps: 3500,
+  batch: 16,
+  lr: 2e-3,
+  latentWeight: 1,
+};
+
+/** VAR's: 130 tokens of 512 codes on six scales. */
+const varFamily: TokenizerRecipe = {
+  name: "vqvae",
+  network: {
+    kind: "var",
+    config: {
+      ch: 16,
+      chMult: [1, 2, 4, 4],
+      resBlocks: 1,
+      zChannels: 16,
+      codes: 512,
+      sharedPhi: 4,
+      patchNums: [1, 2, 3, 4, 6, 8],
+      resolution: 64,
+      normGroups: 4,
+    },
+  },
+  seed: 102,
+  steps: 2750,
+  batch: 16,
+  lr: 2e-3,
+  latentWeight: 1,
+};
+
+/** That of the generator outside the model set: RAR's kind with other widths, more codes and its own seed. */
+const other: TokenizerRecipe = {
+  ...rar,
+  name: "other_vq",
+  network: {
+    kind: "rar",
+    config: {
+      hiddenChannels: 16,
+      channelMult: [1, 1, 2, 3],
+      resBlocks: 1,
+      zChannels: 24,
+      codes: 384,
+      resolution: 64,
+      normGroups: 4,
+    },
+  },
+  seed: 103,
+  steps: 2500,
+};
+
+export const tokenizerRecipes = { rar, var: varFamily, other } as const;

@@ -1,0 +1,266 @@
+/**
+ * Training of the zoo's tokenizers from nothing, on crops of photographs.
+ * The losses belong to the models, the loop is in loop.ts; here are data, revival of unused codes, figures and the file.
+ */
+import { join } from "node:path";
+import {
+  type Device,
+  disposeAll,
+  fromArray,
+  mean,
+  scope,
+  square,
+  sub,
+  type Tensor,
+  uniforms,
+  warmupCosineLr,
+} from "../core/tensor/mod.ts";
+import { f32ToF16 } from "../models/checkpoint/half.ts";
+import { type SafetensorsEntry, syntheticSource, writeSafetensors } from "../models/checkpoint/mod.ts";
+import type { Family } from "../models/family.ts";
+import type { RarTokenizerConfig } from "../models/rar/config.ts";
+import { RarFamily } from "../models/rar/family.ts";
+import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
+import { type Quantised, type TokenizerLoss, tokenizerLoss } from "../models/rar/tokenizer_training.ts";
+import type { VqvaeConfig } from "../models/var/config.ts";
+import { VarFamily } from "../models/var/family.ts";
+import { vqvaeSpecs } from "../models/var/vqvae.ts";
+import { vqvaeLoss } from "../models/var/vqvae_training.ts";
+import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
+import type { Crops } from "./images.ts";
+import { optimise } from "./loop.ts";
+
+/** A tokenizer to train, and how. */
+export interface TokenizerRecipe {
+  readonly name: string;
+  readonly network: { readonly kind: "rar"; readonly config: RarTokenizerConfig } | {
+    readonly kind: "var";
+    readonly config: VqvaeConfig;
+  };
+  readonly seed: number;
+  readonly steps: number;
+  readonly batch: number;
+  readonly lr: number;
+  /** Weight of the codebook and commitment terms beside the pixels' loss. */
+  readonly latentWeight: number;
+}
+
+export interface TokenizerRun {
+  readonly device: Device;
+  readonly recipe: TokenizerRecipe;
+  readonly train: Crops;
+  readonly heldOut: Crops;
+  /** Folder of the state and the log. */
+  readonly dir: string;
+  /** Where the finished tokenizer goes, f16 safetensors. */
+  readonly out: string;
+  readonly signal?: AbortSignal;
+  readonly log?: (line: string) => void;
+}
+
+/** Steps between revivals of unused codes, which end after this share of the steps, and between evaluations. */
+const revivalSteps = 50, revivalShare = 0.7, evaluationSteps = 250;
+const heldOutImages = 256;
+
+const stream = { order: 0x7a6f6f31, flip: 0x7a6f6f32, revive: 0x7a6f6f33 };
+
+/** Trains to the end, or until `signal` fires (call it again to go on). Returns the figures of the last evaluation. */
+export async function trainTokenizer(run: TokenizerRun): Promise<{ done: boolean; figures: Record<string, number> }> {
+  const { device, recipe, train, heldOut, dir, signal, log } = run;
+  const trainee = await Tokenizer.open(device, recipe);
+  try {
+    const revival = new Revival(trainee.codebook, recipe);
+    const result = await optimise({
+      course: {
+        steps: recipe.steps,
+        lr: warmupCosineLr(recipe.lr, 100, recipe.steps, recipe.lr / 20),
+        adam: { betas: [0.9, 0.99] },
+        every: evaluationSteps,
+      },
+      parameters: trainee.parameters,
+      dir,
+      fingerprint: JSON.stringify({ recipe, data: train.fingerprint }),
+      loss: (step) => {
+        const images = trainee.images(batchPixels(train, recipe, step));
+        return { ...trainee.loss(images, (seen) => revival.observe(step, seen)) };
+      },
+      after: (step) => revival.after(step),
+      evaluate: () => evaluate(trainee, heldOut),
+      signal,
+      log: (line) => log?.(`${recipe.name}: ${line}`),
+    });
+    if (result.done) await trainee.save(run.out, { ...result.figures, seconds: result.seconds }, train.fingerprint);
+    return { done: result.done, figures: { ...result.figures } };
+  } finally {
+    trainee.dispose();
+  }
+}
+
+/** Pixels in [0, 1] of one batch: crops drawn uniformly, half of them mirrored. */
+function batchPixels(crops: Crops, { seed, batch }: TokenizerRecipe, step: number): Float32Array<ArrayBuffer> {
+  const draws = uniforms(seed + step, stream.order, batch), flips = uniforms(seed + step, stream.flip, batch);
+  return cropPixels(crops, Array.from(draws, (u) => Math.floor(u * crops.count)), (i) => flips[i] < 0.5);
+}
+
+/** Crops as pixels in [0, 1], [n, side, side, 3], mirrored where wanted. */
+export function cropPixels(
+  { pixels, side }: Crops,
+  indices: readonly number[],
+  mirrored: (i: number) => boolean = () => false,
+): Float32Array<ArrayBuffer> {
+  const each = side * side * 3;
+  const values = new Float32Array(indices.length * each);
+  indices.forEach((index, i) => {
+    const from = index * each, to = i * each, flip = mirrored(i);
+    for (let y = 0; y < side; y++) {
+      for (let x = 0; x < side; x++) {
+        const source = from + (y * side + (flip ? side - 1 - x : x)) * 3, target = to + (y * side + x) * 3;
+        for (let c = 0; c < 3; c++) values[target + c] = pixels[source + c] / 255;
+      }
+    }
+  });
+  return values;
+}
+
+/** PSNR over held-out crops, and how evenly the codes are used: their number and the exponential of their entropy. */
+async function evaluate(trainee: Tokenizer, heldOut: Crops): Promise<Record<string, number>> {
+  const { family } = trainee;
+  const counts = new Float64Array(family.codes);
+  const count = Math.min(heldOutImages, heldOut.count);
+  let squares = 0;
+  for (let start = 0; start < count; start += 32) {
+    // Spread over the whole split, since neighbours come from the same photograph.
+    const indices = Array.from(
+      { length: Math.min(32, count - start) },
+      (_, i) => Math.floor((start + i) * heldOut.count / count),
+    );
+    const [low, high] = family.valueRange;
+    const images = trainee.images(cropPixels(heldOut, indices));
+    const { error, tokens } = scope(() => {
+      const { tokens, fHat } = family.quantize(family.encode(images));
+      return { error: mean(square(sub(family.decode(fHat), images))), tokens };
+    });
+    squares += indices.length * await error.item() / (high - low) ** 2;
+    for (const token of await tokens.ints()) counts[token]++;
+    disposeAll([images, error, tokens]);
+  }
+  const total = counts.reduce((sum, n) => sum + n, 0);
+  const entropy = counts.reduce((sum, n) => n === 0 ? sum : sum - n / total * Math.log(n / total), 0);
+  return {
+    psnr: -10 * Math.log10(squares / count),
+    usedCodes: counts.reduce((sum, n) => sum + (n > 0 ? 1 : 0), 0),
+    perplexity: Math.exp(entropy),
+  };
+}
+
+/** A tokenizer with dense weights that are trained in place. */
+class Tokenizer {
+  private constructor(
+    readonly device: Device,
+    readonly recipe: TokenizerRecipe,
+    readonly specs: readonly WeightSpec[],
+    readonly weights: Weights,
+    readonly family: Family,
+    readonly parameters: ReadonlyMap<string, Tensor>,
+  ) {}
+
+  static async open(device: Device, recipe: TokenizerRecipe): Promise<Tokenizer> {
+    const { network, seed, name } = recipe;
+    const specs = network.kind === "rar" ? tokenizerSpecs(network.config) : vqvaeSpecs(network.config);
+    const shapes = new Map(specs.map((spec) => [spec.name, spec.shape]));
+    // Weights in [-s, s] with the variance 1 / fan-in, biases near 0 and gains near 1; the codes are drawn from latents later.
+    const source = syntheticSource(`zoo-${name}-${seed}`, shapes);
+    const weights = await loadWeights(device, source, specs, { what: name, dense: () => true });
+    const family = network.kind === "rar"
+      ? new RarFamily(weights, network.config)
+      : new VarFamily(device, weights, network.config);
+    const parameters = new Map(specs.flatMap(partNames).map((part) => [part, weights.get(part)]));
+    return new Tokenizer(device, recipe, specs, weights, family, parameters);
+  }
+
+  get codebook(): Tensor {
+    return this.weights.get("quantize.embedding.weight");
+  }
+
+  images(pixels: Float32Array<ArrayBuffer>): Tensor {
+    const { imageSize, valueRange: [low, high] } = this.family;
+    const values = pixels.map((value) => value * (high - low) + low);
+    return fromArray(this.device, values, [values.length / (imageSize * imageSize * 3), imageSize, imageSize, 3]);
+  }
+
+  loss(images: Tensor, observe: (quantised: Quantised) => void): TokenizerLoss {
+    const { network, latentWeight } = this.recipe;
+    if (network.kind === "rar") return tokenizerLoss(images, this.weights, network.config, latentWeight, observe);
+    const { quantizer } = this.family as VarFamily;
+    return vqvaeLoss(images, this.weights, quantizer, network.config, latentWeight, observe);
+  }
+
+  async save(path: string, figures: Readonly<Record<string, number>>, data: string): Promise<void> {
+    const entries: SafetensorsEntry[] = [];
+    for (const spec of this.specs) {
+      const parts = new Map<string, Float32Array>();
+      for (const part of partNames(spec)) parts.set(part, await this.parameters.get(part)!.data());
+      const joined = joinParts(spec, (part) => parts.get(part)!);
+      const values = spec.inverse ? spec.inverse(joined) : joined;
+      entries.push({ name: spec.name, shape: spec.shape, dtype: "f16", data: () => f32ToF16(values) });
+    }
+    await writeSafetensors(path, entries, {
+      format: "model-tracer-tokenizer/1",
+      recipe: JSON.stringify(this.recipe),
+      data,
+      metrics: JSON.stringify(figures),
+    });
+  }
+
+  dispose(): void {
+    this.family.dispose();
+  }
+}
+
+/** Codes that were not chosen for a while are put where vectors are; at first, all of them. */
+class Revival {
+  readonly #codebook: Tensor;
+  readonly #recipe: TokenizerRecipe;
+  readonly #used: Float64Array;
+  #seen: Quantised | null = null;
+
+  constructor(codebook: Tensor, recipe: TokenizerRecipe) {
+    this.#codebook = codebook;
+    this.#recipe = recipe;
+    this.#used = new Float64Array(codebook.shape[0]);
+  }
+
+  observe(_step: number, seen: Quantised): void {
+    this.#seen = seen;
+  }
+
+  async after(step: number): Promise<void> {
+    const { vectors, tokens } = this.#seen!;
+    for (const token of await tokens.ints()) this.#used[token]++;
+    const due = step === 0 || ((step + 1) % revivalSteps === 0 && step < revivalShare * this.#recipe.steps);
+    if (due) await this.#revive(step, await vectors.data());
+    if (due || (step + 1) % revivalSteps === 0) this.#used.fill(0);
+    disposeAll([vectors, tokens]);
+    this.#seen = null;
+  }
+
+  /** Places codes with less than a twentieth of their fair share at random vectors of the last batch. */
+  async #revive(step: number, vectors: Float32Array<ArrayBuffer>): Promise<void> {
+    const [codes, channels] = this.#codebook.shape;
+    const values = await this.#codebook.data();
+    const total = this.#used.reduce((sum, n) => sum + n, 0);
+    const draws = uniforms(this.#recipe.seed + step, stream.revive, codes);
+    const rows = vectors.length / channels;
+    for (let code = 0; code < codes; code++) {
+      if (step > 0 && this.#used[code] >= 0.05 * total / codes) continue;
+      const row = Math.floor(draws[code] * rows);
+      values.set(vectors.subarray(row * channels, (row + 1) * channels), code * channels);
+    }
+    this.#codebook.device.write(this.#codebook.storage, values);
+  }
+}
+
+/** File name of a trained tokenizer. */
+export function tokenizerFile(dir: string, name: string): string {
+  return join(dir, `${name}.safetensors`);
+}
