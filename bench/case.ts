@@ -4,9 +4,14 @@
  */
 import type { Device } from "../core/tensor/mod.ts";
 
-export type Group = "matmul" | "conv" | "attention" | "passes";
+export type Group = "matmul" | "conv" | "attention" | "passes" | "training";
 
-export const groups: readonly Group[] = ["matmul", "conv", "attention", "passes"];
+export const groups: readonly Group[] = ["matmul", "conv", "attention", "passes", "training"];
+
+/** Whole networks take seconds, and have images to count; kernels are repeated until there is something to time. */
+export function isWhole(group: Group): boolean {
+  return group === "passes" || group === "training";
+}
 
 /** The same work in terms that others can do, too. */
 export type Job =

@@ -3,7 +3,7 @@
  * Others (PyTorch, jax-js) are in files of their own and are only opened when asked for.
  */
 import type { Device } from "../core/tensor/mod.ts";
-import type { BenchCase } from "./case.ts";
+import { type BenchCase, isWhole } from "./case.ts";
 
 export interface Contender {
   readonly name: string;
@@ -43,8 +43,8 @@ export class Ours implements Contender {
     await this.#time(benchCase, 1);
     if (this.quick) return;
     const wanted = sampleSeconds[this.device.info.kind];
-    // Passes are long; of a kernel the first run tells nothing, it compiles.
-    this.#runs = benchCase.group === "passes" ? 1 : runsPerSample(await this.#time(benchCase, 1), wanted);
+    // Of a kernel the first run tells nothing, it compiles.
+    this.#runs = isWhole(benchCase.group) ? 1 : runsPerSample(await this.#time(benchCase, 1), wanted);
     if (this.#runs > 1) this.#runs = runsPerSample(await this.#time(benchCase, Math.min(this.#runs, 10)), wanted);
   }
 

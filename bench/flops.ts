@@ -88,6 +88,14 @@ export function vqvaeFlops(config: VqvaeConfig): { encode: number; decode: numbe
   return { encode: encode + quantConv, decode: decode + quantConv };
 }
 
+/**
+ * A training step for one image, given the encoder's forward pass: twice that again for the gradients of weights and of
+ * what they are applied to, but no gradient of the image, which the first 3x3 convolution has from `width` channels.
+ */
+export function trainingFlops(encode: number, resolution: number, width: number): number {
+  return 3 * encode - convFlops(resolution, resolution, 3, width, 3);
+}
+
 /** Attention of a block and its four linear maps (qkv, projection, and the two of the feed-forward part). */
 function blockFlops(rows: number, d: number, inner: number, heads: number, visible: readonly number[]): number {
   return matmulFlops(rows, 4 * d + 2 * inner, d) + attentionFlops(heads, d / heads, visible);

@@ -4,7 +4,7 @@
  */
 import { resourceUsage } from "node:process";
 import type { Device } from "../core/tensor/mod.ts";
-import type { BenchCase } from "./case.ts";
+import { type BenchCase, isWhole } from "./case.ts";
 import type { Contender } from "./contender.ts";
 
 export interface Timing {
@@ -28,6 +28,8 @@ export interface Measured {
   readonly seconds: Timing;
   /** GFLOP/s by the median. */
   readonly gflops: number;
+  /** Images per second by the median, of passes and training steps. */
+  readonly imagesPerSecond: number | null;
   readonly rivals: readonly RivalTiming[];
   /** Peak of the device's memory, weights included, in bytes. */
   readonly devicePeakBytes: number;
@@ -109,6 +111,7 @@ export async function measure(
   return {
     ...{ group, name, batch, flops, seconds },
     gflops: flops / seconds.median / 1e9,
+    imagesPerSecond: isWhole(group) ? batch / seconds.median : null,
     rivals: everybody.slice(1).map((rival, i) => ({
       name: rival.name,
       ...timing(samples[i + 1]),

@@ -9,11 +9,11 @@ usage: deno task bench [options]
   --device cpu|webgpu|auto  device, or several separated by commas (default cpu)
   --only LIST               of ${groups.join(", ")} (default all)
   --filter TEXT             only cases whose name contains TEXT
-  --batch LIST              batch sizes of the passes (default 1,4)
+  --batch LIST              batch sizes of passes (default 1,4) and training steps (default 8 on a GPU, else 1)
   --repeat N                samples per case (default 5)
   --seconds N               no further samples of a case after N seconds (default 60)
   --threads N               CPU threads, also of PyTorch (default all processors)
-  --compare-torch           PyTorch in turns with us, by default and with OMP_WAIT_POLICY=PASSIVE
+  --compare-torch           PyTorch (on the CPU) in turns with us, by default and with OMP_WAIT_POLICY=PASSIVE
   --python FILE             a Python with torch (default $PYTHON, python3, /usr/bin/python3)
   --compare-jax             matrix products of npm's @jax-js/jax in turns with us (fetches it)
   --assert                  exit code 1 when a target is missed
@@ -36,6 +36,8 @@ export interface BenchOptions {
   readonly only: readonly Group[];
   readonly filter: string;
   readonly batches: readonly number[];
+  /** Where not given, it depends on the device: `trainingBatches`. */
+  readonly trainingBatches: readonly number[] | undefined;
   readonly repeat: number;
   readonly seconds: number;
   readonly threads: number | undefined;
@@ -75,7 +77,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       device: { type: "string", default: "cpu" },
       only: { type: "string", default: groups.join(",") },
       filter: { type: "string", default: "" },
-      batch: { type: "string", default: "1,4" },
+      batch: { type: "string" },
       repeat: { type: "string", default: "5" },
       seconds: { type: "string", default: "60" },
       threads: { type: "string" },
@@ -92,11 +94,13 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     },
   });
   const { quick, profile, assert, list, json, machine, python, help } = values;
+  const batches = values.batch?.split(",").map((part) => count("batch", part.trim()));
   const options: BenchOptions = {
     devices: choices("device", values.device, ["cpu", "webgpu", "auto"]),
     only: choices("only", values.only, groups),
     filter: values.filter,
-    batches: values.batch.split(",").map((part) => count("batch", part.trim())),
+    batches: batches ?? [1, 4],
+    trainingBatches: batches,
     repeat: count("repeat", values.repeat),
     seconds: count("seconds", values.seconds),
     threads: values.threads === undefined ? undefined : count("threads", values.threads),

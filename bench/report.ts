@@ -43,7 +43,7 @@ export function formatMiB(bytes: number): string {
 
 /** The columns of a case; names of rivals come in the order of `rivals`. */
 export function resultRow(measured: Measured, rivals: readonly string[]): string[] {
-  const { name, seconds, flops, gflops, devicePeakBytes, rssBytes } = measured;
+  const { name, seconds, flops, gflops, imagesPerSecond, devicePeakBytes, rssBytes } = measured;
   return [
     name,
     (flops / 1e9).toFixed(flops < 1e9 ? 3 : 1),
@@ -51,6 +51,7 @@ export function resultRow(measured: Measured, rivals: readonly string[]): string
     formatSeconds(seconds.best),
     `${seconds.samples.length}`,
     gflops.toFixed(1),
+    imagesPerSecond === null ? "" : imagesPerSecond.toPrecision(3),
     formatMiB(devicePeakBytes),
     formatMiB(rssBytes),
     measured.processors.toFixed(1),
@@ -62,7 +63,7 @@ export function resultRow(measured: Measured, rivals: readonly string[]): string
 }
 
 export function resultTable(results: readonly Measured[], rivals: readonly string[]): string {
-  const head = ["case", "GFLOP", "median", "best", "n", "GFLOP/s", "peak", "rss", "cpus"];
+  const head = ["case", "GFLOP", "median", "best", "n", "GFLOP/s", "images/s", "peak", "rss", "cpus"];
   return table([
     [...head, ...rivals.flatMap((name) => [name, "ratio"])],
     ...results.map((measured) => resultRow(measured, rivals)),

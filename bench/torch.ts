@@ -2,7 +2,7 @@
  * PyTorch as a contender: torch_compare.py as a child process, which runs one case per line of standard input.
  * It needs a Python with torch, and is started only for --compare-torch.
  */
-import type { BenchCase } from "./case.ts";
+import { type BenchCase, isWhole } from "./case.ts";
 import { type Contender, runsPerSample } from "./contender.ts";
 
 const script = new URL("./torch_compare.py", import.meta.url);
@@ -119,7 +119,7 @@ export class Torch implements Contender {
 
   async warmUp(benchCase: BenchCase): Promise<void> {
     const { seconds } = await this.server.ask(request(benchCase));
-    this.#runs = benchCase.group === "passes" ? 1 : runsPerSample(Number(seconds), 0.1);
+    this.#runs = isWhole(benchCase.group) ? 1 : runsPerSample(Number(seconds), 0.1);
   }
 
   async sample(benchCase: BenchCase): Promise<number> {

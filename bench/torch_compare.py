@@ -8,6 +8,7 @@ As server:  python3 bench/torch_compare.py --serve, then one JSON object per lin
             {"case": "matmul", "sizes": [m, n, k]}                likewise, [batch, h, w, cIn, cOut, k] for conv,
             {"case": "attention", "sizes": [batch, heads, headDim, rows], "blocks": [1, 4, 9]}
             {"drop": true}                                        frees the network that is open
+            Passes run without autograd; "...-training" are steps of forward, backward and Adam.
 The first run of a network builds it and warms it up; "runs" repeats a short one so that timing it makes sense.
 """
 import argparse
@@ -22,26 +23,43 @@ except ImportError:
 import torch.nn.functional as F
 
 
+# What a training step updates: everything that a network was built with since this was last emptied.
+PARAMETERS = []
+
+
+def parameter(values):
+    PARAMETERS.append(values)
+    return values
+
+
 def weight(*shape):
     fan_in = 1
     for size in shape[1:]:
         fan_in *= size
-    return torch.randn(shape) * (1 / max(fan_in, 1)) ** 0.5
+    return parameter(torch.randn(shape) * (1 / max(fan_in, 1)) ** 0.5)
+
+
+def zeros(n):
+    return parameter(torch.zeros(n))
+
+
+def ones(n):
+    return parameter(torch.ones(n))
 
 
 def linear(k, n, bias=True):
-    w, b = weight(n, k), torch.zeros(n) if bias else None
+    w, b = weight(n, k), zeros(n) if bias else None
     return lambda x: F.linear(x, w, b)
 
 
 def conv(c_in, c_out, k=3, stride=1, padding=None, bias=True):
-    w, b = weight(c_out, c_in, k, k), torch.zeros(c_out) if bias else None
+    w, b = weight(c_out, c_in, k, k), zeros(c_out) if bias else None
     pad = k // 2 if padding is None else padding
     return lambda x: F.conv2d(x, w, b, stride=stride, padding=pad)
 
 
 def group_norm(c, activate=True):
-    w, b = torch.ones(c), torch.zeros(c)
+    w, b = ones(c), zeros(c)
 
     def run(x):
         y = F.group_norm(x, 32, w, b, 1e-6)
@@ -156,6 +174,25 @@ def vqvae_decoder():
         if i > 0:
             layers += [upsample, conv(c, c)]
     return chain(*layers, group_norm(c), conv(c, 3))
+
+
+def training(encoder):
+    """One step of fine-tuning: squared error between the encoder's latents and given ones, its gradients, Adam."""
+
+    def build():
+        PARAMETERS.clear()
+        network = encoder()
+        optimizer = torch.optim.Adam([values.requires_grad_() for values in PARAMETERS], lr=5e-5)
+
+        def step(batch):
+            images, latents = batch
+            optimizer.zero_grad(set_to_none=True)
+            F.mse_loss(network(images), latents).backward()
+            optimizer.step()
+
+        return step
+
+    return build
 
 
 # --- transformers ---
@@ -281,21 +318,38 @@ PASSES = {
 }
 
 
+# What builds a step, and makes its images and latents.
+TRAINING = {
+    "maskgit-vq-training": (
+        training(maskgit_encoder), lambda batch: (torch.rand(batch, *IMAGE), torch.randn(batch, *RAR_LATENT))
+    ),
+    "vqvae-training": (
+        training(vqvae_encoder), lambda batch: (torch.rand(batch, *IMAGE), torch.randn(batch, *VAR_LATENT))
+    ),
+}
+NETWORKS = {**PASSES, **TRAINING}
+
+
 class Runner:
     """Keeps one network open, so that memory is that of the largest."""
 
     def __init__(self):
-        self.key = self.network = self.warm = None
+        self.drop()
 
     def drop(self):
-        self.key = self.network = self.warm = None
+        self.key = self.network = self.warm = self.input = None
+        PARAMETERS.clear()
 
     def run(self, case, batch=1, sizes=None, blocks=None, runs=1):
+        with torch.inference_mode(case not in TRAINING):
+            return self.run_in_mode(case, batch, sizes, blocks, runs)
+
+    def run_in_mode(self, case, batch, sizes, blocks, runs):
         key = (case, tuple(sizes or ()))
         if key != self.key:
             self.drop()
-            if case in PASSES:
-                build, make_input = PASSES[case]
+            if case in NETWORKS:
+                build, make_input = NETWORKS[case]
                 self.network, self.make_input = build(), make_input
             else:
                 kinds = {"matmul": matmul_case, "conv": conv_case, "attention": attention_case}
@@ -330,7 +384,7 @@ def serve():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", help=f"of {', '.join(PASSES)}; all when none is given")
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(NETWORKS)}; all when none is given")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -338,15 +392,14 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    with torch.inference_mode():
-        if options.serve:
-            return serve()
-        for case in options.cases or PASSES:
-            if case not in PASSES:
-                parser.error(f"no pass is called {case}")
-            runner = Runner()
-            times = sorted(runner.run(case, options.batch) for _ in range(options.repeat))
-            print(f"{case:20} batch {options.batch}  median {times[len(times) // 2]:.3f} s  best {times[0]:.3f} s")
+    if options.serve:
+        return serve()
+    for case in options.cases or NETWORKS:
+        if case not in NETWORKS:
+            parser.error(f"no pass is called {case}")
+        runner = Runner()
+        times = sorted(runner.run(case, options.batch) for _ in range(options.repeat))
+        print(f"{case:20} batch {options.batch}  median {times[len(times) // 2]:.3f} s  best {times[0]:.3f} s")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,20 @@ import { profile } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
 import { verdicts } from "../bench/targets.ts";
 import { findPython, Torch } from "../bench/torch.ts";
+import { trainingWorkloads } from "../bench/training.ts";
 import { openDevice } from "../core/open_device.ts";
+import type { DeviceInfo } from "../core/tensor/mod.ts";
 
 const message = (error: unknown) => error instanceof Error ? error.message : String(error);
 
-function workloads(options: BenchOptions): Workload[] {
+/** Without a device, all that there are by default on some device. */
+function workloads(options: BenchOptions, info?: DeviceInfo): Workload[] {
+  const sizes = options.quick ? quickSizes : fullSizes;
+  const isGpu = info?.kind === "webgpu" && !info.software;
   const all = [
     ...kernelWorkloads(options.quick),
-    ...passWorkloads(options.batches, options.quick ? quickSizes : fullSizes),
+    ...passWorkloads(options.batches, sizes),
+    ...trainingWorkloads(options.trainingBatches ?? (info === undefined ? [1, 8] : [isGpu ? 8 : 1]), sizes),
   ];
   return all.filter(({ group, names }) =>
     options.only.includes(group) && names.some((name) => name.includes(options.filter))
@@ -43,7 +49,7 @@ async function runDevice(choice: DeviceChoice, options: BenchOptions, rivals: re
   const results: Measured[] = [];
   const failures: Failure[] = [];
   const limits = { repeat: options.repeat, maxSeconds: options.seconds, pauseMs: options.quick ? 0 : 100 };
-  for (const workload of workloads(options)) {
+  for (const workload of workloads(options, device.info)) {
     const wanted = workload.names.filter((name) => name.includes(options.filter));
     try {
       const open = await workload.open(device);
@@ -82,7 +88,7 @@ async function runDevice(choice: DeviceChoice, options: BenchOptions, rivals: re
 
 async function profileAll(options: BenchOptions): Promise<void> {
   const device = await openDevice("cpu", { threads: options.threads });
-  for (const workload of workloads(options)) {
+  for (const workload of workloads(options, device.info)) {
     for (const text of await profile(workload, device, (name) => name.includes(options.filter))) console.log(text);
     device.trim();
   }

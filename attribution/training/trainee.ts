@@ -19,8 +19,10 @@ import { withEncoder } from "../../models/checkpoint/overlay.ts";
 import type { TensorSource } from "../../models/checkpoint/source.ts";
 import type { Family, FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
+import type { RarTokenizerConfig } from "../../models/rar/config.ts";
 import { RarFamily } from "../../models/rar/family.ts";
 import { encode as encodeRar, tokenizerSpecs } from "../../models/rar/tokenizer.ts";
+import type { VqvaeConfig } from "../../models/var/config.ts";
 import { VarFamily } from "../../models/var/family.ts";
 import { encode as encodeVar, vqvaeSpecs } from "../../models/var/vqvae.ts";
 import { joinParts, loadWeights, partNames, type WeightSpec } from "../../models/weights.ts";
@@ -29,6 +31,11 @@ import { joinParts, loadWeights, partNames, type WeightSpec } from "../../models
 export function isTrained(name: string): boolean {
   return name.startsWith("encoder.") || name.startsWith("quant_conv.");
 }
+
+/** Which tokenizer, and its sizes. */
+export type Tokenizer =
+  | { readonly name: "rar"; readonly config: RarTokenizerConfig }
+  | { readonly name: "var"; readonly config: VqvaeConfig };
 
 export interface TraineeOptions {
   /** Weight of the image loss; above 0, gradients flow through the decoder. */
@@ -77,16 +84,31 @@ export class Trainee {
   /** Loads the family's tokenizer. Throws when `init` is not the encoder of this tokenizer, naming what does not fit. */
   static async open(device: Device, set: ModelSet, name: FamilyName, options: TraineeOptions = {}): Promise<Trainee> {
     const { rar, var: varFamily } = set.manifest.families;
-    const specs = name === "rar" ? tokenizerSpecs(rar.tokenizer.config) : vqvaeSpecs(varFamily.tokenizer.config);
-    const trained = specs.filter((spec) => isTrained(spec.name));
-    const { imageLoss = 0, checkpointing: recompute = false, init } = options;
-    const own = await set.openNetwork({ family: name });
-    let source = own;
+    const tokenizer: Tokenizer = name === "rar"
+      ? { name, config: rar.tokenizer.config }
+      : { name, config: varFamily.tokenizer.config };
+    const source = await set.openNetwork({ family: name });
     try {
-      if (init !== undefined) {
-        checkNames(init, trained, { what: `the ${name} encoder of ${set.dir}` });
-        source = withEncoder(own, init);
-      }
+      return await Trainee.load(device, source, tokenizer, options, set.dir);
+    } finally {
+      source.close();
+    }
+  }
+
+  /** The same from the tokenizer's weights, wherever they come from; `where` is their place in messages. */
+  static async load(
+    device: Device,
+    weightSource: TensorSource,
+    tokenizer: Tokenizer,
+    { imageLoss = 0, checkpointing: recompute = false, init }: TraineeOptions = {},
+    where = weightSource.label,
+  ): Promise<Trainee> {
+    const { name } = tokenizer;
+    const specs = name === "rar" ? tokenizerSpecs(tokenizer.config) : vqvaeSpecs(tokenizer.config);
+    const trained = specs.filter((spec) => isTrained(spec.name));
+    try {
+      if (init !== undefined) checkNames(init, trained, { what: `the ${name} encoder of ${where}` });
+      const source = init === undefined ? weightSource : withEncoder(weightSource, init);
       const throughDecoder = (spec: string) => spec.startsWith("decoder.") || spec.startsWith("post_quant_conv.");
       const weights = await loadWeights(device, source, specs, {
         what: `the ${name} tokenizer`,
@@ -94,17 +116,16 @@ export class Trainee {
         dense: (spec) => isTrained(spec) || (imageLoss > 0 && throughDecoder(spec)),
       });
       const family = name === "rar"
-        ? new RarFamily(weights, rar.tokenizer.config)
-        : new VarFamily(device, weights, varFamily.tokenizer.config);
+        ? new RarFamily(weights, tokenizer.config)
+        : new VarFamily(device, weights, tokenizer.config);
       const parts = trained.flatMap(partNames);
       const parameters = new Map(parts.map((part) => [part, weights.get(part)]));
       const encode = (images: Tensor) =>
         name === "rar"
-          ? encodeRar(images, weights, rar.tokenizer.config, { recompute })
-          : encodeVar(images, weights, varFamily.tokenizer.config, { recompute });
+          ? encodeRar(images, weights, tokenizer.config, { recompute })
+          : encodeVar(images, weights, tokenizer.config, { recompute });
       return new Trainee(device, family, trained, parameters, imageLoss, encode);
     } finally {
-      own.close();
       init?.close();
     }
   }

@@ -4,7 +4,14 @@ import { attentionFlops, blockVisible, causal, convFlops, matmulFlops, rarFlops 
 import { kernelShape, kernelWork, watch } from "../../bench/kernel_work.ts";
 import { kernelWorkloads } from "../../bench/kernels.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../../bench/passes.ts";
+import { trainingWorkloads } from "../../bench/training.ts";
 import type { Device, KernelName, Storage } from "../../core/tensor/mod.ts";
+
+/** At 32x32 pixels most of what gradients of weights multiply is padding. */
+const largerImages = {
+  rarTokenizer: { ...quickSizes.rarTokenizer, resolution: 256 },
+  vqvae: { ...quickSizes.vqvae, patchNums: [1, 2, 16], resolution: 256 },
+};
 
 /** A device that computes nothing. */
 function idleDevice(): Device {
@@ -65,6 +72,17 @@ for (const workload of [...passWorkloads([1, 3], quickSizes), ...kernelWorkloads
       ok(formula > 0, name);
       strictEqual(calls, formula, name);
     }
+  });
+}
+
+for (const workload of trainingWorkloads([2], { ...quickSizes, ...largerImages })) {
+  // Kernels for gradients may compute more than the formula has: products with what padding added, scores once more.
+  // Recomputing does the encoder's forward pass, a third of the step, twice.
+  const most = workload.names[0].includes("recomputing") ? 1.6 : 1.25;
+  Deno.test(`flops of ${workload.names[0]} are at most those of the kernels it runs`, async () => {
+    const [{ formula, calls }, ...others] = await counted(workload);
+    deepStrictEqual(others, []);
+    ok(calls >= formula && calls < most * formula, `${calls} of kernels, ${formula} by formula`);
   });
 }
 

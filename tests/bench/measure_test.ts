@@ -44,6 +44,7 @@ Deno.test("measure() warms everybody up and then takes samples in turns", async 
   deepStrictEqual(log, ["cpu warm-up", "torch warm-up", "cpu", "torch", "cpu", "torch", "cpu", "torch"]);
   deepStrictEqual(measured.seconds, { median: 3, best: 2, samples: [2, 4, 3] });
   strictEqual(measured.gflops, 2);
+  strictEqual(measured.imagesPerSecond, 1 / 3);
   deepStrictEqual(measured.rivals, [{ name: "torch", median: 1, best: 1, samples: [1, 1, 1], ratio: 3 }]);
   ok(measured.rssBytes > 0 && measured.rssPeakBytes > 0);
 });
@@ -67,7 +68,17 @@ Deno.test("runsPerSample() fills the time wanted with short runs, within bounds"
 
 function result(name: string, group: Measured["group"], gflops: number, rivals: [string, number, number][]): Measured {
   return {
-    ...{ name, group, batch: 1, flops: 1e9, gflops, devicePeakBytes: 2 ** 30, rssBytes: 1, rssPeakBytes: 1 },
+    ...{
+      name,
+      group,
+      batch: 1,
+      flops: 1e9,
+      gflops,
+      imagesPerSecond: null,
+      devicePeakBytes: 2 ** 30,
+      rssBytes: 1,
+      rssPeakBytes: 1,
+    },
     seconds: { median: 1, best: 1, samples: [1] },
     processors: 2,
     rivals: rivals.map(([name, median, ratio]) => ({ name, median, best: median, samples: [median], ratio })),
@@ -90,6 +101,19 @@ Deno.test("verdicts() holds passes against PyTorch at its better setting", () =>
   strictEqual(of(1.4).wanted, "at most 1.5");
 });
 
+Deno.test("verdicts() holds training steps of one image that keep activations against PyTorch", () => {
+  const of = (name: string) =>
+    verdicts(result(name, "training", 90, [["torch", 3, 2.4], ["torch passive", 2, 2.6]]), {
+      kind: "cpu",
+      software: false,
+    }).map(({ what, wanted, met }) => [what, wanted, met]);
+  const missed = [["time / torch passive", "at most 2.5", false]];
+  deepStrictEqual(of("maskgit-vq training step, batch 1"), missed);
+  deepStrictEqual(of("vqvae training step, batch 1"), missed);
+  deepStrictEqual(of("vqvae training step recomputing, batch 1"), []);
+  deepStrictEqual(of("vqvae training step, batch 8"), []);
+});
+
 Deno.test("verdicts() holds matrix products against GFLOP/s and jax-js, but not on a hardware adapter", () => {
   const measured = result("linear 8x8x8", "matmul", 80, [["jax-js wasm", 1, 1.2]]);
   deepStrictEqual(verdicts(measured, { kind: "cpu", software: false }).map(({ what, met }) => [what, met]), [
@@ -108,6 +132,14 @@ Deno.test("disturbed() finds the cases that did not get their processors", () =>
 Deno.test("formatSeconds() and formatMiB() keep three digits that count", () => {
   deepStrictEqual([1.2345, 0.01234, 0.00001234].map(formatSeconds), ["1.23 s", "12.3 ms", "12.3 us"]);
   deepStrictEqual([2 ** 20, 200.4 * 2 ** 20].map(formatMiB), ["1.0 MiB", "200 MiB"]);
+});
+
+Deno.test("resultTable() has images per second where there are images", () => {
+  const kernel = result("linear", "matmul", 80, []), step = { ...kernel, name: "step", imagesPerSecond: 12.345 };
+  const [head, ...rows] = resultTable([kernel, step], []).trimEnd().split("\n");
+  const column = head.indexOf("images/s");
+  ok(column > 0);
+  deepStrictEqual(rows.map((row) => row.slice(column, column + 8).trim()), ["", "12.3"]);
 });
 
 Deno.test("resultTable() has a column pair per rival, empty where it did not take part", () => {

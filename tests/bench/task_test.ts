@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { Report } from "../../bench/report.ts";
+import { cpuOnly } from "../core/devices.ts";
 
 /** The task's own command line, as deno.json has it, with further arguments. */
 async function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
@@ -51,6 +52,40 @@ Deno.test("bench --quick runs every pass", async () => {
   }
 });
 
+Deno.test("bench --quick runs training steps on every device, with images per second and peaks of memory", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const kinds = cpuOnly ? ["cpu"] : ["cpu", "webgpu"];
+    const args = ["--only", "training", "--repeat", "1", "--quick", "--device", kinds.join()];
+    const { code, stdout, stderr } = await bench(...args, "--batch", "1,3", "--json", `${folder}/bench.json`);
+    strictEqual(code, 0, stderr);
+    const { devices }: Report = JSON.parse(await Deno.readTextFile(`${folder}/bench.json`));
+    deepStrictEqual(devices.map(({ device }) => device.kind), kinds);
+    for (const { results } of devices) {
+      deepStrictEqual(
+        results.map(({ name }) => name),
+        ["maskgit-vq", "vqvae"].flatMap((network) =>
+          [1, 3].flatMap((batch) => ["", " recomputing"].map((how) => `${network} training step${how}, batch ${batch}`))
+        ),
+      );
+      for (const { name, batch, seconds, imagesPerSecond, devicePeakBytes } of results) {
+        ok(stdout.includes(`${name} `), stdout);
+        strictEqual(imagesPerSecond, batch / seconds.median);
+        // Parameters, their gradients and both moments are there at once.
+        ok(devicePeakBytes > 16e6, `${name}: ${devicePeakBytes}`);
+      }
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("bench lists the training steps of a processor and of a GPU", async () => {
+  const { code, stdout, stderr } = await bench("--only", "training", "--filter", "vqvae training step,", "--list");
+  strictEqual(code, 0, stderr);
+  strictEqual(stdout, "vqvae training step, batch 1\nvqvae training step, batch 8\n");
+});
+
 Deno.test("bench --profile prints the time by kernel and shape", async () => {
   const { code, stdout, stderr } = await bench("--profile", "--quick", "--filter", "rarb same", "--batch", "1");
   strictEqual(code, 0, stderr);
@@ -62,7 +97,7 @@ Deno.test("bench exits with 1 and a message on arguments that it does not unders
   const { code, stdout, stderr } = await bench("--only", "everything");
   strictEqual(code, 1);
   strictEqual(stdout, "");
-  ok(stderr.includes("bench: --only expects matmul, conv, attention, passes, got everything"), stderr);
+  ok(stderr.includes("bench: --only expects matmul, conv, attention, passes, training, got everything"), stderr);
 });
 
 Deno.test("bench --filter that fits nothing is refused", async () => {
