@@ -20,7 +20,7 @@ const rar: TokenizerRecipe = {
     },
   },
   seed: 101,
-  steps: 3500,
+  steps: 3000,
   batch: 16,
   lr: 2e-3,
   latentWeight: 1,
@@ -44,7 +44,7 @@ const varFamily: TokenizerRecipe = {
     },
   },
   seed: 102,
-  steps: 2750,
+  steps: 2400,
   batch: 16,
   lr: 2e-3,
   latentWeight: 1,
@@ -67,7 +67,7 @@ const other: TokenizerRecipe = {
     },
   },
   seed: 103,
-  steps: 2500,
+  steps: 2000,
 };
 
 export const tokenizerRecipes = { rar, var: varFamily, other } as const;
