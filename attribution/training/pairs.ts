@@ -2,6 +2,7 @@
  * Images to train on, with the tokens that they were made of where those are known. Folders of generated pairs and label
  * folders of plain images give the same thing; what is done with it is in train.ts.
  */
+import { resolve } from "node:path";
 import type { FamilyName } from "../../models/family.ts";
 import { sha256Hex } from "../../models/manifest.ts";
 import { decodeImage } from "../images/decode.ts";
@@ -84,8 +85,23 @@ export async function openTrainingData(family: PairFamily, options: OpenDataOpti
   return { pairs, others: compared };
 }
 
+/**
+ * Images of folders, each in natural order, and called by their whole path where there are several folders: unlike those
+ * that are attributed, images of different folders may have the same name here. What is reached twice is listed once.
+ */
+async function listFolders(folders: readonly string[]): Promise<ListedImage[]> {
+  const images = new Map<string, ListedImage>();
+  for (const folder of folders) {
+    for (const image of await listImages([folder])) {
+      const key = resolve(image.path);
+      if (!images.has(key)) images.set(key, folders.length === 1 ? image : { ...image, imageName: image.path });
+    }
+  }
+  return [...images.values()];
+}
+
 async function listPairs(family: PairFamily, folders: readonly string[], own: Item[], others: Item[]): Promise<void> {
-  const images = await listImages(folders);
+  const images = await listFolders(folders);
   const missing: string[] = [];
   for (const image of images) {
     const pair = await readPair(image.path);
@@ -122,7 +138,7 @@ async function listLabelled(
   const mine: readonly string[] = variantLabels[family.name],
     theirs: readonly string[] = variantLabels[other(family.name)];
   const before = own.length;
-  for (const image of await listImages(folders)) {
+  for (const image of await listFolders(folders)) {
     const { labelFolder, imageName } = image;
     if (labelFolder === undefined || !(labels as readonly string[]).includes(labelFolder)) {
       throw new Error(

@@ -5,6 +5,7 @@ import { withFolder } from "../attribution/files.ts";
 import { tiny, writePairs } from "../attribution/training/pairs.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
+import { cpuOnly } from "../core/devices.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 
@@ -27,8 +28,14 @@ async function run(cwd: string, ...args: string[]) {
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
 
-/** Runs until `when` holds for what it has printed so far, then sends the signal. */
-async function runUntil(cwd: string, args: string[], when: (stdout: string) => boolean, signal: Deno.Signal) {
+/** Runs until `when` holds for what it has printed so far, then sends the signal: at once, or within the next epoch. */
+async function runUntil(
+  cwd: string,
+  args: string[],
+  when: (stdout: string) => boolean,
+  signal: Deno.Signal,
+  at: "once" | "third" = "third",
+) {
   const process = spawn(cwd, args);
   let stdout = "";
   const stderr = new Response(process.stderr).text();
@@ -36,9 +43,11 @@ async function runUntil(cwd: string, args: string[], when: (stdout: string) => b
   for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
     stdout += text;
     if (!sent && when(stdout)) {
-      // A third into the next epoch, by the speed of the last one.
-      const perSecond = Number(/images\/s (\S+)\s*$/.exec(stdout)![1]);
-      await new Promise((resolve) => setTimeout(resolve, 1000 * trainingImages / perSecond / 3));
+      if (at === "third") {
+        // A third into the next epoch, by the speed of the last one.
+        const perSecond = Number(/images\/s (\S+)\s*$/.exec(stdout)![1]);
+        await new Promise((resolve) => setTimeout(resolve, 1000 * trainingImages / perSecond / 3));
+      }
       process.kill(signal);
       sent = true;
     }
@@ -48,12 +57,12 @@ async function runUntil(cwd: string, args: string[], when: (stdout: string) => b
 
 const trainingImages = 29;
 
-/** Runs `body` in a folder with 32 generated pairs of a family. */
-async function withPairs(name: "rar" | "var", body: (dir: string) => Promise<void>): Promise<void> {
+/** Runs `body` in a folder with generated pairs of a family. */
+async function withPairs(name: "rar" | "var", count: number, body: (dir: string) => Promise<void>): Promise<void> {
   const device = await openDevice("cpu");
   try {
     await withFolder(async (dir) => {
-      await writePairs(device, name, join(dir, "pairs"), 32);
+      await writePairs(device, name, join(dir, "pairs"), count);
       await body(dir);
     });
   } finally {
@@ -65,7 +74,7 @@ const short = ["--models", tiny, "--device", "cpu", "--batch", "4", "--epochs", 
 
 for (const family of ["rar", "var"] as const) {
   Deno.test(`train: a killed and an interrupted run of ${family} go on to the same bytes as one that never stopped`, async () => {
-    await withPairs(family, async (dir) => {
+    await withPairs(family, 32, async (dir) => {
       const args = ["--family", family, "--pairs", "pairs", "--augment", ...short];
       const whole = await run(dir, ...args, "--run", "whole");
       assert.equal(whole.code, 0, whole.stderr);
@@ -89,6 +98,35 @@ for (const family of ["rar", "var"] as const) {
       const resumed = await run(dir, "--resume", "parts");
       assert.equal(resumed.code, 0, resumed.stderr);
       assert.deepEqual(await Deno.readFile(join(dir, "parts", "encoder.safetensors")), expected);
+    });
+  });
+}
+
+for (const family of cpuOnly ? [] : ["rar", "var"] as const) {
+  Deno.test(`train --device webgpu: an interrupted run of ${family} goes on to the same bytes as one that never stopped`, async () => {
+    await withPairs(family, 6, async (dir) => {
+      const args = ["--family", family, "--pairs", "pairs", "--models", tiny, "--device", "webgpu"];
+      args.push("--epochs", "1", "--batch", "2");
+      const whole = await run(dir, ...args, "--run", "whole");
+      assert.equal(whole.code, 0, whole.stderr);
+      assert.match(whole.stdout, /^epoch +0 +held-out .*\nepoch +1 +loss .*\n$/);
+      const path = join(dir, "whole", "encoder.safetensors");
+      const encoder = await openSafetensors(path);
+      assert.equal(encoder.metadata.get("device"), "webgpu");
+      encoder.close();
+
+      const started = await runUntil(dir, [...args, "--run", "parts"], (text) => text !== "", "SIGTERM", "once");
+      assert.equal(started.code, 130, started.stderr);
+      const state = await openSafetensors(join(dir, "parts", "state.safetensors"));
+      const { epoch, position } = JSON.parse(state.metadata.get("position")!);
+      state.close();
+      assert.ok(epoch === 0 && position > 0 && position < 5, `stopped within the epoch: ${epoch}, ${position}`);
+      const elsewhere = await run(dir, "--resume", "parts", "--device", "cpu");
+      assert.equal(elsewhere.code, 1);
+      assert.match(elsewhere.stderr, /: was started with --device webgpu, got cpu: start a new run with --run DIR\n$/);
+      const resumed = await run(dir, "--resume", "parts");
+      assert.equal(resumed.code, 0, resumed.stderr);
+      assert.deepEqual(await Deno.readFile(join(dir, "parts", "encoder.safetensors")), await Deno.readFile(path));
     });
   });
 }

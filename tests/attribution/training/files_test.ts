@@ -55,6 +55,25 @@ Deno.test("openTrainingData() takes the family's pairs, and the other family's f
   });
 });
 
+Deno.test("openTrainingData() takes several folders, whose images may have the same names", async () => {
+  await withFolder(async (dir) => {
+    const folders = ["a", "b"].map((name) => join(dir, name));
+    await writePair(join(folders[0], "1.png"), formatPair({ tokens }));
+    await writePair(join(folders[1], "1.png"), formatPair({ tokens: tokens.toReversed() }));
+    const { pairs } = await openTrainingData(rar, { pairs: folders, data: [] });
+    assert.deepEqual((await pairs.batch([0, 1])).map((pair) => pair.tokens![0]), [0, 63]);
+    // The folder around them has the same images; none is there twice.
+    const again = await openTrainingData(rar, { pairs: [...folders, dir], data: [] });
+    assert.deepEqual([again.pairs.count, again.pairs.fingerprint], [2, pairs.fingerprint]);
+    await writePair(join(folders[1], "2.png"), null);
+    const open = openTrainingData(rar, { pairs: folders, data: [] });
+    await assert.rejects(
+      open,
+      ({ message }: Error) => message.endsWith(`have no tokens beside them: ${folders[1]}/2.png`),
+    );
+  });
+});
+
 Deno.test("openTrainingData() takes label folders: own labels without tokens, the other family's, no outliers", async () => {
   await withFolder(async (dir) => {
     for (const [label, count] of [["rarb", 3], ["rarxxl", 2], ["var20", 4], ["outlier", 5]] as const) {
