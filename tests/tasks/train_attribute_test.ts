@@ -1,0 +1,106 @@
+/** What `deno task train` writes, named by a model set's manifest, is what `deno task attribute` encodes with. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { withFolder } from "../attribution/files.ts";
+import { tiny, writePairs } from "../attribution/training/pairs.ts";
+import { decodeImage } from "../../attribution/images/decode.ts";
+import { quantLoss } from "../../attribution/signals.ts";
+import { Trainee } from "../../attribution/training/trainee.ts";
+import { openDevice } from "../../core/open_device.ts";
+import { scope } from "../../core/tensor/mod.ts";
+import { openCheckpoint } from "../../models/checkpoint/mod.ts";
+import type { FamilyName } from "../../models/family.ts";
+import { fileSha256, openModelSet } from "../../models/model_set.ts";
+
+const root = new URL("../..", import.meta.url).pathname;
+
+async function task(name: string, ...args: string[]) {
+  const options = { args: ["task", name, ...args], cwd: root, env: { NO_COLOR: "1" } };
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), options).output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+/** QuantLoss by image and family, as attribute's evidence has it. */
+async function quantLosses(dir: string, images: string, models: string) {
+  const args = [images, "--models", models, "--device", "cpu", "--json", "--out", join(dir, "submission.csv")];
+  const { code, stdout, stderr } = await task("attribute", ...args);
+  assert.equal(code, 0, stderr);
+  const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  return new Map<string, Record<FamilyName, number>>(
+    lines.map(({ image, families: { rar, var: varFamily } }) => [
+      image,
+      { rar: rar.quantLoss, var: varFamily.quantLoss },
+    ]),
+  );
+}
+
+/** QuantLoss of the same images by the trained encoder laid over the family's tokenizer, without a manifest. */
+async function expectedLosses(name: FamilyName, images: string, encoder: string, names: string[]): Promise<number[]> {
+  const device = await openDevice("cpu");
+  const trainee = await Trainee.open(device, await openModelSet(tiny), name, { init: await openCheckpoint(encoder) });
+  const pixels: Float32Array[] = [];
+  for (const image of names) {
+    const { data } = await decodeImage(await Deno.readFile(join(images, image)));
+    pixels.push(Float32Array.from(data, (byte) => byte / 255));
+  }
+  const losses = scope(() => {
+    const f = trainee.family.encode(trainee.images(pixels));
+    return quantLoss(f, trainee.family.quantize(f).fHat);
+  });
+  const values = [...await losses.data()];
+  losses.dispose();
+  trainee.dispose();
+  device.close();
+  return values;
+}
+
+for (const family of ["rar", "var"] as const) {
+  Deno.test(`attribute encodes with the ${family} encoder that train wrote, once a manifest names it`, async () => {
+    await withFolder(async (dir) => {
+      const pairs = join(dir, "pairs"), run = join(dir, "run"), models = join(dir, "models");
+      const device = await openDevice("cpu");
+      await writePairs(device, family, pairs, 6);
+      device.close();
+      const args = ["--family", family, "--pairs", pairs, "--models", tiny, "--run", run, "--device", "cpu"];
+      const trained = await task("train", ...args, "--epochs", "1", "--batch", "2", "--lr", "1e-3");
+      assert.equal(trained.code, 0, trained.stderr);
+
+      // As docs/training.md has it: the file into a set's folder, and its entry into the manifest.
+      await Deno.mkdir(models);
+      for await (const { name } of Deno.readDir(tiny)) await Deno.copyFile(join(tiny, name), join(models, name));
+      const encoder = join(models, "encoder.safetensors");
+      await Deno.copyFile(join(run, "encoder.safetensors"), encoder);
+      const manifest = JSON.parse(await Deno.readTextFile(join(models, "manifest.json")));
+      const { size } = await Deno.stat(encoder);
+      manifest.families[family].encoder = {
+        file: "encoder.safetensors",
+        bytes: size,
+        sha256: await fileSha256(encoder),
+      };
+      const save = () => Deno.writeTextFile(join(models, "manifest.json"), JSON.stringify(manifest));
+      await save();
+      if (manifest.calibration !== undefined) {
+        // Thresholds of the encoder before are not taken for those of this one.
+        const refused = await task("attribute", pairs, "--models", models, "--device", "cpu");
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, /was made for the model set .*; calibrate again, or remove `calibration` from/);
+        delete manifest.calibration;
+        await save();
+      }
+
+      const plain = await quantLosses(dir, pairs, tiny), tuned = await quantLosses(dir, pairs, models);
+      const names = [...plain.keys()];
+      assert.deepEqual([...tuned.keys()], names);
+      assert.equal(names.length, 6);
+      const expected = await expectedLosses(family, pairs, encoder, names);
+      const other = family === "rar" ? "var" : "rar";
+      for (const [i, name] of names.entries()) {
+        const [before, after] = [plain.get(name)!, tuned.get(name)!];
+        assert.equal(after[other], before[other], name);
+        assert.ok(Math.abs(after[family] / before[family] - 1) > 1e-3, `${name}: ${before[family]}, ${after[family]}`);
+        // Weights are packed there and dense here, and batches are others: float32 sums in another order.
+        assert.ok(Math.abs(after[family] / expected[i] - 1) < 1e-4, `${name}: ${after[family]}, ${expected[i]}`);
+      }
+    });
+  });
+}
