@@ -2,10 +2,11 @@
 import {
   add,
   affine,
-  argmax,
   clamp,
+  concat,
   type Device,
   fromArray,
+  keep,
   logSoftmaxGather,
   matmul,
   mean,
@@ -20,6 +21,7 @@ import {
   topK,
 } from "../core/tensor/mod.ts";
 import type { RarFamily, RarVariant } from "../models/rar/family.ts";
+import { generateRar } from "../models/rar/generate.ts";
 import { guidanceScales } from "../models/rar/sampler.ts";
 import type { RarCondition } from "../models/rar/transformer.ts";
 import type { ParityCase } from "./case.ts";
@@ -119,9 +121,8 @@ export async function* rar(parityCase: ParityCase, device: Device): AsyncGenerat
   yield { tensor: "labels_perm", values: orders.flatMap((order, b) => Array.from(order, (o) => host[b * n + o])) };
 
   const { guidance_scale: guidance, guidance_scale_pow: power } = parityCase.manifest.config.cfg;
-  const scales = guidanceScales({ guidance, power }, n);
-  yield { tensor: "cfg_scale", values: scales };
-  const generated = await greedySample(variant, conditions, batch, scales);
+  yield { tensor: "cfg_scale", values: guidanceScales({ guidance, power }, n) };
+  const generated = await greedySample(variant, labels, { guidance, power });
   yield { tensor: "gen_tokens", values: generated.tokens };
   yield { tensor: "gen_probs", values: generated.probabilities };
   yield* withTokenizer(parityCase, device, await tokens.ints(), generated.tokens);
@@ -148,39 +149,23 @@ async function stepLogits(variant: RarVariant, condition: RarCondition, tokens: 
   return out;
 }
 
-/** The reference's sampler with the most likely token taken at every step. */
+/** The library's sampler with the most likely token taken at every step, and the distributions that it took them from. */
 async function greedySample(
   variant: RarVariant,
-  conditions: { cond: RarCondition; uncond: RarCondition },
-  batch: number,
-  scales: readonly number[],
+  labels: readonly number[],
+  guide: { guidance: number; power: number },
 ): Promise<{ tokens: Int32Array; probabilities: Float32Array }> {
-  const { transformer, codes } = variant;
-  const n = scales.length;
-  const tokens = new Int32Array(batch * n);
-  const probabilities = new Float32Array(batch * n * codes);
-  const states = { cond: transformer.start(batch), uncond: transformer.start(batch) };
-  let previous: Tensor | null = null;
-  for (let t = 0; t < n; t++) {
-    const step = scope(() => {
-      const cond = transformer.step(states.cond, previous, conditions.cond);
-      const uncond = transformer.step(states.uncond, previous, conditions.uncond);
-      const p = softmax(add(uncond, affine(sub(cond, uncond), scales[t])));
-      return { p, chosen: argmax(p) };
-    });
-    previous?.dispose();
-    previous = step.chosen;
-    const p = await step.p.data(), chosen = await step.chosen.ints();
-    step.p.dispose();
-    for (let b = 0; b < batch; b++) {
-      tokens[b * n + t] = chosen[b];
-      probabilities.set(p.subarray(b * codes, (b + 1) * codes), (b * n + t) * codes);
-    }
-  }
-  previous?.dispose();
-  states.cond.dispose();
-  states.uncond.dispose();
-  return { tokens, probabilities };
+  const steps: Tensor[] = [];
+  const tokens = await generateRar(variant.transformer, { ...guide, temperature: 1 }, {
+    labels,
+    images: labels.map((_, b) => b),
+    seed: 0,
+    argmax: true,
+    onStep: (logits) => steps.push(keep(softmax(logits))),
+  });
+  const probabilities = concat(steps, 1);
+  for (const step of steps) step.dispose();
+  return { tokens: await take(tokens) as Int32Array, probabilities: await take(probabilities) as Float32Array };
 }
 
 /** What needs the tokenizer of the tokenizer case with the same salt: its tokens, its errors, and the decoded image. */

@@ -2,7 +2,6 @@
 import {
   add,
   affine,
-  argmax,
   clamp,
   concat,
   type Device,
@@ -19,7 +18,7 @@ import {
 import { scaleStarts } from "../models/var/config.ts";
 import type { VarFamily, VarVariant } from "../models/var/family.ts";
 import type { ScaleTrace } from "../models/var/quantizer.ts";
-import { guidanceStrengths } from "../models/var/sampler.ts";
+import { generateVar } from "../models/var/generate.ts";
 import type { VarCondition } from "../models/var/transformer.ts";
 import { encoderOutput } from "../models/var/vqvae.ts";
 import type { ParityCase } from "./case.ts";
@@ -137,7 +136,7 @@ export async function* varTransformer(parityCase: ParityCase, device: Device): A
     logits.dispose();
     yield { tensor: `kv_logits_${name}`, values: await take(stepLogits(variant, condition, input)) };
   }
-  const generated = await greedySample(family, variant, conditions, batch, parityCase.manifest.config.cfg);
+  const generated = await greedySample(family, variant, labels, parityCase.manifest.config.cfg);
   yield { tensor: "gen_tokens", values: await take(generated.tokens) };
   yield { tensor: "gen_logits", values: await take(generated.logits) };
   yield { tensor: "gen_image", values: await takeNchw(generated.image) };
@@ -163,37 +162,28 @@ function stepLogits(variant: VarVariant, condition: VarCondition, input: Tensor)
   return logits;
 }
 
-/** The reference's sampler with the most likely token taken everywhere (top-k of 1). */
+/** The library's sampler with the most likely token taken everywhere (top-k of 1). */
 async function greedySample(
   family: VarFamily,
   variant: VarVariant,
-  conditions: { cond: VarCondition; uncond: VarCondition },
-  batch: number,
+  labels: readonly number[],
   guidance: number,
 ): Promise<{ tokens: Tensor; logits: Tensor; image: Tensor }> {
-  const { transformer } = variant;
-  const { patchNums } = transformer.config;
-  const strengths = guidanceStrengths(guidance, patchNums.length);
-  const states = { cond: transformer.start(batch), uncond: transformer.start(batch) };
-  const result = scope(() => {
-    let fHat = family.quantizer.start(batch);
-    const tokens: Tensor[] = [], guided: Tensor[] = [];
-    patchNums.forEach((_, scale) => {
-      const input = scale === 0 ? null : family.quantizer.nextInput(fHat, scale);
-      const t = strengths[scale];
-      const logits = sub(
-        affine(transformer.step(states.cond, input, conditions.cond), 1 + t),
-        affine(transformer.step(states.uncond, input, conditions.uncond), t),
-      );
-      guided.push(logits);
-      tokens.push(argmax(logits));
-      fHat = family.quantizer.advance(fHat, tokens[scale], scale);
-    });
-    const image = affine(add(clamp(family.decode(fHat), -1, 1), fromArray(fHat.device, [1], [1])), 0.5);
-    return { tokens: concat(tokens, 1), logits: concat(guided, 1), image };
-  });
-  states.cond.dispose();
-  states.uncond.dispose();
-  await result.image.device.sync();
-  return result;
+  const steps: Tensor[] = [];
+  const { tokens, fHat } = await generateVar(
+    variant.transformer,
+    family.quantizer,
+    { guidance, topK: 1, topP: 0 },
+    {
+      labels,
+      images: labels.map((_, b) => b),
+      seed: 0,
+      argmax: true,
+      onStep: (logits) => steps.push(keep(logits.alias())),
+    },
+  );
+  const image = scope(() => affine(add(clamp(family.decode(fHat), -1, 1), fromArray(fHat.device, [1], [1])), 0.5));
+  const logits = concat(steps, 1);
+  for (const tensor of [fHat, ...steps]) tensor.dispose();
+  return { tokens, logits, image };
 }

@@ -2,5 +2,5 @@
 
 /** Guidance strength t of every scale; guided logits are (1 + t) conditional - t unconditional. */
 export function guidanceStrengths(guidance: number, scales: number): number[] {
-  return Array.from({ length: scales }, (_, si) => guidance * si / (scales - 1));
+  return Array.from({ length: scales }, (_, si) => guidance * si / Math.max(scales - 1, 1));
 }

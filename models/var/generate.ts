@@ -1,0 +1,72 @@
+/**
+ * Sampling from a VAR transformer: scale by scale, all tokens of a scale at once, with classifier-free guidance that grows
+ * from scale to scale. It makes tokens and the latent they add up to; decoding that is the tokenizer's business.
+ * Source: FoundationVision/VAR, models/var.py, `autoregressive_infer_cfg` (its `more_smooth` is not here).
+ */
+import { affine, argmax, concat, keep, scope, slice, sub, type Tensor } from "../../core/tensor/mod.ts";
+import { checkOptions, type GenerateOptions, Pace, TokenDraw, TokenNoise } from "../sampling.ts";
+import { scaleStarts, type VarSampler } from "./config.ts";
+import type { MultiScaleQuantizer } from "./quantizer.ts";
+import { guidanceStrengths } from "./sampler.ts";
+import type { VarTransformer } from "./transformer.ts";
+
+/**
+ * tokens[batch, tokenCount] (i32, scales one after the other) and fHat[batch, side, side, c]; dispose them when done.
+ * Conditional and unconditional rows go through the network as one batch. Images without a class, and a guidance of 0, need
+ * no unconditional ones.
+ */
+export async function generateVar(
+  transformer: VarTransformer,
+  quantizer: MultiScaleQuantizer,
+  sampler: VarSampler,
+  options: GenerateOptions,
+): Promise<{ tokens: Tensor; fHat: Tensor }> {
+  checkOptions("generateVar", options);
+  const { labels, images, seed, onStep, onProgress } = options;
+  const { patchNums, codes } = transformer.config;
+  const starts = scaleStarts(patchNums);
+  const tokenCount = starts[patchNums.length];
+  const batch = labels.length;
+  const strengths = guidanceStrengths(sampler.guidance, patchNums.length);
+  const isGuided = labels.some((label) => label !== null) && sampler.guidance !== 0;
+
+  using cleanup = new DisposableStack();
+  const condition = transformer.condition(isGuided ? [...labels, ...labels.map(() => null)] : labels);
+  cleanup.defer(() => condition.dispose());
+  const state = transformer.start(condition.batch);
+  cleanup.defer(() => state.dispose());
+  const { device } = condition.embedded;
+  const noise = options.argmax ? null : cleanup.adopt(new TokenNoise(device, seed, images, tokenCount), dispose);
+  const draw = options.argmax ? null : cleanup.adopt(new TokenDraw(device, codes, sampler), dispose);
+  const tokens: Tensor[] = [];
+  cleanup.defer(() => tokens.forEach(dispose));
+  let fHat = keep(quantizer.start(batch));
+  cleanup.defer(() => fHat.dispose());
+
+  const pace = new Pace(options.signal);
+  for (let scale = 0; scale < patchNums.length; scale++) {
+    const size = patchNums[scale] ** 2;
+    const next = scope(() => {
+      const input = scale === 0 ? null : quantizer.nextInput(fHat, scale);
+      const rows = transformer.step(state, isGuided && input ? concat([input, input], 0) : input, condition);
+      const t = strengths[scale];
+      let logits = isGuided ? slice(rows, 0, 0, batch) : rows;
+      if (isGuided && t !== 0) logits = sub(affine(logits, 1 + t), affine(slice(rows, 0, batch), t));
+      onStep?.(logits);
+      const flat = logits.reshape(batch * size, codes);
+      const chosen = noise && draw ? draw.draw(flat, ...noise.at(starts[scale], starts[scale + 1])) : argmax(flat);
+      const own = chosen.reshape(batch, size);
+      return keep({ own, fHat: quantizer.advance(fHat, own, scale) });
+    });
+    fHat.dispose();
+    fHat = next.fHat;
+    tokens.push(next.own);
+    onProgress?.(starts[scale + 1] / tokenCount);
+    await pace.step();
+  }
+  return keep({ tokens: scope(() => concat(tokens, 1)), fHat: fHat.alias() });
+}
+
+function dispose(item: { dispose(): void }): void {
+  item.dispose();
+}
