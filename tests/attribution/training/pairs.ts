@@ -5,6 +5,7 @@ import { toRgbImage } from "../../../attribution/augment/mod.ts";
 import { formatPair, pairPath } from "../../../attribution/training/pair_file.ts";
 import type { Split } from "../../../attribution/training/order.ts";
 import { isTrained } from "../../../attribution/training/trainee.ts";
+import { openDevice } from "../../../core/open_device.ts";
 import { affine, type Device, fromArray, normals, philox, scope } from "../../../core/tensor/mod.ts";
 import { writeSafetensors } from "../../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../../models/family.ts";
@@ -56,6 +57,16 @@ export async function writePairs(
 export interface Latents {
   readonly values: Float32Array;
   readonly recovered: number;
+}
+
+/** Sizes of a tiny tokenizer. */
+export async function tinySizes(name: FamilyName): Promise<{ imageSize: number; tokenCount: number; codes: number }> {
+  const device = await openDevice("cpu");
+  const family = await (await openModelSet(tiny)).loadFamily(device, name);
+  const { imageSize, tokenCount, codes } = family;
+  family.dispose();
+  device.close();
+  return { imageSize, tokenCount, codes };
 }
 
 /** Mean squared error of answering the training images' mean f_Z for every held-out image. */
