@@ -2,7 +2,7 @@
  * Attribution: from images to verdicts, as functions that compose. Deliberately nothing but exports.
  *
  * pixels -> f -> tokens (signals.ts) -> logits (likelihood.ts) -> evidence (evidence.ts) -> verdict (verdict.ts);
- * pipeline.ts joins them into a stream, job.ts is the whole job with files.
+ * pipeline.ts joins them into a stream, job.ts is the whole job with files. training/ fine-tunes a family's encoder.
  */
 export { type Calibration, loadCalibration, parseCalibration, standardise, uncalibrated } from "./calibration.ts";
 export {
@@ -46,4 +46,24 @@ export {
   type Signals,
 } from "./signals.ts";
 export { Submission } from "./submission.ts";
+export {
+  DivergenceError,
+  type EpochRow,
+  formatPair,
+  makeRecipe,
+  officialRecipes,
+  openTrainingData,
+  type Pair,
+  type PairFile,
+  pairPath,
+  type PairSource,
+  readPair,
+  type Recipe as TrainingRecipe,
+  runTraining,
+  Trainee,
+  type TrainingData,
+  type TrainingEvents,
+  type TrainingJobOptions,
+  type TrainingSummary,
+} from "./training/mod.ts";
 export { chooseFamily, decide, type Decision, type Method, type MethodName, methods } from "./verdict.ts";
