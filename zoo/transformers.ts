@@ -1,0 +1,135 @@
+/**
+ * Training of one transformer of the zoo on the tokens of photographs: batches, held-out figures, the finished file.
+ * The losses belong to the models, the loop is in loop.ts, what is trained how is in recipe.ts.
+ */
+import type { Device } from "../core/tensor/mod.ts";
+import { warmupCosineLr } from "../core/tensor/mod.ts";
+import { canonicalJson } from "../models/manifest.ts";
+import { randomOrderShare, sampleOrders } from "../models/rar/training.ts";
+import { draws, dropLabels } from "../models/training.ts";
+import { scaleStarts } from "../models/var/config.ts";
+import { Learner, type LearnerBatch, type TransformerInput } from "./learner.ts";
+import { optimise } from "./loop.ts";
+import type { TransformerRecipe } from "./recipe.ts";
+import { type TokenSet, unigramEntropy } from "./tokens.ts";
+
+export interface TransformerRun {
+  readonly device: Device;
+  readonly recipe: TransformerRecipe;
+  readonly train: TokenSet;
+  readonly heldOut: TokenSet;
+  /** The tokenizer's `transformerInput`. */
+  readonly input: TransformerInput;
+  /** Folder of the state and the log. */
+  readonly dir: string;
+  /** Where the finished transformer goes, f16 safetensors. */
+  readonly out: string;
+  /** Steps between evaluations and saved states (default 250). */
+  readonly every?: number;
+  readonly signal?: AbortSignal;
+  readonly log?: (line: string) => void;
+}
+
+export interface TransformerResult {
+  readonly done: boolean;
+  /** Losses in nats per token: `loss` (training), `heldOut`, `heldOutNone` (no class), and `unigram` entropies. */
+  readonly figures: Readonly<Record<string, number>>;
+  readonly seconds: number;
+}
+
+const imageStream = 0x70696374, flipStream = 0x666c6970; // "pict", "flip"
+const heldOutImages = 512;
+const lrFloor = 1 / 50;
+
+/** Trains to the end, or until `signal` fires (call it again to go on). */
+export async function trainTransformer(run: TransformerRun): Promise<TransformerResult> {
+  const { device, recipe, train, heldOut, dir, signal, log } = run;
+  const { steps, lr, warmup, weightDecay } = recipe;
+  const learner = await Learner.open(device, recipe, run.input);
+  try {
+    const entropies = unigramEntropies(recipe, heldOut);
+    const result = await optimise({
+      course: {
+        steps,
+        lr: warmupCosineLr(lr, warmup, steps, lr * lrFloor),
+        adam: { betas: [0.9, 0.95], weightDecay, decoupled: true },
+        every: run.every ?? 250,
+      },
+      parameters: learner.parameters,
+      dir,
+      fingerprint: canonicalJson({ recipe: trainingPart(recipe), tokens: train.fingerprint }),
+      loss: (step) => ({ loss: learner.loss(trainingBatch(recipe, train, step)) }),
+      evaluate: async () => ({ ...await evaluate(learner, heldOut), ...entropies }),
+      signal,
+      log: (line) => log?.(`${recipe.name}: ${line}`),
+    });
+    if (result.done) {
+      await learner.save(run.out, {
+        format: "model-tracer-transformer/1",
+        recipe: canonicalJson(recipe),
+        seed: String(recipe.seed),
+        data: train.fingerprint,
+        metrics: canonicalJson(result.figures),
+      });
+    }
+    return result;
+  } finally {
+    learner.dispose();
+  }
+}
+
+/** Images of a step, drawn uniformly, half of them mirrored. */
+export function trainingBatch(recipe: TransformerRecipe, set: TokenSet, step: number): LearnerBatch {
+  const { tokenCount } = set;
+  const { seed, steps, batch, dropLabel, network } = recipe;
+  const chosen = draws(seed, imageStream, step, batch), flips = draws(seed, flipStream, step, batch);
+  const tokens = new Int32Array(batch * tokenCount), classes: number[] = [];
+  for (let b = 0; b < batch; b++) {
+    const image = Math.floor(chosen[b] * set.count);
+    const row = image + (flips[b] < 0.5 ? set.count : 0);
+    tokens.set(set.tokens.subarray(row * tokenCount, (row + 1) * tokenCount), b * tokenCount);
+    classes.push(set.classes[image]);
+  }
+  const labels = dropLabels(classes, dropLabel, seed, step);
+  if (network.kind === "var") return { tokens, labels };
+  return { tokens, labels, orders: sampleOrders(batch, tokenCount, randomOrderShare(step / steps), { seed, step }) };
+}
+
+/** What decides the result of the training. */
+function trainingPart({ network: { kind, config }, ...rest }: TransformerRecipe) {
+  return { ...rest, kind, config };
+}
+
+/** Held-out losses with and without the class, in raster order, over images spread evenly over the set. */
+async function evaluate(learner: Learner, set: TokenSet): Promise<{ heldOut: number; heldOutNone: number }> {
+  const { tokenCount } = set;
+  const count = Math.min(heldOutImages, set.count), batch = Math.min(64, count);
+  let heldOut = 0, heldOutNone = 0;
+  for (let start = 0; start < count; start += batch) {
+    const images = Array.from({ length: Math.min(batch, count - start) }, (_, i) => {
+      return Math.floor((start + i) * set.count / count);
+    });
+    const tokens = new Int32Array(images.length * tokenCount);
+    images.forEach((image, b) => {
+      tokens.set(set.tokens.subarray(image * tokenCount, (image + 1) * tokenCount), b * tokenCount);
+    });
+    const mean = async (labels: readonly (number | null)[]) => {
+      using loss = learner.loss({ tokens, labels });
+      return images.length / count * await loss.item();
+    };
+    heldOut += await mean(images.map((image) => set.classes[image]));
+    heldOutNone += await mean(images.map(() => null));
+  }
+  return { heldOut, heldOutNone };
+}
+
+/** Entropy of the held-out tokens in nats; for VAR also with the scale known, averaged over all tokens. */
+function unigramEntropies({ network: { kind, config } }: TransformerRecipe, set: TokenSet): Record<string, number> {
+  const unigram = unigramEntropy(set, config.codes);
+  if (kind === "rar") return { unigram };
+  const starts = scaleStarts(config.patchNums);
+  const byScale = config.patchNums.reduce((sum, pn, scale) => {
+    return sum + pn * pn / set.tokenCount * unigramEntropy(set, config.codes, starts[scale], starts[scale + 1]);
+  }, 0);
+  return { unigram, unigramByScale: byScale };
+}
