@@ -55,6 +55,7 @@ const table: WorkTable = {
     );
   },
   groupNorm: ({ batch, hw, c }) => moved(2 * batch * hw * c),
+  groupNormGradient: ({ batch, hw, c }) => moved(3 * batch * hw * c),
   layerNorm: ({ rows, n, scale, shift }) => {
     const modulation = [scale, shift].reduce((sum, t) => sum + (!t ? 0 : t.rowStride !== 0 ? rows * n : n), 0);
     return moved(2 * rows * n + modulation);

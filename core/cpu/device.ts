@@ -7,6 +7,7 @@ import type { KernelImplementations, KernelName, Kernels, Storage } from "../ten
 import type { Context } from "./kernels/context.ts";
 import { attentionKernels } from "./kernels/attention.ts";
 import { elementwiseKernels } from "./kernels/elementwise.ts";
+import { normGradientKernels } from "./kernels/norm_gradient.ts";
 import { rowKernels } from "./kernels/rows.ts";
 import { matmulKernels } from "./kernels/matmul.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
@@ -60,6 +61,7 @@ class Cpu implements CpuDevice {
       ...matmulKernels(context),
       ...attentionKernels(context),
       ...rowKernels(context),
+      ...normGradientKernels(context),
     };
     this.info = {
       kind: "cpu",

@@ -153,6 +153,25 @@ export interface Kernels {
     activation: "none" | "silu";
   };
   /**
+   * Gradients of groupNorm, given that of its result: dx like x, dGamma[c] and dBeta[c], each only where it is given.
+   * `beta` is read for the activation's derivative only.
+   */
+  groupNormGradient: {
+    x: Storage;
+    gamma: Storage;
+    beta: Storage;
+    upstream: Storage;
+    dx?: Storage;
+    dGamma?: Storage;
+    dBeta?: Storage;
+    batch: number;
+    hw: number;
+    c: number;
+    groups: number;
+    eps: number;
+    activation: "none" | "silu";
+  };
+  /**
    * y = (x - mean) / sqrt(var + eps) over each row x[rows, n]; then y * gamma + beta where given, then
    * y * (1 + scale) + shift where given.
    */

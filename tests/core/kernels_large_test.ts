@@ -248,6 +248,14 @@ large("of 2 images of 8100 pixels", "groupNorm", (inputs) => {
   };
 }, normal);
 
+large("of 2 images of 8100 pixels", "groupNormGradient", (inputs) => {
+  const [batch, hw, c] = [2, 8100, 64];
+  const x = inputs.f32(batch * hw * c, 1, 5);
+  const parameters = { gamma: inputs.f32(c), beta: inputs.f32(c), upstream: inputs.f32(x.length) };
+  return { x, ...parameters, batch, hw, c, groups: 32, eps: 1e-6, activation: "silu" as const };
+  // Measured against the largest elements of dGamma and dBeta, sums of 16200 terms; those of dx are about 1.
+}, (device) => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }), floor: 8 }));
+
 large("of 690 x 1030", "layerNorm", (inputs) => {
   const [rows, n] = [690, 1030];
   const scale = { data: inputs.f32(2 * n), seq: rows, batchStride: 0, rowStride: 0, offset: 0 };

@@ -5,7 +5,15 @@
 import type { References } from "./reference_types.ts";
 import { binary, cast, fill, unary } from "./reference_elementwise.ts";
 import { avgPool2d, conv2d, matmul } from "./reference_linear.ts";
-import { attention, groupNorm, l2Normalize, layerNorm, logSoftmaxGather, softmax } from "./reference_norm.ts";
+import {
+  attention,
+  groupNorm,
+  groupNormGradient,
+  l2Normalize,
+  layerNorm,
+  logSoftmaxGather,
+  softmax,
+} from "./reference_norm.ts";
 import { argReduce, gatherRows, nearestCode, reduce, stridedCopy, topK } from "./reference_shape.ts";
 
 export type { CheckedKernel, HostArgs, HostArray, HostResult, References } from "./reference_types.ts";
@@ -23,6 +31,7 @@ export const references: References = {
   matmul,
   conv2d,
   groupNorm,
+  groupNormGradient,
   layerNorm,
   l2Normalize,
   softmax,

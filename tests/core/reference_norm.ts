@@ -35,6 +35,46 @@ export function groupNorm(args: HostArgs<"groupNorm">): Record<string, HostResul
   return { out };
 }
 
+export function groupNormGradient(args: HostArgs<"groupNormGradient">): Record<string, HostResult> {
+  const { x, gamma, beta, upstream, batch, hw, c, groups, eps, activation } = args;
+  const dx = new Float64Array(batch * hw * c), dGamma = new Float64Array(c), dBeta = new Float64Array(c);
+  const perGroup = c / groups;
+  for (let z = 0; z < batch; z++) {
+    for (let g = 0; g < groups; g++) {
+      const at: number[] = [];
+      for (let p = 0; p < hw; p++) {
+        for (let i = 0; i < perGroup; i++) at.push((z * hw + p) * c + g * perGroup + i);
+      }
+      const { mean, variance } = moments(at.map((i) => x[i]));
+      const deviation = Math.sqrt(variance + eps);
+      const normal = at.map((i) => (x[i] - mean) / deviation);
+      const before = at.map((i, k) => {
+        const z = normal[k] * gamma[i % c] + beta[i % c];
+        const sigmoid = 1 / (1 + Math.exp(-z));
+        return upstream[i] * (activation === "silu" ? sigmoid * (1 + z * (1 - sigmoid)) : 1);
+      });
+      const inner = throughNorm(at.map((i, k) => before[k] * gamma[i % c]), normal, deviation);
+      at.forEach((i, k) => {
+        dx[i] = inner[k];
+        dGamma[i % c] += before[k] * normal[k];
+        dBeta[i % c] += before[k];
+      });
+    }
+  }
+  return { dx, dGamma, dBeta };
+}
+
+/** The gradient of x, given u, that of y = (x - mean) / deviation: (u - mean(u) - y mean(u y)) / deviation. */
+function throughNorm(u: readonly number[], y: readonly number[], deviation: number): number[] {
+  let mean = 0;
+  let slope = 0;
+  for (let i = 0; i < u.length; i++) {
+    mean += u[i] / u.length;
+    slope += u[i] * y[i] / u.length;
+  }
+  return u.map((v, i) => (v - mean - y[i] * slope) / deviation);
+}
+
 export function layerNorm(args: HostArgs<"layerNorm">): Record<string, HostResult> {
   const { x, rows, n, eps, gamma, beta, scale, shift } = args;
   const out = new Float64Array(rows * n);

@@ -19,7 +19,8 @@ type OnHost<T> = T extends Storage ? HostArray
 export type CheckedKernel = Exclude<KernelName, "packLinear" | "packConv">;
 
 /** Buffers that a kernel writes completely; they are results, not arguments. */
-type WrittenWhole<K> = K extends "stridedCopy" ? never : "out" | "values" | "indices";
+type WrittenWhole<K> = K extends "stridedCopy" ? never
+  : "out" | "values" | "indices" | "dx" | "dGamma" | "dBeta";
 
 /**
  * Arguments of kernel `K` on the host. Packed weights are given as they were before packing: [n, k] for a matmul,

@@ -85,7 +85,7 @@ export function groupNormBlocks(args: usize, begin: i32, end: i32, _scratch: usi
 /**
  * Joins the blocks' statistics per group (Chan, Golub and LeVeque 1983) into mean[batch, c] and factor[batch, c] =
  * gamma / sqrt(var + eps). One unit is one group of one image. ints: 0 blocks' statistics, 1 out (mean, then factor),
- * 2 gamma, 3 hw, 4 c, 5 rows per block, 6 blocks, 7 groups, 8 batch. floats: 0 eps.
+ * 2 gamma or 0 (all ones), 3 hw, 4 c, 5 rows per block, 6 blocks, 7 groups, 8 batch. floats: 0 eps.
  */
 export function groupNormJoin(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const hw = int(args, 3), c = int(args, 4), blockRows = int(args, 5), blocks = int(args, 6), groups = int(args, 7);
@@ -114,7 +114,7 @@ export function groupNormJoin(args: usize, begin: i32, end: i32, _scratch: usize
     const scale = 1 / Math.sqrt(squares / count + <f64> float(args, 0));
     for (let i = 0; i < per; i++) {
       const at = <usize> (z * c + ch0 + i) << 2;
-      const gamma = <f64> load<f32>(ptr(args, 2) + (<usize> (ch0 + i) << 2));
+      const gamma = ptr(args, 2) ? <f64> load<f32>(ptr(args, 2) + (<usize> (ch0 + i) << 2)) : 1;
       store<f32>(ptr(args, 1) + at, <f32> mean);
       store<f32>(factors + at, <f32> (gamma * scale));
     }

@@ -7,6 +7,11 @@ import { BYTES_PER_NS, type Context, tableInts, withTemporary } from "./context.
 
 /** Bytes of a block of rows that group norm passes over twice; fixed, because the order of summation depends on it. */
 const NORM_BLOCK_BYTES = 128 * 1024;
+/** Rows [hw, c] of such a block. */
+export function normBlockRows(hw: number, c: number): number {
+  return Math.max(1, Math.min(hw, Math.floor(NORM_BLOCK_BYTES / (c * 4))));
+}
+
 /** Elements that reduceRows sums at a time, as in assembly/reduce.ts. */
 const REDUCE_BLOCK = 16384;
 
@@ -37,7 +42,7 @@ export function rowKernels(
       const OUT = buffers.at("groupNorm", "out", out, bytes);
       const GAMMA = buffers.at("groupNorm", "gamma", gamma, c * 4);
       const BETA = buffers.at("groupNorm", "beta", beta, c * 4);
-      const rows = Math.max(1, Math.min(hw, Math.floor(NORM_BLOCK_BYTES / (c * 4))));
+      const rows = normBlockRows(hw, c);
       const blocks = Math.ceil(hw / rows);
       const blockBytes = rows * c * 4;
       withTemporary(context, batch * blocks * c * 16, (statistics) => {

@@ -2,11 +2,11 @@
  * Normalisations: group norm (with SiLU), layer norm (affine or modulated), l2.
  * Each is one fused kernel; statistics are never stored.
  */
-import { apply, defineOp, expectParameter, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { full } from "../create.ts";
-import { affine, binary, div, maximum, mul, sqrt, square, sub } from "./elementwise.ts";
+import { affine, div, maximum, mul, sqrt, square, sub } from "./elementwise.ts";
 import {
   type Modulation,
   modulationGradient,
@@ -16,7 +16,6 @@ import {
   rowTable,
 } from "./matmul.ts";
 import { mean, sum, sumTo } from "./reduce.ts";
-import { broadcastTo } from "./shape.ts";
 
 interface GroupNormParams {
   readonly groups: number;
@@ -49,26 +48,26 @@ export const groupNormOp = defineOp({
       ...params,
     });
   },
-  gradient: ({ inputs, upstream: [g], params: { groups, eps, activation }, needs }) => {
-    const batch = inputs.x.shape[0], c = inputs.gamma.shape[0];
-    const { gamma, beta } = inputs;
-    const x = inputs.x.reshape(batch, -1, c);
-    let dz = g.reshape(...x.shape);
-    if (activation === "silu") dz = binary("siluGradient", groupNorm(x, gamma, beta, { groups, eps }), dz);
-    /** Means over each group, as a row [batch, 1, c] for every image. */
-    const groupMeans = (y: Tensor) =>
-      broadcastTo(mean(mean(y, 1).reshape(batch, groups, c / groups), 2, true), [batch, groups, c / groups])
-        .reshape(batch, 1, c);
-    const normed = groupNorm(x, full(x.device, [c], 1), full(x.device, [c], 0), { groups, eps });
-    const dNormed = mul(dz, gamma);
-    const centred = sub(x, groupMeans(x));
-    const deviation = sqrt(affine(groupMeans(square(centred)), 1, eps));
-    const inner = sub(sub(dNormed, groupMeans(dNormed)), mul(normed, groupMeans(mul(dNormed, normed))));
-    return {
-      x: needs.x ? div(inner, deviation) : undefined,
-      gamma: needs.gamma ? sumTo(mul(dz, normed), [c]) : undefined,
-      beta: needs.beta ? sumTo(dz, [c]) : undefined,
-    };
+  gradient: ({ inputs: { x, gamma, beta }, upstream: [g], params, needs }) => {
+    const { device, shape } = x;
+    const batch = shape[0], c = gamma.shape[0];
+    const dx = needs.x ? empty(device, shape) : undefined;
+    const dGamma = needs.gamma ? empty(device, [c]) : undefined;
+    const dBeta = needs.beta ? empty(device, [c]) : undefined;
+    device.run("groupNormGradient", {
+      x: x.storage,
+      gamma: gamma.storage,
+      beta: beta.storage,
+      upstream: g.storage,
+      dx: dx?.storage,
+      dGamma: dGamma?.storage,
+      dBeta: dBeta?.storage,
+      batch,
+      hw: x.size / (batch * c),
+      c,
+      ...params,
+    });
+    return { x: dx, gamma: dGamma, beta: dBeta };
   },
   saves: ["x", "gamma", "beta"],
 });

@@ -5,17 +5,19 @@
  * Block statistics are shifted by the block's first value, and merging goes by mean and squared deviation (Chan, Golub
  * and LeVeque 1983), so a mean far from zero costs no accuracy.
  */
-import type { Kernels } from "../../tensor/kernels.ts";
+import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
 import { rowGroups, rowKernel, type RowTiles, rowTilesFor } from "./row_kernel.ts";
 
 /** Pixels whose statistics one thread takes. */
-const blockPixels = 128;
+export const blockPixels = 128;
 
-type Width = 1 | 4;
-const typeOf = (width: Width) => width === 4 ? "vec4f" : "f32";
-const arrayOf = (width: Width) => `array<${typeOf(width)}>`;
+/** Channels per vector. */
+export type Width = 1 | 4;
+export const widthOf = (c: number): Width => c % 4 === 0 ? 4 : 1;
+export const typeOf = (width: Width) => width === 4 ? "vec4f" : "f32";
+export const arrayOf = (width: Width) => `array<${typeOf(width)}>`;
 
 /** means, deviations: [batch, blocks, c]; deviations are sums of squared differences from the block's mean. */
 function blockProgram(width: Width): Program {
@@ -68,7 +70,7 @@ function mergeProgram(tiles: RowTiles): Program {
     kernel: "groupNorm",
     variant: `merge,${tiles}`,
     build: () => ({
-      params: { rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32", eps: "f32" },
+      params: { rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32", eps: "f32", gammaOn: "u32" },
       buffers: {
         means: { type: "array<f32>", access: "read" },
         deviations: { type: "array<f32>", access: "read" },
@@ -93,7 +95,9 @@ function mergeProgram(tiles: RowTiles): Program {
   let rstd = 1.0 / sqrt(rowSum(squares) / n + p.eps);
   for (var i = first; i < size; i += step) {
     mean[image * p.c + channel + i] = m;
-    factor[image * p.c + channel + i] = gamma[channel + i] * rstd;
+    var f = rstd;
+    if (p.gammaOn != 0u) { f *= gamma[channel + i]; }
+    factor[image * p.c + channel + i] = f;
   }`,
       ),
     }),
@@ -130,10 +134,24 @@ ${
   };
 }
 
-export function groupNorm(gpu: Context, args: Kernels["groupNorm"]): void {
-  const { x, gamma, beta, out, batch, hw, c, groups, eps, activation } = args;
-  if (batch * hw * c === 0) return;
-  const width = c % 4 === 0 ? 4 : 1;
+interface Sizes {
+  readonly batch: number;
+  readonly hw: number;
+  readonly c: number;
+  readonly groups: number;
+  readonly eps: number;
+}
+
+/**
+ * Mean of every channel's group and gamma / deviation, each [batch, c]; 1 / deviation when gamma is not given. Free both.
+ */
+export function groupMoments(
+  gpu: Context,
+  x: Storage,
+  gamma: Storage | undefined,
+  { batch, hw, c, groups, eps }: Sizes,
+): { mean: Storage; factor: Storage } {
+  const width = widthOf(c);
   const blocks = Math.ceil(hw / blockPixels);
   const means = gpu.alloc(batch * blocks * c * 4);
   const deviations = gpu.alloc(batch * blocks * c * 4);
@@ -150,10 +168,19 @@ export function groupNorm(gpu: Context, args: Kernels["groupNorm"]): void {
   const tiles = rowTilesFor(gpu, blocks * c / groups);
   gpu.dispatch(
     mergeProgram(tiles),
-    { means, deviations, gamma, mean, factor },
-    { rows, hw, c, blocks, groups, eps },
+    { means, deviations, gamma: gamma ?? gpu.empty, mean, factor },
+    { rows, hw, c, blocks, groups, eps, gammaOn: gamma ? 1 : 0 },
     rowGroups(tiles, rows),
   );
+  for (const storage of [means, deviations]) gpu.free(storage);
+  return { mean, factor };
+}
+
+export function groupNorm(gpu: Context, args: Kernels["groupNorm"]): void {
+  const { x, gamma, beta, out, batch, hw, c, activation } = args;
+  if (batch * hw * c === 0) return;
+  const width = widthOf(c);
+  const { mean, factor } = groupMoments(gpu, x, gamma, args);
   const count = batch * hw * c / width;
   gpu.dispatch(
     applyProgram(width, activation === "silu"),
@@ -161,5 +188,5 @@ export function groupNorm(gpu: Context, args: Kernels["groupNorm"]): void {
     { count, c: c / width, perImage: hw * c / width },
     linearGroups(Math.ceil(count / 64)),
   );
-  for (const storage of [means, deviations, mean, factor]) gpu.free(storage);
+  for (const storage of [mean, factor]) gpu.free(storage);
 }

@@ -12,6 +12,7 @@ import { conv2d } from "./conv2d.ts";
 import { fill } from "./fill.ts";
 import { gatherRows } from "./gather_rows.ts";
 import { groupNorm } from "./group_norm.ts";
+import { groupNormGradient } from "./group_norm_gradient.ts";
 import { l2Normalize, layerNorm } from "./layer_norm.ts";
 import { matmul } from "./matmul.ts";
 import { nearestCode } from "./nearest_code.ts";
@@ -39,6 +40,7 @@ export function kernelTable(gpu: Context): KernelImplementations {
     packConv: (args) => packConv(gpu, args),
     conv2d: (args) => conv2d(gpu, args),
     groupNorm: (args) => groupNorm(gpu, args),
+    groupNormGradient: (args) => groupNormGradient(gpu, args),
     layerNorm: (args) => layerNorm(gpu, args),
     l2Normalize: (args) => l2Normalize(gpu, args),
     softmax: (args) => softmax(gpu, args),

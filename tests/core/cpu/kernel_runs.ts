@@ -110,6 +110,19 @@ export async function runEverything(device: CpuDevice): Promise<Map<string, Uint
     });
     await keep(`groupNorm ${activation}`, out, batch * hw * c);
   }
+  for (const activation of ["none", "silu"] as const) {
+    const [batch, hw, c] = [2, 5003, 64];
+    const inputs = {
+      x: put(batch * hw * c, 15),
+      upstream: put(batch * hw * c, 52),
+      gamma: put(c, 16),
+      beta: put(c, 17),
+    };
+    const out = { dx: space(batch * hw * c), dGamma: space(c), dBeta: space(c) };
+    device.run("groupNormGradient", { ...inputs, ...out, batch, hw, c, groups: 16, eps: 1e-6, activation });
+    results.set(`groupNormGradient ${activation}: dGamma`, new Uint8Array(await device.read(out.dGamma, c * 4)));
+    await keep(`groupNormGradient ${activation}`, out.dx, batch * hw * c);
+  }
   const [rows, n] = [700, 1001];
   for (
     const name of ["layerNorm", "l2Normalize", "softmax", "logSoftmax", "logSoftmaxGather", "topK", "argmax"] as const

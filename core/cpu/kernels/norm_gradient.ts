@@ -1,0 +1,82 @@
+/**
+ * Gradients of group norm and layer norm: arguments of the WebAssembly kernels.
+ * The arithmetic is in core/cpu/assembly/norm_gradient.ts.
+ */
+import type { KernelImplementations } from "../../tensor/kernels.ts";
+import { BYTES_PER_NS, type Context, withTemporary } from "./context.ts";
+import { normBlockRows } from "./rows.ts";
+
+export function normGradientKernels(
+  context: Context,
+): Pick<KernelImplementations, "groupNormGradient"> {
+  const { buffers, heap, pool } = context;
+  return {
+    groupNormGradient({ x, gamma, beta, upstream, dx, dGamma, dBeta, batch, hw, c, groups, eps, activation }) {
+      if (c % groups !== 0) throw new Error(`groupNormGradient: ${c} channels do not split into ${groups} groups`);
+      const kernel = "groupNormGradient";
+      const bytes = batch * hw * c * 4;
+      const X = buffers.at(kernel, "x", x, bytes);
+      const UPSTREAM = buffers.at(kernel, "upstream", upstream, bytes);
+      const GAMMA = buffers.at(kernel, "gamma", gamma, c * 4);
+      const BETA = buffers.at(kernel, "beta", beta, c * 4);
+      const DX = dx ? buffers.at(kernel, "dx", dx, bytes) : 0;
+      const D_GAMMA = dGamma ? buffers.at(kernel, "dGamma", dGamma, c * 4) : 0;
+      const D_BETA = dBeta ? buffers.at(kernel, "dBeta", dBeta, c * 4) : 0;
+      const silu = activation === "silu";
+      const rows = normBlockRows(hw, c);
+      const blocks = Math.ceil(hw / rows);
+      const units = batch * blocks;
+      const blockBytes = rows * c * 4;
+      const padded = Math.ceil(c / 4) * 4;
+      // Statistics of x and then sums of the gradient, per block: the one is not needed any more when the other is made.
+      withTemporary(context, units * padded * 16, (parts) => {
+        withTemporary(context, batch * (padded * 16 + c * 20), (totals) => {
+          const moments = totals + batch * padded * 16; // mean and 1 / deviation
+          const factors = moments + batch * c * 8;
+          if (units * c > 0) {
+            const unitCost = 2 * blockBytes / BYTES_PER_NS;
+            pool.run("groupNormBlocks", { units, unitCost, ints: [X, parts, hw, c, rows, blocks] });
+            pool.run("groupNormJoin", {
+              units: batch * groups,
+              unitCost: blocks * c / groups * 3,
+              ints: [parts, moments, 0, hw, c, rows, blocks, groups, batch],
+              floats: [eps],
+            });
+            pool.run("groupNormGradientSums", {
+              units,
+              unitCost: rows * c * (silu ? 1.5 : 1),
+              ints: [
+                ...[X, UPSTREAM, silu ? DX : 0, parts, moments, GAMMA, BETA],
+                ...[hw, c, rows, blocks, batch, silu ? 1 : 0],
+              ],
+              scratch: padded * 8,
+            });
+            pool.run("groupNormGradientJoin", {
+              units: batch * groups,
+              unitCost: blocks * c / groups * 3,
+              ints: [parts, totals, factors, moments + batch * c * 4, GAMMA, hw, c, blocks, groups, batch],
+            });
+            if (DX !== 0) {
+              pool.run("groupNormGradientApply", {
+                units,
+                unitCost: 3 * blockBytes / BYTES_PER_NS,
+                ints: [X, silu ? DX : UPSTREAM, DX, moments, factors, hw, c, rows, blocks, batch],
+              });
+            }
+          }
+          const sums = new Float64Array(heap.memory.buffer, totals, batch * padded * 2);
+          const overImages = (address: number, offset: number) => {
+            if (address === 0) return;
+            for (let ch = 0; ch < c; ch++) {
+              let sum = 0;
+              for (let z = 0; z < batch && hw > 0; z++) sum += sums[(2 * z + offset) * padded + ch];
+              heap.f32[address / 4 + ch] = sum;
+            }
+          };
+          overImages(D_BETA, 0);
+          overImages(D_GAMMA, 1);
+        });
+      });
+    },
+  };
+}
