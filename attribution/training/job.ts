@@ -2,7 +2,7 @@
  * A training run with its files: opens weights, data and the run's folder, checks that everything fits before any work,
  * trains, and writes the result. It prints nothing: what a command line shows it is told through `TrainingEvents`.
  */
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { type DeviceName, openDevice } from "../../core/open_device.ts";
 import { openCheckpoint } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
@@ -107,14 +107,23 @@ export async function runTraining(
     others: data.others?.fingerprint ?? null,
     device: device.info.kind,
   };
+  const total = trainingImages(data.pairs, recipe);
+  const inRun = resolve(dirname(out)) === resolve(run);
+  if (!inRun) await requireFolder("--out", out);
   if (state) requireFits(options.resume!, state, settings, set, trainee);
   else await createRun(run);
-  await requireFolder("--out", out);
-
-  const total = trainingImages(data.pairs, recipe);
+  if (inRun) await requireFolder("--out", out);
   const { epochs } = recipe;
   const finished = state === undefined ? 0 : state.position.epoch * total / epochs + state.position.position;
-  if (state) await writeLog(run, state.position.history);
+  if (state) {
+    // An epoch's state is saved before the log and the best encoder are written; it may have ended between the two.
+    const { history, best, epoch, position } = state.position;
+    await writeLog(run, history);
+    if (best?.epoch === epoch && position === 0) {
+      for (const [name, { values }] of state.parameters) trainee.restore(name, values);
+      await writeEncoder(join(run, bestFile), trainee, settings, history.at(-1)!, run);
+    }
+  }
   events.onStart?.(total, finished);
   const history: EpochRow[] = [...state?.position.history ?? []];
   const result = await train(trainee, {
@@ -128,13 +137,13 @@ export async function runTraining(
     onEpoch: async (row, isBest) => {
       history.push(row);
       await writeLog(run, history);
-      if (isBest) await writeEncoder(join(run, bestFile), trainee, settings, row);
+      if (isBest) await writeEncoder(join(run, bestFile), trainee, settings, row, run);
       events.onEpoch?.(row);
     },
   });
   const last = history.at(-1);
   const isDone = result.status === "done";
-  if (isDone) await writeEncoder(out, trainee, settings, last!);
+  if (isDone) await writeEncoder(out, trainee, settings, last!, run);
   return { status: result.status, run, out: isDone ? out : null, best: result.position.best, last };
 }
 

@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { stringify } from "csv-stringify/sync";
-import { writeFileAtomically } from "../files.ts";
-import type { EpochRow } from "./state.ts";
+import { partSuffix, removeIfThere, writeFileAtomically } from "../files.ts";
+import { type EpochRow, explainFailure } from "./state.ts";
 
 export const logFile = "log.csv";
 
@@ -25,7 +25,15 @@ const columns: Readonly<Record<string, (row: EpochRow) => number | null>> = {
 
 export async function writeLog(dir: string, history: readonly EpochRow[]): Promise<void> {
   const rows = history.map((row) => Object.values(columns).map((cell) => cell(row) ?? ""));
-  await writeFileAtomically(join(dir, logFile), stringify([Object.keys(columns), ...rows]));
+  const path = join(dir, logFile), text = stringify([Object.keys(columns), ...rows]);
+  await explainFailure(path, `${text.length} bytes`, `go on with --resume ${dir}`, async () => {
+    try {
+      await writeFileAtomically(path, text);
+    } catch (error) {
+      await removeIfThere(path + partSuffix);
+      throw error;
+    }
+  });
 }
 
 /** Reads a log back: values by column, NaN for an empty cell. Throws when the file is none. */

@@ -23,12 +23,13 @@ export function encoderMetadata(settings: Settings, row: EpochRow): Record<strin
   };
 }
 
-/** Writes the encoder: whole parameters, float32, in the checkpoint's order. */
+/** Writes the encoder: whole parameters, float32, in the checkpoint's order. `run` is named when that fails. */
 export async function writeEncoder(
   path: string,
   trainee: Trainee,
   settings: Settings,
   row: EpochRow,
+  run: string,
   write: WriteTensors = writeSafetensors,
 ): Promise<void> {
   const entries = trainee.specs.map((spec): SafetensorsEntry => ({
@@ -37,5 +38,5 @@ export async function writeEncoder(
     dtype: "f32",
     data: () => trainee.parameter(spec),
   }));
-  await writeOrExplain(path, entries, encoderMetadata(settings, row), write);
+  await writeOrExplain(path, entries, encoderMetadata(settings, row), `go on with --resume ${run}`, write);
 }

@@ -197,7 +197,9 @@ class ImagePairs implements PairSource {
     }
     const wanted = `${family.imageSize}x${family.imageSize}`;
     if (sizes.size > 1 || !sizes.has(wanted)) {
-      const found = [...sizes].map(([size, names]) => `${size} (${names.length} images, such as ${names[0]})`);
+      const found = [...sizes].map(([size, names]) =>
+        `${size} (${names.length} ${names.length === 1 ? "image" : "images"}, such as ${names[0]})`
+      );
       throw new Error(
         `${sizes.size > 1 ? "images of mixed sizes" : "images of another size"}: the ${family.name} encoder expects ` +
           `${wanted}, got ${

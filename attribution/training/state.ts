@@ -88,30 +88,53 @@ export async function saveState(dir: string, state: RunState, write: WriteTensor
   for (const [name, { shape, values }] of state.parameters) add(`parameters/${name}`, shape, values);
   for (const [name, { shape, values }] of state.optimizer.tensors) add(`optimizer/${name}`, shape, values);
   if (state.targets) add("targets", [state.targets.length], state.targets);
-  await writeOrExplain(join(dir, stateFile), entries, {
-    format,
-    settings: JSON.stringify(state.settings),
-    position: JSON.stringify(state.position),
-    optimizerStep: String(state.optimizer.step),
-  }, write);
+  const path = join(dir, stateFile);
+  const hasState = await isFile(path);
+  await writeOrExplain(
+    path,
+    entries,
+    {
+      format,
+      settings: JSON.stringify(state.settings),
+      position: JSON.stringify(state.position),
+      optimizerStep: String(state.optimizer.step),
+    },
+    hasState ? `go on with --resume ${dir}` : "start again",
+    write,
+  );
 }
 
-/** Writes a safetensors file. When that fails, the error says what is still there. */
+function isFile(path: string): Promise<boolean> {
+  return Deno.stat(path).then((info) => info.isFile, () => false);
+}
+
+/** Writes a safetensors file. When that fails, the error says what is still there, and to make room and do `then`. */
 export async function writeOrExplain(
   path: string,
   entries: readonly SafetensorsEntry[],
   metadata: Record<string, string>,
+  then: string,
   write: WriteTensors = writeSafetensors,
 ): Promise<void> {
+  const bytes = entries.reduce((sum, { shape }) => sum + 4 * shape.reduce((product, d) => product * d, 1), 0);
+  const size = `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  await explainFailure(path, size, then, () => write(path, entries, metadata));
+}
+
+/** Runs what writes a file whole or not at all; when that fails, the error has the path, the size and what to do. */
+export async function explainFailure(
+  path: string,
+  size: string,
+  then: string,
+  write: () => Promise<void>,
+): Promise<void> {
   try {
-    await write(path, entries, metadata);
+    await write();
   } catch (cause) {
-    const bytes = entries.reduce((sum, { shape }) => sum + 4 * shape.reduce((product, d) => product * d, 1), 0);
-    const before = await Deno.stat(path).then((info) => info.isFile, () => false);
     throw new Error(
-      `${path}: cannot be written (${(bytes / 2 ** 20).toFixed(1)} MiB): ${(cause as Error).message}; ` +
-        (before ? "the file that was there before is intact" : "nothing was left behind") +
-        ": make room, then go on with --resume",
+      `${path}: cannot be written (${size}): ${(cause as Error).message}; ` +
+        (await isFile(path) ? "the file that was there before is intact" : "nothing was left behind") +
+        `: make room, then ${then}`,
       { cause },
     );
   }
@@ -120,14 +143,20 @@ export async function writeOrExplain(
 /** Reads the state of a run. Throws when the folder has none, or the file is not one. */
 export async function loadState(dir: string): Promise<RunState> {
   const path = join(dir, stateFile);
-  if (!await Deno.stat(path).then((info) => info.isFile, () => false)) {
-    const isFile = await Deno.stat(dir).then((info) => info.isFile, () => false);
+  if (!await isFile(path)) {
     throw new Error(
       `--resume ${dir}: expected the folder of a run, with ${stateFile} in it, ` +
-        (isFile ? "got a file" : "found none there"),
+        (await isFile(dir) ? "got a file" : "found none there"),
     );
   }
-  const source = await openSafetensors(path);
+  let source: Awaited<ReturnType<typeof openSafetensors>>;
+  try {
+    source = await openSafetensors(path);
+  } catch (cause) {
+    throw new Error(`--resume ${dir}: expected the state of a training run, got ${(cause as Error).message}`, {
+      cause,
+    });
+  }
   try {
     const { metadata } = source;
     if (metadata.get("format") !== format) {

@@ -184,16 +184,30 @@ class Run {
       : this.#exceeding >= patience
       ? `the loss is ${loss.toPrecision(4)}, ${first.toPrecision(4)} at the first step`
       : null;
-    if (what !== null) throw this.#diverged(what, lr);
+    if (what !== null) throw this.#diverged(what, lr, this.at.step + 1);
   }
 
-  #diverged(what: string, lr: number): DivergenceError {
-    const { step, epoch } = this.at;
+  /** The same after an epoch, so that no hopeless state takes the place of a good one. */
+  #checkHeldOut(loss: number | null, lr: number): void {
+    const { history, step } = this.at;
+    const first = history.at(0)?.heldOutLoss ?? loss;
+    if (loss !== null && !(loss <= hopeless * first!)) {
+      const before = history.length > 0 ? `, ${first!.toPrecision(4)} before training` : "";
+      throw this.#diverged(`the loss of the held-out images is ${loss.toPrecision(4)}${before}`, lr, step);
+    }
+    if (loss === null && this.#exceeding > 0) {
+      throw this.#diverged(`the loss is more than ${hopeless} times that of the first step`, lr, step);
+    }
+  }
+
+  #diverged(what: string, lr: number, step: number): DivergenceError {
+    const { epoch } = this.at;
     const calmer = Number(Math.min(lr / 10, officialRecipes[this.#recipe.family].lr).toPrecision(2));
     const clip = this.#recipe.clip === 0 ? " or with --clip 1" : "";
     return new DivergenceError(
-      `training diverges at step ${step + 1} (epoch ${epoch + 1}, learning rate ${lr}): ${what}; ` +
-        `try again with a lower rate (--lr ${calmer})${clip}; the last good state of this run is kept`,
+      `training diverges at step ${step} (epoch ${epoch + 1}, learning rate ${lr}): ${what}; ` +
+        `try again in another folder (--run) with a lower rate (--lr ${calmer})${clip}; ` +
+        "the last good state of this run is kept",
     );
   }
 
@@ -219,9 +233,7 @@ class Run {
     if (heldOut === null && signal?.aborted) return false;
     const trained = at.epochSteps > 0;
     const lr = learningRate(this.#recipe)(at.epoch);
-    if (heldOut !== null && !Number.isFinite(heldOut.loss)) {
-      throw this.#diverged(`the loss of the held-out images is ${heldOut.loss}`, lr);
-    }
+    this.#checkHeldOut(heldOut?.loss ?? null, lr);
     if (trained) at.epoch++;
     this.#tick();
     const row: EpochRow = {

@@ -124,7 +124,8 @@ const refused: Record<string, { write: (dir: string) => Promise<void>; data?: bo
       await writePair(join(dir, "1.png"), formatPair({ tokens }));
       await writePair(join(dir, "2.png"), formatPair({ tokens }), 48);
     },
-    message: /^images of mixed sizes: the rar encoder expects 32x32, got 32x32 \(1 .*1\.png\), 48x48 \(1 .*2\.png\);/,
+    message:
+      /^images of mixed sizes: the rar encoder expects 32x32, got 32x32 \(1 image, .*1\.png\), 48x48 \(1 .*2\.png\);/,
   },
   "images of another size": {
     write: (dir) => writePair(join(dir, "1.png"), formatPair({ tokens }), 48),
@@ -228,7 +229,13 @@ Deno.test("a run refuses states of other weights and other shapes by name", asyn
       run({ resume }),
       ({ message }: Error) => message.endsWith(`expected [${expected}], got [1,2]`),
     );
-    await writeSafetensors(join(resume, stateFile), []);
+    const path = join(resume, stateFile);
+    await Deno.truncate(path, 100_000);
+    await assert.rejects(
+      run({ resume }),
+      says(/^--resume .*: expected the state of a training run, got state\.safetensors: .*truncated/),
+    );
+    await writeSafetensors(path, []);
     await assert.rejects(run({ resume }), says(/expected the state of a training run, got another file$/));
   });
 });
@@ -238,11 +245,14 @@ Deno.test("a learning rate of 1e6 stops with step, rate and advice, and keeps th
     await assert.rejects(run({ recipe: { lr: 1e6, epochs: 10 } }), (error: Error) => {
       assert.ok(error instanceof DivergenceError, error.message);
       return says(
-        /^training diverges at step \d+ \(epoch \d+, learning rate \d+\): the .* try again with a lower rate \(--lr 0\.0005\) or with --clip 1; the last good state of this run is kept$/,
+        /^training diverges at step \d+ \(epoch \d+, learning rate \d+\): the .* try again in another folder \(--run\) with a lower rate \(--lr 0\.0005\) or with --clip 1; the last good state of this run is kept$/,
       )(error);
     });
+    // Not even the encoder after two steps at that rate has become the state, or the best one.
     const { position, parameters } = await loadState(join(dir, "run"));
-    assert.ok(position.history.every(({ heldOutLoss }) => Number.isFinite(heldOutLoss)));
+    assert.deepEqual([position.history.length, position.best], [1, null]);
+    const left = await Array.fromAsync(Deno.readDir(join(dir, "run")), ({ name }) => name);
+    assert.deepEqual(left.sort(), ["log.csv", stateFile]);
     for (const { values } of parameters.values()) assert.ok(values.every(Number.isFinite));
   });
 });
@@ -271,13 +281,47 @@ Deno.test("a state that cannot be written leaves the one before it, and says so"
     await assert.rejects(
       saveState(join(dir, "run"), state, full),
       says(
-        /state\.safetensors: cannot be written \([\d.]+ MiB\): No space left on device .*; the file that was there before is intact: make room, then go on with --resume$/,
+        /state\.safetensors: cannot be written \([\d.]+ MiB\): No space left on device .*; the file that was there before is intact: make room, then go on with --resume .*run$/,
       ),
     );
     assert.ok(written > 20);
     assert.deepEqual(await Deno.readFile(path), before);
     const left = (await Array.fromAsync(Deno.readDir(join(dir, "run")), ({ name }) => name)).sort();
     assert.deepEqual(left, ["best.safetensors", "encoder.safetensors", "log.csv", stateFile]);
+  });
+});
+
+Deno.test("a first state that cannot be written leaves nothing to go on with, and says so", async () => {
+  await withRun(async (run, dir) => {
+    await run({});
+    const state = await loadState(join(dir, "run"));
+    const full: typeof writeSafetensors = () => Promise.reject(new Error("No space left on device (os error 28)"));
+    await assert.rejects(
+      saveState(join(dir, "new"), state, full),
+      says(/: No space left on device .*; nothing was left behind: make room, then start again$/),
+    );
+  });
+});
+
+Deno.test("a run whose end came between saving an epoch and writing its log and best encoder catches up", async () => {
+  await withRun(async (run, dir) => {
+    await run({});
+    const files = ["best.safetensors", "log.csv"].map((name) => join(dir, "run", name));
+    const before = await Promise.all(files.map((file) => Deno.readFile(file)));
+    for (const file of files) await Deno.remove(file);
+    await run({ resume: join(dir, "run") });
+    for (const [i, file] of files.entries()) assert.deepEqual(await Deno.readFile(file), before[i], file);
+  });
+});
+
+Deno.test("a refused run leaves no folder", async () => {
+  await withRun(async (run, dir) => {
+    await assert.rejects(
+      run({ out: join(dir, "nowhere", "x") }),
+      says(/^--out .*: the folder .*nowhere does not exist$/),
+    );
+    await assert.rejects(run({ recipe: { holdout: 0.99 } }), says(/^--holdout 0\.99: leaves none of 16 images/));
+    await assert.rejects(Deno.stat(join(dir, "run")), Deno.errors.NotFound);
   });
 });
 
