@@ -19,6 +19,7 @@ import {
   type Tensor,
 } from "../core/tensor/mod.ts";
 import { varTokenizer } from "../models/var/config.ts";
+import { ScaleMaps } from "../attribution/quantisation/scale_maps.ts";
 import { familySignals, reconstructionLoss } from "../attribution/signals.ts";
 import type { ScaleTrace } from "../models/var/quantizer.ts";
 import type { ParityCase } from "./case.ts";
@@ -35,6 +36,7 @@ import {
 import { firstLosses } from "./finetune.ts";
 import { inputs, type Result } from "./kinds.ts";
 import { blockMeans, cropByMeaning, fromNchw, scalePixels, testImage, toNchw } from "./layout.ts";
+import { firstCall } from "./optquant.ts";
 import { margins, take } from "./rar.ts";
 
 /** The case's image, as the family wants it: [1, size, size, 3]. */
@@ -102,6 +104,12 @@ export async function* fullVqvae(parityCase: ParityCase, device: Device): AsyncG
   yield { tensor: "quant_loss_greedy", values: await take(scope(() => mean(square(sub(fHat, f))))) };
   yield* summaries(parityCase, "rec_raw", family.decode(fHat));
   yield* summaries(parityCase, "rec_noquant", family.decode(f));
+  const losses = Object.keys(parityCase.manifest.tensors!).find((name) => /^optquant\d+_loss$/.test(name));
+  if (losses) {
+    const maps = new ScaleMaps(family);
+    yield* firstCall(maps, f, tokens, parityCase.info(losses).shape[0]);
+    maps.dispose();
+  }
   for (const item of [f, tokens, fHat, family]) item.dispose();
   yield* firstLosses(parityCase, device);
 }

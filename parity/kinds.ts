@@ -6,6 +6,7 @@ import { checkpoints } from "./checkpoints.ts";
 import { finetune } from "./finetune.ts";
 import { fullMaskgitVq, fullRar, fullVar, fullVqvae } from "./full.ts";
 import { interpolation } from "./interpolation.ts";
+import { optimisedQuantisation } from "./optquant.ts";
 import { maskgitVq, rar } from "./rar.ts";
 import { varTransformer, vqvae } from "./var.ts";
 
@@ -45,6 +46,7 @@ export function computeFor(parityCase: ParityCase): Compute | null {
   if (/case03b/.test(name)) return interpolation;
   if (/case03/.test(name)) return vqvae;
   if (/case04/.test(name)) return varTransformer;
+  if (/case05_optquant/.test(name)) return optimisedQuantisation;
   if (/case06/.test(name)) return finetune;
   if (/case10/.test(name)) return attacks;
   return null;

@@ -1,0 +1,208 @@
+/**
+ * fHat as a sum of linear maps: for every scale of VAR's tokenizer the map from code vectors to full size, and its adjoint.
+ * Which codes are chosen, and why, is not decided here.
+ */
+import {
+  add,
+  concat,
+  conv2d,
+  type Device,
+  embedding,
+  fromArray,
+  keep,
+  matmul,
+  packWeight,
+  permute,
+  resizeMatrix,
+  scope,
+  slice,
+  sub,
+  type Tensor,
+  zeros,
+} from "../../core/tensor/mod.ts";
+import { scaleStarts } from "../../models/var/config.ts";
+import type { VarFamily } from "../../models/var/family.ts";
+import { phiIndices } from "../../models/var/quantizer.ts";
+
+/** One of the shared Phi convolutions: its linear part, the adjoint of that, and the constant it adds to every pixel. */
+interface Phi {
+  readonly weight: Tensor; // the family's own
+  readonly adjoint: Tensor; // packed
+  readonly bias: Tensor; // the family's own, [c]
+  /** Plain [cOut, cIn, 3, 3]. */
+  readonly kernel: Tensor;
+}
+
+/**
+ * The maps A_s of all scales: fHat = sum over s of A_s z_s + offset, with z_s the code vectors [batch, pn, pn, c] of scale s.
+ * A_s enlarges by bicubic interpolation (not at the last scale) and convolves (Phi). Source: FoundationVision/VAR,
+ * models/quant.py. It reads the family's tensors, so dispose it before the family.
+ */
+export class ScaleMaps {
+  readonly device: Device;
+  readonly patchNums: readonly number[];
+  /** First token of every scale, and the total at the end. */
+  readonly starts: readonly number[];
+  readonly channels: number;
+  readonly codes: number;
+  /** Side of f in pixels. */
+  readonly side: number;
+  /** [codes, channels]; the family's own. */
+  readonly codebook: Tensor;
+  /** What Phi's biases of all scales add to every pixel, [channels]. */
+  readonly offset: Tensor;
+  /** Bicubic enlargement of one axis per scale, [side, pn] row-major on the host; the identity at the last scale. */
+  readonly enlargements: readonly Float32Array[];
+  readonly #phis: readonly Phi[];
+  readonly #phiOf: readonly number[];
+  readonly #up: readonly (Tensor | null)[];
+
+  constructor(family: VarFamily) {
+    const { config, codebook, weights } = family;
+    this.device = codebook.device;
+    this.patchNums = config.patchNums;
+    this.starts = scaleStarts(config.patchNums);
+    this.channels = config.zChannels;
+    this.codes = config.codes;
+    this.side = config.patchNums[config.patchNums.length - 1];
+    this.codebook = codebook;
+    const last = config.patchNums.length - 1;
+    this.enlargements = config.patchNums.map((pn) => resizeMatrix("bicubic", pn, this.side));
+    this.#up = config.patchNums.map((pn, s) =>
+      s === last ? null : keep(fromArray(this.device, this.enlargements[s].slice(), [this.side, pn]))
+    );
+    this.#phiOf = phiIndices(config.sharedPhi, config.patchNums.length);
+    this.#phis = Array.from({ length: config.sharedPhi }, (_, k) => {
+      const w = weights.at(`quantize.quant_resi.qresi_ls.${k}`);
+      const weight = w.get("weight");
+      return scope(() => {
+        const kernel = convolutionKernel(weight, this.channels);
+        return keep({ weight, bias: w.get("bias"), kernel, adjoint: packWeight(turned(kernel), "conv") });
+      });
+    });
+    this.offset = keep(scope(() => {
+      let total = zeros(this.device, [this.channels]);
+      for (const k of this.#phiOf) total = sub(total, this.#phis[k].bias);
+      return sub(zeros(this.device, [this.channels]), total);
+    }));
+  }
+
+  get tokenCount(): number {
+    return this.starts[this.patchNums.length];
+  }
+
+  /** Number of values of one f. */
+  get size(): number {
+    return this.side * this.side * this.channels;
+  }
+
+  /** Which of `kernels` a scale uses. */
+  phiOf(scale: number): number {
+    return this.#phiOf[scale];
+  }
+
+  /** The shared Phi kernels, plain [cOut, cIn, 3, 3]. */
+  get kernels(): readonly Tensor[] {
+    return this.#phis.map(({ kernel }) => kernel);
+  }
+
+  /** A_s: code vectors z[batch, pn, pn, c] of a scale -> their part of fHat, [batch, side, side, c], without Phi's bias. */
+  forward(z: Tensor, scale: number): Tensor {
+    return scope(() =>
+      conv2d(this.enlarge(z, scale), this.#phis[this.#phiOf[scale]].weight, undefined, { padding: 1 })
+    );
+  }
+
+  /** The adjoint of A_s: r[batch, side, side, c] -> [batch, pn, pn, c]. */
+  adjoint(r: Tensor, scale: number): Tensor {
+    return scope(() =>
+      this.reduce(conv2d(r, this.#phis[this.#phiOf[scale]].adjoint, undefined, { padding: 1 }), scale)
+    );
+  }
+
+  /** The first half of A_s: z[batch, pn, pn, c] -> [batch, side, side, c]. */
+  enlarge(z: Tensor, scale: number): Tensor {
+    const up = this.#up[scale];
+    if (up === null) return z;
+    const pn = this.patchNums[scale], { side, channels } = this, batch = z.shape[0];
+    return scope(() => {
+      const rows = matmul(up, z.reshape(batch, pn, pn * channels));
+      return matmul(up, rows.reshape(batch * side, pn, channels)).reshape(batch, side, side, channels);
+    });
+  }
+
+  /** The adjoint of `enlarge`. */
+  reduce(x: Tensor, scale: number): Tensor {
+    const up = this.#up[scale];
+    if (up === null) return x;
+    const pn = this.patchNums[scale], { side, channels } = this, batch = x.shape[0];
+    return scope(() => {
+      const rows = matmul(up, x.reshape(batch, side, side * channels), { transA: true });
+      return matmul(up, rows.reshape(batch * pn, side, channels), { transA: true }).reshape(batch, pn, pn, channels);
+    });
+  }
+
+  /** The code vectors of one scale, [batch, pn, pn, c], of vectors[batch, tokenCount, c]. */
+  scaleOf(vectors: Tensor, scale: number): Tensor {
+    const pn = this.patchNums[scale];
+    return scope(() =>
+      slice(vectors, 1, this.starts[scale], this.starts[scale + 1]).reshape(-1, pn, pn, this.channels)
+    );
+  }
+
+  /** f minus the offset, minus what tokens[batch, tokenCount] (i32) of scales `from`..`to`-1 stand for. */
+  residual(f: Tensor, tokens: Tensor | null, from = 0, to = this.patchNums.length): Tensor {
+    return scope(() => {
+      let r = sub(f, this.offset);
+      if (tokens === null) return r;
+      const vectors = embedding(this.codebook, tokens);
+      for (let s = from; s < to; s++) r = scope(() => sub(r, this.forward(this.scaleOf(vectors, s), s)));
+      return r;
+    });
+  }
+
+  /** tokens[batch, tokenCount] (i32) -> fHat[batch, side, side, c]. */
+  dequantize(tokens: Tensor): Tensor {
+    return scope(() => {
+      const vectors = embedding(this.codebook, tokens);
+      let fHat = this.offset;
+      for (let s = 0; s < this.patchNums.length; s++) fHat = add(fHat, this.forward(this.scaleOf(vectors, s), s));
+      return fHat;
+    });
+  }
+
+  dispose(): void {
+    for (const up of this.#up) up?.dispose();
+    for (const { adjoint, kernel } of this.#phis) {
+      adjoint.dispose();
+      kernel.dispose();
+    }
+    this.offset.dispose();
+  }
+}
+
+/**
+ * A 3x3 convolution's kernel, plain [cOut, cIn, 3, 3], from its responses to one unit impulse per channel. The weight may be
+ * packed, which only the device can read.
+ */
+function convolutionKernel(weight: Tensor, c: number): Tensor {
+  const impulses = new Float32Array(c * 9 * c);
+  for (let i = 0; i < c; i++) impulses[(i * 9 + 4) * c + i] = 1;
+  return scope(() => {
+    const response = conv2d(fromArray(weight.device, impulses, [c, 3, 3, c]), weight, undefined, { padding: 1 });
+    // response[i, y, x, o] is the kernel's [o, i, 2 - y, 2 - x].
+    return reversedTaps(permute(response, 3, 0, 1, 2));
+  });
+}
+
+/** kernel[a, b, 3, 3] turned by 180 degrees. */
+function reversedTaps(kernel: Tensor): Tensor {
+  const [a, b] = kernel.shape;
+  const flat = kernel.reshape(a * b, 9);
+  return concat(Array.from({ length: 9 }, (_, i) => slice(flat, 1, 8 - i, 9 - i)), 1).reshape(a, b, 3, 3);
+}
+
+/** The kernel of the adjoint of a 3x3 convolution with zero padding: in and out swapped, turned by 180 degrees. */
+function turned(kernel: Tensor): Tensor {
+  return reversedTaps(permute(kernel, 1, 0, 2, 3));
+}

@@ -1,0 +1,175 @@
+/**
+ * Optimised quantisation by gradient descent on soft codes, as the reference does it, batched over images.
+ * The gradients are written out: the loss is quadratic in the soft codes. The faster search is in sweeps.ts.
+ *
+ * Source: sprintml/DataProvenanceIAR, `refine_soft_assign` (third_party/var/var_arch/quant.py) and `_optimized_quant`
+ * (dataprov/models/var.py); Algorithm 3 of arXiv 2606.28386.
+ */
+import {
+  Adam,
+  add,
+  affine,
+  argmax,
+  concat,
+  matmul,
+  mean,
+  mul,
+  oneHot,
+  scope,
+  slice,
+  softmax,
+  square,
+  sub,
+  sum,
+  type Tensor,
+  zeros,
+} from "../../core/tensor/mod.ts";
+import type { ScaleMaps } from "./scale_maps.ts";
+
+export interface SoftAssignOptions {
+  readonly iterations: number;
+  /** Adam's learning rate. */
+  readonly lr: number;
+  /** Temperature of the softmax, falling geometrically from the first to the last iteration. */
+  readonly tauStart: number;
+  readonly tauEnd: number;
+  /**
+   * What the loss is a mean over. "image": every image has its own loss, and its result does not depend on the rest of the
+   * batch. "batch": the reference's one loss of the whole batch, whose gradients shrink with the batch (Adam's epsilon then
+   * weighs more).
+   */
+  readonly lossOver: "image" | "batch";
+}
+
+export interface SoftAssignSchedule extends SoftAssignOptions {
+  /** The first call frees all scales; then one call for fixScale = scales - 1, ..., stop + 1. */
+  readonly stop: number;
+}
+
+/** configs/var.yaml of the reference: 6 calls of 200 iterations at ten scales. */
+export const referenceSchedule: SoftAssignSchedule = {
+  iterations: 200,
+  lr: 0.1,
+  tauStart: 2,
+  tauEnd: 0.5,
+  stop: 4,
+  lossOver: "image",
+};
+
+/** What a call returns: tokens[batch, tokenCount] (i32), their fHat, and the loss before every step, [iterations, batch]. */
+export interface SoftAssigned {
+  readonly tokens: Tensor;
+  readonly fHat: Tensor;
+  /** 0.5 * mean (fHat - f)^2 of the soft codes, per image. */
+  readonly losses: Tensor;
+}
+
+/**
+ * One call of the reference's `refine_soft_assign`: logits of scales below `fixScale` start at 0, with 0.5 at the token of
+ * `init`, and take `iterations` steps of a fresh Adam; scales from `fixScale` on keep the token of `init` (0 without it).
+ * f[batch, side, side, c], init[batch, tokenCount] (i32) or null.
+ */
+export function refineSoftAssign(
+  maps: ScaleMaps,
+  f: Tensor,
+  init: Tensor | null,
+  fixScale: number,
+  options: SoftAssignOptions,
+): SoftAssigned {
+  const { iterations, lr, tauStart, tauEnd, lossOver } = options;
+  const scales = maps.patchNums.length;
+  if (!(Number.isInteger(fixScale) && fixScale >= 1 && fixScale <= scales)) {
+    throw new Error(`refineSoftAssign: fixScale expects 1 to ${scales}, got ${fixScale}`);
+  }
+  const batch = f.shape[0];
+  const free = maps.starts[fixScale];
+  return scope(() => {
+    const start = init ?? zeros(maps.device, [batch, maps.tokenCount], "i32");
+    // What the hard scales leave over is the target of the free ones.
+    const target = maps.residual(f, start, fixScale);
+    const logits = init
+      ? affine(oneHot(slice(init, 1, 0, free), maps.codes), 0.5)
+      : zeros(maps.device, [batch, free, maps.codes]);
+    const adam = new Adam(new Map([["logits", logits]]));
+    const weight = 1 / (maps.size * (lossOver === "batch" ? batch : 1));
+    const losses: Tensor[] = [];
+    for (let t = 0; t < iterations; t++) {
+      const tau = iterations <= 1 ? tauEnd : tauStart * (tauEnd / tauStart) ** (t / (iterations - 1));
+      losses.push(scope(() => {
+        const { loss, gradient } = softStep(maps, target, logits, fixScale, tau, weight);
+        adam.update(new Map([["logits", gradient]]), lr);
+        return loss;
+      }));
+    }
+    adam.dispose();
+    const chosen = argmax(logits);
+    const tokens = free === maps.tokenCount ? chosen : concat([chosen, slice(start, 1, free)], 1);
+    const fHat = maps.dequantize(tokens);
+    const all = iterations > 0 ? concat(losses, 0) : zeros(maps.device, [0, batch]);
+    return { tokens, fHat, losses: all };
+  });
+}
+
+/** Loss [1, batch] and its gradient with respect to logits[batch, tokens, codes]. */
+function softStep(
+  maps: ScaleMaps,
+  target: Tensor,
+  logits: Tensor,
+  fixScale: number,
+  tau: number,
+  weight: number,
+): { loss: Tensor; gradient: Tensor } {
+  const { codebook } = maps;
+  const batch = target.shape[0];
+  const probabilities = softmax(affine(logits, 1 / tau));
+  const codes = matmul(probabilities, codebook);
+  let difference = affine(target, -1);
+  for (let s = 0; s < fixScale; s++) {
+    difference = scope(() => add(difference, maps.forward(maps.scaleOf(codes, s), s)));
+  }
+  const loss = affine(mean(square(difference).reshape(batch, maps.size), 1).reshape(1, batch), 0.5);
+  const up = affine(difference, weight / tau);
+  const dCodes = concat(
+    Array.from({ length: fixScale }, (_, s) => maps.adjoint(up, s).reshape(batch, -1, maps.channels)),
+    1,
+  );
+  // Through the softmax: p (dp - sum p dp), and sum p dp = dCodes . codes because dp = codebook . dCodes.
+  const inner = sub(matmul(dCodes, codebook, { transB: true }), sum(mul(dCodes, codes), 2, true));
+  return { loss, gradient: mul(probabilities, inner) };
+}
+
+/** One call of the schedule. */
+export interface SoftAssignCall extends SoftAssigned {
+  readonly fixScale: number;
+}
+
+/** The values of fixScale of the successive calls. Throws unless 0 <= stop < scales. */
+export function fixScales(scales: number, stop: number): number[] {
+  if (!(Number.isInteger(stop) && stop >= 0 && stop < scales)) {
+    throw new Error(`optimised quantisation: stop expects 0 to ${scales - 1}, got ${stop}`);
+  }
+  return Array.from({ length: scales - stop }, (_, i) => scales - i);
+}
+
+/**
+ * The reference's whole schedule from tokens `init`[batch, tokenCount] (greedy ones): tokens and fHat of the last call.
+ * `onCall` sees every call's result before it is freed.
+ */
+export function gradientQuantize(
+  maps: ScaleMaps,
+  f: Tensor,
+  init: Tensor,
+  schedule: SoftAssignSchedule = referenceSchedule,
+  onCall?: (call: SoftAssignCall) => void,
+): { tokens: Tensor; fHat: Tensor } {
+  const calls = fixScales(maps.patchNums.length, schedule.stop);
+  return scope(() => {
+    let result = { tokens: init, fHat: f };
+    for (const fixScale of calls) {
+      const { losses, ...next } = refineSoftAssign(maps, f, result.tokens, fixScale, schedule);
+      onCall?.({ ...next, losses, fixScale });
+      result = next;
+    }
+    return result;
+  });
+}
