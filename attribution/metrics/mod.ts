@@ -1,0 +1,6 @@
+/** Metrics of detection and classification: pure functions of numbers and labels. Deliberately nothing but exports. */
+export { bootstrapInterval, type BootstrapOptions, type Interval } from "./bootstrap.ts";
+export { accuracy, balancedAccuracy, type ConfusionMatrix, confusionMatrix, precision, recall } from "./confusion.ts";
+export { meanAndDeviation, quantile } from "./quantile.ts";
+export { accuracyAtHalf, auc, type RocCurve, rocCurve, type RocOptions, tprAtFpr } from "./roc.ts";
+export { scaleAndOrder, type Scores, type TwoGroups } from "./scores.ts";
