@@ -1,0 +1,105 @@
+/**
+ * `deno task zoo <step>`: builds the embedded model zoo from photographs, step by step.
+ * Parses the command line and calls zoo/; stdout has nothing but results.
+ */
+import { openDevice } from "../core/open_device.ts";
+import { loadCrops } from "../zoo/crops.ts";
+import { tokenizerRecipes, transformerRecipes } from "../zoo/recipe.ts";
+import { makeTokens, type StepOptions, trainTokenizers, trainTransformers } from "../zoo/steps.ts";
+import { choice, number, parseOptions } from "./cli/args.ts";
+import { writeStdout } from "./cli/progress.ts";
+
+/** The steps in the order in which they depend on each other; each says whether it finished. */
+const steps = {
+  tokenizers: {
+    about: "trains the tokenizers on the crops, one after the other",
+    run: trainTokenizers,
+  },
+  tokens: {
+    about: "the crops as tokens, under every tokenizer",
+    run: (options: StepOptions) => makeTokens(options).then(() => true),
+  },
+  transformers: {
+    about: "trains the transformers on the tokens, one after the other",
+    run: trainTransformers,
+  },
+} as const;
+
+type StepName = keyof typeof steps;
+const stepNames = Object.keys(steps) as StepName[];
+
+const usage = `Builds the tiny model zoo from photographs. Every step goes on where it was interrupted.
+
+usage: deno task zoo STEP --photos DIR --work DIR [options]
+
+steps:
+${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")}
+
+  --photos DIR      crops of photographs, as the photos step writes them
+  --work DIR        folder for everything that is made on the way
+  --model NAMES     only these networks, with commas, of ${
+  Object.values(tokenizerRecipes).map(({ name }) => name).join(", ")
+}
+                    or ${transformerRecipes.map(({ name }) => name).join(", ")}
+  --device NAME     auto, cpu or webgpu (default cpu: results are compared by hash)
+  --threads N       CPU threads (default: all); several processes with one thread each train several models faster
+  --help            this text
+
+Exit code: 0 done, 1 usage or fatal error, 130 interrupted (run it again to go on).`;
+
+function interruptible(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, () => {
+      if (controller.signal.aborted) Deno.exit(130);
+      controller.abort();
+      console.error("zoo: interrupted: the last saved state goes on (again to stop at once)");
+    });
+  }
+  return controller.signal;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseOptions(args, {
+    photos: { type: "string" },
+    work: { type: "string" },
+    model: { type: "string" },
+    device: { type: "string", default: "cpu" },
+    threads: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  });
+  if (values.help) {
+    writeStdout(usage + "\n");
+    return 0;
+  }
+  if (positionals.length !== 1) throw new Error(`expected one step, got ${positionals.length} (--help)`);
+  const step = choice("step", positionals[0], stepNames);
+  const { photos, work, model } = values;
+  if (photos === undefined || work === undefined) throw new Error("expected --photos DIR and --work DIR (--help)");
+  const device = await openDevice(choice("--device", values.device, ["auto", "cpu", "webgpu"]), {
+    threads: values.threads === undefined ? undefined : number("--threads", values.threads, { low: 1, integer: true }),
+  });
+  try {
+    const done = await steps[step].run({
+      device,
+      work,
+      loadCrops: (split) => loadCrops(photos, split, { withoutClasses: step === "tokenizers" }),
+      models: model?.split(","),
+      signal: interruptible(),
+      log: (line) => console.error(line),
+    });
+    return done ? 0 : 130;
+  } finally {
+    device.close();
+  }
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args));
+  } catch (error) {
+    const lines = (error instanceof Error ? error.message : String(error)).split("\n");
+    console.error(lines.map((line, i) => (i === 0 ? `zoo: ${line}` : line)).join("\n"));
+    Deno.exit(1);
+  }
+}
