@@ -36,10 +36,11 @@ export class ParityCase {
     this.#source = source;
   }
 
-  /** Opens `<name>.json` and `<name>.safetensors`. Null when the JSON is not a case (it has no `case` field). */
+  /** Opens `<name>.json` and `<name>.safetensors`. Null when the JSON is not a case: no `case`, neither `salt` nor `sets`. */
   static async open(path: string): Promise<ParityCase | null> {
     const manifest = JSON.parse(await Deno.readTextFile(path));
-    if (typeof manifest?.case !== "string" || typeof manifest?.salt !== "string") return null;
+    if (typeof manifest?.case !== "string") return null;
+    if (typeof manifest.salt !== "string" && !Array.isArray(manifest.sets)) return null;
     const slash = path.lastIndexOf("/");
     const folder = slash < 0 ? "." : path.slice(0, slash);
     const source = manifest.tensors ? await openCheckpoint(path.replace(/\.json$/, ".safetensors")) : null;

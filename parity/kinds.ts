@@ -6,8 +6,10 @@ import { checkpoints } from "./checkpoints.ts";
 import { finetune } from "./finetune.ts";
 import { fullMaskgitVq, fullRar, fullVar, fullVqvae } from "./full.ts";
 import { interpolation } from "./interpolation.ts";
+import { metrics } from "./metrics.ts";
 import { optimisedQuantisation } from "./optquant.ts";
 import { maskgitVq, rar } from "./rar.ts";
+import { signals } from "./signals.ts";
 import { varTransformer, vqvae } from "./var.ts";
 
 /** A result: values in the reference's layout, and whether they are a given input rather than something computed. */
@@ -47,6 +49,7 @@ export function computeFor(parityCase: ParityCase): Compute | null {
   if (/case03/.test(name)) return vqvae;
   if (/case04/.test(name)) return varTransformer;
   if (/case05_optquant/.test(name)) return optimisedQuantisation;
+  if (/case05_signals/.test(name)) return signals;
   if (/case06/.test(name)) return finetune;
   if (/case10/.test(name)) return attacks;
   return null;
@@ -57,4 +60,9 @@ export function isCheckpointCase(parityCase: ParityCase): boolean {
   return parityCase.manifest.tensors === undefined && parityCase.manifest.files !== undefined;
 }
 
-export { checkpoints };
+/** Cases that are sets of numbers in the manifest itself. */
+export function isMetricsCase(parityCase: ParityCase): boolean {
+  return Array.isArray(parityCase.manifest.sets);
+}
+
+export { checkpoints, metrics };

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { openDevice } from "../core/open_device.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import { compare, type Comparison, ParityCase } from "../parity/case.ts";
-import { checkpoints, computeFor, isCheckpointCase } from "../parity/kinds.ts";
+import { checkpoints, computeFor, isCheckpointCase, isMetricsCase, metrics } from "../parity/kinds.ts";
 
 const usage = `Compares this implementation with reference tensors computed by the official PyTorch code.
 
@@ -40,6 +40,10 @@ async function caseFiles(paths: readonly string[]): Promise<string[]> {
 async function* results(parityCase: ParityCase, device: Device, wanted: (tensor: string) => boolean) {
   if (isCheckpointCase(parityCase)) {
     for await (const result of checkpoints(parityCase)) if (wanted(result.tensor)) yield result;
+    return;
+  }
+  if (isMetricsCase(parityCase)) {
+    for (const result of metrics(parityCase)) if (wanted(result.tensor)) yield result;
     return;
   }
   const left = new Set(Object.keys(parityCase.manifest.tensors ?? {}).filter(wanted));

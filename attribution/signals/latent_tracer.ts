@@ -55,6 +55,7 @@ export function latentTracer(
             return { errors, loss: lossOver === "image" ? sum(errors) : mean(errors) };
           });
           optimizer.update(new Map([["latent", gradients[0]]]), lr * decay ** Math.floor(i / decayEvery));
+          gradients[0]?.dispose();
           return result.errors;
         });
       }

@@ -41,6 +41,7 @@ const small: Readonly<Record<string, number>> = {
   case04_var_sharedaln: 12,
   case05_optquant: 15,
   case05_optquant10: 15,
+  case05_signals: 29,
   case06_finetune_rar: 77,
   case06_finetune_var: 125,
   case10_attacks: 74,
