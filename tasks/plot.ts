@@ -33,14 +33,11 @@ async function main(args: readonly string[]): Promise<number> {
   if (kind === undefined) throw new Error("expected what to plot: train <run> (--help)");
   choice("what to plot", kind, ["train"]);
   if (run === undefined || rest.length > 0) throw new Error("plot train: expected the folder of one run (--help)");
-  const svg = renderSvg(
-    trainingCurves(await readLog(run), `Fine-tuning: ${basename(resolve(run))}`),
-    curvesSize.width,
-    curvesSize.height,
-  );
+  const chart = trainingCurves(await readLog(run), `Fine-tuning: ${basename(resolve(run))}`);
+  const { width, height } = curvesSize;
   const out = values.out ?? join(run, "curves");
-  await Deno.writeTextFile(`${out}.svg`, svg);
-  await Deno.writeFile(`${out}.png`, await renderPng(svg));
+  await Deno.writeTextFile(`${out}.svg`, await renderSvg(chart, width, height));
+  await Deno.writeFile(`${out}.png`, await renderPng(chart, width, height));
   writeStdout(`${out}.svg\n${out}.png\n`);
   return 0;
 }

@@ -41,8 +41,7 @@ export function trainingCurves(log: ReadonlyMap<string, readonly number[]>, titl
     legend: {
       top: 38,
       left: 90,
-      // Widths are guessed where there is no DOM, and guessed too small.
-      itemGap: 36,
+      itemGap: 28,
       data: series.map(({ name }) => name).filter((name) => name !== "learning rate"),
       textStyle: { color: "#1f2328" },
     },

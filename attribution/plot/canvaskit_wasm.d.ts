@@ -1,3 +1,3 @@
-/** resvg, compiled. */
+/** CanvasKit, compiled. */
 declare const module: WebAssembly.Module;
 export default module;

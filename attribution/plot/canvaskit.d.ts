@@ -1,0 +1,30 @@
+/** What is used of CanvasKit; its own types need those of a browser. */
+
+/** A canvas's 2D context, of which only what concerns text is looked at. */
+export interface Context {
+  font: string;
+  save(): void;
+  restore(): void;
+  translate(x: number, y: number): void;
+  scale(x: number, y: number): void;
+  measureText(text: string): { readonly width: number };
+  fillText(text: string, x: number, y: number): void;
+}
+
+export interface EmulatedCanvas {
+  loadFont(bytes: Uint8Array, description: { family: string; style: string; weight: string }): void;
+  getContext(kind: "2d"): Context;
+  toDataURL(type: "image/png"): string;
+  dispose(): void;
+}
+
+export interface CanvasKit {
+  MakeCanvas(width: number, height: number): EmulatedCanvas;
+}
+
+export interface InitOptions {
+  /** How Emscripten lets one instantiate the module oneself, which then is neither fetched nor read. */
+  instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void): unknown;
+}
+
+export default function CanvasKitInit(options: InitOptions): Promise<CanvasKit>;

@@ -1,4 +1,0 @@
-// resvg as a WebAssembly.Module. Loading it with an import is what lets it work without network or fetch; TypeScript does
-// not parse this form of import yet, hence a .js file.
-import source module from "@resvg/resvg-wasm/index_bg.wasm";
-export default module;
