@@ -1,0 +1,61 @@
+/**
+ * Where the zoo's training keeps things in its working folder, and finished tokenizers ready to be used.
+ * Nothing here decides what is trained; recipe.ts and tokenizer_recipes.ts do.
+ */
+import { join } from "node:path";
+import type { Device } from "../core/tensor/mod.ts";
+import { openCheckpoint } from "../models/checkpoint/mod.ts";
+import type { Family } from "../models/family.ts";
+import { sha256Hex } from "../models/manifest.ts";
+import { loadRarFamily } from "../models/rar/family.ts";
+import { loadVarFamily } from "../models/var/family.ts";
+import type { TokenizerRecipe } from "./tokenizers.ts";
+
+/** The files of a working folder. */
+export interface Places {
+  /** Folder of the finished networks, `<name>.safetensors`. */
+  readonly weights: string;
+  /** The finished network of that name. */
+  network(name: string): string;
+  /** Folder of the state and the log of a network's training. */
+  run(name: string): string;
+  /** Tokens of one split of the crops under a tokenizer. */
+  tokens(tokenizer: string, split: string): string;
+}
+
+export function places(work: string): Places {
+  const weights = join(work, "weights");
+  return {
+    weights,
+    network: (name) => join(weights, `${name}.safetensors`),
+    run: (name) => join(work, "runs", name),
+    tokens: (tokenizer, split) => join(work, "tokens", `${tokenizer}_${split}.safetensors`),
+  };
+}
+
+/** sha256 of a file. Throws naming the step that makes it when it is not there. */
+export async function fileHash(path: string, madeBy: string): Promise<string> {
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new Error(`${path}: not there yet; deno task zoo ${madeBy} makes it`);
+    }
+    throw error;
+  }
+  return await sha256Hex(bytes);
+}
+
+/** Loads a finished tokenizer. */
+export async function loadTokenizer(device: Device, recipe: TokenizerRecipe, path: string): Promise<Family> {
+  const { network } = recipe;
+  const source = await openCheckpoint(path);
+  try {
+    return network.kind === "rar"
+      ? await loadRarFamily(device, source, network.config)
+      : await loadVarFamily(device, source, network.config);
+  } finally {
+    source.close();
+  }
+}
