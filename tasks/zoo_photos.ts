@@ -1,0 +1,160 @@
+/**
+ * `deno task zoo-photos --out DIR`: from Debian packages to the crops of photographs that the zoo is trained on.
+ * Fetches, checks and unpacks packages and calls the library; which photographs and which crops is zoo/photos.ts.
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { decodeImage, readImage, type RgbImage } from "../attribution/images/decode.ts";
+import { classCount, classify, clustering, fitClasses } from "../zoo/classes.ts";
+import { CropsWriter, loadCrops, writeClasses } from "../zoo/crops.ts";
+import {
+  cropSide,
+  cropsOf,
+  hashDistance,
+  packages,
+  perceptualHash,
+  type Photo,
+  type PhotoPackage,
+  photos,
+  sameHash,
+  splits,
+} from "../zoo/photos.ts";
+import { readResource } from "../zoo/rcc.ts";
+import { parseOptions } from "./cli/args.ts";
+import { writeStdout } from "./cli/progress.ts";
+
+const usage = `Writes 64x64 crops of freely licensed photographs, in the splits train, val and outlier.
+
+usage: deno task zoo-photos --out DIR [options]
+
+  --out DIR       where the crops go: train.u8, val.u8, outlier.u8, their classes and index.json
+  --debs DIR      packages that were downloaded before (default: they are fetched with apt-get download)
+  --fit FILE      finds the classes again by k-means over the train crops and writes them to FILE in the format of
+                  zoo/classes.json (default: the classes in zoo/classes.json are used)
+  --help          this text
+
+The photographs come from the Debian 12 packages in zoo/photos.json, which are checked against their sha256 and
+unpacked with dpkg-deb; nothing is installed. The same packages give the same bytes.`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseOptions(args, {
+    out: { type: "string" },
+    debs: { type: "string" },
+    fit: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  });
+  if (values.help) {
+    writeStdout(usage + "\n");
+    return 0;
+  }
+  if (values.out === undefined) throw new Error("expected --out DIR (--help)");
+  if (positionals.length > 0) throw new Error(`expected no further arguments, got ${positionals.join(" ")} (--help)`);
+  const temporary = await Deno.makeTempDir({ prefix: "zoo-photos-" });
+  try {
+    for (const wanted of packages) {
+      console.error(`${wanted.name} ${wanted.version}`);
+      await unpack(await obtain(wanted, values.debs, temporary), join(temporary, wanted.name));
+    }
+    await writeCrops(temporary, values.out);
+    await writeClassesOf(values.out, values.fit);
+  } finally {
+    await Deno.remove(temporary, { recursive: true });
+  }
+  return 0;
+}
+
+/** The path of a package's file, fetched unless `debs` has it, with the right checksum. */
+async function obtain(wanted: PhotoPackage, debs: string | undefined, temporary: string): Promise<string> {
+  // apt writes the colon of an epoch as %3a.
+  const name = `${wanted.name}_${wanted.version.replaceAll(":", "%3a")}_${wanted.architecture}.deb`;
+  const path = join(debs ?? temporary, name);
+  if (debs === undefined) await command("apt-get", ["download", `${wanted.name}=${wanted.version}`], temporary);
+  const found = createHash("sha256").update(await Deno.readFile(path)).digest("hex");
+  if (found !== wanted.sha256) throw new Error(`${name}: expected sha256 ${wanted.sha256}, got ${found}`);
+  return path;
+}
+
+async function unpack(deb: string, to: string): Promise<void> {
+  await Deno.mkdir(to);
+  await command("dpkg-deb", ["-x", deb, to]);
+}
+
+async function command(name: string, args: string[], cwd?: string): Promise<void> {
+  const { success, stderr } = await new Deno.Command(name, { args, cwd, stdout: "null", stderr: "piped" }).output();
+  if (!success) throw new Error(`${name} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
+}
+
+async function writeCrops(unpacked: string, out: string): Promise<void> {
+  const writer = await CropsWriter.open(out);
+  const open = opener(unpacked);
+  const hashes: bigint[] = [];
+  for (const [i, photo] of photos.entries()) {
+    const image = await open(photo);
+    hashes.push(perceptualHash(image));
+    for (const crop of cropsOf(image, photo.id, photo.split !== "train")) writer.add(photo.split, i, crop);
+    if (i % 50 === 49) console.error(`${i + 1} of ${photos.length} photographs`);
+  }
+  refuseTwins(hashes);
+  const index = await writer.close(photos.map(({ id }) => id));
+  for (const split of splits) {
+    const { count, sha256 } = index.splits[split];
+    const used = photos.filter((photo) => photo.split === split).length;
+    writeStdout(`${split}: ${count} crops of ${used} photographs, sha256 ${sha256}\n`);
+  }
+}
+
+/** Seed of the k-means that zoo/classes.json comes from. */
+const fitSeed = 7;
+
+async function writeClassesOf(dir: string, fit: string | undefined): Promise<void> {
+  const crops = await Promise.all(splits.map((split) => loadCrops(dir, split, { withoutClasses: true })));
+  let by = clustering;
+  if (fit !== undefined) {
+    by = fitClasses(crops[splits.indexOf("train")].pixels, cropSide, fitSeed);
+    await Deno.writeTextFile(fit, JSON.stringify(by, null, 2) + "\n");
+  }
+  const classes = crops.map(({ pixels }) => classify(pixels, cropSide, by));
+  await writeClasses(dir, { train: classes[0], val: classes[1], outlier: classes[2] });
+  for (const [i, split] of splits.entries()) {
+    const counts = Array.from({ length: classCount }, (_, c) => classes[i].reduce((n, k) => n + (k === c ? 1 : 0), 0));
+    writeStdout(`${split}: crops per class ${counts.join(" ")}\n`);
+  }
+}
+
+/** Reads photographs; a resource is parsed once for all that follow from it. */
+function opener(unpacked: string): (photo: Photo) => Promise<RgbImage> {
+  const resources = new Map<string, Map<string, Uint8Array>>();
+  return async ({ id, package: name, file, entry }) => {
+    const path = join(unpacked, name, file);
+    if (entry === undefined) return await readImage(path);
+    let files = resources.get(path);
+    if (files === undefined) {
+      files = new Map(readResource(await Deno.readFile(path)).map(({ path, bytes }) => [path, bytes]));
+      resources.set(path, files);
+    }
+    const bytes = files.get(entry);
+    if (bytes === undefined) throw new Error(`${id}: ${file} has no ${entry}`);
+    return await decodeImage(bytes, { name: id });
+  };
+}
+
+/** The same picture must not be in two splits. */
+function refuseTwins(hashes: readonly bigint[]): void {
+  for (let i = 0; i < hashes.length; i++) {
+    for (let j = 0; j < i; j++) {
+      if (photos[i].split === photos[j].split || hashDistance(hashes[i], hashes[j]) > sameHash) continue;
+      throw new Error(
+        `${photos[j].id} (${photos[j].split}) and ${photos[i].id} (${photos[i].split}) are the same picture`,
+      );
+    }
+  }
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args));
+  } catch (error) {
+    console.error(`zoo-photos: ${error instanceof Error ? error.message : String(error)}`);
+    Deno.exit(1);
+  }
+}
