@@ -60,6 +60,7 @@ const table: WorkTable = {
     const modulation = [scale, shift].reduce((sum, t) => sum + (!t ? 0 : t.rowStride !== 0 ? rows * n : n), 0);
     return moved(2 * rows * n + modulation);
   },
+  layerNormGradient: ({ rows, n, dx, dScale }) => moved(rows * n * (2 + (dx ? 1 : 0) + (dScale ? 1 : 0))),
   l2Normalize: ({ rows, n }) => moved(2 * rows * n),
   softmax: ({ rows, n }) => moved(2 * rows * n),
   logSoftmaxGather: ({ rows, n }) => moved(rows * (n + 2)),

@@ -186,6 +186,25 @@ export interface Kernels {
     scale?: RowTable;
     shift?: RowTable;
   };
+  /**
+   * Gradients of layerNorm, given that of its result, each only where it is given: dx[rows, n]; dGamma[n], dBeta[n];
+   * and dScale[rows, n], that of scale before it is summed over the rows which share an entry of the table. The gradient
+   * of shift before that sum is the upstream itself.
+   */
+  layerNormGradient: {
+    x: Storage;
+    upstream: Storage;
+    dx?: Storage;
+    dGamma?: Storage;
+    dBeta?: Storage;
+    dScale?: Storage;
+    rows: number;
+    n: number;
+    eps: number;
+    gamma?: Storage;
+    beta?: Storage;
+    scale?: RowTable;
+  };
   /** out[r, :] = x[r, :] / max(|x[r, :]|_2, eps). */
   l2Normalize: { x: Storage; out: Storage; rows: number; n: number; eps: number };
   /** Softmax, or log-softmax, of each row x[rows, n]. */

@@ -272,6 +272,13 @@ large("of 690 x 1030", "layerNorm", (inputs) => {
   };
 }, normal);
 
+large("of 690 x 1030", "layerNormGradient", (inputs) => {
+  const [rows, n] = [690, 1030];
+  const scale = { data: inputs.f32(3 * n), seq: 230, batchStride: n, rowStride: 0, offset: 0 };
+  const parameters = { gamma: inputs.f32(n), beta: inputs.f32(n), scale };
+  return { x: inputs.f32(rows * n), upstream: inputs.f32(rows * n), rows, n, eps: 1e-6, ...parameters };
+}, (device) => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }), floor: 8 }));
+
 large("of 4000 x 65", "l2Normalize", (inputs) => {
   return { x: inputs.f32(4000 * 65), rows: 4000, n: 65, eps: 1e-12 };
 }, (device) => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }) }));

@@ -14,20 +14,21 @@ const targets = await openAllTargets();
  * once more on its way to dx. An error of the mean is common to all elements of a group: in dGamma it is multiplied by a
  * sum of `terms` upstreams of either sign.
  */
-async function agreeEach(
+async function agreeEach<K extends "groupNormGradient" | "layerNormGradient">(
   device: Device,
-  args: HostArgs<"groupNormGradient">,
+  kernel: K,
+  args: HostArgs<K>,
   { largest, deviation, terms }: { largest: number; deviation: number; terms: number },
-  wanted: readonly string[] = ["dx", "dGamma", "dBeta"],
+  wanted?: readonly string[],
 ): Promise<void> {
-  const whole = Object.entries(expectedOf("groupNormGradient", args));
-  const expected = Object.fromEntries(whole.filter(([name]) => wanted.includes(name)));
-  const got = await runKernel(device, "groupNormGradient", args, expected);
+  const whole = Object.entries(expectedOf(kernel, args));
+  const expected = Object.fromEntries(whole.filter(([name]) => wanted === undefined || wanted.includes(name)));
+  const got = await runKernel(device, kernel, args, expected);
   const roundings = byKind(device, { cpu: 8, webgpu: 16 });
   const floor = 4 + largest / deviation;
+  const factors: Record<string, number> = { dx: Math.max(1, 1 / deviation), dScale: 1 };
   for (const [name, values] of Object.entries(expected)) {
-    const factor = name === "dx" ? Math.max(1, 1 / deviation) : Math.sqrt(terms);
-    compare(`groupNormGradient: ${name}`, got[name], values, { roundings, floor: floor * factor });
+    compare(`${kernel}: ${name}`, got[name], values, { roundings, floor: floor * (factors[name] ?? Math.sqrt(terms)) });
   }
 }
 
@@ -84,7 +85,11 @@ withDevices("groupNormGradient agrees with the reference, whatever of it is want
         const pixel = Math.floor(g / groups) * hw + Math.floor(i / perGroup);
         return pixel * c + (g % groups) * perGroup + (i % perGroup);
       });
-      await agreeEach(device, args, { largest: Math.abs(offset) + 2, deviation, terms: batch * hw }, wanted);
+      await agreeEach(device, "groupNormGradient", args, {
+        largest: Math.abs(offset) + 2,
+        deviation,
+        terms: batch * hw,
+      }, wanted);
     },
     examples,
   );
@@ -99,7 +104,7 @@ withDevices("groupNormGradient is stable for a mean far larger than the deviatio
     ...{ batch: 1, hw, c, groups, eps, activation: "none" as const },
   };
   // A rounding of the mean is a rounding of 1000 in y.
-  await agreeEach(device, args, { largest: 1001, deviation: Math.sqrt(1 / 3), terms: hw });
+  await agreeEach(device, "groupNormGradient", args, { largest: 1001, deviation: Math.sqrt(1 / 3), terms: hw });
 }, targets);
 
 withDevices("groupNormGradient ends finite and small where the activation is far from zero", async (device) => {
@@ -113,4 +118,76 @@ withDevices("groupNormGradient ends finite and small where the activation is far
   };
   const floor = 4 * 150 * 4; // gammas are multiplied by y and by 1 / deviation
   await agrees(device, "groupNormGradient", args, { roundings: byKind(device, { cpu: 8, webgpu: 16 }), floor });
+}, targets);
+
+/** How a RowTable repeats over the rows of [batches, seq]. */
+const tableKinds = ["per column", "per batch", "per position", "per row"] as const;
+
+const layerNormCase = fc.record({
+  batches: fc.constantFrom<number[]>(1, 2, 3),
+  seq: fc.constantFrom<number[]>(1, 2, 5, 17, 50),
+  n: fc.oneof(edgeSize, fc.constantFrom(64, 255, 768, 1000)),
+  gamma: fc.boolean(),
+  beta: fc.boolean(),
+  scale: fc.option(fc.constantFrom(...tableKinds), { nil: undefined }),
+  chunk: fc.nat(2),
+  wanted: fc.subarray(["dx", "dGamma", "dBeta", "dScale"], { minLength: 1 }),
+  seed,
+});
+
+withDevices("layerNormGradient agrees with the reference, whatever of it is wanted", async (device) => {
+  const all = ["dx", "dGamma", "dBeta", "dScale"];
+  const base = { batches: 3, seq: 50, n: 33, chunk: 1, seed: 7, gamma: true, beta: true, wanted: all };
+  const examples = [
+    { ...base, scale: undefined },
+    { ...base, scale: "per batch" as const },
+    { ...base, scale: "per row" as const, n: 64 },
+    { ...base, scale: "per position" as const, gamma: false, n: 300 },
+    { ...base, scale: undefined, beta: false, wanted: ["dBeta"] },
+  ];
+  await forAll(device, layerNormCase, { cpu: 80, webgpu: 24 }, async (c) => {
+    const inputs = new Inputs(c.seed);
+    const { n, seq } = c;
+    const rows = c.batches * seq, chunks = 3;
+    const table = (kind: (typeof tableKinds)[number] | undefined) => {
+      if (!kind) return undefined;
+      const batchStride = kind === "per row" ? seq * chunks * n : kind === "per batch" ? chunks * n : 0;
+      const rowStride = kind === "per row" || kind === "per position" ? chunks * n : 0;
+      return { data: inputs.f32(rows * chunks * n), seq, batchStride, rowStride, offset: c.chunk * n };
+    };
+    const eps = 1e-2; // a row may be a single element
+    const args = {
+      ...{ x: inputs.f32(rows * n, -2, 2), upstream: inputs.f32(rows * n), rows, n, eps },
+      gamma: c.gamma ? inputs.f32(n, 0.5, 1.5) : undefined,
+      beta: c.beta ? inputs.f32(n) : undefined,
+      scale: table(c.scale),
+    };
+    const deviation = leastDeviation(args.x, eps, rows, n, (r, i) => r * n + i);
+    await agreeEach(device, "layerNormGradient", args, { largest: 2, deviation, terms: rows }, c.wanted);
+  }, examples);
+}, targets);
+
+withDevices("layerNormGradient reads tables whose rows start anywhere", async (device) => {
+  const [batch, seq, n] = [2, 3, 8];
+  const inputs = new Inputs(6);
+  const scale = { data: inputs.f32(200), seq, batchStride: 49, rowStride: 9, offset: 3 };
+  const args = {
+    x: inputs.f32(batch * seq * n),
+    upstream: inputs.f32(batch * seq * n),
+    rows: batch * seq,
+    n,
+    eps: 1e-6,
+  };
+  const deviation = leastDeviation(args.x, 1e-6, batch * seq, n, (r, i) => r * n + i);
+  await agreeEach(device, "layerNormGradient", { ...args, scale }, { largest: 1, deviation, terms: batch * seq });
+}, targets);
+
+withDevices("layerNormGradient is stable for a mean far larger than the deviation", async (device) => {
+  const [rows, n, eps] = [70, 257, 1e-6];
+  const inputs = new Inputs(5);
+  const args = {
+    ...{ x: inputs.f32(rows * n, 999, 1001), upstream: inputs.f32(rows * n), rows, n, eps },
+    gamma: inputs.f32(n, 0.5, 1.5),
+  };
+  await agreeEach(device, "layerNormGradient", args, { largest: 1001, deviation: Math.sqrt(1 / 3), terms: rows });
 }, targets);

@@ -11,6 +11,7 @@ import {
   groupNormGradient,
   l2Normalize,
   layerNorm,
+  layerNormGradient,
   logSoftmaxGather,
   softmax,
 } from "./reference_norm.ts";
@@ -33,6 +34,7 @@ export const references: References = {
   groupNorm,
   groupNormGradient,
   layerNorm,
+  layerNormGradient,
   l2Normalize,
   softmax,
   logSoftmaxGather,

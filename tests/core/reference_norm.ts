@@ -92,6 +92,28 @@ export function layerNorm(args: HostArgs<"layerNorm">): Record<string, HostResul
   return { out };
 }
 
+export function layerNormGradient(args: HostArgs<"layerNormGradient">): Record<string, HostResult> {
+  const { x, upstream, rows, n, eps, gamma, beta, scale } = args;
+  const dx = new Float64Array(rows * n), dScale = new Float64Array(rows * n);
+  const dGamma = new Float64Array(n), dBeta = new Float64Array(n);
+  for (let r = 0; r < rows; r++) {
+    const row = Array.from(x.subarray(r * n, r * n + n));
+    const { mean, variance } = moments(row);
+    const deviation = Math.sqrt(variance + eps);
+    const normal = row.map((v) => (v - mean) / deviation);
+    const before = normal.map((y, i) => {
+      const g = upstream[r * n + i];
+      dScale[r * n + i] = g * (y * (gamma?.[i] ?? 1) + (beta?.[i] ?? 0));
+      const own = scale ? g * (1 + rowTableAt(scale, r, i)) : g;
+      dGamma[i] += own * y;
+      dBeta[i] += own;
+      return own * (gamma?.[i] ?? 1);
+    });
+    dx.set(throughNorm(before, normal, deviation), r * n);
+  }
+  return { dx, dGamma, dBeta, dScale };
+}
+
 export function l2Normalize({ x, rows, n, eps }: HostArgs<"l2Normalize">): Record<string, HostResult> {
   const out = new Float64Array(rows * n);
   for (let r = 0; r < rows; r++) {

@@ -8,7 +8,7 @@ export { binary, stridedCopy, unary } from "./elementwise.ts";
 export { matmul, matmulOuter } from "./matmul.ts";
 export { nearestCode, squaredNorms } from "./nearest.ts";
 export { groupNormApply, groupNormBlocks, groupNormJoin, l2Normalize, layerNorm } from "./norm.ts";
-export { groupNormGradientApply, groupNormGradientJoin, groupNormGradientSums } from "./norm_gradient.ts";
+export { groupNormGradientApply, groupNormGradientJoin, groupNormGradientSums, layerNormGradient } from "./norm_gradient.ts";
 export { castHalves, packColumns, packRows, packWeight, transpose } from "./pack.ts";
 export { argReduce, avgPool2d, reduceColumns, reduceRows } from "./reduce.ts";
 export { gatherRows, logSoftmaxGather, softmax, topK } from "./rows.ts";

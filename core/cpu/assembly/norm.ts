@@ -169,7 +169,7 @@ export function groupNormApply(args: usize, begin: i32, end: i32, _scratch: usiz
 
 /** Sum of (x[i] - shift), or of its square, over n floats. */
 @inline
-function sumOf(x: usize, n: i32, shift: f32, square: bool): f64 {
+export function sumOf(x: usize, n: i32, shift: f32, square: bool): f64 {
   const by = f32x4.splat(shift);
   let a = f32x4.splat(0), b = a;
   let total: f64 = 0;

@@ -6,8 +6,10 @@
  *
  * With y = (x - mean) / deviation and u the gradient of y, that of x is (u - mean(u) - y mean(u y)) / deviation.
  */
-import { int, loadTail, ptr, storeTail } from "./args.ts";
+import { float, int, lanesSum, loadTail, ptr, storeTail } from "./args.ts";
+import { rowAddress } from "./block.ts";
 import { siluGradient4 } from "./math.ts";
+import { sumOf } from "./norm.ts";
 
 /** Rows whose f32 partial sums are added up in f64: the error of a sum does not grow with the image. */
 const SUB: i32 = 32;
@@ -176,6 +178,87 @@ export function groupNormGradientApply(args: usize, begin: i32, end: i32, _scrat
         x += <usize> left << 2;
         dz += <usize> left << 2;
         dx += <usize> left << 2;
+      }
+    }
+  }
+}
+
+@inline
+function get(p: usize, left: i32): v128 {
+  return left >= 4 ? v128.load(p) : loadTail(p, left);
+}
+
+@inline
+function put(p: usize, v: v128, left: i32): void {
+  if (left >= 4) v128.store(p, v);
+  else storeTail(p, v, left);
+}
+
+/**
+ * Layer norm's gradients. One unit is a block of rows, whose sums over rows of dNormed * y and of dNormed (the gradients of
+ * gamma and beta) go to [unit, 2, n]. ints: 0 x, 1 upstream, 2 dx or 0, 3 rows * n products upstream * (gamma y + beta) or
+ * 0, 4 sums or 0, 5 rows, 6 n, 7 rows per block, 8 gamma or 0, 9 beta or 0, 10.. scale table (data 0 when absent).
+ * floats: 0 eps. scratch: f32 [n rounded up to 4], twice.
+ */
+export function layerNormGradient(args: usize, begin: i32, end: i32, scratch: usize): void {
+  const rows = int(args, 5), n = int(args, 6), blockRows = int(args, 7);
+  const gamma = ptr(args, 8), beta = ptr(args, 9);
+  const hasScale = ptr(args, 10) != 0, hasSums = ptr(args, 4) != 0;
+  const one = f32x4.splat(1);
+  const us = scratch;
+  const bytes = <usize> n << 2;
+  const ys = scratch + (bytes + 15 & ~15);
+  for (let unit = begin; unit < end; unit++) {
+    const last = min((unit + 1) * blockRows, rows);
+    const sums = hasSums ? ptr(args, 4) + <usize> (2 * unit) * bytes : 0;
+    if (hasSums) memory.fill(sums, 0, 2 * bytes);
+    for (let r = unit * blockRows; r < last; r++) {
+      const first = <usize> r * bytes;
+      const x = ptr(args, 0) + first, g = ptr(args, 1) + first;
+      const products = ptr(args, 3) ? ptr(args, 3) + first : 0;
+      const mean = <f32> (sumOf(x, n, 0, false) / <f64> n);
+      const variance = sumOf(x, n, mean, true) / <f64> n;
+      const rstd = f32x4.splat(<f32> (1 / Math.sqrt(variance + <f64> float(args, 0))));
+      const by = f32x4.splat(mean);
+      const scale = hasScale ? rowAddress(args, 10, r) : 0;
+      let m1 = f32x4.splat(0), m2 = m1;
+      let total1: f64 = 0, total2: f64 = 0;
+      for (let i = 0; i < n; i += 4) {
+        const at = <usize> i << 2, left = n - i;
+        const y = f32x4.mul(f32x4.sub(get(x + at, left), by), rstd);
+        let u = get(g + at, left);
+        if (products) {
+          let affined = y;
+          if (gamma) affined = f32x4.mul(affined, get(gamma + at, left));
+          if (beta) affined = f32x4.add(affined, get(beta + at, left));
+          put(products + at, f32x4.mul(u, affined), left);
+        }
+        if (scale) u = f32x4.mul(u, f32x4.add(one, get(scale + at, left)));
+        if (sums) {
+          put(sums + at, f32x4.add(get(sums + at, left), f32x4.mul(u, y)), left);
+          put(sums + bytes + at, f32x4.add(get(sums + bytes + at, left), u), left);
+        }
+        if (gamma) u = f32x4.mul(u, get(gamma + at, left));
+        v128.store(us + at, u);
+        v128.store(ys + at, y);
+        m1 = f32x4.add(m1, u);
+        m2 = f32x4.add(m2, f32x4.mul(u, y));
+        // Partial sums of at most 64 terms per lane are added up in f64.
+        if ((i & 255) == 252) {
+          total1 += lanesSum(m1);
+          total2 += lanesSum(m2);
+          m1 = f32x4.splat(0);
+          m2 = m1;
+        }
+      }
+      if (ptr(args, 2) == 0) continue;
+      const dx = ptr(args, 2) + first;
+      m1 = f32x4.splat(<f32> ((total1 + lanesSum(m1)) / <f64> n));
+      m2 = f32x4.splat(<f32> ((total2 + lanesSum(m2)) / <f64> n));
+      for (let i = 0; i < n; i += 4) {
+        const at = <usize> i << 2;
+        const inner = f32x4.sub(f32x4.sub(v128.load(us + at), m1), f32x4.mul(v128.load(ys + at), m2));
+        put(dx + at, f32x4.mul(inner, rstd), n - i);
       }
     }
   }

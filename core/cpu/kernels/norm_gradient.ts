@@ -3,12 +3,15 @@
  * The arithmetic is in core/cpu/assembly/norm_gradient.ts.
  */
 import type { KernelImplementations } from "../../tensor/kernels.ts";
-import { BYTES_PER_NS, type Context, withTemporary } from "./context.ts";
+import { BYTES_PER_NS, type Context, tableInts, withTemporary } from "./context.ts";
 import { normBlockRows } from "./rows.ts";
+
+/** Rows of layer norm whose sums are taken together; fixed, because the order of summation depends on it. */
+const LAYER_ROWS = 64;
 
 export function normGradientKernels(
   context: Context,
-): Pick<KernelImplementations, "groupNormGradient"> {
+): Pick<KernelImplementations, "groupNormGradient" | "layerNormGradient"> {
   const { buffers, heap, pool } = context;
   return {
     groupNormGradient({ x, gamma, beta, upstream, dx, dGamma, dBeta, batch, hw, c, groups, eps, activation }) {
@@ -76,6 +79,45 @@ export function normGradientKernels(
           overImages(D_BETA, 0);
           overImages(D_GAMMA, 1);
         });
+      });
+    },
+
+    layerNormGradient(args) {
+      const kernel = "layerNormGradient";
+      const { rows, n, eps, gamma, beta, scale, dx, dScale, dGamma, dBeta } = args;
+      const bytes = rows * n * 4;
+      const units = Math.ceil(rows / LAYER_ROWS);
+      const run = (sums: number) =>
+        pool.run("layerNormGradient", {
+          units,
+          unitCost: LAYER_ROWS * (20 + n * 2),
+          ints: [
+            buffers.at(kernel, "x", args.x, bytes),
+            buffers.at(kernel, "upstream", args.upstream, bytes),
+            dx ? buffers.at(kernel, "dx", dx, bytes) : 0,
+            dScale ? buffers.at(kernel, "dScale", dScale, bytes) : 0,
+            ...[sums, rows, n, LAYER_ROWS],
+            gamma ? buffers.at(kernel, "gamma", gamma, n * 4) : 0,
+            beta ? buffers.at(kernel, "beta", beta, n * 4) : 0,
+            ...tableInts(context, kernel, "scale", scale, rows, n),
+          ],
+          floats: [eps],
+          scratch: Math.ceil(n / 4) * 32,
+        });
+      if (!dGamma && !dBeta) {
+        run(0);
+        return;
+      }
+      const D_GAMMA = dGamma ? buffers.at(kernel, "dGamma", dGamma, n * 4) : 0;
+      const D_BETA = dBeta ? buffers.at(kernel, "dBeta", dBeta, n * 4) : 0;
+      withTemporary(context, (units + 1) * n * 8, (sums) => {
+        run(sums);
+        const totals = sums + units * n * 8;
+        const strips = Math.ceil(2 * n / 16);
+        const unitCost = units * 64 / BYTES_PER_NS;
+        pool.run("reduceColumns", { units: strips, unitCost, ints: [sums, totals, units, 0, 2 * n, strips] });
+        if (D_GAMMA) heap.f32.copyWithin(D_GAMMA / 4, totals / 4, totals / 4 + n);
+        if (D_BETA) heap.f32.copyWithin(D_BETA / 4, totals / 4 + n, totals / 4 + 2 * n);
       });
     },
   };

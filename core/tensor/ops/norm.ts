@@ -6,16 +6,9 @@ import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } 
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { full } from "../create.ts";
-import { affine, div, maximum, mul, sqrt, square, sub } from "./elementwise.ts";
-import {
-  type Modulation,
-  modulationGradient,
-  type ModulationPlace,
-  modulationPlace,
-  modulationRows,
-  rowTable,
-} from "./matmul.ts";
-import { mean, sum, sumTo } from "./reduce.ts";
+import { div, maximum, mul, sqrt, square, sub } from "./elementwise.ts";
+import { type Modulation, modulationGradient, type ModulationPlace, modulationPlace, rowTable } from "./matmul.ts";
+import { sum } from "./reduce.ts";
 
 interface GroupNormParams {
   readonly groups: number;
@@ -132,21 +125,34 @@ export const layerNormOp = defineOp({
     });
   },
   gradient: ({ inputs: { x, gamma, beta, scale, shift }, upstream: [g], params, needs }) => {
+    const { device, shape } = x;
     const { eps, scalePlace, shiftPlace } = params;
-    const n = x.shape[x.rank - 1];
-    const normed = layerNorm(x, { eps });
-    const affined = layerNorm(x, { gamma, beta, eps });
-    const dAffined = scale ? mul(g, affine(modulationRows(scale, scalePlace, x.shape[1]), 1, 1)) : g;
-    const dNormed = gamma ? mul(dAffined, gamma) : dAffined;
-    const rowMean = (y: Tensor) => mean(y, -1, true);
-    const deviation = () => sqrt(affine(rowMean(square(sub(x, rowMean(x)))), 1, eps));
+    const n = shape[x.rank - 1];
+    const dx = needs.x ? empty(device, shape) : undefined;
+    const dGamma = needs.gamma ? empty(device, [n]) : undefined;
+    const dBeta = needs.beta ? empty(device, [n]) : undefined;
+    const dScale = needs.scale ? empty(device, shape) : undefined;
+    if (dx || dGamma || dBeta || dScale) {
+      device.run("layerNormGradient", {
+        x: x.storage,
+        upstream: g.storage,
+        dx: dx?.storage,
+        dGamma: dGamma?.storage,
+        dBeta: dBeta?.storage,
+        dScale: dScale?.storage,
+        rows: x.size / n,
+        n,
+        eps,
+        gamma: gamma?.storage,
+        beta: beta?.storage,
+        scale: scale && rowTable("layerNorm", "scale", scale, scalePlace, x, n),
+      });
+    }
     return {
-      x: needs.x
-        ? div(sub(sub(dNormed, rowMean(dNormed)), mul(normed, rowMean(mul(dNormed, normed)))), deviation())
-        : undefined,
-      gamma: needs.gamma ? sumTo(mul(dAffined, normed), [n]) : undefined,
-      beta: needs.beta ? sumTo(dAffined, [n]) : undefined,
-      scale: needs.scale ? modulationGradient(scale!, scalePlace, mul(g, affined)) : undefined,
+      x: dx,
+      gamma: dGamma,
+      beta: dBeta,
+      scale: dScale && modulationGradient(scale!, scalePlace, dScale),
       shift: needs.shift ? modulationGradient(shift!, shiftPlace, g) : undefined,
     };
   },

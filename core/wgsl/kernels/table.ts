@@ -14,6 +14,7 @@ import { gatherRows } from "./gather_rows.ts";
 import { groupNorm } from "./group_norm.ts";
 import { groupNormGradient } from "./group_norm_gradient.ts";
 import { l2Normalize, layerNorm } from "./layer_norm.ts";
+import { layerNormGradient } from "./layer_norm_gradient.ts";
 import { matmul } from "./matmul.ts";
 import { nearestCode } from "./nearest_code.ts";
 import { packConv, packLinear } from "./pack.ts";
@@ -42,6 +43,7 @@ export function kernelTable(gpu: Context): KernelImplementations {
     groupNorm: (args) => groupNorm(gpu, args),
     groupNormGradient: (args) => groupNormGradient(gpu, args),
     layerNorm: (args) => layerNorm(gpu, args),
+    layerNormGradient: (args) => layerNormGradient(gpu, args),
     l2Normalize: (args) => l2Normalize(gpu, args),
     softmax: (args) => softmax(gpu, args),
     logSoftmaxGather: (args) => logSoftmaxGather(gpu, args),

@@ -141,6 +141,14 @@ export async function runEverything(device: CpuDevice): Promise<Map<string, Uint
     const size = name === "topK" ? rows * 50 : name === "logSoftmaxGather" || name === "argmax" ? rows : rows * n;
     await keep(name, out, size);
   }
+  {
+    const scale = { data: put(n, 19), seq: rows, batchStride: 0, rowStride: 0, offset: 0 };
+    const out = { dx: space(rows * n), dGamma: space(n) };
+    const inputs = { x: put(rows * n, 18), upstream: put(rows * n, 53), gamma: put(n, 54), scale };
+    device.run("layerNormGradient", { ...inputs, ...out, rows, n, eps: 1e-6 });
+    results.set("layerNormGradient: dGamma", new Uint8Array(await device.read(out.dGamma, n * 4)));
+    await keep("layerNormGradient", out.dx, rows * n);
+  }
   for (const [outer, length, inner] of [[1, 700_700, 1], [700, 1001, 1], [7, 1001, 100]]) {
     for (const op of ["sum", "max"] as const) {
       const out = space(outer * inner);
