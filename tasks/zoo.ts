@@ -3,8 +3,9 @@
  * Parses the command line and calls zoo/; stdout has nothing but results.
  */
 import { openDevice } from "../core/open_device.ts";
-import { loadCrops } from "../zoo/crops.ts";
+import { loadCrops, type PhotoCrops } from "../zoo/crops.ts";
 import { tokenizerRecipes, transformerRecipes } from "../zoo/recipe.ts";
+import { trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
 import { makeTokens, type StepOptions, trainTokenizers, trainTransformers } from "../zoo/steps.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { writeStdout } from "./cli/progress.ts";
@@ -23,7 +24,39 @@ const steps = {
     about: "trains the transformers on the tokens, one after the other",
     run: trainTransformers,
   },
+  sets: {
+    about: "the networks as model sets in the working folder",
+    run: writeSets,
+  },
+  inverse: {
+    about: "fine-tunes both encoders on images that the transformers generate",
+    run: trainInverses,
+  },
+  release: {
+    about: "the model set with its inverse decoders, into --out (weights/tiny)",
+    run: (options: Options) => writeRelease(options, options.out ?? "weights/tiny"),
+  },
+  dataset: {
+    about: "the small dataset, into --out (examples/Dataset)",
+    run: async (options: Options) => {
+      const { out = "examples/Dataset" } = options;
+      const outliers = await options.loadCrops("outlier");
+      return await writeExamples(options, { models: options.set ?? "weights/tiny", outliers, out });
+    },
+  },
+  sheets: {
+    about: "pictures of reconstructions and samples, into --out (docs/zoo)",
+    run: async (options: Options) =>
+      await writeSheets(options, { heldOut: await options.loadCrops("val"), out: options.out ?? "docs/zoo" }),
+  },
 } as const;
+
+interface Options extends StepOptions {
+  readonly threads?: number;
+  readonly out?: string;
+  readonly set?: string;
+  readonly loadCrops: (split: "train" | "val" | "outlier") => Promise<PhotoCrops>;
+}
 
 type StepName = keyof typeof steps;
 const stepNames = Object.keys(steps) as StepName[];
@@ -41,6 +74,8 @@ ${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")
   Object.values(tokenizerRecipes).map(({ name }) => name).join(", ")
 }
                     or ${transformerRecipes.map(({ name }) => name).join(", ")}
+  --out DIR         where release, dataset and sheets write
+  --set DIR         the set that the dataset is drawn from (default weights/tiny)
   --device NAME     auto, cpu or webgpu (default cpu: results are compared by hash)
   --threads N       CPU threads (default: all); several processes with one thread each train several models faster
   --help            this text
@@ -66,6 +101,8 @@ async function main(args: readonly string[]): Promise<number> {
     model: { type: "string" },
     device: { type: "string", default: "cpu" },
     threads: { type: "string" },
+    out: { type: "string" },
+    set: { type: "string" },
     help: { type: "boolean", short: "h", default: false },
   });
   if (values.help) {
@@ -76,13 +113,17 @@ async function main(args: readonly string[]): Promise<number> {
   const step = choice("step", positionals[0], stepNames);
   const { photos, work, model } = values;
   if (photos === undefined || work === undefined) throw new Error("expected --photos DIR and --work DIR (--help)");
-  const device = await openDevice(choice("--device", values.device, ["auto", "cpu", "webgpu"]), {
-    threads: values.threads === undefined ? undefined : number("--threads", values.threads, { low: 1, integer: true }),
-  });
+  const threads = values.threads === undefined
+    ? undefined
+    : number("--threads", values.threads, { low: 1, integer: true });
+  const device = await openDevice(choice("--device", values.device, ["auto", "cpu", "webgpu"]), { threads });
   try {
     const done = await steps[step].run({
       device,
       work,
+      threads,
+      out: values.out,
+      set: values.set,
       loadCrops: (split) => loadCrops(photos, split, { withoutClasses: step === "tokenizers" }),
       models: model?.split(","),
       signal: interruptible(),

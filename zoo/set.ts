@@ -1,0 +1,71 @@
+/**
+ * Trained networks as a model set: files, and the manifest that describes them.
+ * Nothing is trained here, and thresholds are fitted by `deno task calibrate` afterwards.
+ */
+import { basename, join } from "node:path";
+import { f32ToF16 } from "../models/checkpoint/half.ts";
+import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
+import { type Manifest, modelSetHash, parseManifest, sha256Hex } from "../models/manifest.ts";
+import type { TokenizerRecipe } from "./tokenizers.ts";
+import type { TransformerRecipe } from "./recipe.ts";
+
+/** The networks of a set. Paths are those of finished networks. */
+export interface SetParts {
+  readonly name: string;
+  readonly description: string;
+  readonly tokenizers: readonly { readonly recipe: TokenizerRecipe; readonly path: string }[];
+  readonly variants: readonly { readonly recipe: TransformerRecipe; readonly path: string }[];
+  /** Fine-tuned encoders by family. */
+  readonly encoders?: Readonly<Partial<Record<"rar" | "var", string>>>;
+  /** Name of the calibration file in the set, when it has one. */
+  readonly calibration?: string;
+}
+
+/** Copies the networks into `dir` (made when missing) and writes its manifest. Returns the manifest and the set's hash. */
+export async function writeSet(dir: string, parts: SetParts): Promise<{ manifest: Manifest; hash: string }> {
+  await Deno.mkdir(dir, { recursive: true });
+  const families: Record<"rar" | "var", Record<string, unknown>> = { rar: { variants: {} }, var: { variants: {} } };
+  for (const { recipe, path } of parts.tokenizers) {
+    const { kind, config } = recipe.network;
+    families[kind].tokenizer = { ...await place(path, dir), config };
+  }
+  for (const kind of ["rar", "var"] as const) {
+    const encoder = parts.encoders?.[kind];
+    if (encoder !== undefined) families[kind].encoder = await placeHalf(encoder, dir, `${kind}_encoder.safetensors`);
+  }
+  for (const { recipe, path } of parts.variants) {
+    const { kind, config, sampler } = recipe.network;
+    (families[kind].variants as Record<string, unknown>)[recipe.name] = { ...await place(path, dir), config, sampler };
+  }
+  const { name, description, calibration } = parts;
+  const text = JSON.stringify({ format: "model-tracer-weights/1", name, description, calibration, families }, null, 2);
+  const manifest = parseManifest(text, join(dir, "manifest.json"));
+  await Deno.writeTextFile(join(dir, "manifest.json"), text + "\n");
+  return { manifest, hash: await modelSetHash(manifest) };
+}
+
+async function place(path: string, dir: string): Promise<{ file: string; bytes: number; sha256: string }> {
+  const file = basename(path), target = join(dir, file);
+  if (target !== path) await Deno.copyFile(path, target);
+  return await describeFile(target, file);
+}
+
+/** Rewrites a file of float32 tensors with float16 ones, its header kept. */
+async function placeHalf(path: string, dir: string, file: string) {
+  const source = await openSafetensors(path);
+  try {
+    const entries: SafetensorsEntry[] = [];
+    for (const { name, shape } of source.tensors.values()) {
+      entries.push({ name, shape, dtype: "f16", data: async () => f32ToF16(await source.readF32(name)) });
+    }
+    await writeSafetensors(join(dir, file), entries, Object.fromEntries(source.metadata));
+  } finally {
+    source.close();
+  }
+  return await describeFile(join(dir, file), file);
+}
+
+async function describeFile(path: string, file: string) {
+  const bytes = await Deno.readFile(path);
+  return { file, bytes: bytes.length, sha256: await sha256Hex(bytes) };
+}

@@ -1,0 +1,74 @@
+/**
+ * Picture sheets of the zoo: held-out photographs beside their reconstructions, and samples of every variant.
+ * They are for looking at; figures are in weights/tiny/README.md.
+ */
+import { writePng } from "../attribution/generation/png.ts";
+import type { RgbImage } from "../attribution/images/image.ts";
+import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
+import type { Family } from "../models/family.ts";
+import type { Crops } from "./images.ts";
+import { cropPixels } from "./tokenizers.ts";
+
+/** Pixels between the pictures of a sheet, and how many times as large they are shown. */
+const gap = 4, zoom = 2;
+
+/** Rows of equally large pictures on white, enlarged without smoothing, as a PNG file. */
+export function sheet(rows: readonly (readonly RgbImage[])[]): Uint8Array<ArrayBuffer> {
+  const { width: w, height: h } = rows[0][0];
+  const columns = Math.max(...rows.map((row) => row.length));
+  const width = columns * (w * zoom + gap) - gap, height = rows.length * (h * zoom + gap) - gap;
+  const data = new Uint8Array(width * height * 3).fill(255);
+  rows.forEach((row, r) =>
+    row.forEach((picture, c) => {
+      const left = c * (w * zoom + gap), top = r * (h * zoom + gap);
+      for (let y = 0; y < h * zoom; y++) {
+        for (let x = 0; x < w * zoom; x++) {
+          const from = (Math.floor(y / zoom) * w + Math.floor(x / zoom)) * 3;
+          data.set(picture.data.subarray(from, from + 3), ((top + y) * width + left + x) * 3);
+        }
+      }
+    })
+  );
+  return writePng({ width, height, data });
+}
+
+/** `count` crops spread over the split, as pictures. */
+export function spread(crops: Crops, count: number): RgbImage[] {
+  const each = crops.side * crops.side * 3;
+  return Array.from({ length: count }, (_, i) => {
+    const at = Math.floor((i + 0.5) * crops.count / count);
+    return { width: crops.side, height: crops.side, data: crops.pixels.slice(at * each, (at + 1) * each) };
+  });
+}
+
+/** Pictures through encoder, quantiser and decoder. */
+export async function reconstructions(
+  device: Device,
+  family: Family,
+  pictures: readonly RgbImage[],
+): Promise<RgbImage[]> {
+  const side = family.imageSize, each = side * side * 3;
+  const [low, high] = family.valueRange;
+  const pixels = new Uint8Array(pictures.length * each);
+  pictures.forEach(({ data }, i) => pixels.set(data, i * each));
+  const crops: Crops = {
+    count: pictures.length,
+    side,
+    pixels,
+    classes: new Uint8Array(pictures.length),
+    fingerprint: "",
+  };
+  const values = cropPixels(crops, pictures.map((_, i) => i)).map((value) => value * (high - low) + low);
+  const images = fromArray(device, values, [pictures.length, side, side, 3]);
+  const decoded = scope(() => family.decode(family.quantize(family.encode(images)).fHat));
+  const results = await decoded.data();
+  disposeAll([images, decoded]);
+  return pictures.map((_, i) => ({
+    width: side,
+    height: side,
+    data: Uint8Array.from(results.subarray(i * each, (i + 1) * each), (value) => {
+      const unit = (value - low) / (high - low);
+      return Math.floor(255 * Math.min(Math.max(unit, 0), 1));
+    }),
+  }));
+}
