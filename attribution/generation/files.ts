@@ -3,10 +3,11 @@
  * `7.safetensors` with the latent where it is wanted. The JSON comes last: an image that has one is complete.
  */
 import { join } from "node:path";
+import * as v from "valibot";
 import { writeSafetensors } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
-import { canonicalJson } from "../../models/manifest.ts";
-import { formatPair, type PairFile, readPair } from "../training/pair_file.ts";
+import { canonicalJson, parseJson } from "../../models/manifest.ts";
+import { formatPair, type PairFile, pairPath } from "../training/pair_file.ts";
 import type { GeneratedImage } from "./generator.ts";
 import { writePng } from "./png.ts";
 import { classOf, type Series } from "./settings.ts";
@@ -98,9 +99,8 @@ async function writeWhole(dir: string, name: string, bytes: Uint8Array): Promise
  */
 export async function isThere(dir: string, expected: Provenance, latents: boolean): Promise<boolean> {
   const path = imagePath(dir, expected.index);
-  const record = await readPair(path);
-  if (record === undefined) return false;
-  const found = record as unknown as Record<string, unknown>;
+  const found = await readRecord(pairPath(path));
+  if (found === undefined) return false;
   for (const [field, value] of Object.entries(expected)) {
     const [wanted, got] = [canonicalJson(value), canonicalJson(found[field] ?? null)];
     if (wanted === got) continue;
@@ -112,6 +112,15 @@ export async function isThere(dir: string, expected: Provenance, latents: boolea
   const needed = latents ? [path, latentPath(dir, expected.index)] : [path];
   for (const file of needed) if (!await Deno.stat(file).then((info) => info.isFile, () => false)) return false;
   return true;
+}
+
+async function readRecord(path: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    return parseJson(v.record(v.string(), v.unknown()), await Deno.readTextFile(path), path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }
 
 /** Creates the folder of a run. Throws when it has anything in it, unless images of an earlier run may be there. */

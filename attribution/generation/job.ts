@@ -85,12 +85,13 @@ export async function runGeneration(
   const set = await openModelSet(options.models ?? join("weights", "tiny"));
   const variants = chosenVariants(set, options.variants);
   if (first + count > 2 ** 32) throw new Error(`--first: expected images below 2^32, got up to ${first + count - 1}`);
+  const choice = options.class === undefined ? "random" : options.class;
   const series = variants.map((variant): Series => {
-    checkClass(set, variant, options.class ?? "random");
+    checkClass(set, variant, choice);
     return {
       variant,
       seed: options.seed ?? 0,
-      class: options.class ?? "random",
+      class: choice,
       sampler: samplerOf(set, variant, options.sampler),
       argmax: options.argmax ?? false,
     };

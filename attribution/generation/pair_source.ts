@@ -59,9 +59,10 @@ export class SampledPairs implements PairSource {
     if (wrong !== undefined || variants.length === 0) {
       throw new Error(`pairs: expected variants of the family ${name}, got ${wrong ?? "none"}`);
     }
+    const choice = options.class === undefined ? "random" : options.class;
     const series = variants.map((variant): Series => {
-      checkClass(set, variant, options.class ?? "random");
-      return { variant, seed, class: options.class ?? "random", sampler: samplerOf(set, variant), argmax: false };
+      checkClass(set, variant, choice);
+      return { variant, seed, class: choice, sampler: samplerOf(set, variant), argmax: false };
     });
     let family: Family | undefined;
     const loaded: Variant[] = [];

@@ -93,7 +93,7 @@ async function teacherForced(
   return [await read(label), await read(null)];
 }
 
-/** Draws `images` images in batches of 2000 and counts their sequences. */
+/** Draws `images` images in batches of 4000 and counts their sequences. */
 async function observe(
   n: number,
   codes: number,
@@ -102,15 +102,15 @@ async function observe(
   draw: (options: GenerateOptions) => Promise<Int32Array>,
 ): Promise<Float64Array> {
   const counts = new Float64Array(codes ** n);
-  for (let start = 0; start < images; start += 2000) {
-    const own = range(start, start + 2000);
+  for (let start = 0; start < images; start += 4000) {
+    const own = range(start, start + 4000);
     countSequences(await draw({ labels: own.map(() => label), images: own, seed: 21 }), n, codes, counts);
   }
   return counts;
 }
 
 withDevices("RAR draws sequences as often as guidance and temperature say", async (device) => {
-  const n = 3, codes = 4, images = 20_000;
+  const n = 3, codes = 4, images = 8000;
   const variant = await smallRar(device, n, codes);
   const tokens = fromArray(device, allSequences(n, codes), [codes ** n, n]);
   for (
@@ -149,7 +149,7 @@ withDevices("RAR draws sequences as often as guidance and temperature say", asyn
 });
 
 withDevices("VAR draws sequences as often as guidance, top-k and top-p say, and no others", async (device) => {
-  const patchNums = [1, 2], n = 5, codes = 4, images = 20_000;
+  const patchNums = [1, 2], n = 5, codes = 4, images = 8000;
   const { family, variant } = await smallVar(device, patchNums, codes);
   const tokens = fromArray(device, allSequences(n, codes), [codes ** n, n]);
   const input = family.transformerInput(tokens);
