@@ -5,7 +5,7 @@
 import { runTraining, type TrainingJobOptions } from "../attribution/training/job.ts";
 import { officialRecipes, optimizers, schedules } from "../attribution/training/recipe.ts";
 import type { EpochRow } from "../attribution/training/state.ts";
-import { choice, number, parseOptions } from "./cli/args.ts";
+import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { Progress, writeStdout } from "./cli/progress.ts";
 
 const { rar, var: varRecipe } = officialRecipes;
@@ -16,13 +16,21 @@ got; decoder and codebook stay as they are.
 
 usage: deno task train --family rar|var --pairs DIR [options]
        deno task train --family rar|var --data Dataset/train [options]
+       deno task train --family rar|var --sample N [options]
        deno task train --resume RUN
 
   --family NAME         rar or var
   --pairs DIR           generated images (with all folders below), each with its tokens beside it: 7.json for 7.png has
-                        {"tokens": [...], "family"?, "variant"?, "class"?, "seed"?}; may be given more than once
+                        {"tokens": [...], "family"?, "variant"?, "class"?, "seed"?}, as deno task generate writes them;
+                        images of the other family are used for the AUC; may be given more than once
   --data DIR            folders of plain images named after their labels; their targets are the tokens that the encoder
-                        gives them, chosen anew every epoch; labels of the other family are used for the AUC
+                        gives them, chosen anew every epoch; labels of the other family are used for the AUC; may be
+                        given more than once, and together with --pairs
+  --sample N            N pairs drawn from the family's transformers as they are needed, and some images of the other
+                        family's for the AUC; kept in memory while there is room
+  --variants LIST       of the family, to draw from: rarb,rarl (default: all in turns)
+  --memory SIZE         for the networks that draw (default 4GiB)
+  --weight-type TYPE    of the transformers that draw: f32, or f16 for half the memory (default f32)
   --models DIR          set of weights (default weights/tiny)
   --init FILE           start from this trained encoder instead of the set's own
   --limit N             only N images of the family, evenly spaced
@@ -66,6 +74,10 @@ function trainingOptions(args: readonly string[]): { job: TrainingJobOptions; js
     out: { type: "string" },
     resume: { type: "string" },
     "save-every": { type: "string" },
+    sample: { type: "string" },
+    variants: { type: "string" },
+    memory: { type: "string" },
+    "weight-type": { type: "string" },
     epochs: { type: "string" },
     batch: { type: "string" },
     lr: { type: "string" },
@@ -125,6 +137,12 @@ function trainingOptions(args: readonly string[]): { job: TrainingJobOptions; js
       models,
       pairs,
       data,
+      sample: {
+        count: whole("sample"),
+        variants: values.variants?.split(",").map((variant) => variant.trim()),
+        memoryBytes: values.memory === undefined ? undefined : byteSize("--memory", values.memory),
+        weightType: word("weight-type", ["f32", "f16"]),
+      },
       init,
       limit: whole("limit"),
       out,

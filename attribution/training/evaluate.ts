@@ -7,6 +7,9 @@ import { meanSquaredError, quantLoss } from "../signals.ts";
 import type { Pair, PairSource } from "./pairs.ts";
 import type { Trainee } from "./trainee.ts";
 
+/** Images of the other family that are compared with: as many as are held out, but at least these. */
+export const leastOthers = 32;
+
 export interface HeldOut {
   /** mean (D^-1(x) - f_Z)^2. */
   readonly loss: number;

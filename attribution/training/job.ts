@@ -9,8 +9,9 @@ import type { FamilyName } from "../../models/family.ts";
 import { fileSha256, type ModelSet, openModelSet } from "../../models/model_set.ts";
 import { writeLog } from "./log.ts";
 import { writeEncoder } from "./output.ts";
-import { openTrainingData } from "./pairs.ts";
+import { openTrainingData, type TrainingData } from "./pairs.ts";
 import { makeRecipe, type Recipe } from "./recipe.ts";
+import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.ts";
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
 import { train, trainingImages, type TrainResult } from "./train.ts";
 import { Trainee } from "./trainee.ts";
@@ -24,6 +25,8 @@ export interface TrainingJobOptions {
   readonly models?: string;
   readonly pairs?: readonly string[];
   readonly data?: readonly string[];
+  /** Pairs are drawn from the set's transformers; `pairs`, `data` and `limit` are not given then. */
+  readonly sample?: Partial<SampleSettings> & { readonly count?: number };
   /** Encoder to start from instead of the set's own. */
   readonly init?: string;
   readonly limit?: number;
@@ -78,6 +81,7 @@ export async function runTraining(
     init: options.init ?? null,
     limit: options.limit ?? null,
     out: options.out ?? join(run, "encoder.safetensors"),
+    sample: sampleSettings(options),
   };
   const out = options.out ?? inputs.out;
   const set = await openModelSet(inputs.models);
@@ -92,12 +96,19 @@ export async function runTraining(
   const { imageLoss, checkpointing } = recipe;
   const trainee = await Trainee.open(device, set, family, { imageLoss, checkpointing, init });
   cleanup.defer(() => trainee.dispose());
-  const data = await openTrainingData(trainee.family, {
-    pairs: inputs.pairs,
-    data: inputs.data,
-    limit: inputs.limit ?? undefined,
-    onProgress: (done, total) => events.onPrepare?.(`reading images: ${done} of ${total}`),
-  });
+  let data: TrainingData;
+  if (inputs.sample) {
+    const sampled = await openSampledData(set, device, recipe, inputs.sample, events.onPrepare);
+    cleanup.defer(() => sampled.dispose());
+    data = sampled;
+  } else {
+    data = await openTrainingData(trainee.family, {
+      pairs: inputs.pairs,
+      data: inputs.data,
+      limit: inputs.limit ?? undefined,
+      onProgress: (done, total) => events.onPrepare?.(`reading images: ${done} of ${total}`),
+    });
+  }
   const settings: Settings = {
     recipe,
     inputs,
@@ -147,13 +158,41 @@ export async function runTraining(
   return { status: result.status, run, out: isDone ? out : null, best: result.position.best, last };
 }
 
+function sampleSettings({ sample, pairs = [], data = [], limit }: TrainingJobOptions): SampleSettings | null {
+  const { count, ...others } = sample ?? {};
+  if (count === undefined) {
+    if (Object.values(others).some((value) => value !== undefined)) {
+      throw new Error(
+        "--variants, --memory, --weight-type: are for pairs that are drawn; expected --sample N with them",
+      );
+    }
+    return null;
+  }
+  if (pairs.length + data.length > 0 || limit !== undefined) {
+    throw new Error("--sample: draws all pairs itself, expected no --pairs, --data and --limit with it");
+  }
+  const { variants, memoryBytes, weightType } = sampleDefaults;
+  return {
+    count,
+    variants: others.variants ?? variants,
+    memoryBytes: others.memoryBytes ?? memoryBytes,
+    weightType: others.weightType ?? weightType,
+  };
+}
+
 /** Throws naming every given option that a run was not started with. */
 function requireSame(dir: string, { recipe, inputs, device }: Settings, options: TrainingJobOptions): void {
   if (options.family !== undefined && options.family !== recipe.family) {
     throw new Error(`--resume ${dir}: is a run of the family ${recipe.family}, got --family ${options.family}`);
   }
-  const { models, pairs, data, init, limit } = options;
-  const started: Record<string, unknown> = { ...recipe, ...inputs, device };
+  const { models, pairs, data, init, limit, sample } = options;
+  const flat = (settings: TrainingJobOptions["sample"] | null) => ({
+    sample: settings?.count,
+    variants: settings?.variants,
+    memory: settings?.memoryBytes,
+    weightType: settings?.weightType,
+  });
+  const started: Record<string, unknown> = { ...recipe, ...inputs, ...flat(inputs.sample), device };
   const given = {
     ...options.recipe,
     models,
@@ -161,6 +200,7 @@ function requireSame(dir: string, { recipe, inputs, device }: Settings, options:
     data,
     init,
     limit,
+    ...flat(sample),
     device: options.device === "auto" ? undefined : options.device,
   };
   const wrong = Object.entries(given)

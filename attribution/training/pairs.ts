@@ -73,7 +73,10 @@ interface Item {
 export async function openTrainingData(family: PairFamily, options: OpenDataOptions): Promise<TrainingData> {
   const own: Item[] = [], others: Item[] = [];
   if (options.pairs.length + options.data.length === 0) {
-    throw new Error("no data: expected --pairs DIR (generated images with their tokens) or --data DIR (label folders)");
+    throw new Error(
+      "no data: expected --pairs DIR (generated images with their tokens), --data DIR (label folders) or " +
+        "--sample N (pairs drawn from the family's transformers)",
+    );
   }
   if (options.pairs.length > 0) await listPairs(family, options.pairs, own, others);
   if (options.data.length > 0) await listLabelled(family, options.data, own, others);

@@ -7,6 +7,7 @@ import { type OptimizerState } from "../../core/tensor/mod.ts";
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../../models/checkpoint/mod.ts";
 import type { DeviceInfo } from "../../core/tensor/mod.ts";
 import type { Recipe } from "./recipe.ts";
+import type { SampleSettings } from "./sampled.ts";
 
 /** What must be the same for a run to go on as if it had never stopped. */
 export interface Settings {
@@ -19,6 +20,8 @@ export interface Settings {
     readonly init: string | null;
     readonly limit: number | null;
     readonly out: string;
+    /** Null where pairs are files. */
+    readonly sample: SampleSettings | null;
   };
   /** Hash of the model set, sha256 of the encoder to start from, fingerprints of pairs and of the other family's images. */
   readonly modelSet: string;
@@ -188,6 +191,7 @@ const optionNames: Readonly<Record<string, string>> = {
   weightDecay: "--weight-decay",
   stepSize: "--step-size",
   imageLoss: "--image-loss",
+  weightType: "--weight-type",
 };
 
 /** How an option that a run was started with is called. */

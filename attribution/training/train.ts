@@ -4,7 +4,7 @@
  */
 import { Adam, clipGradients, disposeAll, gradientNorm } from "../../core/tensor/mod.ts";
 import { augmented } from "./augmented.ts";
-import { batches, breathe, evaluate, quantizeAll } from "./evaluate.ts";
+import { batches, breathe, evaluate, leastOthers, quantizeAll } from "./evaluate.ts";
 import { epochOrder, permutation, type Split, split } from "./order.ts";
 import type { Pair, PairSource, TrainingData } from "./pairs.ts";
 import { adamOptions, learningRate, officialRecipes, type Recipe } from "./recipe.ts";
@@ -18,9 +18,6 @@ export class DivergenceError extends Error {
 
 /** Diverging: the loss is this many times the first one, for this many steps in a row. */
 const hopeless = 1e3, patience = 5;
-
-/** Images of the other family that are compared with: as many as are held out, but at least these. */
-const leastOthers = 32;
 
 const othersStream = 0x6f746872; // "othr"
 
