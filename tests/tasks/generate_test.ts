@@ -6,7 +6,6 @@ import { openTrainingData } from "../../attribution/training/pairs.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
-import { cpuOnly } from "../core/devices.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 const tiny = join(root, "weights", "tiny");
@@ -40,6 +39,9 @@ async function names(dir: string): Promise<string[]> {
   for await (const { name } of Deno.readDir(dir)) found.push(name);
   return found.sort();
 }
+
+/** As in tests/core/devices.ts, which opens the devices; here only the processes do. */
+const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1";
 
 const onCpu = ["--models", tiny, "--device", "cpu"];
 
