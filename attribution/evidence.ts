@@ -3,6 +3,8 @@
  * How evidence is gathered is in pipeline.ts, what follows from it in verdict.ts.
  */
 import * as v from "valibot";
+import { quantizerNames } from "./signals/quantizers.ts";
+import { signalLevels } from "./signals/table.ts";
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));
 const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
@@ -17,6 +19,17 @@ export const familyEvidenceSchema = v.object({
   encLossUncalibrated: nonNegative,
   /** quantLoss * encLoss. */
   combined: nonNegative,
+  /** 90th percentile of the errors that quantLoss is the mean of. */
+  quantErrorTail: nonNegative,
+  // Measured where the settings' `signals` say so.
+  /** Error of the reconstruction through the tokens. */
+  reconstruction: v.optional(nonNegative),
+  /** EncLoss with quantisation, a ratio. */
+  encLossQuantized: v.optional(nonNegative),
+  /** Share of the tokens that encoding the reconstruction gives back. */
+  unchangedTokens: v.optional(probability),
+  /** Error of the reconstruction after a hundred steps of descent on the latent. */
+  latentTracer: v.optional(nonNegative),
 });
 
 /** Likelihood of the image's tokens under one variant; see likelihood.ts. */
@@ -33,7 +46,10 @@ export const variantEvidenceSchema = v.object({
 export const settingsSchema = v.object({
   /** Class condition of the likelihoods: `none` is the unconditional one. */
   condition: v.literal("none"),
-  quantization: v.literal("greedy"),
+  /** How VAR's tokens are found (signals/quantizers.ts). */
+  quantization: v.picklist(quantizerNames),
+  /** How much is measured by the tokenizers, and with which encoder (signals/table.ts). */
+  signals: v.picklist(signalLevels),
   device: v.picklist(["cpu", "webgpu"]),
   /** Storage type of matrices and convolution kernels. */
   weightType: v.picklist(["f32", "f16"]),
@@ -60,24 +76,29 @@ export const verdictSchema = v.object({
   scores: v.record(v.string(), probability),
 });
 
-/** A line about an image that was read. */
-export const evidenceSchema = v.object({
+/** A line about an image that was measured, whether or not anything was decided. */
+export const measuredLineSchema = v.object({
   /** Name as in the submission. */
   image: v.string(),
-  ...verdictSchema.entries,
-  /** Of the file's bytes. */
+  /** Of the file's bytes; of that and the transform where the image was transformed first (input.ts). */
   sha256,
   /** Of the image as stored, in pixels. */
   width: v.number(),
   height: v.number(),
   /** Hash of the model set (models/manifest.ts, modelSetHash). */
   modelSet: sha256,
-  /** sha256 of the calibration file, null where the set has none. */
-  calibration: v.nullable(sha256),
   settings: settingsSchema,
   ...measurementsSchema.entries,
   /** Milliseconds per image: reading and decoding, tokenizers, transformers. A batch's time is shared equally. */
   timings: v.object({ read: nonNegative, families: nonNegative, variants: nonNegative }),
+});
+
+/** A line about an image with its verdict. */
+export const evidenceSchema = v.object({
+  ...measuredLineSchema.entries,
+  ...verdictSchema.entries,
+  /** sha256 of the calibration file, null where the set has none. */
+  calibration: v.nullable(sha256),
 });
 
 /** A line about an image that could not be read. */
@@ -92,24 +113,37 @@ export type VariantEvidence = v.InferOutput<typeof variantEvidenceSchema>;
 export type Settings = v.InferOutput<typeof settingsSchema>;
 export type Measurements = v.InferOutput<typeof measurementsSchema>;
 export type Verdict = v.InferOutput<typeof verdictSchema>;
+export type MeasuredLine = v.InferOutput<typeof measuredLineSchema>;
 export type Evidence = v.InferOutput<typeof evidenceSchema>;
 export type Unreadable = v.InferOutput<typeof unreadableSchema>;
 
 /** One line of evidence.jsonl. */
 export type EvidenceLine = Evidence | Unreadable;
 
-export function isUnreadable(line: EvidenceLine): line is Unreadable {
-  return line.label === "unreadable";
+/** One line of a run that decides nothing. */
+export type MeasurementLine = MeasuredLine | Unreadable;
+
+export function isUnreadable(line: MeasurementLine): line is Unreadable {
+  return "label" in line && line.label === "unreadable";
 }
 
 /** Reads a line; undefined for one that is torn, or not of this schema. */
 export function parseEvidence(text: string): EvidenceLine | undefined {
+  return parseLine(v.union([unreadableSchema, evidenceSchema]), text);
+}
+
+/** Reads what was measured from a line, whether or not it has a verdict; undefined for one that is torn. */
+export function parseMeasurement(text: string): MeasurementLine | undefined {
+  return parseLine(v.union([unreadableSchema, measuredLineSchema]), text);
+}
+
+function parseLine<T>(schema: v.GenericSchema<unknown, T>, text: string): T | undefined {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
     return undefined;
   }
-  const result = v.safeParse(v.union([unreadableSchema, evidenceSchema]), json);
+  const result = v.safeParse(schema, json);
   return result.success ? result.output : undefined;
 }

@@ -2,14 +2,17 @@
  * From a file to what the networks take: its content hash, its size and its pixels at every family's image size.
  * Formats, limits and resizing are those of images/; batches and devices are the pipeline's.
  */
+import { canonicalJson, sha256Hex } from "../models/manifest.ts";
+import { augment8, type Augmentation } from "./augment/mod.ts";
 import { decodeImage, DEFAULT_MAX_PIXELS, UnreadableImageError } from "./images/decode.ts";
-import { preprocess } from "./images/preprocess.ts";
-import { sha256Hex } from "../models/manifest.ts";
+import { preprocess, resizeAndCrop } from "./images/preprocess.ts";
 
 /** An image to work on: where it lies and what the results call it. */
 export interface ImageInput {
   readonly path: string;
   readonly imageName: string;
+  /** Applied to the bytes of the image at every family's image size, before scaling to its value range. */
+  readonly augmentation?: Augmentation;
 }
 
 /** An image file that was read but not decoded. */
@@ -45,15 +48,24 @@ export async function readImageFile(path: string, maxPixels = DEFAULT_MAX_PIXELS
   }
 }
 
+/** What identifies an image that is transformed first: sha256 over the file's sha256 and the transform. */
+export async function transformedSha256(sha256: string, augmentation: Augmentation): Promise<string> {
+  return await sha256Hex(new TextEncoder().encode(`${sha256} ${canonicalJson(augmentation)}`));
+}
+
 /** Decodes an image and prepares it for the given image sizes. Throws UnreadableImageError. */
 export async function decodePixels(
   bytes: Uint8Array,
   sizes: Iterable<number>,
   maxPixels = DEFAULT_MAX_PIXELS,
+  augmentation: Augmentation | null = null,
 ): Promise<Pixels> {
   const image = await decodeImage(bytes, { maxPixels });
   const bySize = new Map<number, Float32Array>();
-  for (const size of new Set(sizes)) bySize.set(size, preprocess(image, size));
+  for (const size of new Set(sizes)) {
+    const square = augmentation === null ? image : await augment8(resizeAndCrop(image, size), augmentation);
+    bySize.set(size, preprocess(square, size));
+  }
   return { width: image.width, height: image.height, bySize };
 }
 

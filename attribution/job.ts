@@ -5,19 +5,21 @@
 import { join } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
 import { type ModelSet, openModelSet, setName } from "../models/model_set.ts";
-import { loadCalibration } from "./calibration.ts";
+import { levelOf, loadCalibration, requireQuantizer, type RuleChoice, rulesOf } from "./calibration.ts";
 import { type EvidenceLine, isUnreadable, type Settings } from "./evidence.ts";
-import { listImages } from "./images/list.ts";
+import { type ListedImage, listImages } from "./images/list.ts";
 import { Models } from "./models.ts";
 import { attribute, variantsOf } from "./pipeline.ts";
 import { planMemory } from "./plan.ts";
 import { Report } from "./report.ts";
+import { openQuantizer, type QuantizerName } from "./signals/quantizers.ts";
+import { type SignalLevel, signalLevels } from "./signals/table.ts";
 import { Submission } from "./submission.ts";
-import type { MethodName } from "./verdict.ts";
+import type { MethodName, Rules } from "./verdict.ts";
 
 export interface JobOptions {
-  /** Files and folders. */
-  readonly inputs: readonly string[];
+  /** Files and folders, or images that were listed before. */
+  readonly inputs: readonly string[] | readonly ListedImage[];
   /** Folder of the model set. Default: weights/official where it is complete, else weights/tiny. */
   readonly models?: string;
   /** The table of labels. */
@@ -34,6 +36,12 @@ export interface JobOptions {
   readonly limit?: number;
   readonly maxPixels?: number;
   readonly method?: MethodName;
+  /** Thresholds and signals in place of those that the calibration decides by. */
+  readonly rules?: RuleChoice;
+  /** Default: the one that the calibration was made with. */
+  readonly quantization?: QuantizerName;
+  /** Signals to measure beyond those that decide. */
+  readonly signals?: Exclude<SignalLevel, "baselines">;
   readonly unsureBelow?: number;
   readonly signal?: AbortSignal;
 }
@@ -67,6 +75,8 @@ export interface Summary {
   readonly modelSet: { readonly name: string; readonly hash: string };
   readonly calibration: string | null;
   readonly method: MethodName;
+  /** What the families were decided by. */
+  readonly rules: Rules;
   readonly unsureBelow: number;
   readonly settings: Settings;
   readonly device: string;
@@ -108,18 +118,28 @@ class Tally {
  */
 export async function runJob(options: JobOptions, events: JobEvents = {}): Promise<Summary> {
   const { method = "perplexity", unsureBelow = 0, weightType = "f32", signal } = options;
-  const images = (await listImages(options.inputs)).slice(0, options.limit);
+  const images = (await listInputs(options.inputs)).slice(0, options.limit);
   const set = await chooseModels(options.models, events);
   const variants = variantsOf(set);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const { calibration, sha256: calibrationHash } = await loadCalibration(set);
+  const rules = rulesOf(calibration, options.rules);
+  const quantization = options.quantization ?? calibration.quantization;
+  requireQuantizer(calibration, quantization);
+  const level = moreOf(levelOf(rules), options.signals ?? "core");
 
   await using cleanup = new AsyncDisposableStack();
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
   const plan = planMemory(set, device, { memoryBytes: options.memoryBytes, weightType });
-  const settings: Settings = { condition: "none", quantization: "greedy", device: device.info.kind, weightType };
+  const settings: Settings = {
+    condition: "none",
+    quantization,
+    signals: level,
+    device: device.info.kind,
+    weightType,
+  };
   const key = { modelSet: set.hash, settings };
 
   const submission = await Submission.create(options.out);
@@ -138,6 +158,10 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     onLoad: (name) => events.onPrepare?.(`loading ${name}`),
   });
   cleanup.defer(() => models.dispose());
+  const rar = openQuantizer(quantization, models.families.rar);
+  cleanup.defer(() => rar.dispose());
+  const other = openQuantizer(quantization, models.families.var);
+  cleanup.defer(() => other.dispose());
 
   const tally = new Tally();
   const started = new Date();
@@ -153,6 +177,7 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     modelSet: { name: setName(set), hash: set.hash },
     calibration: calibrationHash,
     method,
+    rules,
     unsureBelow,
     settings,
     device: device.info.name,
@@ -169,9 +194,10 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
       plan,
       modelSet: set.hash,
       variants,
-      calibration,
+      rules,
       calibrationHash,
       settings,
+      quantizers: { rar: rar.quantize, var: other.quantize },
       method,
       unsureBelow,
       maxPixels: options.maxPixels,
@@ -210,7 +236,11 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
 /** Sets that come with the program, or are downloaded to beside it. */
 const weightsFolder = join(import.meta.dirname ?? ".", "..", "weights");
 
-async function chooseModels(dir: string | undefined, { onNote }: JobEvents): Promise<ModelSet> {
+/** The set in `dir`; without one weights/official where it is complete, else weights/tiny, telling the user which. */
+export async function chooseModels(
+  dir: string | undefined,
+  { onNote }: Pick<JobEvents, "onNote">,
+): Promise<ModelSet> {
   if (dir !== undefined) return await openModelSet(dir);
   const official = join(weightsFolder, "official");
   const isThere = await Deno.stat(join(official, "manifest.json")).then(() => true, () => false);
@@ -225,4 +255,16 @@ async function chooseModels(dir: string | undefined, { onNote }: JobEvents): Pro
   const reason = isThere ? "" : " (no --models, and weights/official is not there)";
   onNote?.(`using weights/tiny${reason}: ${set.manifest.description ?? "no description"}`);
   return set;
+}
+
+async function listInputs(inputs: JobOptions["inputs"]): Promise<readonly ListedImage[]> {
+  const [first] = inputs;
+  return first === undefined || typeof first === "string"
+    ? await listImages(inputs as readonly string[])
+    : inputs as readonly ListedImage[];
+}
+
+/** The level of two that measures more. */
+function moreOf(a: SignalLevel, b: SignalLevel): SignalLevel {
+  return signalLevels.indexOf(a) < signalLevels.indexOf(b) ? b : a;
 }

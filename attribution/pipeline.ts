@@ -1,20 +1,29 @@
 /**
- * Joins the steps into a stream: images -> signals and tokens -> likelihoods -> verdicts, in the order of the images.
- * Model-major inside a chunk of bounded size, so memory does not grow with the number of images; files of results, command
- * lines and progress bars are elsewhere.
+ * Joins the steps into a stream: images -> signals and tokens -> likelihoods (measure) -> verdicts (attribute), in the order
+ * of the images. Model-major inside a chunk of bounded size, so memory does not grow with the number of images; files of
+ * results, command lines and progress bars are elsewhere.
  */
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
-import type { FamilyName } from "../models/family.ts";
-import type { Calibration } from "./calibration.ts";
-import type { EvidenceLine, FamilyEvidence, Measurements, Settings, VariantEvidence } from "./evidence.ts";
+import type { Family, FamilyName } from "../models/family.ts";
+import {
+  type EvidenceLine,
+  type FamilyEvidence,
+  isUnreadable,
+  type MeasuredLine,
+  type MeasurementLine,
+  type Measurements,
+  type Settings,
+  type VariantEvidence,
+} from "./evidence.ts";
 import { UnreadableImageError } from "./images/decode.ts";
-import { decodePixels, type ImageInput, type Pixels, readImageFile, toValueRange } from "./input.ts";
+import { decodePixels, type ImageInput, type Pixels, readImageFile, toValueRange, transformedSha256 } from "./input.ts";
 import { familyNames, unreadableLabel, variantLabels } from "./labels.ts";
 import { summarize, tokenLogProbs } from "./likelihood.ts";
-import type { Models } from "./models.ts";
+import type { LoadedVariant } from "./models.ts";
 import type { Plan } from "./plan.ts";
-import { familySignals } from "./signals.ts";
-import { decide, type MethodName, methods } from "./verdict.ts";
+import { measureSignals } from "./signals/measure.ts";
+import type { Quantize } from "./signals.ts";
+import { decide, type MethodName, methods, type Rules } from "./verdict.ts";
 
 /** What was measured of an image so far. Complete once every variant that the method wants is there. */
 export interface Measured {
@@ -28,20 +37,23 @@ export interface Measured {
   timings: { read: number; families: number; variants: number };
 }
 
-export interface AttributeOptions {
+/** The networks that a stream runs; models.ts loads those of a set. */
+export interface Networks {
+  readonly families: Readonly<Record<FamilyName, Family>>;
+  withVariant<T>(name: string, body: (loaded: LoadedVariant) => Promise<T>): Promise<T>;
+}
+
+export interface MeasureOptions {
   readonly device: Device;
-  readonly models: Models;
-  readonly plan: Plan;
-  /** Hash of the model set. */
-  readonly modelSet: string;
+  readonly models: Networks;
+  readonly plan: Pick<Plan, "chunk" | "tokenizerBatch" | "variantBatch">;
   /** The variants that the set has. */
   readonly variants: Readonly<Record<FamilyName, readonly string[]>>;
-  readonly calibration: Calibration;
-  readonly calibrationHash: string | null;
+  /** Hash of the model set. */
+  readonly modelSet: string;
   readonly settings: Settings;
-  readonly method?: MethodName;
-  /** Verdicts below this confidence are marked `unsure`. Default 0: none. */
-  readonly unsureBelow?: number;
+  /** Quantisers in place of the families' own; they must be those that the settings name. */
+  readonly quantizers?: Readonly<Partial<Record<FamilyName, Quantize>>>;
   readonly maxPixels?: number;
   /** Once aborted, the pass in progress is finished, what is complete comes out, and the stream ends. */
   readonly signal?: AbortSignal;
@@ -52,6 +64,21 @@ export interface AttributeOptions {
   /** Receives the work done, counted in images. */
   readonly onWork?: (images: number) => void;
 }
+
+/** The families whose variants must be run for an image, given its signals. */
+export type Wants = (families: Measurements["families"]) => readonly FamilyName[];
+
+export interface AttributeOptions extends MeasureOptions {
+  /** Thresholds and scales to decide by. */
+  readonly rules: Rules;
+  /** sha256 of the calibration file that they come from. */
+  readonly calibrationHash: string | null;
+  readonly method?: MethodName;
+  /** Verdicts below this confidence are marked `unsure`. Default 0: none. */
+  readonly unsureBelow?: number;
+}
+
+type StreamOptions = MeasureOptions & { readonly wants: Wants };
 
 type Item =
   | { readonly input: ImageInput; readonly error: UnreadableImageError }
@@ -67,18 +94,35 @@ export async function* attribute(
   inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   options: AttributeOptions,
 ): AsyncGenerator<EvidenceLine, void, void> {
+  const { method = "perplexity", rules, calibrationHash, unsureBelow = 0 } = options;
+  for await (const line of measure(inputs, (families) => methods[method].wants(families, rules), options)) {
+    if (isUnreadable(line)) yield line;
+    else {
+      const verdict = decide(method, line, rules, unsureBelow);
+      const { image, ...measured } = line;
+      yield { image, ...verdict, ...measured, calibration: calibrationHash };
+    }
+  }
+}
+
+/** Measures images without deciding anything, as attribute() does: `wants` says whose variants each image is shown. */
+export async function* measure(
+  inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+  wants: Wants,
+  options: MeasureOptions,
+): AsyncGenerator<MeasurementLine, void, void> {
   let chunk: ImageInput[] = [];
   for await (const input of inputs) {
     if (options.signal?.aborted) return;
     chunk.push(input);
     if (chunk.length < options.plan.chunk) continue;
-    yield* attributeChunk(chunk, options);
+    yield* measureChunk(chunk, { ...options, wants });
     chunk = [];
   }
-  if (chunk.length > 0 && !options.signal?.aborted) yield* attributeChunk(chunk, options);
+  if (chunk.length > 0 && !options.signal?.aborted) yield* measureChunk(chunk, { ...options, wants });
 }
 
-async function* attributeChunk(inputs: readonly ImageInput[], options: AttributeOptions): AsyncGenerator<EvidenceLine> {
+async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptions): AsyncGenerator<MeasurementLine> {
   const items = await measureFamilies(inputs, options);
   await measureVariants(items.filter(isRead), options);
   for (const item of items) {
@@ -94,7 +138,7 @@ function isRead(item: Item): item is ReadItem {
 }
 
 /** Reads the images and runs both tokenizers. Stops early, with the items so far, when the signal is aborted. */
-async function measureFamilies(inputs: readonly ImageInput[], options: AttributeOptions): Promise<Item[]> {
+async function measureFamilies(inputs: readonly ImageInput[], options: StreamOptions): Promise<Item[]> {
   const { plan, signal, models, maxPixels } = options;
   const sizes = familyNames.map((name) => models.families[name].imageSize);
   const items: Item[] = [];
@@ -107,7 +151,9 @@ async function measureFamilies(inputs: readonly ImageInput[], options: Attribute
     if (signal?.aborted) return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
     try {
       const start = performance.now();
-      const { bytes, sha256 } = await readImageFile(input.path, maxPixels);
+      const { augmentation } = input;
+      const { bytes, sha256: own } = await readImageFile(input.path, maxPixels);
+      const sha256 = augmentation === undefined ? own : await transformedSha256(own, augmentation);
       const known = await options.recall?.(sha256);
       if (known !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
         const item: ReadItem = { input, measured: known, credited: 0 };
@@ -115,7 +161,7 @@ async function measureFamilies(inputs: readonly ImageInput[], options: Attribute
         credit(item, familyShare, options);
         continue;
       }
-      const pixels = await decodePixels(bytes, sizes, maxPixels);
+      const pixels = await decodePixels(bytes, sizes, maxPixels, augmentation);
       const timings = { read: performance.now() - start, families: 0, variants: 0 };
       const { width, height } = pixels;
       const item: ReadItem = { input, measured: { sha256, width, height, variants: {}, timings }, pixels, credited: 0 };
@@ -136,26 +182,21 @@ async function measureFamilies(inputs: readonly ImageInput[], options: Attribute
 const familyShare = 0.5;
 
 /** Reports progress: of this image, the share `done` (0 to 1) is behind us. */
-function credit(item: ReadItem, done: number, { onWork }: AttributeOptions): void {
+function credit(item: ReadItem, done: number, { onWork }: StreamOptions): void {
   onWork?.(done - item.credited);
   item.credited = done;
 }
 
 /** One pass of both tokenizers over a batch. */
-async function passFamilies(batch: readonly ReadItem[], options: AttributeOptions): Promise<void> {
+async function passFamilies(batch: readonly ReadItem[], options: StreamOptions): Promise<void> {
   const start = performance.now();
-  const results = {} as Record<FamilyName, { tokens: Int32Array; signals: Record<keyof FamilyEvidence, Float32Array> }>;
+  const results = {} as Record<FamilyName, FamilyResults>;
   for (const name of familyNames) results[name] = await passFamily(name, batch, options);
   const elapsed = (performance.now() - start) / batch.length;
   batch.forEach((item, i) => {
     const at = (name: FamilyName): FamilyEvidence => {
-      const { quantLoss, encLoss, encLossUncalibrated, combined } = results[name].signals;
-      const evidence = {
-        quantLoss: quantLoss[i],
-        encLoss: encLoss[i],
-        encLossUncalibrated: encLossUncalibrated[i],
-        combined: combined[i],
-      };
+      const values = Object.entries(results[name].signals).map(([signal, values]) => [signal, values[i]]);
+      const evidence = Object.fromEntries(values) as FamilyEvidence;
       expectFinite(`${name} tokenizer`, item.input, evidence);
       return evidence;
     };
@@ -174,29 +215,35 @@ async function passFamilies(batch: readonly ReadItem[], options: AttributeOption
   await letSignalsIn();
 }
 
-async function passFamily(name: FamilyName, batch: readonly ReadItem[], { device, models }: AttributeOptions) {
+/** Tokens of a batch one after the other, and a number per image for every signal. */
+interface FamilyResults {
+  readonly tokens: Int32Array;
+  readonly signals: Readonly<Record<string, Float32Array>>;
+}
+
+async function passFamily(
+  name: FamilyName,
+  batch: readonly ReadItem[],
+  { device, models, settings, quantizers }: StreamOptions,
+): Promise<FamilyResults> {
   const family = models.families[name];
   const size = family.imageSize;
   const pixels = toValueRange(batch.map((item) => item.pixels!.bySize.get(size)!), family.valueRange);
-  const { tokens, signals } = scope(() =>
-    familySignals(family, fromArray(device, pixels, [batch.length, size, size, 3]))
-  );
+  const { tokens, signals } = scope(() => {
+    const images = fromArray(device, pixels, [batch.length, size, size, 3]);
+    return measureSignals(family, images, settings.signals, quantizers?.[name]);
+  });
   try {
-    const [ints, quantLoss, encLoss, encLossUncalibrated, combined] = await Promise.all([
-      tokens.ints(),
-      signals.quantLoss.data(),
-      signals.encLoss.data(),
-      signals.encLossUncalibrated.data(),
-      signals.combined.data(),
-    ]);
-    return { tokens: ints, signals: { quantLoss, encLoss, encLossUncalibrated, combined } };
+    const names = Object.keys(signals) as (keyof typeof signals)[];
+    const [ints, ...values] = await Promise.all([tokens.ints(), ...names.map((name) => signals[name]!.data())]);
+    return { tokens: ints, signals: Object.fromEntries(names.map((name, i) => [name, values[i]])) };
   } finally {
-    disposeAll([tokens, ...Object.values(signals)]);
+    disposeAll([tokens, signals]);
   }
 }
 
 /** Runs every variant over the images for which the method wants it and which it has not seen yet. */
-async function measureVariants(items: readonly ReadItem[], options: AttributeOptions): Promise<void> {
+async function measureVariants(items: readonly ReadItem[], options: StreamOptions): Promise<void> {
   const { plan, signal, models } = options;
   const wanted = new Map(items.map((item) => [item, wantedVariants(item.measured, options)]));
   for (const name of familyNames.flatMap((family) => options.variants[family])) {
@@ -219,9 +266,9 @@ async function measureVariants(items: readonly ReadItem[], options: AttributeOpt
 /** One pass of a variant over the tokens of a batch. */
 async function passVariant(
   name: string,
-  { variant, condition }: Parameters<Parameters<Models["withVariant"]>[1]>[0],
+  { variant, condition }: LoadedVariant,
   batch: readonly ReadItem[],
-  options: AttributeOptions,
+  options: StreamOptions,
 ): Promise<void> {
   const start = performance.now();
   const family = options.models.families[variant.family];
@@ -257,36 +304,22 @@ function letSignalsIn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-function wantedVariants({ families }: Measured, { method = "perplexity", calibration, variants }: AttributeOptions) {
-  if (families === undefined) return [];
-  return methods[method].wants(families, calibration).flatMap((family) => variants[family]);
+function wantedVariants({ families }: Measured, { wants, variants }: StreamOptions): readonly string[] {
+  return families === undefined ? [] : wants(families).flatMap((family) => variants[family]);
 }
 
-function isComplete(measured: Measured, options: AttributeOptions): boolean {
+function isComplete(measured: Measured, options: StreamOptions): boolean {
   return measured.families !== undefined &&
     wantedVariants(measured, options).every((name) => name in measured.variants);
 }
 
-function line({ input, measured }: ReadItem, options: AttributeOptions): EvidenceLine {
-  const { method = "perplexity", calibration, calibrationHash, unsureBelow = 0, modelSet, settings } = options;
+function line({ input, measured }: ReadItem, { modelSet, settings }: StreamOptions): MeasuredLine {
   const { sha256, width, height, families, variants, timings } = measured;
-  const measurements: Measurements = { families: families!, variants };
-  return {
-    image: input.imageName,
-    ...decide(method, measurements, calibration, unsureBelow),
-    sha256,
-    width,
-    height,
-    modelSet,
-    calibration: calibrationHash,
-    settings,
-    ...measurements,
-    timings,
-  };
+  return { image: input.imageName, sha256, width, height, modelSet, settings, families: families!, variants, timings };
 }
 
 /** Numbers that are not finite would turn into a verdict silently: weights are broken, or a device is. */
-function expectFinite(network: string, input: ImageInput, values: Readonly<Record<string, number>>): void {
+function expectFinite(network: string, input: ImageInput, values: Readonly<Record<string, number | undefined>>): void {
   for (const [name, value] of Object.entries(values)) {
     if (!Number.isFinite(value)) {
       throw new Error(

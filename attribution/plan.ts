@@ -45,7 +45,11 @@ const headroom = 1.05;
  * Both tokenizers stay loaded, as many variants as fit stay too, the others take turns. Throws before any work when a
  * network does not fit, saying what each one needs.
  */
-export function planMemory(set: ModelSet, device: Device, options: PlanOptions): Plan {
+export function planMemory(
+  set: Pick<ModelSet, "networks" | "footprint">,
+  device: Device,
+  options: PlanOptions,
+): Plan {
   const { weightType = "f32", maxBatch = 16, swapChunk = 1024 } = options;
   // The CPU device's whole memory is one block of limited size.
   const memoryBytes = Math.min(options.memoryBytes, device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity);

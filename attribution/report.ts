@@ -1,5 +1,6 @@
 /**
- * The report folder: evidence.jsonl with a line per image, summary.json, and what an interrupted run leaves for the next.
+ * The report folder: evidence.jsonl with a line per image, with or without a verdict, summary.json, and what an interrupted
+ * run leaves for the next.
  * It stores and finds evidence; it neither measures nor decides.
  *
  * While a run goes on, its lines are in evidence.jsonl.part, and measurements of images that are not complete yet in
@@ -8,11 +9,11 @@
 import { join } from "node:path";
 import { canonicalJson } from "../models/manifest.ts";
 import {
-  type Evidence,
-  type EvidenceLine,
   isUnreadable,
+  type MeasuredLine,
+  type MeasurementLine,
   measurementsSchema,
-  parseEvidence,
+  parseMeasurement,
   type Settings,
   settingsSchema,
 } from "./evidence.ts";
@@ -124,7 +125,7 @@ export class Report {
   }
 
   /** Adds a line. */
-  async add(line: EvidenceLine): Promise<void> {
+  async add(line: MeasurementLine): Promise<void> {
     await writeText(this.#evidence, JSON.stringify(line) + "\n");
     if (isUnreadable(line) || !this.#open.delete(line.sha256) || this.#open.size > 0) return;
     await this.#unfinished.truncate(0);
@@ -198,7 +199,7 @@ class Previous {
   static async collect(dir: string, key: ReportKey): Promise<Previous> {
     const file = (name: string) => join(dir, name);
     await append(file(names.previous), [file(names.evidence), file(names.evidence) + partSuffix], (text) => {
-      const line = parseEvidence(text);
+      const line = parseMeasurement(text);
       return line === undefined || isUnreadable(line) ? undefined : identity(line);
     });
     await append(file(names.unfinishedPrevious), [file(names.unfinished) + partSuffix], (text) => text);
@@ -208,7 +209,7 @@ class Previous {
     );
     const wanted = canonicalJson([key.modelSet, key.settings]);
     for await (const { text, start, end } of readLines(file(names.previous))) {
-      const line = parseEvidence(text);
+      const line = parseMeasurement(text);
       if (line === undefined || isUnreadable(line)) continue;
       if (canonicalJson([line.modelSet, line.settings]) !== wanted) previous.ignored++;
       else previous.#completeAt.set(line.sha256, { start, end });
@@ -230,7 +231,7 @@ class Previous {
   async recall(sha256: string): Promise<Measured | undefined> {
     const place = this.#completeAt.get(sha256);
     if (place !== undefined) {
-      const line = parseEvidence(await readRange(this.#complete!, place.start, place.end));
+      const line = parseMeasurement(await readRange(this.#complete!, place.start, place.end));
       return line === undefined || isUnreadable(line) ? undefined : measuredOf(line);
     }
     let found: Measured | undefined;
@@ -258,11 +259,11 @@ class Previous {
   }
 }
 
-function identity({ sha256, modelSet, settings }: Evidence): string {
+function identity({ sha256, modelSet, settings }: MeasuredLine): string {
   return canonicalJson([sha256, modelSet, settings]);
 }
 
-function measuredOf({ sha256, width, height, families, variants, timings }: Evidence): Measured {
+function measuredOf({ sha256, width, height, families, variants, timings }: MeasuredLine): Measured {
   return { sha256, width, height, families, variants, timings };
 }
 

@@ -3,9 +3,12 @@
  * Methods see numbers only; they neither run networks nor read files.
  */
 import type { FamilyName } from "../models/family.ts";
-import { type Calibration, standardise } from "./calibration.ts";
+import { passes, type Rules, standardise } from "./calibration.ts";
 import type { FamilyEvidence, Measurements, Verdict } from "./evidence.ts";
 import { familyNames, familyOf } from "./labels.ts";
+import { scoreOf } from "./signals/table.ts";
+
+export type { Rules } from "./calibration.ts";
 
 type Families = Readonly<Record<FamilyName, FamilyEvidence>>;
 
@@ -15,34 +18,34 @@ export type Decision = Pick<Verdict, "label" | "confidence" | "family" | "scores
 export interface Method {
   readonly description: string;
   /** The families whose variants must be run for this image. */
-  wants(families: Families, calibration: Calibration): readonly FamilyName[];
+  wants(families: Families, rules: Rules): readonly FamilyName[];
   /** Decides. Throws when a variant of a wanted family is missing. */
-  decide(evidence: Measurements, calibration: Calibration): Decision;
+  decide(evidence: Measurements, rules: Rules): Decision;
 }
 
 /**
- * Two stages. QuantLoss thresholds choose the family (both pass: the lower standardised QuantLoss wins; none: outlier),
- * then the variant with the lowest perplexity wins.
+ * Two stages. Thresholds on a signal choose the family (both pass: the lower standardised score wins; none: outlier), then
+ * the variant with the lowest perplexity wins.
  */
 const perplexity: Method = {
-  description: "thresholds on QuantLoss for the family, lowest perplexity for the variant",
-  wants(families, calibration) {
-    const chosen = chooseFamily(families, calibration);
+  description: "thresholds on reconstruction signals for the family, lowest perplexity for the variant",
+  wants(families, rules) {
+    const chosen = chooseFamily(families, rules);
     return chosen === null ? [] : [chosen];
   },
-  decide({ families, variants }, calibration) {
-    const family = chooseFamily(families, calibration);
+  decide({ families, variants }, rules) {
+    const family = chooseFamily(families, rules);
     if (family === null) {
-      const confidence = Math.min(...familyNames.map((name) => 1 - belonging(families, calibration, name)));
+      const confidence = Math.min(...familyNames.map((name) => 1 - belonging(families, rules, name)));
       return { label: "outlier", confidence, family, scores: {} };
     }
     const own = Object.entries(variants).filter(([label]) => familyOf(label) === family);
     if (own.length === 0) throw new Error(`perplexity: expected likelihoods of the ${family} variants, got none`);
-    const weights = softmax(own.map(([, { meanLogProb }]) => calibration.variants.scale * meanLogProb));
+    const weights = softmax(own.map(([, { meanLogProb }]) => rules.variantScale * meanLogProb));
     const best = weights.indexOf(Math.max(...weights));
     return {
       label: own[best][0],
-      confidence: belonging(families, calibration, family) * weights[best],
+      confidence: belonging(families, rules, family) * weights[best],
       family,
       scores: Object.fromEntries(own.map(([label], i) => [label, weights[i]])),
     };
@@ -56,29 +59,31 @@ export type MethodName = keyof typeof methods;
 export function decide(
   name: MethodName,
   evidence: Measurements,
-  calibration: Calibration,
+  rules: Rules,
   unsureBelow: number,
 ): Verdict {
-  const decision = methods[name].decide(evidence, calibration);
+  const decision = methods[name].decide(evidence, rules);
   return { ...decision, unsure: decision.confidence < unsureBelow, method: name };
 }
 
-/** The family whose threshold the image passes; of two, the one with the lower standardised QuantLoss; of none, null. */
-export function chooseFamily(families: Families, calibration: Calibration): FamilyName | null {
-  const z = (name: FamilyName) => standardise(calibration, name, families[name].quantLoss);
-  const passing = familyNames.filter((name) => {
-    const { threshold } = calibration.families[name].quantLoss;
-    return threshold === null || families[name].quantLoss <= threshold;
-  });
-  return passing.length === 0 ? null : passing.reduce((best, name) => (z(name) < z(best) ? name : best));
+/** The family whose threshold the image passes; of two, the one with the lower standardised score; of none, null. */
+export function chooseFamily(families: Families, rules: Rules): FamilyName | null {
+  const passing = familyNames.filter((name) => passes(rules.families[name], families[name]));
+  const distance = (name: FamilyName) => standardisedScore(families, rules, name);
+  return passing.length === 0 ? null : passing.reduce((best, name) => (distance(name) < distance(best) ? name : best));
+}
+
+/** How far an image is from a typical one of the family, in standard deviations; larger for a worse fit. */
+export function standardisedScore(families: Families, rules: Rules, name: FamilyName): number {
+  const rule = rules.families[name];
+  return standardise(rule, scoreOf(rule.signal, families[name]));
 }
 
 /** 0.5 at the threshold, falling by the logistic function of the standardised distance; 1 where there is no threshold. */
-function belonging(families: Families, calibration: Calibration, name: FamilyName): number {
-  const { threshold } = calibration.families[name].quantLoss;
-  if (threshold === null) return 1;
-  const z = (loss: number) => standardise(calibration, name, loss);
-  return 1 / (1 + Math.exp(z(families[name].quantLoss) - z(threshold)));
+function belonging(families: Families, rules: Rules, name: FamilyName): number {
+  const rule = rules.families[name];
+  if (rule.threshold === null) return 1;
+  return 1 / (1 + Math.exp(standardisedScore(families, rules, name) - standardise(rule, rule.threshold)));
 }
 
 function softmax(values: readonly number[]): number[] {

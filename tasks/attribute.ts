@@ -6,6 +6,8 @@ import { DEFAULT_MAX_PIXELS } from "../attribution/images/decode.ts";
 import type { EvidenceLine } from "../attribution/evidence.ts";
 import { isUnreadable } from "../attribution/evidence.ts";
 import { type JobOptions, runJob, type Summary } from "../attribution/job.ts";
+import { strategies } from "../attribution/calibration.ts";
+import { type QuantizerName, quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type MethodName, methods } from "../attribution/verdict.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { duration, Progress, writeStdout } from "./cli/progress.ts";
@@ -20,6 +22,8 @@ usage: deno task attribute <files or folders>... [options]
   --report DIR        evidence.jsonl, a line per image, and summary.json
   --resume            use the evidence that the report folder has of earlier runs
   --method NAME       ${Object.entries(methods).map(([name, { description }]) => `${name}: ${description}`).join("; ")}
+  --threshold NAME    quantile, gaussian or roc: which of the calibration's thresholds decide (default: its own choice)
+  --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default: as the set was calibrated)
   --unsure-below P    mark verdicts of lower confidence as unsure (0 to 1, default 0; the table keeps the best label)
   --device NAME       auto, cpu or webgpu (default auto: a hardware adapter, else the processor)
   --threads N         CPU threads (default: all)
@@ -41,6 +45,8 @@ function jobOptions(args: readonly string[]): { job: Omit<JobOptions, "signal">;
     report: { type: "string" },
     resume: { type: "boolean", default: false },
     method: { type: "string", default: "perplexity" },
+    threshold: { type: "string" },
+    quantization: { type: "string" },
     "unsure-below": { type: "string", default: "0" },
     device: { type: "string", default: "auto" },
     threads: { type: "string" },
@@ -67,6 +73,12 @@ function jobOptions(args: readonly string[]): { job: Omit<JobOptions, "signal">;
       report: values.report,
       resume: values.resume,
       method: choice("--method", values.method, Object.keys(methods) as MethodName[]),
+      rules: {
+        threshold: values.threshold === undefined ? undefined : choice("--threshold", values.threshold, strategies),
+      },
+      quantization: values.quantization === undefined
+        ? undefined
+        : choice<QuantizerName>("--quantization", values.quantization, quantizerNames),
       unsureBelow: number("--unsure-below", values["unsure-below"], { low: 0, high: 1 }),
       device: choice("--device", values.device, ["auto", "cpu", "webgpu"]),
       threads: whole("--threads", values.threads),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadCalibration } from "../../attribution/calibration.ts";
+import { loadCalibration, rulesOf } from "../../attribution/calibration.ts";
 import { type Evidence, type EvidenceLine, isUnreadable } from "../../attribution/evidence.ts";
 import type { ImageInput } from "../../attribution/input.ts";
 import { Models } from "../../attribution/models.ts";
@@ -47,9 +47,9 @@ async function withTiny(body: (opened: Opened) => Promise<void>): Promise<void> 
             plan,
             modelSet: set.hash,
             variants: variantsOf(set),
-            calibration,
+            rules: rulesOf(calibration),
             calibrationHash: null,
-            settings: { condition: "none", quantization: "greedy", device: "cpu", weightType: "f32" },
+            settings: { condition: "none", quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" },
             ...more,
           });
           for await (const line of stream) lines.push(line);

@@ -10,11 +10,11 @@ import { readJsonLines, withFolder } from "./files.ts";
 
 const key: ReportKey = {
   modelSet: "a".repeat(64),
-  settings: { condition: "none", quantization: "greedy", device: "cpu", weightType: "f32" },
+  settings: { condition: "none", quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" },
 };
 
 const sha = (n: number) => n.toString(16).padStart(64, "0");
-const signals = { quantLoss: 0.25, encLoss: 1.5, encLossUncalibrated: 0.1, combined: 0.375 };
+const signals = { quantLoss: 0.25, encLoss: 1.5, encLossUncalibrated: 0.1, combined: 0.375, quantErrorTail: 0.5 };
 const likelihood = { tokens: 4, meanLogProb: -1, perplexity: Math.E };
 
 function evidence(n: number, more: Partial<Evidence> = {}): Evidence {

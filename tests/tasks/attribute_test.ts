@@ -111,7 +111,13 @@ Deno.test("attribute reads JPEG and WebP too, and with --json prints a line of e
       assert.ok(labels.includes(line.label));
       assert.equal(line.unsure, true);
       assert.match(line.modelSet, /^[0-9a-f]{64}$/);
-      assert.deepEqual(line.settings, { condition: "none", quantization: "greedy", device: "cpu", weightType: "f32" });
+      assert.deepEqual(line.settings, {
+        condition: "none",
+        quantization: "greedy",
+        signals: "core",
+        device: "cpu",
+        weightType: "f32",
+      });
       assert.ok(line.families.rar.quantLoss > 0 && line.families.var.quantLoss > 0);
     }
     assert.deepEqual(await readJsonLines(join(dir, "report", "evidence.jsonl")), lines);

@@ -1,0 +1,26 @@
+/**
+ * All signals of a level for a batch of images, by the names that evidence has for them.
+ * It records work on the device; reading results, and batches, are the pipeline's.
+ */
+import { scope, type Tensor } from "../../core/tensor/mod.ts";
+import type { Family } from "../../models/family.ts";
+import type { FamilyEvidence } from "../evidence.ts";
+import { familySignals, type Quantize, requantizedSignals } from "../signals.ts";
+import { latentTracer } from "./latent_tracer.ts";
+import type { SignalLevel } from "./table.ts";
+
+/** images[batch, size, size, 3] in the family's value range -> tokens[batch, tokenCount] (i32), and signals, each [batch]. */
+export function measureSignals(
+  family: Family,
+  images: Tensor,
+  level: SignalLevel,
+  quantize: Quantize = (f) => family.quantize(f),
+): { tokens: Tensor; signals: Readonly<Partial<Record<keyof FamilyEvidence, Tensor>>> } {
+  return scope(() => {
+    const { tokens, fHat, signals } = familySignals(family, images, quantize);
+    if (level === "core") return { tokens, signals: { ...signals } };
+    const requantized = requantizedSignals(family, images, { tokens, fHat }, quantize);
+    if (level === "all") return { tokens, signals: { ...signals, ...requantized } };
+    return { tokens, signals: { ...signals, ...requantized, latentTracer: latentTracer(family, images, fHat) } };
+  });
+}
