@@ -40,7 +40,7 @@ const steps = {
     about: "the small dataset, into --out (examples/Dataset)",
     run: async (options: Options) => {
       const { out = "examples/Dataset" } = options;
-      const outliers = await options.loadCrops("outlier");
+      const outliers = [await options.loadCrops("outlier"), await options.loadCrops("val")];
       return await writeExamples(options, { models: options.set ?? "weights/tiny", outliers, out });
     },
   },

@@ -116,7 +116,11 @@ export async function writeRelease({ work, log }: ReleaseOptions, out: string): 
 /** Writes the small dataset into `out`, drawn from the released set. */
 export async function writeExamples(
   { work, threads, log }: ReleaseOptions,
-  { models, outliers, out }: { readonly models: string; readonly outliers: PhotoCrops; readonly out: string },
+  { models, outliers, out }: {
+    readonly models: string;
+    readonly outliers: readonly PhotoCrops[];
+    readonly out: string;
+  },
 ): Promise<boolean> {
   await writeDataset({ models, otherModels: otherFolder(work), outliers, out, work, threads, log });
   return true;

@@ -7,6 +7,8 @@ import type { RgbImage } from "../attribution/images/image.ts";
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import type { Family } from "../models/family.ts";
 import type { Crops } from "./images.ts";
+import type { PhotoCrops } from "./crops.ts";
+import { photos } from "./photos.ts";
 import { cropPixels } from "./tokenizers.ts";
 
 /** Pixels between the pictures of a sheet, and how many times as large they are shown. */
@@ -32,11 +34,12 @@ export function sheet(rows: readonly (readonly RgbImage[])[]): Uint8Array<ArrayB
   return writePng({ width, height, data });
 }
 
-/** `count` crops spread over the split, as pictures. */
-export function spread(crops: Crops, count: number): RgbImage[] {
+/** `count` crops spread over the split, as pictures; of photographs that may be given on. */
+export function spread(crops: PhotoCrops, count: number): RgbImage[] {
   const each = crops.side * crops.side * 3;
+  const usable = Array.from(crops.photo.keys()).filter((i) => photos[crops.photo[i]].ownEntry !== false);
   return Array.from({ length: count }, (_, i) => {
-    const at = Math.floor((i + 0.5) * crops.count / count);
+    const at = usable[Math.floor((i + 0.5) * usable.length / count)];
     return { width: crops.side, height: crops.side, data: crops.pixels.slice(at * each, (at + 1) * each) };
   });
 }
