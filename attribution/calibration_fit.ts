@@ -72,11 +72,12 @@ const preferred: readonly SignalName[] = ["quantLoss", "combined", "encLoss"];
 /** And strategies. */
 const preferredStrategies: readonly Strategy[] = ["roc", "gaussian", "quantile"];
 
-/**
- * Fits every signal that the evidence has. Throws when a family has fewer than two images in both sets together, when `roc`
- * is asked for and val has no outliers, and when a signal is asked for that was not measured.
- */
-export function fitCalibration(train: readonly Labelled[], val: readonly Labelled[], options: FitOptions = {}): Fit {
+/** Throws when a family has fewer than two images, and when `roc` is asked for and val has no outliers. */
+export function requireFittable(
+  train: readonly { readonly label: Label }[],
+  val: readonly { readonly label: Label }[],
+  options: FitOptions = {},
+): void {
   const counts = familyNames.map((name) => [name, count([...train, ...val], name)] as const);
   const short = counts.filter(([, n]) => n < 2);
   if (short.length > 0) {
@@ -85,13 +86,18 @@ export function fitCalibration(train: readonly Labelled[], val: readonly Labelle
       `calibration: expected two images or more of each family in train and val together, got ${missing}`,
     );
   }
-  const outliers = count(val, "outlier");
-  if (options.threshold === "roc" && outliers === 0) {
+  if (options.threshold === "roc" && count(val, "outlier") === 0) {
     throw new Error(
       "--threshold roc: val has no outliers, whose rate of false alarms it would fix: add val/outlier, or use " +
         "--threshold gaussian or quantile, which need none",
     );
   }
+}
+
+/** Fits every signal that the evidence has. Throws as requireFittable() does, and when a chosen signal was not measured. */
+export function fitCalibration(train: readonly Labelled[], val: readonly Labelled[], options: FitOptions = {}): Fit {
+  requireFittable(train, val, options);
+  const outliers = count(val, "outlier");
   const names = measuredSignals([...train, ...val]);
   for (const [family, name] of Object.entries(options.signals ?? {})) {
     if (!names.includes(name)) {
@@ -326,6 +332,6 @@ function standardError({ counts }: ConfusionMatrix): number {
   return Math.sqrt(variance) / present.length;
 }
 
-function count(items: readonly Labelled[], wanted: FamilyLabel): number {
+function count(items: readonly { readonly label: Label }[], wanted: FamilyLabel): number {
   return items.filter(({ label }) => familyLabel(label) === wanted).length;
 }

@@ -10,6 +10,7 @@ import { strategies } from "../attribution/calibration.ts";
 import { type QuantizerName, quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type MethodName, methods } from "../attribution/verdict.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
+import { interruptible } from "./cli/interrupt.ts";
 import { duration, Progress, writeStdout } from "./cli/progress.ts";
 
 const usage =
@@ -109,20 +110,6 @@ function describe({ images, labels, unsure, seconds }: Summary): string {
     (unsure > 0 ? `; ${unsure} unsure` : "");
 }
 
-/** Aborts on Ctrl-C or SIGTERM; the second time the process ends at once. */
-function interruptible(progress: Progress): AbortSignal {
-  const controller = new AbortController();
-  const interrupt = () => {
-    if (controller.signal.aborted) Deno.exit(130);
-    controller.abort();
-    progress.note("attribute: interrupted: finishing the pass in progress (again to stop at once)");
-  };
-  for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(name, interrupt);
-  }
-  return controller.signal;
-}
-
 async function main(args: readonly string[]): Promise<number> {
   const parsed = jobOptions(args);
   if (parsed === "help") {
@@ -132,7 +119,7 @@ async function main(args: readonly string[]): Promise<number> {
   const { job, json } = parsed;
   const progress = new Progress();
   let read = true;
-  const summary = await runJob({ ...job, signal: interruptible(progress) }, {
+  const summary = await runJob({ ...job, signal: interruptible("attribute", progress) }, {
     onNote: (text) => progress.note(`attribute: ${text}`),
     onPrepare: (text) => progress.prepare(text),
     onStart: (total) => progress.start(total),

@@ -1,0 +1,203 @@
+/**
+ * `deno task calibrate --train DIR --val DIR`: fits the thresholds of a model set and writes its calibration file.
+ * Parses the command line, runs the job of attribution/calibration_job.ts and shows what it fitted.
+ */
+import { type Calibration, type Costs, strategies, type Strategy } from "../attribution/calibration.ts";
+import type { Fit } from "../attribution/calibration_fit.ts";
+import { type CalibrationOptions, runCalibration } from "../attribution/calibration_job.ts";
+import { familyNames } from "../attribution/labels.ts";
+import { quantizerNames } from "../attribution/signals/quantizers.ts";
+import { type SignalName, signalNames, signalTable } from "../attribution/signals/table.ts";
+import { choice, number, parseOptions } from "./cli/args.ts";
+import { interruptible } from "./cli/interrupt.ts";
+import { fail, measuringOptions, measuringUsage, measuringValues } from "./cli/measuring.ts";
+import { Progress, writeStdout } from "./cli/progress.ts";
+import { textTable } from "./cli/table.ts";
+
+const usage =
+  `Fits the thresholds by which a set of weights tells families and outliers apart, and writes its calibration file.
+
+usage: deno task calibrate --train DIR --val DIR [options]
+
+  --train DIR, --val DIR  folders whose folders are labels (rarb ... var30, outlier); outliers are taken from val alone
+  --models DIR        set of weights (default weights/official where it is complete, else weights/tiny)
+  --out FILE          the calibration (default: the file that the manifest names)
+  --report DIR        evidence.jsonl and summary.json of this run (default runs/calibrate)
+  --resume            use the evidence that this folder has of earlier runs
+  --threshold NAME    what shall decide: quantile, gaussian or roc (default: chosen by cross-fitting on val)
+  --signal NAME       ${signalNames.join(", ")};
+                      for both families, or as rar=NAME,var=NAME (default: chosen by cross-fitting on val)
+  --quantile Q        quantile: share of a family's own images that pass (default 0.99)
+  --sigmas K          gaussian: standard deviations above the mean (default 3)
+  --false-alarms P    roc: share of outliers that may pass (default 0.01)
+  --signals LEVEL     core, or all, which costs half as much again (default all)
+  --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default greedy)
+  --limit N           at most N images per label and folder
+${measuringUsage}
+  --json              the calibration and every way to decide that was tried as JSON, instead of tables
+  --help              this text
+
+Without outliers in val there are no roc thresholds, and nothing to choose by: gaussian thresholds on QuantLoss decide.
+Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read, 130 interrupted.`;
+
+/** Families to signals, from `quantLoss` or `rar=combined,var=quantLoss`. */
+function signalChoice(text: string | undefined): NonNullable<CalibrationOptions["fit"]>["signals"] {
+  if (text === undefined) return undefined;
+  if (!text.includes("=")) {
+    const name = choice<SignalName>("--signal", text, signalNames);
+    return { rar: name, var: name };
+  }
+  return Object.fromEntries(
+    text.split(",").map((part) => {
+      const [family, name] = part.split("=");
+      return [choice("--signal", family, familyNames), choice<SignalName>(`--signal ${family}`, name, signalNames)];
+    }),
+  );
+}
+
+function options(args: readonly string[]): { job: Omit<CalibrationOptions, "signal">; json: boolean } | "help" {
+  const { values, positionals } = parseOptions(args, {
+    ...measuringOptions,
+    train: { type: "string" },
+    val: { type: "string" },
+    out: { type: "string" },
+    threshold: { type: "string" },
+    signal: { type: "string" },
+    quantile: { type: "string", default: "0.99" },
+    sigmas: { type: "string", default: "3" },
+    "false-alarms": { type: "string", default: "0.01" },
+    signals: { type: "string", default: "all" },
+    limit: { type: "string" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  });
+  if (values.help) return "help";
+  if (positionals.length > 0) {
+    throw new Error(`expected options only, got ${positionals[0]}; folders go to --train and --val`);
+  }
+  const { train, val } = values;
+  if (train === undefined || val === undefined) throw new Error("expected --train DIR and --val DIR (--help)");
+  const { quantization = "greedy", ...measuring } = measuringValues(values, "runs/calibrate");
+  return {
+    json: values.json,
+    job: {
+      ...measuring,
+      quantization,
+      train,
+      val,
+      out: values.out,
+      signals: choice("--signals", values.signals, ["core", "all"]),
+      limitPerLabel: values.limit === undefined
+        ? undefined
+        : number("--limit", values.limit, { low: 1, integer: true }),
+      fit: {
+        quantile: number("--quantile", values.quantile, { low: 0, high: 1 }),
+        sigmas: number("--sigmas", values.sigmas, { low: -10, high: 100 }),
+        falseAlarms: number("--false-alarms", values["false-alarms"], { low: 0, high: 1 }),
+        threshold: values.threshold === undefined
+          ? undefined
+          : choice<Strategy>("--threshold", values.threshold, strategies),
+        signals: signalChoice(values.signal),
+      },
+    },
+  };
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+const rate = ({ count, of }: { count: number; of: number }) => of === 0 ? "-" : percent(count / of);
+
+/** Per family, signal and strategy: the threshold, and what it costs. */
+function costTable({ families, decision }: Calibration): string {
+  const rows: string[][] = [];
+  for (const family of familyNames) {
+    for (const name of signalNames) {
+      const fit = families[family][name];
+      if (fit === undefined) continue;
+      for (const strategy of strategies) {
+        const own = fit.thresholds[strategy];
+        if (own === null) continue;
+        const decides = decision.signals[family] === name && decision.threshold === strategy;
+        const costs = (found: Costs | null | undefined) =>
+          found ? [rate(found.misses), rate(found.falseAlarms), rate(found.otherFamily)] : ["-", "-", "-"];
+        rows.push([
+          family,
+          signalTable[name].title,
+          strategy,
+          String(Number(own.threshold.toPrecision(4))),
+          ...costs(own.crossFitted),
+          ...costs(own.onVal),
+          decides ? "decides" : "",
+        ]);
+      }
+    }
+  }
+  const costHead = (where: string) => [`missed (${where})`, "outliers in", "other family in"];
+  return textTable(
+    ["family", "signal", "strategy", "threshold", ...costHead("cross-fitted"), ...costHead("val"), ""],
+    rows,
+  );
+}
+
+function decisionTable({ candidates }: Fit): string {
+  const rows = candidates.slice(0, 10).map(({ signals, threshold, matrix, balanced }) => [
+    signals.rar,
+    signals.var,
+    threshold,
+    percent(balanced),
+    ...matrix.counts.map((row, i) => rate({ count: row[i], of: row.reduce((a, b) => a + b, 0) })),
+  ]);
+  return textTable(["rar by", "var by", "strategy", "mean recall", "rar", "var", "outlier"], rows);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const parsed = options(args);
+  if (parsed === "help") {
+    writeStdout(usage + "\n");
+    return 0;
+  }
+  const { job, json } = parsed;
+  const progress = new Progress();
+  const result = await runCalibration({ ...job, signal: interruptible("calibrate", progress) }, {
+    onNote: (text) => progress.note(`calibrate: ${text}`),
+    onPrepare: (text) => progress.prepare(text),
+    onStart: (total) => progress.start(total),
+    onProgress: (images) => progress.update(images),
+    onLine: (line) => {
+      if ("error" in line) progress.note(`calibrate: unreadable, left out: ${line.image}: ${line.error.message}`);
+    },
+  });
+  progress.clear();
+  if (result.status === "interrupted") {
+    progress.note(
+      `calibrate: interrupted; to continue, run the same command with --resume (evidence is in ${job.report})`,
+    );
+    return 130;
+  }
+  const { calibration, fit, path } = result as Required<typeof result>;
+  const { signals, threshold } = calibration.decision;
+  if (json) writeStdout(JSON.stringify({ path, calibration, candidates: fit.candidates }) + "\n");
+  else {
+    writeStdout("What thresholds cost (misses and false alarms):\n\n" + costTable(calibration) + "\n");
+    if (fit.candidates.length > 0) {
+      writeStdout("The best ways to decide, cross-fitted on val:\n\n" + decisionTable(fit) + "\n");
+    }
+  }
+  if (fit.candidates.length === 0 && job.fit?.threshold === undefined) {
+    progress.note(
+      "calibrate: val has no outliers: no roc thresholds, and nothing to choose a strategy by; gaussian decides",
+    );
+  }
+  progress.note(
+    `calibrate: ${path}: ${threshold} thresholds on ${signals.rar} for rar and ${signals.var} for var decide` +
+      (result.unreadable.length > 0 ? `; ${result.unreadable.length} images could not be read` : ""),
+  );
+  return result.unreadable.length > 0 ? 2 : 0;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args));
+  } catch (error) {
+    fail("calibrate", error);
+  }
+}

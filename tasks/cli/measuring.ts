@@ -1,0 +1,64 @@
+/**
+ * Options that every task has that measures images: weights, device, memory, journal. Values are checked here, meanings are
+ * the library's.
+ */
+import { DEFAULT_MAX_PIXELS } from "../../attribution/images/decode.ts";
+import { type QuantizerName, quantizerNames } from "../../attribution/signals/quantizers.ts";
+import { byteSize, choice, number } from "./args.ts";
+
+/** For parseOptions(). */
+export const measuringOptions = {
+  models: { type: "string" },
+  report: { type: "string" },
+  resume: { type: "boolean", default: false },
+  quantization: { type: "string" },
+  device: { type: "string", default: "auto" },
+  threads: { type: "string" },
+  memory: { type: "string", default: "4GiB" },
+  "weight-type": { type: "string", default: "f32" },
+  "max-pixels": { type: "string", default: String(DEFAULT_MAX_PIXELS) },
+} as const;
+
+/** Their lines in a usage text, `report` and `models` aside. */
+export const measuringUsage =
+  `  --device NAME       auto, cpu or webgpu (default auto: a hardware adapter, else the processor)
+  --threads N         CPU threads (default: all)
+  --memory SIZE       limit for weights and activations on the device (default 4GiB)
+  --weight-type TYPE  f32, or f16 for half the memory (default f32)
+  --max-pixels N      refuse larger images (default ${DEFAULT_MAX_PIXELS})`;
+
+interface Values {
+  readonly models?: string;
+  readonly report?: string;
+  readonly resume: boolean;
+  readonly quantization?: string;
+  readonly device: string;
+  readonly threads?: string;
+  readonly memory: string;
+  readonly "weight-type": string;
+  readonly "max-pixels": string;
+}
+
+/** The checked values; `report` is the folder to use when the user names none. */
+export function measuringValues(values: Values, report: string) {
+  return {
+    models: values.models,
+    report: values.report ?? report,
+    resume: values.resume,
+    quantization: values.quantization === undefined
+      ? undefined
+      : choice<QuantizerName>("--quantization", values.quantization, quantizerNames),
+    device: choice("--device", values.device, ["auto", "cpu", "webgpu"]),
+    threads: values.threads === undefined ? undefined : number("--threads", values.threads, { low: 1, integer: true }),
+    memoryBytes: byteSize("--memory", values.memory),
+    weightType: choice("--weight-type", values["weight-type"], ["f32", "f16"]),
+    maxPixels: number("--max-pixels", values["max-pixels"], { low: 1, integer: true }),
+  };
+}
+
+/** Prints an error as a task does, without a stack, and ends with exit code 1. */
+export function fail(task: string, error: unknown): never {
+  const lines = (error instanceof Error ? error.message : String(error)).split("\n");
+  console.error(lines.map((line, i) => (i === 0 ? `${task}: ${line}` : line)).join("\n"));
+  Deno.exit(1);
+}
