@@ -54,6 +54,10 @@ const table: WorkTable = {
       batch * convFlops(outH, outW, cIn, cOut, 1) * kh * kw,
     );
   },
+  conv2dWeightGradient: ({ batch, h, w, cIn, cOut, kh, kw, outH, outW }) => {
+    const operands = batch * (h * w * cIn + outH * outW * cOut) + cOut * cIn * kh * kw;
+    return moved(operands, batch * convFlops(outH, outW, cIn, cOut, 1) * kh * kw);
+  },
   groupNorm: ({ batch, hw, c }) => moved(2 * batch * hw * c),
   groupNormGradient: ({ batch, hw, c }) => moved(3 * batch * hw * c),
   layerNorm: ({ rows, n, scale, shift }) => {

@@ -10,6 +10,7 @@ import { elementwiseKernels } from "./kernels/elementwise.ts";
 import { normGradientKernels } from "./kernels/norm_gradient.ts";
 import { rowKernels } from "./kernels/rows.ts";
 import { matmulKernels } from "./kernels/matmul.ts";
+import { weightGradientKernels } from "./kernels/weight_gradient.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
 import { hasRelaxedSimd, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
@@ -62,6 +63,7 @@ class Cpu implements CpuDevice {
       ...attentionKernels(context),
       ...rowKernels(context),
       ...normGradientKernels(context),
+      ...weightGradientKernels(context),
     };
     this.info = {
       kind: "cpu",

@@ -139,6 +139,28 @@ export interface Kernels {
     outW: number;
     wType: "f32" | "f16";
   };
+  /**
+   * The gradient of conv2d's weight, [cOut, cIn, kh, kw] and not packed, given that of its result before the activation:
+   * out[o, i, ky, kx] = sum over images and y, x of upstream[y, x, o] * in[y * stride + ky - padTop, x * stride + kx - padLeft, i].
+   */
+  conv2dWeightGradient: {
+    x: Storage;
+    upstream: Storage;
+    out: Storage;
+    batch: number;
+    h: number;
+    w: number;
+    cIn: number;
+    cOut: number;
+    kh: number;
+    kw: number;
+    stride: number;
+    upsample: 1 | 2;
+    padTop: number;
+    padLeft: number;
+    outH: number;
+    outW: number;
+  };
   /** out = act(gamma * (x - mean) / sqrt(var + eps) + beta), statistics over [hw, c / groups] per image and group. */
   groupNorm: {
     x: Storage;

@@ -232,6 +232,21 @@ large(
 
 const normal = (device: Device): Tolerance => ({ roundings: byKind(device, { cpu: 8, webgpu: 16 }), floor: 10 });
 
+for (const [cIn, cOut, stride] of [[20, 36, 1], [3, 16, 1], [12, 8, 2]]) {
+  const [batch, h, w] = [2, 130, 126];
+  const terms = batch * h * w / stride / stride;
+  large(
+    `of 2 images of 130 x 126 pixels, ${cIn} to ${cOut} channels, stride ${stride}`,
+    "conv2dWeightGradient",
+    (inputs) => ({
+      ...{ x: inputs.f32(batch * h * w * cIn), upstream: inputs.f32(terms * cOut) },
+      ...{ batch, h, w, cIn, cOut, kh: 3, kw: 3, stride, upsample: 1 as const },
+      ...{ padTop: 1, padLeft: 1, outH: h / stride, outW: w / stride },
+    }),
+    (device) => sumTolerance(device, terms, Math.sqrt(terms) / 3),
+  );
+}
+
 large("of 2 images of 8100 pixels", "groupNorm", (inputs) => {
   const [batch, hw, c] = [2, 8100, 64];
   const x = inputs.f32(batch * hw * c, 1, 5);

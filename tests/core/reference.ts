@@ -4,7 +4,7 @@
  */
 import type { References } from "./reference_types.ts";
 import { binary, cast, fill, unary } from "./reference_elementwise.ts";
-import { avgPool2d, conv2d, matmul } from "./reference_linear.ts";
+import { avgPool2d, conv2d, conv2dWeightGradient, matmul } from "./reference_linear.ts";
 import {
   attention,
   groupNorm,
@@ -31,6 +31,7 @@ export const references: References = {
   topK,
   matmul,
   conv2d,
+  conv2dWeightGradient,
   groupNorm,
   groupNormGradient,
   layerNorm,

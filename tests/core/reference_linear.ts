@@ -76,6 +76,32 @@ export function conv2d(args: HostArgs<"conv2d">): Record<string, HostResult> {
   return { out };
 }
 
+export function conv2dWeightGradient(args: HostArgs<"conv2dWeightGradient">): Record<string, HostResult> {
+  const { x, upstream, batch, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH, outW } = args;
+  const out = new Float64Array(cOut * cIn * kh * kw);
+  for (let z = 0; z < batch; z++) {
+    for (let oy = 0; oy < outH; oy++) {
+      for (let ox = 0; ox < outW; ox++) {
+        const g = ((z * outH + oy) * outW + ox) * cOut;
+        for (let ky = 0; ky < kh; ky++) {
+          for (let kx = 0; kx < kw; kx++) {
+            const y = oy * stride + ky - padTop;
+            const xx = ox * stride + kx - padLeft;
+            if (y < 0 || y >= h * upsample || xx < 0 || xx >= w * upsample) continue;
+            const pixel = (z * h + Math.floor(y / upsample)) * w + Math.floor(xx / upsample);
+            for (let co = 0; co < cOut; co++) {
+              for (let ci = 0; ci < cIn; ci++) {
+                out[((co * cIn + ci) * kh + ky) * kw + kx] += upstream[g + co] * x[pixel * cIn + ci];
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  return { out };
+}
+
 export function avgPool2d({ x, batch, h, w, c, k }: HostArgs<"avgPool2d">): Record<string, HostResult> {
   const outH = Math.floor(h / k);
   const outW = Math.floor(w / k);

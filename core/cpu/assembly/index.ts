@@ -12,4 +12,5 @@ export { groupNormGradientApply, groupNormGradientJoin, groupNormGradientSums, l
 export { castHalves, packColumns, packRows, packWeight, transpose } from "./pack.ts";
 export { argReduce, avgPool2d, reduceColumns, reduceRows } from "./reduce.ts";
 export { gatherRows, logSoftmaxGather, softmax, topK } from "./rows.ts";
+export { convWeight, convWeightOut, winogradWeight, winogradWeightOut } from "./weight_gradient.ts";
 export { winograd } from "./winograd.ts";

@@ -51,7 +51,7 @@ export function packRows(args: usize, begin: i32, end: i32, _scratch: usize): vo
 
 /** A 4x4 block of rows `stride` bytes apart, transposed to rows `toStride` bytes apart. */
 @inline
-function transposeTo(p: usize, stride: usize, to: usize, toStride: usize): void {
+export function transposeTo(p: usize, stride: usize, to: usize, toStride: usize): void {
   const a = v128.load(p), b = v128.load(p + stride), c = v128.load(p + 2 * stride), d = v128.load(p + 3 * stride);
   const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
   const AB = v128.shuffle<f32>(a, b, 2, 6, 3, 7), CD = v128.shuffle<f32>(c, d, 2, 6, 3, 7);

@@ -16,7 +16,7 @@ import { block, epilogue } from "./block.ts";
 import { expandHalves } from "./math.ts";
 
 /** The parts of `V`, `U` and `M` are this much further apart than they are long: 16 streams need different cache sets. */
-const GAP: usize = 64;
+export const GAP: usize = 64;
 
 /** Addresses of the pixels (y0 + r, x0 + s) of the padded, up-sampled input, `zeros` outside the image. */
 function pixelAddresses(args: usize, image: usize, y0: i32, x0: i32, rows: i32, columns: i32, zeros: usize, to: usize): void {
@@ -35,11 +35,20 @@ function pixelAddresses(args: usize, image: usize, y0: i32, x0: i32, rows: i32, 
 }
 
 /**
- * Row r of B^T d B for one tile, `bytes` bytes of channels: four positions, `apart` bytes apart, from `to` on.
+ * Row r of B^T d B for one tile, `bytes` bytes of channels: four positions, `apart` bytes apart, from `to` on. With
+ * `spread`, every eight channels go `spread` times 32 bytes further than the eight before, else one after the other.
  * B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]. `pixels` holds the addresses of d, its rows `rowBytes` apart.
  */
 @inline
-function inputRow(r: i32, pixels: usize, rowBytes: usize, bytes: usize, to: usize, apart: usize): void {
+export function inputRow(
+  r: i32,
+  pixels: usize,
+  rowBytes: usize,
+  bytes: usize,
+  to: usize,
+  apart: usize,
+  spread: usize,
+): void {
   const p = pixels + (r == 0 ? 0 : r == 2 ? 2 * rowBytes : rowBytes);
   const q = pixels + (r == 0 || r == 1 ? 2 * rowBytes : r == 2 ? rowBytes : 3 * rowBytes);
   const p0 = <usize> load<u32>(p), p1 = <usize> load<u32>(p, 4);
@@ -59,7 +68,7 @@ function inputRow(r: i32, pixels: usize, rowBytes: usize, bytes: usize, to: usiz
       t2 = f32x4.sub(v128.load(p2 + i), v128.load(q2 + i));
       t3 = f32x4.sub(v128.load(p3 + i), v128.load(q3 + i));
     }
-    let v = to + i;
+    let v = to + (spread ? (i & ~31) * spread + (i & 31) : i);
     v128.store(v, f32x4.sub(t0, t2));
     v += apart;
     v128.store(v, f32x4.add(t1, t2));
@@ -77,10 +86,10 @@ function transformInput(pixels: usize, tileRows: i32, tileColumns: i32, cIn: i32
   for (let ty = 0; ty < tileRows; ty++) {
     let p = pixels + <usize> (2 * ty) * rowBytes;
     for (let tx = 0; tx < tileColumns; tx++) {
-      inputRow(0, p, rowBytes, bytes, v, apart);
-      inputRow(1, p, rowBytes, bytes, v + 4 * apart, apart);
-      inputRow(2, p, rowBytes, bytes, v + 8 * apart, apart);
-      inputRow(3, p, rowBytes, bytes, v + 12 * apart, apart);
+      inputRow(0, p, rowBytes, bytes, v, apart, 0);
+      inputRow(1, p, rowBytes, bytes, v + 4 * apart, apart, 0);
+      inputRow(2, p, rowBytes, bytes, v + 8 * apart, apart, 0);
+      inputRow(3, p, rowBytes, bytes, v + 12 * apart, apart, 0);
       p += 8;
       v += bytes;
     }

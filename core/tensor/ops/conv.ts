@@ -3,17 +3,15 @@
  * Weights keep their checkpoint shape [cOut, cIn, kh, kw]; packing re-lays them once.
  */
 import type { Activation } from "../kernels.ts";
-import { apply, defineOp, expectParameter, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { fromArray } from "../create.ts";
-import { scope } from "../scope.ts";
 import { formatShape, type Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { affine, binary } from "./elementwise.ts";
 import { embedding } from "./embedding.ts";
-import { matmul, packWeight } from "./matmul.ts";
+import { packWeight } from "./matmul.ts";
 import { sum } from "./reduce.ts";
-import { resize } from "./resize.ts";
-import { broadcastTo, concat, pad, permute, slice } from "./shape.ts";
+import { broadcastTo, pad, permute, slice } from "./shape.ts";
 
 /** Zero padding: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [top: number, bottom: number, left: number, right: number];
@@ -131,44 +129,30 @@ function inputGradient(g: Tensor, weight: Tensor, shape: Shape, { stride, upsamp
   return upsample === 1 ? dx : affine(avgPool2d(dx, upsample), upsample * upsample);
 }
 
-/** The gradient of the weight: for every tap, the product of the shifted input with the upstream. */
+/** The gradient of the weight. */
 function weightGradient(g: Tensor, x: Tensor, shape: Shape, { stride, upsample, padding }: ConvParams): Tensor {
   const [cOut, cIn, kh, kw] = shape;
-  const [batch, outH, outW] = g.shape;
-  const input = upsample === 1 ? x : resize(x, "nearest", x.shape[1] * upsample, x.shape[2] * upsample);
-  // Enough room that every tap sees outH x outW strides of the padded input.
-  const [top, , left] = padding;
-  const after = (need: number, before: number, size: number) => Math.max(need - before - size, 0);
-  const padded = pad(input, [
-    [0, 0],
-    [top, after(kh - 1 + outH * stride, top, input.shape[1])],
-    [left, after(kw - 1 + outW * stride, left, input.shape[2])],
-    [0, 0],
-  ]);
-  const [, fullH, fullW] = padded.shape;
-  let rows: Tensor, block: (ky: number, kx: number) => Tensor;
-  if (stride === 1) {
-    // With the upstream padded to the same grid, a tap is one run of the padded pixels.
-    const spread = pad(g, [[0, 0], [0, fullH - outH], [0, fullW - outW], [0, 0]]).reshape(-1, cOut);
-    const count = spread.shape[0] - (kh - 1) * fullW - (kw - 1);
-    rows = slice(spread, 0, 0, count);
-    const flat = padded.reshape(-1, cIn);
-    block = (ky, kx) => slice(flat, 0, ky * fullW + kx, ky * fullW + kx + count);
-  } else {
-    rows = g.reshape(-1, cOut);
-    block = (ky, kx) => {
-      const window = slice(slice(padded, 1, ky, ky + outH * stride), 2, kx, kx + outW * stride);
-      const grid = window.reshape(batch, outH, stride, outW, stride, cIn);
-      return slice(slice(grid, 2, 0, 1), 4, 0, 1).reshape(-1, cIn);
-    };
-  }
-  const taps: Tensor[] = [];
-  for (let ky = 0; ky < kh; ky++) {
-    for (let kx = 0; kx < kw; kx++) {
-      taps.push(scope(() => matmul(rows, block(ky, kx), { transA: true }).reshape(1, cOut, cIn)));
-    }
-  }
-  return permute(concat(taps, 0), 1, 2, 0);
+  const [batch, h, w] = x.shape;
+  const out = empty(x.device, shape);
+  x.device.run("conv2dWeightGradient", {
+    x: x.storage,
+    upstream: g.storage,
+    out: out.storage,
+    batch,
+    h,
+    w,
+    cIn,
+    cOut,
+    kh,
+    kw,
+    stride,
+    upsample,
+    padTop: padding[0],
+    padLeft: padding[2],
+    outH: g.shape[1],
+    outW: g.shape[2],
+  });
+  return out;
 }
 
 export interface ConvOptions {

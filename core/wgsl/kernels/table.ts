@@ -23,6 +23,7 @@ import { logSoftmaxGather, softmax } from "./softmax.ts";
 import { stridedCopy } from "./strided_copy.ts";
 import { topK } from "./top_k.ts";
 import { unary } from "./unary.ts";
+import { conv2dWeightGradient } from "./weight_gradient.ts";
 
 export { packedBytes } from "./pack.ts";
 
@@ -40,6 +41,7 @@ export function kernelTable(gpu: Context): KernelImplementations {
     packLinear: (args) => packLinear(gpu, args),
     packConv: (args) => packConv(gpu, args),
     conv2d: (args) => conv2d(gpu, args),
+    conv2dWeightGradient: (args) => conv2dWeightGradient(gpu, args),
     groupNorm: (args) => groupNorm(gpu, args),
     groupNormGradient: (args) => groupNormGradient(gpu, args),
     layerNorm: (args) => layerNorm(gpu, args),

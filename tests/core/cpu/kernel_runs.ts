@@ -85,6 +85,16 @@ export async function runEverything(device: CpuDevice): Promise<Map<string, Uint
     });
     await keep(`conv2d ${cIn} ${cOut} ${stride} ${upsample}`, out, 2 * outH * outW * cOut);
   }
+  for (const [cIn, cOut, stride] of [[3, 20, 1], [64, 72, 1], [64, 72, 2]]) {
+    const [h, w] = [36, 50];
+    const [outH, outW] = [h / stride, w / stride];
+    const out = space(cOut * cIn * 9);
+    device.run("conv2dWeightGradient", {
+      ...{ x: put(2 * h * w * cIn, 55), upstream: put(2 * outH * outW * cOut, 56), out, batch: 2, h, w, cIn, cOut },
+      ...{ kh: 3, kw: 3, stride, upsample: 1, padTop: 1, padLeft: 1, outH, outW },
+    });
+    await keep(`conv2dWeightGradient ${cIn} ${cOut} ${stride}`, out, cOut * cIn * 9);
+  }
   {
     const [batch, heads, headDim, l] = [2, 5, 44, 301];
     const size = batch * heads * headDim * l;
