@@ -9,17 +9,34 @@ import { PNG_SIGNATURE } from "../images/sniff.ts";
 
 const channels = 3;
 
-/** What a byte is predicted to be from its neighbours left, above, and above left: one row per filter type, 0 to 4. */
-const predictors: readonly ((a: number, b: number, c: number) => number)[] = [
-  () => 0,
-  (a) => a,
-  (_, b) => b,
-  (a, b) => (a + b) >> 1,
-  (a, b, c) => {
-    const pa = Math.abs(b - c), pb = Math.abs(a - c), pc = Math.abs(a + b - 2 * c);
-    return pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
-  },
-];
+/** Filter types, by what a byte is predicted from: nothing, left, above, the mean of both, the nearest of three to a plane. */
+const filterTypes = [0, 1, 2, 3, 4] as const;
+
+/**
+ * Writes the bytes of a row minus their predictions to `out`. `above` is the row before, zeros for the first one. Returns
+ * the sum of magnitudes of the differences as signed bytes.
+ */
+function filterRow(type: number, row: Uint8Array, above: Uint8Array, out: Uint8Array): number {
+  let magnitudes = 0;
+  for (let x = 0; x < row.length; x++) {
+    const a = x < channels ? 0 : row[x - channels], b = above[x];
+    let predicted = 0;
+    if (type === 1) predicted = a;
+    else if (type === 2) predicted = b;
+    else if (type === 3) predicted = (a + b) >> 1;
+    else if (type === 4) predicted = paeth(a, b, x < channels ? 0 : above[x - channels]);
+    const value = (row[x] - predicted) & 255;
+    out[x] = value;
+    magnitudes += value < 128 ? value : 256 - value;
+  }
+  return magnitudes;
+}
+
+/** Whichever of left, above, and above left is nearest to a + b - c. */
+function paeth(a: number, b: number, c: number): number {
+  const pa = Math.abs(b - c), pb = Math.abs(a - c), pc = Math.abs(a + b - 2 * c);
+  return pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+}
 
 /** The bytes of a PNG file. Throws RangeError when `data` is not width x height x 3 bytes. */
 export function writePng({ width, height, data }: RgbImage): Uint8Array<ArrayBuffer> {
@@ -29,27 +46,18 @@ export function writePng({ width, height, data }: RgbImage): Uint8Array<ArrayBuf
   }
   const filtered = new Uint8Array(height * (row + 1));
   const candidate = new Uint8Array(row);
+  let above = new Uint8Array(row);
   for (let y = 0; y < height; y++) {
-    const out = y * (row + 1);
+    const own = data.slice(y * row, (y + 1) * row);
     let least = Infinity;
-    predictors.forEach((predict, type) => {
-      let magnitudes = 0;
-      for (let x = 0; x < row; x++) {
-        const at = y * row + x;
-        const left = x >= channels, up = y > 0;
-        const value = data[at] - predict(
-              left ? data[at - channels] : 0,
-              up ? data[at - row] : 0,
-              left && up ? data[at - row - channels] : 0,
-            ) & 255;
-        candidate[x] = value;
-        magnitudes += value < 128 ? value : 256 - value;
-      }
-      if (magnitudes >= least) return;
+    for (const type of filterTypes) {
+      const magnitudes = filterRow(type, own, above, candidate);
+      if (magnitudes >= least) continue;
       least = magnitudes;
-      filtered[out] = type;
-      filtered.set(candidate, out + 1);
-    });
+      filtered[y * (row + 1)] = type;
+      filtered.set(candidate, y * (row + 1) + 1);
+    }
+    above = own;
   }
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
