@@ -56,6 +56,8 @@ export class ScaleMaps {
   readonly #phis: readonly Phi[];
   readonly #phiOf: readonly number[];
   readonly #up: readonly (Tensor | null)[];
+  /** Of every #up the product with its transpose, [side, side]. */
+  readonly #smoothing: readonly (Tensor | null)[];
 
   constructor(family: VarFamily) {
     const { config, codebook, weights } = family;
@@ -71,6 +73,7 @@ export class ScaleMaps {
     this.#up = config.patchNums.map((pn, s) =>
       s === last ? null : keep(fromArray(this.device, this.enlargements[s].slice(), [this.side, pn]))
     );
+    this.#smoothing = this.#up.map((up) => up && keep(matmul(up, up, { transB: true })));
     this.#phiOf = phiIndices(config.sharedPhi, config.patchNums.length);
     this.#phis = Array.from({ length: config.sharedPhi }, (_, k) => {
       const w = weights.at(`quantize.quant_resi.qresi_ls.${k}`);
@@ -106,18 +109,38 @@ export class ScaleMaps {
     return this.#phis.map(({ kernel }) => kernel);
   }
 
-  /** A_s: code vectors z[batch, pn, pn, c] of a scale -> their part of fHat, [batch, side, side, c], without Phi's bias. */
-  forward(z: Tensor, scale: number): Tensor {
-    return scope(() =>
-      conv2d(this.enlarge(z, scale), this.#phis[this.#phiOf[scale]].weight, undefined, { padding: 1 })
-    );
+  /**
+   * A_s: code vectors z[batch, pn, pn, c] of a scale -> their part of fHat, [batch, side, side, c], without Phi's bias; plus
+   * `residual` where given.
+   */
+  forward(z: Tensor, scale: number, residual?: Tensor): Tensor {
+    return scope(() => this.phiForward(this.enlarge(z, scale), this.#phiOf[scale], residual));
   }
 
   /** The adjoint of A_s: r[batch, side, side, c] -> [batch, pn, pn, c]. */
   adjoint(r: Tensor, scale: number): Tensor {
-    return scope(() =>
-      this.reduce(conv2d(r, this.#phis[this.#phiOf[scale]].adjoint, undefined, { padding: 1 }), scale)
-    );
+    return scope(() => this.reduce(this.phiAdjoint(r, this.#phiOf[scale]), scale));
+  }
+
+  /** Phi number k without its bias, plus `residual` where given: x[batch, side, side, c] -> the same shape. */
+  phiForward(x: Tensor, k: number, residual?: Tensor): Tensor {
+    return conv2d(x, this.#phis[k].weight, undefined, { padding: 1, residual });
+  }
+
+  /** The adjoint of `phiForward`. */
+  phiAdjoint(x: Tensor, k: number): Tensor {
+    return conv2d(x, this.#phis[k].adjoint, undefined, { padding: 1 });
+  }
+
+  /** Enlargement after its adjoint, U_s U_s' x for x[batch, side, side, c]. */
+  smooth(x: Tensor, scale: number): Tensor {
+    const both = this.#smoothing[scale];
+    if (both === null) return x;
+    const { side, channels } = this, batch = x.shape[0];
+    return scope(() => {
+      const rows = matmul(both, x.reshape(batch, side, side * channels));
+      return matmul(both, rows.reshape(batch * side, side, channels)).reshape(batch, side, side, channels);
+    });
   }
 
   /** The first half of A_s: z[batch, pn, pn, c] -> [batch, side, side, c]. */
@@ -172,7 +195,7 @@ export class ScaleMaps {
   }
 
   dispose(): void {
-    for (const up of this.#up) up?.dispose();
+    for (const up of [...this.#up, ...this.#smoothing]) up?.dispose();
     for (const { adjoint, kernel } of this.#phis) {
       adjoint.dispose();
       kernel.dispose();
