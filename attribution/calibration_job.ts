@@ -110,12 +110,19 @@ function noteTwins(
 async function summarise(
   items: readonly { label: LabelledImage["label"]; line: MeasuredLine }[],
 ): Promise<DataSummary> {
-  const lines = items.map(({ label, line }) => `${label} ${line.sha256}`).sort();
   return {
-    fingerprint: await sha256Hex(new TextEncoder().encode(lines.join("\n"))),
+    fingerprint: await dataFingerprint(items.map(({ label, line }) => ({ label, sha256: line.sha256 }))),
     images: items.length,
     labels: countLabels(items) as Record<string, number>,
   };
+}
+
+/** Identifies labelled images whatever they are called: sha256 over their sorted labels and content hashes. */
+export async function dataFingerprint(
+  items: readonly { readonly label: string; readonly sha256: string }[],
+): Promise<string> {
+  const lines = items.map(({ label, sha256 }) => `${label} ${sha256}`).sort();
+  return await sha256Hex(new TextEncoder().encode(lines.join("\n")));
 }
 
 /** The scale of the likelihoods in the file that is replaced, if that was made for the same weights; else the default. */

@@ -1,0 +1,430 @@
+/**
+ * The diagrams of an evaluation as chart options: confusion matrix, ROC curves, scores against thresholds, robustness.
+ * Drawing is plot/'s business, the page html.ts's.
+ */
+import type { FamilyName } from "../../models/family.ts";
+import { type Calibration, type Rules, strategies } from "../calibration.ts";
+import { familyLabel } from "../calibration_fit.ts";
+import { familyNames } from "../labels.ts";
+import type { ConfusionMatrix } from "../metrics/mod.ts";
+import { axisStyle, type ChartOption, palette } from "../plot/chart.ts";
+import { type SignalName, signalTable } from "../signals/table.ts";
+import { strengthRanges, type TransformName, transformNames } from "../augment/mod.ts";
+import { everythingElse, type Judged, type SignalResult } from "./evaluate.ts";
+import { attackTitles, type RobustnessPoint } from "./robustness.ts";
+
+/** A chart with its size in pixels. */
+export interface Figure {
+  readonly option: ChartOption;
+  readonly width: number;
+  readonly height: number;
+}
+
+const ink = axisStyle.nameTextStyle.color;
+const width = 860;
+
+/** Families in one colour each, outliers in a third. */
+const groupColors = { rar: palette[0], var: palette[1], outlier: palette[2] } as const;
+const familyTitles: Readonly<Record<FamilyName, string>> = { rar: "RAR", var: "VAR" };
+
+/** Shares of every true label, with counts in the cells. */
+export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
+  const shown = labels.map((_, i) => i)
+    .filter((i) => counts[i].some((n) => n > 0) || counts.some((row) => row[i] > 0));
+  const names = shown.map((i) => labels[i]);
+  const cells = shown.flatMap((actual, y) => {
+    const total = counts[actual].reduce((a, b) => a + b, 0);
+    return shown.map((predicted, x) => ({
+      value: [x, y, total === 0 ? 0 : 100 * counts[actual][predicted] / total],
+      label: { show: counts[actual][predicted] > 0, formatter: String(counts[actual][predicted]) },
+    }));
+  });
+  const side = 44 * names.length;
+  return {
+    width: side + 260,
+    height: side + 120,
+    option: {
+      grid: { left: 110, top: 16, width: side, height: side },
+      xAxis: { ...axisStyle, type: "category", data: names, name: "said", nameGap: 46, axisLabel: rotated },
+      yAxis: { ...axisStyle, type: "category", data: names, name: "true label", nameGap: 70, inverse: true },
+      visualMap: {
+        min: 0,
+        max: 100,
+        calculable: false,
+        right: 8,
+        top: 16,
+        itemHeight: Math.min(160, side - 40),
+        text: ["100 %", "0 %"],
+        inRange: { color: ["#f4f8fb", "#9ecae1", "#2b7bba"] },
+        textStyle: { color: ink, fontSize: 11 },
+      },
+      series: [{
+        type: "heatmap",
+        data: cells,
+        label: { show: true, color: cellInk, fontSize: 12 },
+        itemStyle: { borderColor: "#c3ccd5", borderWidth: 1 },
+      }],
+    },
+  };
+}
+
+const rotated = { ...axisStyle.axisLabel, rotate: 40 };
+/** Stays dark on a dark page, since the cells stay light. */
+const cellInk = "#10151a";
+
+/** Signals that are drawn, at most; those that decide come first, then in the table's order. */
+const drawnSignals = 5;
+
+/** ROC curves of each family (left, right), against outliers (above) and the other family (below). */
+export function rocFigure(signals: readonly SignalResult[]): Figure | null {
+  const kinds = (family: FamilyName) => ["outlier", family === "rar" ? "var" : "rar"];
+  const panels = familyNames.flatMap((family) => {
+    const own = signals.filter((result) => result.family === family);
+    return kinds(family).flatMap((kind, row) => {
+      const lines = own.flatMap(({ signal, title, decides, separations }) => {
+        const found = separations.find(({ nonmembers }) => nonmembers === kind);
+        return found ? [{ signal, title, decides, found }] : [];
+      });
+      return lines.length === 0 ? [] : [{ family, kind, row, column: familyNames.indexOf(family), lines }];
+    });
+  });
+  if (panels.length === 0) return null;
+  const drawn = chooseDrawn(signals);
+  const rows = Math.max(...panels.map(({ row }) => row)) + 1;
+  const panelHeight = 270, top = 74, gap = 86;
+  const least = panels.map(({ lines }) => Math.min(...lines.map(({ found }) => 1 / found.others)));
+  const lowest = least.map((rate) => 10 ** Math.floor(Math.log10(Math.min(rate, 0.01)) - 0.01));
+  const place = ({ row, column }: { row: number; column: number }) => ({
+    left: 66 + column * (width / 2),
+    top: top + row * (panelHeight + gap),
+    width: width / 2 - 90,
+    height: panelHeight,
+  });
+  return {
+    width,
+    height: top + rows * (panelHeight + gap) - 24,
+    option: {
+      legend: {
+        top: 4,
+        left: 40,
+        right: 40,
+        data: drawn.map(({ title }) => title),
+        textStyle: { color: ink },
+        itemGap: 18,
+      },
+      title: panels.map((panel) => ({
+        text: `${familyTitles[panel.family]} against ${
+          panel.kind === "outlier" ? "outliers" : panel.kind.toUpperCase()
+        }`,
+        left: place(panel).left,
+        top: place(panel).top - 24,
+        textStyle: { fontSize: 13, color: ink },
+      })),
+      grid: panels.map(place),
+      xAxis: panels.map((_, gridIndex) => ({
+        ...axisStyle,
+        type: "log" as const,
+        gridIndex,
+        name: "false positive rate",
+        nameGap: 28,
+        min: lowest[gridIndex],
+        max: 1,
+        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
+      })),
+      yAxis: panels.map((_, gridIndex) => ({
+        ...axisStyle,
+        type: "value" as const,
+        gridIndex,
+        name: "true positive rate",
+        nameGap: 42,
+        min: 0,
+        max: 1,
+        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
+      })),
+      series: panels.flatMap(({ lines }, i) =>
+        drawn.flatMap(({ signal, title }, d) => {
+          const line = lines.find((other) => other.signal === signal);
+          if (line === undefined) return [];
+          const { fpr, tpr } = line.found.roc;
+          return [{
+            type: "line" as const,
+            name: title,
+            step: undefined,
+            xAxisIndex: i,
+            yAxisIndex: i,
+            data: fpr.map((x, at) => [Math.max(x, lowest[i]), tpr[at]]),
+            showSymbol: false,
+            color: palette[d % palette.length],
+            lineStyle: {
+              width: line.decides ? 3 : 1.5,
+              type: d >= palette.length - 1 ? "dashed" as const : "solid" as const,
+            },
+            markLine: d === 0 ? onePercent : undefined,
+          }];
+        })
+      ),
+    },
+  };
+}
+
+const onePercent = {
+  silent: true,
+  symbol: "none",
+  lineStyle: { color: ink, type: "dotted" as const, width: 1 },
+  label: { show: true, formatter: "1 %", color: ink, fontSize: 11, position: "insideStartTop" as const, rotate: 0 },
+  data: [{ xAxis: 0.01 }],
+};
+
+function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title: string }[] {
+  const unique = new Map<string, { signal: string; title: string; decides: boolean; baseline: boolean }>();
+  for (const { signal, title, decides } of signals) {
+    const known = unique.get(signal);
+    unique.set(signal, {
+      signal,
+      title,
+      decides: decides || (known?.decides ?? false),
+      baseline: !(signal in signalTable),
+    });
+  }
+  const all = [...unique.values()];
+  const own = all.filter(({ baseline }) => !baseline).sort((a, b) => Number(b.decides) - Number(a.decides));
+  const baselines = all.filter(({ baseline }) => baseline);
+  const room = drawnSignals - Math.min(baselines.length, 3);
+  return [...own.slice(0, Math.max(room, 2)), ...baselines];
+}
+
+/** Distribution of the deciding score per family, for each family and outliers, with the thresholds of all strategies. */
+export function scoreFigure(judged: readonly Judged[], calibration: Calibration, rules: Rules): Figure {
+  const panelHeight = 210, top = 74, gap = 84;
+  const groups = ["rar", "var", "outlier"] as const;
+  const panels = familyNames.map((family) => {
+    const { signal } = rules.families[family];
+    const score = ({ families }: Judged) => signalTable[signal].score(families[family])!;
+    return { family, signal, ...histogram(signal, judged, score) };
+  });
+  return {
+    width,
+    height: top + 2 * (panelHeight + gap) - 20,
+    option: {
+      legend: {
+        top: 4,
+        left: "center",
+        data: ["images of RAR", "images of VAR", "outliers"],
+        textStyle: { color: ink },
+      },
+      title: panels.map(({ family }, i) => ({
+        text: `Judged as ${familyTitles[family]}`,
+        left: 70,
+        top: top + i * (panelHeight + gap) - 36,
+        textStyle: { fontSize: 13, color: ink },
+      })),
+      grid: panels.map((_, i) => ({ left: 70, right: 30, top: top + i * (panelHeight + gap), height: panelHeight })),
+      xAxis: panels.map(({ signal, low, high }, gridIndex) => ({
+        ...axisStyle,
+        type: signalTable[signal].scale === "log" ? "log" as const : "value" as const,
+        gridIndex,
+        name: `${signalTable[signal].title} (${unitOf(signal)}${
+          signalTable[signal].scale === "log" ? ", logarithmic" : ""
+        })`,
+        nameGap: 28,
+        min: low,
+        max: high,
+        axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber },
+        splitLine: { show: false },
+      })),
+      yAxis: panels.map((_, gridIndex) => ({
+        ...axisStyle,
+        type: "value" as const,
+        gridIndex,
+        name: "share of the group",
+        nameGap: 46,
+        min: 0,
+        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
+      })),
+      series: panels.flatMap(({ family, signal, bins }, i) =>
+        groups.map((group, g) => ({
+          type: "line" as const,
+          name: group === "outlier" ? "outliers" : `images of ${familyTitles[group]}`,
+          xAxisIndex: i,
+          yAxisIndex: i,
+          data: bins[group],
+          showSymbol: false,
+          color: groupColors[group],
+          lineStyle: { width: 2 },
+          areaStyle: { opacity: 0.18 },
+          markLine: g === 0 ? thresholdLines(calibration, family, signal) : undefined,
+        }))
+      ),
+    },
+  };
+}
+
+function thresholdLines(calibration: Calibration, family: FamilyName, signal: SignalName) {
+  const fit = calibration.families[family][signal];
+  const found = strategies.flatMap((name) => {
+    const threshold = fit?.thresholds[name]?.threshold;
+    return threshold === undefined ? [] : [{ name, threshold }];
+  });
+  return {
+    silent: true,
+    symbol: "none",
+    lineStyle: { color: ink, type: "dashed" as const, width: 1 },
+    // One above the other, since they may lie close together.
+    data: found.map(({ name, threshold }, i) => ({
+      xAxis: threshold,
+      label: { formatter: name, color: ink, fontSize: 11, position: "end" as const, distance: 2 + 12 * i, rotate: 0 },
+    })),
+  };
+}
+
+type Bins = Record<"rar" | "var" | "outlier", [number, number][]>;
+
+/** Shares of each group in 40 bins, equal on the signal's scale, as points at their middles; 0 where a group is empty. */
+function histogram(signal: SignalName, judged: readonly Judged[], score: (item: Judged) => number) {
+  const isLog = signalTable[signal].scale === "log";
+  const to = (x: number) => isLog ? Math.log(Math.max(x, 1e-12)) : x;
+  const from = (x: number) => isLog ? Math.exp(x) : x;
+  const values = judged.map((item) => ({ group: familyLabel(item.label), at: to(score(item)) }));
+  const low = Math.min(...values.map(({ at }) => at)), high = Math.max(...values.map(({ at }) => at));
+  const margin = Math.max((high - low) * 0.06, 1e-3);
+  const count = 40, start = low - margin, step = (high - low + 2 * margin) / count;
+  const bins: Bins = { rar: [], var: [], outlier: [] };
+  for (const group of ["rar", "var", "outlier"] as const) {
+    const own = values.filter((value) => value.group === group);
+    const counts = new Array(count).fill(0);
+    for (const { at } of own) counts[Math.min(count - 1, Math.floor((at - start) / step))]++;
+    bins[group] = own.length === 0 ? [] : counts.map((n, i) => [from(start + (i + 0.5) * step), n / own.length]);
+  }
+  return { bins, low: from(start), high: from(start + count * step) };
+}
+
+function unitOf(signal: SignalName): string {
+  if (signal === "changedTokens") return "share of tokens";
+  if (signal === "encLoss" || signal === "encLossQuantized") return "ratio";
+  return signal === "encLossUncalibrated" || signal === "reconstruction" ? "squared value" : "squared latent unit";
+}
+
+/** Rates over strength, a panel per attack. */
+export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | null {
+  const attacks = transformNames.filter((name) => points.some(({ attack }) => attack === name));
+  if (attacks.length === 0) return null;
+  const columns = Math.min(3, attacks.length), panelWidth = 214, panelHeight = 170, top = 70, gapX = 66, gapY = 88;
+  const rows = Math.ceil(attacks.length / columns);
+  const lines = [
+    { name: "family accuracy", color: palette[0], y: (point: RobustnessPoint) => point.familyAccuracy },
+    { name: "outlier recall", color: palette[2], y: (point: RobustnessPoint) => point.outlierRecall },
+    {
+      name: "RAR: TPR at 1 % FPR",
+      color: palette[1],
+      y: (point: RobustnessPoint) => point.separation.rar?.tpr ?? null,
+    },
+    {
+      name: "VAR: TPR at 1 % FPR",
+      color: palette[3],
+      y: (point: RobustnessPoint) => point.separation.var?.tpr ?? null,
+    },
+  ];
+  const left = (i: number) => 66 + (i % columns) * (panelWidth + gapX);
+  const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
+  return {
+    width: 66 + columns * (panelWidth + gapX) - 30,
+    height: top + rows * (panelHeight + gapY) - 24,
+    option: {
+      legend: { top: 4, left: "center", data: lines.map(({ name }) => name), textStyle: { color: ink } },
+      title: attacks.map((attack, i) => ({
+        text: attackTitles[attack].title,
+        left: left(i),
+        top: above(i) - 26,
+        textStyle: { fontSize: 13, color: ink },
+      })),
+      grid: attacks.map((_, i) => ({ left: left(i), top: above(i), width: panelWidth, height: panelHeight })),
+      xAxis: attacks.map((attack, gridIndex) => ({
+        ...axisStyle,
+        type: "value" as const,
+        gridIndex,
+        name: attackTitles[attack].unit,
+        nameGap: 28,
+        min: Math.min(...strengthRanges[attack]),
+        max: Math.max(...strengthRanges[attack]),
+        // The untouched end on the left.
+        inverse: isFalling(attack),
+        splitNumber: 4,
+      })),
+      yAxis: attacks.map((_, gridIndex) => ({
+        ...axisStyle,
+        type: "value" as const,
+        gridIndex,
+        name: gridIndex % columns === 0 ? "rate" : "",
+        nameGap: 44,
+        min: 0,
+        max: 1,
+        interval: 0.25,
+        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
+      })),
+      series: attacks.flatMap((attack, i) =>
+        lines.map(({ name, color, y }) => ({
+          type: "line" as const,
+          name,
+          color,
+          xAxisIndex: i,
+          yAxisIndex: i,
+          symbol: "circle",
+          symbolSize: 4,
+          lineStyle: { width: 2 },
+          data: points.filter((point) => point.attack === attack)
+            .sort((a, b) => a.strength - b.strength)
+            .flatMap((point) => y(point) === null ? [] : [[point.strength, y(point)!]]),
+        }))
+      ),
+    },
+  };
+}
+
+/** Whether lower strengths are the harsher ones. */
+function isFalling(attack: TransformName): boolean {
+  const [first, second] = strengthRanges[attack];
+  return second < first;
+}
+
+/** AUC of every signal against everything else, for both families side by side. */
+export function aucFigure(signals: readonly SignalResult[]): Figure | null {
+  const names = [...new Map(signals.map(({ signal, title }) => [signal, title]))].reverse();
+  const value = (family: FamilyName, signal: string) =>
+    signals.find((result) => result.family === family && result.signal === signal)
+      ?.separations.find(({ nonmembers }) => nonmembers === everythingElse);
+  if (!familyNames.some((family) => names.some(([signal]) => value(family, signal)))) return null;
+  const rows = 30 * names.length + 20;
+  return {
+    width,
+    height: rows + 100,
+    option: {
+      legend: { top: 4, left: "center", data: Object.values(familyTitles), textStyle: { color: ink } },
+      grid: { left: 250, right: 40, top: 40, height: rows },
+      xAxis: {
+        ...axisStyle,
+        type: "value",
+        min: 0,
+        max: 1,
+        name: "area under the ROC curve (0.5 is guessing)",
+        nameGap: 28,
+      },
+      yAxis: { ...axisStyle, type: "category", data: names.map(([, title]) => title), splitLine: { show: false } },
+      series: familyNames.map((family) => ({
+        type: "bar" as const,
+        name: familyTitles[family],
+        color: groupColors[family],
+        barWidth: 9,
+        data: names.map(([signal]) => value(family, signal)?.auc.value ?? null),
+      })),
+    },
+  };
+}
+
+function percentLabel(value: number): string {
+  return `${shortNumber(100 * value)} %`;
+}
+
+/** Three digits, without trailing zeros. */
+function shortNumber(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}

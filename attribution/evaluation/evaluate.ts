@@ -1,0 +1,248 @@
+/**
+ * From judged images to the numbers of a report: how often verdicts are right, and how well every signal separates a family
+ * from everything else. Numbers in, numbers out; how images are measured is evaluation_job's business.
+ */
+import type { FamilyName } from "../../models/family.ts";
+import { type Calibration, type Rules, rulesOf, strategies, type Strategy } from "../calibration.ts";
+import { familyLabel, familyLabels } from "../calibration_fit.ts";
+import type { FamilyEvidence, Measurements } from "../evidence.ts";
+import { familyNames, type Label, labels } from "../labels.ts";
+import {
+  accuracy,
+  auc,
+  bootstrapInterval,
+  type BootstrapOptions,
+  type ConfusionMatrix,
+  confusionMatrix,
+  type Interval,
+  precision,
+  recall,
+  type RocCurve,
+  rocCurve,
+  tprAtFpr,
+} from "../metrics/mod.ts";
+import { baselineNames, baselineTable, type SignalName, signalNames, signalTable } from "../signals/table.ts";
+import { chooseFamily } from "../verdict.ts";
+
+/** An image whose label is known, and what was said about it. */
+export interface Judged {
+  readonly image: string;
+  readonly label: Label;
+  readonly source: string;
+  /** What was said. */
+  readonly verdict: Label;
+  readonly confidence: number;
+  readonly families: Measurements["families"];
+  /** Of the level `baselines`, where that was measured. */
+  readonly baselines?: Measurements["families"];
+}
+
+/** A number with its interval (95 %, bootstrap); null where it is not defined. */
+export interface Estimate {
+  readonly value: number | null;
+  readonly interval: Interval | null;
+}
+
+/** How well scores tell members of a family from one kind of nonmembers. */
+export interface Separation {
+  /** What the nonmembers are: `everything else`, a label, `outlier`, a source of outliers, or the other family. */
+  readonly nonmembers: string;
+  readonly members: number;
+  readonly others: number;
+  readonly auc: Estimate;
+  /** At a false positive rate of 1 %. */
+  readonly tpr: Estimate;
+  readonly roc: RocCurve;
+}
+
+export interface SignalResult {
+  readonly family: FamilyName;
+  /** Name of a signal, or of a baseline. */
+  readonly signal: string;
+  readonly title: string;
+  /** Whether verdicts rest on it. */
+  readonly decides: boolean;
+  readonly separations: readonly Separation[];
+}
+
+/** The family decision with the thresholds of one strategy. */
+export interface StrategyResult {
+  readonly threshold: Strategy;
+  readonly decides: boolean;
+  readonly familyAccuracy: Estimate;
+  readonly outlierRecall: Estimate;
+  readonly outlierPrecision: Estimate;
+}
+
+export interface Evaluation {
+  readonly images: number;
+  /** Images by label. */
+  readonly labels: Readonly<Partial<Record<Label, number>>>;
+  /** Share of the nine-way verdicts that are right. */
+  readonly accuracy: Estimate;
+  /** The same of RAR, VAR or outlier. */
+  readonly familyAccuracy: Estimate;
+  /** Of the images whose family was found, the share whose variant was. */
+  readonly variantAccuracy: Estimate;
+  readonly outlierRecall: Estimate;
+  readonly outlierPrecision: Estimate;
+  readonly confusion: ConfusionMatrix;
+  readonly familyConfusion: ConfusionMatrix;
+  readonly strategies: readonly StrategyResult[];
+  readonly signals: readonly SignalResult[];
+}
+
+export interface EvaluateOptions {
+  readonly calibration: Calibration;
+  /** What the verdicts rest on. */
+  readonly rules: Rules;
+  readonly threshold: Strategy | null;
+  readonly bootstrap?: BootstrapOptions;
+}
+
+/** Evaluates. Throws without images. */
+export function evaluate(judged: readonly Judged[], options: EvaluateOptions): Evaluation {
+  if (judged.length === 0) throw new Error("evaluate: expected at least one image that could be read, got none");
+  const { rules, bootstrap } = options;
+  const pairs = judged.map(({ label, verdict }) => ({ label, verdict }));
+  const over = (statistic: (sample: readonly Pair[]) => number | null) => estimate(pairs, statistic, bootstrap);
+  const variants = pairs.filter(({ label, verdict }) =>
+    label !== "outlier" && familyLabel(label) === familyLabel(verdict)
+  );
+  const counts: Partial<Record<Label, number>> = {};
+  for (const { label } of judged) counts[label] = (counts[label] ?? 0) + 1;
+  return {
+    images: judged.length,
+    labels: counts,
+    accuracy: over((sample) => accuracy(nineWay(sample))),
+    familyAccuracy: over((sample) => accuracy(threeWay(sample))),
+    variantAccuracy: estimate(variants, (sample) => accuracy(nineWay(sample)), bootstrap),
+    outlierRecall: over((sample) => recall(threeWay(sample), "outlier")),
+    outlierPrecision: over((sample) => precision(threeWay(sample), "outlier")),
+    confusion: nineWay(pairs),
+    familyConfusion: threeWay(pairs),
+    strategies: strategyResults(judged, options),
+    signals: familyNames.flatMap((family) => signalResults(judged, family, rules, bootstrap)),
+  };
+}
+
+interface Pair {
+  readonly label: Label;
+  readonly verdict: Label;
+}
+
+function nineWay(pairs: readonly Pair[]): ConfusionMatrix {
+  return confusionMatrix(pairs.map(({ label }) => label), pairs.map(({ verdict }) => verdict), labels);
+}
+
+function threeWay(pairs: readonly Pair[]): ConfusionMatrix {
+  const of = (pick: (pair: Pair) => Label) => pairs.map((pair) => familyLabel(pick(pair)));
+  return confusionMatrix(of(({ label }) => label), of(({ verdict }) => verdict), familyLabels);
+}
+
+/** A statistic of items and its interval, which is drawn within each true label. */
+function estimate(
+  items: readonly Pair[],
+  statistic: (sample: readonly Pair[]) => number | null,
+  bootstrap?: BootstrapOptions,
+): Estimate {
+  const groups = [...Map.groupBy(items, ({ label }) => label).values()];
+  return {
+    value: statistic(items),
+    interval: bootstrapInterval(groups, (sample) => statistic(sample.flat()), bootstrap),
+  };
+}
+
+/** What each strategy's thresholds would decide, on the signals that the rules use. */
+function strategyResults(judged: readonly Judged[], { calibration, rules, threshold, bootstrap }: EvaluateOptions) {
+  const signals = { rar: rules.families.rar.signal, var: rules.families.var.signal };
+  const found: StrategyResult[] = [];
+  for (const strategy of strategies) {
+    const missing = familyNames.some((name) => !calibration.families[name][signals[name]]?.thresholds[strategy]);
+    if (missing) continue;
+    const other = rulesOf(calibration, { threshold: strategy, signals });
+    // Any label of the family stands for it: the three-way rates look no further.
+    const pairs = judged.map(({ label, families }): Pair => {
+      const family = chooseFamily(families, other);
+      return { label, verdict: family === null ? "outlier" : family === "rar" ? "rarb" : "var16" };
+    });
+    const over = (statistic: (matrix: ConfusionMatrix) => number | null) =>
+      estimate(pairs, (sample) => statistic(threeWay(sample)), bootstrap);
+    found.push({
+      threshold: strategy,
+      decides: strategy === threshold,
+      familyAccuracy: over(accuracy),
+      outlierRecall: over((matrix) => recall(matrix, "outlier")),
+      outlierPrecision: over((matrix) => precision(matrix, "outlier")),
+    });
+  }
+  return found;
+}
+
+type Score = (item: Judged) => number | undefined;
+
+function signalResults(
+  judged: readonly Judged[],
+  family: FamilyName,
+  rules: Rules,
+  bootstrap?: BootstrapOptions,
+): SignalResult[] {
+  const row = (signal: string, title: string, score: Score): SignalResult[] => {
+    if (judged.some((item) => score(item) === undefined)) return [];
+    const decides = rules.families[family].signal === signal;
+    return [{ family, signal, title, decides, separations: separations(judged, family, score, bootstrap) }];
+  };
+  const own = signalNames.flatMap((name: SignalName) =>
+    row(name, signalTable[name].title, ({ families }) => signalTable[name].score(families[family]))
+  );
+  const base = baselineNames.flatMap((name) => {
+    const score: (evidence: FamilyEvidence) => number | undefined = baselineTable[name];
+    return row(name, `${name} (baseline)`, ({ baselines }) => baselines && score(baselines[family]));
+  });
+  return [...own, ...base];
+}
+
+/** Members against each kind of nonmembers that there are; none where the family has no images. */
+function separations(
+  judged: readonly Judged[],
+  family: FamilyName,
+  score: Score,
+  bootstrap?: BootstrapOptions,
+): Separation[] {
+  const members = judged.filter(({ label }) => familyLabel(label) === family);
+  const rest = judged.filter(({ label }) => familyLabel(label) !== family);
+  const [own] = [members.map((item) => score(item)!)];
+  if (own.length === 0) return [];
+  return nonmemberKinds(rest).map(({ name, items }) => {
+    const others = items.map((item) => score(item)!);
+    const over = (statistic: (members: readonly number[], others: readonly number[]) => number): Estimate => ({
+      value: statistic(own, others),
+      interval: bootstrapInterval([own, others], ([a, b]) => statistic(a, b), bootstrap),
+    });
+    return {
+      nonmembers: name,
+      members: own.length,
+      others: others.length,
+      auc: over((a, b) => auc(a, b)),
+      tpr: over((a, b) => tprAtFpr(a, b, 0.01)),
+      roc: rocCurve(own, others),
+    };
+  });
+}
+
+/** Everything else, then outliers and their sources, then the other family and its variants, as far as there are any. */
+function nonmemberKinds(rest: readonly Judged[]): { name: string; items: readonly Judged[] }[] {
+  const kinds: { name: string; items: readonly Judged[] }[] = [{ name: everythingElse, items: rest }];
+  const add = (name: string, items: readonly Judged[]) => kinds.push({ name, items });
+  const outliers = rest.filter(({ label }) => label === "outlier");
+  add("outlier", outliers);
+  const sources = Map.groupBy(outliers, ({ source }) => source);
+  if (sources.size > 1) { for (const [source, items] of sources) add(source, items); }
+  for (const family of familyNames) add(family, rest.filter(({ label }) => familyLabel(label) === family));
+  for (const label of labels) if (label !== "outlier") add(label, rest.filter((item) => item.label === label));
+  const seen = new Set<string>();
+  return kinds.filter(({ name, items }) => items.length > 0 && !seen.has(name) && seen.add(name) !== undefined);
+}
+
+/** The name of all nonmembers together. */
+export const everythingElse = "everything else";

@@ -1,0 +1,92 @@
+/**
+ * One page that holds everything of an evaluation: numbers, tables, diagrams as SVG, no scripts and no other files.
+ * It follows the reader's light or dark setting; what it says is decided in evaluate.ts.
+ */
+import { axisStyle, palette, renderSvg } from "../plot/chart.ts";
+import type { Figure } from "./charts.ts";
+
+/** Part of a page, as HTML. */
+export interface Section {
+  readonly title: string;
+  readonly html: string;
+}
+
+/** Text with the characters that HTML gives a meaning to made harmless. */
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+/** A table; cells are plain text, columns of numbers are set to the right. */
+export function htmlTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  strong: number[] = [],
+): string {
+  const right = head.map((_, i) => rows.length > 0 && rows.every((row) => /^(–|[-+]?[\d.,]+.*)$/.test(row[i])));
+  const row = (cells: readonly string[], tag: "th" | "td", isStrong: boolean) =>
+    `<tr${isStrong ? ' class="strong"' : ""}>` +
+    cells.map((cell, i) => `<${tag}${right[i] ? ' class="number"' : ""}>${escapeHtml(cell)}</${tag}>`).join("") +
+    "</tr>";
+  return `<div class="scroll"><table><thead>${row(head, "th", false)}</thead><tbody>` +
+    rows.map((cells, i) => row(cells, "td", strong.includes(i))).join("\n") + "</tbody></table></div>";
+}
+
+/** A diagram with its caption. */
+export async function figure({ option, width, height }: Figure, caption: string): Promise<string> {
+  const svg = await renderSvg(option, width, height);
+  const label = `<svg role="img" aria-label="${escapeHtml(caption)}"`;
+  return `<figure>${svg.replace("<svg", label)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+}
+
+/** Colours of diagrams on a dark page, by those on a light one. */
+export const darkColors: Readonly<Record<string, string>> = {
+  "#ffffff": "#14191f",
+  [axisStyle.nameTextStyle.color]: "#e3e8ee",
+  [axisStyle.splitLine.lineStyle.color]: "#353c45",
+  [palette[0]]: "#4da3e0",
+  [palette[1]]: "#ff8a3d",
+  [palette[2]]: "#2ec99b",
+  [palette[3]]: "#e29cc3",
+};
+
+/** echarts writes colours as attributes in one of these spellings; a rule with the same selector wins over an attribute. */
+function darkRules(): string {
+  return Object.entries(darkColors).flatMap(([light, dark]) => {
+    const [r, g, b] = [1, 3, 5].map((at) => parseInt(light.slice(at, at + 2), 16));
+    return [light, `rgb(${r},${g},${b})`].flatMap((spelling) =>
+      ["fill", "stroke"].map((property) => `figure svg [${property}="${spelling}"]{${property}:${dark}}`)
+    );
+  }).join("\n");
+}
+
+const style = `
+:root{color-scheme:light dark;--ink:#1f2328;--faint:#d0d7de;--paper:#ffffff;--soft:#f6f8fa}
+@media (prefers-color-scheme:dark){:root{--ink:#e3e8ee;--faint:#353c45;--paper:#14191f;--soft:#1d242c}
+${darkRules()}}
+body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}
+table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .6rem;border-bottom:1px solid var(--faint);text-align:left;white-space:nowrap}
+.number{text-align:right}.strong td{font-weight:600;background:var(--soft)}
+.scroll{overflow-x:auto}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
+figcaption{font-size:.87rem;max-width:46rem}
+.tiles{display:flex;flex-wrap:wrap;gap:.75rem}.tile{background:var(--soft);border:1px solid var(--faint);border-radius:6px;padding:.6rem .9rem}
+.tile b{display:block;font-size:1.3rem}
+`;
+
+/** A number with its name and a line of small print. */
+export function tile(name: string, value: string, note: string): string {
+  return `<div class="tile">${escapeHtml(name)}<b>${escapeHtml(value)}</b>${escapeHtml(note)}</div>`;
+}
+
+/** The whole page. */
+export function page(title: string, sections: readonly Section[]): string {
+  const body = sections.map(({ title, html }) => `<h2>${escapeHtml(title)}</h2>\n${html}`).join("\n");
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>${escapeHtml(title)}</title><style>${style}</style></head>
+<body><h1>${escapeHtml(title)}</h1>
+${body}
+</body></html>
+`;
+}

@@ -1,0 +1,227 @@
+/**
+ * Evaluation of a model set on labelled images: verdicts as `attribute` gives them, then robustness and baselines where
+ * they are asked for, then the report. All that is measured is kept in journals below the report's folder.
+ */
+import { join } from "node:path";
+import type { TransformName } from "../augment/mod.ts";
+import { loadCalibration, rulesOf } from "../calibration.ts";
+import { dataFingerprint } from "../calibration_job.ts";
+import { isUnreadable, type MeasuredLine } from "../evidence.ts";
+import { partSuffix } from "../files.ts";
+import { chooseModels, type JobOptions, runJob } from "../job.ts";
+import { familyNames, type Label } from "../labels.ts";
+import { levelFor, signalTable } from "../signals/table.ts";
+import { evaluate, type Evaluation, type Judged } from "./evaluate.ts";
+import { type LabelledImage, limitPerLabel, listLabelFolders, listWithTable } from "./labelled.ts";
+import { writeEvaluation } from "./report.ts";
+import { attackedImages, type RobustnessPoint, robustnessPoint } from "./robustness.ts";
+import { gatherLines, runTokenizers, type TokenizerRunEvents } from "./tokenizer_run.ts";
+
+export interface EvaluationOptions extends Omit<JobOptions, "inputs" | "out" | "report" | "limit"> {
+  /** Label folders, or any folder with a table. */
+  readonly val: string;
+  /** CSV with image_name and label. */
+  readonly labels?: string;
+  /** Folder for the report and the journals. */
+  readonly report: string;
+  readonly limitPerLabel?: number;
+  /** Evaluate on processed images, too: all attacks, or these. */
+  readonly robustness?: boolean | readonly TransformName[];
+  /** Evaluate AEDR, Reconstruction and LatentTracer, too. */
+  readonly baselines?: boolean;
+  /** Of bootstrap intervals and of transforms. Default 0. */
+  readonly seed?: number;
+  readonly resamples?: number;
+}
+
+export interface EvaluationEvents extends TokenizerRunEvents {
+  /** The next part begins: `verdicts`, `robustness`, `baselines`, `report`. */
+  readonly onStage?: (name: string) => void;
+}
+
+export interface EvaluationResult {
+  readonly status: "done" | "interrupted";
+  readonly unreadable: readonly { readonly image: string; readonly message: string }[];
+  /** Set when it is done. */
+  readonly evaluation?: Evaluation;
+  readonly robustness?: readonly RobustnessPoint[];
+  readonly files?: readonly string[];
+}
+
+/** Runs the job. Throws before any work on wrong folders, tables, weights and outputs. */
+export async function runEvaluation(
+  options: EvaluationOptions,
+  events: EvaluationEvents = {},
+): Promise<EvaluationResult> {
+  const { report, seed = 0, resamples = 1000 } = options;
+  const images = await labelledImages(options, events);
+  const set = await chooseModels(options.models, events);
+  const { calibration, sha256: calibrationHash } = await loadCalibration(set);
+  const rules = rulesOf(calibration, options.rules);
+  const quantization = options.quantization ?? calibration.quantization;
+  await prepareFolders(report, options.resume ?? false);
+  const shared = { ...options, models: set.dir, quantization };
+  const unreadable: { image: string; message: string }[] = [];
+  const interrupted: EvaluationResult = { status: "interrupted", unreadable };
+
+  events.onStage?.("verdicts");
+  const byName = new Map(images.map((image) => [image.imageName, image]));
+  const judged: Judged[] = [];
+  const contents: { label: Label; sha256: string }[] = [];
+  const summary = await runJob({
+    ...shared,
+    inputs: images,
+    out: join(report, "predictions.csv"),
+    report,
+    signals: options.signals ?? "all",
+  }, {
+    ...events,
+    onLine: (line) => {
+      if (isUnreadable(line)) unreadable.push({ image: line.image, message: line.error.message });
+      else {
+        const { label, source } = byName.get(line.image)!;
+        const { image, confidence, families } = line;
+        contents.push({ label, sha256: line.sha256 });
+        judged.push({ image, label, source, verdict: line.label as Label, confidence, families });
+      }
+    },
+  });
+  if (summary.status !== "done") return interrupted;
+  if (judged.length === 0) {
+    throw new Error(`--val ${options.val}: none of ${images.length} images can be read: ${unreadable[0].message}`);
+  }
+
+  let points: RobustnessPoint[] = [];
+  const level = levelFor(familyNames.map((name) => rules.families[name].signal));
+  if (options.robustness) {
+    events.onStage?.("robustness");
+    const readable = images.filter(({ imageName }) => !unreadable.some(({ image }) => image === imageName));
+    const attacked = attackedImages(readable, seed, options.robustness === true ? undefined : options.robustness);
+    // One strength at a time is kept in memory.
+    let current: { label: Label; families: MeasuredLine["families"] }[] = [];
+    const run = await runTokenizers(set, attacked, {
+      ...shared,
+      signals: level,
+      report: join(report, "robustness"),
+    }, {
+      ...events,
+      onLine: (line, index) => {
+        const { label, augmentation: { name, strength } } = attacked[index];
+        if (!isUnreadable(line)) current.push({ label, families: line.families });
+        const next = attacked[index + 1]?.augmentation;
+        if (next?.name === name && next.strength === strength) return;
+        points.push(robustnessPoint(name, strength, current, rules));
+        current = [];
+      },
+    });
+    if (!run.done) return interrupted;
+    points = points.filter(({ images }) => images > 0);
+  }
+
+  if (options.baselines) {
+    events.onStage?.("baselines");
+    const readable = judged.map(({ image }) => byName.get(image)!);
+    const { run, lines } = await gatherLines(set, readable, {
+      ...shared,
+      signals: "baselines",
+      report: join(report, "baselines"),
+    }, events);
+    if (!run.done) return interrupted;
+    judged.forEach((item, i) => judged[i] = { ...item, baselines: lines[i]?.families });
+  }
+
+  events.onStage?.("report");
+  const threshold = options.rules?.threshold ?? calibration.decision.threshold;
+  const evaluation = evaluate(judged, { calibration, rules, threshold, bootstrap: { seed, resamples } });
+  const { rar, var: other } = rules.families;
+  const fingerprint = await dataFingerprint(contents);
+  const about = {
+    images: `${options.val}${options.labels === undefined ? "" : ` with ${options.labels}`}, ${images.length} images`,
+    fingerprint,
+    "model set": `${summary.modelSet.name} ${summary.modelSet.hash}`,
+    calibration: calibrationHash ?? "none",
+    "fitted on": calibration.data === null
+      ? "nothing, set by hand"
+      : `train ${calibration.data.train.fingerprint.slice(0, 12)}, val ${
+        calibration.data.val.fingerprint.slice(0, 12)
+      }`,
+    decides: `${threshold ?? "no"} thresholds on ${signalTable[rar.signal].title} (RAR, ${show(rar.threshold)}) and ` +
+      `${signalTable[other.signal].title} (VAR, ${show(other.threshold)}); variants by ${summary.method}`,
+    quantisation: quantization,
+    device: `${summary.settings.device}, ${summary.device}`,
+    weights: summary.settings.weightType,
+    seed: String(seed),
+    intervals: `95 %, ${resamples} bootstrap samples`,
+  };
+  const notes = describeLimits(evaluation, calibration.data?.val.fingerprint === fingerprint);
+  const files = await writeEvaluation(
+    report,
+    { about, evaluation, robustness: points, unreadable, notes },
+    { judged, calibration, rules },
+  );
+  return {
+    status: "done",
+    unreadable,
+    evaluation,
+    robustness: points,
+    files: [...files, join(report, "predictions.csv")],
+  };
+}
+
+async function labelledImages(
+  { val, labels, limitPerLabel: limit }: EvaluationOptions,
+  events: EvaluationEvents,
+): Promise<LabelledImage[]> {
+  let images: LabelledImage[];
+  if (labels === undefined) images = await listLabelFolders("--val", val);
+  else {
+    const found = await listWithTable("--val", val, labels);
+    images = found.images;
+    if (found.unlabelled > 0) {
+      events.onNote?.(`${found.unlabelled} images of ${val} have no row in ${labels}: left out`);
+    }
+  }
+  return limit === undefined ? images : limitPerLabel(images, limit);
+}
+
+/** Makes the folder, and refuses one with unfinished work below it; runJob() looks at the folder itself. */
+async function prepareFolders(dir: string, resume: boolean): Promise<void> {
+  try {
+    await Deno.mkdir(dir, { recursive: true });
+  } catch (cause) {
+    throw new Error(`--report ${dir}: cannot make this folder: ${(cause as Error).message}`, { cause });
+  }
+  if (resume) return;
+  for (const part of ["robustness", "baselines"]) {
+    const journal = join(dir, part, "evidence.jsonl") + partSuffix;
+    if (await Deno.stat(journal).then(({ size }) => size > 0, () => false)) {
+      throw new Error(
+        `--report ${dir}: has the evidence of a run that was not finished (${journal}): continue it with --resume, or ` +
+          "name another folder, or remove that file",
+      );
+    }
+  }
+}
+
+/** What a reader must know about these numbers. */
+function describeLimits({ labels, images, strategies }: Evaluation, isFitted: boolean): string[] {
+  const notes: string[] = [];
+  const outliers = labels.outlier ?? 0;
+  if (outliers === 0) notes.push("There are no outliers: their recall, and rates against them, are not defined.");
+  if (images === outliers) notes.push("There are outliers only: no signal has members to find.");
+  if (images < 100) {
+    notes.push(`These are ${images} images: the intervals are wide, and too narrow where no error occurred.`);
+  }
+  if (strategies.length === 0) notes.push("The set is not calibrated for what decides: every image passes.");
+  if (isFitted) {
+    notes.push(
+      "The thresholds were fitted on these very images (val of the calibration): rates of verdicts are too good; " +
+        "calibrate prints cross-fitted ones.",
+    );
+  }
+  return notes;
+}
+
+function show(threshold: number | null): string {
+  return threshold === null ? "no threshold" : String(Number(threshold.toPrecision(4)));
+}

@@ -1,0 +1,276 @@
+/**
+ * An evaluation as files: the page, tables as CSV, everything as JSON. What the numbers are is evaluate.ts's business, how
+ * the page looks html.ts's.
+ */
+import { stringify } from "csv-stringify/sync";
+import { join } from "node:path";
+import type { Calibration, Rules } from "../calibration.ts";
+import { writeFileAtomically } from "../files.ts";
+import { familyNames } from "../labels.ts";
+import type { ConfusionMatrix } from "../metrics/mod.ts";
+import { aucFigure, confusionFigure, robustnessFigure, rocFigure, scoreFigure } from "./charts.ts";
+import { type Estimate, type Evaluation, everythingElse, type Judged } from "./evaluate.ts";
+import { figure, htmlTable, page, type Section, tile } from "./html.ts";
+import { attackTitles, type RobustnessPoint } from "./robustness.ts";
+
+export interface EvaluationReport {
+  /** What was evaluated with what, in the order in which it is shown. */
+  readonly about: Readonly<Record<string, string>>;
+  readonly evaluation: Evaluation;
+  readonly robustness: readonly RobustnessPoint[];
+  readonly unreadable: readonly { readonly image: string; readonly message: string }[];
+  readonly notes: readonly string[];
+}
+
+/** What the page draws beyond the numbers. */
+export interface Drawn {
+  readonly judged: readonly Judged[];
+  readonly calibration: Calibration;
+  readonly rules: Rules;
+}
+
+/** Writes report.html, evaluation.json and the tables into `dir`, and returns their paths. */
+export async function writeEvaluation(dir: string, report: EvaluationReport, drawn: Drawn): Promise<string[]> {
+  const { evaluation, robustness } = report;
+  const files: Record<string, string> = {
+    "report.html": await evaluationPage(report, drawn),
+    "evaluation.json": JSON.stringify(report, null, 1) + "\n",
+    "confusion.csv": confusionCsv(evaluation.confusion),
+    "signals.csv": signalsCsv(evaluation),
+    "thresholds.csv": thresholdsCsv(evaluation),
+  };
+  if (robustness.length > 0) files["robustness.csv"] = robustnessCsv(robustness);
+  for (const [name, text] of Object.entries(files)) await writeFileAtomically(join(dir, name), text);
+  return Object.keys(files).map((name) => join(dir, name));
+}
+
+const dash = "–";
+
+/** `93.1 % (90.4 to 95.6 %)`; a dash where it is not defined. */
+export function describeEstimate({ value, interval }: Estimate): string {
+  if (value === null) return dash;
+  return percent(value) + (interval === null ? "" : ` (${describeInterval(interval)})`);
+}
+
+function describeInterval({ low, high }: { low: number; high: number }): string {
+  return `${(100 * low).toFixed(1)} to ${percent(high)}`;
+}
+
+function percent(share: number | null | undefined): string {
+  return share === null || share === undefined ? dash : `${(100 * share).toFixed(1)} %`;
+}
+
+async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<string> {
+  const { evaluation, robustness, about, unreadable, notes } = report;
+  const sections: Section[] = [{ title: "Verdicts", html: tiles(evaluation) }];
+  const add = (title: string, ...html: string[]) => sections.push({ title, html: html.join("\n") });
+  if (notes.length > 0) add("Notes", paragraphs(notes));
+  add(
+    "Confusion",
+    await figure(
+      confusionFigure(evaluation.confusion),
+      "Numbers of images by true label (rows) and verdict (columns); colours are shares of the row.",
+    ),
+    await figure(confusionFigure(evaluation.familyConfusion), "The same for families and outliers."),
+    htmlTable(["label", "images", "recall", "precision"], perLabel(evaluation.confusion)),
+  );
+  add(
+    "Thresholds",
+    await figure(
+      scoreFigure(drawn.judged, drawn.calibration, drawn.rules),
+      "Scores by which an image is judged to be of a family, in 40 bins of equal width, and the thresholds of the three " +
+        "strategies: below its threshold an image passes.",
+    ),
+    htmlTable(
+      ["strategy", "family accuracy", "outlier recall", "outlier precision"],
+      evaluation.strategies.map(({ threshold, familyAccuracy, outlierRecall, outlierPrecision }) => [
+        threshold,
+        ...[familyAccuracy, outlierRecall, outlierPrecision].map(describeEstimate),
+      ]),
+      evaluation.strategies.flatMap(({ decides }, i) => decides ? [i] : []),
+    ),
+  );
+  const curves = rocFigure(evaluation.signals), areas = aucFigure(evaluation.signals);
+  if (areas !== null) {
+    add(
+      "Signals",
+      await figure(areas, "How well each signal separates images of a family from everything else."),
+      ...curves === null ? [] : [
+        await figure(
+          curves,
+          "ROC curves. The axis of false positive rates is logarithmic; a rate of 0 is drawn at its left end. The signal " +
+            "that decides is drawn thicker; the dotted line is a false positive rate of 1 %.",
+        ),
+      ],
+      ...familyNames.map((family) => separationTable(evaluation, family)),
+      paragraphs([
+        "With fewer than 100 nonmembers a false positive rate of 1 % allows no false alarm at all.",
+      ]),
+    );
+  }
+  const sweep = robustnessFigure(robustness);
+  if (sweep !== null) {
+    add(
+      "Robustness",
+      await figure(
+        sweep,
+        "The family decision on images that were processed first. Family accuracy and outlier recall are those of the " +
+          "thresholds that were fitted to untouched images; TPR at 1 % FPR is against equally processed images of " +
+          "everything else. Harsher to the right.",
+      ),
+      htmlTable(robustnessHead, robustnessRows(robustness)),
+    );
+  }
+  if (unreadable.length > 0) {
+    add("Unreadable images", htmlTable(["image", "reason"], unreadable.map(({ image, message }) => [image, message])));
+  }
+  add("About this evaluation", htmlTable(["", ""], Object.entries(about)));
+  return page("Evaluation", sections);
+}
+
+function tiles(
+  { accuracy, familyAccuracy, variantAccuracy, outlierRecall, outlierPrecision, images }: Evaluation,
+): string {
+  const one = (name: string, estimate: Estimate) =>
+    tile(name, percent(estimate.value), estimate.interval === null ? "" : describeInterval(estimate.interval));
+  return `<div class="tiles">` +
+    one("Accuracy, nine labels", accuracy) +
+    one("Family accuracy", familyAccuracy) +
+    one("Variant, given the family", variantAccuracy) +
+    one("Outlier recall", outlierRecall) +
+    one("Outlier precision", outlierPrecision) +
+    tile("Images", String(images), "") +
+    `</div><p>Small numbers are 95 % bootstrap intervals, drawn within each true label.</p>`;
+}
+
+function perLabel({ labels, counts }: ConfusionMatrix): string[][] {
+  return labels.flatMap((label, i) => {
+    const own = counts[i].reduce((a, b) => a + b, 0), said = counts.reduce((total, row) => total + row[i], 0);
+    if (own + said === 0) return [];
+    return [[
+      label,
+      String(own),
+      percent(own === 0 ? null : counts[i][i] / own),
+      percent(said === 0 ? null : counts[i][i] / said),
+    ]];
+  });
+}
+
+function separationTable({ signals }: Evaluation, family: string): string {
+  const rows = signals.filter((result) => result.family === family)
+    .flatMap(({ title, decides, separations }) =>
+      separations.map(({ nonmembers, others, auc, tpr }) => ({
+        cells: [
+          title,
+          nonmembers,
+          String(others),
+          auc.value === null ? dash : auc.value.toFixed(4),
+          auc.interval === null ? dash : `${auc.interval.low.toFixed(4)} to ${auc.interval.high.toFixed(4)}`,
+          describeEstimate(tpr),
+        ],
+        strong: decides && nonmembers === everythingElse,
+      }))
+    );
+  if (rows.length === 0) return "";
+  return `<h3>${family.toUpperCase()}</h3>` + htmlTable(
+    ["signal", "against", "images", "AUC", "95 %", "TPR at 1 % FPR (95 %)"],
+    rows.map(({ cells }) => cells),
+    rows.flatMap(({ strong }, i) => strong ? [i] : []),
+  );
+}
+
+function paragraphs(texts: readonly string[]): string {
+  return texts.map((text) => `<p>${text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)}</p>`).join("\n");
+}
+
+const robustnessHead = [
+  "attack",
+  "strength",
+  "images",
+  "family accuracy",
+  "outlier recall",
+  "outlier precision",
+  "RAR AUC",
+  "RAR TPR at 1 % FPR",
+  "VAR AUC",
+  "VAR TPR at 1 % FPR",
+];
+
+function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
+  return points.map(({ attack, strength, images, familyAccuracy, outlierRecall, outlierPrecision, separation }) => [
+    attackTitles[attack].title,
+    String(strength),
+    String(images),
+    ...[familyAccuracy, outlierRecall, outlierPrecision].map(percent),
+    ...familyNames.flatMap((name) => [separation[name]?.auc.toFixed(4) ?? dash, percent(separation[name]?.tpr)]),
+  ]);
+}
+
+function confusionCsv({ labels, counts }: ConfusionMatrix): string {
+  return stringify([["label", ...labels], ...counts.map((row, i) => [labels[i], ...row])]);
+}
+
+const bounds = ({ value, interval }: Estimate) => [value ?? "", interval?.low ?? "", interval?.high ?? ""];
+const boundNames = (name: string) => [name, `${name}_low`, `${name}_high`];
+
+function signalsCsv({ signals }: Evaluation): string {
+  return stringify([
+    [
+      "family",
+      "signal",
+      "decides",
+      "nonmembers",
+      "members",
+      "others",
+      ...boundNames("auc"),
+      ...boundNames("tpr_at_1fpr"),
+    ],
+    ...signals.flatMap(({ family, signal, decides, separations }) =>
+      separations.map(({ nonmembers, members, others, auc, tpr }) => [
+        family,
+        signal,
+        Number(decides),
+        nonmembers,
+        members,
+        others,
+        ...bounds(auc),
+        ...bounds(tpr),
+      ])
+    ),
+  ]);
+}
+
+function thresholdsCsv({ strategies }: Evaluation): string {
+  return stringify([
+    [
+      "strategy",
+      "decides",
+      ...boundNames("family_accuracy"),
+      ...boundNames("outlier_recall"),
+      ...boundNames("outlier_precision"),
+    ],
+    ...strategies.map(({ threshold, decides, familyAccuracy, outlierRecall, outlierPrecision }) => [
+      threshold,
+      Number(decides),
+      ...bounds(familyAccuracy),
+      ...bounds(outlierRecall),
+      ...bounds(outlierPrecision),
+    ]),
+  ]);
+}
+
+function robustnessCsv(points: readonly RobustnessPoint[]): string {
+  const rates = familyNames.flatMap((name) => [`${name}_auc`, `${name}_tpr_at_1fpr`]);
+  return stringify([
+    ["attack", "strength", "images", "family_accuracy", "outlier_recall", "outlier_precision", ...rates],
+    ...points.map(({ attack, strength, images, familyAccuracy, outlierRecall, outlierPrecision, separation }) => [
+      attack,
+      strength,
+      images,
+      familyAccuracy ?? "",
+      outlierRecall ?? "",
+      outlierPrecision ?? "",
+      ...familyNames.flatMap((name) => [separation[name]?.auc ?? "", separation[name]?.tpr ?? ""]),
+    ]),
+  ]);
+}
