@@ -119,14 +119,14 @@ function varVariant(
 /** The eight variants of the model set, and the generator that stays outside of it. */
 export const transformerRecipes: readonly TransformerRecipe[] = [
   rar("rarb", [64, 2], [16, 2.75, 1.0], { seed: 201, steps: 4000, lr: 8e-3 }),
-  rar("rarl", [64, 4], [15.5, 2.5, 1.02], { seed: 202, steps: 3000, lr: 8e-3 }),
-  rar("rarxl", [80, 5], [6.9, 1.5, 1.02], { seed: 203, steps: 2500, lr: 6e-3 }),
-  rar("rarxxl", [96, 5], [8.0, 1.2, 1.02], { seed: 204, steps: 2000, lr: 5e-3 }),
-  varVariant("var16", [64, 3], { seed: 301, steps: 4000, lr: 8e-3 }),
-  varVariant("var20", [80, 4], { seed: 302, steps: 2500, lr: 7e-3 }),
-  varVariant("var24", [96, 4], { seed: 303, steps: 2200, lr: 6e-3 }),
-  varVariant("var30", [112, 6], { seed: 304, steps: 1600, lr: 5e-3 }),
-  rar("other", [72, 3], [4, 2, 1.0], { seed: 401, steps: 2500, lr: 8e-3 }, "other"),
+  rar("rarl", [64, 4], [15.5, 2.5, 1.02], { seed: 202, steps: 2000, lr: 8e-3 }),
+  rar("rarxl", [80, 5], [6.9, 1.5, 1.02], { seed: 203, steps: 1800, lr: 6e-3 }),
+  rar("rarxxl", [96, 5], [8.0, 1.2, 1.02], { seed: 204, steps: 1500, lr: 5e-3 }),
+  varVariant("var16", [64, 3], { seed: 301, steps: 2500, lr: 8e-3 }),
+  varVariant("var20", [80, 4], { seed: 302, steps: 2000, lr: 7e-3 }),
+  varVariant("var24", [96, 4], { seed: 303, steps: 1600, lr: 6e-3 }),
+  varVariant("var30", [112, 6], { seed: 304, steps: 1300, lr: 5e-3 }),
+  rar("other", [72, 3], [4, 2, 1.0], { seed: 401, steps: 1500, lr: 8e-3 }, "other"),
 ];
 
 /** Throws naming the recipes there are. */
