@@ -74,6 +74,7 @@ const table: WorkTable = {
   },
   gatherRows: ({ rows, n }) => moved(2 * rows * n),
   nearestCode: ({ rows, codes, c }) => moved(rows * c + codes * c + rows, 2 * rows * codes * c),
+  adam: ({ n }) => moved(7 * n),
   avgPool2d: ({ batch, h, w, c, k }) => moved(batch * c * (h * w + Math.floor(h / k) * Math.floor(w / k))),
 };
 

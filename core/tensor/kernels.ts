@@ -264,6 +264,25 @@ export interface Kernels {
   };
   /** out[r] (i32) = first argmin over v of |code_v|^2 - 2 x_r . code_v, that is, the nearest code; distances are not stored. */
   nearestCode: { x: Storage; codebook: Storage; out: Storage; rows: number; codes: number; c: number };
+  /**
+   * One step of Adam over n elements, in place, with g = gradient + l2 * parameter:
+   * first = beta1 * first + (1 - beta1) * g; second = beta2 * second + (1 - beta2) * g^2;
+   * parameter = decay * parameter - stepSize * first / (sqrt(second) / correction + eps).
+   */
+  adam: {
+    parameter: Storage;
+    first: Storage;
+    second: Storage;
+    gradient: Storage;
+    n: number;
+    beta1: number;
+    beta2: number;
+    l2: number;
+    decay: number;
+    stepSize: number;
+    correction: number;
+    eps: number;
+  };
   /** Mean over k x k blocks, stride k, incomplete blocks dropped; NHWC. */
   avgPool2d: { x: Storage; out: Storage; batch: number; h: number; w: number; c: number; k: number };
 }

@@ -5,9 +5,9 @@
  */
 import type { Device } from "./device.ts";
 import { full, zeros } from "./create.ts";
-import { add, affine, div, minimum, mul, reciprocal, sqrt, square, sub, sum, writeSlice } from "./ops/mod.ts";
+import { add, affine, minimum, mul, reciprocal, sqrt, square, sum } from "./ops/mod.ts";
 import { keep, scope } from "./scope.ts";
-import { withoutTape } from "./tape.ts";
+import { formatShape } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
 export interface AdamOptions {
@@ -61,25 +61,29 @@ export class Adam {
     const { betas: [b1, b2], eps, weightDecay, decoupled } = this.#options;
     const stepSize = lr / (1 - b1 ** this.#step);
     const correction = Math.sqrt(1 - b2 ** this.#step);
-    withoutTape(() => {
-      for (const [name, parameter] of this.#parameters) {
-        const gradient = gradients.get(name);
-        if (!gradient) continue;
-        const m = this.#first.get(name)!, v = this.#second.get(name)!;
-        scope(() => {
-          let weight = parameter;
-          let g = gradient;
-          if (weightDecay !== 0 && decoupled) weight = affine(weight, 1 - lr * weightDecay);
-          if (weightDecay !== 0 && !decoupled) g = add(g, affine(weight, weightDecay));
-          const m1 = add(affine(m, b1), affine(g, 1 - b1));
-          const v1 = add(affine(v, b2), affine(square(g), 1 - b2));
-          const denominator = affine(sqrt(v1), 1 / correction, eps);
-          assign(parameter, sub(weight, affine(div(m1, denominator), stepSize)));
-          assign(m, m1);
-          assign(v, v1);
-        });
+    for (const [name, parameter] of this.#parameters) {
+      const gradient = gradients.get(name);
+      if (!gradient) continue;
+      if (gradient.size !== parameter.size) {
+        throw new Error(
+          `Adam: the gradient of ${name} has shape ${formatShape(gradient.shape)}, not ${formatShape(parameter.shape)}`,
+        );
       }
-    });
+      this.#device.run("adam", {
+        parameter: parameter.storage,
+        first: this.#first.get(name)!.storage,
+        second: this.#second.get(name)!.storage,
+        gradient: gradient.storage,
+        n: parameter.size,
+        beta1: b1,
+        beta2: b2,
+        l2: decoupled ? 0 : weightDecay,
+        decay: decoupled ? 1 - lr * weightDecay : 1,
+        stepSize,
+        correction,
+        eps,
+      });
+    }
   }
 
   async state(): Promise<OptimizerState> {
@@ -116,12 +120,6 @@ export class Adam {
   dispose(): void {
     for (const tensor of [...this.#first.values(), ...this.#second.values()]) tensor.dispose();
   }
-}
-
-/** Overwrites all of `target` with `value`. */
-function assign(target: Tensor, value: Tensor): void {
-  const flatTarget = target.reshape(1, target.size), flatValue = value.reshape(1, value.size);
-  writeSlice(flatTarget, flatValue, 1, 0);
 }
 
 /** The l2 norm of all gradients together. One element; read it with `item`. */

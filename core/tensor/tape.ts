@@ -53,6 +53,11 @@ class Tape {
     outputs.forEach((output, i) => this.places.set(output, node.outputs[i]));
   }
 
+  /** Whether an op recorded here made this tensor. */
+  made(tensor: Tensor): boolean {
+    return this.places.has(tensor) && !this.variables.includes(tensor);
+  }
+
   /** Gradients of the variables, given that of `result`; null where it does not depend on one. Uses the tape up. */
   backward(result: Tensor, seed: Tensor): (Tensor | null)[] {
     const gradients = new Map<Place, Tensor>();
@@ -240,6 +245,8 @@ export function checkpoint(body: (...inputs: Tensor[]) => Tensor, ...inputs: Ten
       const inner = new Tape([...tape.variables, ...traced.map(({ alias }) => alias)]);
       try {
         const again = withTape(inner, () => body(...saved));
+        // Its place is all that is needed; where its values are, the op that made it has kept them.
+        if (inner.made(again)) again.dispose();
         return inner.backward(again, upstream!).map((gradient) => gradient ?? undefined);
       } finally {
         inner.release();

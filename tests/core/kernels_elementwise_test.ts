@@ -1,5 +1,5 @@
 /**
- * fill, unary, binary and cast against the reference, on every device.
+ * fill, unary, binary, cast and adam against the reference, on every device.
  * Tolerances of the functions follow the accuracy that the WGSL specification grants to its built-ins.
  */
 import assert from "node:assert/strict";
@@ -9,7 +9,9 @@ import type { DType } from "../../core/tensor/kernels.ts";
 import { stridesOf } from "../../core/tensor/shape.ts";
 import { agrees, byKind, dtypes, edgeSize, forAll, Inputs, seed } from "./check.ts";
 import type { HostArray } from "./reference.ts";
-import { withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "./devices.ts";
+
+const targets = await openAllTargets();
 
 withDevices("fill writes floats and integer bit patterns", async (device) => {
   for (const n of [1, 3, 64, 1025, 70_001]) {
@@ -256,3 +258,18 @@ withDevices("binary takes sizes at the edges of vectors and workgroups", async (
     await agrees(device, "binary", args, { roundings: 1, each: true });
   });
 });
+
+withDevices("adam agrees with the reference, in place, at the edges of vectors and units", async (device) => {
+  for (const n of [1, 3, 4, 70, 4095, 12_289]) {
+    for (const [l2, decay] of [[0, 1], [0.1, 1], [0, 0.99]]) {
+      const inputs = new Inputs(n);
+      const gradient = inputs.f32(n), first = inputs.f32(n, -0.1, 0.1), second = inputs.f32(n, 0, 0.01);
+      gradient[0] = first[0] = second[0] = 0;
+      const args = {
+        ...{ parameter: inputs.f32(n), first, second, gradient, n, beta1: 0.9, beta2: 0.999, l2, decay },
+        ...{ stepSize: 1e-2, correction: 0.1, eps: 1e-8 },
+      };
+      await agrees(device, "adam", args, { roundings: byKind(device, { cpu: 8, webgpu: 16 }), floor: 1 });
+    }
+  }
+}, targets);

@@ -3,7 +3,7 @@
  * It is straight loops over arrays and deliberately not fast, not clever, and shares no code with any device.
  */
 import type { References } from "./reference_types.ts";
-import { binary, cast, fill, unary } from "./reference_elementwise.ts";
+import { adam, binary, cast, fill, unary } from "./reference_elementwise.ts";
 import { avgPool2d, conv2d, conv2dWeightGradient, matmul } from "./reference_linear.ts";
 import {
   attention,
@@ -43,4 +43,5 @@ export const references: References = {
   gatherRows,
   nearestCode,
   avgPool2d,
+  adam,
 };

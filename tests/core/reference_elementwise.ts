@@ -123,6 +123,19 @@ export function binary({ op, x, y, shape, xStrides, yStrides }: HostArgs<"binary
   return { out: Float64Array.from(out) };
 }
 
+export function adam(args: HostArgs<"adam">): Record<string, HostResult> {
+  const { beta1, beta2, l2, decay, stepSize, correction, eps } = args;
+  const parameter = Float64Array.from(args.parameter);
+  const first = Float64Array.from(args.first), second = Float64Array.from(args.second);
+  for (let i = 0; i < args.n; i++) {
+    const g = args.gradient[i] + l2 * parameter[i];
+    first[i] = beta1 * first[i] + (1 - beta1) * g;
+    second[i] = beta2 * second[i] + (1 - beta2) * g ** 2;
+    parameter[i] = decay * parameter[i] - stepSize * first[i] / (Math.sqrt(second[i]) / correction + eps);
+  }
+  return { parameter, first, second };
+}
+
 export function cast({ x, n, to }: HostArgs<"cast">): Record<string, HostResult> {
   const out =
     { f32: new Float64Array(n), f16: new Float16Array(n), i32: new Int32Array(n), u32: new Uint32Array(n) }[to];

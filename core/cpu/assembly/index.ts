@@ -2,6 +2,7 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /** Every kernel that the CPU device calls: `kernel(args, begin, end, scratch)`. Helpers are not exported from here. */
+export { adam } from "./adam.ts";
 export { attention } from "./attention.ts";
 export { conv } from "./conv.ts";
 export { binary, stridedCopy, unary } from "./elementwise.ts";

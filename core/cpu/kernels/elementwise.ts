@@ -1,5 +1,5 @@
 /**
- * Elementwise kernels and strided copies: the common functions and strides go to WebAssembly, the rest to the loops
+ * Elementwise kernels, strided copies and Adam's update: the common functions and strides go to WebAssembly, the rest to the loops
  * generated from the expression rows.
  */
 import type { KernelImplementations } from "../../tensor/kernels.ts";
@@ -37,7 +37,7 @@ function lead(values: readonly number[]): number[] {
 
 export function elementwiseKernels(
   context: Context,
-): Pick<KernelImplementations, "fill" | "unary" | "binary" | "cast" | "stridedCopy"> {
+): Pick<KernelImplementations, "fill" | "unary" | "binary" | "cast" | "stridedCopy" | "adam"> {
   const { buffers, pool } = context;
   const plain = elementwiseLoops(buffers);
   return {
@@ -92,6 +92,22 @@ export function elementwiseKernels(
           buffers.at("cast", "out", args.out, n * (to === "f16" ? 2 : 4)),
           ...[n, to === "f16" ? 1 : 0],
         ],
+      });
+    },
+
+    adam({ parameter, first, second, gradient, n, ...values }) {
+      const { beta1, beta2, l2, decay, stepSize, correction, eps } = values;
+      pool.run("adam", {
+        units: Math.ceil(n / UNIT),
+        unitCost: Math.min(n, UNIT) * 28 / BYTES_PER_NS,
+        ints: [
+          buffers.at("adam", "parameter", parameter, n * 4),
+          buffers.at("adam", "first", first, n * 4),
+          buffers.at("adam", "second", second, n * 4),
+          buffers.at("adam", "gradient", gradient, n * 4),
+          n,
+        ],
+        floats: [beta1, 1 - beta1, beta2, 1 - beta2, l2, decay, stepSize, 1 / correction, eps],
       });
     },
 

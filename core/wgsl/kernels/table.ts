@@ -3,6 +3,7 @@
  */
 import type { KernelImplementations } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
+import { adam } from "./adam.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { attention } from "./attention.ts";
 import { avgPool2d } from "./avg_pool2d.ts";
@@ -30,6 +31,7 @@ export { packedBytes } from "./pack.ts";
 export function kernelTable(gpu: Context): KernelImplementations {
   return {
     fill: (args) => fill(gpu, args),
+    adam: (args) => adam(gpu, args),
     unary: (args) => unary(gpu, args),
     binary: (args) => binary(gpu, args),
     cast: (args) => cast(gpu, args),

@@ -184,6 +184,15 @@ export async function runEverything(device: CpuDevice): Promise<Map<string, Uint
     await keep("stridedCopy", out, rows * n);
   }
   {
+    const [parameter, first, second] = [put(rows * n, 57), put(rows * n, 58), space(rows * n)];
+    device.run("fill", { out: second, n: rows * n, value: 0.5, dtype: "f32" });
+    device.run("adam", {
+      ...{ parameter, first, second, gradient: put(rows * n, 59), n: rows * n, beta1: 0.9, beta2: 0.99, l2: 0.1 },
+      ...{ decay: 0.9, stepSize: 0.1, correction: 0.1, eps: 1e-8 },
+    });
+    await keep("adam", parameter, rows * n);
+  }
+  {
     const out = space(100 * 80 * 20);
     device.run("avgPool2d", { x: put(200 * 160 * 20, 25), out, batch: 1, h: 200, w: 160, c: 20, k: 2 });
     await keep("avgPool2d", out, 100 * 80 * 20);
