@@ -8,7 +8,7 @@ import { familyLabel } from "../calibration_fit.ts";
 import { familyNames } from "../labels.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { axisStyle, type ChartOption, palette } from "../plot/chart.ts";
-import { type SignalName, signalTable } from "../signals/table.ts";
+import { fromScale, type SignalName, signalTable, toScale } from "../signals/table.ts";
 import { strengthRanges, type TransformName, transformNames } from "../augment/mod.ts";
 import { everythingElse, type Judged, type SignalResult } from "./evaluate.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
@@ -41,25 +41,16 @@ export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
   });
   const side = 44 * names.length;
   return {
-    width: side + 260,
-    height: side + 120,
+    width: side + 140,
+    height: side + 90,
     option: {
       grid: { left: 110, top: 16, width: side, height: side },
-      xAxis: { ...axisStyle, type: "category", data: names, name: "said", nameGap: 46, axisLabel: rotated },
+      xAxis: { ...axisStyle, type: "category", data: names, name: "verdict", nameGap: 46, axisLabel: rotated },
       yAxis: { ...axisStyle, type: "category", data: names, name: "true label", nameGap: 70, inverse: true },
-      visualMap: {
-        min: 0,
-        max: 100,
-        calculable: false,
-        right: 8,
-        top: 16,
-        itemHeight: Math.min(160, side - 40),
-        text: ["100 %", "0 %"],
-        inRange: { color: ["#f4f8fb", "#9ecae1", "#2b7bba"] },
-        textStyle: { color: ink, fontSize: 11 },
-      },
+      visualMap: { show: false, min: 0, max: 100, inRange: { color: ["#f4f8fb", "#b9d6ec", "#6baed6"] } },
       series: [{
         type: "heatmap",
+        ...still,
         data: cells,
         label: { show: true, color: cellInk, fontSize: 12 },
         itemStyle: { borderColor: "#c3ccd5", borderWidth: 1 },
@@ -68,6 +59,9 @@ export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
   };
 }
 
+/** The page has no scripts: nothing changes under the pointer. */
+const still = { silent: true, emphasis: { disabled: true } } as const;
+const legendStyle = { textStyle: { color: ink }, icon: "roundRect", itemHeight: 8, itemGap: 18 } as const;
 const rotated = { ...axisStyle.axisLabel, rotate: 40 };
 /** Stays dark on a dark page, since the cells stay light. */
 const cellInk = "#10151a";
@@ -91,7 +85,7 @@ export function rocFigure(signals: readonly SignalResult[]): Figure | null {
   if (panels.length === 0) return null;
   const drawn = chooseDrawn(signals);
   const rows = Math.max(...panels.map(({ row }) => row)) + 1;
-  const panelHeight = 270, top = 74, gap = 86;
+  const panelHeight = 270, top = 92, gap = 86;
   const least = panels.map(({ lines }) => Math.min(...lines.map(({ found }) => 1 / found.others)));
   const lowest = least.map((rate) => 10 ** Math.floor(Math.log10(Math.min(rate, 0.01)) - 0.01));
   const place = ({ row, column }: { row: number; column: number }) => ({
@@ -109,8 +103,7 @@ export function rocFigure(signals: readonly SignalResult[]): Figure | null {
         left: 40,
         right: 40,
         data: drawn.map(({ title }) => title),
-        textStyle: { color: ink },
-        itemGap: 18,
+        ...legendStyle,
       },
       title: panels.map((panel) => ({
         text: `${familyTitles[panel.family]} against ${
@@ -148,8 +141,8 @@ export function rocFigure(signals: readonly SignalResult[]): Figure | null {
           const { fpr, tpr } = line.found.roc;
           return [{
             type: "line" as const,
+            ...still,
             name: title,
-            step: undefined,
             xAxisIndex: i,
             yAxisIndex: i,
             data: fpr.map((x, at) => [Math.max(x, lowest[i]), tpr[at]]),
@@ -171,7 +164,7 @@ const onePercent = {
   silent: true,
   symbol: "none",
   lineStyle: { color: ink, type: "dotted" as const, width: 1 },
-  label: { show: true, formatter: "1 %", color: ink, fontSize: 11, position: "insideStartTop" as const, rotate: 0 },
+  label: { show: false },
   data: [{ xAxis: 0.01 }],
 };
 
@@ -195,41 +188,43 @@ function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title:
 
 /** Distribution of the deciding score per family, for each family and outliers, with the thresholds of all strategies. */
 export function scoreFigure(judged: readonly Judged[], calibration: Calibration, rules: Rules): Figure {
-  const panelHeight = 210, top = 74, gap = 84;
+  const panelHeight = 210, top = 96, gap = 108;
   const groups = ["rar", "var", "outlier"] as const;
   const panels = familyNames.map((family) => {
     const { signal } = rules.families[family];
     const score = ({ families }: Judged) => signalTable[signal].score(families[family])!;
-    return { family, signal, ...histogram(signal, judged, score) };
+    const thresholds = strategies.flatMap((name) =>
+      calibration.families[family][signal]?.thresholds[name]?.threshold ?? []
+    );
+    return { family, signal, ...histogram(signal, judged, score, thresholds) };
   });
   return {
     width,
-    height: top + 2 * (panelHeight + gap) - 20,
+    height: top + 2 * (panelHeight + gap) - 56,
     option: {
       legend: {
         top: 4,
         left: "center",
         data: ["images of RAR", "images of VAR", "outliers"],
-        textStyle: { color: ink },
+        ...legendStyle,
       },
       title: panels.map(({ family }, i) => ({
-        text: `Judged as ${familyTitles[family]}`,
+        text: `Scores by the tokenizer of ${familyTitles[family]}`,
         left: 70,
-        top: top + i * (panelHeight + gap) - 36,
+        top: top + i * (panelHeight + gap) - 60,
         textStyle: { fontSize: 13, color: ink },
       })),
       grid: panels.map((_, i) => ({ left: 70, right: 30, top: top + i * (panelHeight + gap), height: panelHeight })),
       xAxis: panels.map(({ signal, low, high }, gridIndex) => ({
         ...axisStyle,
-        type: signalTable[signal].scale === "log" ? "log" as const : "value" as const,
+        // A logarithmic axis within one decade would have one label.
+        type: isWide(signal, low, high) ? "log" as const : "value" as const,
         gridIndex,
-        name: `${signalTable[signal].title} (${unitOf(signal)}${
-          signalTable[signal].scale === "log" ? ", logarithmic" : ""
-        })`,
+        name: `${signalTable[signal].title} (${unitOf(signal)}${isWide(signal, low, high) ? ", logarithmic" : ""})`,
         nameGap: 28,
         min: low,
         max: high,
-        axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber },
+        axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber, showMinLabel: false, showMaxLabel: false },
         splitLine: { show: false },
       })),
       yAxis: panels.map((_, gridIndex) => ({
@@ -244,6 +239,7 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
       series: panels.flatMap(({ family, signal, bins }, i) =>
         groups.map((group, g) => ({
           type: "line" as const,
+          ...still,
           name: group === "outlier" ? "outliers" : `images of ${familyTitles[group]}`,
           xAxisIndex: i,
           yAxisIndex: i,
@@ -279,13 +275,21 @@ function thresholdLines(calibration: Calibration, family: FamilyName, signal: Si
 
 type Bins = Record<"rar" | "var" | "outlier", [number, number][]>;
 
-/** Shares of each group in 40 bins, equal on the signal's scale, as points at their middles; 0 where a group is empty. */
-function histogram(signal: SignalName, judged: readonly Judged[], score: (item: Judged) => number) {
-  const isLog = signalTable[signal].scale === "log";
-  const to = (x: number) => isLog ? Math.log(Math.max(x, 1e-12)) : x;
-  const from = (x: number) => isLog ? Math.exp(x) : x;
+function isWide(signal: SignalName, low: number, high: number): boolean {
+  return signalTable[signal].scale === "log" && high >= 10 * low;
+}
+
+/** Shares of each group in 40 bins, equal on the signal's scale, as points at their middles; none where a group is empty. */
+function histogram(
+  signal: SignalName,
+  judged: readonly Judged[],
+  score: (item: Judged) => number,
+  thresholds: readonly number[],
+) {
+  const to = (x: number) => toScale(signal, x), from = (x: number) => fromScale(signal, x);
   const values = judged.map((item) => ({ group: familyLabel(item.label), at: to(score(item)) }));
-  const low = Math.min(...values.map(({ at }) => at)), high = Math.max(...values.map(({ at }) => at));
+  const shown = [...values.map(({ at }) => at), ...thresholds.map(to)];
+  const low = shown.reduce((a, b) => Math.min(a, b)), high = shown.reduce((a, b) => Math.max(a, b));
   const margin = Math.max((high - low) * 0.06, 1e-3);
   const count = 40, start = low - margin, step = (high - low + 2 * margin) / count;
   const bins: Bins = { rar: [], var: [], outlier: [] };
@@ -330,7 +334,7 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
     width: 66 + columns * (panelWidth + gapX) - 30,
     height: top + rows * (panelHeight + gapY) - 24,
     option: {
-      legend: { top: 4, left: "center", data: lines.map(({ name }) => name), textStyle: { color: ink } },
+      legend: { top: 4, left: "center", data: lines.map(({ name }) => name), ...legendStyle },
       title: attacks.map((attack, i) => ({
         text: attackTitles[attack].title,
         left: left(i),
@@ -349,6 +353,7 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
         // The untouched end on the left.
         inverse: isFalling(attack),
         splitNumber: 4,
+        axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber },
       })),
       yAxis: attacks.map((_, gridIndex) => ({
         ...axisStyle,
@@ -364,6 +369,7 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
       series: attacks.flatMap((attack, i) =>
         lines.map(({ name, color, y }) => ({
           type: "line" as const,
+          ...still,
           name,
           color,
           xAxisIndex: i,
@@ -398,8 +404,8 @@ export function aucFigure(signals: readonly SignalResult[]): Figure | null {
     width,
     height: rows + 100,
     option: {
-      legend: { top: 4, left: "center", data: Object.values(familyTitles), textStyle: { color: ink } },
-      grid: { left: 250, right: 40, top: 40, height: rows },
+      legend: { top: 4, left: "center", data: Object.values(familyTitles), ...legendStyle },
+      grid: { left: 270, right: 40, top: 40, height: rows },
       xAxis: {
         ...axisStyle,
         type: "value",
@@ -408,9 +414,17 @@ export function aucFigure(signals: readonly SignalResult[]): Figure | null {
         name: "area under the ROC curve (0.5 is guessing)",
         nameGap: 28,
       },
-      yAxis: { ...axisStyle, type: "category", data: names.map(([, title]) => title), splitLine: { show: false } },
+      yAxis: {
+        ...axisStyle,
+        type: "category",
+        data: names.map(([, title]) => title),
+        name: "signal",
+        nameGap: 232,
+        splitLine: { show: false },
+      },
       series: familyNames.map((family) => ({
         type: "bar" as const,
+        ...still,
         name: familyTitles[family],
         color: groupColors[family],
         barWidth: 9,

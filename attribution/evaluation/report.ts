@@ -78,7 +78,7 @@ async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<s
     "Thresholds",
     await figure(
       scoreFigure(drawn.judged, drawn.calibration, drawn.rules),
-      "Scores by which an image is judged to be of a family, in 40 bins of equal width, and the thresholds of the three " +
+      "Scores by which an image is judged to be of a family, in 40 bins of equal width on the signal's scale, and the thresholds of the three " +
         "strategies: below its threshold an image passes.",
     ),
     htmlTable(
