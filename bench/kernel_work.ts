@@ -72,6 +72,8 @@ const table: WorkTable = {
     const pairs = batch * (visible ?? lq * lk);
     return moved(2 * batch * (lq + lk) * heads * headDim, 4 * heads * headDim * pairs);
   },
+  attentionGradient: ({ batch, heads, headDim, lq, lk }) =>
+    moved(3 * batch * (lq + lk) * heads * headDim, 10 * batch * heads * headDim * lq * lk),
   gatherRows: ({ rows, n }) => moved(2 * rows * n),
   nearestCode: ({ rows, codes, c }) => moved(rows * c + codes * c + rows, 2 * rows * codes * c),
   adam: ({ n }) => moved(7 * n),

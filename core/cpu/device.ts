@@ -6,6 +6,7 @@ import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
 import type { Context } from "./kernels/context.ts";
 import { attentionKernels } from "./kernels/attention.ts";
+import { attentionGradientKernels } from "./kernels/attention_gradient.ts";
 import { elementwiseKernels } from "./kernels/elementwise.ts";
 import { normGradientKernels } from "./kernels/norm_gradient.ts";
 import { rowKernels } from "./kernels/rows.ts";
@@ -61,6 +62,7 @@ class Cpu implements CpuDevice {
       ...elementwiseKernels(context),
       ...matmulKernels(context),
       ...attentionKernels(context),
+      ...attentionGradientKernels(context),
       ...rowKernels(context),
       ...normGradientKernels(context),
       ...weightGradientKernels(context),

@@ -252,6 +252,27 @@ export interface Kernels {
     kvCapacity: number;
     scale: number;
   };
+  /**
+   * Gradients of attention, given that of its result: dq like q, dk and dv like k and v (zero in the rows that do not
+   * count), each only where it is given.
+   */
+  attentionGradient: {
+    q: Storage;
+    k: Storage;
+    v: Storage;
+    upstream: Storage;
+    dq?: Storage;
+    dk?: Storage;
+    dv?: Storage;
+    visible?: Storage;
+    batch: number;
+    heads: number;
+    headDim: number;
+    lq: number;
+    lk: number;
+    kvCapacity: number;
+    scale: number;
+  };
   /** out[r, :] = x[index[r], :], x[rowsX, n] of type `xType`, index i32, out f32 (i32 stays i32). Indices are clamped. */
   gatherRows: {
     x: Storage;

@@ -1,10 +1,11 @@
 /**
- * attention against the reference: head sizes, full, causal and block-causal masks, caches longer than what counts.
+ * attention and its gradients against the reference: head sizes, full, causal and block-causal masks, caches longer than what counts.
  * Runs on the default devices and on their other code paths.
  */
 import fc from "fast-check";
 import type { Device } from "../../core/tensor/device.ts";
-import { agrees, byKind, edgeSize, forAll, Inputs, seed } from "./check.ts";
+import { agrees, byKind, compare, edgeSize, expectedOf, forAll, Inputs, runKernel, seed } from "./check.ts";
+import type { HostArgs } from "./reference.ts";
 import { openAllTargets, withDevices } from "./devices.ts";
 
 const targets = await openAllTargets();
@@ -50,10 +51,9 @@ function visibleOf({ mask, lq, lk }: AttentionCase, inputs: Inputs): Int32Array 
   });
 }
 
-async function check(device: Device, c: AttentionCase): Promise<void> {
+function argsOf(c: AttentionCase, inputs: Inputs): HostArgs<"attention"> {
   const { batch, heads, headDim, lk, spare, logits } = c;
   const lq = c.mask === "causal" || c.mask === "block-causal" ? Math.min(c.lq, lk) : c.lq;
-  const inputs = new Inputs(c.seed);
   const kvCapacity = lk + spare;
   const width = heads * headDim;
   const cache = () => {
@@ -62,7 +62,7 @@ async function check(device: Device, c: AttentionCase): Promise<void> {
     for (let b = 0; b < batch; b++) rows.fill(NaN, (b * kvCapacity + lk) * width, (b + 1) * kvCapacity * width);
     return rows;
   };
-  const args = {
+  return {
     q: inputs.f32(batch * lq * width),
     k: cache(),
     v: cache(),
@@ -76,11 +76,38 @@ async function check(device: Device, c: AttentionCase): Promise<void> {
     // A dot product of uniform numbers in [-1, 1] has a deviation of sqrt(headDim) / 3.
     scale: logits / Math.sqrt(headDim),
   };
-  // The result is an average of v, |v| <= 1. A logit is wrong by some roundings of its own size, and exp turns that into a
-  // relative error of the weight: the absolute part comes from the sums, the rest from the logits.
-  const roundings = byKind(device, { cpu: 1, webgpu: 2 }) *
-    (8 * Math.sqrt(lk) + 4 * logits * Math.sqrt(headDim) / 4 + 8);
-  await agrees(device, "attention", args, { roundings, floor: 1 });
+}
+
+/**
+ * The result is an average of v, |v| <= 1. A logit is wrong by some roundings of its own size, and exp turns that into a
+ * relative error of the weight: the absolute part comes from the sums, the rest from the logits.
+ */
+function roundingsOf(device: Device, { lk, logits, headDim }: AttentionCase): number {
+  return byKind(device, { cpu: 1, webgpu: 2 }) * (8 * Math.sqrt(lk) + 4 * logits * Math.sqrt(headDim) / 4 + 8);
+}
+
+async function check(device: Device, c: AttentionCase): Promise<void> {
+  const args = argsOf(c, new Inputs(c.seed));
+  await agrees(device, "attention", args, { roundings: roundingsOf(device, c), floor: 1 });
+}
+
+const gradientNames = ["dq", "dk", "dv"];
+
+/**
+ * An error of a weight goes into dv as it is, and times a product of upstream and value, which has the deviation of
+ * a logit over its scale, and the scale into the two others.
+ */
+async function checkGradient(device: Device, c: AttentionCase, wanted = gradientNames): Promise<void> {
+  const inputs = new Inputs(c.seed);
+  const forward = argsOf(c, inputs);
+  const args = { ...forward, upstream: inputs.f32(forward.q.length) };
+  const whole = Object.entries(expectedOf("attentionGradient", args));
+  const expected = Object.fromEntries(whole.filter(([name]) => wanted.includes(name)));
+  const got = await runKernel(device, "attentionGradient", args, expected);
+  for (const [name, values] of Object.entries(expected)) {
+    const floor = name === "dv" ? 1 : Math.max(1, c.logits);
+    compare(`attentionGradient: ${name}`, got[name], values, { roundings: roundingsOf(device, c), floor });
+  }
 }
 
 const anyCase: fc.Arbitrary<AttentionCase> = fc.record({
@@ -139,4 +166,32 @@ withDevices("attention of one visible key returns its value", async (device) => 
   const visible = new Int32Array(l).fill(1);
   const args = { q: inputs.f32(size), k: inputs.f32(size), v: inputs.f32(size), visible, batch, heads, headDim };
   await agrees(device, "attention", { ...args, lq: l, lk: l, kvCapacity: l, scale: 1 });
+}, targets);
+
+withDevices("attentionGradient agrees with the reference for head sizes from 1 to 640", async (device) => {
+  for (const headDim of [1, 3, 8, 20, 64, 130, 640]) {
+    await checkGradient(device, { ...plainCase, headDim, lq: 7, lk: 19 });
+  }
+}, targets);
+
+withDevices("attentionGradient agrees with the reference for every mask, whatever of it is wanted", async (device) => {
+  for (const [i, mask] of masks.entries()) {
+    await checkGradient(device, { ...plainCase, mask, batch: 2, lq: 30, lk: 30 });
+    await checkGradient(device, { ...plainCase, mask, batch: 2, lq: 5, lk: 23, spare: 9 });
+    await checkGradient(device, { ...plainCase, mask, lq: 1, lk: 40, spare: 3 }, [gradientNames[i % 3]]);
+  }
+}, targets);
+
+withDevices("attentionGradient agrees with the reference over random shapes", async (device) => {
+  await forAll(device, anyCase, { cpu: 80, webgpu: 12 }, (c) => checkGradient(device, c));
+}, targets);
+
+withDevices("attentionGradient agrees with the reference over several blocks of queries", async (device) => {
+  await checkGradient(device, { ...plainCase, mask: "causal", lq: 131, lk: 131, headDim: 48, heads: 3 });
+  await checkGradient(device, { ...plainCase, mask: "block-causal", lq: 160, lk: 160, headDim: 20, batch: 2 });
+  await checkGradient(device, { ...plainCase, lq: 80, lk: 900, headDim: 12, heads: 1, spare: 31 });
+}, targets);
+
+withDevices("attentionGradient does not overflow for logits beyond the range of exp", async (device) => {
+  await checkGradient(device, { ...plainCase, logits: 300, lq: 33, lk: 33, mask: "causal" });
 }, targets);

@@ -7,6 +7,7 @@ import { adam, binary, cast, fill, unary } from "./reference_elementwise.ts";
 import { avgPool2d, conv2d, conv2dWeightGradient, matmul } from "./reference_linear.ts";
 import {
   attention,
+  attentionGradient,
   groupNorm,
   groupNormGradient,
   l2Normalize,
@@ -40,6 +41,7 @@ export const references: References = {
   softmax,
   logSoftmaxGather,
   attention,
+  attentionGradient,
   gatherRows,
   nearestCode,
   avgPool2d,

@@ -170,3 +170,37 @@ export function attention(args: HostArgs<"attention">): Record<string, HostResul
   }
   return { out };
 }
+
+export function attentionGradient(args: HostArgs<"attentionGradient">): Record<string, HostResult> {
+  const { q, k, v, upstream, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
+  const dq = new Float64Array(q.length), dk = new Float64Array(k.length), dv = new Float64Array(v.length);
+  for (let b = 0; b < batch; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let i = 0; i < lq; i++) {
+        const query = ((b * lq + i) * heads + h) * headDim;
+        const key = (j: number) => ((b * kvCapacity + j) * heads + h) * headDim;
+        const logits: number[] = [], products: number[] = [];
+        for (let j = 0; j < (visible ? visible[i] : lk); j++) {
+          let dot = 0, product = 0;
+          for (let d = 0; d < headDim; d++) {
+            dot += q[query + d] * k[key(j) + d];
+            product += upstream[query + d] * v[key(j) + d];
+          }
+          logits.push(scale * dot);
+          products.push(product);
+        }
+        const p = logSoftmaxOf(logits).map(Math.exp);
+        const mean = p.reduce((sum, value, j) => sum + value * products[j], 0);
+        p.forEach((value, j) => {
+          const dScore = scale * value * (products[j] - mean);
+          for (let d = 0; d < headDim; d++) {
+            dq[query + d] += dScore * k[key(j) + d];
+            dk[key(j) + d] += dScore * q[query + d];
+            dv[key(j) + d] += value * upstream[query + d];
+          }
+        });
+      }
+    }
+  }
+  return { dq, dk, dv };
+}

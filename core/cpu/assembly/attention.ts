@@ -15,7 +15,7 @@ const K_BLOCK: i32 = 768;
  * e^(scale * (s - max)) in place over the first `seen` of a row of scores, zeros up to `width` (a multiple of 4); returns
  * 1 / sum.
  */
-function probabilities(row: usize, seen: i32, width: i32, scale: f32): f32 {
+export function probabilities(row: usize, seen: i32, width: i32, scale: f32): f32 {
   const factor = f32x4.splat(scale);
   let top = f32x4.splat(-Infinity);
   let j = 0;

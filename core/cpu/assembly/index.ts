@@ -4,6 +4,7 @@
 /** Every kernel that the CPU device calls: `kernel(args, begin, end, scratch)`. Helpers are not exported from here. */
 export { adam } from "./adam.ts";
 export { attention } from "./attention.ts";
+export { attentionGradient } from "./attention_gradient.ts";
 export { conv } from "./conv.ts";
 export { binary, stridedCopy, unary } from "./elementwise.ts";
 export { matmul, matmulOuter } from "./matmul.ts";

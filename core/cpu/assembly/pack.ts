@@ -20,31 +20,34 @@ export function packRows(args: usize, begin: i32, end: i32, _scratch: usize): vo
   for (let unit = begin; unit < end; unit++) {
     const z = unit / panels;
     const j0 = unit % panels * 8;
-    let p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) +
+    const p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) +
       <usize> j0 * stride;
-    let to = ptr(args, 1) + (<usize> unit * k << 5);
-    const columns = min(8, n - j0);
-    if (columns == 8) {
-      let i = 0;
-      for (; i + 4 <= k; i += 4) {
-        transposeTo(p, stride, to, 32);
-        transposeTo(p + 4 * stride, stride, to + 16, 32);
-        p += 16;
-        to += 128;
-      }
-      for (; i < k; i++) {
-        for (let j = 0; j < 8; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + <usize> j * stride));
-        p += 4;
-        to += 32;
-      }
-    } else {
-      for (let i = 0; i < k; i++) {
-        v128.store(to, f32x4.splat(0));
-        v128.store(to, f32x4.splat(0), 16);
-        for (let j = 0; j < columns; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + <usize> j * stride));
-        p += 4;
-        to += 32;
-      }
+    packRowPanel(p, stride, k, min(8, n - j0), ptr(args, 1) + (<usize> unit * k << 5));
+  }
+}
+
+/** One panel [k, 8] of up to 8 columns that are given as rows `stride` bytes apart. */
+export function packRowPanel(p: usize, stride: usize, k: i32, columns: i32, to: usize): void {
+  if (columns == 8) {
+    let i = 0;
+    for (; i + 4 <= k; i += 4) {
+      transposeTo(p, stride, to, 32);
+      transposeTo(p + 4 * stride, stride, to + 16, 32);
+      p += 16;
+      to += 128;
+    }
+    for (; i < k; i++) {
+      for (let j = 0; j < 8; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + <usize> j * stride));
+      p += 4;
+      to += 32;
+    }
+  } else {
+    for (let i = 0; i < k; i++) {
+      v128.store(to, f32x4.splat(0));
+      v128.store(to, f32x4.splat(0), 16);
+      for (let j = 0; j < columns; j++) store<f32>(to + (<usize> j << 2), load<f32>(p + <usize> j * stride));
+      p += 4;
+      to += 32;
     }
   }
 }

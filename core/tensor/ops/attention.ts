@@ -3,15 +3,11 @@
  * Full, causal and block-causal masks are all prefixes of the keys: query i sees keys 0 to visible[i] - 1.
  */
 import type { Device } from "../device.ts";
-import { arange, fromArray } from "../create.ts";
+import { fromArray } from "../create.ts";
 import { apply, defineOp, empty, expectShape, expectType, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, affine, cast, lessEqual, mul, sub } from "./elementwise.ts";
-import { matmul } from "./matmul.ts";
-import { sum } from "./reduce.ts";
-import { pad, permute, slice, writeSlice } from "./shape.ts";
-import { softmax } from "./softmax.ts";
+import { writeSlice } from "./shape.ts";
 
 interface AttentionInputs {
   readonly [name: string]: Tensor | undefined;
@@ -65,29 +61,30 @@ export const attentionOp = defineOp({
       scale,
     });
   },
-  // Recomputes the probabilities, [batch, heads, rows, keys] at a time: training sizes, not scoring sizes.
   gradient: ({ inputs: { q, k, v, visible }, upstream: [g], params: { scale, keys }, needs }) => {
-    const byHead = (x: Tensor) => permute(x, 0, 2, 1, 3);
-    const rows = (x: Tensor) => (x.shape[1] === keys ? x : slice(x, 1, 0, keys));
-    const [qh, kh, vh, gh] = [q, rows(k), rows(v), g].map(byHead);
-    let scores = affine(matmul(qh, kh, { transB: true }), scale);
-    if (visible) {
-      const position = cast(arange(q.device, keys), "f32");
-      const hidden = lessEqual(cast(visible, "f32").reshape(-1, 1), position);
-      scores = add(scores, affine(hidden, -1e30));
-    }
-    const p = softmax(scores);
-    const dp = matmul(gh, vh, { transB: true });
-    const ds = affine(mul(p, sub(dp, sum(mul(p, dp), -1, true))), scale);
-    const back = (x: Tensor, like: Tensor) => {
-      const y = byHead(x);
-      return like.shape[1] === keys ? y : pad(y, [[0, 0], [0, like.shape[1] - keys], [0, 0], [0, 0]]);
-    };
-    return {
-      q: needs.q ? byHead(matmul(ds, kh)) : undefined,
-      k: needs.k ? back(matmul(ds, qh, { transA: true }), k) : undefined,
-      v: needs.v ? back(matmul(p, gh, { transA: true }), v) : undefined,
-    };
+    const { device } = q;
+    const [batch, lq, heads, headDim] = q.shape;
+    const dq = needs.q ? empty(device, q.shape) : undefined;
+    const dk = needs.k ? empty(device, k.shape) : undefined;
+    const dv = needs.v ? empty(device, v.shape) : undefined;
+    device.run("attentionGradient", {
+      q: q.storage,
+      k: k.storage,
+      v: v.storage,
+      upstream: g.storage,
+      dq: dq?.storage,
+      dk: dk?.storage,
+      dv: dv?.storage,
+      visible: visible?.storage,
+      batch,
+      heads,
+      headDim,
+      lq,
+      lk: keys,
+      kvCapacity: k.shape[1],
+      scale,
+    });
+    return { q: dq, k: dk, v: dv };
   },
   saves: ["q", "k", "v", "visible"],
 });

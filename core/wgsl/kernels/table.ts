@@ -6,6 +6,7 @@ import type { Context } from "../context.ts";
 import { adam } from "./adam.ts";
 import { argReduce } from "./arg_reduce.ts";
 import { attention } from "./attention.ts";
+import { attentionGradient } from "./attention_gradient.ts";
 import { avgPool2d } from "./avg_pool2d.ts";
 import { binary } from "./binary.ts";
 import { cast } from "./cast.ts";
@@ -52,6 +53,7 @@ export function kernelTable(gpu: Context): KernelImplementations {
     softmax: (args) => softmax(gpu, args),
     logSoftmaxGather: (args) => logSoftmaxGather(gpu, args),
     attention: (args) => attention(gpu, args),
+    attentionGradient: (args) => attentionGradient(gpu, args),
     gatherRows: (args) => gatherRows(gpu, args),
     nearestCode: (args) => nearestCode(gpu, args),
     avgPool2d: (args) => avgPool2d(gpu, args),

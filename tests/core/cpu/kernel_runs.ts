@@ -106,6 +106,17 @@ export async function runEverything(device: CpuDevice): Promise<Map<string, Uint
     await keep("attention", out, size);
   }
   {
+    const [batch, heads, headDim, l] = [2, 5, 44, 301];
+    const size = batch * heads * headDim * l;
+    const out = { dq: space(size), dk: space(size), dv: space(size) };
+    device.run("attentionGradient", {
+      ...{ q: put(size, 10), k: put(size, 11), v: put(size, 12), upstream: put(size, 60), ...out },
+      ...{ visible: integers(l, (i) => i + 1), batch, heads, headDim, lq: l, lk: l, kvCapacity: l, scale: 0.7 },
+    });
+    results.set("attentionGradient: dk", new Uint8Array(await device.read(out.dk, size * 4)));
+    await keep("attentionGradient", out.dq, size);
+  }
+  {
     const out = space(500);
     const codebook = put(1030 * 48, 14);
     device.run("nearestCode", { x: put(500 * 48, 13), codebook, out, rows: 500, codes: 1030, c: 48 });
