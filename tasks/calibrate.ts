@@ -25,7 +25,8 @@ usage: deno task calibrate --train DIR --val DIR [options]
   --report DIR        evidence.jsonl and summary.json of this run (default runs/calibrate)
   --resume            use the evidence that this folder has of earlier runs
   --threshold NAME    what shall decide: quantile, gaussian or roc (default: chosen by cross-fitting on val)
-  --signal NAME       ${signalNames.join(", ")};
+  --signal NAME       ${signalNames.slice(0, 5).join(", ")},
+                      ${signalNames.slice(5).join(", ")};
                       for both families, or as rar=NAME,var=NAME (default: chosen by cross-fitting on val)
   --quantile Q        quantile: share of a family's own images that pass (default 0.99)
   --sigmas K          gaussian: standard deviations above the mean (default 3)

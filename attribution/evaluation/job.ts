@@ -77,6 +77,7 @@ export async function runEvaluation(
   }, {
     ...events,
     onLine: (line) => {
+      events.onLine?.(line, contents.length + unreadable.length);
       if (isUnreadable(line)) unreadable.push({ image: line.image, message: line.error.message });
       else {
         const { label, source } = byName.get(line.image)!;

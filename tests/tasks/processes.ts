@@ -1,0 +1,29 @@
+/** Tasks as processes, with the permissions that deno.json gives them. */
+import { join } from "node:path";
+
+export const root = new URL("../..", import.meta.url).pathname;
+
+export interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts `deno task <task>` in a folder, without the `deno task` around it, which swallows signals. */
+export async function spawnTask(task: string, cwd: string, args: readonly string[]): Promise<Deno.ChildProcess> {
+  const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
+  const [run, ...rest] = (tasks[task] as string).split(" ").slice(1)
+    .map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
+  return new Deno.Command(Deno.execPath(), {
+    args: [run, "--config", join(root, "deno.json"), "--no-check", ...rest, ...args],
+    cwd,
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Runs a task to its end. */
+export async function runTask(task: string, cwd: string, ...args: string[]): Promise<Result> {
+  const { code, stdout, stderr } = await (await spawnTask(task, cwd, args)).output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
