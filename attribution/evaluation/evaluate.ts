@@ -12,13 +12,16 @@ import {
   auc,
   bootstrapInterval,
   type BootstrapOptions,
+  bootstrapRoc,
   type ConfusionMatrix,
   confusionMatrix,
+  drawSamples,
   type Interval,
   precision,
   recall,
   type RocCurve,
   rocCurve,
+  type Samples,
   tprAtFpr,
 } from "../metrics/mod.ts";
 import { baselineNames, baselineTable, type SignalName, signalNames, signalTable } from "../signals/table.ts";
@@ -106,6 +109,7 @@ export function evaluate(judged: readonly Judged[], options: EvaluateOptions): E
   const { rules, bootstrap } = options;
   const pairs = judged.map(({ label, verdict }) => ({ label, verdict }));
   const over = (statistic: (sample: readonly Pair[]) => number | null) => estimate(pairs, statistic, bootstrap);
+  const draw = sampler(bootstrap);
   const variants = pairs.filter(({ label, verdict }) =>
     label !== "outlier" && familyLabel(label) === familyLabel(verdict)
   );
@@ -122,7 +126,7 @@ export function evaluate(judged: readonly Judged[], options: EvaluateOptions): E
     confusion: nineWay(pairs),
     familyConfusion: threeWay(pairs),
     strategies: strategyResults(judged, options),
-    signals: familyNames.flatMap((family) => signalResults(judged, family, rules, bootstrap)),
+    signals: familyNames.flatMap((family) => signalResults(judged, family, rules, draw)),
   };
 }
 
@@ -179,18 +183,35 @@ function strategyResults(judged: readonly Judged[], { calibration, rules, thresh
   return found;
 }
 
+/** The false positive rate at which signals are compared. */
+const operatingPoint = 0.01;
+
+/** Samples of so many members and others. */
+type Draw = (members: number, others: number) => Samples;
+
+/** Draws samples once for every pair of sizes: signals are compared on the same ones. */
+function sampler(bootstrap?: BootstrapOptions): Draw {
+  const known = new Map<string, Samples>();
+  return (...sizes) => {
+    const key = sizes.join();
+    const samples = known.get(key) ?? drawSamples(sizes, bootstrap);
+    known.set(key, samples);
+    return samples;
+  };
+}
+
 type Score = (item: Judged) => number | undefined;
 
 function signalResults(
   judged: readonly Judged[],
   family: FamilyName,
   rules: Rules,
-  bootstrap?: BootstrapOptions,
+  draw: Draw,
 ): SignalResult[] {
   const row = (signal: string, title: string, score: Score): SignalResult[] => {
     if (judged.some((item) => score(item) === undefined)) return [];
     const decides = rules.families[family].signal === signal;
-    return [{ family, signal, title, decides, separations: separations(judged, family, score, bootstrap) }];
+    return [{ family, signal, title, decides, separations: separations(judged, family, score, draw) }];
   };
   const own = signalNames.flatMap((name: SignalName) =>
     row(name, signalTable[name].title, ({ families }) => signalTable[name].score(families[family]))
@@ -207,24 +228,21 @@ function separations(
   judged: readonly Judged[],
   family: FamilyName,
   score: Score,
-  bootstrap?: BootstrapOptions,
+  draw: Draw,
 ): Separation[] {
   const members = judged.filter(({ label }) => familyLabel(label) === family);
   const rest = judged.filter(({ label }) => familyLabel(label) !== family);
-  const [own] = [members.map((item) => score(item)!)];
+  const own = members.map((item) => score(item)!);
   if (own.length === 0) return [];
   return nonmemberKinds(rest).map(({ name, items }) => {
     const others = items.map((item) => score(item)!);
-    const over = (statistic: (members: readonly number[], others: readonly number[]) => number): Estimate => ({
-      value: statistic(own, others),
-      interval: bootstrapInterval([own, others], ([a, b]) => statistic(a, b), bootstrap),
-    });
+    const intervals = bootstrapRoc(own, others, draw(own.length, others.length), operatingPoint);
     return {
       nonmembers: name,
       members: own.length,
       others: others.length,
-      auc: over((a, b) => auc(a, b)),
-      tpr: over((a, b) => tprAtFpr(a, b, 0.01)),
+      auc: { value: auc(own, others), interval: intervals.auc },
+      tpr: { value: tprAtFpr(own, others, operatingPoint), interval: intervals.tpr },
       roc: rocCurve(own, others),
     };
   });

@@ -1,5 +1,6 @@
 /** Metrics of detection and classification: pure functions of numbers and labels. Deliberately nothing but exports. */
-export { bootstrapInterval, type BootstrapOptions, type Interval } from "./bootstrap.ts";
+export { bootstrapInterval, type BootstrapOptions, drawSamples, type Interval, type Samples } from "./bootstrap.ts";
+export { bootstrapRoc } from "./bootstrap_roc.ts";
 export { accuracy, balancedAccuracy, type ConfusionMatrix, confusionMatrix, precision, recall } from "./confusion.ts";
 export { meanAndDeviation, quantile } from "./quantile.ts";
 export { accuracyAtHalf, auc, type RocCurve, rocCurve, type RocOptions, tprAtFpr } from "./roc.ts";

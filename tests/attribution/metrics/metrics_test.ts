@@ -7,7 +7,9 @@ import {
   auc,
   balancedAccuracy,
   bootstrapInterval,
+  bootstrapRoc,
   confusionMatrix,
+  drawSamples,
   meanAndDeviation,
   precision,
   quantile,
@@ -150,4 +152,33 @@ Deno.test("bootstrapInterval() has none where there is nothing to draw from, and
   const found = bootstrapInterval([[0, 1]], ([sample]) => sample[0] === 0 ? null : 4, { resamples: 50 });
   assert.deepEqual(found, { low: 4, high: 4 });
   assert.throws(() => bootstrapInterval([[1]], () => 1, { level: 1 }), /expected a level between 0 and 1, got 1/);
+});
+
+/** Scores that stay apart whatever they are divided by, with ties. */
+const apart = fc.array(fc.integer({ min: 0, max: 40 }).map((n) => n / 64), { minLength: 1, maxLength: 30 });
+
+Deno.test("bootstrapRoc() gives the intervals of auc() and tprAtFpr() on the same samples", () => {
+  fc.assert(
+    fc.property(
+      apart,
+      apart,
+      fc.constantFrom(0, 0.1, 0.3),
+      fc.boolean(),
+      (members, nonmembers, maxFpr, membersLower) => {
+        const options = { resamples: 8, seed: 3, level: 0.6 };
+        const groups = [members, nonmembers];
+        const samples = drawSamples([members.length, nonmembers.length], options);
+        const found = bootstrapRoc(members, nonmembers, samples, maxFpr, { membersLower });
+        const area = bootstrapInterval(groups, ([a, b]) => auc(a, b, { membersLower }), options)!;
+        const rate = bootstrapInterval(groups, ([a, b]) => tprAtFpr(a, b, maxFpr, { membersLower }), options)!;
+        for (const [own, expected] of [[found.auc, area], [found.tpr, rate]]) {
+          assert.ok(Math.abs(own.low - expected.low) < 1e-9 && Math.abs(own.high - expected.high) < 1e-9);
+        }
+      },
+    ),
+  );
+  assert.throws(
+    () => bootstrapRoc([1, 2], [3], drawSamples([1, 1])),
+    /expected samples of 2 and 1 items, got 1 and 1/,
+  );
 });
