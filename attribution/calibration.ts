@@ -10,7 +10,7 @@ import { parseJson, sha256Hex } from "../models/manifest.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import type { FamilyEvidence } from "./evidence.ts";
 import { familyNames } from "./labels.ts";
-import { type QuantizerName, quantizerNames } from "./signals/quantizers.ts";
+import { defaultQuantizer, type QuantizerName, quantizerNames } from "./signals/quantizers.ts";
 import { levelFor, scoreOf, type SignalLevel, type SignalName, signalNames, toScale } from "./signals/table.ts";
 
 /**
@@ -90,7 +90,7 @@ export function uncalibrated(modelSet: string): Calibration {
   return {
     format: "model-tracer-calibration/2",
     modelSet,
-    quantization: "greedy",
+    quantization: defaultQuantizer,
     data: null,
     decision: { signals: { rar: "quantLoss", var: "quantLoss" }, threshold: null },
     families: { rar: open, var: open },

@@ -6,7 +6,7 @@ import { type Calibration, type Costs, strategies, type Strategy } from "../attr
 import type { Fit } from "../attribution/calibration_fit.ts";
 import { type CalibrationOptions, runCalibration } from "../attribution/calibration_job.ts";
 import { familyNames } from "../attribution/labels.ts";
-import { quantizerNames } from "../attribution/signals/quantizers.ts";
+import { defaultQuantizer, quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type SignalName, signalNames, signalTable } from "../attribution/signals/table.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
@@ -32,7 +32,7 @@ usage: deno task calibrate --train DIR --val DIR [options]
   --sigmas K          gaussian: standard deviations above the mean (default 3)
   --false-alarms P    roc: share of outliers that may pass (default 0.01)
   --signals LEVEL     core, or all, which costs half as much again (default all)
-  --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default greedy)
+  --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default ${defaultQuantizer})
   --limit N           at most N images per label and folder
 ${measuringUsage}
   --json              the calibration and every way to decide that was tried as JSON, instead of tables
@@ -78,7 +78,7 @@ function options(args: readonly string[]): { job: Omit<CalibrationOptions, "sign
   }
   const { train, val } = values;
   if (train === undefined || val === undefined) throw new Error("expected --train DIR and --val DIR (--help)");
-  const { quantization = "greedy", ...measuring } = measuringValues(values, "runs/calibrate");
+  const { quantization = defaultQuantizer, ...measuring } = measuringValues(values, "runs/calibrate");
   return {
     json: values.json,
     job: {

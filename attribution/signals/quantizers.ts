@@ -4,8 +4,7 @@
  */
 import type { Family } from "../../models/family.ts";
 import { VarFamily } from "../../models/var/family.ts";
-import { ScaleMaps } from "../quantisation/scale_maps.ts";
-import { gradientQuantize, referenceSchedule } from "../quantisation/soft_assign.ts";
+import { OptimisedQuantizer, referenceSchedule } from "../quantisation/mod.ts";
 import type { Quantize } from "../signals.ts";
 
 export interface Quantizer {
@@ -20,27 +19,35 @@ interface QuantizerRow {
 }
 
 export const quantizerTable = {
+  sweeps: {
+    description: "optimised, by sweeps of exact updates",
+    open: (family) => optimised(new OptimisedQuantizer(family, { method: "sweeps" })),
+  },
   greedy: {
     description: "nearest codes, scale by scale",
     open: (family) => ({ quantize: (f) => family.quantize(f), dispose: () => {} }),
   },
   gradient: {
-    description: "the reference's gradient descent on soft codes, slow",
+    description: "optimised, by the reference's gradient descent on soft codes; slow",
     open: (family) => {
-      const maps = new ScaleMaps(family);
-      const { length } = maps.patchNums;
-      // The official schedule leaves as many calls below its last scale; fewer scales have fewer of them.
-      const stop = Math.min(referenceSchedule.stop, length - 1);
-      return {
-        quantize: (f) => gradientQuantize(maps, f, family.quantize(f).tokens, { ...referenceSchedule, stop }),
-        dispose: () => maps.dispose(),
-      };
+      // The official schedule leaves four scales out of its last calls; a tokenizer with fewer has fewer calls.
+      const stop = Math.min(referenceSchedule.stop, family.quantizer.patchNums.length - 1);
+      return optimised(
+        new OptimisedQuantizer(family, { method: "gradient", schedule: { ...referenceSchedule, stop } }),
+      );
     },
   },
 } as const satisfies Record<string, QuantizerRow>;
 
 export type QuantizerName = keyof typeof quantizerTable;
 export const quantizerNames = Object.keys(quantizerTable) as QuantizerName[];
+
+/** What a set is calibrated with unless the user says otherwise. */
+export const defaultQuantizer: QuantizerName = "sweeps";
+
+function optimised(quantizer: OptimisedQuantizer): Quantizer {
+  return { quantize: (f) => quantizer.quantize(f), dispose: () => quantizer.dispose() };
+}
 
 /** The quantiser of that name for a family. */
 export function openQuantizer(name: QuantizerName, family: Family): Quantizer {

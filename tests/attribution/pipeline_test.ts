@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadCalibration, rulesOf } from "../../attribution/calibration.ts";
-import { type Evidence, type EvidenceLine, isUnreadable } from "../../attribution/evidence.ts";
+import { type Rules, rulesOf, uncalibrated } from "../../attribution/calibration.ts";
+import { type Evidence, type EvidenceLine, isUnreadable, type Settings } from "../../attribution/evidence.ts";
 import type { ImageInput } from "../../attribution/input.ts";
 import { Models } from "../../attribution/models.ts";
-import { attribute, type AttributeOptions, type Measured, variantsOf } from "../../attribution/pipeline.ts";
+import { quantile } from "../../attribution/metrics/mod.ts";
+import { attribute, type AttributeOptions, measure, type Measured, variantsOf } from "../../attribution/pipeline.ts";
 import { planMemory, type PlanOptions } from "../../attribution/plan.ts";
 import { openCpuDevice } from "../../core/cpu/mod.ts";
 import { openDevice } from "../../core/open_device.ts";
 import type { Device } from "../../core/tensor/mod.ts";
 import { type ModelSet, openModelSet } from "../../models/model_set.ts";
 import { withFolder, writeImages } from "./files.ts";
+import { tightPlan } from "./memory.ts";
 
 const tiny = new URL("../../weights/tiny", import.meta.url).pathname;
 const MiB = 2 ** 20;
@@ -26,11 +28,55 @@ interface Opened {
   ): Promise<{ lines: EvidenceLine[]; peak: number; swapped: readonly string[] }>;
 }
 
+const settings: Settings = {
+  condition: "none",
+  quantization: "greedy",
+  signals: "core",
+  device: "cpu",
+  weightType: "f32",
+};
+
+/**
+ * Rules by which some of the test images are of either family and some of none, whatever networks the set has: thresholds
+ * at quantiles of their scores.
+ */
+async function rulesForTestImages(set: ModelSet, device: Device): Promise<Rules> {
+  const plan = planMemory(set, device, { memoryBytes: 1024 * MiB });
+  const models = await Models.open(set, device, { ...plan, resident: new Set() });
+  const scores: Record<"rar" | "var", number[]> = { rar: [], var: [] };
+  try {
+    await withFolder(async (dir) => {
+      await writeImages(dir, 9, 40);
+      const stream = measure(inputs(dir, 9), () => [], {
+        device,
+        models,
+        plan,
+        modelSet: set.hash,
+        variants: variantsOf(set),
+        settings,
+      });
+      for await (const line of stream) {
+        assert.ok(!isUnreadable(line));
+        for (const name of ["rar", "var"] as const) scores[name].push(Math.log(line.families[name].quantLoss));
+      }
+    });
+  } finally {
+    models.dispose();
+  }
+  const rule = (name: "rar" | "var") => ({
+    signal: "quantLoss" as const,
+    mean: quantile(scores[name], 0.25),
+    deviation: Math.max(quantile(scores[name], 0.75) - quantile(scores[name], 0.25), 1e-6),
+    threshold: Math.exp(quantile(scores[name], 0.4)),
+  });
+  return { ...rulesOf(uncalibrated(set.hash)), families: { rar: rule("rar"), var: rule("var") } };
+}
+
 async function withTiny(body: (opened: Opened) => Promise<void>): Promise<void> {
   const set = await openModelSet(tiny);
   const device = await openDevice("cpu", { threads: 1 });
   try {
-    const { calibration } = await loadCalibration(set);
+    const rules = await rulesForTestImages(set, device);
     await body({
       set,
       device,
@@ -47,9 +93,9 @@ async function withTiny(body: (opened: Opened) => Promise<void>): Promise<void> 
             plan,
             modelSet: set.hash,
             variants: variantsOf(set),
-            rules: rulesOf(calibration),
+            rules,
             calibrationHash: null,
-            settings: { condition: "none", quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" },
+            settings,
             ...more,
           });
           for await (const line of stream) lines.push(line);
@@ -220,13 +266,13 @@ Deno.test("planMemory() keeps everything loaded where there is room, and says wh
     const roomy = planMemory(set, device, { memoryBytes: 1024 * MiB });
     assert.equal(roomy.resident.size, 8);
     assert.equal(roomy.chunk, roomy.tokenizerBatch);
-    const some = planMemory(set, device, { memoryBytes: 20 * MiB });
+    const some = tightPlan(set, device);
     assert.ok(some.resident.size > 0 && some.swapped.length > 0);
     assert.equal(some.chunk, 1024);
-    const small = openCpuDevice({ threads: 1, memoryLimitBytes: 8 * MiB });
+    const small = openCpuDevice({ threads: 1, memoryLimitBytes: 2 * MiB });
     assert.throws(
       () => planMemory(set, small, { memoryBytes: 1024 * MiB }),
-      /limit of 8 MiB is not enough; needed are:(\n.*)+\nthe cpu device holds no more; .* use --device webgpu/,
+      /limit of 2 MiB is not enough; needed are:(\n.*)+\nthe cpu device holds no more; .* use --device webgpu/,
     );
     small.close();
     await Promise.resolve();

@@ -2,11 +2,20 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { crc32, deflateSync } from "node:zlib";
+import { openDevice } from "../../core/open_device.ts";
+import { openModelSet } from "../../models/model_set.ts";
 import { readJsonLines, withFolder, writeImages } from "../attribution/files.ts";
+import { tightPlan } from "../attribution/memory.ts";
 import { hostileCheckpoint } from "../models/hostile.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 const tiny = join(root, "weights", "tiny");
+const calibration = JSON.parse(await Deno.readTextFile(join(tiny, "calibration.json")));
+const { families, description } = JSON.parse(await Deno.readTextFile(join(tiny, "manifest.json")));
+/** Files of the set that tests damage. */
+const varTokenizer = families.var.tokenizer, rarb = families.rar.variants.rarb;
+/** A text as part of a regular expression that means just that. */
+const literal = (text: string) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 const fixtures = join(root, "tests", "fixtures", "images");
 
 /** The permissions and the file of the task in deno.json, without the `deno task` around it, which swallows signals. */
@@ -86,7 +95,9 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
     for (const [, , confidence] of printed) assert.ok(Number(confidence) >= 0 && Number(confidence) <= 1);
     assert.match(
       stderr,
-      /^attribute: using weights\/tiny \(no --models, and weights\/official is not there\): Untrained/,
+      new RegExp(
+        `^attribute: using weights/tiny \\(no --models, and weights/official is not there\\): ${literal(description)}`,
+      ),
     );
     assert.match(
       stderr,
@@ -111,13 +122,10 @@ Deno.test("attribute reads JPEG and WebP too, and with --json prints a line of e
       assert.ok(labels.includes(line.label));
       assert.equal(line.unsure, true);
       assert.match(line.modelSet, /^[0-9a-f]{64}$/);
-      assert.deepEqual(line.settings, {
-        condition: "none",
-        quantization: "greedy",
-        signals: "core",
-        device: "cpu",
-        weightType: "f32",
-      });
+      const { quantization, signals, ...settings } = line.settings;
+      assert.deepEqual(settings, { condition: "none", device: "cpu", weightType: "f32" });
+      assert.equal(quantization, calibration.quantization);
+      assert.ok(["core", "all"].includes(signals));
       assert.ok(line.families.rar.quantLoss > 0 && line.families.var.quantLoss > 0);
     }
     assert.deepEqual(await readJsonLines(join(dir, "report", "evidence.jsonl")), lines);
@@ -234,7 +242,10 @@ function countLines(text: string): number {
 Deno.test("attribute resumes after it was killed", async () => {
   await withFolder(async (dir) => {
     await writeImages(join(dir, "in"), 24, 32);
-    const args = ["in", "--device", "cpu", "--report", "report", "--memory", "16MiB", "--json"];
+    const device = await openDevice("cpu");
+    const { memoryBytes } = tightPlan(await openModelSet(tiny), device);
+    device.close();
+    const args = ["in", "--device", "cpu", "--report", "report", "--memory", String(memoryBytes), "--json"];
     const killed = spawn(dir, args);
     const part = join(dir, "report", "unfinished.jsonl.part");
     while (await Deno.stat(part).then(({ size }) => size === 0, () => true)) {
@@ -345,32 +356,48 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
     () => ["in", "--models", "in"],
     /in\/manifest\.json: expected the manifest of a set of weights/,
   ],
-  ["missing weights", (dir) =>
-    models(dir, async (set) => {
-      await Deno.remove(join(set, "vqvae_tiny.pth"));
-    }), /1 of the weight files are missing; expected:\n {2}models\/vqvae_tiny\.pth \(VAR tokenizer, 5677423 bytes\)/],
-  ["the checkpoint of another variant", (dir) =>
-    models(dir, async (_, manifest) => {
-      const { rarb, rarl } = manifest.families.rar.variants;
-      const { config, sampler } = rarl;
-      manifest.families.rar.variants.rarl = { ...rarb, config, sampler };
-      await Promise.resolve();
-    }), /rar_tiny\.bin: does not fit RAR transformer rarl: .*; the file fits RAR transformer rarb/],
+  [
+    "missing weights",
+    (dir) =>
+      models(dir, async (set) => {
+        await Deno.remove(join(set, varTokenizer.file));
+      }),
+    new RegExp(
+      "1 of the weight files are missing; expected:\n" +
+        literal(`  models/${varTokenizer.file} (VAR tokenizer, ${varTokenizer.bytes} bytes)`),
+    ),
+  ],
+  [
+    "the checkpoint of another variant",
+    (dir) =>
+      models(dir, async (_, manifest) => {
+        const { rarb, rarl } = manifest.families.rar.variants;
+        const { config, sampler } = rarl;
+        manifest.families.rar.variants.rarl = { ...rarb, config, sampler };
+        await Promise.resolve();
+      }),
+    new RegExp(
+      `${literal(rarb.file)}: does not fit RAR transformer rarl: .*; the file fits RAR transformer rarb`,
+    ),
+  ],
   ["a pickle that calls os.system", (dir) =>
     models(dir, async (set, manifest) => {
       const bytes = await hostileCheckpoint();
       const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
       Object.assign(manifest.families.rar.variants.rarb, { bytes: bytes.length, sha256: digest });
-      await Deno.writeFile(join(set, "rar_tiny.bin"), bytes);
-    }), /rar_tiny\.bin: .*refuses global os\.system/],
+      await Deno.writeFile(join(set, rarb.file), bytes);
+    }), new RegExp(`${literal(rarb.file)}: .*refuses global os\\.system`)],
   [
     "a checkpoint in the place of another, with the manifest as it was",
-    (dir) => models(dir, (set) => Deno.copyFile(join(tiny, "vqvae_tiny.pth"), join(set, "rar_tiny.bin"))),
-    /rar_tiny\.bin \(RAR transformer rarb, 1590185 bytes\): has 5677423 bytes; .*; the file fits VAR tokenizer/,
+    (dir) => models(dir, (set) => Deno.copyFile(join(tiny, varTokenizer.file), join(set, rarb.file))),
+    new RegExp(
+      literal(`${rarb.file} (RAR transformer rarb, ${rarb.bytes} bytes): has ${varTokenizer.bytes} bytes; `) +
+        ".*; the file fits VAR tokenizer",
+    ),
   ],
   ["a calibration of other weights", (dir) =>
     models(dir, (_, manifest) => {
-      manifest.families.rar.variants.rarl.synthetic.salt = "other";
+      manifest.families.rar.variants.rarl.sampler.guidance += 1;
       return Promise.resolve();
     }), /calibration\.json: was made for the model set [0-9a-f]{12}, these weights are [0-9a-f]{12}/],
   ["a manifest with a mistake", (dir) =>
