@@ -2,15 +2,42 @@
  * Attribution: from images to verdicts, as functions that compose. Deliberately nothing but exports.
  *
  * pixels -> f -> tokens (signals.ts) -> logits (likelihood.ts) -> evidence (evidence.ts) -> verdict (verdict.ts);
- * pipeline.ts joins them into a stream, job.ts is the whole job with files. training/ fine-tunes a family's encoder.
+ * pipeline.ts joins them into a stream, job.ts is the whole job with files. training/ fine-tunes a family's encoder,
+ * calibration_job.ts fits thresholds, evaluation/ says how good all of it is, metrics/ has the measures.
  */
-export { type Calibration, loadCalibration, parseCalibration, standardise, uncalibrated } from "./calibration.ts";
+export {
+  type Calibration,
+  type Costs,
+  type FamilyRule,
+  loadCalibration,
+  parseCalibration,
+  type RuleChoice,
+  type Rules,
+  rulesOf,
+  standardise,
+  strategies,
+  type Strategy,
+  uncalibrated,
+} from "./calibration.ts";
+export { type Candidate, type Fit, fitCalibration, type FitOptions, type Labelled } from "./calibration_fit.ts";
+export { type CalibrationOptions, type CalibrationResult, runCalibration } from "./calibration_job.ts";
+export { type Estimate, evaluate, type Evaluation, type Judged, type Separation } from "./evaluation/evaluate.ts";
+export {
+  type EvaluationEvents,
+  type EvaluationOptions,
+  type EvaluationResult,
+  runEvaluation,
+} from "./evaluation/job.ts";
+export { type LabelledImage, listLabelFolders, listWithTable } from "./evaluation/labelled.ts";
+export { attackedImages, type RobustnessPoint, robustnessPoint } from "./evaluation/robustness.ts";
 export {
   type Evidence,
   type EvidenceLine,
   evidenceSchema,
   type FamilyEvidence,
   isUnreadable,
+  type MeasuredLine,
+  type MeasurementLine,
   type Measurements,
   parseEvidence,
   type Settings,
@@ -32,18 +59,36 @@ export {
 } from "./labels.ts";
 export { type Likelihood, summarize, tokenLogProbs } from "./likelihood.ts";
 export { type LoadedVariant, Models, type OpenModelsOptions } from "./models.ts";
-export { attribute, type AttributeOptions, type Measured, variantsOf } from "./pipeline.ts";
+export * from "./metrics/mod.ts";
+export {
+  attribute,
+  type AttributeOptions,
+  measure,
+  type Measured,
+  type MeasureOptions,
+  type Networks,
+  variantsOf,
+} from "./pipeline.ts";
 export { formatBytes, type Plan, planMemory, type PlanOptions } from "./plan.ts";
 export { Report, type ReportKey } from "./report.ts";
+export { latentTracer, type LatentTracerOptions, tracedWeights } from "./signals/latent_tracer.ts";
+export { measureSignals } from "./signals/measure.ts";
+export { openQuantizer, type Quantizer, type QuantizerName, quantizerNames } from "./signals/quantizers.ts";
+export { type SignalLevel, type SignalName, signalNames, signalTable } from "./signals/table.ts";
 export {
   encLoss,
   encLossEpsilon,
   familySignals,
   meanSquaredError,
+  type Quantize,
   quantLoss,
   reconstruct,
   reconstructionLoss,
+  type RequantizedSignals,
+  requantizedSignals,
+  rowQuantile,
   type Signals,
+  tokenErrors,
 } from "./signals.ts";
 export { Submission } from "./submission.ts";
 export {
