@@ -101,7 +101,10 @@ export interface Kernels {
   };
   /** Re-lays a linear weight x[n, k] (type `xType`) into the device's own layout, stored as `outType`. */
   packLinear: { x: Storage; out: Storage; n: number; k: number; xType: "f32" | "f16"; outType: "f32" | "f16" };
-  /** Re-lays a convolution weight x[cOut, cIn, kh, kw] likewise. */
+  /**
+   * Re-lays a convolution weight x[cOut, cIn, kh, kw] likewise. With `turned`, x is [cIn, cOut, kh, kw] and its taps are
+   * taken in reverse, by rows and columns: the weight of the gradient of a convolution's input.
+   */
   packConv: {
     x: Storage;
     out: Storage;
@@ -111,6 +114,7 @@ export interface Kernels {
     kw: number;
     xType: "f32" | "f16";
     outType: "f32" | "f16";
+    turned?: boolean;
   };
   /**
    * NHWC convolution with a weight packed by packConv. The input is read as if each pixel were repeated `upsample` times

@@ -2,9 +2,10 @@
  * conv2d and packConv against the reference: kernels, strides, paddings, upsampling, channel counts and epilogues.
  * Runs on the default devices and on their other code paths.
  */
+import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Device } from "../../core/tensor/device.ts";
-import type { Activation } from "../../core/tensor/kernels.ts";
+import type { Activation, Storage } from "../../core/tensor/kernels.ts";
 import { agrees, forAll, Inputs, seed, sumTolerance } from "./check.ts";
 import { openAllTargets, withDevices } from "./devices.ts";
 
@@ -210,4 +211,42 @@ withDevices("conv2d at its borders reads zeros, not neighbours", async (device) 
     ...{ padTop: 1, padLeft: 1, outH: h, outW: w, wType: "f32" as const },
   };
   await agrees(device, "conv2d", args);
+}, targets);
+
+withDevices("packConv turned packs the weight with in and out swapped and its taps in reverse", async (device) => {
+  for (const [cOut, cIn, kh, kw] of [[5, 6, 3, 3], [24, 19, 3, 2], [8, 16, 1, 1], [70, 72, 3, 3]]) {
+    for (const [xType, outType] of [["f32", "f32"], ["f16", "f32"], ["f32", "f16"]] as const) {
+      const inputs = new Inputs(cOut), taps = kh * kw;
+      const own = xType === "f16" ? inputs.f16(cOut * cIn * taps) : inputs.f32(cOut * cIn * taps);
+      const turned = own.map((_, i) => {
+        const [o, c, tap] = [Math.floor(i / (cIn * taps)), Math.floor(i / taps) % cIn, i % taps];
+        return own[(c * cOut + o) * taps + taps - 1 - tap];
+      });
+      const [h, w] = [9, 10];
+      const [outH, outW] = [h - kh + 1, w - kw + 1];
+      const storages: Storage[] = [];
+      const put = (values: ArrayBufferView) => {
+        const storage = device.alloc(values.byteLength);
+        device.write(storage, values);
+        storages.push(storage);
+        return storage;
+      };
+      const x = put(inputs.f32(h * w * cIn));
+      const results = [];
+      for (const [weight, flag] of [[own, true], [turned, false]] as const) {
+        const packed = device.alloc(device.packedBytes("conv", [cOut, cIn, kh, kw], outType));
+        const out = put(new Float32Array(outH * outW * cOut));
+        storages.push(packed);
+        device.run("packConv", { x: put(weight), out: packed, cOut, cIn, kh, kw, xType, outType, turned: flag });
+        device.run("conv2d", {
+          ...{ x, weight: packed, out, activation: "none", batch: 1, h, w, cIn, cOut, kh, kw, stride: 1, upsample: 1 },
+          ...{ padTop: 0, padLeft: 0, outH, outW, wType: outType },
+        });
+        results.push(new Float32Array(await device.read(out, outH * outW * cOut * 4)));
+      }
+      for (const storage of storages) device.free(storage);
+      assert.ok(results[0].some((value) => value !== 0));
+      assert.deepEqual(results[0], results[1]);
+    }
+  }
 }, targets);

@@ -113,38 +113,75 @@ function floatToHalf(x: f32): u32 {
 }
 
 /**
- * Panels of a weight x[n, cIn, taps] with k = (tap, channel); taps = 1 for linear weights.
- * ints: 0 x, 1 out, 2 n, 3 cIn, 4 taps, 5 x is halves, 6 out is halves. One unit is one panel.
+ * Panels of a weight with k = (tap, channel), x[n, cIn, taps], or, turned, x[cIn, n, taps] with its taps in reverse; taps =
+ * 1 for linear weights. ints: 0 x, 1 out, 2 n, 3 cIn, 4 taps, 5 x is halves, 6 out is halves, 7 turned. One unit is one
+ * panel.
  */
 export function packWeight(args: usize, begin: i32, end: i32, _scratch: usize): void {
-  const x = ptr(args, 0);
-  const n = int(args, 2), cIn = int(args, 3), taps = int(args, 4);
+  const n = int(args, 2), cIn = int(args, 3), taps = int(args, 4), turned = int(args, 7) != 0;
   const halvesIn = int(args, 5) != 0, halvesOut = int(args, 6) != 0;
-  const k = cIn * taps;
+  const rowStride = turned ? taps : cIn * taps;
+  const channelStride = turned ? n * taps : taps;
   for (let unit = begin; unit < end; unit++) {
+    const first = unit << 3;
+    const rows = min(8, n - first);
+    const x = <usize> (first * rowStride);
+    const to = <usize> (unit * cIn * taps) << 3;
+    if (rows == 8 && !halvesIn && !halvesOut) {
+      packEight(ptr(args, 0) + (x << 2), cIn, taps, turned, <usize> rowStride << 2, <usize> channelStride << 2, ptr(args, 1) + (to << 2));
+      continue;
+    }
     for (let j = 0; j < 8; j++) {
-      const row = unit * 8 + j;
-      let from = <usize> row * k;
-      let to = <usize> unit * k * 8 + j;
+      let out = to + j;
       for (let tap = 0; tap < taps; tap++) {
+        let at = x + j * rowStride + (turned ? taps - 1 - tap : tap);
         for (let c = 0; c < cIn; c++) {
           let half: u32 = 0;
           let value: f32 = 0;
-          if (row < n) {
-            const at = from + <usize> c * taps + tap;
+          if (j < rows) {
             if (halvesIn) {
-              half = load<u16>(x + (at << 1));
+              half = load<u16>(ptr(args, 0) + (at << 1));
               if (!halvesOut) value = f32x4.extract_lane(halfToFloat4(i32x4.splat(half)), 0);
             } else {
-              value = load<f32>(x + (at << 2));
+              value = load<f32>(ptr(args, 0) + (at << 2));
               if (halvesOut) half = floatToHalf(value);
             }
           }
-          if (halvesOut) store<u16>(ptr(args, 1) + (to << 1), <u16> half);
-          else store<f32>(ptr(args, 1) + (to << 2), value);
-          to += 8;
+          if (halvesOut) store<u16>(ptr(args, 1) + (out << 1), <u16> half);
+          else store<f32>(ptr(args, 1) + (out << 2), value);
+          out += 8;
+          at += channelStride;
         }
       }
+    }
+  }
+}
+
+/** A whole panel of floats; strides in bytes. */
+function packEight(x: usize, cIn: i32, taps: i32, turned: bool, rowStride: usize, channelStride: usize, to: usize): void {
+  for (let tap = 0; tap < taps; tap++) {
+    let p = x + (<usize> (turned ? taps - 1 - tap : tap) << 2);
+    for (let c = 0; c < cIn; c++) {
+      let q = p;
+      let low = v128.load32_zero(q);
+      q += rowStride;
+      low = v128.load32_lane(q, low, 1);
+      q += rowStride;
+      low = v128.load32_lane(q, low, 2);
+      q += rowStride;
+      low = v128.load32_lane(q, low, 3);
+      q += rowStride;
+      let high = v128.load32_zero(q);
+      q += rowStride;
+      high = v128.load32_lane(q, high, 1);
+      q += rowStride;
+      high = v128.load32_lane(q, high, 2);
+      q += rowStride;
+      high = v128.load32_lane(q, high, 3);
+      v128.store(to, low);
+      v128.store(to, high, 16);
+      to += 32;
+      p += channelStride;
     }
   }
 }

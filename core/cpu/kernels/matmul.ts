@@ -73,12 +73,13 @@ export function matmulKernels(
     taps: number;
     xType: "f32" | "f16";
     outType: "f32" | "f16";
+    turned?: boolean;
   }) => {
-    const { n, cIn, taps, xType, outType } = args;
+    const { n, cIn, taps, xType, outType, turned = false } = args;
     const k = cIn * taps;
     const x = buffers.at(kernel, "x", args.x, n * k * (xType === "f16" ? 2 : 4));
     const out = buffers.at(kernel, "out", args.out, packedElements(n, k) * (outType === "f16" ? 2 : 4));
-    if (taps === 1 && xType === "f32" && outType === "f32") {
+    if (taps === 1 && xType === "f32" && outType === "f32" && !turned) {
       const one = { outer: 1, outerBytes: 0, inner: 1, innerBytes: 0 };
       packPlain(context, { from: x, to: out, n, k, transposed: true, rowBytes: k * 4, ...one });
       return;
@@ -86,7 +87,7 @@ export function matmulKernels(
     pool.run("packWeight", {
       units: Math.ceil(n / 8),
       unitCost: k * 16,
-      ints: [x, out, n, cIn, taps, xType === "f16" ? 1 : 0, outType === "f16" ? 1 : 0],
+      ints: [x, out, n, cIn, taps, xType === "f16" ? 1 : 0, outType === "f16" ? 1 : 0, turned ? 1 : 0],
     });
   };
 

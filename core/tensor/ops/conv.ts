@@ -4,14 +4,12 @@
  */
 import type { Activation } from "../kernels.ts";
 import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
-import { fromArray } from "../create.ts";
 import { formatShape, type Shape } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor.ts";
 import { affine, binary } from "./elementwise.ts";
-import { embedding } from "./embedding.ts";
 import { packWeight } from "./matmul.ts";
 import { sum } from "./reduce.ts";
-import { broadcastTo, pad, permute, slice } from "./shape.ts";
+import { broadcastTo, pad, slice } from "./shape.ts";
 
 /** Zero padding: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [top: number, bottom: number, left: number, right: number];
@@ -100,13 +98,14 @@ export const conv2dOp = defineOp({
   saves: ["x", "weight", "bias"],
 });
 
-/** weight[cOut, cIn, kh, kw] with in and out swapped and turned by 180 degrees: [cIn, cOut, kh, kw]. */
-function turned(weight: Tensor): Tensor {
-  const [cOut, cIn, kh, kw] = weight.shape;
-  const taps = permute(weight.reshape(cOut, cIn, kh * kw), 2, 1, 0).reshape(kh * kw, cIn * cOut);
-  const reverse = Int32Array.from({ length: kh * kw }, (_, i) => kh * kw - 1 - i);
-  const reversed = embedding(taps, fromArray(weight.device, reverse, [kh * kw]));
-  return permute(reversed.reshape(kh * kw, cIn, cOut), 1, 2, 0).reshape(cIn, cOut, kh, kw);
+/** weight[cOut, cIn, kh, kw] with in and out swapped and turned by 180 degrees, [cIn, cOut, kh, kw], packed. */
+function packTurned(weight: Tensor): Tensor {
+  const { device, shape: [cOut, cIn, kh, kw] } = weight;
+  const shape = [cIn, cOut, kh, kw];
+  const storage = device.alloc(device.packedBytes("conv", shape, "f32"));
+  const sizes = { cOut: cIn, cIn: cOut, kh, kw };
+  device.run("packConv", { x: weight.storage, out: storage, ...sizes, xType: "f32", outType: "f32", turned: true });
+  return new Tensor(device, shape, "f32", storage, "conv");
 }
 
 /** The gradient of x: a convolution of the upstream, spread out by the stride, with the turned weight. */
@@ -125,7 +124,7 @@ function inputGradient(g: Tensor, weight: Tensor, shape: Shape, { stride, upsamp
     before < 0 || after < 0 ? slice(x, axis, Math.max(-before, 0), x.shape[axis] - Math.max(-after, 0)) : x;
   spread = crop(crop(spread, 1, top, bottom), 2, left, right);
   const positive = [top, bottom, left, right].map((p) => Math.max(p, 0)) as unknown as Exclude<Padding, number>;
-  const dx = conv2d(spread, turned(weight), undefined, { padding: positive });
+  const dx = conv2d(spread, packTurned(weight), undefined, { padding: positive });
   return upsample === 1 ? dx : affine(avgPool2d(dx, upsample), upsample * upsample);
 }
 

@@ -33,13 +33,16 @@ export function packedBytes(
   return paddedColumns(n) * rest.reduce((a, b) => a * b, 1) * (dtype === "f16" ? 2 : 4);
 }
 
-/** Row `t` of the packed weight reads x at `column * columnStride + offset(t)`; each thread writes 4 columns. */
+/** Each thread writes 4 columns of a row (tap, channel) of the packed weight. */
 function program(xType: "f32" | "f16", outType: "f32" | "f16"): Program {
   return {
     kernel: "pack",
     variant: `${xType},${outType}`,
     build: () => ({
-      params: { count: "u32", quads: "u32", n: "u32", columnStride: "u32", taps: "u32" },
+      params: {
+        ...{ count: "u32", quads: "u32", n: "u32", channels: "u32", offset: "u32" },
+        ...{ columnStride: "u32", channelStride: "u32", tapStride: "u32" },
+      } as const,
       buffers: {
         x: { type: xType === "f16" ? "array<u32>" : "array<f32>", access: "read" },
         out: { type: outType === "f16" ? "array<vec2u>" : "array<vec4f>", access: "write" },
@@ -52,8 +55,8 @@ ${
           "p.count",
           `let column = (i % p.quads) * 4u;
   let row = i / p.quads;
-  let channels = p.columnStride / p.taps;
-  let offset = (row % channels) * p.taps + row / channels;
+  // Arithmetic wraps around, so a negative stride counts down.
+  let offset = p.offset + row % p.channels * p.channelStride + row / p.channels * p.tapStride;
   var v = vec4f(0.0);
   for (var j = 0u; j < 4u; j++) {
     if (column + j < p.n) { v[j] = element((column + j) * p.columnStride + offset); }
@@ -65,21 +68,25 @@ ${
   };
 }
 
-/** `taps`: positions of a convolution kernel, 1 for a linear weight; channels are `rowsK / taps`. */
-function pack(
-  gpu: Context,
-  args: Pick<Kernels["packLinear"], "x" | "out" | "xType" | "outType">,
-  n: number,
-  rowsK: number,
-  taps: number,
-): void {
+type PackArgs = Pick<Kernels["packLinear"], "x" | "out" | "xType" | "outType">;
+
+/** Where element (column, tap, channel) of a weight x[n, channels, taps] is, or of a turned one, x[channels, n, taps]. */
+function stridesOf(n: number, channels: number, taps: number, turned: boolean) {
+  return turned
+    ? { columnStride: taps, channelStride: n * taps, tapStride: -1, offset: taps - 1 }
+    : { columnStride: channels * taps, channelStride: taps, tapStride: 1, offset: 0 };
+}
+
+/** `taps`: positions of a convolution kernel, 1 for a linear weight. */
+function pack(gpu: Context, args: PackArgs, n: number, channels: number, taps: number, turned: boolean): void {
   const quads = paddedColumns(n) / 4;
-  const count = quads * rowsK;
+  const count = quads * channels * taps;
   if (count === 0) return;
+  const { tapStride, ...strides } = stridesOf(n, channels, taps, turned);
   gpu.dispatch(
     program(args.xType, args.outType),
     { x: args.x, out: args.out },
-    { count, quads, n, columnStride: rowsK, taps },
+    { count, quads, n, channels, ...strides, tapStride: tapStride >>> 0 },
     linearGroups(Math.ceil(count / 64)),
   );
 }
@@ -87,10 +94,11 @@ function pack(
 /** Packs into the storage's buffer, and moves that into a texture. */
 function packTexture(
   gpu: Context,
-  { x, out, xType, outType }: Pick<Kernels["packLinear"], "x" | "out" | "xType" | "outType">,
+  { x, out, xType, outType }: PackArgs,
   n: number,
   channels: number,
   taps: number,
+  turned: boolean,
 ): void {
   if (n * channels * taps === 0) return;
   const tile = columnTileFor(n);
@@ -101,16 +109,7 @@ function packTexture(
     x,
     out,
     tile,
-    {
-      n,
-      channels,
-      taps,
-      batch: 1,
-      batchStride: 0,
-      columnStride: channels * taps,
-      channelStride: taps,
-      tapStride: 1,
-    },
+    { n, channels, taps, batch: 1, batchStride: 0, ...stridesOf(n, channels, taps, turned) },
     xType,
     outType,
   );
@@ -118,12 +117,12 @@ function packTexture(
 }
 
 export function packLinear(gpu: Context, args: Kernels["packLinear"]): void {
-  if (gpu.tiles === "software") packTexture(gpu, args, args.n, args.k, 1);
-  else pack(gpu, args, args.n, args.k, 1);
+  const packed = gpu.tiles === "software" ? packTexture : pack;
+  packed(gpu, args, args.n, args.k, 1, false);
 }
 
 export function packConv(gpu: Context, args: Kernels["packConv"]): void {
-  const { cOut, cIn, kh, kw } = args;
-  if (gpu.tiles === "software") packTexture(gpu, args, cOut, cIn, kh * kw);
-  else pack(gpu, args, cOut, cIn * kh * kw, kh * kw);
+  const { cOut, cIn, kh, kw, turned = false } = args;
+  const packed = gpu.tiles === "software" ? packTexture : pack;
+  packed(gpu, args, cOut, cIn, kh * kw, turned);
 }

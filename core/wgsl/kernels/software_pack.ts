@@ -17,7 +17,10 @@ export interface Columns {
   readonly batchStride: number;
   readonly columnStride: number;
   readonly channelStride: number;
+  /** May be negative, with an offset that makes up for it. */
   readonly tapStride: number;
+  /** Of the first element (default 0). */
+  readonly offset?: number;
 }
 
 /** Rows of the texture that holds `batch` packed right operands. */
@@ -49,6 +52,7 @@ function packProgram(tile: ColumnTile, xType: "f32" | "f16", outType: "f32" | "f
         columnStride: "u32",
         channelStride: "u32",
         tapStride: "u32",
+        offset: "u32",
       },
       buffers: {
         x: { type, access: "read" },
@@ -78,7 +82,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   var tap = 0u;
   if (p.c4 * ${across * columns}u < p.perBlock) { tap = q / p.c4; }
   let channel = (q - tap * p.c4) * 4u;
-  let start = wid.z * p.batchStride + column * p.columnStride + tap * p.tapStride;
+  // Arithmetic wraps around, so a negative stride counts down.
+  let start = p.offset + wid.z * p.batchStride + column * p.columnStride + tap * p.tapStride;
   var v = vec4f(0.0);
   if (column < p.n) { v = fourOf(start + channel * p.channelStride, channel); }
   out[(wid.z * p.blocks + wid.y) * p.perBlock + i] = ${
@@ -103,12 +108,13 @@ export function packColumns(
   const c4 = Math.ceil(channels / 4);
   const blocks = Math.ceil(n / blockColumns(tile));
   const perBlock = taps * c4 * blockColumns(tile);
-  const { batchStride, columnStride, channelStride, tapStride } = columns;
-  const four = channelStride === 1 && [channels, batchStride, columnStride, tapStride].every((v) => v % 4 === 0);
+  const { batchStride, columnStride, channelStride, tapStride, offset = 0 } = columns;
+  const four = channelStride === 1 &&
+    [channels, batchStride, columnStride, tapStride, offset].every((v) => v % 4 === 0);
   gpu.dispatch(
     packProgram(tile, xType, outType, four),
     { x, out },
-    { perBlock, n, c4, channels, blocks, batchStride, columnStride, channelStride, tapStride },
+    { perBlock, n, c4, channels, blocks, batchStride, columnStride, channelStride, tapStride: tapStride >>> 0, offset },
     [Math.ceil(perBlock / 64), blocks, batch],
   );
 }
