@@ -2,7 +2,7 @@
  * `deno task calibrate --train DIR --val DIR`: fits the thresholds of a model set and writes its calibration file.
  * Parses the command line, runs the job of attribution/calibration_job.ts and shows what it fitted.
  */
-import { type Calibration, type Costs, strategies, type Strategy } from "../attribution/calibration.ts";
+import { type Calibration, strategies, type Strategy } from "../attribution/calibration.ts";
 import type { Fit } from "../attribution/calibration_fit.ts";
 import { type CalibrationOptions, runCalibration } from "../attribution/calibration_job.ts";
 import { familyNames } from "../attribution/labels.ts";
@@ -118,23 +118,21 @@ function costTable({ families, decision }: Calibration): string {
         const own = fit.thresholds[strategy];
         if (own === null) continue;
         const decides = decision.signals[family] === name && decision.threshold === strategy;
-        const costs = (found: Costs | null | undefined) =>
-          found ? [rate(found.misses), rate(found.falseAlarms), rate(found.otherFamily)] : ["-", "-", "-"];
+        const costs = own.crossFitted ?? own.onVal;
         rows.push([
           family,
           signalTable[name].title,
           strategy,
           String(Number(own.threshold.toPrecision(4))),
-          ...costs(own.crossFitted),
-          ...costs(own.onVal),
+          ...costs ? [costs.misses, costs.falseAlarms, costs.otherFamily].map(rate) : ["-", "-", "-"],
+          own.crossFitted ? "" : "in sample",
           decides ? "decides" : "",
         ]);
       }
     }
   }
-  const costHead = (where: string) => [`missed (${where})`, "outliers in", "other family in"];
   return textTable(
-    ["family", "signal", "strategy", "threshold", ...costHead("cross-fitted"), ...costHead("val"), ""],
+    ["family", "signal", "strategy", "threshold", "missed", "outliers in", "other family in", "", ""],
     rows,
   );
 }
@@ -178,7 +176,10 @@ async function main(args: readonly string[]): Promise<number> {
   const { signals, threshold } = calibration.decision;
   if (json) writeStdout(JSON.stringify({ path, calibration, candidates: fit.candidates }) + "\n");
   else {
-    writeStdout("What thresholds cost (misses and false alarms):\n\n" + costTable(calibration) + "\n");
+    writeStdout(
+      "What thresholds cost on val (cross-fitted: each image is judged by thresholds that were fitted without it):\n\n" +
+        costTable(calibration) + "\n",
+    );
     if (fit.candidates.length > 0) {
       writeStdout("The best ways to decide, cross-fitted on val:\n\n" + decisionTable(fit) + "\n");
     }
