@@ -18,7 +18,7 @@ const BLOCK_PANELS = 8;
 const GROUP_PANELS = 4;
 
 /** Fewest channels on either side, and fewest tiles of an image, for which the transforms cost less than they save. */
-const CHANNELS = 64;
+const CHANNELS = 16;
 const TILES = 16;
 /** Most channels in: the products take all of them as one run of K. */
 const MAX_CHANNELS = 1024;
