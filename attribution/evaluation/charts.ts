@@ -264,6 +264,8 @@ function thresholdLines(calibration: Calibration, family: FamilyName, signal: Si
   return {
     silent: true,
     symbol: "none",
+    // Digits after the point; with echarts' two, small thresholds would be moved.
+    precision: 12,
     lineStyle: { color: ink, type: "dashed" as const, width: 1 },
     // One above the other, since they may lie close together.
     data: found.map(({ name, threshold }, i) => ({

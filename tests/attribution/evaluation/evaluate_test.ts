@@ -212,3 +212,32 @@ Deno.test("a page holds no script and no address of another file, and text stays
   assert.doesNotMatch(html, /<script|<link|src=|url\(|@import/);
   assert.equal(escapeHtml(`<a href="x">'&`), "&#60;a href=&#34;x&#34;&#62;&#39;&#38;");
 });
+
+Deno.test("scoreFigure() draws thresholds where they are, however small", async () => {
+  const small = (value: number) => ({
+    mean: 0,
+    deviation: 1,
+    thresholds: {
+      quantile: { threshold: value },
+      gaussian: { threshold: 1.5 * value },
+      roc: { threshold: 2 * value },
+    },
+  });
+  const own: Calibration = {
+    ...calibration,
+    families: { rar: { quantLoss: small(0.001) }, var: { quantLoss: small(0.002) } },
+  };
+  const scaled = items.map((item): Judged => ({
+    ...item,
+    families: { rar: scores(item.families.rar.quantLoss / 200), var: scores(item.families.var.quantLoss / 200) },
+  }));
+  const html = await figure(scoreFigure(scaled, own, rulesOf(own)), "");
+  const lines = [...html.matchAll(/<path d="M([\d.]+) [\d.]+L\1 [\d.]+"[^>]*stroke-dasharray/g)].map(([, x]) =>
+    Number(x)
+  );
+  assert.equal(lines.length, 6);
+  // On a logarithmic axis, 1, 1.5 and 2 lie ln 1.5 and ln 2 apart.
+  for (const [first, second, third] of [lines.slice(0, 3), lines.slice(3)]) {
+    assert.ok(Math.abs((second - first) / (third - first) - Math.log(1.5) / Math.log(2)) < 0.02, `${lines}`);
+  }
+});
