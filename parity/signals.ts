@@ -1,7 +1,7 @@
 /** Case 05, signals: both families on four images, VAR with greedy and with optimised quantisation, and LatentTracer. */
 import { ScaleMaps } from "../attribution/quantisation/scale_maps.ts";
 import { gradientQuantize } from "../attribution/quantisation/soft_assign.ts";
-import { latentTracer, tracedWeights } from "../attribution/signals/latent_tracer.ts";
+import { latentTracer, type LatentTracerOptions, tracedWeights } from "../attribution/signals/latent_tracer.ts";
 import { familySignals, type Quantize, reconstruct, requantizedSignals } from "../attribution/signals.ts";
 import { add, type Device, scope, slice, sub } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
@@ -17,8 +17,22 @@ import type { Result } from "./kinds.ts";
 import { fromNchw, scalePixels, testImage } from "./layout.ts";
 import { take, takeNchw } from "./rar.ts";
 
-/** The case's LatentTracer: 20 iterations, the learning rate halved every 8. */
-const tracer = { iterations: 20, lr: 1e-2, decayEvery: 8, decay: 0.5, lossOver: "batch" } as const;
+/** How long LatentTracer ran, from what the case says of its tensor: `after 20 iterations (lr 1e-2, halved every 8 its)`. */
+function tracerOptions(parityCase: ParityCase, tensor: string): LatentTracerOptions {
+  const { meaning } = parityCase.info(tensor);
+  const [, iterations, lr, decayEvery] = meaning.match(/after (\d+) iterations \(lr ([\d.e-]+), halved every (\d+)/) ??
+    [];
+  if (iterations === undefined) {
+    throw new Error(`${parityCase.name}: ${tensor}: expected iterations and rate, got ${meaning}`);
+  }
+  return {
+    iterations: Number(iterations),
+    lr: Number(lr),
+    decayEvery: Number(decayEvery),
+    decay: 0.5,
+    lossOver: "batch",
+  };
+}
 
 export async function* signals(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const { rar_tokenizer: tokenizer, vae, optimized_quant: given } = parityCase.manifest.config;
@@ -85,9 +99,11 @@ async function* familyResults(
   yield { tensor: `${prefix}rec2`, values: await takeNchw(scope(() => reconstruct(family, family.encode(first)))) };
   yield { tensor: `${prefix}rec1`, values: await takeNchw(first) };
   if (parityCase.has(`${prefix}latent_tracer`)) {
-    const [count] = parityCase.info(`${prefix}latent_tracer`).shape;
-    const traced = scope(() => latentTracer(family, slice(images, 0, 0, count), slice(fHat, 0, 0, count), tracer));
-    yield { tensor: `${prefix}latent_tracer`, values: await take(traced) };
+    const tensor = `${prefix}latent_tracer`;
+    const [count] = parityCase.info(tensor).shape;
+    const options = tracerOptions(parityCase, tensor);
+    const traced = scope(() => latentTracer(family, slice(images, 0, 0, count), slice(fHat, 0, 0, count), options));
+    yield { tensor, values: await take(traced) };
   }
   yield { tensor: `${prefix}f`, values: await takeNchw(f) };
   yield { tensor: `${prefix}fhat`, values: await takeNchw(fHat) };

@@ -321,6 +321,11 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
   ],
   ["an unknown method", () => ["in", "--method", "magic"], /--method: expected perplexity, got magic/],
   [
+    "an unknown strategy",
+    () => ["in", "--threshold", "magic"],
+    /--threshold: expected quantile, gaussian or roc, got magic/,
+  ],
+  [
     "a size without sense",
     () => ["in", "--memory", "much"],
     /--memory: expected a size such as 4GiB or 512MiB, got much/,
