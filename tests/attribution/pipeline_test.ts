@@ -242,7 +242,8 @@ Deno.test("attribute() ends after the pass in progress when it is aborted, and w
         });
         assert.equal(device.memory().liveBytes, before);
         if (passes < moment) break;
-        assert.deepEqual(first.lines.map(numbers), whole.lines.slice(0, first.lines.length).map(numbers));
+        const done = new Set(first.lines.map(({ image }) => image));
+        assert.deepEqual(first.lines.map(numbers), whole.lines.filter(({ image }) => done.has(image)).map(numbers));
         let repeated = 0;
         const second = await run(inputs(dir, 4), { maxBatch: 2 }, {
           recall: (sha256) => Promise.resolve(structuredClone(store.get(sha256))),
@@ -264,7 +265,7 @@ Deno.test("attribute() ends after the pass in progress when it is aborted, and w
 Deno.test("planMemory() keeps everything loaded where there is room, and says what the cpu device cannot hold", async () => {
   await withTiny(async ({ set, device }) => {
     const roomy = planMemory(set, device, { memoryBytes: 1024 * MiB });
-    assert.equal(roomy.resident.size, 8);
+    assert.equal(roomy.resident.size, set.variants("rar").length + set.variants("var").length);
     assert.equal(roomy.chunk, roomy.tokenizerBatch);
     const some = tightPlan(set, device);
     assert.ok(some.resident.size > 0 && some.swapped.length > 0);
