@@ -40,7 +40,12 @@ export interface Op<I extends Inputs, P> {
   /** How gradients flow back, or the reason why they do not. Recorded on a tape only where an input depends on a variable. */
   readonly gradient: Gradient<I, P> | string;
   /** Inputs whose values the gradient reads, and "out" for the outputs; all of them when not given. */
-  readonly saves?: readonly string[];
+  readonly saves?: readonly string[] | ((needs: { readonly [K in keyof I]: boolean }, params: P) => readonly string[]);
+  /**
+   * Whether its output is computed again on the way back for the ops that read it, and not kept for them: for ops with
+   * one output that cost little beside what follows. Their own gradient must save every input.
+   */
+  readonly recomputed?: boolean;
 }
 
 /** Gives an op definition its inferred types. */
@@ -50,10 +55,15 @@ export function defineOp<I extends Inputs, P>(op: Op<I, P>): Op<I, P> {
 
 /** Checks the operands, allocates the outputs, runs the forward and records the op on the open tape, if any. */
 export function applyAll<I extends Inputs, P>(op: Op<I, P>, inputs: I, params: P): Tensor[] {
+  const outputs = compute(op, inputs, params);
+  record(op, inputs, outputs, params, (saved) => compute(op, saved, params)[0]);
+  return outputs;
+}
+
+function compute<I extends Inputs, P>(op: Op<I, P>, inputs: I, params: P): Tensor[] {
   const device = commonDevice(op.name, inputs);
   const outputs = op.infer(inputs, params).map((spec) => empty(device, spec.shape, spec.dtype));
   op.forward(device, inputs, outputs, params);
-  record(op, inputs, outputs, params);
   return outputs;
 }
 

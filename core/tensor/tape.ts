@@ -23,6 +23,8 @@ interface Node {
 class Tape {
   readonly variables: readonly Tensor[];
   readonly places = new WeakMap<Tensor, Place>();
+  /** How to compute a recorded tensor again, where that is what its op wants. */
+  readonly recipes = new WeakMap<Tensor, () => Tensor>();
   readonly #nodes: Node[] = [];
   /** For a tape that only watches: tensors of this outer tape may be used when they are among the allowed ones. */
   readonly #watched: { outer: Tape; allowed: ReadonlySet<Tensor> } | null;
@@ -124,37 +126,56 @@ function aliasOf(tensor: Tensor): Tensor {
   return withoutTape(() => keep(tensor.alias()));
 }
 
-/** Records an op when one of its inputs depends on a variable. Called by `applyAll`. */
-export function record<I extends Inputs, P>(op: Op<I, P>, inputs: I, outputs: readonly Tensor[], params: P): void {
+/**
+ * Records an op when one of its inputs depends on a variable. `again` computes its first output from the same inputs.
+ * Called by `applyAll`.
+ */
+export function record<I extends Inputs, P>(
+  op: Op<I, P>,
+  inputs: I,
+  outputs: readonly Tensor[],
+  params: P,
+  again: (inputs: I) => Tensor,
+): void {
   const tape = current;
   if (tape === null) return;
   tape.check(op.name, inputs);
   const names = Object.keys(inputs).filter((name) => inputs[name] && tape.places.has(inputs[name]!));
   // Integers carry no gradient: what was chosen by argmax or rounding is a constant.
   if (names.length === 0 || outputs.every((output) => output.dtype !== "f32")) return;
-  const { gradient, saves } = op;
+  const { gradient } = op;
   if (typeof gradient === "string") throw new Error(`${op.name}: has no gradient (${gradient})`);
+  const needs = Object.fromEntries(Object.keys(inputs).map((name) => [name, names.includes(name)])) as {
+    readonly [K in keyof I]: boolean;
+  };
+  const saves = typeof op.saves === "function" ? op.saves(needs, params) : op.saves;
+  const recipes: [name: string, make: () => Tensor][] = [];
   const save = (name: string, tensor: Tensor) => {
     const alias = aliasOf(tensor);
+    const read = !saves || saves.includes(name);
+    const recipe = tape.recipes.get(tensor);
+    if (read && recipe) recipes.push([name, recipe]);
     // A disposed tensor still knows its shape, which is all that some gradients need.
-    if (saves && !saves.includes(name)) alias.dispose();
+    if (!read || recipe) alias.dispose();
     return alias;
   };
   const savedInputs = Object.fromEntries(
     Object.entries(inputs).map(([name, tensor]) => [name, tensor && save(name, tensor)]),
   );
   const savedOutputs = outputs.map((output) => save("out", output));
-  const needs = Object.fromEntries(Object.keys(inputs).map((name) => [name, names.includes(name)]));
+  const whole = () =>
+    ({ ...savedInputs, ...Object.fromEntries(recipes.map(([name, make]) => [name, make()])) }) as unknown as I;
   const node: Node = {
     outputs: outputs.map(() => ({})),
     parents: names.map((name) => tape.places.get(inputs[name]!)!),
     backward: (upstream) => {
       const result: { readonly [name: string]: Tensor | undefined } = gradient({
-        inputs: savedInputs as unknown as I,
+        // What is computed again is freed with the scope that `backward` runs in.
+        inputs: whole(),
         outputs: savedOutputs,
         params,
         upstream: upstream as readonly Tensor[],
-        needs: needs as { readonly [K in keyof I]: boolean },
+        needs,
       });
       return names.map((name) => {
         const value = result[name], wanted = savedInputs[name]!.shape;
@@ -173,6 +194,7 @@ export function record<I extends Inputs, P>(op: Op<I, P>, inputs: I, outputs: re
     },
   };
   tape.push(node, outputs);
+  if (op.recomputed) tape.recipes.set(outputs[0], () => withoutTape(() => again(whole())));
 }
 
 /** Records that `result` has the elements of `source` in the same order. Called by `reshape`. */

@@ -95,7 +95,8 @@ export const conv2dOp = defineOp({
       residual: needs.residual ? g : undefined,
     };
   },
-  saves: ["x", "weight", "bias"],
+  // The gradient of x alone needs no x.
+  saves: (needs, { activation }) => needs.weight || activation !== "none" ? ["x", "weight", "bias"] : ["weight"],
 });
 
 /** weight[cOut, cIn, kh, kw] with in and out swapped and turned by 180 degrees, [cIn, cOut, kh, kw], packed. */

@@ -143,6 +143,7 @@ export const matmulOp = defineOp({
       ? sumTo(transB ? matmul(g, a, { transA: true, transB: transA }) : matmul(a, g, { transA: !transA }), b.shape)
       : undefined,
   }),
+  saves: (needs) => [...(needs.a ? ["b"] : []), ...(needs.b ? ["a"] : [])],
 });
 
 /** a[..., m, k] b[..., k, n]; transA and transB read an operand transposed; a batch of 1 broadcasts. */
@@ -225,7 +226,9 @@ export const linearOp = defineOp({
       gate: needs.gate ? modulationGradient(gate!, gatePlace, mul(g, activated!)) : undefined,
     };
   },
-  saves: ["x", "weight", "bias", "gate"],
+  // The gradient of x alone needs no x.
+  saves: (needs, { activation }) =>
+    needs.weight || needs.gate || activation !== "none" ? ["x", "weight", "bias", "gate"] : ["weight", "gate"],
 });
 
 export interface LinearOptions {

@@ -63,6 +63,7 @@ export const groupNormOp = defineOp({
     return { x: dx, gamma: dGamma, beta: dBeta };
   },
   saves: ["x", "gamma", "beta"],
+  recomputed: true,
 });
 
 /** act(groupNorm(x)) for x[batch, ..., channels], gamma[channels], beta[channels]. */

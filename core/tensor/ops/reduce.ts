@@ -43,6 +43,7 @@ export const reduceOp = defineOp({
     const extreme = equal(x, out.reshape(...kept));
     return { x: mul(extreme, div(g, sum(extreme, axis, true))) };
   },
+  saves: (_, { op }) => op === "sum" || op === "mean" ? [] : ["x", "out"],
 });
 
 export const argReduceOp = defineOp({

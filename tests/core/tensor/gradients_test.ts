@@ -132,6 +132,13 @@ const fused: Readonly<Record<string, Case>> = {
     const inputs = [draw([2, size(3) + 1, 2, 6]), draw([6], 0.5, 1.5), draw([6])];
     return [inputs, (x, gamma, beta) => t.groupNorm(x, gamma, beta, { groups: 2, activation: "silu" })];
   },
+  "groupNorm twice, then conv2d": (draw, size) => {
+    const inputs = [draw([1, size(3) + 1, 3, 4]), draw([4], 0.5, 1.5), draw([4]), draw([3, 4, 3, 3])];
+    return [inputs, (x, gamma, beta, w) => {
+      const h = t.groupNorm(t.groupNorm(x, gamma, beta, { groups: 2, activation: "silu" }), gamma, beta, { groups: 1 });
+      return t.add(t.conv2d(h, w, undefined, { padding: 1 }), t.mean(h));
+    }];
+  },
   attention: (draw, size) => {
     const [heads, d] = [size(2), size(4)];
     const inputs = [draw([2, size(4), heads, d]), draw([2, 5, heads, d]), draw([2, 5, heads, d])];
@@ -225,6 +232,29 @@ withDevices("differentiate() records nothing that does not depend on a variable"
   assert.ok(during > 0);
   t.disposeAll([x, frozen, result.loss, gradients]);
 });
+
+withDevices(
+  "a tape keeps no group norm for the ops that read it, nor what only a frozen weight multiplies",
+  (device) => {
+    const x = t.randomNormal(device, [1, 32, 32, 8], 1), gamma = t.full(device, [8], 1), beta = t.full(device, [8], 0);
+    const w = t.randomNormal(device, [8, 8, 3, 3], 2);
+    for (const variables of [[x, w], [x]]) {
+      const before = device.memory().liveBytes;
+      let held = 0;
+      const differentiated = t.differentiate(variables, () => {
+        const loss = t.scope(() =>
+          t.sum(t.conv2d(t.groupNorm(x, gamma, beta, { groups: 2 }), w, undefined, { padding: 1 }))
+        );
+        held = device.memory().liveBytes - before;
+        return { loss };
+      });
+      assert.ok(held < x.bytes / 4, `${held} bytes held for ${x.bytes}`);
+      t.disposeAll([differentiated.result, differentiated.gradients]);
+      assert.equal(device.memory().liveBytes, before);
+    }
+    t.disposeAll([x, gamma, beta, w]);
+  },
+);
 
 withDevices("checkpoint() gives the gradients of the plain function and keeps less in between", async (device) => {
   const before = device.memory().liveBytes;
