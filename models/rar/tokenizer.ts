@@ -25,8 +25,8 @@ function normSilu(x: Tensor, w: Weights, groups?: number): Tensor {
  */
 function resnetBlock(x: Tensor, w: Weights, groups?: number): Tensor {
   return scope(() => {
-    let h = normSilu(x, w.at("norm1"), groups);
-    h = conv2d(h, w.get("conv1.weight"), undefined, { padding: 1 });
+    // A scope of its own frees what norm1 made before conv2 needs room.
+    let h = scope(() => conv2d(normSilu(x, w.at("norm1"), groups), w.get("conv1.weight"), undefined, { padding: 1 }));
     h = normSilu(h, w.at("norm2"), groups);
     const shortcut = w.find("nin_shortcut.weight");
     if (!shortcut) return conv2d(h, w.get("conv2.weight"), undefined, { padding: 1, residual: x });

@@ -16,8 +16,8 @@ function normSilu(x: Tensor, w: Weights, groups?: number): Tensor {
 
 function resnetBlock(x: Tensor, w: Weights, groups?: number): Tensor {
   return scope(() => {
-    let h = normSilu(x, w.at("norm1"), groups);
-    h = conv(h, w.at("conv1"));
+    // A scope of its own frees what norm1 made before conv2 needs room.
+    let h = scope(() => conv(normSilu(x, w.at("norm1"), groups), w.at("conv1")));
     h = normSilu(h, w.at("norm2"), groups);
     const shortcut = w.find("nin_shortcut.weight") ? conv(x, w.at("nin_shortcut"), {}) : x;
     return conv(h, w.at("conv2"), { padding: 1, residual: shortcut });
