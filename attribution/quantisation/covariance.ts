@@ -1,0 +1,98 @@
+/**
+ * The covariance of f - fHat while codes are uncertain, R = noise + sum over scales of A_s U_s A_s', as a linear map, and
+ * the solution of R z = r by conjugate gradients. U_s, [c, c], is the covariance of one code vector of scale s.
+ */
+import {
+  add,
+  affine,
+  div,
+  linear,
+  matmul,
+  mul,
+  permute,
+  scope,
+  sub,
+  sum,
+  type Tensor,
+  zeros,
+} from "../../core/tensor/mod.ts";
+import type { ScaleMaps } from "./scale_maps.ts";
+
+export interface Covariance {
+  /** Variance of what no codes explain, per value of f. */
+  readonly noise: number;
+  /** U_s by scale, packed for `linear`; null where it is negligible. */
+  readonly codes: readonly (Tensor | null)[];
+  /** The preconditioner of spectral_blocks.ts: [side, side], and [side * side, c, c]. */
+  readonly cosines: Tensor;
+  readonly inverseBlocks: Tensor;
+}
+
+/** R x for x[batch, side, side, c]. */
+export function applyCovariance(maps: ScaleMaps, { noise, codes }: Covariance, x: Tensor): Tensor {
+  return scope(() => {
+    const groups = Map.groupBy(codes.keys().filter((s) => codes[s] !== null), (s) => maps.phiOf(s));
+    let out = affine(x, noise);
+    for (const [phi, scales] of groups) {
+      const last = out;
+      out = scope(() => {
+        const spread = maps.phiAdjoint(x, phi);
+        let sumOf: Tensor | null = null;
+        for (const s of scales) {
+          sumOf = linear(maps.smooth(spread, s), codes[s]!, undefined, { residual: sumOf ?? undefined });
+        }
+        return maps.phiForward(sumOf!, phi, last);
+      });
+    }
+    return out;
+  });
+}
+
+/** The preconditioner of a covariance, as a map: cosines over the pixels, a [c, c] block for every frequency, and back. */
+function precondition(maps: ScaleMaps, { cosines, inverseBlocks }: Covariance, x: Tensor): Tensor {
+  const { side, channels: c } = maps;
+  const batch = x.shape[0];
+  const transform = (y: Tensor, back: boolean) => {
+    const rows = matmul(cosines, y.reshape(batch, side, side * c), { transA: back });
+    return matmul(cosines, rows.reshape(batch * side, side, c), { transA: back });
+  };
+  return scope(() => {
+    const spectrum = transform(x, false).reshape(batch, side * side, c);
+    const byFrequency = batch === 1 ? spectrum.reshape(side * side, 1, c) : permute(spectrum, 1, 0, 2);
+    const filtered = matmul(byFrequency, inverseBlocks);
+    return transform(batch === 1 ? filtered : permute(filtered, 1, 0, 2), true).reshape(...x.shape);
+  });
+}
+
+/** `iterations` steps of preconditioned conjugate gradients from `start` (zero when not given) on R z = r, per image. */
+export function solve(
+  maps: ScaleMaps,
+  covariance: Covariance,
+  r: Tensor,
+  iterations: number,
+  start?: Tensor,
+): Tensor {
+  const batch = r.shape[0];
+  const dot = (a: Tensor, b: Tensor) => scope(() => sum(mul(a, b).reshape(batch, -1), 1).reshape(batch, 1, 1, 1));
+  // Keeps 0 / 0 finite once an image is solved exactly.
+  const ratio = (a: Tensor, b: Tensor) => scope(() => div(a, affine(b, 1, 1e-30)));
+  return scope(() => {
+    let z = start ?? zeros(r.device, r.shape);
+    let rest = start ? sub(r, applyCovariance(maps, covariance, start)) : r;
+    let direction = precondition(maps, covariance, rest);
+    let energy = dot(rest, direction);
+    for (let i = 0; i < iterations; i++) {
+      [z, rest, direction, energy] = scope(() => {
+        const image = applyCovariance(maps, covariance, direction);
+        const step = ratio(energy, dot(direction, image));
+        const nextZ = add(z, mul(direction, step));
+        if (i === iterations - 1) return [nextZ, rest, direction, energy];
+        const nextRest = sub(rest, mul(image, step));
+        const better = precondition(maps, covariance, nextRest);
+        const nextEnergy = dot(nextRest, better);
+        return [nextZ, nextRest, add(better, mul(direction, ratio(nextEnergy, energy))), nextEnergy];
+      });
+    }
+    return z;
+  });
+}

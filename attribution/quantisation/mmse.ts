@@ -1,0 +1,135 @@
+/**
+ * Optimised quantisation by estimating all code vectors at once: every token's likelihood is taken after a linear filter
+ * that suppresses what other tokens may still be (soft interference cancellation with minimum mean squared error), and
+ * its posterior mean replaces it in what the next scale sees. It recovers more true tokens than sweeps over single tokens,
+ * which follow the noise as soon as a coarse token is wrong.
+ *
+ * For one scale: R is the covariance of f - fHat (covariance.ts), y = A_s' R^-1 (f - A m), M the mean of A_s' R^-1 A_s over
+ * the scale's tokens, U the covariance of a code. Without the token's own share the precision is P = (M^-1 - U)^-1 and the
+ * evidence h = (I + P U) y + P m; a code e has the log-likelihood h'e - e'Pe / 2. U and M depend on the number of the step
+ * only: they come from a simulation with tokens drawn from the prior. So per image there are products with tables alone.
+ *
+ * Sources: Wang & Poor 1999 (iterative soft interference cancellation), Ma & Ping 2017 (orthogonal AMP), Rush, Greig &
+ * Venkataramanan 2017 (decoding of sparse superposition codes, which multi-scale residual codes are).
+ */
+import { argmax, concat, linear, scope, type Tensor } from "../../core/tensor/mod.ts";
+import type { VarFamily } from "../../models/var/family.ts";
+import { simulate } from "./mmse_simulation.ts";
+import { posterior, startState, type Step, withMeans } from "./mmse_step.ts";
+import type { ScaleMaps } from "./scale_maps.ts";
+
+export interface MmseSettings {
+  /** Passes over all scales, coarse to fine. */
+  readonly passes: number;
+  /**
+   * Variance of f around the fHat of the true tokens, per value: what the encoder gets wrong. A number, or a multiple of
+   * the greedy quantiser's error on the simulated latents.
+   */
+  readonly noise: number | { readonly ofGreedyError: number };
+  /** Steps of conjugate gradients per scale. */
+  readonly solveSteps: number;
+  /** Probability of every code by scale, each [codes]; uniform when not given. Zeros are raised a little. */
+  readonly prior?: readonly ArrayLike<number>[];
+  /** Simulated latents, and the seed of their tokens and noise. */
+  readonly simulated: number;
+  readonly seed: number;
+}
+
+export const defaultMmse: MmseSettings = {
+  passes: 3,
+  noise: { ofGreedyError: 0.1 },
+  solveSteps: 10,
+  simulated: 8,
+  seed: 0,
+};
+
+/** Everything that does not depend on the image. About 1 MB per scale and pass at full size. */
+export class MmseTables {
+  readonly maps: ScaleMaps;
+  readonly settings: MmseSettings;
+  /** The noise that was assumed. */
+  readonly noise: number;
+  /** Share of the simulated tokens that were recovered: what to expect at that noise. */
+  readonly simulatedRecovery: number;
+  readonly #steps: readonly Step[];
+  readonly #start: readonly Tensor[];
+  readonly #codesTransposed: Tensor;
+
+  private constructor(
+    maps: ScaleMaps,
+    settings: MmseSettings,
+    made: Awaited<ReturnType<typeof simulate>>,
+  ) {
+    this.maps = maps;
+    this.settings = settings;
+    this.noise = made.noise;
+    this.simulatedRecovery = made.recovery;
+    this.#steps = made.steps;
+    this.#start = made.start;
+    this.#codesTransposed = made.codesTransposed;
+  }
+
+  /** Simulates and keeps the tables. `maps` must outlive them. */
+  static async build(maps: ScaleMaps, family: VarFamily, settings: MmseSettings = defaultMmse): Promise<MmseTables> {
+    check(maps, settings);
+    const made = await simulate(maps, family, settings);
+    return new MmseTables(maps, settings, made);
+  }
+
+  /** f[batch, side, side, c] -> tokens[batch, tokenCount] (i32): the most probable ones after the last pass. */
+  quantize(f: Tensor): Tensor {
+    const { maps } = this;
+    return scope(() => {
+      let state = startState(maps, this.#start, f);
+      const chosen: Tensor[] = new Array(maps.patchNums.length);
+      for (const [i, step] of this.#steps.entries()) {
+        const last = i >= this.#steps.length - maps.patchNums.length;
+        const before = state;
+        const next = scope(() => {
+          const { logits, probabilities, solution } = posterior(maps, before, step, this.settings.solveSteps);
+          const means = linear(probabilities, this.#codesTransposed);
+          const state = withMeans(maps, { ...before, solution }, step.scale, means);
+          return { chosen: last ? argmax(logits) : undefined, state };
+        });
+        state = next.state;
+        if (next.chosen) chosen[step.scale] = next.chosen;
+      }
+      return concat(chosen, 1);
+    });
+  }
+
+  get bytes(): number {
+    return [...this.#tensors()].reduce((bytes, tensor) => bytes + tensor.bytes, 0);
+  }
+
+  #tensors(): Set<Tensor> {
+    const all = new Set<Tensor>([...this.#start, this.#codesTransposed]);
+    for (const { covariance, weight, bias } of this.#steps) {
+      const { codes, cosines, inverseBlocks } = covariance;
+      for (const tensor of [weight, bias, cosines, inverseBlocks, ...codes]) if (tensor) all.add(tensor);
+    }
+    return all;
+  }
+
+  dispose(): void {
+    for (const tensor of this.#tensors()) tensor.dispose();
+  }
+}
+
+function check(maps: ScaleMaps, { passes, noise, solveSteps, simulated, prior }: MmseSettings): void {
+  for (const [name, value] of Object.entries({ passes, solveSteps, simulated })) {
+    if (!(Number.isInteger(value) && value >= 1)) {
+      throw new Error(`mmse: ${name} expects an integer >= 1, got ${value}`);
+    }
+  }
+  const level = typeof noise === "number" ? noise : noise.ofGreedyError;
+  if (!(level > 0 && level < Infinity)) throw new Error(`mmse: noise expects a number above 0, got ${level}`);
+  if (!prior) return;
+  if (prior.length !== maps.patchNums.length || prior.some((own) => own.length !== maps.codes)) {
+    throw new Error(
+      `mmse: prior expects ${maps.patchNums.length} lists of ${maps.codes} probabilities, got lists of ${
+        prior.map((own) => own.length).join(", ")
+      }`,
+    );
+  }
+}
