@@ -58,7 +58,7 @@ for (const name of ["rar", "var"] as const) {
       const recomputed = await measure(device, name, { checkpointing: true }, 8);
       assert.equal(recomputed.loss, kept.loss);
       assert.deepEqual(recomputed.gradients, kept.gradients);
-      // Little less: at these sizes the peak is inside the gradient of one group norm, which recomputing does not change.
+      // Little less: group norms are computed again in any case, and at these sizes weights and single blocks are most of it.
       assert.ok(recomputed.peak < 0.97 * kept.peak, `peak ${recomputed.peak} against ${kept.peak}`);
     },
   );
