@@ -12,7 +12,7 @@
  * Sources: Wang & Poor 1999 (iterative soft interference cancellation), Ma & Ping 2017 (orthogonal AMP), Rush, Greig &
  * Venkataramanan 2017 (decoding of sparse superposition codes, which multi-scale residual codes are).
  */
-import { argmax, concat, linear, scope, type Tensor } from "../../core/tensor/mod.ts";
+import { argmax, concat, linear, max, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { VarFamily } from "../../models/var/family.ts";
 import { simulate } from "./mmse_simulation.ts";
 import { posterior, startState, type Step, withMeans } from "./mmse_step.ts";
@@ -76,25 +76,31 @@ export class MmseTables {
     return new MmseTables(maps, settings, made);
   }
 
-  /** f[batch, side, side, c] -> tokens[batch, tokenCount] (i32): the most probable ones after the last pass. */
-  quantize(f: Tensor): Tensor {
+  /**
+   * f[batch, side, side, c] -> after the last pass the most probable tokens[batch, tokenCount] (i32), and the probability
+   * of each, [batch, tokenCount].
+   */
+  quantize(f: Tensor): { tokens: Tensor; certainty: Tensor } {
     const { maps } = this;
     return scope(() => {
       let state = startState(maps, this.#start, f);
-      const chosen: Tensor[] = new Array(maps.patchNums.length);
+      const chosen: Tensor[] = [], certain: Tensor[] = [];
       for (const [i, step] of this.#steps.entries()) {
-        const last = i >= this.#steps.length - maps.patchNums.length;
         const before = state;
         const next = scope(() => {
           const { logits, probabilities, solution } = posterior(maps, before, step, this.settings.solveSteps);
           const means = linear(probabilities, this.#codesTransposed);
           const state = withMeans(maps, { ...before, solution }, step.scale, means);
-          return { chosen: last ? argmax(logits) : undefined, state };
+          const last = i >= this.#steps.length - maps.patchNums.length;
+          return { state, result: last ? { tokens: argmax(logits), certainty: max(probabilities, 2) } : undefined };
         });
         state = next.state;
-        if (next.chosen) chosen[step.scale] = next.chosen;
+        if (next.result) {
+          chosen.push(next.result.tokens);
+          certain.push(next.result.certainty);
+        }
       }
-      return concat(chosen, 1);
+      return { tokens: concat(chosen, 1), certainty: concat(certain, 1) };
     });
   }
 
