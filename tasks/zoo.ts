@@ -30,7 +30,11 @@ const steps = {
   },
   inverse: {
     about: "fine-tunes both encoders on images that the transformers generate",
-    run: trainInverses,
+    run: (options: Options) =>
+      trainInverses({
+        ...options,
+        families: options.models?.map((name) => choice("--model", name, ["rar", "var"] as const)),
+      }),
   },
   release: {
     about: "the model set with its inverse decoders, into --out (weights/tiny)",
@@ -73,7 +77,7 @@ ${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")
   --model NAMES     only these networks, with commas, of ${
   Object.values(tokenizerRecipes).map(({ name }) => name).join(", ")
 }
-                    or ${transformerRecipes.map(({ name }) => name).join(", ")}
+                    or ${transformerRecipes.map(({ name }) => name).join(", ")}; rar or var for inverse
   --out DIR         where release, dataset and sheets write
   --set DIR         the set that the dataset is drawn from (default weights/tiny)
   --device NAME     auto, cpu or webgpu (default cpu: results are compared by hash)

@@ -17,12 +17,12 @@ import { writeSet } from "./set.ts";
 import { reconstructions, sheet, spread } from "./sheet.ts";
 
 /** Pairs for the inverse decoders: images of each variant, and their seed. */
-export const pairRecipe = { each: 400, seed: 14 } as const;
+export const pairRecipe = { each: 600, seed: 14 } as const;
 
 /** What differs from the official recipes: the sets are smaller, and so are the networks. */
 export const inverseRecipes: Readonly<Record<FamilyName, Partial<Recipe>>> = {
-  rar: { epochs: 16, batch: 16, lr: 5e-4 },
-  var: { epochs: 16, batch: 16, lr: 5e-4 },
+  rar: { epochs: 50, batch: 16, lr: 1e-3 },
+  var: { epochs: 50, batch: 16, lr: 1e-3 },
 };
 
 const description =
