@@ -21,9 +21,9 @@ import { photos as photoTable } from "./photos.ts";
 
 /** Images per split. Seeds and photographs of the splits are disjoint. */
 export const datasetRecipe = {
-  train: { seed: 11, each: 30 },
-  val: { seed: 12, each: 20, photographs: 20, other: 0 },
-  test: { seed: 13, each: 30, photographs: 40, other: 20 },
+  train: { seed: 11, each: 40 },
+  val: { seed: 12, each: 20, photographs: 60, other: 0 },
+  test: { seed: 13, each: 30, photographs: 60, other: 30 },
   /** Transforms of the test images, one copy of this many images each. */
   processed: { each: 12 },
 } as const;
