@@ -59,6 +59,7 @@ export {
 } from "./labels.ts";
 export { type Likelihood, summarize, tokenLogProbs } from "./likelihood.ts";
 export { type LoadedVariant, Models, type OpenModelsOptions } from "./models.ts";
+export * from "./membership/mod.ts";
 export * from "./metrics/mod.ts";
 export {
   attribute,

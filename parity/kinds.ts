@@ -7,6 +7,7 @@ import { finetune } from "./finetune.ts";
 import { fullMaskgitVq, fullRar, fullVar, fullVqvae } from "./full.ts";
 import { interpolation } from "./interpolation.ts";
 import { metrics } from "./metrics.ts";
+import { membership } from "./mia.ts";
 import { optimisedQuantisation } from "./optquant.ts";
 import { maskgitVq, rar } from "./rar.ts";
 import { signals } from "./signals.ts";
@@ -51,6 +52,7 @@ export function computeFor(parityCase: ParityCase): Compute | null {
   if (/case05_optquant/.test(name)) return optimisedQuantisation;
   if (/case05_signals/.test(name)) return signals;
   if (/case06/.test(name)) return finetune;
+  if (/case08/.test(name)) return membership;
   if (/case10/.test(name)) return attacks;
   return null;
 }

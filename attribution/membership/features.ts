@@ -1,0 +1,162 @@
+/**
+ * The membership features of one image under one variant, exactly as the reference defines, names and orders them.
+ * They are functions of per-token statistics (statistics.ts); which of them tells variants apart is decided elsewhere.
+ *
+ * Sources: sprintml/privacy_attacks_against_iars (arXiv 2502.02514), src/attacks/llm_mia.py and conf/attack/llm_mia*.yaml.
+ */
+import type { TokenStatistics } from "./statistics.ts";
+import { zlibLength } from "./zlib_length.ts";
+
+/** `plain`: of the conditional logits. `cfg`: of conditional minus unconditional logits, without the `surp` features. */
+export type FeatureKind = "plain" | "cfg";
+
+export interface FeatureOptions {
+  /** Shares of the tokens that min-k takes, above 0 and at most 1 (default 0.1 to 0.5). */
+  readonly ks?: readonly number[];
+  /** Entropies in nats below which a row counts for the `surp` features (default 2, 4, 8, 16). */
+  readonly maxEntropies?: readonly number[];
+  /** `zlibLength(tokens)` where it is known: it is the same for every variant of a family. */
+  readonly zlibLength?: number;
+}
+
+export const defaultKs: readonly number[] = [0.1, 0.2, 0.3, 0.4, 0.5];
+export const defaultMaxEntropies: readonly number[] = [2, 4, 8, 16];
+
+/** A number as Python prints a float. */
+const text = (x: number) => Number.isInteger(x) ? x.toFixed(1) : String(x);
+
+/** Names of the features, in the reference's order: 58 of `plain` and 18 of `cfg` with the default options. */
+export function membershipFeatureNames(kind: FeatureKind, options: FeatureOptions = {}): string[] {
+  const { ks = defaultKs, maxEntropies = defaultMaxEntropies } = options;
+  const surp = (name: string) => ks.flatMap((k) => maxEntropies.map((e) => `${name}@${text(k)},${text(e)}`));
+  return [
+    "loss",
+    "zlib_ratio",
+    "hinge",
+    ...ks.map((k) => `min_k%@${text(k)}`),
+    ...(kind === "plain" ? [...surp("surp"), ...surp("surp_counter")] : []),
+    ...ks.map((k) => `min_k%++@${text(k)}`),
+    "below_mean_logproba",
+    "below_mean_min_k_plus",
+    "below_prev_mean_logproba",
+    "below_prev_mean_min_k_plus",
+    "slope",
+  ];
+}
+
+/**
+ * The features in the order of `membershipFeatureNames`, computed in float64 from the statistics of an image's tokens.
+ * For most of them lower means that the image is likelier to have come out of, or to have been shown to, the variant;
+ * signs are the reference's. Throws on lengths that do not fit, on values that are not finite, and where a `k` takes no
+ * token.
+ *
+ * - `loss`: mean of -l; `zlib_ratio`: that per byte of `zlibLength`; `hinge`: minus the mean hinge.
+ * - `min_k%@k`: mean of -l over the k least likely tokens; `min_k%++@k`: the same of z = (l - mean) / (variance + 1e-6).
+ * - `surp@k,e`: minus the mean l over rows of entropy below e, `surp_counter@k,e`: minus their share. The reference's
+ *   further condition, l below the largest -l, holds for every token unless all are certain, so k does not matter.
+ * - `below_mean_*`: share of tokens below the mean; `below_prev_mean_*`: minus the share below the mean up to and with
+ *   themselves; `slope`: of a line through l by token number.
+ */
+export function membershipFeatures(
+  kind: FeatureKind,
+  statistics: TokenStatistics,
+  tokens: ArrayLike<number>,
+  options: FeatureOptions = {},
+): Float64Array {
+  const { ks = defaultKs, maxEntropies = defaultMaxEntropies } = options;
+  const { logProbs, means, variances, hinges } = statistics;
+  const n = tokens.length;
+  for (const [name, values] of Object.entries(statistics)) {
+    if (values.length !== n) throw new Error(`membershipFeatures: ${name} expects ${n} values, got ${values.length}`);
+    const wrong = (values as Float32Array).findIndex((value) => !Number.isFinite(value));
+    if (wrong >= 0) throw new Error(`membershipFeatures: ${name} of token ${wrong} is ${values[wrong]}`);
+  }
+  const counts = ks.map((k) => takenOf(k, n));
+  const scores = Float64Array.from(logProbs, (l, t) => (l - means[t]) / (variances[t] + 1e-6));
+  const bytes = options.zlibLength ?? zlibLength(tokens);
+  const loss = -meanOf(logProbs);
+  const lowest = lowestMeans(logProbs), lowestScores = lowestMeans(scores);
+  return Float64Array.from([
+    loss,
+    loss / bytes,
+    -meanOf(hinges),
+    ...counts.map((k) => -lowest(k)),
+    ...(kind === "plain" ? surprises(logProbs, means, ks, maxEntropies) : []),
+    ...counts.map((k) => -lowestScores(k)),
+    shareBelowMean(logProbs),
+    shareBelowMean(scores),
+    -shareBelowMeanSoFar(logProbs),
+    -shareBelowMeanSoFar(scores),
+    slopeOf(logProbs),
+  ]);
+}
+
+/** Tokens that a share k of n takes, rounded down as the reference does. Throws where that is none. */
+export function takenOf(k: number, n: number): number {
+  const taken = Math.floor(k * n);
+  if (!(k <= 1 && taken >= 1)) {
+    throw new Error(`membership features: k expects a share of at most 1 that takes a token, got ${k} of ${n} tokens`);
+  }
+  return taken;
+}
+
+export function meanOf(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i];
+  return sum / values.length;
+}
+
+/** k -> mean of the k lowest values. */
+function lowestMeans(values: ArrayLike<number>): (k: number) => number {
+  const sorted = Float64Array.from(values).sort();
+  return (k) => meanOf(sorted.subarray(0, k));
+}
+
+/** First the means, then the shares, each by k and entropy. */
+function surprises(
+  logProbs: Float32Array,
+  means: Float32Array,
+  ks: readonly number[],
+  maxEntropies: readonly number[],
+): number[] {
+  const bound = logProbs.reduce((largest, l) => Math.max(largest, -l), -Infinity);
+  const of = maxEntropies.map((entropy) => {
+    let sum = 0, count = 0;
+    for (let t = 0; t < logProbs.length; t++) {
+      if (-means[t] < entropy && logProbs[t] < bound) {
+        sum += logProbs[t];
+        count++;
+      }
+    }
+    return { mean: -(sum / Math.max(count, 1e-6)), share: -(count / logProbs.length) };
+  });
+  return [...ks.flatMap(() => of.map(({ mean }) => mean)), ...ks.flatMap(() => of.map(({ share }) => share))];
+}
+
+export function shareBelowMean(values: ArrayLike<number>): number {
+  const mean = meanOf(values);
+  let below = 0;
+  for (let i = 0; i < values.length; i++) if (values[i] < mean) below++;
+  return below / values.length;
+}
+
+/** Share of the values below the mean of all values up to and with themselves. */
+export function shareBelowMeanSoFar(values: ArrayLike<number>): number {
+  let sum = 0, below = 0;
+  for (let i = 0; i < values.length; i++) {
+    sum += values[i];
+    if (values[i] < sum / (i + 1)) below++;
+  }
+  return below / values.length;
+}
+
+/** Slope of the least-squares line through (0, values[0]), (1, values[1]), ...; 0 for a single value. */
+export function slopeOf(values: ArrayLike<number>): number {
+  const n = values.length, middle = (n - 1) / 2, mean = meanOf(values);
+  let above = 0, below = 0;
+  for (let i = 0; i < n; i++) {
+    above += (i - middle) * (values[i] - mean);
+    below += (i - middle) ** 2;
+  }
+  return n > 1 ? above / below : 0;
+}
