@@ -4,11 +4,11 @@
  *
  * Sources: sprintml/privacy_attacks_against_iars (arXiv 2502.02514), src/attacks/llm_mia.py and conf/attack/llm_mia*.yaml.
  */
-import type { TokenStatistics } from "./statistics.ts";
+import { logitKinds, statisticsOf, type TokenStatistics } from "./statistics.ts";
 import { zlibLength } from "./zlib_length.ts";
 
 /** `plain`: of the conditional logits. `cfg`: of conditional minus unconditional logits, without the `surp` features. */
-export type FeatureKind = "plain" | "cfg";
+export type FeatureKind = (typeof logitKinds)[number];
 
 export interface FeatureOptions {
   /** Shares of the tokens that min-k takes, above 0 and at most 1 (default 0.1 to 0.5). */
@@ -89,6 +89,22 @@ export function membershipFeatures(
     -shareBelowMeanSoFar(scores),
     slopeOf(logProbs),
   ]);
+}
+
+/** Names of `membershipTable`: those of both kinds, as `<kind>.<name>`, `plain` first. */
+export function membershipTableNames(options: FeatureOptions = {}): string[] {
+  return logitKinds.flatMap((kind) => membershipFeatureNames(kind, options).map((name) => `${kind}.${name}`));
+}
+
+/** Both kinds of features of one image, in the order of `membershipTableNames`, from the columns of `membershipRows`. */
+export function membershipTable(
+  columns: Readonly<Record<string, Float32Array>>,
+  tokens: ArrayLike<number>,
+  options: FeatureOptions = {},
+): Float64Array {
+  const known = { ...options, zlibLength: options.zlibLength ?? zlibLength(tokens) };
+  const parts = logitKinds.map((kind) => membershipFeatures(kind, statisticsOf(kind, columns), tokens, known));
+  return Float64Array.from(parts.flatMap((part) => [...part]));
 }
 
 /** Tokens that a share k of n takes, rounded down as the reference does. Throws where that is none. */

@@ -1,6 +1,21 @@
 /** Membership features, and scores of conditional against unconditional likelihood. Deliberately nothing but exports. */
-export { type FeatureKind, type FeatureOptions, membershipFeatureNames, membershipFeatures } from "./features.ts";
+export {
+  type FeatureKind,
+  type FeatureOptions,
+  membershipFeatureNames,
+  membershipFeatures,
+  membershipTable,
+  membershipTableNames,
+} from "./features.ts";
 export { icas, type IcasOptions, meanDifference, meanIcas } from "./icas.ts";
 export { lossFeatureNames, type LossFeatureOptions, lossFeatures } from "./loss_features.ts";
-export { statisticNames, type TokenStatistics, tokenStatistics, unpackStatistics } from "./statistics.ts";
+export {
+  type LogitRows,
+  membershipRows,
+  statisticNames,
+  statisticsOf,
+  type TokenStatistics,
+  tokenStatistics,
+  unpackStatistics,
+} from "./statistics.ts";
 export { zlibLength } from "./zlib_length.ts";

@@ -27,6 +27,7 @@ import {
  * - `hinge`: the token's logit minus the largest other logit.
  */
 export const statisticNames = ["logProb", "mean", "variance", "hinge"] as const;
+type StatisticName = (typeof statisticNames)[number];
 
 /** Statistics of one image's tokens, one element per token. */
 export interface TokenStatistics {
@@ -60,20 +61,70 @@ export function tokenStatistics(logits: Tensor, tokens: Tensor): Tensor {
   if (codes < 2) throw new Error(`tokenStatistics: logits expect at least 2 codes, got ${codes}`);
   return scope(() => {
     const rows = tokens.size;
-    const x = logits.reshape(rows, codes), index = tokens.reshape(rows);
+    const columns = rowStatistics(logits.reshape(rows, codes), tokens.reshape(rows));
+    const parts = statisticNames.map((name) => columns[name].reshape(rows, 1));
+    return concat(parts, 1).reshape(...tokens.shape, statisticNames.length);
+  });
+}
+
+/** The same for logits[rows, codes] and tokens[rows], every statistic by itself, [rows]. */
+function rowStatistics(logits: Tensor, tokens: Tensor): Record<StatisticName, Tensor> {
+  return scope(() => {
+    const rows = tokens.size;
     const hinge = scope(() => {
-      const own = oneHot(index, codes);
-      return sub(sum(mul(x, own), 1, true), max(sub(x, affine(own, far)), 1, true));
+      const own = oneHot(tokens, logits.shape[1]);
+      return sub(sum(mul(logits, own), 1), max(sub(logits, affine(own, far)), 1));
     });
     const [mean, variance] = scope(() => {
-      const logProbs = logSoftmax(x), probs = exp(logProbs);
+      const logProbs = logSoftmax(logits), probs = exp(logProbs);
       const mean = scope(() => sum(mul(probs, logProbs), 1, true));
-      const variance = scope(() => sum(mul(probs, square(sub(logProbs, mean))), 1, true));
-      return [mean, variance];
+      const variance = scope(() => sum(mul(probs, square(sub(logProbs, mean))), 1));
+      return [mean.reshape(rows), variance];
     });
-    const logProb = logSoftmaxGather(x, index).reshape(rows, 1);
-    return concat([logProb, mean, variance, hinge], 1).reshape(...tokens.shape, statisticNames.length);
+    return { logProb: logSoftmaxGather(logits, tokens), mean, variance, hinge };
   });
+}
+
+/** Rows of logits of one variant, as a scorer has them: conditional and unconditional [rows, codes], tokens[rows] (i32). */
+export interface LogitRows {
+  readonly conditional: Tensor;
+  readonly unconditional: Tensor;
+  readonly tokens: Tensor;
+}
+
+/** Of which logits statistics are: `plain` of the conditional, `cfg` of the conditional minus the unconditional ones. */
+export const logitKinds = ["plain", "cfg"] as const;
+
+/**
+ * Statistics of both kinds of logits for a block of rows, as `<kind>.<statistic>`, [rows] each: what a scorer's
+ * `rowStatistics` may be, so that membership features need no pass of their own. `statisticsOf` takes them up again.
+ */
+export function membershipRows({ conditional, unconditional, tokens }: LogitRows): Record<string, Tensor> {
+  return scope(() => {
+    const plain = rowStatistics(conditional, tokens);
+    const cfg = scope(() => rowStatistics(sub(conditional, unconditional), tokens));
+    const columns = (kind: string, of: Record<StatisticName, Tensor>) =>
+      statisticNames.map((name) => [`${kind}.${name}`, of[name]] as const);
+    return Object.fromEntries([...columns("plain", plain), ...columns("cfg", cfg)]);
+  });
+}
+
+/** One image's statistics out of the columns that `membershipRows` gave. Throws naming a column that is missing. */
+export function statisticsOf(
+  kind: (typeof logitKinds)[number],
+  columns: Readonly<Record<string, Float32Array>>,
+): TokenStatistics {
+  const column = (name: StatisticName) => {
+    const values = columns[`${kind}.${name}`];
+    if (values === undefined) throw new Error(`statisticsOf: expected a column ${kind}.${name}, got none`);
+    return values;
+  };
+  return {
+    logProbs: column("logProb"),
+    means: column("mean"),
+    variances: column("variance"),
+    hinges: column("hinge"),
+  };
 }
 
 /**

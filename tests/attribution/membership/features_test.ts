@@ -9,11 +9,14 @@ import {
   meanIcas,
   membershipFeatureNames,
   membershipFeatures,
+  membershipRows,
+  membershipTable,
+  membershipTableNames,
   type TokenStatistics,
   tokenStatistics,
   unpackStatistics,
 } from "../../../attribution/membership/mod.ts";
-import { fromArray, scope, sub } from "../../../core/tensor/mod.ts";
+import { fromArray, randomNormal, scope, sub } from "../../../core/tensor/mod.ts";
 import { ParityCase } from "../../../parity/case.ts";
 import { withDevices } from "../../core/devices.ts";
 
@@ -72,6 +75,36 @@ withDevices("every membership feature agrees with the reference by itself", asyn
   assert.deepEqual(lossFeatureNames(), names.loss);
   assert.equal(compared, 2 * 3 * (58 + 18 + 10));
   parityCase.close();
+});
+
+withDevices("membershipTable() has both kinds of features from the columns of a scorer", async (device) => {
+  const [n, codes] = [20, 30];
+  const before = device.memory().liveBytes;
+  const tokens = Int32Array.from({ length: n }, (_, t) => (t * 11) % codes);
+  const made = scope(() => {
+    const conditional = randomNormal(device, [n, codes], 1), unconditional = randomNormal(device, [n, codes], 2);
+    const index = fromArray(device, tokens, [n]);
+    return {
+      columns: membershipRows({ conditional, unconditional, tokens: index }),
+      whole: tokenStatistics(conditional, index),
+      difference: tokenStatistics(sub(conditional, unconditional), index),
+    };
+  });
+  const columns: Record<string, Float32Array> = {};
+  for (const [name, tensor] of Object.entries(made.columns)) columns[name] = await tensor.data();
+  const [plain, cfg] = await Promise.all(
+    [made.whole, made.difference].map(async (tensor) => unpackStatistics(await tensor.data(), n)),
+  );
+  for (const tensor of [...Object.values(made.columns), made.whole, made.difference]) tensor.dispose();
+  assert.equal(device.memory().liveBytes, before);
+  const table = membershipTable(columns, tokens);
+  assert.deepEqual([...table], [
+    ...membershipFeatures("plain", plain, tokens),
+    ...membershipFeatures("cfg", cfg, tokens),
+  ]);
+  assert.equal(membershipTableNames().length, table.length);
+  assert.equal(membershipTableNames()[58], "cfg.loss");
+  assert.throws(() => membershipTable({ ...columns, "cfg.mean": undefined! }, tokens), /expected a column cfg.mean/);
 });
 
 Deno.test("membershipFeatures() counts, averages and draws the line as defined", () => {
