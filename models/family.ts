@@ -47,9 +47,21 @@ export interface Variant<C extends Condition = Condition> {
   readonly tokenCount: number;
   readonly codes: number;
   readonly weightBytes: number;
-  /** Prepares class labels, null for the unconditional one. One label serves any batch, several are one per image. */
-  condition(labels: readonly (number | null)[]): C;
+  /** How many of the first tokens can be scored without the others, ascending: any number (RAR), or whole scales (VAR). */
+  readonly prefixes: readonly number[];
+  /**
+   * Prepares class labels, null for the unconditional one. One label serves any batch, several are one per image. With
+   * `tokens`, one of `prefixes`, it is good for no more than so many tokens, and no larger than they need.
+   */
+  condition(labels: readonly (number | null)[], tokens?: number): C;
   /** Teacher-forced logits[batch, tokenCount, codes]: row t predicts token t. */
   logits(input: Tensor, condition: C): Tensor;
+  /**
+   * What the logits of the first `tokens` tokens (one of `prefixes`, default all) are a linear map of, [batch, tokens, width].
+   * Much smaller than they are: `codeLogits` gives those of as many rows as there is room for.
+   */
+  features(input: Tensor, condition: C, tokens?: number): Tensor;
+  /** features[..., width] -> logits[..., codes]. */
+  codeLogits(features: Tensor): Tensor;
   dispose(): void;
 }

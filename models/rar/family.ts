@@ -95,12 +95,24 @@ export class RarVariant implements Variant<RarCondition> {
     return this.transformer.config.codes;
   }
 
-  condition(labels: readonly (number | null)[]): RarCondition {
-    return this.transformer.condition(labels);
+  get prefixes(): readonly number[] {
+    return Array.from({ length: this.tokenCount }, (_, i) => i + 1);
+  }
+
+  condition(labels: readonly (number | null)[], tokens?: number): RarCondition {
+    return this.transformer.condition(labels, tokens === undefined ? undefined : tokens + 1);
   }
 
   logits(input: Tensor, condition: RarCondition): Tensor {
     return scope(() => slice(this.transformer.logits(input, condition), 1, 0, this.tokenCount));
+  }
+
+  features(input: Tensor, condition: RarCondition, tokens?: number): Tensor {
+    return this.transformer.features(input, condition, tokens);
+  }
+
+  codeLogits(features: Tensor): Tensor {
+    return this.transformer.codeLogits(features);
   }
 
   dispose(): void {

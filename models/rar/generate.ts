@@ -3,10 +3,10 @@
  * image. It makes tokens only; decoding them is the tokenizer's business.
  * Source: bytedance/1d-tokenizer, modeling/rar.py, `generate`.
  */
-import { add, affine, argmax, concat, keep, scope, slice, sub, type Tensor } from "../../core/tensor/mod.ts";
+import { affine, argmax, concat, keep, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
 import { checkOptions, type GenerateOptions, Pace, TokenDraw, TokenNoise } from "../sampling.ts";
 import type { RarSampler } from "./config.ts";
-import { guidanceScales } from "./sampler.ts";
+import { guidanceScales, guide } from "./sampler.ts";
 import type { RarTransformer } from "./transformer.ts";
 
 /**
@@ -41,11 +41,7 @@ export async function generateRar(
     const token = scope(() => {
       const before = t === 0 ? null : tokens[t - 1];
       const rows = transformer.step(state, isGuided && before ? concat([before, before], 0) : before, condition);
-      let logits = rows;
-      if (isGuided) {
-        const unconditional = slice(rows, 0, batch);
-        logits = add(unconditional, affine(sub(slice(rows, 0, 0, batch), unconditional), factors[t]));
-      }
+      const logits = isGuided ? guide(slice(rows, 0, 0, batch), slice(rows, 0, batch), factors[t]) : rows;
       onStep?.(logits.reshape(batch, 1, codes));
       if (!noise || !draw) return keep(argmax(logits));
       const scaled = sampler.temperature === 1 ? logits : affine(logits, 1 / sampler.temperature);

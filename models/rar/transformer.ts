@@ -90,17 +90,20 @@ export class RarTransformer {
     return codes + 1 + label;
   }
 
-  /** Computes what depends on the condition; one label for a whole batch, or one per image. Dispose it when done. */
-  condition(labels: readonly (number | null)[]): RarCondition {
+  /**
+   * Computes what depends on the condition; one label for a whole batch, or one per image. Dispose it when done. Its tables
+   * have the first `rows` rows of the sequence, by default all: as many as whoever uses it goes through.
+   */
+  condition(labels: readonly (number | null)[], rows = this.rows): RarCondition {
     const { hiddenSize, layers } = this.config;
     const ids = labels.map((label) => this.conditionId(label));
     const tables = scope(() => {
       const index = fromArray(this.#device, Int32Array.from(ids), [ids.length, 1]);
       const embedded = embedding(this.#w.get("embeddings.weight"), index);
-      const steps = slice(this.#w.get("timesteps_embeddings"), 1, 0, this.rows);
+      const steps = slice(this.#w.get("timesteps_embeddings"), 1, 0, rows);
       const activated = silu(add(embedded, steps));
       const table = (w: Weights, chunks: number) =>
-        linear(activated, w.get("weight"), w.get("bias")).reshape(ids.length, this.rows, chunks, hiddenSize);
+        linear(activated, w.get("weight"), w.get("bias")).reshape(ids.length, rows, chunks, hiddenSize);
       const blocks = Array.from({ length: layers }, (_, i) => table(this.#w.at(`blocks.${i}.adaLN_modulation.1`), 6));
       return keep({ embedded, blocks, head: table(this.#w.at("adaln_before_head.adaLN_modulation.1"), 2) });
     });
@@ -127,6 +130,29 @@ export class RarTransformer {
       x = this.#blocks(x, condition, 0);
       return this.#head(slice(x, 1, 1), condition, 1);
     });
+  }
+
+  /**
+   * What the logits of the first n of tokens[batch, >= n] (i32, raster order) are a linear map of, [batch, n, hidden]: the
+   * same numbers as `logits`, for which later tokens do not matter. The condition needs n + 1 rows.
+   */
+  features(tokens: Tensor, condition: RarCondition, n = this.config.tokenCount): Tensor {
+    const { tokenCount } = this.config;
+    const [batch, given] = tokens.shape;
+    if (!(Number.isInteger(n) && n >= 1 && n <= tokenCount && given >= n)) {
+      throw new Error(`RAR: expected at least ${n} tokens per image, of ${tokenCount}, got ${given}`);
+    }
+    return scope(() => {
+      const parts = [this.#prefix(condition, batch)];
+      if (n > 1) parts.push(embedding(this.#w.get("embeddings.weight"), slice(tokens, 1, 0, n - 1)));
+      const x = add(concat(parts, 1), slice(this.#placement(), 1, 0, n + 1));
+      return this.#headNorm(slice(this.#blocks(x, condition, 0), 1, 1), condition, 1);
+    });
+  }
+
+  /** features[..., hidden] -> logits[..., codes]. */
+  codeLogits(features: Tensor): Tensor {
+    return linear(features, this.#w.get("lm_head.weight"), this.#w.get("lm_head.bias"));
   }
 
   /** A state for `step`, with room for the whole sequence. Dispose it when done. */
@@ -217,7 +243,8 @@ export class RarTransformer {
 
   /** All blocks over x[batch, rows, hidden], whose first row is row `start` of the sequence. */
   #blocks(x: Tensor, condition: RarCondition, start: number, state?: RarState): Tensor {
-    const visible = state ? undefined : this.#causal;
+    const rows = x.shape[1];
+    const visible = state ? undefined : rows === this.rows ? this.#causal : slice(this.#causal, 0, 0, rows);
     for (let i = 0; i < this.config.layers; i++) {
       const input = x;
       x = scope(() =>
@@ -270,9 +297,12 @@ export class RarTransformer {
 
   /** adaLN without affine parameters (scale first, then shift), then the logits. */
   #head(x: Tensor, condition: RarCondition, row: number): Tensor {
+    return this.codeLogits(this.#headNorm(x, condition, row));
+  }
+
+  #headNorm(x: Tensor, condition: RarCondition, row: number): Tensor {
     const chunk = (index: number) => modulation(condition.head, index, row);
-    const h = layerNorm(x, { scale: chunk(0), shift: chunk(1) });
-    return linear(h, this.#w.get("lm_head.weight"), this.#w.get("lm_head.bias"));
+    return layerNorm(x, { scale: chunk(0), shift: chunk(1) });
   }
 }
 

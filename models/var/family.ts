@@ -6,7 +6,7 @@ import type { Device, Tensor } from "../../core/tensor/mod.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
 import type { Family, Variant } from "../family.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
-import { type VarConfig, varVariants, type VqvaeConfig } from "./config.ts";
+import { scaleStarts, type VarConfig, varVariants, type VqvaeConfig } from "./config.ts";
 import { MultiScaleQuantizer } from "./quantizer.ts";
 import { transformerSpecs, varBuffers, type VarCondition, VarTransformer } from "./transformer.ts";
 import { decode, encode, vqvaeSpecs } from "./vqvae.ts";
@@ -100,12 +100,25 @@ export class VarVariant implements Variant<VarCondition> {
     return this.transformer.config.codes;
   }
 
+  get prefixes(): readonly number[] {
+    return scaleStarts(this.transformer.config.patchNums).slice(1);
+  }
+
+  /** Its tables have no positions: they are of one size whatever the number of tokens. */
   condition(labels: readonly (number | null)[]): VarCondition {
     return this.transformer.condition(labels);
   }
 
   logits(input: Tensor, condition: VarCondition): Tensor {
     return this.transformer.logits(input, condition);
+  }
+
+  features(input: Tensor, condition: VarCondition, tokens?: number): Tensor {
+    return this.transformer.features(input, condition, tokens);
+  }
+
+  codeLogits(features: Tensor): Tensor {
+    return this.transformer.codeLogits(features);
   }
 
   dispose(): void {

@@ -3,11 +3,11 @@
  * from scale to scale. It makes tokens and the latent they add up to; decoding that is the tokenizer's business.
  * Source: FoundationVision/VAR, models/var.py, `autoregressive_infer_cfg` (its `more_smooth` is not here).
  */
-import { affine, argmax, concat, keep, scope, slice, sub, type Tensor } from "../../core/tensor/mod.ts";
+import { argmax, concat, keep, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
 import { checkOptions, type GenerateOptions, Pace, TokenDraw, TokenNoise } from "../sampling.ts";
 import { scaleStarts, type VarSampler } from "./config.ts";
 import type { MultiScaleQuantizer } from "./quantizer.ts";
-import { guidanceStrengths } from "./sampler.ts";
+import { guidanceStrengths, guide } from "./sampler.ts";
 import type { VarTransformer } from "./transformer.ts";
 
 /**
@@ -51,7 +51,7 @@ export async function generateVar(
       const rows = transformer.step(state, isGuided && input ? concat([input, input], 0) : input, condition);
       const t = strengths[scale];
       let logits = isGuided ? slice(rows, 0, 0, batch) : rows;
-      if (isGuided && t !== 0) logits = sub(affine(logits, 1 + t), affine(slice(rows, 0, batch), t));
+      if (isGuided && t !== 0) logits = guide(logits, slice(rows, 0, batch), t);
       onStep?.(logits);
       const flat = logits.reshape(batch * size, codes);
       const chosen = noise && draw ? draw.draw(flat, ...noise.at(starts[scale], starts[scale + 1])) : argmax(flat);

@@ -112,6 +112,14 @@ export class VarTransformer {
 
   /** Teacher-forced logits[batch, rows, codes] from the quantiser's transformerInput[batch, rows - pn_0^2, codeChannels]. */
   logits(input: Tensor, condition: VarCondition): Tensor {
+    return scope(() => this.codeLogits(this.features(input, condition)));
+  }
+
+  /**
+   * What the logits of the first n tokens, whole scales, are a linear map of, [batch, n, d]: later scales do not matter.
+   * `input` is that of all scales, as for `logits`.
+   */
+  features(input: Tensor, condition: VarCondition, n = this.rows): Tensor {
     const first = this.#starts[1];
     const [batch, rows, channels] = input.shape;
     if (rows !== this.rows - first || channels !== this.config.codeChannels) {
@@ -119,10 +127,20 @@ export class VarTransformer {
         `VAR: input expects [?, ${this.rows - first}, ${this.config.codeChannels}], got [${input.shape.join(", ")}]`,
       );
     }
+    if (n === 0 || !this.#starts.includes(n)) {
+      throw new Error(`VAR: expected the tokens of whole scales (${this.#starts.slice(1).join(", ")}), got ${n}`);
+    }
     return scope(() => {
-      const x = concat([this.#firstRows(condition, batch), this.#wordEmbed(input)], 1);
-      return this.#forward(add(x, this.#positions), condition);
+      const parts = [this.#firstRows(condition, batch)];
+      if (n > first) parts.push(this.#wordEmbed(n === this.rows ? input : slice(input, 1, 0, n - first)));
+      const positions = n === this.rows ? this.#positions : slice(this.#positions, 1, 0, n);
+      return this.#forward(add(concat(parts, 1), positions), condition);
     });
+  }
+
+  /** features[..., d] -> logits[..., codes]. */
+  codeLogits(features: Tensor): Tensor {
+    return linear(features, this.#w.get("head.weight"), this.#w.get("head.bias"));
   }
 
   /** A state for `step`, with room for all scales. Dispose it when done. */
@@ -146,7 +164,8 @@ export class VarTransformer {
     }
     return scope(() => {
       const content = input === null ? this.#firstRows(condition, state.batch) : this.#wordEmbed(input);
-      return this.#forward(add(content, slice(this.#positions, 1, seen, seen + rows)), condition, state);
+      const x = add(content, slice(this.#positions, 1, seen, seen + rows));
+      return this.codeLogits(this.#forward(x, condition, state));
     });
   }
 
@@ -170,18 +189,26 @@ export class VarTransformer {
     return linear(input, this.#w.get("word_embed.weight"), this.#w.get("word_embed.bias"));
   }
 
+  /** All blocks and the norm of the head. Without a state, rows are those of the first scales. */
   #forward(x: Tensor, condition: VarCondition, state?: VarState): Tensor {
+    const rows = x.shape[1];
+    const visible = state ? undefined : rows === this.rows ? this.#visible : slice(this.#visible, 0, 0, rows);
     for (let i = 0; i < this.config.depth; i++) {
       const input = x;
-      x = scope(() => this.#block(input, this.#w.at(`blocks.${i}`), condition.blocks[i], state?.caches[i]));
+      x = scope(() => this.#block(input, this.#w.at(`blocks.${i}`), condition.blocks[i], visible, state?.caches[i]));
       if (i > 0) input.dispose();
     }
     const chunk = (index: number): Modulation => ({ table: condition.head, chunk: index });
-    const h = layerNorm(x, { scale: chunk(0), shift: chunk(1) });
-    return linear(h, this.#w.get("head.weight"), this.#w.get("head.bias"));
+    return layerNorm(x, { scale: chunk(0), shift: chunk(1) });
   }
 
-  #block(x: Tensor, w: Weights, table: Tensor, cache: KeyValueCache | undefined): Tensor {
+  #block(
+    x: Tensor,
+    w: Weights,
+    table: Tensor,
+    visible: Tensor | undefined,
+    cache: KeyValueCache | undefined,
+  ): Tensor {
     const { heads, embedDim: d, attnL2Norm } = this.config;
     const headDim = d / heads;
     const [batch, rows] = x.shape;
@@ -200,7 +227,7 @@ export class VarTransformer {
     cache?.append(k, v);
     const mixed = cache
       ? attention(q, cache.k, cache.v, { scale, keys: cache.length })
-      : attention(q, k, v, { scale, visible: this.#visible });
+      : attention(q, k, v, { scale, visible });
     const y = linear(mixed.reshape(batch, rows, d), w.get("attn.proj.weight"), w.get("attn.proj.bias"), {
       gate: chunk(0),
       residual: x,

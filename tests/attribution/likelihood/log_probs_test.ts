@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { summarize, tokenLogProbs } from "../../attribution/likelihood.ts";
-import { openDevice } from "../../core/open_device.ts";
-import { type Device, fromArray, scope, type Tensor } from "../../core/tensor/mod.ts";
-import { openCheckpoint, syntheticSource, type TensorSource } from "../../models/checkpoint/mod.ts";
-import type { Variant } from "../../models/family.ts";
-import { loadRarVariant } from "../../models/rar/family.ts";
-import { transformerSpecs as rarSpecs } from "../../models/rar/transformer.ts";
-import { loadVarVariant } from "../../models/var/family.ts";
-import { transformerSpecs as varSpecs } from "../../models/var/transformer.ts";
-import type { WeightSpec } from "../../models/weights.ts";
+import { tokenLogProbs } from "../../../attribution/likelihood/mod.ts";
+import { openDevice } from "../../../core/open_device.ts";
+import { type Device, fromArray, scope, type Tensor } from "../../../core/tensor/mod.ts";
+import { openCheckpoint, syntheticSource, type TensorSource } from "../../../models/checkpoint/mod.ts";
+import type { Variant } from "../../../models/family.ts";
+import { loadRarVariant } from "../../../models/rar/family.ts";
+import { transformerSpecs as rarSpecs } from "../../../models/rar/transformer.ts";
+import { loadVarVariant } from "../../../models/var/family.ts";
+import { transformerSpecs as varSpecs } from "../../../models/var/transformer.ts";
+import type { WeightSpec } from "../../../models/weights.ts";
 
-const folder = new URL("../fixtures/golden/", import.meta.url).pathname;
+const folder = new URL("../../fixtures/golden/", import.meta.url).pathname;
 
 function source(salt: string, specs: readonly WeightSpec[]): TensorSource {
   return syntheticSource(salt, new Map(specs.map(({ name, shape }) => [name, shape])));
@@ -87,15 +87,3 @@ for (const [name, build] of Object.entries(cases)) {
     }
   });
 }
-
-Deno.test("summarize() gives the mean and the perplexity", () => {
-  const { meanLogProb, perplexity } = summarize(Float32Array.of(-1, -2, -6));
-  assert.equal(meanLogProb, -3);
-  assert.equal(perplexity, Math.exp(3));
-  assert.deepEqual(summarize(Float32Array.of(0, 1e-7)), { meanLogProb: 0, perplexity: 1 });
-  assert.equal(Math.round(summarize(new Float32Array(64).fill(-Math.log(64))).perplexity), 64);
-});
-
-Deno.test("summarize() throws on nothing", () => {
-  assert.throws(() => summarize(new Float32Array(0)), /summarize: expected at least one log-probability, got none/);
-});

@@ -1,0 +1,4 @@
+/** Likelihood of tokens under the variants of their family, known and unknown classes. Nothing but exports. */
+export { type DrawRule, drawRule, type Sampler } from "./draw_rule.ts";
+export { logSumExp, mixSummaries, type Summaries, summarise, summaryNames } from "./summaries.ts";
+export { type RowBlock, type ScorerOptions, tokenLogProbs, TokenScorer, type TokenScores } from "./token_scores.ts";
