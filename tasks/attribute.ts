@@ -12,6 +12,7 @@ import { type MethodName, methods } from "../attribution/verdict.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { duration, Progress, writeStdout } from "./cli/progress.ts";
+import { Score } from "./cli/score.ts";
 
 const usage =
   `Says for each image which image-autoregressive model generated it, or that none of the known ones did (outlier).
@@ -20,6 +21,7 @@ usage: deno task attribute <files or folders>... [options]
 
   --models DIR        set of weights (default weights/official where it is complete, else weights/tiny)
   --out FILE          table of labels, image_name,label (default submission.csv)
+  --labels FILE       table of true labels, image_name,label: says at the end how many verdicts agree
   --report DIR        evidence.jsonl, a line per image, and summary.json
   --resume            use the evidence that the report folder has of earlier runs
   --method NAME       ${Object.entries(methods).map(([name, { description }]) => `${name}: ${description}`).join("; ")}
@@ -39,10 +41,13 @@ Images are PNG, JPEG or WebP. One that cannot be read gets the label "unreadable
 Ctrl-C finishes the pass in progress and writes what is done; with --report, the same command with --resume goes on.
 Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read, 130 interrupted.`;
 
-function jobOptions(args: readonly string[]): { job: Omit<JobOptions, "signal">; json: boolean } | "help" {
+function jobOptions(
+  args: readonly string[],
+): { job: Omit<JobOptions, "signal">; json: boolean; labels?: string } | "help" {
   const { values, positionals } = parseOptions(args, {
     models: { type: "string" },
     out: { type: "string", default: "submission.csv" },
+    labels: { type: "string" },
     report: { type: "string" },
     resume: { type: "boolean", default: false },
     method: { type: "string", default: "perplexity" },
@@ -67,6 +72,7 @@ function jobOptions(args: readonly string[]): { job: Omit<JobOptions, "signal">;
     value === undefined ? undefined : number(option, value, { low: 1, high, integer: true });
   return {
     json: values.json,
+    labels: values.labels,
     job: {
       inputs: positionals,
       models: values.models,
@@ -116,7 +122,8 @@ async function main(args: readonly string[]): Promise<number> {
     writeStdout(usage + "\n");
     return 0;
   }
-  const { job, json } = parsed;
+  const { job, json, labels } = parsed;
+  const score = labels === undefined ? undefined : await Score.open(labels);
   const progress = new Progress();
   let read = true;
   const summary = await runJob({ ...job, signal: interruptible("attribute", progress) }, {
@@ -126,10 +133,15 @@ async function main(args: readonly string[]): Promise<number> {
     onProgress: (images) => progress.update(images),
     onLine: (line) => {
       if (isUnreadable(line)) progress.note(`attribute: unreadable: ${line.image}: ${line.error.message}`);
+      score?.add(line);
       progress.clear();
       if (read) read = writeStdout(json ? JSON.stringify(line) + "\n" : row(line));
     },
   });
+  if (score !== undefined) {
+    if (json) progress.note(score.table());
+    else writeStdout("\n" + score.table());
+  }
   const written = summary.images.done > 0 ? `; ${job.out} has ${summary.images.done} rows` : "";
   progress.note(`attribute: ${describe(summary)}${written}`);
   if (summary.status === "interrupted") {

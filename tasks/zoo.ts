@@ -65,12 +65,23 @@ interface Options extends StepOptions {
 type StepName = keyof typeof steps;
 const stepNames = Object.keys(steps) as StepName[];
 
+/** Every step, into the places where their results belong. */
+async function runAll(options: Options): Promise<boolean> {
+  for (const name of stepNames) {
+    options.log(`zoo ${name}: ${steps[name].about}`);
+    if (!(await steps[name].run(options))) return false;
+  }
+  options.log("next: deno task calibrate --train examples/Dataset/train --val examples/Dataset/val");
+  return true;
+}
+
 const usage = `Builds the tiny model zoo from photographs. Every step goes on where it was interrupted.
 
 usage: deno task zoo STEP --photos DIR --work DIR [options]
 
 steps:
 ${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")}
+  all           one after the other, without --model, --out and --set
 
   --photos DIR      crops of photographs, as the photos step writes them
   --work DIR        folder for everything that is made on the way
@@ -114,15 +125,21 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (positionals.length !== 1) throw new Error(`expected one step, got ${positionals.length} (--help)`);
-  const step = choice("step", positionals[0], stepNames);
+  const step = choice("step", positionals[0], [...stepNames, "all"] as const);
   const { photos, work, model } = values;
+  if (step === "all") {
+    for (const name of ["model", "out", "set"] as const) {
+      if (values[name] !== undefined) throw new Error(`--${name}: belongs to a single step, not to all`);
+    }
+  }
   if (photos === undefined || work === undefined) throw new Error("expected --photos DIR and --work DIR (--help)");
   const threads = values.threads === undefined
     ? undefined
     : number("--threads", values.threads, { low: 1, integer: true });
   const device = await openDevice(choice("--device", values.device, ["auto", "cpu", "webgpu"]), { threads });
   try {
-    const done = await steps[step].run({
+    const run: (options: Options) => Promise<boolean> = step === "all" ? runAll : steps[step].run;
+    const done = await run({
       device,
       work,
       threads,

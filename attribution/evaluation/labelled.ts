@@ -67,7 +67,7 @@ export async function listWithTable(
     const line = i + 2;
     const image = byName.get(name);
     if (!known.includes(label)) {
-      problems.push(`line ${line}: label: expected one of ${labels.join(", ")}, got ${label || "nothing"}`);
+      problems.push(unknownLabel(line, label));
     } else if (image === undefined) problems.push(`line ${line}: no image called ${name} in ${dir}`);
     else if (image === null) {
       problems.push(`line ${line}: ${name}: several images are called so; give the path below ${dir}`);
@@ -83,6 +83,20 @@ export async function listWithTable(
   const order = new Map(images.map(({ path }, i) => [path, i]));
   labelled.sort((a, b) => order.get(a.path)! - order.get(b.path)!);
   return { images: labelled, unlabelled: images.length - labelled.length };
+}
+
+/** Labels by image name, of a table with the columns image_name and label. Throws on unknown labels and double rows. */
+export async function readLabels(table: string): Promise<Map<string, Label>> {
+  const byName = new Map<string, Label>();
+  const problems: string[] = [];
+  (await readTable(table)).forEach(({ image_name: name, label }, i) => {
+    if (!known.includes(label)) problems.push(unknownLabel(i + 2, label));
+    else if (byName.has(name)) problems.push(`line ${i + 2}: ${name}: has a row already`);
+    byName.set(name, label as Label);
+  });
+  if (problems.length > 0) throw new Error(`--labels ${table}: ${some(problems, 5, "; ")}`);
+  if (byName.size === 0) throw new Error(`--labels ${table}: expected a row per image, got none`);
+  return byName;
 }
 
 /** At most `limit` images of every label, evenly spaced in their order. */
@@ -134,6 +148,10 @@ async function readTable(path: string): Promise<{ image_name: string; label: str
     }
   }
   return rows as { image_name: string; label: string; source?: string }[];
+}
+
+function unknownLabel(line: number, label: string): string {
+  return `line ${line}: label: expected one of ${labels.join(", ")}, got ${label || "nothing"}`;
 }
 
 /** The first few of a list, and how many more there are. */

@@ -13,8 +13,8 @@ import type { Device } from "../../core/tensor/mod.ts";
 import { type ModelSet, openModelSet } from "../../models/model_set.ts";
 import { withFolder, writeImages } from "./files.ts";
 import { tightPlan } from "./memory.ts";
+import { standIns } from "../sets.ts";
 
-const tiny = new URL("../../weights/tiny", import.meta.url).pathname;
 const MiB = 2 ** 20;
 
 interface Opened {
@@ -73,7 +73,7 @@ async function rulesForTestImages(set: ModelSet, device: Device): Promise<Rules>
 }
 
 async function withTiny(body: (opened: Opened) => Promise<void>): Promise<void> {
-  const set = await openModelSet(tiny);
+  const set = await openModelSet(standIns);
   const device = await openDevice("cpu", { threads: 1 });
   try {
     const rules = await rulesForTestImages(set, device);

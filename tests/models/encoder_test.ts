@@ -6,7 +6,8 @@ import { randomUniform, scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint, syntheticSource, withEncoder, writeSafetensors } from "../../models/checkpoint/mod.ts";
 import { fileSha256, openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
-import { tiny, writePerturbedEncoder } from "../attribution/training/pairs.ts";
+import { writePerturbedEncoder } from "../attribution/training/pairs.ts";
+import { standIns } from "../sets.ts";
 
 Deno.test("withEncoder() replaces tensors of the same names, and refuses others", async () => {
   const source = syntheticSource("a", new Map([["encoder.w", [2, 3]], ["decoder.w", [4]]]));
@@ -26,11 +27,11 @@ Deno.test("withEncoder() replaces tensors of the same names, and refuses others"
   );
 });
 
-/** A copy of the tiny set whose RAR family has a fine-tuned encoder. */
+/** A copy of the stand-ins whose RAR family has a fine-tuned encoder. */
 async function withTunedSet(body: (dir: string) => Promise<void>): Promise<void> {
   await withFolder(async (dir) => {
-    for await (const { name } of Deno.readDir(tiny)) {
-      if (name !== "calibration.json") await Deno.copyFile(join(tiny, name), join(dir, name));
+    for await (const { name } of Deno.readDir(standIns)) {
+      if (name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, name));
     }
     const file = join(dir, "inverse.safetensors");
     await writePerturbedEncoder("rar", file, 0.1);
@@ -46,7 +47,7 @@ async function withTunedSet(body: (dir: string) => Promise<void>): Promise<void>
 Deno.test("a manifest's encoder takes the place of the tokenizer's own; decoder and codebook stay", async () => {
   const device = await openDevice("cpu");
   await withTunedSet(async (dir) => {
-    const [plain, tuned] = [await openModelSet(tiny), await openModelSet(dir)];
+    const [plain, tuned] = [await openModelSet(standIns), await openModelSet(dir)];
     await tuned.check();
     assert.notEqual(tuned.hash, plain.hash);
     const source = await tuned.openNetwork({ family: "rar" });

@@ -14,8 +14,7 @@ import { VarFamily, VarVariant } from "../../models/var/family.ts";
 import { withDevices } from "../core/devices.ts";
 import { chiSquare } from "./chi_square.ts";
 import { smallRar, smallVar } from "./small_networks.ts";
-
-const tiny = new URL("../../weights/tiny", import.meta.url).pathname;
+import { standIns } from "../sets.ts";
 
 function range(start: number, end: number): number[] {
   return Array.from({ length: end - start }, (_, i) => start + i);
@@ -222,7 +221,7 @@ async function drawFrom(
 }
 
 withDevices("an image depends on seed and number alone, not on its batch", async (device) => {
-  const set = await openModelSet(tiny);
+  const set = await openModelSet(standIns);
   await device.sync();
   const before = device.memory().liveBytes;
   for (const name of [set.variants("rar")[0], set.variants("var")[0]]) {
@@ -248,7 +247,7 @@ withDevices("an image depends on seed and number alone, not on its batch", async
 
 Deno.test("both devices draw the same tokens", async () => {
   const { defaultTargets } = await import("../core/devices.ts");
-  const set = await openModelSet(tiny);
+  const set = await openModelSet(standIns);
   for (const name of [set.variants("rar")[1], set.variants("var")[1]]) {
     const results: Int32Array[] = [];
     for (const target of defaultTargets) {

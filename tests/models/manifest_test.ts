@@ -5,9 +5,9 @@ import { fromArray, scope } from "../../core/tensor/mod.ts";
 import { canonicalJson, type Manifest, modelSetHash, parseManifest } from "../../models/manifest.ts";
 import { fileSha256, networkName, openModelSet } from "../../models/model_set.ts";
 import { hostileCheckpoint } from "./hostile.ts";
+import { standIns } from "../sets.ts";
 
-const tiny = new URL("../../weights/tiny", import.meta.url).pathname;
-const text = await Deno.readTextFile(join(tiny, "manifest.json"));
+const text = await Deno.readTextFile(join(standIns, "manifest.json"));
 
 // deno-lint-ignore no-explicit-any -- edits make manifests that are not valid
 type Edit = (manifest: any) => void;
@@ -18,18 +18,18 @@ function edited(edit: Edit): string {
   return JSON.stringify(manifest);
 }
 
-/** A folder with the tiny set, its manifest changed. */
+/** A folder with the stand-ins, its manifest changed. */
 async function setWith(edit: Edit, change: (dir: string) => Promise<void> = () => Promise.resolve()): Promise<string> {
   const dir = await Deno.makeTempDir();
-  for await (const { name } of Deno.readDir(tiny)) await Deno.copyFile(join(tiny, name), join(dir, name));
+  for await (const { name } of Deno.readDir(standIns)) await Deno.copyFile(join(standIns, name), join(dir, name));
   await Deno.writeTextFile(join(dir, "manifest.json"), edited(edit));
   await change(dir);
   return dir;
 }
 
-Deno.test("parseManifest() reads the tiny set's manifest", () => {
+Deno.test("parseManifest() reads the stand-ins' manifest", () => {
   const manifest = parseManifest(text);
-  assert.equal(manifest.name, "tiny");
+  assert.equal(manifest.name, "standins");
   assert.deepEqual(Object.keys(manifest.families.rar.variants), ["rarb", "rarl", "rarxl", "rarxxl"]);
   assert.deepEqual(Object.keys(manifest.families.var.variants), ["var16", "var20", "var24", "var30"]);
 });
@@ -162,7 +162,7 @@ Deno.test("check() refuses a damaged file by its sha256, and does so only when i
 });
 
 Deno.test("check() refuses the checkpoint of another variant and names the one that it fits", async () => {
-  const hash = await fileSha256(join(tiny, "rar_tiny.bin"));
+  const hash = await fileSha256(join(standIns, "rar_tiny.bin"));
   const dir = await setWith((m) => {
     const { config, sampler } = m.families.rar.variants.rarxl;
     m.families.rar.variants.rarxl = { file: "rar_tiny.bin", bytes: 1590185, sha256: hash, config, sampler };
@@ -203,7 +203,7 @@ Deno.test("check() refuses a pickle that calls os.system, by name", async () => 
 });
 
 Deno.test("footprint() has the exact size of the weights and bounds what a pass needs", async () => {
-  const set = await openModelSet(tiny);
+  const set = await openModelSet(standIns);
   const device = await openDevice("cpu", { threads: 1 });
   const empty = device.memory().liveBytes;
   for (const id of set.networks) {

@@ -7,11 +7,11 @@ import { openModelSet } from "../../models/model_set.ts";
 import { readJsonLines, withFolder, writeImages } from "../attribution/files.ts";
 import { tightPlan } from "../attribution/memory.ts";
 import { hostileCheckpoint } from "../models/hostile.ts";
+import { standIns } from "../sets.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
-const tiny = join(root, "weights", "tiny");
-const calibration = JSON.parse(await Deno.readTextFile(join(tiny, "calibration.json")));
-const { families, description } = JSON.parse(await Deno.readTextFile(join(tiny, "manifest.json")));
+const calibration = JSON.parse(await Deno.readTextFile(join(standIns, "calibration.json")));
+const { families, description } = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
 /** Files of the set that tests damage. */
 const varTokenizer = families.var.tokenizer, rarb = families.rar.variants.rarb;
 /** A text as part of a regular expression that means just that. */
@@ -113,7 +113,7 @@ Deno.test("attribute reads JPEG and WebP too, and with --json prints a line of e
     await Deno.mkdir(join(dir, "in"));
     for (const name of ["alpha.webp", "440.jpg"]) await Deno.copyFile(join(fixtures, name), join(dir, "in", name));
     await writeImages(join(dir, "in"), 1, 48);
-    const args = ["in", "--json", "--device", "cpu", "--report", "report", "--models", tiny, "--unsure-below", "1"];
+    const args = ["in", "--json", "--device", "cpu", "--report", "report", "--models", standIns, "--unsure-below", "1"];
     const { code, stdout, stderr } = await run(dir, ...args);
     assert.equal(code, 0, stderr);
     const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
@@ -243,7 +243,7 @@ Deno.test("attribute resumes after it was killed", async () => {
   await withFolder(async (dir) => {
     await writeImages(join(dir, "in"), 24, 32);
     const device = await openDevice("cpu");
-    const { memoryBytes } = tightPlan(await openModelSet(tiny), device);
+    const { memoryBytes } = tightPlan(await openModelSet(standIns), device);
     device.close();
     const args = ["in", "--device", "cpu", "--report", "report", "--memory", String(memoryBytes), "--json"];
     const killed = spawn(dir, args);
@@ -394,7 +394,7 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
     }), new RegExp(`${literal(rarb.file)}: .*refuses global os\\.system`)],
   [
     "a checkpoint in the place of another, with the manifest as it was",
-    (dir) => models(dir, (set) => Deno.copyFile(join(tiny, varTokenizer.file), join(set, rarb.file))),
+    (dir) => models(dir, (set) => Deno.copyFile(join(standIns, varTokenizer.file), join(set, rarb.file))),
     new RegExp(
       literal(`${rarb.file} (RAR transformer rarb, ${rarb.bytes} bytes): has ${varTokenizer.bytes} bytes; `) +
         ".*; the file fits VAR tokenizer",
@@ -412,7 +412,7 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
     }), /models\/manifest\.json: families\.rar\.tokenizer\.file: is missing/],
 ];
 
-/** A changed copy of the tiny set in `models`, and the arguments that use it. */
+/** A changed copy of the stand-ins in `models`, and the arguments that use it. */
 async function models(
   dir: string,
   // deno-lint-ignore no-explicit-any -- manifests that need not be valid
@@ -420,7 +420,7 @@ async function models(
 ): Promise<string[]> {
   const set = join(dir, "models");
   await Deno.mkdir(set);
-  for await (const { name } of Deno.readDir(tiny)) await Deno.copyFile(join(tiny, name), join(set, name));
+  for await (const { name } of Deno.readDir(standIns)) await Deno.copyFile(join(standIns, name), join(set, name));
   const manifest = JSON.parse(await Deno.readTextFile(join(set, "manifest.json")));
   await change(set, manifest);
   await Deno.writeTextFile(join(set, "manifest.json"), JSON.stringify(manifest));

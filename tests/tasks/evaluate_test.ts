@@ -7,9 +7,9 @@ import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
 import { goldenImage } from "../attribution/golden_image.ts";
 import { root, runTask, spawnTask } from "./processes.ts";
+import { standIns } from "../sets.ts";
 
-const tiny = join(root, "weights", "tiny");
-const manifest = JSON.parse(await Deno.readTextFile(join(tiny, "manifest.json")));
+const manifest = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
 const size: number = manifest.families.rar.tokenizer.config.resolution;
 
 /** Writes an image of its own for each name; the n-th of all is test image n. */
@@ -22,7 +22,7 @@ async function writeAll(dir: string, names: readonly string[], first = 0): Promi
 
 const numbered = (folder: string, count: number) => Array.from({ length: count }, (_, i) => `${folder}/${i}.png`);
 
-/** Label folders train and val, and a copy of the tiny set without calibration in `models`. */
+/** Label folders train and val, and a copy of the stand-ins without calibration in `models`. */
 async function withData(body: (dir: string) => Promise<void>): Promise<void> {
   await withFolder(async (dir) => {
     await writeAll(join(dir, "train"), [...numbered("rarb", 3), ...numbered("var16", 3)]);
@@ -37,8 +37,8 @@ async function withData(body: (dir: string) => Promise<void>): Promise<void> {
       20,
     );
     await Deno.mkdir(join(dir, "models"));
-    for await (const { name, isFile } of Deno.readDir(tiny)) {
-      if (isFile && name !== "calibration.json") await Deno.copyFile(join(tiny, name), join(dir, "models", name));
+    for await (const { name, isFile } of Deno.readDir(standIns)) {
+      if (isFile && name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, "models", name));
     }
     const { calibration: _, ...rest } = manifest;
     await Deno.writeTextFile(join(dir, "models", "manifest.json"), JSON.stringify(rest));
@@ -169,8 +169,8 @@ Deno.test("calibrate and evaluate resume after Ctrl-C", async () => {
 
 Deno.test("evaluate writes a page, tables and JSON, with robustness and baselines, and says what it left out", async () => {
   await withData(async (dir) => {
-    await Deno.copyFile(join(tiny, "manifest.json"), join(dir, "models", "manifest.json"));
-    await Deno.copyFile(join(tiny, "calibration.json"), join(dir, "models", "calibration.json"));
+    await Deno.copyFile(join(standIns, "manifest.json"), join(dir, "models", "manifest.json"));
+    await Deno.copyFile(join(standIns, "calibration.json"), join(dir, "models", "calibration.json"));
     await Deno.writeTextFile(join(dir, "val", "outlier", "x.png"), "not an image");
     const args = ["--val", "val", ...models, "--report", "out", "--limit", "1", "--resamples", "20"];
     const more = ["--attacks", "resize", "--baselines"];
@@ -259,8 +259,8 @@ const refusals: [string, "calibrate" | "evaluate", (dir: string) => Promise<stri
     return ["--train", "one", "--val", "one/", ...models];
   }, /expected two images or more of each family .*, got 0 of var \(var16, var20, var24, var30\)/],
   ["a calibration of other weights", "evaluate", async (dir) => {
-    await Deno.copyFile(join(tiny, "manifest.json"), join(dir, "models", "manifest.json"));
-    const calibration = JSON.parse(await Deno.readTextFile(join(tiny, "calibration.json")));
+    await Deno.copyFile(join(standIns, "manifest.json"), join(dir, "models", "manifest.json"));
+    const calibration = JSON.parse(await Deno.readTextFile(join(standIns, "calibration.json")));
     await Deno.writeTextFile(
       join(dir, "models", "calibration.json"),
       JSON.stringify({ ...calibration, modelSet: "b".repeat(64) }),
@@ -271,7 +271,7 @@ const refusals: [string, "calibrate" | "evaluate", (dir: string) => Promise<stri
     "a calibration that is missing",
     "evaluate",
     async (dir) => {
-      await Deno.copyFile(join(tiny, "manifest.json"), join(dir, "models", "manifest.json"));
+      await Deno.copyFile(join(standIns, "manifest.json"), join(dir, "models", "manifest.json"));
       return ["--val", "val", ...models];
     },
     /calibration\.json: the manifest names this calibration file, it cannot be read: .*; make it with `deno task calibrate`/,

@@ -6,10 +6,10 @@ import { openTrainingData } from "../../attribution/training/pairs.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
+import { standIns } from "../sets.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
-const tiny = join(root, "weights", "tiny");
-const set = await openModelSet(tiny);
+const set = await openModelSet(standIns);
 const [rarName] = set.variants("rar");
 const [varName] = set.variants("var");
 
@@ -43,12 +43,25 @@ async function names(dir: string): Promise<string[]> {
 /** As in tests/core/devices.ts, which opens the devices; here only the processes do. */
 const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1";
 
-const onCpu = ["--models", tiny, "--device", "cpu"];
+const onCpu = ["--models", standIns, "--device", "cpu"];
 
 for (const device of cpuOnly ? ["cpu"] : ["cpu", "webgpu"]) {
   Deno.test(`generate --device ${device}: images that train reads, with tokens, class, seed and settings`, async () => {
     await withFolder(async (dir) => {
-      const args = ["--models", tiny, "--device", device, "--model", varName, "-n", "3", "--seed", "4", "--out", "a"];
+      const args = [
+        "--models",
+        standIns,
+        "--device",
+        device,
+        "--model",
+        varName,
+        "-n",
+        "3",
+        "--seed",
+        "4",
+        "--out",
+        "a",
+      ];
       const { code, stdout, stderr } = await run(dir, ...args, "--class", "2", "--latents");
       assert.equal(code, 0, stderr);
       assert.equal(stdout, [0, 1, 2].map((i) => `${join("a", `${i}.png`)}  ${varName}  class 2\n`).join(""));

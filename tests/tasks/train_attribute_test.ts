@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { withFolder } from "../attribution/files.ts";
-import { tiny, writePairs } from "../attribution/training/pairs.ts";
+import { writePairs } from "../attribution/training/pairs.ts";
 import { decodeImage } from "../../attribution/images/decode.ts";
 import { quantLoss } from "../../attribution/signals.ts";
 import { Trainee } from "../../attribution/training/trainee.ts";
@@ -11,6 +11,7 @@ import { scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { fileSha256, openModelSet } from "../../models/model_set.ts";
+import { standIns } from "../sets.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 
@@ -39,7 +40,9 @@ async function quantLosses(dir: string, images: string, models: string) {
 /** QuantLoss of the same images by the trained encoder laid over the family's tokenizer, without a manifest. */
 async function expectedLosses(name: FamilyName, images: string, encoder: string, names: string[]): Promise<number[]> {
   const device = await openDevice("cpu");
-  const trainee = await Trainee.open(device, await openModelSet(tiny), name, { init: await openCheckpoint(encoder) });
+  const trainee = await Trainee.open(device, await openModelSet(standIns), name, {
+    init: await openCheckpoint(encoder),
+  });
   const pixels: Float32Array[] = [];
   for (const image of names) {
     const { data } = await decodeImage(await Deno.readFile(join(images, image)));
@@ -63,13 +66,15 @@ for (const family of ["rar", "var"] as const) {
       const device = await openDevice("cpu");
       await writePairs(device, family, pairs, 6);
       device.close();
-      const args = ["--family", family, "--pairs", pairs, "--models", tiny, "--run", run, "--device", "cpu"];
+      const args = ["--family", family, "--pairs", pairs, "--models", standIns, "--run", run, "--device", "cpu"];
       const trained = await task("train", ...args, "--epochs", "1", "--batch", "2", "--lr", "1e-3");
       assert.equal(trained.code, 0, trained.stderr);
 
       // As docs/training.md has it: the file into a set's folder, and its entry into the manifest.
       await Deno.mkdir(models);
-      for await (const { name } of Deno.readDir(tiny)) await Deno.copyFile(join(tiny, name), join(models, name));
+      for await (const { name } of Deno.readDir(standIns)) {
+        await Deno.copyFile(join(standIns, name), join(models, name));
+      }
       const encoder = join(models, "encoder.safetensors");
       await Deno.copyFile(join(run, "encoder.safetensors"), encoder);
       const manifest = JSON.parse(await Deno.readTextFile(join(models, "manifest.json")));
@@ -90,7 +95,7 @@ for (const family of ["rar", "var"] as const) {
         await save();
       }
 
-      const plain = await quantLosses(dir, pairs, tiny), tuned = await quantLosses(dir, pairs, models);
+      const plain = await quantLosses(dir, pairs, standIns), tuned = await quantLosses(dir, pairs, models);
       const names = [...plain.keys()];
       assert.deepEqual([...tuned.keys()], names);
       assert.equal(names.length, 6);

@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { withFolder } from "../attribution/files.ts";
-import { tiny, writePairs } from "../attribution/training/pairs.ts";
+import { writePairs } from "../attribution/training/pairs.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { cpuOnly } from "../core/devices.ts";
+import { standIns } from "../sets.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 
@@ -70,7 +71,7 @@ async function withPairs(name: "rar" | "var", count: number, body: (dir: string)
   }
 }
 
-const short = ["--models", tiny, "--device", "cpu", "--batch", "4", "--epochs", "4", "--clip", "1"];
+const short = ["--models", standIns, "--device", "cpu", "--batch", "4", "--epochs", "4", "--clip", "1"];
 
 for (const family of ["rar", "var"] as const) {
   Deno.test(`train: a killed and an interrupted run of ${family} go on to the same bytes as one that never stopped`, async () => {
@@ -105,7 +106,7 @@ for (const family of ["rar", "var"] as const) {
 for (const family of cpuOnly ? [] : ["rar", "var"] as const) {
   Deno.test(`train --device webgpu: an interrupted run of ${family} goes on to the same bytes as one that never stopped`, async () => {
     await withPairs(family, 6, async (dir) => {
-      const args = ["--family", family, "--pairs", "pairs", "--models", tiny, "--device", "webgpu"];
+      const args = ["--family", family, "--pairs", "pairs", "--models", standIns, "--device", "webgpu"];
       args.push("--epochs", "1", "--batch", "2");
       const whole = await run(dir, ...args, "--run", "whole");
       assert.equal(whole.code, 0, whole.stderr);

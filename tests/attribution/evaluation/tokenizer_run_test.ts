@@ -8,7 +8,8 @@ import { gatherLines, type TokenizerRunOptions } from "../../../attribution/eval
 import type { MeasuredLine } from "../../../attribution/evidence.ts";
 import { fileSha256, openModelSet } from "../../../models/model_set.ts";
 import { withFolder, writeImages } from "../files.ts";
-import { tiny, writePerturbedEncoder } from "../training/pairs.ts";
+import { writePerturbedEncoder } from "../training/pairs.ts";
+import { standIns } from "../../sets.ts";
 
 const options: TokenizerRunOptions = {
   quantization: "greedy",
@@ -17,9 +18,9 @@ const options: TokenizerRunOptions = {
   memoryBytes: 1 << 30,
 };
 
-/** A label folder with `count` images of the tiny set's size. */
+/** A label folder with `count` images of the stand-ins' size. */
 async function folder(dir: string, count: number) {
-  const set = await openModelSet(tiny);
+  const set = await openModelSet(standIns);
   await writeImages(join(dir, "val", "rarb"), count, set.manifest.families.rar.tokenizer.config.resolution);
   return { set, images: await listLabelFolders("--val", join(dir, "val")) };
 }
@@ -68,11 +69,11 @@ Deno.test("transformed images have contents of their own; a transform of no stre
   });
 });
 
-/** A copy of the tiny set, with a changed encoder for RAR or with the tokenizers' own alone. */
+/** A copy of the stand-ins, with a changed encoder for RAR or with the tokenizers' own alone. */
 async function copySet(dir: string, tuned: boolean): Promise<void> {
   await Deno.mkdir(dir);
-  for await (const { name, isFile } of Deno.readDir(tiny)) {
-    if (isFile && name !== "calibration.json") await Deno.copyFile(join(tiny, name), join(dir, name));
+  for await (const { name, isFile } of Deno.readDir(standIns)) {
+    if (isFile && name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, name));
   }
   const manifest = JSON.parse(await Deno.readTextFile(join(dir, "manifest.json")));
   delete manifest.calibration;

@@ -7,8 +7,9 @@ import { fromArray, scope } from "../../../core/tensor/mod.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import { openModelSet } from "../../../models/model_set.ts";
 import { withDevices } from "../../core/devices.ts";
+import { standIns } from "../../sets.ts";
 
-const set = await openModelSet(new URL("../../../weights/tiny", import.meta.url).pathname);
+const set = await openModelSet(standIns);
 
 function seriesOf(variant: string, rest: Partial<Series> = {}): Series {
   return { variant, seed: 3, class: "random", sampler: samplerOf(set, variant), argmax: false, ...rest };

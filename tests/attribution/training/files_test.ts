@@ -11,7 +11,8 @@ import { openDevice } from "../../../core/open_device.ts";
 import { writeSafetensors } from "../../../models/checkpoint/mod.ts";
 import { withFolder, writeImages } from "../files.ts";
 import { goldenImage } from "../golden_image.ts";
-import { tiny, tinySizes, writePairs } from "./pairs.ts";
+import { tinySizes, writePairs } from "./pairs.ts";
+import { standIns } from "../../sets.ts";
 
 const rar: PairFamily = { name: "rar", imageSize: 32, tokenCount: 64, codes: 64 };
 const tokens = Array.from({ length: 64 }, (_, i) => i);
@@ -173,7 +174,7 @@ async function withRun(
       runTraining(
         options.resume !== undefined ? { recipe, ...options } : {
           family: "rar",
-          models: tiny,
+          models: standIns,
           device: "cpu",
           pairs: [join(dir, "pairs")],
           run: join(dir, "run"),
@@ -332,7 +333,7 @@ Deno.test("label folders are trained on with tokens that are chosen anew every e
       await writeImages(join(dir, "data", label), count, imageSize);
     }
     const stop = new AbortController();
-    const options = { family: "rar", models: tiny, data: [join(dir, "data")], device: "cpu" } as const;
+    const options = { family: "rar", models: standIns, data: [join(dir, "data")], device: "cpu" } as const;
     const recipe = { epochs: 3, batch: 4, lr: 1e-4 };
     const whole = await runTraining({ ...options, run: join(dir, "whole"), recipe });
     const { position } = await loadState(join(dir, "whole"));

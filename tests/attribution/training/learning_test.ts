@@ -9,7 +9,8 @@ import { openCheckpoint, openSafetensors } from "../../../models/checkpoint/mod.
 import type { FamilyName } from "../../../models/family.ts";
 import { openModelSet } from "../../../models/model_set.ts";
 import { withFolder } from "../files.ts";
-import { meanPredictorLoss, tiny, writePairs, writePerturbedEncoder } from "./pairs.ts";
+import { standIns } from "../../sets.ts";
+import { meanPredictorLoss, writePairs, writePerturbedEncoder } from "./pairs.ts";
 
 interface Case {
   readonly codes: number;
@@ -39,7 +40,7 @@ for (const family of ["rar", "var"] as const) {
       await writePerturbedEncoder(family, init, 0.2);
       const { status, out, last } = await runTraining({
         family,
-        models: tiny,
+        models: standIns,
         pairs: [join(dir, "pairs")],
         init,
         run,
@@ -63,7 +64,7 @@ for (const family of ["rar", "var"] as const) {
       const source = await openSafetensors(out!);
       const { metadata } = source;
       source.close();
-      const set = await openModelSet(tiny);
+      const set = await openModelSet(standIns);
       const own = await set.openNetwork({ family });
       const trained = [...own.tensors.values()].filter(({ name }) => /^(encoder|quant_conv)\./.test(name));
       own.close();

@@ -1,4 +1,4 @@
-/** Generated pairs of the tiny tokenizers, and their encoders with noise, for tests. */
+/** Generated pairs of the stand-in tokenizers, and their encoders with noise, for tests. */
 import { join } from "node:path";
 import { encodePng } from "../../../attribution/images/decode.ts";
 import { toRgbImage } from "../../../attribution/augment/mod.ts";
@@ -10,8 +10,7 @@ import { affine, type Device, fromArray, normals, philox, scope } from "../../..
 import { writeSafetensors } from "../../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../../models/family.ts";
 import { openModelSet } from "../../../models/model_set.ts";
-
-export const tiny = new URL("../../../weights/tiny", import.meta.url).pathname;
+import { standIns } from "../../sets.ts";
 
 /**
  * Writes `count` images, each decoded from tokens drawn uniformly from the first `codes` codes, with the tokens beside
@@ -25,7 +24,7 @@ export async function writePairs(
   { codes = 3, seed = 1 } = {},
 ): Promise<Latents> {
   await Deno.mkdir(dir, { recursive: true });
-  const family = await (await openModelSet(tiny)).loadFamily(device, name);
+  const family = await (await openModelSet(standIns)).loadFamily(device, name);
   const { imageSize, tokenCount, valueRange: [low, high] } = family;
   const words = new Uint32Array(4);
   const tokens = Int32Array.from({ length: count * tokenCount }, (_, i) => {
@@ -59,10 +58,10 @@ export interface Latents {
   readonly recovered: number;
 }
 
-/** Sizes of a tiny tokenizer. */
+/** Sizes of a stand-in tokenizer. */
 export async function tinySizes(name: FamilyName): Promise<{ imageSize: number; tokenCount: number; codes: number }> {
   const device = await openDevice("cpu");
-  const family = await (await openModelSet(tiny)).loadFamily(device, name);
+  const family = await (await openModelSet(standIns)).loadFamily(device, name);
   const { imageSize, tokenCount, codes } = family;
   family.dispose();
   device.close();
@@ -79,9 +78,9 @@ export function meanPredictorLoss({ values }: Latents, count: number, { training
   return loss / (heldOut.length * each);
 }
 
-/** Writes the encoder of a tiny tokenizer with every parameter times 1 + noise * N(0, 1). */
+/** Writes the encoder of a stand-in tokenizer with every parameter times 1 + noise * N(0, 1). */
 export async function writePerturbedEncoder(name: FamilyName, path: string, noise: number, seed = 7): Promise<void> {
-  const source = await (await openModelSet(tiny)).openNetwork({ family: name });
+  const source = await (await openModelSet(standIns)).openNetwork({ family: name });
   const trained = [...source.tensors.values()].filter((info) => isTrained(info.name));
   await writeSafetensors(
     path,

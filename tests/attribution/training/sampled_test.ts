@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { runTraining, type TrainingJobOptions } from "../../../attribution/training/job.ts";
 import { loadState } from "../../../attribution/training/state.ts";
 import { withFolder } from "../files.ts";
-import { tiny } from "./pairs.ts";
+import { standIns } from "../../sets.ts";
 
-const options = { family: "rar", models: tiny, device: "cpu", sample: { count: 10 } } as const;
+const options = { family: "rar", models: standIns, device: "cpu", sample: { count: 10 } } as const;
 
 Deno.test("a run on pairs that are drawn goes on to the same bytes as one that never stopped", async () => {
   await withFolder(async (dir) => {

@@ -6,7 +6,7 @@ import { openCheckpoint } from "../../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../../models/family.ts";
 import { openModelSet } from "../../../models/model_set.ts";
 import { withDevices } from "../../core/devices.ts";
-import { tiny } from "./pairs.ts";
+import { standIns } from "../../sets.ts";
 
 interface Measured {
   readonly loss: number;
@@ -32,7 +32,7 @@ async function measure(
   options: { imageLoss?: number; checkpointing?: boolean },
   count = 2,
 ): Promise<Measured & { peak: number }> {
-  const trainee = await Trainee.open(device, await openModelSet(tiny), name, options);
+  const trainee = await Trainee.open(device, await openModelSet(standIns), name, options);
   try {
     const { x, target } = batch(trainee, count);
     device.trim();
@@ -70,7 +70,7 @@ for (const name of ["rar", "var"] as const) {
     assert.ok(both.loss > latent.loss);
     const part = name === "rar" ? "encoder.conv_out.bias" : "quant_conv.bias";
     const gradient = both.gradients.get(part)!;
-    const trainee = await Trainee.open(device, await openModelSet(tiny), name, { imageLoss: weight });
+    const trainee = await Trainee.open(device, await openModelSet(standIns), name, { imageLoss: weight });
     const { x, target } = batch(trainee, 2);
     // Along the gradient itself, so that the difference is as large as it can be for its step.
     const norm = Math.hypot(...gradient), h = 0.02;
@@ -90,9 +90,9 @@ for (const name of ["rar", "var"] as const) {
 }
 
 withDevices("training starts only from the encoder of the family, whole and of its shapes", async (device) => {
-  const set = await openModelSet(tiny);
+  const set = await openModelSet(standIns);
   await assert.rejects(
-    async () => await Trainee.open(device, set, "rar", { init: await openCheckpoint(`${tiny}/vqvae_tiny.pth`) }),
+    async () => await Trainee.open(device, set, "rar", { init: await openCheckpoint(`${standIns}/vqvae_tiny.pth`) }),
     /^Error: vqvae_tiny\.pth: does not fit the rar encoder of .*: \d+ missing .*; \d+ unused/,
   );
 });
