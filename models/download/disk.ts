@@ -1,0 +1,45 @@
+/**
+ * Room on the disk: how much there is, whether it is enough, and what a write means that failed for want of it.
+ * It deliberately reserves nothing; whoever writes must still expect the disk to fill up meanwhile.
+ */
+import { statfs } from "node:fs/promises";
+
+/** Bytes that this user may still write to the file system of an existing folder. Needs `--allow-sys=statfs`. */
+export async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
+}
+
+/** Throws when fewer than `needed` bytes are free; `what` begins the message. */
+export async function requireSpace(
+  what: string,
+  folder: string,
+  needed: number,
+  free: (folder: string) => Promise<number> = freeBytes,
+): Promise<void> {
+  const available = await free(folder);
+  if (available >= needed) return;
+  throw new Error(
+    `${what}: needs ${formatBytes(needed)} in ${folder}, ${formatBytes(available)} are free: ` +
+      `make room for ${formatBytes(needed - available)}, or name another folder with --out`,
+  );
+}
+
+/** An error of a full disk (ENOSPC, EDQUOT) with what to do; any other error as it is. */
+export function explainFull(error: unknown, what: string, rest: string): unknown {
+  const code = (error as { code?: unknown } | null)?.code;
+  const message = error instanceof Error ? error.message : String(error);
+  if (code !== "ENOSPC" && code !== "EDQUOT" && !/os error (28|122)\b/.test(message)) return error;
+  return new Error(`${what}: the disk is full; ${rest}`, { cause: error });
+}
+
+/** `512 B`, `1.50 KiB`, `7.49 GiB`: three digits. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes, unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toPrecision(3)} ${units[unit]}`;
+}

@@ -1,0 +1,33 @@
+/**
+ * sha256 of files of any size, with progress and a way to stop.
+ * It deliberately reads in order and keeps nothing but one buffer.
+ */
+import { createHash } from "node:crypto";
+
+export interface HashOptions {
+  readonly signal?: AbortSignal;
+  /** Bytes hashed so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/** sha256 of a file as lower-case hexadecimal digits. */
+export async function hashFile(path: string, { signal, onProgress }: HashOptions = {}): Promise<string> {
+  using file = await Deno.open(path);
+  const hash = createHash("sha256");
+  // Two buffers: one is read into while the other is hashed.
+  const buffers = [new Uint8Array(1 << 22), new Uint8Array(1 << 22)];
+  let turn = 0, done = 0;
+  let next = file.read(buffers[turn]);
+  for (let n = await next; n !== null; n = await next) {
+    const filled = buffers[turn].subarray(0, n);
+    turn = 1 - turn;
+    next = file.read(buffers[turn]);
+    hash.update(filled);
+    onProgress?.(done += n);
+    if (signal?.aborted) {
+      await next;
+      signal.throwIfAborted();
+    }
+  }
+  return hash.digest("hex");
+}

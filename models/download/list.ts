@@ -1,0 +1,153 @@
+/**
+ * Which files a set is made of: the published checkpoints by network, from weights/official.json or a list like it.
+ * It deliberately knows neither the network nor the disk; set.ts brings the three together.
+ */
+import { join } from "node:path";
+import * as v from "valibot";
+import type { ConvertSpec } from "../checkpoint/convert.ts";
+import type { FamilyName } from "../family.ts";
+import { parseJson } from "../manifest.ts";
+import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "../rar/config.ts";
+import { tokenizerSpecs } from "../rar/tokenizer.ts";
+import { transformerSpecs as rarSpecs } from "../rar/transformer.ts";
+import { type VarConfig, varTokenizer, varVariants, type VqvaeConfig } from "../var/config.ts";
+import { transformerSpecs as varSpecs } from "../var/transformer.ts";
+import { vqvaeSpecs } from "../var/vqvae.ts";
+
+/** A published file and the network that it holds. */
+export interface ListedFile {
+  /** `rar`, `var` for the tokenizers; the labels of the variants otherwise. */
+  readonly network: string;
+  readonly family: FamilyName;
+  readonly repo: string;
+  /** Path inside the repository. */
+  readonly file: string;
+  readonly revision: string;
+  /** Where the list already knows them. */
+  readonly bytes?: number;
+  readonly sha256?: string;
+  readonly prefix?: string;
+  /** As in a manifest: the official ones, where the list gives none. */
+  readonly config: unknown;
+  /** Undefined for tokenizers. */
+  readonly sampler?: unknown;
+  readonly isTokenizer: boolean;
+}
+
+export interface FileList {
+  readonly name: string;
+  readonly description?: string;
+  readonly files: readonly ListedFile[];
+}
+
+const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]*$/, "lower-case letters, digits, `.`, `_` and `-`"));
+const schema = v.strictObject({
+  format: v.literal("model-tracer-files/1"),
+  name: word,
+  description: v.optional(v.string()),
+  files: v.array(v.strictObject({
+    network: word,
+    family: v.picklist(["rar", "var"]),
+    repo: v.pipe(v.string(), v.regex(/^[\w.-]+\/[\w.-]+$/, "owner/name")),
+    file: v.pipe(
+      v.string(),
+      v.regex(/^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/, "a path of letters, digits, `.`, `_` and `-`"),
+    ),
+    revision: v.optional(v.pipe(v.string(), v.regex(/^[\w./-]+$/, "a branch, tag or commit"))),
+    bytes: v.optional(v.pipe(v.number(), v.integer("a whole number"), v.minValue(1, "at least 1"))),
+    sha256: v.optional(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"))),
+    prefix: v.optional(v.string()),
+    config: v.optional(v.record(v.string(), v.unknown())),
+    sampler: v.optional(v.record(v.string(), v.unknown())),
+  })),
+});
+
+/** The list that comes with the program. */
+export const officialList = join(import.meta.dirname ?? ".", "..", "..", "weights", "official.json");
+
+/** Reads a list of files. Throws one error that lists every problem. */
+export async function readFileList(path: string = officialList): Promise<FileList> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new Error(`${path}: ${cause instanceof Deno.errors.NotFound ? "no such file" : (cause as Error).message}`, {
+      cause,
+    });
+  }
+  const { name, description, files } = parseJson(schema, text, path, problemsOf);
+  return {
+    name,
+    description,
+    files: files.map((row): ListedFile => {
+      const known = official(row.family, row.network);
+      const isTokenizer = row.network === row.family;
+      return {
+        ...row,
+        revision: row.revision ?? "main",
+        config: row.config ?? known!.config,
+        sampler: isTokenizer ? undefined : row.sampler ?? known!.sampler,
+        isTokenizer,
+      };
+    }),
+  };
+}
+
+function official(family: FamilyName, network: string): { config: unknown; sampler?: unknown } | undefined {
+  if (network === family) return { config: family === "rar" ? rarTokenizer : varTokenizer };
+  return (family === "rar" ? rarVariants : varVariants).find(({ label }) => label === network);
+}
+
+function problemsOf({ files }: v.InferOutput<typeof schema>): string[] {
+  const problems: string[] = [];
+  const names = new Set<string>(), stored = new Set<string>();
+  files.forEach(({ network, family, file, config, sampler }, i) => {
+    const place = `files.${i}`;
+    if (names.has(network)) problems.push(`${place}.network: expected every network once, got ${network} again`);
+    names.add(network);
+    const name = storedName(file);
+    if (stored.has(name)) problems.push(`${place}.file: expected different file names, got ${name} again`);
+    stored.add(name);
+    const known = official(family, network);
+    if (known === undefined && config === undefined) {
+      problems.push(`${place}.config: is missing, and ${network} is none of the official ${family} networks`);
+    }
+    if (known === undefined && sampler === undefined && network !== family) {
+      problems.push(`${place}.sampler: is missing`);
+    }
+  });
+  return problems;
+}
+
+/** The name under which a file of a repository is stored: its last part. */
+export function storedName(file: string): string {
+  return file.slice(file.lastIndexOf("/") + 1);
+}
+
+/** The parameters of a listed network. */
+export function specsOf({ family, isTokenizer, config }: ListedFile): readonly ConvertSpec[] {
+  if (family === "rar") {
+    return isTokenizer ? tokenizerSpecs(config as RarTokenizerConfig) : rarSpecs(config as RarConfig);
+  }
+  return isTokenizer ? vqvaeSpecs(config as VqvaeConfig) : varSpecs(config as VarConfig);
+}
+
+/** The size of the file in float32 as far as its parameters tell, within a few percent. */
+export function expectedBytes(row: ListedFile): number {
+  return 4 * specsOf(row).reduce((sum, { shape }) => sum + shape.reduce((product, d) => product * d, 1), 0);
+}
+
+/** The files of some networks: of one family, of the names given, or all. Throws on unknown names, naming the known ones. */
+export function selectFiles(
+  { files }: FileList,
+  { family, only }: { readonly family?: FamilyName; readonly only?: readonly string[] },
+): readonly ListedFile[] {
+  for (const name of only ?? []) {
+    const known = files.some(({ network, file }) => network === name || storedName(file) === name);
+    if (!known) throw new Error(`--only ${name}: expected ${files.map(({ network }) => network).join(", ")}`);
+  }
+  return files.filter(({ network, file, family: own }) =>
+    (family === undefined || own === family) &&
+    (only === undefined || only.includes(network) || only.includes(storedName(file)))
+  );
+}

@@ -1,0 +1,297 @@
+/**
+ * `deno task weights pull|list|verify|convert`: the published checkpoints, from the hub to a set that every task loads.
+ * Parses the command line and calls models/download/; it alone has network permission. stdout has nothing but results.
+ */
+import { join } from "node:path";
+import { formatBytes } from "../models/download/disk.ts";
+import { type FileList, readFileList, selectFiles } from "../models/download/list.ts";
+import { addEncoder, convertedBytes, convertFiles, listFiles, verifyFiles } from "../models/download/local.ts";
+import { pullFiles } from "../models/download/pull.ts";
+import { choice, nearest, number, parseOptions } from "./cli/args.ts";
+import { interruptible } from "./cli/interrupt.ts";
+import { fail } from "./cli/measuring.ts";
+import { duration, Progress, writeStdout } from "./cli/progress.ts";
+import { textTable } from "./cli/table.ts";
+
+const usage =
+  `Fetches the published checkpoints of RAR and VAR, checks them, and makes them a set that every task loads.
+
+usage: deno task weights pull|list|verify|convert [options]
+
+  pull      downloads what is missing; an interrupted pull goes on where it stopped
+  list      what there is to pull, what is on the disk, and how it was checked; uses no network
+  verify    compares every file on the disk with its sha256
+  convert   rewrites the checkpoints as safetensors that load faster: transformers in half precision (half the size),
+            tokenizers in float32; with --encoder adds an inverse decoder instead
+
+  --family NAME       rar or var; both when not given
+  --only NAMES        only these networks, with commas: rar, rarb, ..., var, var16, ... (rar and var are the tokenizers)
+  --out DIR           folder of the set (default weights/official)
+  --list FILE         another list of files (default weights/official.json)
+  --json              one JSON line per file instead of text
+  --help              this text
+
+pull:
+  --connections N     at once, for one file after the other (default 4)
+  --endpoint URL      the hub or a mirror of it (default: HF_ENDPOINT, else https://huggingface.co)
+  --tries N           tries in a row without a new byte before giving up (default 8)
+  --update            take today's file where an earlier pull noted another sha256
+  --convert           convert every file when it is there
+An access token for files that need one is read from HF_TOKEN, and sent to the endpoint only.
+
+convert, pull --convert:
+  --remove-originals  remove a checkpoint when its converted file is complete
+  --tokenizers TYPE   f32 or f16; half precision moves tokens at near ties and the losses that thresholds compare
+                      (default f32)
+
+convert --encoder FILE --family rar|var
+                      a fine-tuned encoder, such as encoder_final.pth of the paper's authors or one of deno task train
+
+Exit code: 0 done, 1 usage or fatal error, or files that are damaged or missing (verify), 130 interrupted.`;
+
+const actions = ["pull", "list", "verify", "convert"] as const;
+
+/** The command line, checked. */
+export function weightsOptions(args: readonly string[], env: (name: string) => string | undefined) {
+  const { values, positionals } = parseOptions(args, {
+    family: { type: "string" },
+    only: { type: "string", multiple: true },
+    out: { type: "string" },
+    list: { type: "string" },
+    connections: { type: "string", default: "4" },
+    endpoint: { type: "string" },
+    tries: { type: "string", default: "8" },
+    update: { type: "boolean", default: false },
+    convert: { type: "boolean", default: false },
+    "remove-originals": { type: "boolean", default: false },
+    tokenizers: { type: "string", default: "f32" },
+    encoder: { type: "string" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  });
+  if (values.help) return "help";
+  const [word, ...more] = positionals;
+  if (word === undefined) throw new Error(`expected ${actions.join(", ")} (--help)`);
+  if (!(actions as readonly string[]).includes(word)) {
+    const near = nearest(word, actions);
+    throw new Error(`expected ${actions.join(", ")}, got ${word}${near ? `; did you mean ${near}?` : ""} (--help)`);
+  }
+  if (more.length > 0) throw new Error(`expected options after ${word}, got ${more[0]} (--help)`);
+  const action = word as typeof actions[number];
+  const converts = action === "convert" || (action === "pull" && values.convert);
+  const onlyFor = (set: boolean, option: string, allowed: boolean, where: string) => {
+    if (set && !allowed) throw new Error(`${option}: goes with ${where}, not with ${action} (--help)`);
+  };
+  onlyFor(values.update, "--update", action === "pull", "pull");
+  onlyFor(values.convert, "--convert", action === "pull", "pull");
+  onlyFor(values["remove-originals"], "--remove-originals", converts, "convert and pull --convert");
+  onlyFor(values.encoder !== undefined, "--encoder", action === "convert", "convert");
+  const family = values.family === undefined ? undefined : choice("--family", values.family, ["rar", "var"]);
+  if (values.encoder !== undefined && family === undefined) {
+    throw new Error("--encoder: expected --family rar or --family var with it");
+  }
+  return {
+    action,
+    family,
+    only: values.only?.flatMap((names) => names.split(",").map((name) => name.trim()).filter((name) => name !== "")),
+    out: values.out ?? join(import.meta.dirname ?? ".", "..", "weights", "official"),
+    list: values.list,
+    connections: number("--connections", values.connections, { low: 1, high: 64, integer: true }),
+    tries: number("--tries", values.tries, { low: 1, high: 1000, integer: true }),
+    hub: {
+      endpoint: values.endpoint ?? (env("HF_ENDPOINT") || "https://huggingface.co"),
+      token: env("HF_TOKEN")?.trim() || undefined,
+    },
+    update: values.update,
+    converts,
+    removeOriginals: values["remove-originals"],
+    tokenizers: choice("--tokenizers", values.tokenizers, ["f32", "f16"]),
+    encoder: values.encoder,
+    json: values.json,
+  };
+}
+
+type Options = Exclude<ReturnType<typeof weightsOptions>, "help">;
+
+/** Bytes on their way: a bar on a terminal, a plain line every few seconds elsewhere. */
+class ByteProgress {
+  #shown = -Infinity;
+  #from: { time: number; bytes: number } | undefined;
+  #what = "";
+
+  constructor(readonly progress: Progress) {}
+
+  update(bytes: number, total: number, what: string): void {
+    const now = performance.now();
+    if (what !== this.#what || this.#from === undefined) {
+      this.#what = what;
+      this.#from = { time: now, bytes };
+    }
+    const terminal = Deno.stderr.isTerminal();
+    if (now - this.#shown < (terminal ? 100 : 5000)) return;
+    this.#shown = now;
+    const rate = (bytes - this.#from.bytes) / Math.max(1, now - this.#from.time) * 1000;
+    const left = rate > 0 ? `, ${formatBytes(rate)}/s, ${duration((total - bytes) / rate)} left` : "";
+    const text = `${what}: ${formatBytes(bytes)} of ${formatBytes(total)}${left}`;
+    if (terminal) this.progress.prepare(`${String(Math.floor(100 * bytes / total)).padStart(3)} % ${text}`);
+    else this.progress.note(`weights: ${text}`);
+  }
+}
+
+class Task {
+  readonly #progress = new Progress();
+  readonly #bytes = new ByteProgress(this.#progress);
+  readonly #signal = interruptible("weights", this.#progress);
+  #read = true;
+
+  constructor(readonly options: Options, readonly list: FileList) {}
+
+  async run(): Promise<number> {
+    const { action, encoder } = this.options;
+    if (action === "list") return await this.#list();
+    if (action === "verify") return await this.#verify();
+    if (encoder !== undefined) return await this.#addEncoder(encoder);
+    return action === "pull" ? await this.#pull() : await this.#convert(this.#files, true);
+  }
+
+  get #files() {
+    return selectFiles(this.list, this.options);
+  }
+
+  async #pull(): Promise<number> {
+    const { out: dir, hub, connections, update, converts, tries } = this.options;
+    const { defaultRetryPolicy } = await import("../models/download/retry.ts");
+    let missing = await pullFiles({
+      ...{ dir, hub, connections, update, list: this.list, files: this.#files, signal: this.#signal },
+      policy: { ...defaultRetryPolicy, tries },
+      extraBytes: converts ? convertedBytes : undefined,
+    }, {
+      onNote: (text) => this.#note(text),
+      onProgress: (bytes, total, file, phase) =>
+        this.#bytes.update(bytes, total, phase === "hashing" ? `${file}: checking` : file),
+      onFile: async (result) => {
+        const { file, status, bytes, sha256, checkedAgainst } = result;
+        this.#print(
+          result,
+          `${file}  ${status}  ${formatBytes(bytes)}  ${sha256}  (checked against ${checkedAgainst})`,
+        );
+        const row = this.list.files.find(({ network }) => network === result.network);
+        if (converts && row !== undefined) await this.#convert([row], false);
+      },
+    });
+    if (converts) missing = await convertFiles({ dir, list: this.list, files: [] });
+    return this.#end(missing);
+  }
+
+  async #convert(files: Task["list"]["files"], last: boolean): Promise<number> {
+    const { out: dir, tokenizers, removeOriginals } = this.options;
+    let done = 0;
+    const missing = await convertFiles({ dir, list: this.list, files, tokenizers, removeOriginals }, {
+      signal: this.#signal,
+      onNote: (text) => this.#note(text),
+      onProgress: (bytes, total, file) => this.#bytes.update(bytes, total, file),
+      onNetwork: (result) => {
+        done++;
+        const { network, from, file, status, bytes, seconds, removedOriginal } = result;
+        const time = status === "present" ? "" : `  ${duration(seconds)}`;
+        const gone = removedOriginal ? `  (${from} removed)` : "";
+        this.#print(result, `${network}  ${from} -> ${file}  ${status}  ${formatBytes(bytes)}${time}${gone}`);
+      },
+    });
+    if (!last) return 0;
+    if (done === 0) throw new Error(`${dir}: has none of these files: deno task weights pull`);
+    return this.#end(missing);
+  }
+
+  async #addEncoder(path: string): Promise<number> {
+    const { out: dir, family } = this.options;
+    const result = await addEncoder({ dir, list: this.list, path, family: family! }, {
+      signal: this.#signal,
+      onProgress: (bytes, total, file) => this.#bytes.update(bytes, total, file),
+    });
+    this.#print({ family, ...result }, `${family} encoder  ${result.file}  ${formatBytes(result.bytes)}`);
+    this.#note("the set's encoder is another one now: thresholds of its calibration no longer apply");
+    return this.#end([]);
+  }
+
+  async #list(): Promise<number> {
+    const rows = await listFiles(this.options.out, this.#files);
+    if (this.options.json) {
+      for (const row of rows) this.#print(row, "");
+      return 0;
+    }
+    const cells = rows.map(({ network, repo, file, status, bytes, estimated, onDisk, sha256, checkedAgainst }) => [
+      network,
+      `${repo}/${file}`,
+      `${estimated ? "about " : ""}${formatBytes(bytes)}`,
+      status === "partial" ? `partial, ${Math.floor(100 * onDisk / bytes)} %` : status,
+      onDisk > 0 ? formatBytes(onDisk) : "-",
+      sha256 === undefined ? "-" : `${sha256.slice(0, 12)}${checkedAgainst ? ` (${checkedAgainst})` : ""}`,
+    ]);
+    writeStdout(textTable(["network", "file", "size", "status", "on disk", "sha256 (checked against)"], cells));
+    return 0;
+  }
+
+  async #verify(): Promise<number> {
+    const results = await verifyFiles(this.options.out, {
+      signal: this.#signal,
+      onProgress: (bytes, total, file) => this.#bytes.update(bytes, total, file),
+    });
+    for (const row of results) {
+      const problem = row.problem === undefined ? "" : `: ${row.problem}`;
+      this.#print(row, `${row.file}  ${row.result}${problem}  ${formatBytes(row.bytes)}`);
+    }
+    const bad = results.filter(({ result }) => result !== "ok").length;
+    this.#progress.clear();
+    this.#note(`${results.length - bad} of ${results.length} files are what they should be`);
+    if (bad > 0) {
+      this.#note("remove the damaged files and pull again; what comes from deno task train has to be put back");
+    }
+    return bad === 0 ? 0 : 1;
+  }
+
+  #end(missing: readonly string[]): number {
+    const { out } = this.options;
+    if (missing.length === 0) this.#note(`the set is in ${out}; tasks load it with --models ${out}`);
+    else this.#note(`${out} is not a whole set yet: without ${missing.join(", ")} there is no manifest.json`);
+    return 0;
+  }
+
+  #note(text: string): void {
+    this.#progress.note(`weights: ${text}`);
+  }
+
+  #print(value: unknown, text: string): void {
+    this.#progress.clear();
+    if (this.#read) this.#read = writeStdout((this.options.json ? JSON.stringify(value) : text) + "\n");
+  }
+
+  /** Whether the user asked to stop. */
+  get interrupted(): boolean {
+    return this.#signal.aborted;
+  }
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const options = weightsOptions(args, (name) => Deno.env.get(name));
+  if (options === "help") {
+    writeStdout(usage + "\n");
+    return 0;
+  }
+  const task = new Task(options, await readFileList(options.list));
+  try {
+    return await task.run();
+  } catch (error) {
+    if (!task.interrupted) throw error;
+    console.error("weights: interrupted; the same command goes on where this one stopped");
+    return 130;
+  }
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args));
+  } catch (error) {
+    fail("weights", error);
+  }
+}
