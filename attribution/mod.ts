@@ -71,6 +71,7 @@ export {
   variantsOf,
 } from "./pipeline.ts";
 export { formatBytes, type Plan, planMemory, type PlanOptions } from "./plan.ts";
+export * from "./prada/mod.ts";
 export { Report, type ReportKey } from "./report.ts";
 export { latentTracer, type LatentTracerOptions, tracedWeights } from "./signals/latent_tracer.ts";
 export { measureSignals } from "./signals/measure.ts";

@@ -9,6 +9,7 @@ import { interpolation } from "./interpolation.ts";
 import { metrics } from "./metrics.ts";
 import { membership } from "./mia.ts";
 import { optimisedQuantisation } from "./optquant.ts";
+import { prada } from "./prada.ts";
 import { maskgitVq, rar } from "./rar.ts";
 import { signals } from "./signals.ts";
 import { varTransformer, vqvae } from "./var.ts";
@@ -52,6 +53,7 @@ export function computeFor(parityCase: ParityCase): Compute | null {
   if (/case05_optquant/.test(name)) return optimisedQuantisation;
   if (/case05_signals/.test(name)) return signals;
   if (/case06/.test(name)) return finetune;
+  if (/case07/.test(name)) return prada;
   if (/case08/.test(name)) return membership;
   if (/case10/.test(name)) return attacks;
   return null;

@@ -44,6 +44,7 @@ const small: Readonly<Record<string, number>> = {
   case05_signals: 29,
   case06_finetune_rar: 77,
   case06_finetune_var: 125,
+  case07_prada: 60,
   case08_mia: 32,
   case10_attacks: 74,
 };

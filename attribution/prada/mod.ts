@@ -1,0 +1,6 @@
+/** PRADA: score functions of conditional and unconditional likelihood, fitted and applied. Nothing but exports. */
+export { decidePrada, type PradaDecision } from "./decide.ts";
+export { loadPrada, loadReleasedPrada, type PradaFile, savePrada } from "./file.ts";
+export { type Fit as PradaFit, type FitOptions as PradaFitOptions, fitPrada, fitTargets } from "./fit.ts";
+export { initialScoreFunction, type ScoreFunction, scoreFunction, type TokenPairs } from "./score_function.ts";
+export { type ImageScore, PradaScorer } from "./scorer.ts";
