@@ -84,7 +84,7 @@ const epochsPerRead = 50;
 /**
  * Fits a score function that is high for images that a model generated and low for others, given the log-probabilities of
  * their tokens under that model. Throws on an empty group, on lengths and values that do not fit, and when the loss stops
- * being a number. Memory: about 12 floats per hidden unit and token of all images.
+ * being a number. Memory: about 8 floats per hidden unit and token of all images.
  */
 export async function fitPrada(
   device: Device,

@@ -183,6 +183,11 @@ Deno.test("decidePrada() takes the largest score above 0, and none of the models
   assert.equal(decidePrada({ rarl: 3, rarb: 3 }).model, "rarl");
   assert.deepEqual(decidePrada({ rarl: 5000, rarb: -5000 }).probabilities, { rarl: 1, rarb: 0 });
   assert.deepEqual(decidePrada({ rarl: Infinity, rarb: 1 }).probabilities, { rarl: 1, rarb: 0 });
+  const strict = decidePrada({ rarl: 2, rarb: 1 }, 3);
+  assert.deepEqual([strict.model, strict.detection], [null, 2]);
+  assert.ok(Math.abs(strict.none - 1 / (1 + Math.exp(-1) + Math.exp(-2))) < 1e-12);
+  assert.equal(decidePrada({ rarl: -2, rarb: -3 }, -2.5).model, "rarl");
+  assert.throws(() => decidePrada({ rarl: 1 }, NaN), /real expects a finite score, got NaN/);
   assert.throws(() => decidePrada({}), /at least one model, got none/);
   assert.throws(() => decidePrada({ rarl: 1, rarb: NaN }), /the score of rarb is NaN/);
 });
