@@ -7,11 +7,13 @@ import { openModelSet } from "../../models/model_set.ts";
 import { readJsonLines, withFolder, writeImages } from "../attribution/files.ts";
 import { tightPlan } from "../attribution/memory.ts";
 import { hostileCheckpoint } from "../models/hostile.ts";
-import { standIns } from "../sets.ts";
+import { standIns, tiny } from "../sets.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 const calibration = JSON.parse(await Deno.readTextFile(join(standIns, "calibration.json")));
-const { families, description } = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
+const { families } = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
+/** What runs without --models say of the set that they use. */
+const { description } = JSON.parse(await Deno.readTextFile(join(tiny, "manifest.json")));
 /** Files of the set that tests damage. */
 const varTokenizer = families.var.tokenizer, rarb = families.rar.variants.rarb;
 /** A text as part of a regular expression that means just that. */
