@@ -73,12 +73,13 @@ function rowStatistics(logits: Tensor, tokens: Tensor): Record<StatisticName, Te
     const rows = tokens.size;
     const hinge = scope(() => {
       const own = oneHot(tokens, logits.shape[1]);
-      return sub(sum(mul(logits, own), 1), max(sub(logits, affine(own, far)), 1));
+      const chosen = scope(() => sum(mul(logits, own), 1));
+      return sub(chosen, scope(() => max(sub(logits, affine(own, far)), 1)));
     });
     const [mean, variance] = scope(() => {
       const logProbs = logSoftmax(logits), probs = exp(logProbs);
       const mean = scope(() => sum(mul(probs, logProbs), 1, true));
-      const variance = scope(() => sum(mul(probs, square(sub(logProbs, mean))), 1));
+      const variance = scope(() => sum(mul(probs, scope(() => square(sub(logProbs, mean)))), 1));
       return [mean.reshape(rows), variance];
     });
     return { logProb: logSoftmaxGather(logits, tokens), mean, variance, hinge };
