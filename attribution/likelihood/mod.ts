@@ -1,4 +1,18 @@
 /** Likelihood of tokens under the variants of their family, known and unknown classes. Nothing but exports. */
+export {
+  defaultInference,
+  inferClasses,
+  inferenceCost,
+  type InferenceRound,
+  inferenceRounds,
+  type InferenceSettings,
+  type InferenceSizes,
+  type InferOptions,
+  type InferredClasses,
+  passShare,
+  weighClasses,
+  type WeightedClass,
+} from "./class_inference.ts";
 export { type DrawRule, drawRule, type Sampler } from "./draw_rule.ts";
 export { logSumExp, mixSummaries, type Summaries, summarise, summaryNames } from "./summaries.ts";
 export { type RowBlock, type ScorerOptions, tokenLogProbs, TokenScorer, type TokenScores } from "./token_scores.ts";

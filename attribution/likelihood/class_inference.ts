@@ -1,0 +1,233 @@
+/**
+ * Which classes an image may be of, by likelihood alone: successive halving over all classes under one variant, on more and
+ * more of the first tokens (of VAR, the coarse scales). It ends with a few classes and weights, not with a verdict.
+ */
+import {
+  broadcastTo,
+  concat,
+  type Device,
+  fromArray,
+  logSoftmaxGather,
+  scope,
+  slice,
+  sum,
+  type Tensor,
+} from "../../core/tensor/mod.ts";
+import type { Condition, Family, FamilyName, Variant } from "../../models/family.ts";
+
+/** Classes that are compared on so many of the first tokens; the likeliest go on to the next round. */
+export interface InferenceRound {
+  readonly tokens: number;
+  readonly classes: number;
+}
+
+export interface InferenceSettings {
+  /** Most that the rounds may cost, in teacher-forced passes over one image. */
+  readonly budget: number;
+  /** Most classes of the result. */
+  readonly top: number;
+  /**
+   * Exponent of the posterior that weights are proportional to, 0 (equal weights) to 1. Below 1, because the variant that
+   * is asked is hardly ever the one that drew the image: it is too sure of itself.
+   */
+  readonly sharpness: number;
+  /** Classes of less weight than this are left out; each one costs a pass of every variant. */
+  readonly leastWeight: number;
+}
+
+export const defaultInference: InferenceSettings = { budget: 40, top: 5, sharpness: 0.25, leastWeight: 1e-3 };
+
+/** What is known of a variant before it is loaded. */
+export interface InferenceSizes {
+  readonly family: FamilyName;
+  readonly classes: number;
+  readonly tokenCount: number;
+  readonly prefixes: readonly number[];
+}
+
+/** A class with its share of the weight, 0 to 1. */
+export interface WeightedClass {
+  readonly class: number;
+  readonly weight: number;
+}
+
+export interface InferredClasses {
+  /** The likeliest first; weights add up to 1. */
+  readonly top: readonly WeightedClass[];
+  /** In teacher-forced passes over one image. */
+  readonly cost: number;
+}
+
+/** Prefixes of successive rounds grow at least by this factor: a shorter step tells hardly more than the round before. */
+const growth = 2.5;
+
+/**
+ * Cost of the first `tokens` tokens under one class, as a share of the pass over all of them. A row is one token; RAR has
+ * one more at the beginning. Preparing a condition is part of it: for RAR it costs the same for every row, for VAR half a
+ * row. An upper bound, since later rows attend to more of the others.
+ */
+export function passShare({ family, tokenCount }: InferenceSizes, tokens: number): number {
+  const extra = family === "rar" ? 1 : 0.5;
+  return (tokens + extra) / (tokenCount + extra);
+}
+
+/** Cost of the rounds for one image, in passes over one image. */
+export function inferenceCost(sizes: InferenceSizes, rounds: readonly InferenceRound[]): number {
+  return rounds.reduce((sum, { tokens, classes }) => sum + classes * passShare(sizes, tokens), 0);
+}
+
+/**
+ * Rounds within a budget. The first has all classes, on the longest prefix that takes at most half of the budget; the rest
+ * is shared equally by the rounds that follow, each with as many classes as that pays for, at least `top`. A round after
+ * which nobody is left out is left out itself: few classes are all compared on all tokens at once.
+ */
+export function inferenceRounds(
+  sizes: InferenceSizes,
+  { budget, top }: Pick<InferenceSettings, "budget" | "top"> = defaultInference,
+): InferenceRound[] {
+  const { classes, prefixes, tokenCount } = sizes;
+  const affordable = prefixes.filter((tokens) => classes * passShare(sizes, tokens) <= budget / 2);
+  const first = affordable.at(-1) ?? prefixes[0];
+  const lengths = [first];
+  for (const tokens of prefixes) {
+    const isFar = tokens >= growth * lengths[lengths.length - 1] && growth * tokens <= tokenCount;
+    if (isFar || (tokens === tokenCount && first < tokenCount)) lengths.push(tokens);
+  }
+  const rest = budget - classes * passShare(sizes, first);
+  const counts = lengths.map((tokens, r) => {
+    if (r === 0) return classes;
+    const paid = Math.floor(rest / (lengths.length - 1) / passShare(sizes, tokens));
+    return Math.min(classes, Math.max(Math.min(top, classes), paid));
+  });
+  return lengths.flatMap((tokens, r) => counts[r + 1] === counts[r] ? [] : [{ tokens, classes: counts[r] }]);
+}
+
+/** Weights of classes, given the logarithm of each one's likelihood; the prior is uniform. */
+export function weighClasses(
+  candidates: readonly { readonly class: number; readonly logLikelihood: number }[],
+  { top, sharpness, leastWeight }: Omit<InferenceSettings, "budget"> = defaultInference,
+): WeightedClass[] {
+  const sorted = byLikelihood(candidates).slice(0, top);
+  const powers = sorted.map(({ logLikelihood }) => Math.exp(sharpness * (logLikelihood - sorted[0].logLikelihood)));
+  const total = powers.reduce((a, b) => a + b, 0);
+  const kept = powers.filter((power, i) => i === 0 || power >= leastWeight * total);
+  const sum = kept.reduce((a, b) => a + b, 0);
+  return kept.map((power, i) => ({ class: sorted[i].class, weight: power / sum }));
+}
+
+function byLikelihood<T extends { readonly class: number; readonly logLikelihood: number }>(items: readonly T[]): T[] {
+  return [...items].sort((a, b) => b.logLikelihood - a.logLikelihood || a.class - b.class);
+}
+
+export interface InferOptions {
+  readonly settings?: InferenceSettings;
+  /** Images, each with a condition of its own, that would fit into memory for a whole pass. Default 8. */
+  readonly batch?: number;
+  /** Bytes for logits and what is made of them. Default 32 MiB. */
+  readonly blockBytes?: number;
+}
+
+/** Most (image, class) pairs that are looked at together; more gain nothing. */
+const mostPairs = 256;
+/** Tensors [rows, codes] of a block that live at once. */
+const blockTensors = 3;
+
+/**
+ * Infers the classes of images from tokens[images * tokenCount], image after image, by conditional likelihood under
+ * `variant` (the smallest of the family is meant). In the first round, conditions are prepared once for all images.
+ */
+export async function inferClasses(
+  device: Device,
+  family: Family,
+  variant: Variant,
+  tokens: Int32Array,
+  options: InferOptions = {},
+): Promise<InferredClasses[]> {
+  const { settings = defaultInference, batch = 8, blockBytes = 32 * 2 ** 20 } = options;
+  const { tokenCount: n, codes } = variant;
+  const images = tokens.length / n;
+  if (!Number.isInteger(images)) throw new Error(`inferClasses: expected ${n} tokens per image, got ${tokens.length}`);
+  const blockRows = Math.max(1, Math.floor(blockBytes / (4 * codes * blockTensors)));
+  const rounds = inferenceRounds(variant, settings);
+  let candidates: number[][] = Array.from({ length: images }, () => range(variant.classes));
+  let scored: { class: number; logLikelihood: number }[][] = [];
+  for (const { tokens: prefix, classes } of rounds) {
+    if (scored.length > 0) {
+      candidates = scored.map((own) => byLikelihood(own).slice(0, classes).map((each) => each.class));
+    }
+    const pairs = pairsAtOnce(variant, prefix, batch);
+    // Who has the same candidates, which is everybody at first, shares their conditions.
+    const groups = scored.length === 0 ? [range(images)] : range(images).map((image) => [image]);
+    const sums: Tensor[] = [];
+    const order: { image: number; classes: readonly number[] }[] = [];
+    try {
+      for (const group of groups) {
+        for (const own of chunks(candidates[group[0]], pairs)) {
+          const condition = variant.condition(own, prefix);
+          try {
+            for (const image of group) {
+              const ids = tokens.slice(image * n, (image + 1) * n);
+              sums.push(scope(() => prefixLikelihood(device, family, variant, ids, condition, prefix, blockRows)));
+              order.push({ image, classes: own });
+            }
+          } finally {
+            condition.dispose();
+          }
+        }
+      }
+      const all = scope(() => concat(sums, 0));
+      const values = await all.data();
+      all.dispose();
+      scored = Array.from({ length: images }, () => []);
+      let at = 0;
+      for (const { image, classes } of order) {
+        for (const each of classes) scored[image].push({ class: each, logLikelihood: values[at++] });
+      }
+    } finally {
+      for (const tensor of sums) tensor.dispose();
+    }
+  }
+  const cost = inferenceCost(variant, rounds);
+  return scored.map((own) => ({ top: weighClasses(own, settings), cost }));
+}
+
+/** log p(first tokens | class) for every class of the condition, [classes]. */
+function prefixLikelihood(
+  device: Device,
+  family: Family,
+  variant: Variant,
+  ids: Int32Array<ArrayBuffer>,
+  condition: Condition,
+  prefix: number,
+  blockRows: number,
+): Tensor {
+  const input = family.transformerInput(fromArray(device, ids, [1, ids.length]));
+  const classes = condition.batch;
+  const repeated = classes === 1 ? input : broadcastTo(input, [classes, ...input.shape.slice(1)]);
+  const rows = classes * prefix;
+  const features = scope(() => variant.features(repeated, condition, prefix)).reshape(rows, -1);
+  const parts: Tensor[] = [];
+  for (let start = 0; start < rows; start += blockRows) {
+    const end = Math.min(rows, start + blockRows);
+    const chosen = Int32Array.from({ length: end - start }, (_, r) => ids[(start + r) % prefix]);
+    parts.push(scope(() => {
+      const logits = variant.codeLogits(slice(features, 0, start, end));
+      return logSoftmaxGather(logits, fromArray(device, chosen, [end - start]));
+    }));
+  }
+  return sum(concat(parts, 0).reshape(classes, prefix), 1);
+}
+
+/** How many classes fit where `batch` whole passes, each with a condition of its own, do. */
+function pairsAtOnce({ family, tokenCount }: Variant, prefix: number, batch: number): number {
+  const extra = family === "rar" ? 2 : 8; // VAR's tables take the room of a few rows, whatever the prefix
+  return Math.min(mostPairs, Math.max(1, Math.floor(batch * (tokenCount + extra) / (prefix + extra))));
+}
+
+function range(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}
+
+function chunks<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
+}
