@@ -125,10 +125,9 @@ async function fetchAll(
     await part.save();
     return { part, resumed, received: part.done - resumed };
   } catch (error) {
-    // A full disk may have no room for the state either; then the last one that was saved counts.
-    await part.save().catch(() => {});
+    const kept = await part.save().then(() => part.kept, () => "what came last is not kept");
     part.close();
-    throw explainFull(error, label, `${part.kept}: make room and run the same command again`);
+    throw explainFull(error, label, `${kept}: make room and run the same command again`);
   }
 }
 

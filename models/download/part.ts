@@ -17,6 +17,8 @@ export interface PartIdentity {
 const format = "model-tracer-part/1";
 /** The state is written at most so often, in milliseconds, and after the bytes that it tells of. */
 const saveInterval = 2000;
+/** The state is padded to a block, so that it can be replaced in place when the disk is full. */
+const stateSize = 4096;
 
 export class PartFile {
   #saved = performance.now();
@@ -53,6 +55,12 @@ export class PartFile {
   /** Bytes that are there of a file that is not complete; 0 when nothing usable is. */
   static async bytesOf(path: string, identity?: PartIdentity): Promise<number> {
     return (await PartFile.#readState(path, identity)).bytes;
+  }
+
+  /** Bytes of disk that an incomplete file takes already: what of it is written, not its final length. */
+  static async allocated(path: string): Promise<number> {
+    const info = await Deno.stat(`${path}.part`).catch(() => null);
+    return info === null ? 0 : info.blocks === null ? await PartFile.bytesOf(path) : info.blocks * 512;
   }
 
   /** Removes what is there of an incomplete file. */
@@ -103,13 +111,27 @@ export class PartFile {
   save(): Promise<void> {
     this.#saved = performance.now();
     const { source, bytes, tag } = this.identity;
-    const text = JSON.stringify({ format, source, bytes, tag, have: this.have });
+    const text = JSON.stringify({ format, source, bytes, tag, have: this.have }).padEnd(stateSize);
     this.#saving = this.#saving.catch(() => {}).then(async () => {
       await this.#file.syncData();
-      await Deno.writeTextFile(`${this.path}.part.json.new`, text);
-      await Deno.rename(`${this.path}.part.json.new`, `${this.path}.part.json`);
+      await this.#write(text);
     });
     return this.#saving;
+  }
+
+  async #write(text: string): Promise<void> {
+    const path = `${this.path}.part.json`;
+    try {
+      await Deno.writeTextFile(`${path}.new`, text);
+      await Deno.rename(`${path}.new`, path);
+    } catch (error) {
+      // On a full disk there is no room for another file, but there is for the same one with other contents.
+      await Deno.remove(`${path}.new`).catch(() => {});
+      const bytes = new TextEncoder().encode(text);
+      if (bytes.length !== await Deno.stat(path).then(({ size }) => size, () => -1)) throw error;
+      using file = await Deno.open(path, { write: true });
+      for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+    }
   }
 
   /** The bytes go under their final name, and the state away. */

@@ -70,13 +70,9 @@ export async function pullFiles(options: PullOptions, events: PullEvents = {}): 
     else wanted.push(await lookUpWanted(options, row, events));
   }
   const missing = [];
-  for (const { row, entry, sha256 } of wanted) {
-    const rest = entry.bytes - await PartFile.bytesOf(join(dir, storedName(row.file)), {
-      source: entry.url,
-      bytes: entry.bytes,
-      tag: sha256 ?? entry.etag ?? "",
-    });
-    missing.push(rest + (options.extraBytes?.(row) ?? 0));
+  for (const { row, entry } of wanted) {
+    const allocated = await PartFile.allocated(join(dir, storedName(row.file)));
+    missing.push(Math.max(0, entry.bytes - allocated) + (options.extraBytes?.(row) ?? 0));
   }
   const needed = missing.reduce((sum, bytes) => sum + bytes, 0);
   if (needed > 0) await requireSpace("pull", dir, needed, options.free);
