@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { encodePng } from "../../../attribution/images/decode.ts";
 import { toRgbImage } from "../../../attribution/augment/mod.ts";
 import { formatPair, pairPath } from "../../../attribution/training/pair_file.ts";
-import type { Split } from "../../../attribution/training/order.ts";
 import { isTrained } from "../../../attribution/training/trainee.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import { affine, type Device, fromArray, normals, philox, scope } from "../../../core/tensor/mod.ts";
@@ -68,19 +67,14 @@ export async function tinySizes(name: FamilyName): Promise<{ imageSize: number; 
   return { imageSize, tokenCount, codes };
 }
 
-/** Mean squared error of answering the training images' mean f_Z for every held-out image. */
-export function meanPredictorLoss({ values }: Latents, count: number, { training, heldOut }: Split): number {
-  const each = values.length / count;
-  const mean = new Float64Array(each);
-  for (const image of training) for (let i = 0; i < each; i++) mean[i] += values[image * each + i] / training.length;
-  let loss = 0;
-  for (const image of heldOut) for (let i = 0; i < each; i++) loss += (values[image * each + i] - mean[i]) ** 2;
-  return loss / (heldOut.length * each);
-}
-
-/** Writes the encoder of a stand-in tokenizer with every parameter times 1 + noise * N(0, 1). */
-export async function writePerturbedEncoder(name: FamilyName, path: string, noise: number, seed = 7): Promise<void> {
-  const source = await (await openModelSet(standIns)).openNetwork({ family: name });
+/** Writes the encoder of a tokenizer (a stand-in, or of the model set) with every parameter times 1 + noise * N(0, 1). */
+export async function writePerturbedEncoder(
+  name: FamilyName,
+  path: string,
+  noise: number,
+  { seed = 7, models = standIns } = {},
+): Promise<void> {
+  const source = await (await openModelSet(models)).openNetwork({ family: name });
   const trained = [...source.tensors.values()].filter((info) => isTrained(info.name));
   await writeSafetensors(
     path,
