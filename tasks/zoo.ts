@@ -45,7 +45,7 @@ const steps = {
     run: async (options: Options) => {
       const { out = "examples/Dataset" } = options;
       const outliers = [await options.loadCrops("outlier"), await options.loadCrops("val")];
-      return await writeExamples(options, { models: options.set ?? "weights/tiny", outliers, out });
+      return await writeExamples(options, { models: options.set, outliers, out });
     },
   },
   sheets: {
@@ -90,7 +90,7 @@ ${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")
 }
                     or ${transformerRecipes.map(({ name }) => name).join(", ")}; rar or var for inverse
   --out DIR         where release, dataset and sheets write
-  --set DIR         the set that the dataset is drawn from (default weights/tiny)
+  --set DIR         the set that the dataset is drawn from (default: that of the step sets)
   --device NAME     auto, cpu or webgpu (default cpu: results are compared by hash)
   --threads N       CPU threads (default: all); several processes with one thread each train several models faster
   --help            this text

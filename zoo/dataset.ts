@@ -62,17 +62,20 @@ interface Item {
 export async function writeDataset(options: DatasetOptions): Promise<void> {
   const { out, log } = options;
   const { train, val, test } = datasetRecipe;
-  await Deno.remove(out, { recursive: true }).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  });
   // Even photographs belong to val, odd ones to test.
   const photographs = (split: "val" | "test") =>
     photos(options.outliers, split === "val" ? 0 : 1, datasetRecipe[split].photographs, datasetRecipe[split].seed);
-  await writeFolders(join(out, "train"), await generated(options, "train", train));
   const valPhotographs = photographs("val"), testPhotographs = photographs("test");
-  await writeFolders(join(out, "val"), [...await generated(options, "val", val), ...valPhotographs]);
+  const forTrain = await generated(options, "train", train);
+  const forVal = [...await generated(options, "val", val), ...valPhotographs];
   const others = await otherGenerator(options, test.seed, test.other);
   const shuffled = shuffle([...await generated(options, "test", test), ...testPhotographs, ...others], test.seed);
+  // Only now that everything is there does the former dataset go.
+  await Deno.remove(out, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+  await writeFolders(join(out, "train"), forTrain);
+  await writeFolders(join(out, "val"), forVal);
   const named = shuffled.map((item, i) => ({ name: `${String(i + 1).padStart(4, "0")}.png`, ...item }));
   await Deno.mkdir(join(out, "test"), { recursive: true });
   for (const { name, png } of named) await Deno.writeFile(join(out, "test", name), png);

@@ -113,11 +113,11 @@ export async function writeRelease({ work, log }: ReleaseOptions, out: string): 
   return true;
 }
 
-/** Writes the small dataset into `out`, drawn from the released set. */
+/** Writes the small dataset into `out`, drawn from the zoo's set or another (inverse decoders do not matter for it). */
 export async function writeExamples(
   { work, threads, log }: ReleaseOptions,
-  { models, outliers, out }: {
-    readonly models: string;
+  { models = setFolder(work), outliers, out }: {
+    readonly models?: string;
     readonly outliers: readonly PhotoCrops[];
     readonly out: string;
   },
