@@ -32,20 +32,43 @@ export const familyEvidenceSchema = v.object({
   latentTracer: v.optional(nonNegative),
 });
 
-/** Likelihood of the image's tokens under one variant; see likelihood.ts. */
+/** Likelihood of the image's tokens under one variant, given the image's classes where there are any; see likelihood/. */
 export const variantEvidenceSchema = v.object({
   /** Number of tokens. */
   tokens: v.pipe(v.number(), v.integer()),
-  /** Mean over the tokens, in nats, at most 0. */
+  /** Mean over the tokens of the conditional log-probability, in nats, at most 0. */
   meanLogProb: v.pipe(v.number(), v.maxValue(0)),
   /** exp(-meanLogProb). */
   perplexity: v.pipe(v.number(), v.minValue(1)),
+  /** All numbers about the tokens by name, in the order of likelihood/summaries.ts, and what else was asked for. */
+  summaries: v.optional(v.record(v.string(), v.number())),
 });
+
+/** Classes that an image may be of, the likeliest first; weights add up to 1. */
+export const classEvidenceSchema = v.object({
+  top: v.array(v.object({ class: v.pipe(v.number(), v.integer()), weight: probability })),
+  /** What finding them cost, in teacher-forced passes of the family's smallest variant; 0 for given ones. */
+  cost: nonNegative,
+});
+
+export const conditionNames = ["none", "given", "infer"] as const;
+export type ConditionName = (typeof conditionNames)[number];
 
 /** Everything that the numbers depend on beside image and weights. Evidence is reused only where all of it agrees. */
 export const settingsSchema = v.object({
-  /** Class condition of the likelihoods: `none` is the unconditional one. */
-  condition: v.literal("none"),
+  /**
+   * Class condition of the likelihoods: `none` is the unconditional one, `given` a class that the user says, `infer` the
+   * classes that the likelihood itself finds (likelihood/class_inference.ts).
+   */
+  condition: v.picklist(conditionNames),
+  /** Version of what is said about a variant's tokens. Left out where no variant is run. */
+  summaries: v.optional(v.literal("summaries/1")),
+  /** How classes are inferred. */
+  inference: v.optional(
+    v.object({ budget: v.number(), top: v.number(), sharpness: v.number(), leastWeight: v.number() }),
+  ),
+  /** Names what is computed from tokens beyond the summaries. */
+  extras: v.optional(v.string()),
   /** How VAR's tokens are found (signals/quantizers.ts). */
   quantization: v.picklist(quantizerNames),
   /** How much is measured by the tokenizers, and with which encoder (signals/table.ts). */
@@ -58,6 +81,8 @@ export const settingsSchema = v.object({
 /** Numbers alone: what is expensive, and depends on neither thresholds nor method. */
 export const measurementsSchema = v.object({
   families: v.object({ rar: familyEvidenceSchema, var: familyEvidenceSchema }),
+  /** By family; only the families that the method asked for, and only where there is a condition. */
+  classes: v.optional(v.object({ rar: v.optional(classEvidenceSchema), var: v.optional(classEvidenceSchema) })),
   /** By label; only the variants that the method asked for. */
   variants: v.record(v.string(), variantEvidenceSchema),
 });
@@ -110,6 +135,7 @@ export const unreadableSchema = v.object({
 
 export type FamilyEvidence = v.InferOutput<typeof familyEvidenceSchema>;
 export type VariantEvidence = v.InferOutput<typeof variantEvidenceSchema>;
+export type ClassEvidence = v.InferOutput<typeof classEvidenceSchema>;
 export type Settings = v.InferOutput<typeof settingsSchema>;
 export type Measurements = v.InferOutput<typeof measurementsSchema>;
 export type Verdict = v.InferOutput<typeof verdictSchema>;

@@ -13,6 +13,8 @@ export interface ImageInput {
   readonly imageName: string;
   /** Applied to the bytes of the image at every family's image size, before scaling to its value range. */
   readonly augmentation?: Augmentation;
+  /** Its class, where the user says it. */
+  readonly class?: number;
 }
 
 /** An image file that was read but not decoded. */

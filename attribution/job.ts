@@ -6,8 +6,11 @@ import { join } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
 import { type ModelSet, openModelSet, setName } from "../models/model_set.ts";
 import { levelOf, loadCalibration, requireQuantizer, type RuleChoice, rulesOf } from "./calibration.ts";
-import { type EvidenceLine, isUnreadable, type Settings } from "./evidence.ts";
+import { type ConditionName, type EvidenceLine, isUnreadable, type Settings } from "./evidence.ts";
 import { type ListedImage, listImages } from "./images/list.ts";
+import type { ImageInput } from "./input.ts";
+import { readClassTable, withClasses } from "./likelihood/class_table.ts";
+import { defaultInference } from "./likelihood/mod.ts";
 import { Models } from "./models.ts";
 import { attribute, variantsOf } from "./pipeline.ts";
 import { planMemory } from "./plan.ts";
@@ -15,7 +18,7 @@ import { Report } from "./report.ts";
 import { openQuantizer, type QuantizerName } from "./signals/quantizers.ts";
 import { type SignalLevel, signalLevels } from "./signals/table.ts";
 import { Submission } from "./submission.ts";
-import type { MethodName, Rules } from "./verdict.ts";
+import { type Method, type MethodName, methods, type Rules } from "./verdict.ts";
 
 export interface JobOptions {
   /** Files and folders, or images that were listed before. */
@@ -40,6 +43,10 @@ export interface JobOptions {
   readonly rules?: RuleChoice;
   /** Default: the one that the calibration was made with. */
   readonly quantization?: QuantizerName;
+  /** Under which classes tokens are scored. Default: `given` with `classes`, else what the method is made for. */
+  readonly condition?: ConditionName;
+  /** Table of the images' classes, image_name,class. */
+  readonly classes?: string;
   /** Signals to measure beyond those that decide. */
   readonly signals?: Exclude<SignalLevel, "baselines">;
   readonly unsureBelow?: number;
@@ -118,9 +125,13 @@ class Tally {
  */
 export async function runJob(options: JobOptions, events: JobEvents = {}): Promise<Summary> {
   const { method = "perplexity", unsureBelow = 0, weightType = "f32", signal } = options;
-  const images = (await listInputs(options.inputs)).slice(0, options.limit);
+  const condition = conditionOf(options);
+  let images: readonly ImageInput[] = (await listInputs(options.inputs)).slice(0, options.limit);
   const set = await chooseModels(options.models, events);
   const variants = variantsOf(set);
+  if (options.classes !== undefined) {
+    images = withClasses(images, options.classes, await readClassTable(options.classes, classesOf(set)));
+  }
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const { calibration, sha256: calibrationHash } = await loadCalibration(set);
   const rules = rulesOf(calibration, options.rules);
@@ -132,9 +143,12 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
-  const plan = planMemory(set, device, { memoryBytes: options.memoryBytes, weightType });
+  const classes = condition !== "none";
+  const plan = planMemory(set, device, { memoryBytes: options.memoryBytes, weightType, classes });
   const settings: Settings = {
-    condition: "none",
+    condition,
+    summaries: "summaries/1",
+    ...condition === "infer" && { inference: defaultInference },
     quantization,
     signals: level,
     device: device.info.kind,
@@ -158,9 +172,9 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     onLoad: (name) => events.onPrepare?.(`loading ${name}`),
   });
   cleanup.defer(() => models.dispose());
-  const rar = openQuantizer(quantization, models.families.rar);
+  const rar = await openQuantizer(quantization, models.families.rar);
   cleanup.defer(() => rar.dispose());
-  const other = openQuantizer(quantization, models.families.var);
+  const other = await openQuantizer(quantization, models.families.var);
   cleanup.defer(() => other.dispose());
 
   const tally = new Tally();
@@ -255,6 +269,26 @@ export async function chooseModels(
   const reason = isThere ? "" : " (no --models, and weights/official is not there)";
   onNote?.(`using weights/tiny${reason}: ${set.manifest.description ?? "no description"}`);
   return set;
+}
+
+/** The condition that the user asks for, or the method is made for. Throws where it does not fit the table of classes. */
+function conditionOf({ condition, classes, method = "perplexity" }: JobOptions): ConditionName {
+  // Methods need not say: those that do not were made for tokens without a class.
+  const own: Method & { readonly condition?: ConditionName } = methods[method];
+  const chosen = condition ?? (classes === undefined ? own.condition ?? "none" : "given");
+  if (chosen === "given" && classes === undefined) {
+    throw new Error("--condition given: expected --classes FILE, a table image_name,class");
+  }
+  if (chosen !== "given" && classes !== undefined) {
+    throw new Error(`--classes: expects --condition given, got ${chosen}`);
+  }
+  return chosen;
+}
+
+/** Classes that all variants know. */
+function classesOf({ manifest: { families } }: ModelSet): number {
+  const all = [...Object.values(families.rar.variants), ...Object.values(families.var.variants)];
+  return Math.min(...all.map(({ config }) => config.classes));
 }
 
 async function listInputs(inputs: JobOptions["inputs"]): Promise<readonly ListedImage[]> {

@@ -1,7 +1,7 @@
 /**
  * Attribution: from images to verdicts, as functions that compose. Deliberately nothing but exports.
  *
- * pixels -> f -> tokens (signals.ts) -> logits (likelihood.ts) -> evidence (evidence.ts) -> verdict (verdict.ts);
+ * pixels -> f -> tokens (signals.ts) -> logits (likelihood/) -> evidence (evidence.ts) -> verdict (verdict.ts);
  * pipeline.ts joins them into a stream, job.ts is the whole job with files. training/ fine-tunes a family's encoder,
  * calibration_job.ts fits thresholds, evaluation/ says how good all of it is, metrics/ has the measures.
  */
@@ -31,6 +31,9 @@ export {
 export { type LabelledImage, listLabelFolders, listWithTable } from "./evaluation/labelled.ts";
 export { attackedImages, type RobustnessPoint, robustnessPoint } from "./evaluation/robustness.ts";
 export {
+  type ClassEvidence,
+  type ConditionName,
+  conditionNames,
   type Evidence,
   type EvidenceLine,
   evidenceSchema,
@@ -57,7 +60,7 @@ export {
   type VariantLabel,
   variantLabels,
 } from "./labels.ts";
-export { type Likelihood, summarize, tokenLogProbs } from "./likelihood.ts";
+export * from "./likelihood/mod.ts";
 export { type LoadedVariant, Models, type OpenModelsOptions } from "./models.ts";
 export * from "./membership/mod.ts";
 export * from "./metrics/mod.ts";

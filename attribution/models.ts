@@ -5,13 +5,17 @@
 import type { Device } from "../core/tensor/mod.ts";
 import type { Condition, Family, FamilyName, Variant } from "../models/family.ts";
 import type { ModelSet } from "../models/model_set.ts";
+import { samplerOf } from "./generation/settings.ts";
 import { familyNames } from "./labels.ts";
+import type { Sampler } from "./likelihood/mod.ts";
 import type { Plan } from "./plan.ts";
 
 export interface LoadedVariant {
   readonly variant: Variant;
   /** The unconditional condition, shared by every image. */
   readonly condition: Condition;
+  /** How the variant draws, by the manifest. */
+  readonly sampler: Sampler;
 }
 
 export interface OpenModelsOptions {
@@ -44,7 +48,7 @@ export class Models {
       onLoad?.(name);
       const variant = await set.loadVariant(device, name, { weightType });
       try {
-        return { variant, condition: variant.condition([null]) };
+        return { variant, sampler: samplerOf(set, name), condition: variant.condition([null]) };
       } catch (error) {
         variant.dispose();
         throw error;

@@ -6,6 +6,7 @@
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import type { Family, FamilyName } from "../models/family.ts";
 import {
+  type ClassEvidence,
   type EvidenceLine,
   type FamilyEvidence,
   isUnreadable,
@@ -18,7 +19,7 @@ import {
 import { UnreadableImageError } from "./images/decode.ts";
 import { decodePixels, type ImageInput, type Pixels, readImageFile, toValueRange, transformedSha256 } from "./input.ts";
 import { familyNames, unreadableLabel, variantLabels } from "./labels.ts";
-import { summarize, tokenLogProbs } from "./likelihood.ts";
+import { type ExtraScores, VariantScorer } from "./likelihood/variant_scorer.ts";
 import type { LoadedVariant } from "./models.ts";
 import type { Plan } from "./plan.ts";
 import { measureSignals } from "./signals/measure.ts";
@@ -33,6 +34,8 @@ export interface Measured {
   families?: Measurements["families"];
   /** Tokens by family, as long as they may be needed. */
   tokens?: Record<FamilyName, Int32Array>;
+  /** By family; once they are there, every variant of the family is run under them. */
+  classes?: Partial<Record<FamilyName, ClassEvidence>>;
   variants: Record<string, VariantEvidence>;
   timings: { read: number; families: number; variants: number };
 }
@@ -46,7 +49,7 @@ export interface Networks {
 export interface MeasureOptions {
   readonly device: Device;
   readonly models: Networks;
-  readonly plan: Pick<Plan, "chunk" | "tokenizerBatch" | "variantBatch">;
+  readonly plan: Pick<Plan, "chunk" | "tokenizerBatch" | "variantBatch"> & Partial<Pick<Plan, "scoring">>;
   /** The variants that the set has. */
   readonly variants: Readonly<Record<FamilyName, readonly string[]>>;
   /** Hash of the model set. */
@@ -54,6 +57,8 @@ export interface MeasureOptions {
   readonly settings: Settings;
   /** Quantisers in place of the families' own; they must be those that the settings name. */
   readonly quantizers?: Readonly<Partial<Record<FamilyName, Quantize>>>;
+  /** Further numbers about an image's tokens, in the evidence beside the summaries; the settings name them. */
+  readonly extras?: ExtraScores;
   readonly maxPixels?: number;
   /** Once aborted, the pass in progress is finished, what is complete comes out, and the stream ends. */
   readonly signal?: AbortSignal;
@@ -154,7 +159,8 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
       const { augmentation } = input;
       const { bytes, sha256: own } = await readImageFile(input.path, maxPixels);
       const sha256 = augmentation === undefined ? own : await transformedSha256(own, augmentation);
-      const known = await options.recall?.(sha256);
+      const found = await options.recall?.(sha256);
+      const known = found && withGivenClass(found, input, options) ? found : undefined;
       if (known !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
         const item: ReadItem = { input, measured: known, credited: 0 };
         items.push(item);
@@ -165,6 +171,7 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
       const timings = { read: performance.now() - start, families: 0, variants: 0 };
       const { width, height } = pixels;
       const item: ReadItem = { input, measured: { sha256, width, height, variants: {}, timings }, pixels, credited: 0 };
+      withGivenClass(item.measured, input, options);
       items.push(item);
       batch.push(item);
     } catch (error) {
@@ -176,6 +183,20 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
   }
   if (!signal?.aborted) await flush();
   return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
+}
+
+/**
+ * Gives an image the class that the user says, for both families. False where it was measured under another one, when it
+ * went by another name.
+ */
+function withGivenClass(measured: Measured, input: ImageInput, { settings }: StreamOptions): boolean {
+  if (settings.condition !== "given") return true;
+  if (input.class === undefined) throw new Error(`${input.imageName}: expected its class (--classes), got none`);
+  const known = measured.classes?.rar?.top[0].class;
+  if (known !== undefined) return known === input.class;
+  const own = { top: [{ class: input.class, weight: 1 }], cost: 0 };
+  measured.classes = { rar: own, var: own };
+  return true;
 }
 
 /** Share of an image's work that the tokenizers count for, in progress reports. */
@@ -244,15 +265,39 @@ async function passFamily(
 
 /** Runs every variant over the images for which the method wants it and which it has not seen yet. */
 async function measureVariants(items: readonly ReadItem[], options: StreamOptions): Promise<void> {
-  const { plan, signal, models } = options;
+  const { plan, signal, models, settings } = options;
   const wanted = new Map(items.map((item) => [item, wantedVariants(item.measured, options)]));
   for (const name of familyNames.flatMap((family) => options.variants[family])) {
-    const waiting = items.filter((item) => wanted.get(item)!.includes(name) && !(name in item.measured.variants));
-    if (waiting.length === 0 || signal?.aborted) continue;
+    const asked = items.filter((item) => wanted.get(item)!.includes(name));
+    const waiting = asked.filter((item) => !(name in item.measured.variants));
+    const family = familyNames.find((each) => options.variants[each].includes(name))!;
+    // The smallest variant, which comes first, says for all others what an image may show.
+    const unclear = settings.condition === "infer" && name === options.variants[family][0]
+      ? asked.filter(({ measured }) => measured.classes?.[family] === undefined)
+      : [];
+    if (waiting.length + unclear.length === 0 || signal?.aborted) continue;
     await models.withVariant(name, async (loaded) => {
-      const size = plan.variantBatch.get(name) ?? 1;
-      for (let at = 0; at < waiting.length && !signal?.aborted; at += size) {
-        await passVariant(name, loaded, waiting.slice(at, at + size), options);
+      const batch = plan.variantBatch.get(name) ?? 1;
+      const { device, extras } = options;
+      const scorer = new VariantScorer(device, models.families[family], loaded, {
+        batch,
+        ...plan.scoring?.get(name),
+        inference: settings.inference,
+        extras,
+      });
+      try {
+        for (let at = 0; at < unclear.length && !signal?.aborted; at += batch) {
+          await passClasses(family, scorer, unclear.slice(at, at + batch), options);
+        }
+        // With a condition, an image takes the place of two; those of one class share what depends on it.
+        const size = settings.condition === "none" ? batch : Math.max(1, batch >> 1);
+        const first = ({ measured }: ReadItem) => measured.classes?.[family]?.top[0].class ?? -1;
+        const sorted = [...waiting].sort((a, b) => first(a) - first(b));
+        for (let at = 0; at < sorted.length && !signal?.aborted; at += size) {
+          await passVariant(name, scorer, sorted.slice(at, at + size), options);
+        }
+      } finally {
+        scorer.dispose();
       }
     });
   }
@@ -263,33 +308,49 @@ async function measureVariants(items: readonly ReadItem[], options: StreamOption
   }
 }
 
-/** One pass of a variant over the tokens of a batch. */
-async function passVariant(
-  name: string,
-  { variant, condition }: LoadedVariant,
+/** Tokens of a batch in a row. */
+function tokensOf(batch: readonly ReadItem[], family: FamilyName, n: number): Int32Array {
+  const ids = new Int32Array(batch.length * n);
+  batch.forEach((item, i) => ids.set(item.measured.tokens![family], i * n));
+  return ids;
+}
+
+/** Infers the classes of a batch by the smallest variant of a family. */
+async function passClasses(
+  family: FamilyName,
+  scorer: VariantScorer,
   batch: readonly ReadItem[],
   options: StreamOptions,
 ): Promise<void> {
   const start = performance.now();
-  const family = options.models.families[variant.family];
-  const n = family.tokenCount;
-  const ids = new Int32Array(batch.length * n);
-  batch.forEach((item, i) => ids.set(item.measured.tokens![variant.family], i * n));
-  const result = scope(() => {
-    const tokens = fromArray(options.device, ids, [batch.length, n]);
-    return tokenLogProbs(variant, family.transformerInput(tokens), tokens, condition);
+  const inferred = await scorer.infer(tokensOf(batch, family, scorer.tokenCount));
+  const elapsed = (performance.now() - start) / batch.length;
+  batch.forEach(({ measured }, i) => {
+    const { top, cost } = inferred[i];
+    measured.classes = { ...measured.classes, [family]: { top: [...top], cost } };
+    measured.timings.variants += elapsed;
   });
-  let logProbs: Float32Array;
-  try {
-    logProbs = await result.data();
-  } finally {
-    result.dispose();
-  }
+  await options.remember?.(batch.map((item) => item.measured));
+  await letSignalsIn();
+}
+
+/** One pass of a variant over the tokens of a batch, under the classes of each image where there are any. */
+async function passVariant(
+  name: string,
+  scorer: VariantScorer,
+  batch: readonly ReadItem[],
+  options: StreamOptions,
+): Promise<void> {
+  const start = performance.now();
+  const n = scorer.tokenCount;
+  const classes = batch.map(({ measured }) => measured.classes?.[scorer.family]?.top ?? []);
+  const summaries = await scorer.summarise(tokensOf(batch, scorer.family, n), classes);
   const elapsed = (performance.now() - start) / batch.length;
   batch.forEach((item, i) => {
-    const likelihood = summarize(logProbs.subarray(i * n, (i + 1) * n));
-    expectFinite(name, item.input, { meanLogProb: likelihood.meanLogProb, perplexity: likelihood.perplexity });
-    item.measured.variants[name] = { tokens: n, ...likelihood };
+    expectFinite(name, item.input, summaries[i]);
+    const meanLogProb = Math.min(0, summaries[i]["conditional.mean"]); // rounding may put a certain token above 0
+    const perplexity = summaries[i]["conditional.perplexity"];
+    item.measured.variants[name] = { tokens: n, meanLogProb, perplexity, summaries: summaries[i] };
     item.measured.timings.variants += elapsed;
     const wanted = wantedVariants(item.measured, options);
     const done = wanted.filter((label) => label in item.measured.variants).length;
@@ -314,8 +375,14 @@ function isComplete(measured: Measured, options: StreamOptions): boolean {
 }
 
 function line({ input, measured }: ReadItem, { modelSet, settings }: StreamOptions): MeasuredLine {
-  const { sha256, width, height, families, variants, timings } = measured;
-  return { image: input.imageName, sha256, width, height, modelSet, settings, families: families!, variants, timings };
+  const { sha256, width, height, families, classes, variants, timings } = measured;
+  return {
+    image: input.imageName,
+    ...{ sha256, width, height, modelSet, settings },
+    families: families!,
+    ...classes && { classes },
+    ...{ variants, timings },
+  };
 }
 
 /** Numbers that are not finite would turn into a verdict silently: weights are broken, or a device is. */

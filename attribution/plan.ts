@@ -14,6 +14,16 @@ export interface PlanOptions {
   readonly maxBatch?: number;
   /** Images per chunk when transformers take turns on the device. Default 1024. */
   readonly swapChunk?: number;
+  /** Whether images are scored under classes, too, which needs room for another condition. Default false. */
+  readonly classes?: boolean;
+}
+
+/** How a variant scores tokens within the memory that is planned for it. */
+export interface ScoringPlan {
+  /** Bytes for the logits of a block of rows and what is made of them. */
+  readonly blockBytes: number;
+  /** Images, each under a condition of its own, in one pass. */
+  readonly ownConditions: number;
 }
 
 export interface Plan {
@@ -25,6 +35,7 @@ export interface Plan {
   /** Images per pass of the tokenizers, and of each variant. */
   readonly tokenizerBatch: number;
   readonly variantBatch: ReadonlyMap<string, number>;
+  readonly scoring: ReadonlyMap<string, ScoringPlan>;
   /** Images that are worked on together, one model after the other. */
   readonly chunk: number;
 }
@@ -41,6 +52,9 @@ interface Network {
 /** Allocations are rounded up, and freed memory waits in pools of other sizes: plans leave this factor of room. */
 const headroom = 1.05;
 
+/** More logits at once gain nothing. */
+const mostBlockBytes = 32 * 2 ** 20;
+
 /**
  * Both tokenizers stay loaded, as many variants as fit stay too, the others take turns. Throws before any work when a
  * network does not fit, saying what each one needs.
@@ -50,13 +64,13 @@ export function planMemory(
   device: Device,
   options: PlanOptions,
 ): Plan {
-  const { weightType = "f32", maxBatch = 16, swapChunk = 1024 } = options;
+  const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false } = options;
   // The CPU device's whole memory is one block of limited size.
   const memoryBytes = Math.min(options.memoryBytes, device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity);
   const networks = set.networks.map((id): Network & { tokenizer: boolean } => {
     const footprint = set.footprint(device, id, weightType);
     const fixed = headroom * (footprint.weights + footprint.condition);
-    const extra = headroom * Math.max(footprint.loading, footprint.perImage);
+    const extra = headroom * Math.max(footprint.loading, footprint.perImage + (classes ? footprint.condition : 0));
     return { name: networkName(id), footprint, fixed, extra, tokenizer: id.variant === undefined };
   });
   const tokenizers = networks.filter((network) => network.tokenizer);
@@ -87,7 +101,8 @@ export function planMemory(
   }
 
   const batch = ({ footprint }: Network, room: number) => {
-    const byMemory = Math.floor(room / (headroom * footprint.perImage));
+    const own = classes ? footprint.condition : 0;
+    const byMemory = Math.floor((room / headroom - own) / footprint.perImage);
     const byTensor = Math.floor(device.info.maxTensorBytes / footprint.largestTensor);
     return Math.max(1, Math.min(byMemory, byTensor, maxBatch));
   };
@@ -96,9 +111,16 @@ export function planMemory(
   const variantBatch = new Map(
     variants.map((network) => [network.name, batch(network, resident.has(network.name) ? room : room - network.fixed)]),
   );
+  const scoring = new Map(variants.map(({ name, footprint }): [string, ScoringPlan] => {
+    const bytes = variantBatch.get(name)! * footprint.perImage;
+    // A pass is over, and its activations are freed, when logits are made.
+    const blockBytes = Math.min(mostBlockBytes, bytes / 2);
+    const ownConditions = Math.max(1, Math.floor(bytes / (footprint.perImage + footprint.condition)));
+    return [name, { blockBytes, ownConditions }];
+  }));
   const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
   const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
-  return { memoryBytes, resident, swapped, tokenizerBatch, variantBatch, chunk };
+  return { memoryBytes, resident, swapped, tokenizerBatch, variantBatch, scoring, chunk };
 }
 
 function refuseTooLarge(

@@ -46,6 +46,7 @@ const unfinishedSchema = v.object({
   height: v.number(),
   families: v.optional(measurementsSchema.entries.families),
   tokens: v.optional(v.object({ rar: tokens, var: tokens })),
+  classes: measurementsSchema.entries.classes,
   variants: measurementsSchema.entries.variants,
   timings: v.object({ read: v.number(), families: v.number(), variants: v.number() }),
 });
@@ -238,7 +239,7 @@ class Previous {
     for (const { start, end } of this.#unfinishedAt.get(sha256) ?? []) {
       const line = parseUnfinished(await readRange(this.#unfinished!, start, end));
       if (line === undefined) continue;
-      const { width, height, families, variants, timings } = line;
+      const { width, height, families, classes, variants, timings } = line;
       const own = line.tokens && { rar: Int32Array.from(line.tokens.rar), var: Int32Array.from(line.tokens.var) };
       found = {
         sha256,
@@ -246,6 +247,7 @@ class Previous {
         height,
         families: families ?? found?.families,
         tokens: own ?? found?.tokens,
+        ...(classes ?? found?.classes) && { classes: classes ?? found?.classes },
         variants: { ...found?.variants, ...variants },
         timings,
       };
@@ -263,8 +265,8 @@ function identity({ sha256, modelSet, settings }: MeasuredLine): string {
   return canonicalJson([sha256, modelSet, settings]);
 }
 
-function measuredOf({ sha256, width, height, families, variants, timings }: MeasuredLine): Measured {
-  return { sha256, width, height, families, variants, timings };
+function measuredOf({ sha256, width, height, families, classes, variants, timings }: MeasuredLine): Measured {
+  return { sha256, width, height, families, ...classes && { classes }, variants, timings };
 }
 
 function parseUnfinished(text: string): v.InferOutput<typeof unfinishedSchema> | undefined {

@@ -3,8 +3,7 @@
  * Parses the command line, runs the job of attribution/job.ts and shows it; stdout has nothing but results.
  */
 import { DEFAULT_MAX_PIXELS } from "../attribution/images/decode.ts";
-import type { EvidenceLine } from "../attribution/evidence.ts";
-import { isUnreadable } from "../attribution/evidence.ts";
+import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence.ts";
 import { type JobOptions, runJob, type Summary } from "../attribution/job.ts";
 import { strategies } from "../attribution/calibration.ts";
 import { type QuantizerName, quantizerNames } from "../attribution/signals/quantizers.ts";
@@ -27,6 +26,8 @@ usage: deno task attribute <files or folders>... [options]
   --method NAME       ${Object.entries(methods).map(([name, { description }]) => `${name}: ${description}`).join("; ")}
   --threshold NAME    quantile, gaussian or roc: which of the calibration's thresholds decide (default: its own choice)
   --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default: as the set was calibrated)
+  --condition NAME    none, given or infer: the class under which tokens are scored (default: what the method is made for)
+  --classes FILE      table of classes, image_name,class; implies --condition given
   --unsure-below P    mark verdicts of lower confidence as unsure (0 to 1, default 0; the table keeps the best label)
   --device NAME       auto, cpu or webgpu (default auto: a hardware adapter, else the processor)
   --threads N         CPU threads (default: all)
@@ -53,6 +54,8 @@ function jobOptions(
     method: { type: "string", default: "perplexity" },
     threshold: { type: "string" },
     quantization: { type: "string" },
+    condition: { type: "string" },
+    classes: { type: "string" },
     "unsure-below": { type: "string", default: "0" },
     device: { type: "string", default: "auto" },
     threads: { type: "string" },
@@ -86,6 +89,8 @@ function jobOptions(
       quantization: values.quantization === undefined
         ? undefined
         : choice<QuantizerName>("--quantization", values.quantization, quantizerNames),
+      condition: values.condition === undefined ? undefined : choice("--condition", values.condition, conditionNames),
+      classes: values.classes,
       unsureBelow: number("--unsure-below", values["unsure-below"], { low: 0, high: 1 }),
       device: choice("--device", values.device, ["auto", "cpu", "webgpu"]),
       threads: whole("--threads", values.threads),

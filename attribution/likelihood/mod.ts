@@ -16,3 +16,4 @@ export {
 export { type DrawRule, drawRule, type Sampler } from "./draw_rule.ts";
 export { logSumExp, mixSummaries, type Summaries, summarise, summaryNames } from "./summaries.ts";
 export { type RowBlock, type ScorerOptions, tokenLogProbs, TokenScorer, type TokenScores } from "./token_scores.ts";
+export { type ExtraScores, VariantScorer, type VariantScorerOptions } from "./variant_scorer.ts";

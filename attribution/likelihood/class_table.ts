@@ -1,0 +1,55 @@
+/**
+ * A table of the classes that images are known to be of: image_name,class. Reading and checking only; that a class is one
+ * of the networks' is checked against `classes`.
+ */
+import { parse } from "csv-parse/sync";
+import { sha256Hex } from "../../models/manifest.ts";
+
+export interface ClassTable {
+  readonly byName: ReadonlyMap<string, number>;
+  /** sha256 of the file. */
+  readonly sha256: string;
+}
+
+/** Throws, naming the file and the line, on anything but a row per image with a class from 0 to classes - 1. */
+export async function readClassTable(path: string, classes: number): Promise<ClassTable> {
+  let bytes: Uint8Array<ArrayBuffer>;
+  let rows: Record<string, string>[];
+  try {
+    bytes = await Deno.readFile(path);
+    rows = parse(new TextDecoder().decode(bytes), { columns: true, bom: true, skip_empty_lines: true, trim: true });
+  } catch (cause) {
+    throw new Error(`--classes ${path}: ${(cause as Error).message}`, { cause });
+  }
+  const columns = Object.keys(rows[0] ?? {});
+  for (const column of ["image_name", "class"]) {
+    if (!columns.includes(column)) {
+      throw new Error(
+        `--classes ${path}: expected the columns image_name,class, got ${columns.join(",") || "nothing"}`,
+      );
+    }
+  }
+  const byName = new Map<string, number>();
+  rows.forEach(({ image_name: name, class: text }, i) => {
+    const wrong = (problem: string) => new Error(`--classes ${path}: line ${i + 2}: ${problem}`);
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value >= classes) throw wrong(`expected a class from 0 to ${classes - 1}, got ${text}`);
+    if (byName.has(name)) throw wrong(`${name} has a row already`);
+    byName.set(name, value);
+  });
+  return { byName, sha256: await sha256Hex(bytes) };
+}
+
+/** The images with their classes. Throws, naming some, when images are not in the table. */
+export function withClasses<T extends { readonly imageName: string }>(
+  images: readonly T[],
+  path: string,
+  { byName }: ClassTable,
+): (T & { readonly class: number })[] {
+  const missing = images.filter(({ imageName }) => !byName.has(imageName)).map(({ imageName }) => imageName);
+  if (missing.length > 0) {
+    const some = missing.slice(0, 3).join(", ") + (missing.length > 3 ? ", ..." : "");
+    throw new Error(`--classes ${path}: expected a row for every image, ${missing.length} have none (${some})`);
+  }
+  return images.map((image) => ({ ...image, class: byName.get(image.imageName)! }));
+}
