@@ -47,7 +47,7 @@ const device = await openDevice(options.device as "cpu", {
 });
 
 async function recover(family: Family, paths: readonly string[]): Promise<Int32Array[]> {
-  const quantizer = openQuantizer(options.quantization as QuantizerName, family);
+  const quantizer = await openQuantizer(options.quantization as QuantizerName, family);
   const found: Int32Array[] = [];
   for (let at = 0; at < paths.length; at += 20) {
     const own = paths.slice(at, at + 20);

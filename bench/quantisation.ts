@@ -132,7 +132,7 @@ async function main(): Promise<void> {
   let fastest = Infinity;
   for (const [name, schedule] of [["one exact sweep", exact], ["default sweeps", undefined]] as const) {
     const start = performance.now();
-    const quantizer = new OptimisedQuantizer(family, { method: "sweeps", schedule });
+    const quantizer = await OptimisedQuantizer.open(family, { method: "sweeps", schedule });
     await device.sync();
     if (schedule) row("tables, once per model", (performance.now() - start) / 1000, null);
     const { tokens, fHat } = quantizer.quantize(f);

@@ -93,7 +93,7 @@ export async function runTokenizers(
       : await set.loadFamily(device, name, { weightType });
     cleanup.defer(() => family.dispose());
     families[name] = family;
-    const quantizer = openQuantizer(quantization, family);
+    const quantizer = await openQuantizer(quantization, family);
     cleanup.defer(() => quantizer.dispose());
     quantizers[name] = quantizer;
   }

@@ -12,7 +12,7 @@
  * Sources: Wang & Poor 1999 (iterative soft interference cancellation), Ma & Ping 2017 (orthogonal AMP), Rush, Greig &
  * Venkataramanan 2017 (decoding of sparse superposition codes, which multi-scale residual codes are).
  */
-import { argmax, concat, linear, max, scope, type Tensor } from "../../core/tensor/mod.ts";
+import { argmax, concat, linear, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { VarFamily } from "../../models/var/family.ts";
 import { simulate } from "./mmse_simulation.ts";
 import { posterior, startState, type Step, withMeans } from "./mmse_step.ts";
@@ -22,24 +22,23 @@ export interface MmseSettings {
   /** Passes over all scales, coarse to fine. */
   readonly passes: number;
   /**
-   * Variance of f around the fHat of the true tokens, per value: what the encoder gets wrong. A number, or a multiple of
-   * the greedy quantiser's error on the simulated latents.
+   * Assumed variance of f around the fHat of the true tokens, per value: what the encoder gets wrong. It is given as a
+   * multiple of the greedy quantiser's error on latents of random tokens.
    */
-  readonly noise: number | { readonly ofGreedyError: number };
+  readonly noiseOfGreedyError: number;
   /** Steps of conjugate gradients per scale. */
   readonly solveSteps: number;
-  /** Probability of every code by scale, each [codes]; uniform when not given. Zeros are raised a little. */
-  readonly prior?: readonly ArrayLike<number>[];
   /** Simulated latents, and the seed of their tokens and noise. */
   readonly simulated: number;
   readonly seed: number;
 }
 
+/** What docs/quantisation.md measured. */
 export const defaultMmse: MmseSettings = {
   passes: 3,
-  noise: { ofGreedyError: 0.1 },
+  noiseOfGreedyError: 0.05,
   solveSteps: 10,
-  simulated: 8,
+  simulated: 4,
   seed: 0,
 };
 
@@ -52,7 +51,7 @@ export class MmseTables {
   /** Share of the simulated tokens that were recovered: what to expect at that noise. */
   readonly simulatedRecovery: number;
   readonly #steps: readonly Step[];
-  readonly #start: readonly Tensor[];
+  readonly #start: Tensor;
   readonly #codesTransposed: Tensor;
 
   private constructor(
@@ -71,36 +70,32 @@ export class MmseTables {
 
   /** Simulates and keeps the tables. `maps` must outlive them. */
   static async build(maps: ScaleMaps, family: VarFamily, settings: MmseSettings = defaultMmse): Promise<MmseTables> {
-    check(maps, settings);
+    check(settings);
     const made = await simulate(maps, family, settings);
     return new MmseTables(maps, settings, made);
   }
 
-  /**
-   * f[batch, side, side, c] -> after the last pass the most probable tokens[batch, tokenCount] (i32), and the probability
-   * of each, [batch, tokenCount].
-   */
-  quantize(f: Tensor): { tokens: Tensor; certainty: Tensor } {
+  /** f[batch, side, side, c] -> the most probable tokens after the last pass, [batch, tokenCount] (i32). */
+  quantize(f: Tensor): Tensor {
     const { maps } = this;
     return scope(() => {
       let state = startState(maps, this.#start, f);
-      const chosen: Tensor[] = [], certain: Tensor[] = [];
+      const chosen: Tensor[] = [];
       for (const [i, step] of this.#steps.entries()) {
         const before = state;
+        const last = i >= this.#steps.length - maps.patchNums.length;
         const next = scope(() => {
           const { logits, probabilities, solution } = posterior(maps, before, step, this.settings.solveSteps);
           const means = linear(probabilities, this.#codesTransposed);
-          const state = withMeans(maps, { ...before, solution }, step.scale, means);
-          const last = i >= this.#steps.length - maps.patchNums.length;
-          return { state, result: last ? { tokens: argmax(logits), certainty: max(probabilities, 2) } : undefined };
+          return {
+            state: withMeans(maps, { ...before, solution }, step.scale, means),
+            tokens: last ? argmax(logits) : undefined,
+          };
         });
         state = next.state;
-        if (next.result) {
-          chosen.push(next.result.tokens);
-          certain.push(next.result.certainty);
-        }
+        if (next.tokens) chosen.push(next.tokens);
       }
-      return { tokens: concat(chosen, 1), certainty: concat(certain, 1) };
+      return concat(chosen, 1);
     });
   }
 
@@ -109,7 +104,7 @@ export class MmseTables {
   }
 
   #tensors(): Set<Tensor> {
-    const all = new Set<Tensor>([...this.#start, this.#codesTransposed]);
+    const all = new Set<Tensor>([this.#start, this.#codesTransposed]);
     for (const { covariance, weight, bias } of this.#steps) {
       const { codes, cosines, inverseBlocks } = covariance;
       for (const tensor of [weight, bias, cosines, inverseBlocks, ...codes]) if (tensor) all.add(tensor);
@@ -122,20 +117,13 @@ export class MmseTables {
   }
 }
 
-function check(maps: ScaleMaps, { passes, noise, solveSteps, simulated, prior }: MmseSettings): void {
+function check({ passes, noiseOfGreedyError, solveSteps, simulated }: MmseSettings): void {
   for (const [name, value] of Object.entries({ passes, solveSteps, simulated })) {
     if (!(Number.isInteger(value) && value >= 1)) {
       throw new Error(`mmse: ${name} expects an integer >= 1, got ${value}`);
     }
   }
-  const level = typeof noise === "number" ? noise : noise.ofGreedyError;
-  if (!(level > 0 && level < Infinity)) throw new Error(`mmse: noise expects a number above 0, got ${level}`);
-  if (!prior) return;
-  if (prior.length !== maps.patchNums.length || prior.some((own) => own.length !== maps.codes)) {
-    throw new Error(
-      `mmse: prior expects ${maps.patchNums.length} lists of ${maps.codes} probabilities, got lists of ${
-        prior.map((own) => own.length).join(", ")
-      }`,
-    );
+  if (!(noiseOfGreedyError > 0 && noiseOfGreedyError < Infinity)) {
+    throw new Error(`mmse: noiseOfGreedyError expects a number above 0, got ${noiseOfGreedyError}`);
   }
 }

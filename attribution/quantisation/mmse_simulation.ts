@@ -28,24 +28,27 @@ import type { ScaleMaps } from "./scale_maps.ts";
 import { cosines, SpectralBlocks } from "./spectral_blocks.ts";
 import { applyTo, eigen, identity, type Matrix, multiply, symmetrised, trace } from "./symmetric.ts";
 
-/** Share of the uniform distribution that a given prior is mixed with: no code is impossible. */
-const priorFloor = 0.02;
-/** Covariances are kept above this part of the prior's variance, so that they can be inverted. */
+/** Covariances are kept above this part of the codebook's variance, so that they can be inverted. */
 const varianceFloor = 1e-6;
+/** Keeps R and the covariances invertible where greedy codes meet every latent, or where there is one code only. */
+const leastNoise = 1e-12;
 /** Scales that add less than this part of the noise to R are left out of it. */
 const negligible = 1e-3;
 /** Largest part of a code's uncertainty that other tokens are taken to explain. */
 const mostExplained = 0.999;
-/** Patterns of signs per scale for the mean of A_s' R^-1 A_s: more of them where a scale has few tokens to average over. */
-const signPatterns = (tokens: number) => (tokens <= 4 ? 4 : tokens <= 16 ? 2 : 1);
+/**
+ * Patterns of signs per scale for the mean of A_s' R^-1 A_s: one token has no others to tell it from, few tokens are little
+ * to average over.
+ */
+const signPatterns = (tokens: number) => (tokens === 1 ? 1 : tokens <= 16 ? 2 : 1);
 
 export interface Simulated {
   readonly noise: number;
   /** Share of the simulated tokens that came out right. */
   readonly recovery: number;
   readonly steps: readonly Step[];
-  /** Prior mean of every scale's codes, [1, 1, c]. */
-  readonly start: readonly Tensor[];
+  /** Mean of all codes, [1, 1, c]. */
+  readonly start: Tensor;
   /** Packed for `linear`: probabilities[.., codes] -> mean code. */
   readonly codesTransposed: Tensor;
 }
@@ -55,13 +58,13 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
   const { device, channels: c, patchNums } = maps;
   const { passes, solveSteps, simulated: batch, seed } = settings;
   const codebook = await maps.codebook.data();
-  const priors = patchNums.map((_, s) => normalised(settings.prior?.[s], maps.codes));
-  const moments = priors.map((prior) => momentsOf(codebook, prior, c));
-  const uncertain = moments.map(({ covariance }) => covariance);
-  const start = moments.map(({ mean }) => keep(fromArray(device, Float32Array.from(mean), [1, 1, c])));
+  const moments = momentsOf(codebook, c);
+  const variance = Math.max(trace(moments.covariance, c) / c, leastNoise);
+  const uncertain = patchNums.map(() => moments.covariance);
+  const start = keep(fromArray(device, Float32Array.from(moments.mean), [1, 1, c]));
   const codesTransposed = keep(scope(() => packWeight(transpose(maps.codebook), "linear")));
 
-  const truth = drawTokens(priors, maps.starts, batch, seed);
+  const truth = Int32Array.from(uniforms(seed, 0, batch * maps.tokenCount), (u) => Math.floor(u * maps.codes));
   const tokens = fromArray(device, truth, [batch, maps.tokenCount]);
   const { f, noise } = await noisyLatents(maps, family, tokens, settings);
   const gains = await Promise.all(patchNums.map((_, s) => gainOf(maps, s, seed)));
@@ -86,15 +89,8 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
     const scale = i % patchNums.length;
     const inverseBlocks = keep(fromArray(device, blocks.inverse(noise), [maps.side ** 2, c, c]));
     const covariance: Covariance = { noise, codes, cosines: basis, inverseBlocks };
-    const explained = await meanPrecision(maps, covariance, scale, 2 * solveSteps, seed + i);
-    const tables = likelihoodTables(
-      codebook,
-      uncertain[scale],
-      explained,
-      priors[scale],
-      c,
-      trace(moments[scale].covariance, c) / c,
-    );
+    const explained = await meanPrecision(maps, covariance, scale, solveSteps, seed + i);
+    const tables = likelihoodTables(codebook, uncertain[scale], explained, c, variance);
     const step: Step = {
       scale,
       covariance,
@@ -140,56 +136,18 @@ function disposeState(state: State, kept?: State): void {
   for (const tensor of [...state.means, state.rest, state.solution]) if (!stays.has(tensor)) tensor?.dispose();
 }
 
-function normalised(prior: ArrayLike<number> | undefined, codes: number): Float64Array {
-  if (!prior) return new Float64Array(codes).fill(1 / codes);
-  let total = 0;
-  for (let v = 0; v < codes; v++) {
-    if (!(prior[v] >= 0 && prior[v] < Infinity)) throw new Error(`mmse: prior of code ${v} is ${prior[v]}`);
-    total += prior[v];
-  }
-  if (total <= 0) throw new Error("mmse: prior expects probabilities that are not all zero");
-  return Float64Array.from({ length: codes }, (_, v) => (1 - priorFloor) * prior[v] / total + priorFloor / codes);
-}
-
-/** Mean [c] and covariance [c, c] of the codes under a prior. */
-function momentsOf(codebook: Float32Array, prior: Float64Array, c: number): { mean: Float64Array; covariance: Matrix } {
+/** Mean [c] and covariance [c, c] of all codes of a codebook[codes, c]. */
+function momentsOf(codebook: Float32Array, c: number): { mean: Float64Array; covariance: Matrix } {
   const mean = new Float64Array(c), covariance = new Float64Array(c * c);
-  prior.forEach((p, v) => {
-    for (let i = 0; i < c; i++) mean[i] += p * codebook[v * c + i];
-  });
-  prior.forEach((p, v) => {
+  const codes = codebook.length / c;
+  for (let v = 0; v < codes; v++) for (let i = 0; i < c; i++) mean[i] += codebook[v * c + i] / codes;
+  for (let v = 0; v < codes; v++) {
     for (let i = 0; i < c; i++) {
-      const di = p * (codebook[v * c + i] - mean[i]);
+      const di = (codebook[v * c + i] - mean[i]) / codes;
       for (let j = 0; j < c; j++) covariance[i * c + j] += di * (codebook[v * c + j] - mean[j]);
     }
-  });
+  }
   return { mean, covariance };
-}
-
-/** tokens[batch, tokenCount], each from its scale's prior. */
-function drawTokens(
-  priors: readonly Float64Array[],
-  starts: readonly number[],
-  batch: number,
-  seed: number,
-): Int32Array<ArrayBuffer> {
-  const count = starts[priors.length];
-  const tokens = new Int32Array(batch * count);
-  priors.forEach((prior, s) => {
-    const n = starts[s + 1] - starts[s];
-    const sums = prior.slice();
-    for (let v = 1; v < sums.length; v++) sums[v] += sums[v - 1];
-    uniforms(seed, s, batch * n).forEach((u, i) => {
-      let low = 0, high = sums.length - 1;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (sums[middle] > u) high = middle;
-        else low = middle + 1;
-      }
-      tokens[Math.floor(i / n) * count + starts[s] + i % n] = low;
-    });
-  });
-  return tokens;
 }
 
 /** Latents of the tokens with noise, and its variance. */
@@ -197,21 +155,16 @@ async function noisyLatents(
   maps: ScaleMaps,
   family: VarFamily,
   tokens: Tensor,
-  { noise, seed }: MmseSettings,
+  { noiseOfGreedyError, seed }: MmseSettings,
 ): Promise<{ f: Tensor; noise: number }> {
   const fHat = maps.dequantize(tokens);
-  let level: number;
-  if (typeof noise === "number") {
-    level = noise;
-  } else {
-    const error = scope(() => mean(square(sub(family.quantize(fHat).fHat, fHat))));
-    level = noise.ofGreedyError * await error.item();
-    error.dispose();
-  }
-  const values = normals(seed, 1000, fHat.size).map((x) => x * Math.sqrt(level));
+  const error = scope(() => mean(square(sub(family.quantize(fHat).fHat, fHat))));
+  const noise = Math.max(noiseOfGreedyError * await error.item(), leastNoise);
+  error.dispose();
+  const values = normals(seed, 1000, fHat.size).map((x) => x * Math.sqrt(noise));
   const f = scope(() => add(fHat, fromArray(maps.device, values, fHat.shape)));
   fHat.dispose();
-  return { f, noise: level };
+  return { f, noise };
 }
 
 /** Signs of +-1 for every token of a scale. */
@@ -261,17 +214,16 @@ async function meanPrecision(
   return precision;
 }
 
-/** The linear map from [y, m] to log-likelihoods plus log prior, with P and h as in mmse.ts. */
+/** The linear map from [y, m] to log-likelihoods, with P and h as in mmse.ts. */
 function likelihoodTables(
   codebook: Float32Array,
   uncertain: Matrix,
   explained: Matrix,
-  prior: Float64Array,
   c: number,
-  priorVariance: number,
+  variance: number,
 ): { weight: Float32Array<ArrayBuffer>; bias: Float32Array<ArrayBuffer> } {
   const spectrum = eigen(uncertain, c);
-  const floored = (value: number) => Math.max(value, varianceFloor * priorVariance);
+  const floored = (value: number) => Math.max(value, varianceFloor * variance);
   const root = applyTo(spectrum, (value) => Math.sqrt(floored(value)));
   const inverseRoot = applyTo(spectrum, (value) => 1 / Math.sqrt(floored(value)));
   // In units of the code's own uncertainty M has eigenvalues below 1; estimated ones may not.
@@ -285,7 +237,7 @@ function likelihoodTables(
   const one = identity(c);
   for (let i = 0; i < c * c; i++) gain[i] += one[i];
 
-  const codes = prior.length;
+  const codes = codebook.length / c;
   const weight = new Float32Array(codes * 2 * c), bias = new Float32Array(codes);
   for (let v = 0; v < codes; v++) {
     let norm = 0;
@@ -300,7 +252,7 @@ function likelihoodTables(
       weight[v * 2 * c + c + j] = own;
       norm += own * codebook[v * c + j];
     }
-    bias[v] = Math.log(prior[v]) - norm / 2;
+    bias[v] = -norm / 2;
   }
   return { weight, bias };
 }

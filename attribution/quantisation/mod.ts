@@ -4,10 +4,12 @@
  */
 import { affine, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { VarFamily } from "../../models/var/family.ts";
+import { defaultMmse, type MmseSettings, MmseTables } from "./mmse.ts";
 import { ScaleMaps } from "./scale_maps.ts";
 import { gradientQuantize, referenceSchedule, type SoftAssignSchedule } from "./soft_assign.ts";
 import { errorOf, sweep, SweepTables } from "./sweeps.ts";
 
+export { defaultMmse, type MmseSettings, MmseTables } from "./mmse.ts";
 export { ScaleMaps } from "./scale_maps.ts";
 export {
   fixScales,
@@ -32,10 +34,17 @@ export interface SweepSchedule {
   readonly exact: number;
 }
 
-/** What docs/quantisation.md measured as the best exchange of time for error and recovered tokens. */
-export const defaultSweeps: SweepSchedule = { annealed: 8, hottest: 2, coldest: 0.25, exact: 2 };
+/** From greedy tokens: hot enough for the fine scales to let go of them. Measured in docs/quantisation.md. */
+export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldest: 1, exact: 2 };
+/** From estimated tokens: cooler, so that what is right stays. Measured in docs/quantisation.md. */
+export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
+/**
+ * `estimate` (default): all codes estimated at once, then sweeps. `sweeps`: sweeps from the greedy tokens, with tables that
+ * are quickly made. `gradient`: the reference's method.
+ */
 export type QuantisationSettings =
+  | { readonly method: "estimate"; readonly estimate?: MmseSettings; readonly schedule?: SweepSchedule }
   | { readonly method: "sweeps"; readonly schedule?: SweepSchedule }
   | { readonly method: "gradient"; readonly schedule?: SoftAssignSchedule };
 
@@ -44,15 +53,43 @@ export class OptimisedQuantizer {
   readonly settings: QuantisationSettings;
   readonly #family: VarFamily;
   readonly #maps: ScaleMaps;
-  readonly #tables: SweepTables | null;
+  readonly #sweeps: SweepTables | null;
+  readonly #estimate: MmseTables | null;
 
-  /** Builds the tables of the method (about 45 MB at full size for sweeps, none for gradient). */
-  constructor(family: VarFamily, settings: QuantisationSettings = { method: "sweeps" }) {
-    check(settings);
+  private constructor(
+    settings: QuantisationSettings,
+    family: VarFamily,
+    maps: ScaleMaps,
+    sweeps: SweepTables | null,
+    estimate: MmseTables | null,
+  ) {
     this.settings = settings;
     this.#family = family;
-    this.#maps = new ScaleMaps(family);
-    this.#tables = settings.method === "sweeps" ? new SweepTables(this.#maps) : null;
+    this.#maps = maps;
+    this.#sweeps = sweeps;
+    this.#estimate = estimate;
+  }
+
+  /**
+   * Builds the tables of the method. At full size: 40 MB for the sweeps, and 64 MB more, and some seconds of simulation,
+   * for the estimate; none for the gradient method. Throws on settings that make no sense.
+   */
+  static async open(
+    family: VarFamily,
+    settings: QuantisationSettings = { method: "estimate" },
+  ): Promise<OptimisedQuantizer> {
+    check(settings);
+    const maps = new ScaleMaps(family);
+    try {
+      const estimate = settings.method === "estimate"
+        ? await MmseTables.build(maps, family, settings.estimate ?? defaultMmse)
+        : null;
+      const sweeps = settings.method === "gradient" ? null : new SweepTables(maps);
+      return new OptimisedQuantizer(settings, family, maps, sweeps, estimate);
+    } catch (error) {
+      maps.dispose();
+      throw error;
+    }
   }
 
   /** f[batch, side, side, c] -> tokens[batch, tokenCount] (i32) and fHat. An image's result does not depend on its batch. */
@@ -63,31 +100,37 @@ export class OptimisedQuantizer {
       if (settings.method === "gradient") {
         return gradientQuantize(this.#maps, f, greedy.tokens, settings.schedule ?? referenceSchedule);
       }
-      const { annealed, hottest, coldest, exact } = settings.schedule ?? defaultSweeps;
+      const { annealed, hottest, coldest, exact } = sweepsOf(settings);
       const error = errorOf(f, greedy.fHat);
       const temperatures = Array.from({ length: annealed }, (_, i) => {
         const along = annealed === 1 ? 1 : i / (annealed - 1);
         // A latent that greedy codes meet exactly leaves nothing to anneal; the floor only avoids dividing by zero.
         return affine(error, hottest * (coldest / hottest) ** along, 1e-12);
       });
-      return sweep(this.#tables!, f, greedy.tokens, [...temperatures, ...new Array<null>(exact).fill(null)]);
+      const start = this.#estimate ? this.#estimate.quantize(f) : greedy.tokens;
+      return sweep(this.#sweeps!, f, start, [...temperatures, ...new Array<null>(exact).fill(null)]);
     });
   }
 
   /** Bytes of the tables. */
   get bytes(): number {
-    return this.#tables?.bytes ?? 0;
+    return (this.#sweeps?.bytes ?? 0) + (this.#estimate?.bytes ?? 0);
   }
 
   dispose(): void {
-    this.#tables?.dispose();
+    this.#sweeps?.dispose();
+    this.#estimate?.dispose();
     this.#maps.dispose();
   }
 }
 
+function sweepsOf(settings: Exclude<QuantisationSettings, { method: "gradient" }>): SweepSchedule {
+  return settings.schedule ?? (settings.method === "estimate" ? sweepsFromEstimate : sweepsFromGreedy);
+}
+
 function check(settings: QuantisationSettings): void {
-  if (settings.method !== "sweeps") return;
-  const { annealed, hottest, coldest, exact } = settings.schedule ?? defaultSweeps;
+  if (settings.method === "gradient") return;
+  const { annealed, hottest, coldest, exact } = sweepsOf(settings);
   const whole = (x: number, least: number) => Number.isInteger(x) && x >= least;
   if (!whole(annealed, 0) || !whole(exact, 1)) {
     throw new Error(

@@ -15,26 +15,29 @@ export interface Quantizer {
 
 interface QuantizerRow {
   readonly description: string;
-  readonly open: (family: VarFamily) => Quantizer;
+  readonly open: (family: VarFamily) => Promise<Quantizer>;
 }
 
 export const quantizerTable = {
+  estimate: {
+    description: "optimised, by estimating all codes at once and sweeps of exact updates",
+    open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "estimate" })),
+  },
   sweeps: {
-    description: "optimised, by sweeps of exact updates",
-    open: (family) => optimised(new OptimisedQuantizer(family, { method: "sweeps" })),
+    description: "optimised, by sweeps of exact updates from the greedy codes; needs no simulation",
+    open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "sweeps" })),
   },
   greedy: {
     description: "nearest codes, scale by scale",
-    open: (family) => ({ quantize: (f) => family.quantize(f), dispose: () => {} }),
+    open: (family) => Promise.resolve({ quantize: (f) => family.quantize(f), dispose: () => {} }),
   },
   gradient: {
     description: "optimised, by the reference's gradient descent on soft codes; slow",
-    open: (family) => {
+    open: async (family) => {
       // The official schedule leaves four scales out of its last calls; a tokenizer with fewer has fewer calls.
       const stop = Math.min(referenceSchedule.stop, family.quantizer.patchNums.length - 1);
-      return optimised(
-        new OptimisedQuantizer(family, { method: "gradient", schedule: { ...referenceSchedule, stop } }),
-      );
+      const schedule = { ...referenceSchedule, stop };
+      return optimised(await OptimisedQuantizer.open(family, { method: "gradient", schedule }));
     },
   },
 } as const satisfies Record<string, QuantizerRow>;
@@ -43,14 +46,14 @@ export type QuantizerName = keyof typeof quantizerTable;
 export const quantizerNames = Object.keys(quantizerTable) as QuantizerName[];
 
 /** What a set is calibrated with unless the user says otherwise. */
-export const defaultQuantizer: QuantizerName = "sweeps";
+export const defaultQuantizer: QuantizerName = "estimate";
 
 function optimised(quantizer: OptimisedQuantizer): Quantizer {
   return { quantize: (f) => quantizer.quantize(f), dispose: () => quantizer.dispose() };
 }
 
-/** The quantiser of that name for a family. */
-export function openQuantizer(name: QuantizerName, family: Family): Quantizer {
-  if (family instanceof VarFamily) return quantizerTable[name].open(family);
+/** The quantiser of that name for a family, once its tables are made. */
+export async function openQuantizer(name: QuantizerName, family: Family): Promise<Quantizer> {
+  if (family instanceof VarFamily) return await quantizerTable[name].open(family);
   return { quantize: (f) => family.quantize(f), dispose: () => {} };
 }

@@ -188,7 +188,7 @@ withDevices("rowQuantile() is numpy's, whichever ranks it lies between", async (
 withDevices("every quantiser gives tokens of the family and the fHat that they stand for", async (device) => {
   const family = await families.var(device);
   for (const name of quantizerNames) {
-    const quantizer = openQuantizer(name, family);
+    const quantizer = await openQuantizer(name, family);
     const found = scope(() => {
       const { f, tokens, fHat, signals } = familySignals(family, images(device, family), quantizer.quantize);
       return { f, tokens, fHat, again: family.dequantize(tokens), quantLoss: signals.quantLoss };

@@ -1,0 +1,218 @@
+/** The parts of the estimate: small symmetric matrices, the covariance of f - fHat, its preconditioner and its solution. */
+import assert from "node:assert/strict";
+import { applyCovariance, type Covariance, solve } from "../../../attribution/quantisation/covariance.ts";
+import { defaultMmse, MmseTables } from "../../../attribution/quantisation/mmse.ts";
+import { ScaleMaps } from "../../../attribution/quantisation/scale_maps.ts";
+import { cosines, SpectralBlocks } from "../../../attribution/quantisation/spectral_blocks.ts";
+import {
+  applyTo,
+  eigen,
+  identity,
+  type Matrix,
+  multiply,
+  symmetrised,
+  trace,
+} from "../../../attribution/quantisation/symmetric.ts";
+import { type Device, fromArray, normals, packWeight, scope, type Tensor } from "../../../core/tensor/mod.ts";
+import type { VarFamily } from "../../../models/var/family.ts";
+import { withDevices } from "../../core/devices.ts";
+import { randomTokens, smallFamily } from "./family.ts";
+
+const sizes = { zChannels: 4, codes: 9, patchNums: [1, 2, 3, 5] };
+
+/** A positive definite matrix. */
+function positive(n: number, seed: number): Matrix {
+  const root = Float64Array.from(normals(seed, 0, n * n));
+  const turned = root.map((_, i) => root[(i % n) * n + Math.floor(i / n)]);
+  return symmetrised(multiply(root, turned, n), n);
+}
+
+function near(got: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
+  assert.equal(got.length, expected.length);
+  for (let i = 0; i < got.length; i++) {
+    assert(Math.abs(got[i] - expected[i]) <= tolerance, `${i}: expected ${expected[i]}, got ${got[i]}`);
+  }
+}
+
+Deno.test("eigen() and applyTo() give matrices back, their squares and their inverses", () => {
+  for (const n of [1, 2, 7, 32]) {
+    const matrix = positive(n, n);
+    const spectrum = eigen(matrix, n);
+    const size = Math.max(...spectrum.values);
+    // Rounding of float64 through some rounds of rotations.
+    near(applyTo(spectrum, (value) => value), matrix, 1e-12 * size);
+    near(applyTo(spectrum, (value) => value * value), multiply(matrix, matrix, n), 1e-12 * size * size);
+    const condition = size / Math.min(...spectrum.values);
+    near(multiply(applyTo(spectrum, (value) => 1 / value), matrix, n), identity(n), 1e-12 * condition);
+    assert(Math.abs(trace(matrix, n) - spectrum.values.reduce((a, b) => a + b, 0)) < 1e-12 * n * size);
+  }
+});
+
+Deno.test("cosines() is orthonormal", () => {
+  for (const side of [1, 5, 16]) {
+    near(multiply(cosines(side), transposed(cosines(side), side), side), identity(side), 1e-6);
+  }
+});
+
+function transposed(a: ArrayLike<number>, n: number): Float64Array {
+  return Float64Array.from({ length: n * n }, (_, i) => a[(i % n) * n + Math.floor(i / n)]);
+}
+
+/** A covariance with given code covariances; one scale is left out. */
+async function covarianceOf(device: Device, maps: ScaleMaps, noise: number) {
+  const { channels: c, side } = maps;
+  const kernels = await Promise.all(maps.kernels.map((kernel) => kernel.data()));
+  const blocks = new SpectralBlocks(maps, kernels);
+  const codes = maps.patchNums.map((_, s) => {
+    if (s === 1) return null;
+    const values = positive(c, 10 + s);
+    blocks.set(s, values);
+    return scope(() => packWeight(fromArray(device, Float32Array.from(values), [c, c]), "linear"));
+  });
+  const covariance: Covariance = {
+    noise,
+    codes,
+    cosines: fromArray(device, cosines(side), [side, side]),
+    inverseBlocks: fromArray(device, blocks.inverse(noise), [side ** 2, c, c]),
+  };
+  const dispose = () => {
+    for (const tensor of [...codes, covariance.cosines, covariance.inverseBlocks]) tensor?.dispose();
+  };
+  return { covariance, dispose };
+}
+
+/** The whole of R on the host, [n, n], column by column. */
+async function dense(device: Device, maps: ScaleMaps, covariance: Covariance): Promise<Float32Array> {
+  const n = maps.size;
+  const units = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) units[i * n + i] = 1;
+  const columns = scope(() =>
+    applyCovariance(maps, covariance, fromArray(device, units, [n, maps.side, maps.side, maps.channels]))
+  );
+  const values = await columns.data();
+  columns.dispose();
+  return values;
+}
+
+async function withMaps(device: Device, run: (maps: ScaleMaps, family: VarFamily) => Promise<void>): Promise<void> {
+  const before = device.memory().liveBytes;
+  const family = await smallFamily(device, sizes);
+  const maps = new ScaleMaps(family);
+  await run(maps, family);
+  maps.dispose();
+  family.dispose();
+  assert.equal(device.memory().liveBytes, before);
+}
+
+async function read(tensor: Tensor): Promise<Float32Array> {
+  const values = await tensor.data();
+  tensor.dispose();
+  return values;
+}
+
+withDevices("applyCovariance() is noise + sum of A U A', symmetric and as large as that at least", async (device) => {
+  await withMaps(device, async (maps) => {
+    const { channels: c } = maps, n = maps.size, noise = 0.1;
+    const { covariance, dispose } = await covarianceOf(device, maps, noise);
+    const got = await dense(device, maps, covariance);
+    const expected = new Float64Array(n * n);
+    for (let i = 0; i < n; i++) expected[i * n + i] = noise;
+    for (const [s, pn] of maps.patchNums.entries()) {
+      if (s === 1) continue;
+      const u = positive(c, 10 + s), values = pn * pn * c;
+      const units = new Float32Array(values * values);
+      for (let i = 0; i < values; i++) units[i * values + i] = 1;
+      const a = await read(scope(() => maps.forward(fromArray(device, units, [values, pn, pn, c]), s)));
+      for (let p = 0; p < pn * pn; p++) {
+        for (let i = 0; i < c; i++) {
+          for (let j = 0; j < c; j++) {
+            const factor = u[i * c + j];
+            for (let y = 0; y < n; y++) {
+              const left = factor * a[(p * c + i) * n + y];
+              for (let x = 0; x < n; x++) expected[y * n + x] += left * a[(p * c + j) * n + x];
+            }
+          }
+        }
+      }
+    }
+    const size = Math.max(...expected);
+    // float32 sums of some hundred products.
+    near(got, expected, 1e-5 * size);
+    dispose();
+  });
+});
+
+withDevices("SpectralBlocks hold the blocks of R between cosines of one frequency", async (device) => {
+  await withMaps(device, async (maps) => {
+    const { channels: c, side } = maps, n = maps.size;
+    const { covariance, dispose } = await covarianceOf(device, maps, 0.1);
+    const r = await dense(device, maps, covariance);
+    const inverse = await covariance.inverseBlocks.data();
+    const basis = cosines(side);
+    for (const [fy, fx] of [[0, 0], [1, 3], [side - 1, 2]]) {
+      const wave = (p: number) => basis[fy * side + Math.floor(p / side)] * basis[fx * side + p % side];
+      const block = new Float64Array(c * c);
+      for (let p = 0; p < side * side; p++) {
+        for (let q = 0; q < side * side; q++) {
+          const weight = wave(p) * wave(q);
+          for (let i = 0; i < c; i++) {
+            for (let j = 0; j < c; j++) block[i * c + j] += weight * r[(p * c + i) * n + q * c + j];
+          }
+        }
+      }
+      const at = (fy * side + fx) * c * c;
+      // float32 of R, times the condition of a block.
+      near(multiply(block, inverse.subarray(at, at + c * c), c), identity(c), 1e-3);
+    }
+    dispose();
+  });
+});
+
+withDevices("solve() meets R z = r, per image and from any start, and more steps come nearer", async (device) => {
+  await withMaps(device, async (maps) => {
+    const { side, channels: c } = maps;
+    const { covariance, dispose } = await covarianceOf(device, maps, 0.1);
+    const r = fromArray(device, normals(1, 0, 2 * maps.size), [2, side, side, c]);
+    const start = fromArray(device, normals(2, 0, 2 * maps.size), [2, side, side, c]);
+    const wanted = await r.data();
+    const miss = async (steps: number, from?: Tensor) => {
+      const image = await read(scope(() => applyCovariance(maps, covariance, solve(maps, covariance, r, steps, from))));
+      return [0, 1].map((b) => {
+        let error = 0, size = 0;
+        for (let i = b * maps.size; i < (b + 1) * maps.size; i++) {
+          error += (image[i] - wanted[i]) ** 2;
+          size += wanted[i] ** 2;
+        }
+        return Math.sqrt(error / size);
+      });
+    };
+    const few = await miss(4), many = await miss(60), started = await miss(60, start);
+    many.forEach((error, b) => assert(error < 1e-3 && error < 0.1 * few[b], `${few[b]} -> ${error}`));
+    // The start is larger than the solution and leaves more to rounding.
+    for (const error of started) assert(error < 1e-2, `${error}`);
+    for (const tensor of [r, start]) tensor.dispose();
+    dispose();
+  });
+});
+
+withDevices("MmseTables: the same seed gives the same tokens, and the tables free what they made", async (device) => {
+  await withMaps(device, async (maps, family) => {
+    const before = device.memory().liveBytes;
+    const tokens = randomTokens(device, family, 2);
+    const f = family.dequantize(tokens);
+    const run = async (seed: number) => {
+      const tables = await MmseTables.build(maps, family, { ...defaultMmse, seed });
+      assert(tables.bytes > 0 && tables.noise > 0);
+      assert(tables.simulatedRecovery > 0 && tables.simulatedRecovery <= 1);
+      const found = tables.quantize(f);
+      const values = await found.ints();
+      for (const item of [found, tables]) item.dispose();
+      return { noise: tables.noise, values };
+    };
+    const first = await run(1), again = await run(1), other = await run(2);
+    assert.deepEqual(again, first);
+    assert.notEqual(other.noise, first.noise);
+    for (const item of [tokens, f]) item.dispose();
+    assert.equal(device.memory().liveBytes, before);
+  });
+});
