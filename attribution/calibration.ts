@@ -8,10 +8,12 @@ import * as v from "valibot";
 import type { FamilyName } from "../models/family.ts";
 import { parseJson, sha256Hex } from "../models/manifest.ts";
 import type { ModelSet } from "../models/model_set.ts";
-import type { FamilyEvidence } from "./evidence.ts";
+import type { Measurements } from "./evidence.ts";
 import { familyNames } from "./labels.ts";
 import { defaultQuantizer, type QuantizerName, quantizerNames } from "./signals/quantizers.ts";
-import { levelFor, scoreOf, type SignalLevel, type SignalName, signalNames, toScale } from "./signals/table.ts";
+import type { OneClass } from "./classifiers/one_class.ts";
+import { familyScore, oneClassSchema } from "./signals/one_class.ts";
+import { levelFor, type ScoreName, scoreNames, type SignalLevel, toScale } from "./signals/table.ts";
 
 /**
  * How a threshold is fitted. `quantile`: the q-quantile of the family's own scores. `gaussian`: mean + k standard deviations
@@ -60,9 +62,11 @@ const data = v.strictObject({
 });
 export type DataSummary = v.InferOutput<typeof data>;
 
-const signalName = v.picklist(signalNames);
+const scoreName = v.picklist(scoreNames);
+/** The format that is written. Files of the one before lack `oneClass`, and are read as they are. */
+export const calibrationFormat = "model-tracer-calibration/3";
 const schema = v.strictObject({
-  format: v.literal("model-tracer-calibration/2"),
+  format: v.picklist([calibrationFormat, "model-tracer-calibration/2"]),
   /** The hash of the model set that the numbers were made with. */
   modelSet: sha256,
   description: v.optional(v.string()),
@@ -72,10 +76,12 @@ const schema = v.strictObject({
   data: v.nullable(v.strictObject({ train: data, val: data })),
   /** What decides unless the user says otherwise. Without a strategy every image is accepted by both families. */
   decision: v.strictObject({
-    signals: v.strictObject({ rar: signalName, var: signalName }),
+    signals: v.strictObject({ rar: scoreName, var: scoreName }),
     threshold: v.nullable(v.picklist(strategies)),
   }),
-  families: v.strictObject({ rar: v.record(signalName, signal), var: v.record(signalName, signal) }),
+  families: v.strictObject({ rar: v.record(scoreName, signal), var: v.record(scoreName, signal) }),
+  /** What the scores `oneClass` of both families are computed with. */
+  oneClass: v.optional(v.strictObject({ rar: oneClassSchema, var: oneClassSchema })),
   variants: v.strictObject({
     /** Mean log-probabilities per token are multiplied by this before the softmax over variants. */
     scale: positive,
@@ -88,7 +94,7 @@ export type Calibration = v.InferOutput<typeof schema>;
 export function uncalibrated(modelSet: string): Calibration {
   const open = { quantLoss: { mean: 0, deviation: 1, thresholds: { quantile: null, gaussian: null, roc: null } } };
   return {
-    format: "model-tracer-calibration/2",
+    format: calibrationFormat,
     modelSet,
     quantization: defaultQuantizer,
     data: null,
@@ -134,7 +140,7 @@ export function parseCalibration(text: string, modelSet: string, label = "calibr
 }
 
 /** A decision that rests on numbers that the file does not have. */
-function inconsistencies({ decision, families }: Calibration): string[] {
+function inconsistencies({ decision, families, oneClass }: Calibration): string[] {
   const problems: string[] = [];
   for (const name of familyNames) {
     const own = decision.signals[name], found = families[name][own];
@@ -143,13 +149,18 @@ function inconsistencies({ decision, families }: Calibration): string[] {
     } else if (decision.threshold !== null && found.thresholds[decision.threshold] === null) {
       problems.push(`families.${name}.${own}.thresholds.${decision.threshold}: expected a threshold, got null`);
     }
+    if (families[name].oneClass !== undefined && oneClass === undefined) {
+      problems.push(`oneClass: expected what the scores of families.${name}.oneClass are computed with, got none`);
+    }
   }
   return problems;
 }
 
 /** How one family's score is judged. */
 export interface FamilyRule {
-  readonly signal: SignalName;
+  readonly signal: ScoreName;
+  /** With what the score is computed where it is `oneClass`. */
+  readonly oneClass?: OneClass;
   /** Mean and standard deviation of the family's own scores on the signal's scale. */
   readonly mean: number;
   readonly deviation: number;
@@ -167,7 +178,7 @@ export interface Rules {
 /** What a user may choose in place of the calibration's own decision. */
 export interface RuleChoice {
   readonly threshold?: Strategy;
-  readonly signals?: Readonly<Partial<Record<FamilyName, SignalName>>>;
+  readonly signals?: Readonly<Partial<Record<FamilyName, ScoreName>>>;
 }
 
 /** The rules of a calibration, or others that it has. Throws naming what was not fitted, and what was. */
@@ -193,7 +204,10 @@ export function rulesOf(calibration: Calibration, choice: RuleChoice = {}): Rule
             : "it has none at all: calibrate first (deno task calibrate)"),
       );
     }
-    return { signal: own, mean: found.mean, deviation: found.deviation, threshold: fit?.threshold ?? null };
+    const scores = { mean: found.mean, deviation: found.deviation, threshold: fit?.threshold ?? null };
+    return own === "oneClass"
+      ? { signal: own, oneClass: calibration.oneClass![name], ...scores }
+      : { signal: own, ...scores };
   };
   return { families: { rar: rule("rar"), var: rule("var") }, variantScale: calibration.variants.scale };
 }
@@ -214,13 +228,23 @@ export function requireQuantizer(calibration: Calibration, quantization: Quantiz
 }
 
 /** (score - mean) / standard deviation on the signal's scale: 0 for a typical image of the family, larger for a worse fit. */
-export function standardise({ signal, mean, deviation }: FamilyRule, score: number): number {
+export function standardise(
+  { signal, mean, deviation }: Pick<FamilyRule, "signal" | "mean" | "deviation">,
+  score: number,
+): number {
   return (toScale(signal, score) - mean) / deviation;
 }
 
+/** The score of an image by which it is judged for a family. */
+export function ruleScore(rules: Rules, families: Measurements["families"], name: FamilyName): number {
+  const { signal, oneClass } = rules.families[name];
+  return familyScore(signal, families, name, oneClass);
+}
+
 /** Whether an image's score is small enough for the family. */
-export function passes(rule: FamilyRule, evidence: FamilyEvidence): boolean {
-  return rule.threshold === null || scoreOf(rule.signal, evidence) <= rule.threshold;
+export function passes(rules: Rules, families: Measurements["families"], name: FamilyName): boolean {
+  const { threshold } = rules.families[name];
+  return threshold === null || ruleScore(rules, families, name) <= threshold;
 }
 
 function short(hash: string): string {

@@ -5,6 +5,7 @@
 import type { FamilyName } from "../models/family.ts";
 import {
   type Calibration,
+  calibrationFormat,
   type Costs,
   type Rules,
   rulesOf,
@@ -15,7 +16,9 @@ import {
 import type { Measurements } from "./evidence.ts";
 import { familyNames, type Label, variantLabels } from "./labels.ts";
 import { balancedAccuracy, type ConfusionMatrix, confusionMatrix, meanAndDeviation, quantile } from "./metrics/mod.ts";
-import { fromScale, type SignalName, signalTable, toScale } from "./signals/table.ts";
+import type { OneClass } from "./classifiers/one_class.ts";
+import { familyScore, fitFamilyDistance } from "./signals/one_class.ts";
+import { fromScale, type ScoreName, type SignalName, signalTable, toScale } from "./signals/table.ts";
 import { chooseFamily } from "./verdict.ts";
 
 type Families = Measurements["families"];
@@ -35,12 +38,12 @@ export interface FitOptions {
   readonly falseAlarms?: number;
   /** What decides; chosen by cross-fitting where it is not given. */
   readonly threshold?: Strategy;
-  readonly signals?: Readonly<Partial<Record<FamilyName, SignalName>>>;
+  readonly signals?: Readonly<Partial<Record<FamilyName, ScoreName>>>;
 }
 
 /** What one way to decide costs, from thresholds fitted without the images that they are tried on. */
 export interface Candidate {
-  readonly signals: Readonly<Record<FamilyName, SignalName>>;
+  readonly signals: Readonly<Record<FamilyName, ScoreName>>;
   readonly threshold: Strategy;
   /** Images of val by true family (or outlier) and what was decided. */
   readonly matrix: ConfusionMatrix;
@@ -50,6 +53,7 @@ export interface Candidate {
 
 export interface Fit {
   readonly families: Calibration["families"];
+  readonly oneClass: NonNullable<Calibration["oneClass"]>;
   readonly decision: Calibration["decision"];
   /** Every way to decide that was tried, the best first; empty without outliers. */
   readonly candidates: readonly Candidate[];
@@ -67,10 +71,13 @@ export function familyLabel(label: Label): FamilyLabel {
 /** val is cut into so many parts; thresholds for one part are fitted on train and the others. */
 export const folds = 5;
 
-/** Signals in the order of preference among ways to decide that are equally good. */
-const preferred: readonly SignalName[] = ["quantLoss", "combined", "encLoss"];
-/** And strategies. */
-const preferredStrategies: readonly Strategy[] = ["roc", "gaussian", "quantile"];
+/** Scores in the order of preference among ways to decide that are equally good. */
+const preferred: readonly ScoreName[] = ["quantLoss", "combined", "encLoss", "oneClass"];
+/**
+ * And strategies. Generators that val has no images of make outliers that are nearer to a family than val's photographs: the
+ * threshold that keeps a promised share of the family's own, and has been drawn no wider towards val's outliers, comes first.
+ */
+const preferredStrategies: readonly Strategy[] = ["quantile", "gaussian", "roc"];
 
 /** Throws when a family has fewer than two images, and when `roc` is asked for and val has no outliers. */
 export function requireFittable(
@@ -98,23 +105,28 @@ export function requireFittable(
 export function fitCalibration(train: readonly Labelled[], val: readonly Labelled[], options: FitOptions = {}): Fit {
   requireFittable(train, val, options);
   const outliers = count(val, "outlier");
-  const names = measuredSignals([...train, ...val]);
+  const names = [...measuredSignals([...train, ...val]), "oneClass" as const];
   for (const [family, name] of Object.entries(options.signals ?? {})) {
-    if (!names.includes(name)) {
+    if (!names.includes(name as typeof names[number])) {
       throw new Error(`--signal: expected one of ${names.join(", ")} for ${family}, which were measured; got ${name}`);
     }
   }
-  const families = fitAll(train, val, names, options);
-  const parts = Array.from({ length: folds }, (_, fold) => ({
+  const fitted = fitAll(train, val, names, options);
+  const parts = Array.from({ length: folds }, (_, fold): Part => ({
     held: val.filter((_, i) => foldOf(val, i) === fold),
-    families: fitAll(train, val.filter((_, i) => foldOf(val, i) !== fold), names, options),
+    fitted: fitAll(train, val.filter((_, i) => foldOf(val, i) !== fold), names, options),
   }));
   for (const family of familyNames) {
-    for (const name of names) addCosts(families[family][name]!, family, name, val, parts);
+    for (const name of names) addCosts(fitted, family, name, val, parts);
   }
   const candidates = outliers === 0 ? [] : tryAll(names, parts, options);
-  return { families, decision: chooseDecision(candidates, options), candidates };
+  const enough = familyNames.every((family) => count([...train, ...val], family) >= enoughForDistances);
+  const decision = chooseDecision(candidates, options, enough ? "oneClass" : "quantLoss");
+  return { ...fitted, decision, candidates };
 }
+
+/** With fewer images of a family, the distances of its own images are too uncertain to be chosen untried. */
+const enoughForDistances = 20;
 
 /** The signals that all evidence has, in the order of the table. */
 function measuredSignals(all: readonly Labelled[]): SignalName[] {
@@ -139,29 +151,54 @@ function foldOf(val: readonly Labelled[], i: number): number {
 }
 const foldCache = new WeakMap<readonly Labelled[], readonly number[]>();
 
-type Fitted = Calibration["families"];
+type Fitted = Pick<Fit, "families" | "oneClass">;
 
 function fitAll(
   train: readonly Labelled[],
   val: readonly Labelled[],
-  names: readonly SignalName[],
+  names: readonly ScoreName[],
   options: FitOptions,
 ): Fitted {
   const all = [...train, ...val];
   const outliers = val.filter(({ label }) => label === "outlier");
-  const fit = (family: FamilyName) => {
+  const oneClass = {} as Record<FamilyName, OneClass>, families = {} as Fitted["families"];
+  for (const family of familyNames) {
     const own = all.filter(({ label }) => familyLabel(label) === family);
-    return Object.fromEntries(names.map((name) => {
-      const score = (item: Labelled) => toScale(name, signalTable[name].score(item.families[family])!);
-      return [name, fitSignal(name, own.map(score), outliers.map(score), options)];
-    })) as Partial<Record<SignalName, SignalCalibration>>;
-  };
-  return { rar: fit("rar"), var: fit("var") } as Fitted;
+    const model = oneClass[family] = fitFamilyDistance(own.map(({ families }) => families), family);
+    const ownDistances = distancesOfOthers(own, family);
+    const fits = names.map((name) => {
+      const score = (item: Labelled) => toScale(name, familyScore(name, item.families, family, model));
+      const ownScores = name === "oneClass" ? ownDistances : own.map(score);
+      return [name, fitSignal(name, ownScores, outliers.map(score), options)] as const;
+    });
+    families[family] = Object.fromEntries(fits) as Partial<Record<ScoreName, SignalCalibration>> as typeof families.rar;
+  }
+  return { families, oneClass };
+}
+
+/**
+ * Distances of a family's own images from the rest of them: those that a model was fitted to are nearer to it than images
+ * that it has not seen, which thresholds are for. On the score's scale.
+ */
+function distancesOfOthers(own: readonly Labelled[], family: FamilyName): number[] {
+  const parts = Math.min(folds, Math.floor(own.length / 2));
+  const distance = (item: Labelled, model: OneClass) =>
+    toScale("oneClass", familyScore("oneClass", item.families, family, model));
+  // Of fewer than four images no part could do without the others.
+  if (parts < 2) {
+    const model = fitFamilyDistance(own.map(({ families }) => families), family);
+    return own.map((item) => distance(item, model));
+  }
+  const models = Array.from(
+    { length: parts },
+    (_, part) => fitFamilyDistance(own.filter((_, i) => i % parts !== part).map(({ families }) => families), family),
+  );
+  return own.map((item, i) => distance(item, models[i % parts]));
 }
 
 /** Fits one signal from scores on its scale; `outliers` may be empty. */
 function fitSignal(
-  name: SignalName,
+  name: ScoreName,
   own: readonly number[],
   outliers: readonly number[],
   { quantile: q = 0.99, sigmas = 3, falseAlarms = 0.01 }: FitOptions,
@@ -204,38 +241,45 @@ export function rocThreshold(
 
 interface Part {
   readonly held: readonly Labelled[];
-  readonly families: Fitted;
+  readonly fitted: Fitted;
 }
 
-/** Adds what every threshold of a signal costs on val, in sample and cross-fitted. */
+/** Adds what every threshold of a score costs on val, in sample and cross-fitted. */
 function addCosts(
-  fit: SignalCalibration,
+  fit: Fitted,
   family: FamilyName,
-  name: SignalName,
+  name: ScoreName,
   val: readonly Labelled[],
   parts: readonly Part[],
 ): void {
+  const costs = (items: readonly Labelled[], fitted: Fitted, threshold: number) =>
+    costsOf(items, family, threshold, (item) => familyScore(name, item.families, family, fitted.oneClass[family]));
   for (const strategy of strategies) {
-    const own = fit.thresholds[strategy];
+    const own = fit.families[family][name]!.thresholds[strategy];
     if (own === null) continue;
-    own.onVal = costsOf(val, family, name, own.threshold);
+    own.onVal = costs(val, fit, own.threshold);
     const each = parts.filter(({ held }) => held.length > 0)
-      .map(({ held, families }) => ({ held, fitted: families[family][name]!.thresholds[strategy] }));
-    own.crossFitted = each.length < 2 || each.some(({ fitted }) => fitted === null)
+      .map(({ held, fitted }) => ({ held, fitted, row: fitted.families[family][name]!.thresholds[strategy] }));
+    own.crossFitted = each.length < 2 || each.some(({ row }) => row === null)
       ? null
-      : each.map(({ held, fitted }) => costsOf(held, family, name, fitted!.threshold)).reduce(addUp);
+      : each.map(({ held, fitted, row }) => costs(held, fitted, row!.threshold)).reduce(addUp);
   }
 }
 
-function costsOf(items: readonly Labelled[], family: FamilyName, name: SignalName, threshold: number): Costs {
+function costsOf(
+  items: readonly Labelled[],
+  family: FamilyName,
+  threshold: number,
+  score: (item: Labelled) => number,
+): Costs {
   const total: Costs = {
     misses: { count: 0, of: 0 },
     falseAlarms: { count: 0, of: 0 },
     otherFamily: { count: 0, of: 0 },
   };
-  for (const { label, families } of items) {
-    const truth = familyLabel(label);
-    const isIn = signalTable[name].score(families[family])! <= threshold;
+  for (const item of items) {
+    const truth = familyLabel(item.label);
+    const isIn = score(item) <= threshold;
     const kind = truth === family ? total.misses : truth === "outlier" ? total.falseAlarms : total.otherFamily;
     kind.of++;
     kind.count += isIn === (truth !== family) ? 1 : 0;
@@ -256,7 +300,7 @@ function addUp(a: Costs, b: Costs): Costs {
 }
 
 /** Decides every image of val by every pair of signals and every strategy, with thresholds fitted without it. */
-function tryAll(names: readonly SignalName[], parts: readonly Part[], options: FitOptions): Candidate[] {
+function tryAll(names: readonly ScoreName[], parts: readonly Part[], options: FitOptions): Candidate[] {
   const found: Candidate[] = [];
   const ofFamily = (family: FamilyName) => options.signals?.[family] ? [options.signals[family]] : names;
   for (const threshold of options.threshold ? [options.threshold] : strategies) {
@@ -285,22 +329,27 @@ function tryAll(names: readonly SignalName[], parts: readonly Part[], options: F
 }
 
 /** Rules of a part's fit; null where it has no such thresholds. */
-function partRules({ families }: Part, signals: Candidate["signals"], threshold: Strategy): Rules | null {
+function partRules(
+  { fitted: { families, oneClass } }: Part,
+  signals: Candidate["signals"],
+  threshold: Strategy,
+): Rules | null {
   if (familyNames.some((family) => families[family][signals[family]]!.thresholds[threshold] === null)) return null;
   return rulesOf({
-    format: "model-tracer-calibration/2",
+    format: calibrationFormat,
     modelSet: "",
     quantization: "greedy",
     data: null,
     decision: { signals, threshold },
     families,
+    oneClass,
     variants: { scale: 1 },
   });
 }
 
 /** Small for the ways to decide that are preferred among equals: the same plain signal for both families, then strategies. */
 function rank({ signals, threshold }: Candidate): number {
-  const place = (name: SignalName) => {
+  const place = (name: ScoreName) => {
     const i = preferred.indexOf(name);
     return i < 0 ? preferred.length : i;
   };
@@ -309,18 +358,27 @@ function rank({ signals, threshold }: Candidate): number {
 }
 
 /**
- * The preferred way to decide among those that are not worse than the best one by more than one standard error (Breiman et
- * al. 1984): with a few hundred images, the best of many is partly luck.
+ * The preferred scores among those that are not worse than the best ones by more than one standard error (Breiman et al.
+ * 1984): with a few hundred images, the best of many is partly luck. For them, the preferred strategy within two.
  */
-function chooseDecision(candidates: readonly Candidate[], options: FitOptions): Calibration["decision"] {
+function chooseDecision(
+  candidates: readonly Candidate[],
+  options: FitOptions,
+  untried: ScoreName,
+): Calibration["decision"] {
   const [best] = candidates;
   if (best === undefined) {
-    const signals = { rar: options.signals?.rar ?? "quantLoss", var: options.signals?.var ?? "quantLoss" } as const;
+    const signals = { rar: options.signals?.rar ?? untried, var: options.signals?.var ?? untried };
     return { signals, threshold: options.threshold ?? "gaussian" };
   }
-  const limit = best.balanced - standardError(best.matrix);
-  const { signals, threshold } = candidates.filter(({ balanced }) => balanced >= limit)
-    .reduce((first, next) => (rank(next) < rank(first) ? next : first));
+  const within = (errors: number) => {
+    const limit = best.balanced - errors * standardError(best.matrix);
+    return candidates.filter(({ balanced }) => balanced >= limit);
+  };
+  const first = (some: readonly Candidate[]) => some.reduce((a, b) => (rank(b) < rank(a) ? b : a));
+  const { signals } = first(within(1));
+  // What val says about strategies holds for outliers like its own, so that it must say more to set the order aside.
+  const { threshold } = first(within(2).filter((other) => familyNames.every((f) => other.signals[f] === signals[f])));
   return { signals, threshold };
 }
 

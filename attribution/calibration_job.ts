@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { parseJson, sha256Hex } from "../models/manifest.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import * as v from "valibot";
-import type { Calibration, DataSummary } from "./calibration.ts";
+import { type Calibration, calibrationFormat, type DataSummary } from "./calibration.ts";
 import { type Fit, fitCalibration, type FitOptions, type Labelled, requireFittable } from "./calibration_fit.ts";
 import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "./evaluation/labelled.ts";
 import { gatherLines, type TokenizerRunEvents, type TokenizerRunOptions } from "./evaluation/tokenizer_run.ts";
@@ -72,12 +72,13 @@ export async function runCalibration(
     items.map(({ label, line }) => ({ label, families: line.families }));
   const fit = fitCalibration(labelled(own), labelled(held), options.fit);
   const calibration: Calibration = {
-    format: "model-tracer-calibration/2",
+    format: calibrationFormat,
     modelSet: set.hash,
     quantization: options.quantization,
     data: { train: await summarise(own), val: await summarise(held) },
     decision: fit.decision,
     families: fit.families,
+    oneClass: fit.oneClass,
     variants: { scale: await formerScale(path, set) },
   };
   await writeFileAtomically(path, JSON.stringify(calibration, null, 2) + "\n");

@@ -3,10 +3,9 @@
  * Methods see numbers only; they neither run networks nor read files.
  */
 import type { FamilyName } from "../models/family.ts";
-import { passes, type Rules, standardise } from "./calibration.ts";
+import { passes, type Rules, ruleScore, standardise } from "./calibration.ts";
 import type { FamilyEvidence, Measurements, Verdict } from "./evidence.ts";
 import { familyNames, familyOf } from "./labels.ts";
-import { scoreOf } from "./signals/table.ts";
 
 export type { Rules } from "./calibration.ts";
 
@@ -68,15 +67,14 @@ export function decide(
 
 /** The family whose threshold the image passes; of two, the one with the lower standardised score; of none, null. */
 export function chooseFamily(families: Families, rules: Rules): FamilyName | null {
-  const passing = familyNames.filter((name) => passes(rules.families[name], families[name]));
+  const passing = familyNames.filter((name) => passes(rules, families, name));
   const distance = (name: FamilyName) => standardisedScore(families, rules, name);
   return passing.length === 0 ? null : passing.reduce((best, name) => (distance(name) < distance(best) ? name : best));
 }
 
 /** How far an image is from a typical one of the family, in standard deviations; larger for a worse fit. */
 export function standardisedScore(families: Families, rules: Rules, name: FamilyName): number {
-  const rule = rules.families[name];
-  return standardise(rule, scoreOf(rule.signal, families[name]));
+  return standardise(rules.families[name], ruleScore(rules, families, name));
 }
 
 /** 0.5 at the threshold, falling by the logistic function of the standardised distance; 1 where there is no threshold. */

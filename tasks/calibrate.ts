@@ -7,7 +7,7 @@ import type { Fit } from "../attribution/calibration_fit.ts";
 import { type CalibrationOptions, runCalibration } from "../attribution/calibration_job.ts";
 import { familyNames } from "../attribution/labels.ts";
 import { defaultQuantizer, quantizerNames } from "../attribution/signals/quantizers.ts";
-import { type SignalName, signalNames, signalTable } from "../attribution/signals/table.ts";
+import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { fail, measuringOptions, measuringUsage, measuringValues } from "./cli/measuring.ts";
@@ -25,8 +25,8 @@ usage: deno task calibrate --train DIR --val DIR [options]
   --report DIR        evidence.jsonl and summary.json of this run (default runs/calibrate)
   --resume            use the evidence that this folder has of earlier runs
   --threshold NAME    what shall decide: quantile, gaussian or roc (default: chosen by cross-fitting on val)
-  --signal NAME       ${signalNames.slice(0, 5).join(", ")},
-                      ${signalNames.slice(5).join(", ")};
+  --signal NAME       ${scoreNames.slice(0, 5).join(", ")},
+                      ${scoreNames.slice(5).join(", ")};
                       for both families, or as rar=NAME,var=NAME (default: chosen by cross-fitting on val)
   --quantile Q        quantile: share of a family's own images that pass (default 0.99)
   --sigmas K          gaussian: standard deviations above the mean (default 3)
@@ -38,20 +38,21 @@ ${measuringUsage}
   --json              the calibration and every way to decide that was tried as JSON, instead of tables
   --help              this text
 
-Without outliers in val there are no roc thresholds, and nothing to choose by: gaussian thresholds on QuantLoss decide.
+Without outliers in val there are no roc thresholds, and nothing to choose by: gaussian thresholds on oneClass decide
+(on QuantLoss with fewer than 20 images of a family).
 Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read, 130 interrupted.`;
 
 /** Families to signals, from `quantLoss` or `rar=combined,var=quantLoss`. */
 function signalChoice(text: string | undefined): NonNullable<CalibrationOptions["fit"]>["signals"] {
   if (text === undefined) return undefined;
   if (!text.includes("=")) {
-    const name = choice<SignalName>("--signal", text, signalNames);
+    const name = choice<ScoreName>("--signal", text, scoreNames);
     return { rar: name, var: name };
   }
   return Object.fromEntries(
     text.split(",").map((part) => {
       const [family, name] = part.split("=");
-      return [choice("--signal", family, familyNames), choice<SignalName>(`--signal ${family}`, name, signalNames)];
+      return [choice("--signal", family, familyNames), choice<ScoreName>(`--signal ${family}`, name, scoreNames)];
     }),
   );
 }
@@ -111,7 +112,7 @@ const rate = ({ count, of }: { count: number; of: number }) => of === 0 ? "-" : 
 function costTable({ families, decision }: Calibration): string {
   const rows: string[][] = [];
   for (const family of familyNames) {
-    for (const name of signalNames) {
+    for (const name of scoreNames) {
       const fit = families[family][name];
       if (fit === undefined) continue;
       for (const strategy of strategies) {
@@ -121,7 +122,7 @@ function costTable({ families, decision }: Calibration): string {
         const costs = own.crossFitted ?? own.onVal;
         rows.push([
           family,
-          signalTable[name].title,
+          scoreTable[name].title,
           strategy,
           String(Number(own.threshold.toPrecision(4))),
           ...costs ? [costs.misses, costs.falseAlarms, costs.otherFamily].map(rate) : ["-", "-", "-"],

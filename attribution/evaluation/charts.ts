@@ -3,12 +3,12 @@
  * Drawing is plot/'s business, the page html.ts's.
  */
 import type { FamilyName } from "../../models/family.ts";
-import { type Calibration, type Rules, strategies } from "../calibration.ts";
+import { type Calibration, type Rules, ruleScore, strategies } from "../calibration.ts";
 import { familyLabel } from "../calibration_fit.ts";
 import { familyNames } from "../labels.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { axisStyle, type ChartOption, palette } from "../plot/chart.ts";
-import { fromScale, type SignalName, signalTable, toScale } from "../signals/table.ts";
+import { fromScale, type ScoreName, scoreTable, toScale } from "../signals/table.ts";
 import { strengthRanges, type TransformName, transformNames } from "../augment/mod.ts";
 import { everythingElse, type Judged, type SignalResult } from "./evaluate.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
@@ -176,7 +176,7 @@ function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title:
       signal,
       title,
       decides: decides || (known?.decides ?? false),
-      baseline: !(signal in signalTable),
+      baseline: !(signal in scoreTable),
     });
   }
   const all = [...unique.values()];
@@ -192,7 +192,7 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
   const groups = ["rar", "var", "outlier"] as const;
   const panels = familyNames.map((family) => {
     const { signal } = rules.families[family];
-    const score = ({ families }: Judged) => signalTable[signal].score(families[family])!;
+    const score = ({ families }: Judged) => ruleScore(rules, families, family);
     const thresholds = strategies.flatMap((name) =>
       calibration.families[family][signal]?.thresholds[name]?.threshold ?? []
     );
@@ -220,7 +220,7 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
         // A logarithmic axis within one decade would have one label.
         type: isWide(signal, low, high) ? "log" as const : "value" as const,
         gridIndex,
-        name: `${signalTable[signal].title} (${unitOf(signal)}${isWide(signal, low, high) ? ", logarithmic" : ""})`,
+        name: `${scoreTable[signal].title} (${unitOf(signal)}${isWide(signal, low, high) ? ", logarithmic" : ""})`,
         nameGap: 28,
         min: low,
         max: high,
@@ -255,7 +255,7 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
   };
 }
 
-function thresholdLines(calibration: Calibration, family: FamilyName, signal: SignalName) {
+function thresholdLines(calibration: Calibration, family: FamilyName, signal: ScoreName) {
   const fit = calibration.families[family][signal];
   const found = strategies.flatMap((name) => {
     const threshold = fit?.thresholds[name]?.threshold;
@@ -277,13 +277,13 @@ function thresholdLines(calibration: Calibration, family: FamilyName, signal: Si
 
 type Bins = Record<"rar" | "var" | "outlier", [number, number][]>;
 
-function isWide(signal: SignalName, low: number, high: number): boolean {
-  return signalTable[signal].scale === "log" && high >= 10 * low;
+function isWide(signal: ScoreName, low: number, high: number): boolean {
+  return scoreTable[signal].scale === "log" && high >= 10 * low;
 }
 
 /** Shares of each group in 40 bins, equal on the signal's scale, as points at their middles; none where a group is empty. */
 function histogram(
-  signal: SignalName,
+  signal: ScoreName,
   judged: readonly Judged[],
   score: (item: Judged) => number,
   thresholds: readonly number[],
@@ -304,8 +304,9 @@ function histogram(
   return { bins, low: from(start), high: from(start + count * step) };
 }
 
-function unitOf(signal: SignalName): string {
+function unitOf(signal: ScoreName): string {
   if (signal === "changedTokens") return "share of tokens";
+  if (signal === "oneClass") return "squared, 1 is typical";
   if (signal === "encLoss" || signal === "encLossQuantized") return "ratio";
   return signal === "encLossUncalibrated" || signal === "reconstruction" ? "squared value" : "squared latent unit";
 }

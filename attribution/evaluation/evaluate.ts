@@ -24,7 +24,8 @@ import {
   type Samples,
   tprAtFpr,
 } from "../metrics/mod.ts";
-import { baselineNames, baselineTable, type SignalName, signalNames, signalTable } from "../signals/table.ts";
+import { familyScore } from "../signals/one_class.ts";
+import { baselineNames, baselineTable, scoreNames, scoreTable, signalTable } from "../signals/table.ts";
 import { chooseFamily } from "../verdict.ts";
 
 /** An image whose label is known, and what was said about it. */
@@ -106,7 +107,7 @@ export interface EvaluateOptions {
 /** Evaluates. Throws without images. */
 export function evaluate(judged: readonly Judged[], options: EvaluateOptions): Evaluation {
   if (judged.length === 0) throw new Error("evaluate: expected at least one image that could be read, got none");
-  const { rules, bootstrap } = options;
+  const { bootstrap } = options;
   const pairs = judged.map(({ label, verdict }) => ({ label, verdict }));
   const over = (statistic: (sample: readonly Pair[]) => number | null) => estimate(pairs, statistic, bootstrap);
   const draw = sampler(bootstrap);
@@ -126,7 +127,7 @@ export function evaluate(judged: readonly Judged[], options: EvaluateOptions): E
     confusion: nineWay(pairs),
     familyConfusion: threeWay(pairs),
     strategies: strategyResults(judged, options),
-    signals: familyNames.flatMap((family) => signalResults(judged, family, rules, draw)),
+    signals: familyNames.flatMap((family) => signalResults(judged, family, options, draw)),
   };
 }
 
@@ -205,7 +206,7 @@ type Score = (item: Judged) => number | undefined;
 function signalResults(
   judged: readonly Judged[],
   family: FamilyName,
-  rules: Rules,
+  { rules, calibration }: EvaluateOptions,
   draw: Draw,
 ): SignalResult[] {
   const row = (signal: string, title: string, score: Score): SignalResult[] => {
@@ -213,8 +214,12 @@ function signalResults(
     const decides = rules.families[family].signal === signal;
     return [{ family, signal, title, decides, separations: separations(judged, family, score, draw) }];
   };
-  const own = signalNames.flatMap((name: SignalName) =>
-    row(name, signalTable[name].title, ({ families }) => signalTable[name].score(families[family]))
+  const model = calibration.oneClass?.[family];
+  const own = scoreNames.flatMap((name) =>
+    row(name, scoreTable[name].title, ({ families }) => {
+      if (name !== "oneClass") return signalTable[name].score(families[family]);
+      return model && familyScore(name, families, family, model);
+    })
   );
   const base = baselineNames.flatMap((name) => {
     const score: (evidence: FamilyEvidence) => number | undefined = baselineTable[name];

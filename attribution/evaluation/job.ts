@@ -10,7 +10,7 @@ import { isUnreadable, type MeasuredLine } from "../evidence.ts";
 import { partSuffix } from "../files.ts";
 import { chooseModels, type JobOptions, runJob } from "../job.ts";
 import { familyNames, type Label } from "../labels.ts";
-import { levelFor, signalTable } from "../signals/table.ts";
+import { levelFor, scoreTable } from "../signals/table.ts";
 import { evaluate, type Evaluation, type Judged } from "./evaluate.ts";
 import { type LabelledImage, limitPerLabel, listLabelFolders, listWithTable } from "./labelled.ts";
 import { writeEvaluation } from "./report.ts";
@@ -146,8 +146,8 @@ export async function runEvaluation(
       : `train ${calibration.data.train.fingerprint.slice(0, 12)}, val ${
         calibration.data.val.fingerprint.slice(0, 12)
       }`,
-    decides: `${threshold ?? "no"} thresholds on ${signalTable[rar.signal].title} (RAR, ${show(rar.threshold)}) and ` +
-      `${signalTable[other.signal].title} (VAR, ${show(other.threshold)}); variants by ${summary.method}`,
+    decides: `${threshold ?? "no"} thresholds on ${scoreTable[rar.signal].title} (RAR, ${show(rar.threshold)}) and ` +
+      `${scoreTable[other.signal].title} (VAR, ${show(other.threshold)}); variants by ${summary.method}`,
     quantisation: quantization,
     device: `${summary.settings.device}, ${summary.device}`,
     weights: summary.settings.weightType,

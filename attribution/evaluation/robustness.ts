@@ -7,13 +7,12 @@
 import { philox } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { type Augmentation, sigmaRange, strengthRanges, type TransformName, transformNames } from "../augment/mod.ts";
-import type { Rules } from "../calibration.ts";
+import { type Rules, ruleScore } from "../calibration.ts";
 import { familyLabel, familyLabels } from "../calibration_fit.ts";
 import type { Measurements } from "../evidence.ts";
 import type { ImageInput } from "../input.ts";
 import { familyNames, type Label } from "../labels.ts";
 import { accuracy, auc, confusionMatrix, precision, recall, tprAtFpr } from "../metrics/mod.ts";
-import { scoreOf } from "../signals/table.ts";
 import { chooseFamily } from "../verdict.ts";
 import type { LabelledImage } from "./labelled.ts";
 
@@ -89,10 +88,9 @@ export function robustnessPoint(
     familyLabels,
   );
   const separate = (family: FamilyName) => {
-    const { signal } = rules.families[family];
     const scores = (isMember: boolean) =>
       judged.filter((_, i) => (actual[i] === family) === isMember)
-        .map(({ families }) => scoreOf(signal, families[family]));
+        .map(({ families }) => ruleScore(rules, families, family));
     const own = scores(true), others = scores(false);
     return own.length === 0 || others.length === 0 ? null : { auc: auc(own, others), tpr: tprAtFpr(own, others, 0.01) };
   };

@@ -63,6 +63,16 @@ export const signalTable = {
 export type SignalName = keyof typeof signalTable;
 export const signalNames = Object.keys(signalTable) as SignalName[];
 
+/** What thresholds can be on: a signal, or `oneClass`, the distance made of several signals (one_class.ts). */
+export type ScoreName = SignalName | "oneClass";
+export const scoreNames: readonly ScoreName[] = ["oneClass", ...signalNames];
+
+/** What tables, diagrams and plans need to know of a score. */
+export const scoreTable: Readonly<Record<ScoreName, Omit<SignalRow, "score">>> = {
+  oneClass: { title: "Distance from the family's own images", level: "core", scale: "log" },
+  ...signalTable,
+};
+
 /** The baselines of the paper, from evidence of the level `baselines`. Lower means closer to the family. */
 export const baselineTable = {
   AEDR: ({ encLoss }) => encLoss,
@@ -76,13 +86,13 @@ export const baselineNames = Object.keys(baselineTable) as BaselineName[];
 /** Below every loss that float32 images can have; keeps the logarithm of an error of exactly 0 finite. */
 const least = 1e-12;
 
-/** A score on the signal's scale, and back. */
-export function toScale(name: SignalName, score: number): number {
-  return signalTable[name].scale === "log" ? Math.log(Math.max(score, least)) : score;
+/** A score on its scale, and back. */
+export function toScale(name: ScoreName, score: number): number {
+  return scoreTable[name].scale === "log" ? Math.log(Math.max(score, least)) : score;
 }
 
-export function fromScale(name: SignalName, value: number): number {
-  return signalTable[name].scale === "log" ? Math.exp(value) : value;
+export function fromScale(name: ScoreName, value: number): number {
+  return scoreTable[name].scale === "log" ? Math.exp(value) : value;
 }
 
 /** The score of a signal. Throws where the evidence does not have it. */
@@ -94,9 +104,9 @@ export function scoreOf(name: SignalName, evidence: FamilyEvidence): number {
   return score;
 }
 
-/** The level that measures all of these signals. */
-export function levelFor(names: Iterable<SignalName>): SignalLevel {
+/** The level that measures all of these. */
+export function levelFor(names: Iterable<ScoreName>): SignalLevel {
   let level = 0;
-  for (const name of names) level = Math.max(level, signalLevels.indexOf(signalTable[name].level));
+  for (const name of names) level = Math.max(level, signalLevels.indexOf(scoreTable[name].level));
   return signalLevels[level];
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   type Calibration,
+  calibrationFormat,
   levelOf,
   parseCalibration,
   requireQuantizer,
@@ -21,7 +22,7 @@ const fitted = (mean: number, deviation: number, quantile: number, roc: number |
 });
 
 const calibration: Calibration = {
-  format: "model-tracer-calibration/2",
+  format: calibrationFormat,
   modelSet: hash,
   quantization: "greedy",
   data: null,

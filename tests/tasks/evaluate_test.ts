@@ -71,7 +71,7 @@ Deno.test("calibrate writes the set's calibration, names it in the manifest, and
     assert.equal(calibration.modelSet, set.hash);
     assert.deepEqual(calibration.data!.train.labels, { rarb: 3, var16: 3 });
     assert.deepEqual(calibration.data!.val.labels, { rarl: 3, var20: 3, outlier: 4 });
-    assert.equal(Object.keys(calibration.families.rar).length, 8);
+    assert.equal(Object.keys(calibration.families.rar).length, 9);
     assert.deepEqual(await names(join(dir, "runs", "calibrate")), ["evidence.jsonl", "summary.json"]);
 
     // From the same evidence, other thresholds in a moment; and a fingerprint that names do not change.
@@ -280,7 +280,7 @@ const refusals: [string, "calibrate" | "evaluate", (dir: string) => Promise<stri
     "an unknown signal",
     "calibrate",
     () => [...both, "--signal", "rar=magic"],
-    /--signal rar: expected quantLoss, .* or changedTokens, got magic/,
+    /--signal rar: expected oneClass, quantLoss, .* or changedTokens, got magic/,
   ],
   [
     "an unknown attack",

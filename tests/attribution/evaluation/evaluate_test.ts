@@ -1,6 +1,6 @@
 /** The numbers of an evaluation against counts by hand, and what a page is made of. */
 import assert from "node:assert/strict";
-import { type Calibration, rulesOf } from "../../../attribution/calibration.ts";
+import { type Calibration, calibrationFormat, rulesOf } from "../../../attribution/calibration.ts";
 import {
   aucFigure,
   confusionFigure,
@@ -21,7 +21,7 @@ const thresholds = (value: number) => ({
   roc: { threshold: value / 2 },
 });
 const calibration: Calibration = {
-  format: "model-tracer-calibration/2",
+  format: calibrationFormat,
   modelSet: "a".repeat(64),
   quantization: "greedy",
   data: null,
