@@ -4,13 +4,13 @@
  */
 import type { Device } from "../core/tensor/mod.ts";
 
-export type Group = "matmul" | "conv" | "attention" | "passes" | "training";
+export type Group = "matmul" | "conv" | "attention" | "passes" | "scoring" | "training";
 
-export const groups: readonly Group[] = ["matmul", "conv", "attention", "passes", "training"];
+export const groups: readonly Group[] = ["matmul", "conv", "attention", "passes", "scoring", "training"];
 
 /** Whole networks take seconds, and have images to count; kernels are repeated until there is something to time. */
 export function isWhole(group: Group): boolean {
-  return group === "passes" || group === "training";
+  return group === "passes" || group === "scoring" || group === "training";
 }
 
 /** The same work in terms that others can do, too. */
@@ -20,8 +20,8 @@ export type Job =
   | { readonly kind: "conv"; readonly sizes: readonly number[] }
   /** [batch, heads, headDim, rows], and the blocks of the block-causal mask. */
   | { readonly kind: "attention"; readonly sizes: readonly number[]; readonly blocks: readonly number[] }
-  /** A whole network by its name in torch_compare.py. */
-  | { readonly kind: "pass"; readonly network: string };
+  /** A whole network by its name in torch_compare.py, for as many images as the case has unless said otherwise. */
+  | { readonly kind: "pass"; readonly network: string; readonly batch?: number };
 
 export interface BenchCase {
   readonly group: Group;

@@ -24,6 +24,7 @@ const torchRatios: readonly (readonly [RegExp, number])[] = [
   [/^rarb incl\. condition, batch 1$/, 2.3],
   [/^rarb same condition, batch 1$/, 1.5],
   [/^(maskgit-vq|vqvae) (en|de)coder/, 2.5],
+  [/^rarb scoring, 8 images, two conditions$/, 1.5],
   [/^(maskgit-vq|vqvae) training step, batch 1$/, 2.5],
 ];
 

@@ -83,7 +83,7 @@ class LineServer {
 /** A case as torch_compare.py takes it. */
 function request({ job, batch }: BenchCase): Record<string, unknown> | undefined {
   if (!job) return undefined;
-  if (job.kind === "pass") return { case: job.network, batch };
+  if (job.kind === "pass") return { case: job.network, batch: job.batch ?? batch };
   if (job.kind === "matmul") return { case: "matmul", sizes: [job.m, job.n, job.k] };
   return { case: job.kind, sizes: job.sizes, blocks: job.kind === "attention" ? job.blocks : undefined };
 }

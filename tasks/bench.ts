@@ -8,6 +8,7 @@ import { type BenchOptions, type DeviceChoice, parseOptions, usage } from "../be
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
 import { profile } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
+import { scoringWorkloads } from "../bench/scoring.ts";
 import { verdicts } from "../bench/targets.ts";
 import { findPython, Torch } from "../bench/torch.ts";
 import { trainingWorkloads } from "../bench/training.ts";
@@ -23,6 +24,7 @@ function workloads(options: BenchOptions, info?: DeviceInfo): Workload[] {
   const all = [
     ...kernelWorkloads(options.quick),
     ...passWorkloads(options.batches, sizes),
+    ...scoringWorkloads(sizes),
     ...trainingWorkloads(options.trainingBatches ?? (info === undefined ? [1, 8] : [isGpu ? 8 : 1]), sizes),
   ];
   return all.filter(({ group, names }) =>

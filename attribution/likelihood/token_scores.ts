@@ -73,7 +73,7 @@ export interface ScorerOptions {
 const blockTensors = { whole: 8, narrow: 20 };
 
 /** An image, by its place in the batch, under a class. */
-interface Job {
+export interface Job {
   readonly image: number;
   readonly label: number | null;
 }
@@ -124,9 +124,8 @@ export class TokenScorer {
     if (tokens.length !== images * n) {
       throw new Error(`score: expected ${images} images of ${n} tokens, got ${tokens.length} tokens`);
     }
-    const jobs = classes.flatMap((labels, image) => labels.map((label): Job => ({ image, label })));
-    if (jobs.length === 0) return classes.map(() => []);
-    const { order, packed, names } = this.#record(tokens, jobs, images);
+    if (classes.every((labels) => labels.length === 0)) return classes.map(() => []);
+    const { order, packed, names } = this.record(tokens, classes);
     let values: Float32Array;
     try {
       values = await packed.data();
@@ -144,12 +143,16 @@ export class TokenScorer {
     return results;
   }
 
-  /** Records all work; `packed` is [quantities, order.length * tokens]. */
-  #record(
+  /**
+   * The work of `score`, recorded and not waited for: the columns of `TokenScores` in their order and then the extra ones,
+   * [columns, jobs * tokenCount], and whose numbers come in which order. At least one image must have a class, or null.
+   */
+  record(
     ids: Int32Array,
-    jobs: readonly Job[],
-    images: number,
+    classes: readonly (readonly (number | null)[])[],
   ): { order: readonly Job[]; packed: Tensor; names: string[] } {
+    const images = classes.length;
+    const jobs = classes.flatMap((labels, image) => labels.map((label): Job => ({ image, label })));
     const { device, family } = this;
     const n = this.variant.tokenCount;
     return scope(() => {

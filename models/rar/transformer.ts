@@ -244,7 +244,7 @@ export class RarTransformer {
   /** All blocks over x[batch, rows, hidden], whose first row is row `start` of the sequence. */
   #blocks(x: Tensor, condition: RarCondition, start: number, state?: RarState): Tensor {
     const rows = x.shape[1];
-    const visible = state ? undefined : rows === this.rows ? this.#causal : slice(this.#causal, 0, 0, rows);
+    const visible = state ? undefined : rows === this.rows ? this.#causal : causalVisible(this.#device, rows);
     for (let i = 0; i < this.config.layers; i++) {
       const input = x;
       x = scope(() =>

@@ -4,6 +4,7 @@ import { attentionFlops, blockVisible, causal, convFlops, matmulFlops, rarFlops 
 import { kernelShape, kernelWork, watch } from "../../bench/kernel_work.ts";
 import { kernelWorkloads } from "../../bench/kernels.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../../bench/passes.ts";
+import { scoringWorkloads } from "../../bench/scoring.ts";
 import { trainingWorkloads } from "../../bench/training.ts";
 import type { Device, KernelName, Storage } from "../../core/tensor/mod.ts";
 
@@ -64,7 +65,9 @@ Deno.test("rarFlops() of RAR-B is what the paper's sizes give by hand", () => {
   strictEqual(condition, 2 * 258 * 768 * (24 * 6 + 2) * 768);
 });
 
-for (const workload of [...passWorkloads([1, 3], quickSizes), ...kernelWorkloads(true)]) {
+for (
+  const workload of [...passWorkloads([1, 3], quickSizes), ...scoringWorkloads(quickSizes, 2), ...kernelWorkloads(true)]
+) {
   Deno.test(`flops of ${workload.names[0]} are those of the kernels it runs`, async () => {
     const cases = await counted(workload);
     deepStrictEqual(cases.map(({ name }) => name), workload.names);

@@ -4,7 +4,7 @@ import { parseOptions } from "../../bench/options.ts";
 Deno.test("parseOptions() measures everything on the CPU by default", () => {
   const options = parseOptions([]);
   deepStrictEqual(options.devices, ["cpu"]);
-  deepStrictEqual(options.only, ["matmul", "conv", "attention", "passes", "training"]);
+  deepStrictEqual(options.only, ["matmul", "conv", "attention", "passes", "scoring", "training"]);
   deepStrictEqual([options.batches, options.trainingBatches], [[1, 4], undefined]);
   deepStrictEqual([options.repeat, options.seconds, options.threads, options.json], [5, 60, undefined, undefined]);
 });
@@ -21,7 +21,7 @@ Deno.test("parseOptions() refuses what it does not know, saying what it expects"
     message: "bench: --device expects cpu, webgpu, auto, got gpu",
   });
   throws(() => parseOptions(["--only", "matmul,"]), {
-    message: "bench: --only expects matmul, conv, attention, passes, training, got nothing",
+    message: "bench: --only expects matmul, conv, attention, passes, scoring, training, got nothing",
   });
   throws(() => parseOptions(["--repeat", "0"]), { message: "bench: --repeat expects a positive integer, got 0" });
   throws(() => parseOptions(["--batch", "1,x"]), { message: "bench: --batch expects a positive integer, got x" });

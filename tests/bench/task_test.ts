@@ -52,6 +52,12 @@ Deno.test("bench --quick runs every pass", async () => {
   }
 });
 
+Deno.test("bench --quick scores images", async () => {
+  const { code, stdout, stderr } = await bench("--only", "scoring", "--repeat", "1", "--quick");
+  strictEqual(code, 0, stderr);
+  ok(stdout.includes("rarb scoring, 8 images, two conditions "), stdout);
+});
+
 Deno.test("bench --quick runs training steps on every device, with images per second and peaks of memory", async () => {
   const folder = await Deno.makeTempDir();
   try {
@@ -97,7 +103,10 @@ Deno.test("bench exits with 1 and a message on arguments that it does not unders
   const { code, stdout, stderr } = await bench("--only", "everything");
   strictEqual(code, 1);
   strictEqual(stdout, "");
-  ok(stderr.includes("bench: --only expects matmul, conv, attention, passes, training, got everything"), stderr);
+  ok(
+    stderr.includes("bench: --only expects matmul, conv, attention, passes, scoring, training, got everything"),
+    stderr,
+  );
 });
 
 Deno.test("bench --filter that fits nothing is refused", async () => {

@@ -46,7 +46,7 @@ const flops: Record<FamilyName, (tokens: number) => number> = {
   rar(tokens) {
     // A row more than tokens, where the formula for whole passes counts two.
     const { condition, image } = rarFlops({ ...rarB, tokenCount: tokens - 1 });
-    return condition + image + 2 * rarB.hiddenSize * rarB.codes;
+    return condition + image;
   },
   var(tokens) {
     const scales = scaleStarts(var16.patchNums).indexOf(tokens);
