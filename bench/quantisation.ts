@@ -1,32 +1,47 @@
 /**
  * Times optimised quantisation at full size with synthetic weights, beside the reference's method in PyTorch:
- * deno run -A bench/quantisation.ts [--python FILE] [--repeat N] [--threads N] [--iterations N] [--batch N] [--no-torch]
+ * deno run -A bench/quantisation.ts [--python FILE] [--repeat N] [--threads N] [--batch N] [--no-torch] [--out FILE.json]
  *
- * The latent is that of image 3 of the golden cases. PyTorch runs a few iterations only; its 1,200 are extrapolated.
+ * Two latents: that of image 3 of the golden cases, and one of random tokens with noise, whose tokens can be counted.
+ * PyTorch runs its whole schedule once per latent, at the setting of its threads that is faster in a few iterations.
  */
 import { parseArgs } from "node:util";
-import { OptimisedQuantizer, refineSoftAssign, ScaleMaps } from "../attribution/quantisation/mod.ts";
+import { OptimisedQuantizer, referenceSchedule, refineSoftAssign, ScaleMaps } from "../attribution/quantisation/mod.ts";
 import { meanSquaredError } from "../attribution/signals.ts";
 import { openDevice } from "../core/open_device.ts";
-import { concat, type Device, fromArray, permute, scope, type Tensor } from "../core/tensor/mod.ts";
+import {
+  add,
+  concat,
+  type Device,
+  fromArray,
+  keep,
+  normals,
+  permute,
+  scope,
+  slice,
+  type Tensor,
+  uniforms,
+} from "../core/tensor/mod.ts";
 import { openCheckpoint, syntheticSource, writeSafetensors } from "../models/checkpoint/mod.ts";
 import { varTokenizer } from "../models/var/config.ts";
 import { loadVarFamily, type VarFamily } from "../models/var/family.ts";
 import { phiIndices } from "../models/var/quantizer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
-import { median } from "./measure.ts";
+import { median, type Timing, timing } from "./measure.ts";
 import { findPython } from "./torch.ts";
 
-/** Iterations of the reference's whole schedule. */
-const wholeIterations = 1200;
 /** Salt of the golden cases, so that the weights are those of full_vqvae. */
 const salt = "golden-1";
 const golden = new URL("../tests/fixtures/golden/full_vqvae.safetensors", import.meta.url);
+/** Variance of the noise on the latent of tokens, as a part of the greedy error without it. */
+const noisePart = 0.1;
+/** Iterations for the losses that must agree, and for the choice of PyTorch's setting. */
+const fewIterations = 20;
 
 /** The official quantiser behind an encoder and a decoder that are as small as possible, since neither is run. */
 const config = { ...varTokenizer, ch: 32, chMult: [1], resBlocks: 1 };
 
-async function latent(device: Device): Promise<Tensor> {
+async function imageLatent(device: Device): Promise<Tensor> {
   const source = await openCheckpoint(decodeURIComponent(golden.pathname));
   try {
     const values = await source.readF32("f");
@@ -34,6 +49,18 @@ async function latent(device: Device): Promise<Tensor> {
   } finally {
     source.close();
   }
+}
+
+/** The latent of random tokens with noise, and the tokens. */
+async function tokenLatent(device: Device, family: VarFamily): Promise<{ f: Tensor; truth: Int32Array }> {
+  const truth = Int32Array.from(uniforms(5, 0, family.tokenCount), (u) => Math.floor(u * family.codes));
+  const clean = scope(() => family.dequantize(fromArray(device, truth, [1, family.tokenCount])));
+  const error = scope(() => meanSquaredError(clean, family.quantize(clean).fHat));
+  const deviation = Math.sqrt(noisePart * await error.item());
+  const noise = normals(9, 0, clean.size).map((x) => x * deviation);
+  const f = scope(() => add(clean, fromArray(device, noise, clean.shape)));
+  for (const tensor of [clean, error]) tensor.dispose();
+  return { f, truth };
 }
 
 /** Seconds of every repetition after one warm-up; `run` returns what must be finished. */
@@ -76,15 +103,22 @@ async function writeInputs(path: string, family: VarFamily, f: Tensor, tokens: T
   await writeSafetensors(path, entries, metadata);
 }
 
-interface TorchResult {
+interface TorchSpeed {
   readonly torch: string;
   readonly threads: number;
   readonly secondsPerIteration: readonly number[];
   readonly losses: readonly number[];
-  readonly error: number;
 }
 
-async function runTorch(python: string, args: string[], waitPolicy: "default" | "PASSIVE"): Promise<TorchResult> {
+interface TorchWhole {
+  readonly seconds: readonly number[];
+  readonly errors: readonly number[];
+  readonly tokens: readonly (readonly number[])[];
+}
+
+type WaitPolicy = "default" | "PASSIVE";
+
+async function runTorch<T>(python: string, args: string[], waitPolicy: WaitPolicy): Promise<T> {
   const script = decodeURIComponent(new URL("./quantisation_torch.py", import.meta.url).pathname);
   const env: Record<string, string> = waitPolicy === "PASSIVE" ? { OMP_WAIT_POLICY: waitPolicy } : {};
   const { success, stdout } = await new Deno.Command(python, { args: [script, ...args], env, stderr: "inherit" })
@@ -93,89 +127,162 @@ async function runTorch(python: string, args: string[], waitPolicy: "default" | 
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
+/** One line of the table. Errors are of the latent of an image and of the latent of tokens; recovery is of the latter. */
+interface Row {
+  readonly name: string;
+  /** Seconds per image, one image at a time. */
+  readonly seconds: Timing;
+  /** Seconds per image with several at once. */
+  readonly together?: Timing;
+  /** Seconds that the tables take, once per model, and their size. */
+  readonly tableSeconds?: number;
+  readonly tableBytes?: number;
+  readonly errors: readonly number[];
+  readonly recovery: number;
+}
+
+/** PyTorch's whole schedule, after a check that it computes what ours does. */
+async function torchRow(
+  python: string,
+  family: VarFamily,
+  { f, truth, repeat, threads }: { f: Tensor; truth: Int32Array; repeat: number; threads: string | undefined },
+): Promise<{ row: Row; torch: string; threads: number; policy: WaitPolicy }> {
+  const maps = new ScaleMaps(family);
+  const few = { ...referenceSchedule, iterations: fewIterations };
+  const { greedy, losses } = scope(() => {
+    const { tokens } = family.quantize(f);
+    const first = refineSoftAssign(maps, slice(f, 0, 0, 1), slice(tokens, 0, 0, 1), maps.patchNums.length, few);
+    return keep({ greedy: tokens, losses: first.losses });
+  });
+  const file = await Deno.makeTempFile({ suffix: ".safetensors" });
+  try {
+    await writeInputs(file, family, f, greedy);
+    const own = await losses.data();
+    const common = [file, ...threads ? ["--threads", threads] : []];
+    const speeds: (TorchSpeed & { policy: WaitPolicy })[] = [];
+    for (const policy of ["default", "PASSIVE"] as const) {
+      const args = [...common, "--iterations", `${fewIterations}`, "--repeat", `${repeat}`];
+      const speed = await runTorch<TorchSpeed>(python, args, policy);
+      const apart = Math.max(...speed.losses.map((loss, i) => Math.abs(loss - own[i]) / loss));
+      if (apart > 1e-4) {
+        throw new Error(`bench: PyTorch's losses and ours differ by ${apart}: not the same computation`);
+      }
+      speeds.push({ ...speed, policy });
+    }
+    const best = speeds.reduce((a, b) => median(b.secondsPerIteration) < median(a.secondsPerIteration) ? b : a);
+    const schedule = ["--iterations", `${referenceSchedule.iterations}`, "--stop", `${referenceSchedule.stop}`];
+    const whole = await runTorch<TorchWhole>(python, [...common, "--whole", ...schedule], best.policy);
+    const row = {
+      name: `PyTorch ${best.torch}, gradient`,
+      seconds: timing(whole.seconds),
+      errors: whole.errors,
+      recovery: share(whole.tokens[1], truth),
+    };
+    return { row, torch: best.torch, threads: best.threads, policy: best.policy };
+  } finally {
+    await Deno.remove(file);
+    for (const item of [losses, greedy, maps]) item.dispose();
+  }
+}
+
+function share(tokens: ArrayLike<number>, truth: Int32Array): number {
+  return truth.filter((token, i) => token === tokens[i]).length / truth.length;
+}
+
+function print({ name, seconds, together, tableSeconds, tableBytes, errors, recovery }: Row): void {
+  const shown = (x: number) => (x < 1 ? `${(x * 1000).toFixed(0)} ms` : `${x.toFixed(2)} s`);
+  const tables = tableSeconds === undefined ? "" : `tables ${shown(tableSeconds)}, ${Math.round(tableBytes! / 1e6)} MB`;
+  console.log([
+    name.padEnd(28),
+    shown(seconds.median).padStart(9),
+    (together ? shown(together.median) : "").padStart(9),
+    ...errors.map((error) => error.toFixed(4).padStart(9)),
+    `${(100 * recovery).toFixed(1)} %`.padStart(8),
+    ` ${tables}`,
+  ].join(" "));
+}
+
 async function main(): Promise<void> {
   const { values: options } = parseArgs({
     options: {
       python: { type: "string" },
       repeat: { type: "string", default: "3" },
       threads: { type: "string" },
-      iterations: { type: "string", default: "20" },
       batch: { type: "string", default: "4" },
       "no-torch": { type: "boolean", default: false },
+      out: { type: "string" },
     },
   });
   const repeat = Number(options.repeat), batch = Number(options.batch);
   const device = await openDevice("cpu", { threads: options.threads ? Number(options.threads) : undefined });
   const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
   const family = await loadVarFamily(device, syntheticSource(salt, shapes), config);
-  const f = await latent(device);
-  const several = scope(() => concat(new Array<Tensor>(batch).fill(f), 0));
-  const greedy = family.quantize(f);
-  const error = async (fHat: Tensor) => {
-    const own = meanSquaredError(f, fHat);
-    const value = await own.item();
-    own.dispose();
-    return value;
-  };
-  const row = (name: string, seconds: number | null, value: number | null, note = "") => {
-    const shown = seconds === null
-      ? "-"
-      : seconds < 1
-      ? `${(seconds * 1000).toFixed(0)} ms`
-      : `${seconds.toFixed(2)} s`;
-    console.log(`${name.padEnd(44)} ${shown.padStart(10)}  ${value === null ? "" : value.toFixed(4)}  ${note}`);
-  };
-  console.log(`${device.info.name}; ${"time per image".padStart(30)}, mean squared error`);
-  row("greedy", median(await time(repeat, () => scope(() => family.quantize(f).tokens))), await error(greedy.fHat));
+  const image = await imageLatent(device);
+  const { f: ofTokens, truth } = await tokenLatent(device, family);
+  const both = scope(() => concat([image, ofTokens], 0));
+  const several = scope(() => concat(new Array<Tensor>(batch).fill(image), 0));
 
-  const exact = { annealed: 0, hottest: 1, coldest: 1, exact: 1 };
-  let fastest = Infinity;
-  for (const [name, schedule] of [["one exact sweep", exact], ["default sweeps", undefined]] as const) {
+  const rows: Row[] = [];
+  const report = (row: Row) => {
+    rows.push(row);
+    print(row);
+  };
+  console.log(
+    `${device.info.name}; seconds per image, the same with ${batch} at once, errors of both latents, true tokens`,
+  );
+  for (const method of ["greedy", "sweeps", "estimate"] as const) {
     const start = performance.now();
-    const quantizer = await OptimisedQuantizer.open(family, { method: "sweeps", schedule });
+    const quantizer = method === "greedy" ? null : await OptimisedQuantizer.open(family, { method });
     await device.sync();
-    if (schedule) row("tables, once per model", (performance.now() - start) / 1000, null);
-    const { tokens, fHat } = quantizer.quantize(f);
-    const seconds = await time(repeat, () => scope(() => quantizer.quantize(f).tokens));
-    row(name, median(seconds), await error(fHat));
-    const together = await time(repeat, () => scope(() => quantizer.quantize(several).tokens));
-    row(`${name}, ${batch} images at once`, median(together) / batch, null);
-    fastest = median(seconds);
-    for (const item of [tokens, fHat, quantizer]) item.dispose();
+    const tableSeconds = (performance.now() - start) / 1000;
+    const quantize = (f: Tensor) => quantizer ? quantizer.quantize(f) : family.quantize(f);
+    const alone = await time(repeat, () => scope(() => quantize(image).tokens));
+    const together = await time(repeat, () => scope(() => quantize(several).tokens));
+    const found = scope(() => {
+      const { tokens, fHat } = quantize(both);
+      return keep({ tokens, errors: meanSquaredError(both, fHat) });
+    });
+    const tokens = await found.tokens.ints();
+    report({
+      name: method,
+      seconds: timing(alone),
+      together: timing(together.map((seconds) => seconds / batch)),
+      ...quantizer && { tableSeconds, tableBytes: quantizer.bytes },
+      errors: [...await found.errors.data()],
+      recovery: share(tokens.subarray(tokens.length / 2), truth),
+    });
+    for (const item of [found.tokens, found.errors, quantizer]) item?.dispose();
   }
-  const iterations = Number(options.iterations);
-  const settings = { iterations, lr: 0.1, tauStart: 2, tauEnd: 0.5, lossOver: "image" } as const;
-  const maps = new ScaleMaps(family);
-  const call = () => refineSoftAssign(maps, f, greedy.tokens, maps.patchNums.length, settings);
-  const [own] = await time(1, () => scope(() => call().tokens));
-  const { losses } = scope(() => ({ losses: call().losses }));
-  row("gradient, 1200 iterations", own / iterations * wholeIterations, null, `extrapolated from ${iterations}`);
-
+  let torch: Omit<Awaited<ReturnType<typeof torchRow>>, "row"> | null = null;
+  let ratios: Record<string, number> = {};
   if (!options["no-torch"]) {
     const python = await findPython(options.python);
-    const file = await Deno.makeTempFile({ suffix: ".safetensors" });
-    try {
-      await writeInputs(file, family, f, greedy.tokens);
-      const args = [file, "--iterations", `${iterations}`, "--repeat", `${repeat}`];
-      if (options.threads) args.push("--threads", options.threads);
-      let best = Infinity;
-      for (const policy of ["default", "PASSIVE"] as const) {
-        const result = await runTorch(python, args, policy);
-        const whole = median(result.secondsPerIteration) * wholeIterations;
-        best = Math.min(best, whole);
-        const ours = await losses.data();
-        const apart = Math.max(...result.losses.map((loss, i) => Math.abs(loss - ours[i]) / loss));
-        if (apart > 1e-4) {
-          throw new Error(`bench: PyTorch's losses and ours differ by ${apart}: not the same computation`);
-        }
-        row(`PyTorch ${result.torch}, 1200 iterations, ${policy}`, whole, null, `extrapolated from ${iterations}`);
-      }
-      console.log(`default sweeps: ${(best / fastest).toFixed(1)} times as fast as PyTorch at its better setting`);
-    } finally {
-      await Deno.remove(file);
+    const { row, ...about } = await torchRow(python, family, { f: both, truth, repeat, threads: options.threads });
+    torch = about;
+    report(row);
+    ratios = Object.fromEntries(
+      rows.slice(1, -1).map((own) => [own.name, row.seconds.best / own.seconds.median]),
+    );
+    for (const [name, ratio] of Object.entries(ratios)) {
+      console.log(`${name}: ${ratio.toFixed(1)} times as fast as PyTorch (${about.policy} threads), its faster image`);
     }
   }
-  for (const item of [losses, maps, f, several, greedy.tokens, greedy.fHat, family]) item.dispose();
+  if (options.out !== undefined) {
+    const versions = { deno: Deno.version.deno, v8: Deno.version.v8, ...torch && { torch: torch.torch } };
+    const result = {
+      format: 1,
+      date: new Date().toISOString(),
+      versions,
+      machine: `${navigator.hardwareConcurrency} processors, ${Deno.build.os} ${Deno.build.arch}`,
+      device: device.info,
+      settings: { repeat, batch, noisePart, schedule: referenceSchedule },
+      torch,
+      rows,
+      ratios,
+    };
+    await Deno.writeTextFile(options.out, JSON.stringify(result, null, 1) + "\n");
+  }
+  for (const item of [both, several, image, ofTokens, family]) item.dispose();
   device.close();
 }
 
