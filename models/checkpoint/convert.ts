@@ -6,6 +6,7 @@
 import { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
 import { autoUnwrap, subSource } from "./prefix.ts";
 import { type SafetensorsEntry, writeSafetensors } from "./safetensors.ts";
+import { readAhead } from "./read_ahead.ts";
 import type { TensorInfo, TensorSource } from "./source.ts";
 import { DTYPE_BYTES, elementCount } from "./stored.ts";
 
@@ -58,7 +59,7 @@ export async function convertCheckpoint(
     // In the order of the file, in which writeSafetensors asks for them.
     entries.sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
     try {
-      await writeSafetensors(path, readAhead(source, entries, total, options), options.metadata);
+      await writeSafetensors(path, entriesOf(source, entries, total, options), options.metadata);
       const elements = specs.reduce((sum, spec) => sum + elementCount(spec.shape), 0);
       return { tensors: specs.length, elements, tooLarge: [...tooLarge] };
     } catch (error) {
@@ -78,31 +79,23 @@ class TooLarge extends Error {
 }
 
 /** Entries whose values are on their way before they are asked for. */
-function readAhead(
+function entriesOf(
   source: TensorSource,
   entries: readonly { spec: ConvertSpec; dtype: StoredFloat }[],
   total: number,
   { signal, onProgress }: ConvertOptions,
 ): SafetensorsEntry[] {
-  const read = (i: number) => {
-    const { spec: { name }, dtype } = entries[i];
-    const values = dtype === "f32" ? source.readF32(name) : source.readF16(name);
-    values.catch(() => {}); // an error is thrown when its turn comes, or never asked for
-    return values;
-  };
-  let next: Promise<Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>> | undefined;
+  const ahead = readAhead(source, entries.map(({ spec: { name }, dtype }) => ({ name, as: dtype })));
   let written = 0;
-  return entries.map(({ spec: { name, shape }, dtype }, i) => ({
+  return entries.map(({ spec: { name, shape }, dtype }) => ({
     name,
     shape,
     dtype,
     data: async () => {
       onProgress?.(written, total);
       signal?.throwIfAborted();
-      const values = await (next ?? read(i));
-      next = i + 1 < entries.length ? read(i + 1) : undefined;
+      const values = dtype === "f32" ? await ahead.readF32(name) : await ahead.readF16(name);
       if (values instanceof Uint16Array && hasInfinity(values) && !await isInfinite(source, name)) {
-        await next?.catch(() => {});
         throw new TooLarge(name);
       }
       written += values.byteLength;

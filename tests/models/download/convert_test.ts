@@ -15,6 +15,7 @@ import {
   syntheticSource,
   type TensorSource,
 } from "../../../models/checkpoint/mod.ts";
+import { readAhead } from "../../../models/checkpoint/read_ahead.ts";
 import { readFileList, specsOf } from "../../../models/download/list.ts";
 import type { RarTokenizerConfig } from "../../../models/rar/config.ts";
 import { tokenizerSpecs } from "../../../models/rar/tokenizer.ts";
@@ -140,6 +141,59 @@ Deno.test("a tensor with values beyond half precision stays float32; stored infi
     assert.deepEqual(specs.map(({ name }) => converted.tensors.get(name)!.dtype), ["f16", "f32", "f16"]);
     assert.deepEqual(await converted.readF32("b.weight"), await source.readF32("b.weight"));
     converted.close();
+    source.close();
+  });
+});
+
+Deno.test("tensors of many pieces are rounded as readF16() rounds them", async () => {
+  const shapes = new Map<string, number[]>([["a.weight", [1021, 3089]], ["b.weight", [2048, 1024]], ["c.weight", [
+    7,
+    1,
+  ]], ["d.bias", [5]]]);
+  const specs = [...shapes].map(([name, shape]) => ({
+    name,
+    shape,
+    role: shape.length === 1 ? "vector" as const : "linear" as const,
+  }));
+  await withFile("big.pth", await torchFile("pieces", specs), async (path) => {
+    const source = await openCheckpoint(path);
+    await convertCheckpoint(source, specs, `${path}.safetensors`, { what: "x" });
+    const converted = await openSafetensors(`${path}.safetensors`);
+    for (const { name, role } of specs) {
+      if (role === "vector") assert.deepEqual(await converted.readF32(name), await source.readF32(name));
+      else assert.ok(same(await converted.readF16(name), await source.readF16(name)), name);
+    }
+    converted.close();
+    source.close();
+  });
+});
+
+function same(a: Uint16Array | Float32Array, b: Uint16Array | Float32Array): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i]);
+}
+
+Deno.test("readAhead() gives what the source gives, in and out of order, and errors where they belong", async () => {
+  const names = Array.from({ length: 6 }, (_, i) => `t${i}`);
+  const bytes = await torchFile("ahead", names.map((name, i) => ({ name, shape: [i + 1, 70_000 * (i % 3) + 3] })));
+  await withFile("x.pth", bytes, async (path) => {
+    const source = await openCheckpoint(path);
+    const plan = names.map((name, i) => ({ name, as: i % 2 === 0 ? "f16" as const : "f32" as const }));
+    for (const order of [[0, 1, 2, 3, 4, 5], [0, 1, 4, 5, 2, 3], [5, 4, 3, 2, 1, 0], [2, 2, 0, 2, 4]]) {
+      const ahead = readAhead(source, plan);
+      for (const i of order) {
+        if (i % 2 === 0) {
+          assert.ok(same(await ahead.readF16(names[i]), await source.readF16(names[i])), `${order} ${i}`);
+        } else assert.ok(same(await ahead.readF32(names[i]), await source.readF32(names[i])), `${order} ${i}`);
+        assert.ok(same(await ahead.readF32("t0"), await source.readF32("t0")), "a read that was not planned");
+      }
+    }
+    const ahead = readAhead(source, [plan[0], { name: "none", as: "f16" }, plan[2]]);
+    await ahead.readF16("t0");
+    await assert.rejects(ahead.readF16("none"), /no tensor is named "none"/);
+    assert.ok(same(await ahead.readF16("t2"), await source.readF16("t2")));
+    await Deno.truncate(path, 100_000);
+    const cut = readAhead(source, plan);
+    await assert.rejects(cut.readF16("t4"), /^Error: x\.pth: tensor "t4": x\.pth: shrank while it was read$/);
     source.close();
   });
 });
