@@ -10,6 +10,8 @@ import { preprocess, resizeAndCrop } from "./images/preprocess.ts";
 /** An image to work on: where it lies and what the results call it. */
 export interface ImageInput {
   readonly path: string;
+  /** What decoding the file gave, where that was done elsewhere: nothing is read then. Not together with `augmentation`. */
+  readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
   readonly imageName: string;
   /** Applied to the bytes of the image at every family's image size, before scaling to its value range. */
   readonly augmentation?: Augmentation;

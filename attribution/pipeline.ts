@@ -156,8 +156,10 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
     if (signal?.aborted) return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
     try {
       const start = performance.now();
-      const { augmentation } = input;
-      const { bytes, sha256: own } = await readImageFile(input.path, maxPixels);
+      const { augmentation, decoded } = input;
+      const { bytes, sha256: own } = decoded === undefined
+        ? await readImageFile(input.path, maxPixels)
+        : { bytes: undefined, sha256: decoded.sha256 };
       const sha256 = augmentation === undefined ? own : await transformedSha256(own, augmentation);
       const found = await options.recall?.(sha256);
       const known = found && withGivenClass(found, input, options) ? found : undefined;
@@ -167,7 +169,7 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
         credit(item, familyShare, options);
         continue;
       }
-      const pixels = await decodePixels(bytes, sizes, maxPixels, augmentation);
+      const pixels = bytes === undefined ? decoded!.pixels : await decodePixels(bytes, sizes, maxPixels, augmentation);
       const timings = { read: performance.now() - start, families: 0, variants: 0 };
       const { width, height } = pixels;
       const item: ReadItem = { input, measured: { sha256, width, height, variants: {}, timings }, pixels, credited: 0 };
