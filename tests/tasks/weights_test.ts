@@ -66,6 +66,8 @@ async function requirePulled({ dir, list }: Pick<Place, "dir" | "list">, only = 
   }
 }
 
+const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
+
 const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 
 Deno.test("weights: pull through 20 random cuts, 429 and 503; list, verify, convert, and a set that loads", async () => {
@@ -161,14 +163,14 @@ for (const signal of ["SIGINT", "SIGKILL"] as const) {
   Deno.test(`weights pull: after ${signal} nothing has a final name that is not complete, and the next run goes on`, async () => {
     await withPlace(async (place) => {
       const { hub, dir, start, run } = place;
-      hub.pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+      hub.pause = () => pause(20);
       const process = start(["pull", "--only", "rar", "--connections", "2"]);
       const ended = resultOf(process);
       // After the first state has been saved.
       while (
         hub.sent < 1_000_000 || (signal === "SIGKILL" && !await stateHas(join(dir, "maskgit_vq_tiny.bin.part.json")))
       ) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await pause(20);
       }
       process.kill(signal);
       const { code, stderr } = await ended;
@@ -194,7 +196,13 @@ async function stateHas(path: string): Promise<boolean> {
 Deno.test("weights pull twice at once: the second waits, says so, and finds the files there", async () => {
   await withPlace(async (place) => {
     const { hub, list, start } = place;
-    hub.pause = () => new Promise((resolve) => setTimeout(resolve, 5));
+    // Bytes flow when both have asked about both files, and the second has had time to find the first one's lock.
+    const asked = () => hub.requests.filter(({ method }) => method === "HEAD").length >= 4;
+    const bothThere = (async () => {
+      while (!asked()) await pause(10);
+      await pause(500);
+    })();
+    hub.pause = () => bothThere;
     const args = ["pull", "--json", "--only", "rar,rarb"];
     const results = await Promise.all([start(args), start(args)].map(resultOf));
     for (const { code, stderr } of results) assert.equal(code, 0, stderr);
@@ -316,10 +324,16 @@ if (mountable) {
           /^weights: pull: needs .* in .*set, .* are free: make room for .*, or name another folder/,
         );
         assert.equal(hub.requests.filter(({ server }) => server === "storage").length, 0);
-        hub.pause = () => new Promise((resolve) => setTimeout(resolve, 10));
+        // Bytes stop flowing after the first megabyte, until something else has taken the room.
+        let taken!: () => void;
+        const roomTaken = new Promise<void>((resolve) => taken = resolve);
+        hub.pause = async () => {
+          if (hub.sent > 1_000_000) await roomTaken;
+        };
         const process = resultOf(start(["pull", "--only", "rar"]));
-        while (hub.sent < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 10));
+        while (hub.sent < 1_000_000) await pause(10);
         await Deno.writeFile(join(dir, "other"), someBytes(2_500_000));
+        taken();
         const full = await process;
         assert.equal(full.code, 1);
         assert.match(

@@ -172,6 +172,32 @@ function same(a: Uint16Array | Float32Array, b: Uint16Array | Float32Array): boo
   return a.length === b.length && a.every((value, i) => value === b[i]);
 }
 
+Deno.test("converting 512 MiB of float32 takes the memory of a few tensors", async () => {
+  const MIB = 2 ** 20;
+  const shape = [2048, 4096]; // 32 MiB
+  const specs = Array.from({ length: 16 }, (_, i) => ({ name: `t${i}`, shape, role: "linear" as const }));
+  const header = JSON.stringify(Object.fromEntries(specs.map(({ name }, i) => [
+    ...[name, { dtype: "F32", shape, data_offsets: [i * 32 * MIB, (i + 1) * 32 * MIB] }],
+  ])));
+  const text = new TextEncoder().encode(header.padEnd(Math.ceil(header.length / 8) * 8));
+  await withFolder(async (dir) => {
+    const path = join(dir, "large.safetensors");
+    const file = await Deno.open(path, { write: true, createNew: true });
+    await file.write(new Uint8Array(new BigUint64Array([BigInt(text.length)]).buffer));
+    await file.write(text);
+    await file.truncate(8 + text.length + 16 * 32 * MIB); // a sparse file: zeros that take no room
+    file.close();
+    const source = await openCheckpoint(path);
+    const before = Deno.memoryUsage().rss;
+    let most = 0;
+    const onProgress = () => most = Math.max(most, Deno.memoryUsage().rss - before);
+    await convertCheckpoint(source, specs, join(dir, "half.safetensors"), { what: "large", onProgress });
+    source.close();
+    assert.ok((await Deno.stat(join(dir, "half.safetensors"))).size > 256 * MIB);
+    assert.ok(most < 160 * MIB, `${Math.round(most / MIB)} MiB`);
+  });
+});
+
 Deno.test("readAhead() gives what the source gives, in and out of order, and errors where they belong", async () => {
   const names = Array.from({ length: 6 }, (_, i) => `t${i}`);
   const bytes = await torchFile("ahead", names.map((name, i) => ({ name, shape: [i + 1, 70_000 * (i % 3) + 3] })));
