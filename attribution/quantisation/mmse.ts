@@ -26,8 +26,10 @@ export interface MmseSettings {
    * multiple of the greedy quantiser's error on latents of random tokens.
    */
   readonly noiseOfGreedyError: number;
-  /** Steps of conjugate gradients per scale. */
+  /** Steps of conjugate gradients where nothing is known of the solution. */
   readonly solveSteps: number;
+  /** Steps from the solution of the scale before. */
+  readonly resolveSteps: number;
   /** Simulated latents, and the seed of their tokens and noise. */
   readonly simulated: number;
   readonly seed: number;
@@ -38,6 +40,7 @@ export const defaultMmse: MmseSettings = {
   passes: 3,
   noiseOfGreedyError: 0.05,
   solveSteps: 10,
+  resolveSteps: 4,
   simulated: 4,
   seed: 0,
 };
@@ -85,7 +88,7 @@ export class MmseTables {
         const before = state;
         const last = i >= this.#steps.length - maps.patchNums.length;
         const next = scope(() => {
-          const { logits, probabilities, solution } = posterior(maps, before, step, this.settings.solveSteps);
+          const { logits, probabilities, solution } = posterior(maps, before, step);
           const means = linear(probabilities, this.#codesTransposed);
           return {
             state: withMeans(maps, { ...before, solution }, step.scale, means),
@@ -117,8 +120,8 @@ export class MmseTables {
   }
 }
 
-function check({ passes, noiseOfGreedyError, solveSteps, simulated }: MmseSettings): void {
-  for (const [name, value] of Object.entries({ passes, solveSteps, simulated })) {
+function check({ passes, noiseOfGreedyError, solveSteps, resolveSteps, simulated }: MmseSettings): void {
+  for (const [name, value] of Object.entries({ passes, solveSteps, resolveSteps, simulated })) {
     if (!(Number.isInteger(value) && value >= 1)) {
       throw new Error(`mmse: ${name} expects an integer >= 1, got ${value}`);
     }

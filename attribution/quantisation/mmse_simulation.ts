@@ -56,7 +56,7 @@ export interface Simulated {
 /** Runs all steps. The tensors it returns belong to the caller. */
 export async function simulate(maps: ScaleMaps, family: VarFamily, settings: MmseSettings): Promise<Simulated> {
   const { device, channels: c, patchNums } = maps;
-  const { passes, solveSteps, simulated: batch, seed } = settings;
+  const { passes, solveSteps, resolveSteps, simulated: batch, seed } = settings;
   const codebook = await maps.codebook.data();
   const moments = momentsOf(codebook, c);
   const variance = Math.max(trace(moments.covariance, c) / c, leastNoise);
@@ -94,13 +94,14 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
     const step: Step = {
       scale,
       covariance,
+      solveSteps: i === 0 ? solveSteps : resolveSteps,
       weight: keep(scope(() => packWeight(fromArray(device, tables.weight, [maps.codes, 2 * c]), "linear"))),
       bias: keep(fromArray(device, tables.bias, [maps.codes])),
     };
     steps.push(step);
     const before = state;
     const done = scope(() => {
-      const { logits, probabilities, solution } = posterior(maps, before, step, solveSteps);
+      const { logits, probabilities, solution } = posterior(maps, before, step);
       const means = linear(probabilities, codesTransposed);
       const average = mean(probabilities.reshape(-1, maps.codes), 0).reshape(maps.codes, 1);
       const second = matmul(mul(maps.codebook, average), maps.codebook, { transA: true });

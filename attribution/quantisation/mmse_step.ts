@@ -10,6 +10,8 @@ import type { ScaleMaps } from "./scale_maps.ts";
 export interface Step {
   readonly scale: number;
   readonly covariance: Covariance;
+  /** Steps of conjugate gradients. */
+  readonly solveSteps: number;
   /** From [y, m] to the log-probability of every code: packed [codes, 2 c], and [codes]. */
   readonly weight: Tensor;
   readonly bias: Tensor;
@@ -43,8 +45,7 @@ export function onGrid(maps: ScaleMaps, vectors: Tensor, scale: number): Tensor 
 export function posterior(
   maps: ScaleMaps,
   { means, rest, solution: last }: State,
-  { scale, covariance, weight, bias }: Step,
-  solveSteps: number,
+  { scale, covariance, solveSteps, weight, bias }: Step,
 ): { logits: Tensor; probabilities: Tensor; solution: Tensor } {
   return scope(() => {
     const solution = solve(maps, covariance, rest, solveSteps, last);

@@ -119,6 +119,7 @@ withDevices("OptimisedQuantizer refuses settings that make no sense, and leaves 
   const bad: readonly (readonly [Partial<MmseSettings>, RegExp])[] = [
     [{ passes: 0 }, /mmse: passes expects an integer >= 1, got 0/],
     [{ solveSteps: 2.5 }, /mmse: solveSteps expects an integer >= 1, got 2.5/],
+    [{ resolveSteps: -1 }, /mmse: resolveSteps expects an integer >= 1, got -1/],
     [{ simulated: 0 }, /mmse: simulated expects an integer >= 1, got 0/],
     [{ noiseOfGreedyError: 0 }, /mmse: noiseOfGreedyError expects a number above 0, got 0/],
     [{ noiseOfGreedyError: Infinity }, /mmse: noiseOfGreedyError expects a number above 0, got Infinity/],
