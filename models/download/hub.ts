@@ -64,7 +64,8 @@ export async function lookUp(hub: HubOptions, file: HubFile, signal?: AbortSigna
   let address = url;
   let commit: string | undefined;
   for (let hop = 0; hop <= maxRedirects; hop++) {
-    const response = await request(hub, "HEAD", address, {}, timed(signal, idle).signal);
+    const timer = timed(signal, idle);
+    const response = await request(hub, "HEAD", address, {}, timer.signal).finally(timer.stop);
     await response.body?.cancel();
     const { headers } = response;
     commit ??= headers.get("x-repo-commit") ?? undefined;

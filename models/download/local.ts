@@ -206,6 +206,7 @@ async function convertOne(
     const { bytes, sha256 } = current;
     return { ...done, status: "present", bytes, sha256, seconds: 0, removedOriginal: await remove() };
   }
+  await removeLeftovers(dir, file);
   const type: StoredFloat = row.isTokenizer ? tokenizers : "f16";
   await requireSpace("convert", dir, expectedBytes(row) / (type === "f16" ? 2 : 1));
   const source = await openOriginal(join(dir, from), row);
@@ -244,6 +245,13 @@ async function convertOne(
     seconds: (performance.now() - started) / 1000,
     removedOriginal,
   };
+}
+
+/** Removes what conversions of this file left that were killed; its lock is held, so none is running. */
+async function removeLeftovers(dir: string, file: string): Promise<void> {
+  for await (const { name } of Deno.readDir(dir)) {
+    if (name.startsWith(`.${file}.`) && name.endsWith(".part")) await Deno.remove(join(dir, name));
+  }
 }
 
 async function openOriginal(path: string, { prefix }: ListedFile): Promise<TensorSource> {
