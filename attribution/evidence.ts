@@ -47,7 +47,7 @@ export const variantEvidenceSchema = v.object({
 /** Classes that an image may be of, the likeliest first; weights add up to 1. */
 export const classEvidenceSchema = v.object({
   top: v.array(v.object({ class: v.pipe(v.number(), v.integer()), weight: probability })),
-  /** What finding them cost, in teacher-forced passes of the family's smallest variant; 0 for given ones. */
+  /** What finding them cost, in teacher-forced passes of the smallest variants; 0 for given ones. */
   cost: nonNegative,
 });
 
@@ -65,7 +65,10 @@ export const settingsSchema = v.object({
   summaries: v.optional(v.literal("summaries/1")),
   /** How classes are inferred. */
   inference: v.optional(
-    v.object({ budget: v.number(), top: v.number(), sharpness: v.number(), leastWeight: v.number() }),
+    v.object({
+      ...{ budget: v.number(), top: v.number(), sharpness: v.number(), leastWeight: v.number() },
+      candidates: v.number(),
+    }),
   ),
   /** Names what is computed from tokens beyond the summaries. */
   extras: v.optional(v.string()),

@@ -8,22 +8,36 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { samplerOf } from "../attribution/generation/settings.ts";
 import { decodePixels, readImageFile, toValueRange } from "../attribution/input.ts";
-import { type Summaries, summarise, TokenScorer } from "../attribution/likelihood/mod.ts";
+import {
+  inferClasses,
+  type InferredClasses,
+  mixSummaries,
+  type Start,
+  type Summaries,
+  summarise,
+  TokenScorer,
+} from "../attribution/likelihood/mod.ts";
 import { variantLabels } from "../attribution/labels.ts";
 import { openQuantizer, type QuantizerName } from "../attribution/signals/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
-import type { Family, FamilyName } from "../models/family.ts";
+import type { Family, FamilyName, Variant } from "../models/family.ts";
 import { openModelSet } from "../models/model_set.ts";
 import { table } from "./table.ts";
 
 interface Sample {
   readonly variant: string;
   readonly label: number;
-  readonly tokens: Record<"true" | "recovered", Int32Array>;
+  readonly tokens: Record<Source, Int32Array>;
+  /** Of the other family, for images of RAR: VAR's tokens. */
+  readonly others?: Int32Array;
   /** By source of the tokens and scoring variant: a summary per class, that without a class last. */
-  readonly summaries: Record<"true" | "recovered", Record<string, Summaries[]>>;
+  readonly summaries: Record<Source, Record<string, Summaries[]>>;
 }
+
+/** The tokens that an image was drawn from, or those that its pixels give. */
+type Source = "true" | "recovered";
+const sources: readonly Source[] = ["true", "recovered"];
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,7 +49,6 @@ const { values: options, positionals } = parseArgs({
     device: { type: "string", default: "cpu" },
     threads: { type: "string" },
     families: { type: "string", default: "rar,var" },
-    dump: { type: "string" },
   },
 });
 if (positionals.length !== 1) {
@@ -73,13 +86,16 @@ async function read(name: FamilyName, family: Family): Promise<Sample[]> {
   for (const variant of variantLabels[name].filter((each) => set.variants(name).includes(each))) {
     const numbers = Array.from({ length: Number(options.count) }, (_, i) => Number(options.first) + i);
     const path = (i: number, ending: string) => join(positionals[0], variant, `${i}.${ending}`);
-    const recovered = await recover(family, numbers.map((i) => path(i, "png")));
+    const paths = numbers.map((i) => path(i, "png"));
+    const recovered = await recover(family, paths);
+    const others = name === "rar" ? await recover(coarse.family, paths) : undefined;
     for (const [k, i] of numbers.entries()) {
       const { tokens, class: label } = JSON.parse(await Deno.readTextFile(path(i, "json")));
       samples.push({
         variant,
         label,
         tokens: { true: Int32Array.from(tokens), recovered: recovered[k] },
+        others: others?.[k],
         summaries: { true: {}, recovered: {} },
       });
     }
@@ -87,6 +103,34 @@ async function read(name: FamilyName, family: Family): Promise<Sample[]> {
   return samples;
 }
 
+function joined(each: readonly Int32Array[]): Int32Array {
+  const all = new Int32Array(each.reduce((sum, own) => sum + own.length, 0));
+  each.reduce((at, own) => (all.set(own, at), at + own.length), 0);
+  return all;
+}
+
+/** As the pipeline infers: VAR's coarse scales first, in parts of twenty images. */
+async function infer(family: Family, variant: Variant, samples: readonly Sample[], source: Source) {
+  const found: InferredClasses[] = [];
+  for (let at = 0; at < samples.length; at += 20) {
+    const own = samples.slice(at, at + 20);
+    let start: Start[] | undefined;
+    if (family.name === "rar") {
+      const others = joined(own.map((each) => each.others!));
+      const begun = await inferClasses(device, coarse.family, coarse.variant, others, { coarseOnly: true });
+      start = begun.map((each) => each.coarse!);
+    }
+    found.push(
+      ...await inferClasses(device, family, variant, joined(own.map((each) => each.tokens[source])), { start }),
+    );
+  }
+  return found;
+}
+
+const coarse = {
+  family: await set.loadFamily(device, "var"),
+  variant: await set.loadVariant(device, variantLabels.var.find((each) => set.variants("var").includes(each))!),
+};
 const share = (values: readonly boolean[]) => (100 * values.filter(Boolean).length / values.length).toFixed(1);
 const best = (values: readonly number[]) => values.indexOf(Math.max(...values));
 
@@ -100,7 +144,7 @@ for (const name of options.families.split(",") as FamilyName[]) {
     classes = variant.classes;
     const labels = [...Array.from({ length: classes }, (_, c) => c), null];
     const scorer = new TokenScorer(device, family, variant, samplerOf(set, variantName), { batch: 40 });
-    for (const source of ["true", "recovered"] as const) {
+    for (const source of sources) {
       for (let at = 0; at < samples.length; at += 20) {
         const own = samples.slice(at, at + 20);
         const ids = new Int32Array(own.length * family.tokenCount);
@@ -112,42 +156,49 @@ for (const name of options.families.split(",") as FamilyName[]) {
     scorer.dispose();
     variant.dispose();
   }
-  if (options.dump) await Deno.writeTextFile(`${options.dump}.${name}.json`, JSON.stringify(samples));
-  const rows: string[][] = [["tokens", "class", "by", "size accuracy %"]];
-  const classRows: string[][] = [["tokens", "by", "scored with", "top-1 %", "top-5 %"]];
-  for (const source of ["true", "recovered"] as const) {
+  const smallest = await set.loadVariant(device, variants[0]);
+  const rows: string[][] = [["tokens", "class", "by perplexity %", "by guided likelihood %"]];
+  const kept: number[] = [];
+  const classRows: string[][] = [["tokens", "top-1 %", "top-3 %", "top-5 %", "cost, passes"]];
+  for (const source of sources) {
     const same = samples.flatMap(({ tokens }) => [...tokens.true].map((id, t) => id === tokens.recovered[t]));
     if (source === "recovered") console.log(`${name}: ${share(same)} % of the tokens are recovered`);
-    const smallest = variants[0];
-    const inferred = samples.map(({ summaries }) =>
-      best(summaries[source][smallest].slice(0, classes).map((each) => each["conditional.sum"]))
-    );
-    const chosen: Record<string, (i: number) => number> = {
-      true: (i) => samples[i].label,
-      inferred: (i) => inferred[i],
-      none: () => classes,
+    const inferred = await infer(family, smallest, samples, source);
+    const weighed = inferred.map(({ top }) => top);
+    kept.push(weighed.reduce((sum, own) => sum + own.length, 0) / samples.length);
+    const places = samples.map(({ label }, i) => weighed[i].findIndex((each) => each.class === label));
+    classRows.push([
+      source,
+      ...[1, 3, 5].map((k) => share(places.map((place) => place >= 0 && place < k))),
+      inferred[0].cost.toFixed(1),
+    ]);
+    const chosen: Record<string, (each: Summaries[], i: number) => Summaries> = {
+      none: (each) => each[classes],
+      likeliest: (each, i) => each[weighed[i][0].class],
+      mixture: (each, i) =>
+        mixSummaries(
+          weighed[i].map((own) => each[own.class]),
+          weighed[i].map(({ weight }) => weight),
+          family.tokenCount,
+        ),
+      true: (each, i) => each[samples[i].label],
     };
     for (const [how, pick] of Object.entries(chosen)) {
-      for (const by of ["conditional.sum", "guided.sum", "difference.mean"]) {
-        const right = samples.map(({ variant, summaries }, i) =>
-          variants[best(variants.map((each) => summaries[source][each][pick(i)][by]))] === variant
-        );
-        rows.push([source, how, by, share(right)]);
-      }
-    }
-    for (const by of ["conditional.sum", "guided.sum"]) {
-      for (const scoring of variants) {
-        const place = samples.map(({ label, summaries }) => {
-          const values = summaries[source][scoring].slice(0, classes).map((each) => each[by]);
-          return values.filter((value) => value > values[label]).length;
-        });
-        classRows.push([source, by, scoring, share(place.map((p) => p < 1)), share(place.map((p) => p < 5))]);
-      }
+      const rates = ["conditional.sum", "guided.sum"].map((by) =>
+        share(
+          samples.map(({ variant, summaries }, i) =>
+            variants[best(variants.map((each) => pick(summaries[source][each], i)[by]))] === variant
+          ),
+        )
+      );
+      rows.push([source, how, ...rates]);
     }
   }
   console.log(`${name}: ${samples.length} images, ${classes} classes`);
   console.log(table(rows));
+  console.log(`classes in a mixture: ${kept.map((mean) => mean.toFixed(2)).join(", ")} on average\n`);
   console.log(table(classRows));
+  smallest.dispose();
   family.dispose();
 }
 device.close();

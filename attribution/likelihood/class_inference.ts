@@ -1,6 +1,9 @@
 /**
  * Which classes an image may be of, by likelihood alone: successive halving over all classes under one variant, on more and
  * more of the first tokens (of VAR, the coarse scales). It ends with a few classes and weights, not with a verdict.
+ *
+ * VAR's coarse scales see the whole image, whatever it is, while RAR's first tokens are its upper left corner, and both
+ * families have the same classes: RAR begins with the candidates that VAR's coarse scales leave, and with their likelihoods.
  */
 import {
   broadcastTo,
@@ -33,9 +36,17 @@ export interface InferenceSettings {
   readonly sharpness: number;
   /** Classes of less weight than this are left out; each one costs a pass of every variant. */
   readonly leastWeight: number;
+  /** Most classes that VAR's coarse scales leave to RAR. */
+  readonly candidates: number;
 }
 
-export const defaultInference: InferenceSettings = { budget: 40, top: 5, sharpness: 0.25, leastWeight: 1e-3 };
+export const defaultInference: InferenceSettings = {
+  budget: 40,
+  top: 5,
+  sharpness: 0.25,
+  leastWeight: 1e-3,
+  candidates: 64,
+};
 
 /** What is known of a variant before it is loaded. */
 export interface InferenceSizes {
@@ -51,11 +62,26 @@ export interface WeightedClass {
   readonly weight: number;
 }
 
+/** A class with the logarithm of a likelihood. */
+export interface Candidate {
+  readonly class: number;
+  readonly logLikelihood: number;
+}
+
+/** Where to begin, when another family has been asked. */
+export interface Start {
+  readonly candidates: readonly Candidate[];
+  /** What it cost to get there. */
+  readonly cost: number;
+}
+
 export interface InferredClasses {
   /** The likeliest first; weights add up to 1. */
   readonly top: readonly WeightedClass[];
-  /** In teacher-forced passes over one image. */
+  /** In teacher-forced passes over one image, those of the start included. */
   readonly cost: number;
+  /** What RAR may start from; of VAR only. */
+  readonly coarse?: Start;
 }
 
 /** Prefixes of successive rounds grow at least by this factor: a shorter step tells hardly more than the round before. */
@@ -76,6 +102,22 @@ export function inferenceCost(sizes: InferenceSizes, rounds: readonly InferenceR
   return rounds.reduce((sum, { tokens, classes }) => sum + classes * passShare(sizes, tokens), 0);
 }
 
+/** Share of VAR's tokens that may count as coarse. */
+const coarseShare = 0.04;
+
+/** Tokens of the scales of VAR that are coarse; at least those of the first scale. */
+export function coarseTokens({ prefixes, tokenCount }: Pick<InferenceSizes, "prefixes" | "tokenCount">): number {
+  return prefixes.filter((tokens) => tokens <= coarseShare * tokenCount).at(-1) ?? prefixes[0];
+}
+
+/**
+ * The prefixes that classes are compared on. VAR's last scale, which is a third of the tokens or more, is left out: its
+ * tokens are hardly ever recovered, and what the network thinks of wrong ones says nothing about the class.
+ */
+function usedPrefixes({ family, prefixes }: InferenceSizes): readonly number[] {
+  return family === "var" && prefixes.length > 1 ? prefixes.slice(0, -1) : prefixes;
+}
+
 /**
  * Rounds within a budget. The first has all classes, on the longest prefix that takes at most half of the budget; the rest
  * is shared equally by the rounds that follow, each with as many classes as that pays for, at least `top`. A round after
@@ -85,13 +127,15 @@ export function inferenceRounds(
   sizes: InferenceSizes,
   { budget, top }: Pick<InferenceSettings, "budget" | "top"> = defaultInference,
 ): InferenceRound[] {
-  const { classes, prefixes, tokenCount } = sizes;
+  const { classes } = sizes;
+  const prefixes = usedPrefixes(sizes);
+  const last = prefixes[prefixes.length - 1];
   const affordable = prefixes.filter((tokens) => classes * passShare(sizes, tokens) <= budget / 2);
   const first = affordable.at(-1) ?? prefixes[0];
   const lengths = [first];
   for (const tokens of prefixes) {
-    const isFar = tokens >= growth * lengths[lengths.length - 1] && growth * tokens <= tokenCount;
-    if (isFar || (tokens === tokenCount && first < tokenCount)) lengths.push(tokens);
+    const isFar = tokens >= growth * lengths[lengths.length - 1] && growth * tokens <= last;
+    if (isFar || (tokens === last && first < last)) lengths.push(tokens);
   }
   const rest = budget - classes * passShare(sizes, first);
   const counts = lengths.map((tokens, r) => {
@@ -104,8 +148,8 @@ export function inferenceRounds(
 
 /** Weights of classes, given the logarithm of each one's likelihood; the prior is uniform. */
 export function weighClasses(
-  candidates: readonly { readonly class: number; readonly logLikelihood: number }[],
-  { top, sharpness, leastWeight }: Omit<InferenceSettings, "budget"> = defaultInference,
+  candidates: readonly Candidate[],
+  { top, sharpness, leastWeight }: Pick<InferenceSettings, "top" | "sharpness" | "leastWeight"> = defaultInference,
 ): WeightedClass[] {
   const sorted = byLikelihood(candidates).slice(0, top);
   const powers = sorted.map(({ logLikelihood }) => Math.exp(sharpness * (logLikelihood - sorted[0].logLikelihood)));
@@ -115,7 +159,7 @@ export function weighClasses(
   return kept.map((power, i) => ({ class: sorted[i].class, weight: power / sum }));
 }
 
-function byLikelihood<T extends { readonly class: number; readonly logLikelihood: number }>(items: readonly T[]): T[] {
+function byLikelihood<T extends Candidate>(items: readonly T[]): T[] {
   return [...items].sort((a, b) => b.logLikelihood - a.logLikelihood || a.class - b.class);
 }
 
@@ -125,6 +169,10 @@ export interface InferOptions {
   readonly batch?: number;
   /** Bytes for logits and what is made of them. Default 32 MiB. */
   readonly blockBytes?: number;
+  /** Where each image begins; without it, with all classes. */
+  readonly start?: readonly Start[];
+  /** Stop as soon as the coarse scales have been compared, for the sake of `coarse`. Default false. */
+  readonly coarseOnly?: boolean;
 }
 
 /** Most (image, class) pairs that are looked at together; more gain nothing. */
@@ -143,21 +191,40 @@ export async function inferClasses(
   tokens: Int32Array,
   options: InferOptions = {},
 ): Promise<InferredClasses[]> {
-  const { settings = defaultInference, batch = 8, blockBytes = 32 * 2 ** 20 } = options;
+  const { settings = defaultInference, batch = 8, blockBytes = 32 * 2 ** 20, start, coarseOnly = false } = options;
   const { tokenCount: n, codes } = variant;
   const images = tokens.length / n;
   if (!Number.isInteger(images)) throw new Error(`inferClasses: expected ${n} tokens per image, got ${tokens.length}`);
   const blockRows = Math.max(1, Math.floor(blockBytes / (4 * codes * blockTensors)));
-  const rounds = inferenceRounds(variant, settings);
-  let candidates: number[][] = Array.from({ length: images }, () => range(variant.classes));
-  let scored: { class: number; logLikelihood: number }[][] = [];
-  for (const { tokens: prefix, classes } of rounds) {
+  if (start !== undefined && start.length !== images) {
+    throw new Error(`inferClasses: expected a start for each of ${images} images, got ${start.length}`);
+  }
+  const before = start?.map((own) => new Map(own.candidates.map((each) => [each.class, each.logLikelihood])));
+  const classes = start === undefined ? variant.classes : Math.max(...start.map((own) => own.candidates.length));
+  const known = start === undefined ? 0 : Math.max(...start.map(({ cost }) => cost));
+  const planned = inferenceRounds(
+    { family: variant.family, classes, tokenCount: n, prefixes: variant.prefixes },
+    { ...settings, budget: Math.max(1, settings.budget - known) },
+  );
+  const coarse = variant.family === "var" ? coarseTokens(variant) : undefined;
+  const coarseRound = coarse === undefined ? -1 : planned.findIndex((round) => round.tokens >= coarse);
+  const rounds = coarseOnly && coarseRound >= 0
+    ? [...planned.slice(0, coarseRound), { ...planned[coarseRound], tokens: coarse! }]
+    : planned;
+  let coarseStarts: readonly Candidate[][] | undefined;
+  let candidates: number[][] = start === undefined
+    ? Array.from({ length: images }, () => range(classes))
+    : start.map((own) => own.candidates.map((each) => each.class));
+  let scored: Candidate[][] = [];
+  for (const [index, { tokens: prefix, classes }] of rounds.entries()) {
     if (scored.length > 0) {
       candidates = scored.map((own) => byLikelihood(own).slice(0, classes).map((each) => each.class));
     }
     const pairs = pairsAtOnce(variant, prefix, batch);
     // Who has the same candidates, which is everybody at first, shares their conditions.
-    const groups = scored.length === 0 ? [range(images)] : range(images).map((image) => [image]);
+    for (const own of candidates) own.sort((a, b) => a - b);
+    const groups = Map.groupBy(range(images), (image) => candidates[image].join()).values();
+    const isCoarse = index === coarseRound;
     const sums: Tensor[] = [];
     const order: { image: number; classes: readonly number[] }[] = [];
     try {
@@ -167,7 +234,8 @@ export async function inferClasses(
           try {
             for (const image of group) {
               const ids = tokens.slice(image * n, (image + 1) * n);
-              sums.push(scope(() => prefixLikelihood(device, family, variant, ids, condition, prefix, blockRows)));
+              const parts = isCoarse ? [coarse!, prefix] : [prefix];
+              sums.push(scope(() => prefixLikelihood(device, family, variant, ids, condition, parts, blockRows)));
               order.push({ image, classes: own });
             }
           } finally {
@@ -178,29 +246,49 @@ export async function inferClasses(
       const all = scope(() => concat(sums, 0));
       const values = await all.data();
       all.dispose();
-      scored = Array.from({ length: images }, () => []);
+      const collect = () => {
+        const found: Candidate[][] = Array.from({ length: images }, () => []);
+        return { found, add: (image: number, own: Candidate) => void found[image].push(own) };
+      };
+      const coarseOnes = collect(), whole = collect();
       let at = 0;
       for (const { image, classes } of order) {
-        for (const each of classes) scored[image].push({ class: each, logLikelihood: values[at++] });
+        if (isCoarse) {
+          for (const each of classes) coarseOnes.add(image, { class: each, logLikelihood: values[at++] });
+        }
+        for (const each of classes) {
+          whole.add(image, { class: each, logLikelihood: values[at++] + (before?.[image].get(each) ?? 0) });
+        }
       }
+      scored = whole.found;
+      if (isCoarse) coarseStarts = coarseOnes.found.map((own) => byLikelihood(own).slice(0, settings.candidates));
     } finally {
       for (const tensor of sums) tensor.dispose();
     }
   }
   const cost = inferenceCost(variant, rounds);
-  return scored.map((own) => ({ top: weighClasses(own, settings), cost }));
+  const coarseCost = coarse === undefined ? 0 : inferenceCost(variant, [
+    ...rounds.slice(0, coarseRound),
+    { ...rounds[coarseRound], tokens: coarse },
+  ]);
+  return scored.map((own, image) => ({
+    top: weighClasses(own, settings),
+    cost: cost + (start?.[image].cost ?? 0),
+    ...coarseStarts && { coarse: { candidates: coarseStarts[image], cost: coarseCost } },
+  }));
 }
 
-/** log p(first tokens | class) for every class of the condition, [classes]. */
+/** log p(first tokens | class) for every class of the condition, for each number of first tokens in turn: [parts * classes]. */
 function prefixLikelihood(
   device: Device,
   family: Family,
   variant: Variant,
   ids: Int32Array<ArrayBuffer>,
   condition: Condition,
-  prefix: number,
+  ends: readonly number[],
   blockRows: number,
 ): Tensor {
+  const prefix = ends[ends.length - 1];
   const input = family.transformerInput(fromArray(device, ids, [1, ids.length]));
   const classes = condition.batch;
   const repeated = classes === 1 ? input : broadcastTo(input, [classes, ...input.shape.slice(1)]);
@@ -215,7 +303,8 @@ function prefixLikelihood(
       return logSoftmaxGather(logits, fromArray(device, chosen, [end - start]));
     }));
   }
-  return sum(concat(parts, 0).reshape(classes, prefix), 1);
+  const each = concat(parts, 0).reshape(classes, prefix);
+  return concat(ends.map((end) => sum(end === prefix ? each : slice(each, 1, 0, end), 1)), 0);
 }
 
 /** How many classes fit where `batch` whole passes, each with a condition of its own, do. */

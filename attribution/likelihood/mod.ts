@@ -1,5 +1,7 @@
 /** Likelihood of tokens under the variants of their family, known and unknown classes. Nothing but exports. */
 export {
+  type Candidate,
+  coarseTokens,
   defaultInference,
   inferClasses,
   inferenceCost,
@@ -10,6 +12,7 @@ export {
   type InferOptions,
   type InferredClasses,
   passShare,
+  type Start,
   weighClasses,
   type WeightedClass,
 } from "./class_inference.ts";

@@ -6,8 +6,14 @@ import type { Device } from "../../core/tensor/mod.ts";
 import type { Condition, Family, FamilyName, Variant } from "../../models/family.ts";
 import { scaleStarts } from "../../models/var/config.ts";
 import { VarVariant } from "../../models/var/family.ts";
-import { defaultInference, inferClasses, type InferenceSettings, type InferredClasses } from "./class_inference.ts";
-import type { WeightedClass } from "./class_inference.ts";
+import {
+  defaultInference,
+  inferClasses,
+  type InferenceSettings,
+  type InferOptions,
+  type InferredClasses,
+  type WeightedClass,
+} from "./class_inference.ts";
 import type { Sampler } from "./draw_rule.ts";
 import { mixSummaries, type Summaries, summarise } from "./summaries.ts";
 import { type ScorerOptions, TokenScorer, type TokenScores } from "./token_scores.ts";
@@ -64,17 +70,25 @@ export class VariantScorer {
     return this.#variant.family;
   }
 
+  get classes(): number {
+    return this.#variant.classes;
+  }
+
   get tokenCount(): number {
     return this.#variant.tokenCount;
   }
 
   /** The classes that images may be of, for tokens[images * tokenCount]. */
-  async infer(tokens: Int32Array): Promise<InferredClasses[]> {
+  async infer(
+    tokens: Int32Array,
+    more: Pick<InferOptions, "start" | "coarseOnly"> = {},
+  ): Promise<InferredClasses[]> {
     const { batch = 8, ownConditions = batch, blockBytes, inference = defaultInference } = this.options;
     return await inferClasses(this.#device, this.#family, this.#variant, tokens, {
       settings: inference,
       batch: ownConditions,
       blockBytes,
+      ...more,
     });
   }
 

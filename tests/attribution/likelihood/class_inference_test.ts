@@ -1,6 +1,7 @@
 /** Inference of classes: what it costs at full size, its schedule, its weights, and planted classes. */
 import assert from "node:assert/strict";
 import {
+  coarseTokens,
   defaultInference,
   inferClasses,
   inferenceCost,
@@ -60,7 +61,7 @@ for (const family of ["rar", "var"] as const) {
     const sizes = fullSizes[family];
     const rounds = inferenceRounds(sizes);
     assert.equal(rounds[0].classes, 1000);
-    assert.equal(rounds.at(-1)!.tokens, sizes.tokenCount);
+    assert.equal(rounds.at(-1)!.tokens, family === "rar" ? 256 : 424, "everything but VAR's last scale");
     assert.ok(rounds.at(-1)!.classes >= defaultInference.top);
     const exact = rounds.reduce((sum, { tokens, classes }) => sum + classes * flops[family](tokens), 0) /
       flops[family](sizes.tokenCount);
@@ -74,7 +75,7 @@ for (const family of ["rar", "var"] as const) {
 Deno.test("inferenceRounds() compares on more tokens what is left, and few classes on all tokens at once", () => {
   const { rar, var: other } = fullSizes;
   const shape = (rounds: InferenceRound[]) => rounds.map(({ tokens, classes }) => [tokens, classes]);
-  assert.deepEqual(shape(inferenceRounds(other)), [[5, 1000], [14, 374], [55, 97], [155, 34], [680, 7]]);
+  assert.deepEqual(shape(inferenceRounds(other)), [[5, 1000], [14, 374], [55, 97], [155, 34], [424, 12]]);
   assert.deepEqual(shape(inferenceRounds({ ...rar, classes: 10 })), [[256, 10]]);
   assert.deepEqual(shape(inferenceRounds({ ...rar, classes: 3 }, { budget: 1, top: 5 })), [[256, 3]]);
   for (const budget of [5, 20, 80, 3000]) {
@@ -106,6 +107,20 @@ Deno.test("weighClasses() tempers the posterior and leaves out what weighs nothi
   assert.ok(Math.abs(few[0].weight + few[1].weight - 1) < 1e-12);
   const tied = weighClasses([{ class: 4, logLikelihood: -1 }, { class: 2, logLikelihood: -1 }]);
   assert.deepEqual(tied, [{ class: 2, weight: 0.5 }, { class: 4, weight: 0.5 }]);
+});
+
+Deno.test("inference of rar's classes from VAR's coarse scales costs fewer than 45 passes in all at full size", () => {
+  const { rar, var: other } = fullSizes;
+  const coarse = coarseTokens(other);
+  assert.equal(coarse, 14);
+  const before = inferenceRounds(other).slice(0, 2);
+  assert.equal(before[1].tokens, coarse);
+  const cost = inferenceCost(other, before);
+  const { budget, candidates, top } = defaultInference;
+  const rounds = inferenceRounds({ ...rar, classes: candidates }, { budget: budget - cost, top });
+  assert.equal(rounds[0].classes, candidates);
+  assert.ok(rounds[0].tokens >= 30, "there is room for a good part of the image");
+  assert.ok(cost + inferenceCost(rar, rounds) < 45);
 });
 
 /** Synthetic weights whose class embeddings are so much larger that classes matter. */
@@ -168,7 +183,7 @@ async function planted(name: FamilyName, device: Device): Promise<Planted> {
       dispose: () => variant.dispose(),
     };
   }
-  const patchNums = [1, 2, 3, 4];
+  const patchNums = [1, 2, 3, 4, 5];
   const { family, variant: unused } = await smallVar(device, patchNums, codes);
   unused.dispose();
   const config = { ...unused.transformer.config, classes };
@@ -224,3 +239,53 @@ for (const name of ["rar", "var"] as const) {
     },
   );
 }
+
+withDevices("inferClasses() begins where another family has come", async (device) => {
+  const { family, variant, generate, dispose } = await planted("var", device);
+  const own = await planted("rar", device);
+  const labels = [3, 30, 17];
+  const tokens = await generate(labels);
+  const settings = { ...defaultInference, sharpness: 1, candidates: 6, leastWeight: 0 };
+  const whole = await inferClasses(device, family, variant, tokens, { settings });
+  const coarse = await inferClasses(device, family, variant, tokens, { settings, coarseOnly: true });
+  const cost = inferenceCost(variant, [{ tokens: coarseTokens(variant), classes }]);
+  coarse.forEach((each, i) => {
+    assert.equal(each.coarse!.candidates.length, 6);
+    assert.equal(each.coarse!.cost, cost);
+    assert.equal(whole[i].coarse!.cost, cost);
+    each.coarse!.candidates.forEach((candidate, c) => {
+      const same = whole[i].coarse!.candidates[c];
+      assert.equal(candidate.class, same.class);
+      assert.ok(Math.abs(candidate.logLikelihood - same.logLikelihood) < 1e-3);
+    });
+  });
+  // RAR's likelihood of the same tokens, with and without what is known before.
+  const rarTokens = await own.generate(labels);
+  const known = new Map([[3, -2], [8, -1], [30, -3], [17, -50], [21, 1000]]);
+  const candidates = [...known].map(([each, logLikelihood]) => ({ class: each, logLikelihood }));
+  const start = labels.map(() => ({ candidates, cost: 2.5 }));
+  const free = await inferClasses(device, own.family, own.variant, rarTokens, {
+    settings,
+    start: start.map(({ cost }) => ({ candidates: candidates.map((each) => ({ ...each, logLikelihood: 0 })), cost })),
+  });
+  const bound = await inferClasses(device, own.family, own.variant, rarTokens, { settings, start });
+  free.forEach(({ top, cost }, i) => {
+    assert.equal(top[0].class, labels[i]);
+    assert.ok(cost >= 2.5 + 5 - 1e-9);
+    assert.ok(top.every((each) => known.has(each.class)));
+    // Class 21 is all but certain beforehand.
+    assert.equal(bound[i].top[0].class, 21);
+    assert.equal(bound[i].coarse, undefined);
+    const [a, b] = [free[i], bound[i]].map(({ top }) => {
+      const weight = (name: number) => Math.log(top.find((each) => each.class === name)!.weight);
+      return weight(3) - weight(8);
+    });
+    if (Number.isFinite(b)) assert.ok(Math.abs(b - (a - 1)) < 1e-3, `${a}, ${b}`);
+  });
+  await assert.rejects(
+    inferClasses(device, own.family, own.variant, rarTokens, { start: start.slice(1) }),
+    /expected a start for each of 3 images, got 2/,
+  );
+  own.dispose();
+  dispose();
+});

@@ -227,7 +227,7 @@ Deno.test("Report keeps inferred classes of unfinished images, and recalls nothi
       })();
       const resumed = await Report.open(path, { modelSet: set.hash, settings: infer }, true);
       const found = await resumed.recall(sha256);
-      assert.ok(found!.classes!.rar!.top.length > 0 && found!.tokens !== undefined);
+      assert.ok(found!.classes!.var!.top.length > 0 && found!.tokens !== undefined);
       assert.deepEqual(found!.variants, {});
       const { lines: done } = await run(inputs(dir, 1), infer, {}, { recall: (sha256) => resumed.recall(sha256) });
       await resumed.add(done[0]);
