@@ -4,6 +4,7 @@
  */
 import { type Device, fromArray, keep, packWeight, scope, type Tensor } from "../core/tensor/mod.ts";
 import { checkNames, type ParamSpec } from "./checkpoint/load.ts";
+import { readAhead } from "./checkpoint/read_ahead.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 
 /** A parameter of a network, in checkpoint terms, and how it is stored on the device. */
@@ -88,12 +89,15 @@ export async function loadWeights(
   const tensors = new Map<string, Tensor>();
   const total = specs.reduce((sum, spec) => sum + elements(spec), 0) * 4;
   let done = 0;
+  const isDense = ({ name }: WeightSpec) => options.dense?.(name) ?? false;
+  const isHalf = (spec: WeightSpec) =>
+    options.weightType === "f16" && !isDense(spec) && spec.role !== "vector" && spec.role !== "tensor" &&
+    !spec.transform;
+  const ahead = readAhead(source, specs.map((spec) => ({ name: spec.name, as: isHalf(spec) ? "f16" : "f32" })));
   try {
     for (const spec of specs) {
-      const dense = options.dense?.(spec.name) ?? false;
-      const half = options.weightType === "f16" && !dense && spec.role !== "vector" && spec.role !== "tensor" &&
-        !spec.transform;
-      const values = half ? await source.readF16(spec.name) : await source.readF32(spec.name);
+      const dense = isDense(spec);
+      const values = isHalf(spec) ? await ahead.readF16(spec.name) : await ahead.readF32(spec.name);
       const changed = spec.transform && values instanceof Float32Array ? spec.transform(values) : values;
       upload(device, spec, changed, dense ? null : options.weightType ?? "f32", tensors);
       done += elements(spec) * 4;

@@ -131,6 +131,10 @@ export function packWeight(args: usize, begin: i32, end: i32, _scratch: usize): 
       packEight(ptr(args, 0) + (x << 2), cIn, taps, turned, <usize> rowStride << 2, <usize> channelStride << 2, ptr(args, 1) + (to << 2));
       continue;
     }
+    if (rows == 8 && halvesIn && halvesOut && taps == 1 && !turned) {
+      packEightHalves(ptr(args, 0) + (x << 1), cIn, <usize> rowStride << 1, ptr(args, 1) + (to << 1));
+      continue;
+    }
     for (let j = 0; j < 8; j++) {
       let out = to + j;
       for (let tap = 0; tap < taps; tap++) {
@@ -184,6 +188,54 @@ function packEight(x: usize, cIn: i32, taps: i32, turned: bool, rowStride: usize
       p += channelStride;
     }
   }
+}
+
+/** A whole panel [k, 8] of halves whose columns are given as rows `stride` bytes apart: 8x8 blocks, transposed. */
+function packEightHalves(p: usize, k: i32, stride: usize, to: usize): void {
+  let i = 0;
+  for (; i + 8 <= k; i += 8) {
+    let q = p;
+    const a = v128.load(q);
+    q += stride;
+    const b = v128.load(q);
+    q += stride;
+    const c = v128.load(q);
+    q += stride;
+    const d = v128.load(q);
+    q += stride;
+    const e = v128.load(q);
+    q += stride;
+    const f = v128.load(q);
+    q += stride;
+    const g = v128.load(q);
+    q += stride;
+    const h = v128.load(q);
+    // Pairs of 16 bits, then of 32, then of 64: ab0 has a0 b0 a1 b1 .., abcd0 has a0 b0 c0 d0 a1 b1 c1 d1.
+    const ab0 = v128.shuffle<u16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11), ab4 = v128.shuffle<u16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+    const cd0 = v128.shuffle<u16>(c, d, 0, 8, 1, 9, 2, 10, 3, 11), cd4 = v128.shuffle<u16>(c, d, 4, 12, 5, 13, 6, 14, 7, 15);
+    const ef0 = v128.shuffle<u16>(e, f, 0, 8, 1, 9, 2, 10, 3, 11), ef4 = v128.shuffle<u16>(e, f, 4, 12, 5, 13, 6, 14, 7, 15);
+    const gh0 = v128.shuffle<u16>(g, h, 0, 8, 1, 9, 2, 10, 3, 11), gh4 = v128.shuffle<u16>(g, h, 4, 12, 5, 13, 6, 14, 7, 15);
+    storePairs(ab0, cd0, ef0, gh0, to);
+    storePairs(ab4, cd4, ef4, gh4, to + 64);
+    p += 16;
+    to += 128;
+  }
+  for (; i < k; i++) {
+    for (let j = 0; j < 8; j++) store<u16>(to + (<usize> j << 1), load<u16>(p + <usize> j * stride));
+    p += 2;
+    to += 16;
+  }
+}
+
+/** Four rows of the transposed block, from the pairs of 16 bits of all eight columns. */
+@inline
+function storePairs(ab: v128, cd: v128, ef: v128, gh: v128, to: usize): void {
+  const low = v128.shuffle<u32>(ab, cd, 0, 4, 1, 5), high = v128.shuffle<u32>(ef, gh, 0, 4, 1, 5);
+  const low2 = v128.shuffle<u32>(ab, cd, 2, 6, 3, 7), high2 = v128.shuffle<u32>(ef, gh, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<u64>(low, high, 0, 2));
+  v128.store(to, v128.shuffle<u64>(low, high, 1, 3), 16);
+  v128.store(to, v128.shuffle<u64>(low2, high2, 0, 2), 32);
+  v128.store(to, v128.shuffle<u64>(low2, high2, 1, 3), 48);
 }
 
 /** out[i] = x[i], halves to floats or back. ints: 0 x, 1 out, 2 n, 3 to halves. One unit is 4096 elements. */
