@@ -1,0 +1,125 @@
+/**
+ * Decodes images in workers without permissions, each image within a time limit; a worker that takes longer, or dies, is
+ * replaced. Formats and limits on pixels are those of ../images/.
+ */
+import { sniff, UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
+import type { FromDecoder, ToDecoder } from "./protocol.ts";
+import type { DecodedImage } from "./tracer.ts";
+
+export interface DecoderOptions {
+  readonly workers: number;
+  readonly timeoutMs: number;
+  readonly maxPixels: number;
+  readonly spawn?: () => Worker;
+}
+
+/** A worker is replaced after so many images: memory that its decoders grew to is not given back otherwise. */
+const imagesPerWorker = 2000;
+/** And after one image with more pixels than this, for the same reason. */
+const largePixels = 4 * 2 ** 20;
+
+interface Task {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly sizes: readonly number[];
+  readonly signal?: AbortSignal;
+  readonly resolve: (image: DecodedImage) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Slot {
+  worker?: Worker;
+  images: number;
+  busy: boolean;
+}
+
+export class Decoders {
+  readonly #slots: readonly Slot[];
+  readonly #waiting: Task[] = [];
+  #closed = false;
+  /** Workers that were ended because of an image. */
+  replaced = 0;
+
+  constructor(readonly options: DecoderOptions) {
+    this.#slots = Array.from({ length: options.workers }, () => ({ images: 0, busy: false }));
+  }
+
+  /**
+   * The image, prepared for the given sizes. Throws UnreadableImageError, also for one that takes too long; a header that is
+   * wrong, or that says too many pixels, is refused before any worker sees it. `bytes` are given away.
+   */
+  async decode(bytes: Uint8Array<ArrayBuffer>, sizes: readonly number[], signal?: AbortSignal): Promise<DecodedImage> {
+    const { width, height } = sniff(bytes);
+    const { maxPixels } = this.options;
+    if (width * height > maxPixels) {
+      throw new UnreadableImageError("too-large", `${width}x${height} pixels, at most ${maxPixels} are allowed`);
+    }
+    return await new Promise((resolve, reject) => {
+      this.#waiting.push({ bytes, sizes, signal, resolve, reject });
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    const slot = this.#slots.find(({ busy }) => !busy);
+    if (slot === undefined) return;
+    for (let task = this.#waiting.shift(); task !== undefined; task = this.#waiting.shift()) {
+      if (this.#closed) task.reject(new Error("decoding: the server is closing"));
+      else if (task.signal?.aborted) task.reject(task.signal.reason);
+      else {
+        this.#run(slot, task);
+        return;
+      }
+    }
+  }
+
+  #run(slot: Slot, { bytes, sizes, resolve, reject }: Task): void {
+    slot.busy = true;
+    const worker = slot.worker ??= (this.options.spawn ?? spawnDecodeWorker)();
+    const { width, height } = sniff(bytes);
+    const finish = (keepWorker: boolean, settle: () => void) => {
+      clearTimeout(timer);
+      worker.onmessage = worker.onerror = null;
+      if (!keepWorker || ++slot.images >= imagesPerWorker || width * height > largePixels) {
+        worker.terminate();
+        slot.worker = undefined;
+        slot.images = 0;
+        if (!keepWorker) this.replaced++;
+      }
+      slot.busy = false;
+      settle();
+      this.#next();
+    };
+    const { timeoutMs, maxPixels } = this.options;
+    const timer = setTimeout(() => {
+      const error = new UnreadableImageError("corrupt", `decoding took more than ${timeoutMs} ms`);
+      finish(false, () => reject(error));
+    }, timeoutMs);
+    worker.onmessage = ({ data }: MessageEvent<FromDecoder>) => {
+      if (data.type === "decoded") finish(true, () => resolve({ sha256: data.sha256, pixels: data.pixels }));
+      else finish(true, () => reject(new UnreadableImageError(data.reason as UnreadableReason, data.message)));
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      finish(false, () => reject(new UnreadableImageError("corrupt", `decoding failed: ${event.message}`)));
+    };
+    worker.postMessage({ bytes, sizes, maxPixels } satisfies ToDecoder, [bytes.buffer]);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const slot of this.#slots) {
+      slot.worker?.terminate();
+      slot.worker = undefined;
+    }
+    for (const task of this.#waiting.splice(0)) task.reject(new Error("decoding: the server is closing"));
+  }
+}
+
+/** Code can be imported without a permission, files cannot be opened with it, nor anything else. */
+export function spawnDecodeWorker(): Worker {
+  return new Worker(new URL("./decode_worker.ts", import.meta.url), {
+    type: "module",
+    name: "decode",
+    deno: { permissions: "none" },
+  });
+}

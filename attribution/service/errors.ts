@@ -1,0 +1,41 @@
+/** Errors as clients see them: a status, a stable code and a sentence. What happens inside stays inside. */
+import { UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
+import { DeadlineError, QueueFullError } from "./batcher.ts";
+
+export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 422 | 500 | 503 | 504;
+
+export class HttpError extends Error {
+  override readonly name = "HttpError";
+
+  constructor(
+    readonly status: Status,
+    readonly code: string,
+    message: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+  ) {
+    super(message);
+  }
+}
+
+const unreadableStatus: Readonly<Record<UnreadableReason, Status>> = {
+  "empty": 400,
+  "not-an-image": 415,
+  "unsupported": 415,
+  "too-large": 413,
+  "truncated": 422,
+  "corrupt": 422,
+  "io": 422,
+};
+
+/** What a client is told of an error; undefined for one that is the server's own. */
+export function publicError(error: unknown): HttpError | undefined {
+  if (error instanceof HttpError) return error;
+  if (error instanceof UnreadableImageError) {
+    return new HttpError(unreadableStatus[error.reason] ?? 422, error.reason, error.message);
+  }
+  if (error instanceof QueueFullError) {
+    return new HttpError(503, "busy", error.message, { "retry-after": String(error.retryAfter) });
+  }
+  if (error instanceof DeadlineError) return new HttpError(504, "deadline", error.message);
+  return undefined;
+}

@@ -1,0 +1,200 @@
+/**
+ * The routes of the service as a fetch handler: validation, headers and status codes. What happens to an image is in
+ * service.ts; nothing here opens files or other connections.
+ */
+import { type Context, Hono } from "hono";
+import { cors } from "hono/cors";
+import { secureHeaders } from "hono/secure-headers";
+import { streamSSE } from "hono/streaming";
+import * as v from "valibot";
+import { labels } from "../labels.ts";
+import { ApiKeys, checkOrigin } from "./access.ts";
+import { receive } from "./body.ts";
+import { attributeQuery } from "./config.ts";
+import { HttpError, publicError } from "./errors.ts";
+import { openApi } from "./openapi.ts";
+import type { Asset } from "./page.ts";
+import type { ErrorBody, ModelsBody, StatusBody } from "./schemas.ts";
+import type { Service } from "./service.ts";
+
+export interface HandlerOptions {
+  readonly service: Service;
+  readonly apiKeys: readonly string[];
+  readonly page: ReadonlyMap<string, Asset>;
+}
+
+export type Fetch = (request: Request) => Promise<Response>;
+
+type Env = { Variables: { id: string; leave: () => void; streams: boolean } };
+
+/** The handler. It answers every request, and never throws. */
+export function createHandler({ service, apiKeys, page }: HandlerOptions): Fetch {
+  const { config, metrics } = service;
+  const keys = new ApiKeys(apiKeys);
+  const document = openApi(keys.required);
+  const app = new Hono<Env>();
+
+  app.use(async (c, next) => {
+    const start = performance.now();
+    const leave = service.enter();
+    c.set("id", crypto.randomUUID());
+    c.set("leave", leave);
+    try {
+      await next();
+    } finally {
+      if (!c.get("streams")) leave();
+      c.res.headers.set("x-request-id", c.get("id"));
+      const ms = Math.round((performance.now() - start) * 10) / 10;
+      const route = known.has(c.req.path) ? c.req.path : "other";
+      metrics.requests.inc({ route, status: c.res.status });
+      metrics.duration.observe({ route }, ms / 1000);
+      if (config.log === "requests" && route.startsWith("/v1/")) {
+        const { method } = c.req;
+        service.options.log?.({ event: "request", id: c.get("id"), method, route, status: c.res.status, ms });
+      }
+    }
+  });
+  app.use(secureHeaders({
+    contentSecurityPolicy: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'", "blob:", "data:"],
+      connectSrc: ["'self'"],
+      baseUri: ["'none'"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+    crossOriginResourcePolicy: config.cors.length > 0 ? "cross-origin" : "same-origin",
+    xFrameOptions: "DENY",
+    referrerPolicy: "no-referrer",
+    permissionsPolicy: { camera: [], microphone: [], geolocation: [] },
+  }));
+  if (config.cors.length > 0) {
+    app.use(
+      "/v1/*",
+      cors({
+        origin: [...config.cors],
+        allowMethods: ["GET", "POST"],
+        allowHeaders: ["authorization", "content-type", "x-api-key"],
+        exposeHeaders: ["x-request-id", "retry-after"],
+        maxAge: 3600,
+      }),
+    );
+  }
+  app.use("/v1/*", async (c, next) => {
+    checkOrigin(c.req.raw.headers, new URL(c.req.url), config.cors);
+    keys.check(c.req.raw.headers);
+    c.header("cache-control", "no-store");
+    await next();
+  });
+
+  app.post("/v1/attribute", (c) => attribute(c, service));
+  app.get("/v1/models", (c) => c.json(models(service)));
+  app.get("/healthz", (c) => {
+    const isFailed = service.status.status === "failed";
+    return c.json<StatusBody>(isFailed ? service.status : { status: "ok" }, isFailed ? 503 : 200);
+  });
+  app.get("/readyz", (c) => c.json<StatusBody>(service.status, service.status.status === "ready" ? 200 : 503));
+  app.get("/metrics", async () => {
+    service.observe();
+    const { body, contentType } = await metrics.text();
+    return new Response(body, { headers: { "content-type": contentType } });
+  });
+  app.get("/openapi.json", (c) => c.json(document));
+  for (const [path, { body, type }] of page) {
+    app.get(path, () => new Response(body, { headers: { "content-type": type, "cache-control": "no-cache" } }));
+  }
+  const known = new Set([...app.routes.filter(({ method }) => method !== "ALL").map(({ path }) => path)]);
+
+  app.all("*", (c) => {
+    if (!known.has(c.req.path)) throw new HttpError(404, "not-found", "there is nothing at this path");
+    const allow = c.req.path === "/v1/attribute" ? "POST" : "GET, HEAD";
+    throw new HttpError(405, "method", `expected ${allow}, got ${c.req.method}`, { allow });
+  });
+  app.onError((error, c) => {
+    const shown = publicError(error);
+    if (shown === undefined && !c.req.raw.signal.aborted) {
+      service.options.log?.({ event: "error", id: c.get("id"), reason: error.message });
+    }
+    const { status, code, message, headers } = shown ?? internal;
+    metrics.refused.inc({ reason: code });
+    for (const [name, value] of Object.entries(headers)) c.header(name, value);
+    return c.json<ErrorBody>({ error: { code, message } }, status);
+  });
+  return async (request) => await app.fetch(request);
+}
+
+const internal = new HttpError(500, "internal", "the request failed; the server's log says why under its request id");
+
+async function attribute(c: Context<Env>, service: Service): Promise<Response> {
+  const { config } = service;
+  const start = performance.now();
+  const query = v.safeParse(attributeQuery, c.req.query());
+  if (!query.success) {
+    const [issue] = query.issues;
+    throw new HttpError(400, "query", `${v.getDotPath(issue) ?? "query"}: ${issue.message}`);
+  }
+  const limit = Number(query.output.timeout_ms ?? config.deadlineMs);
+  const deadline = start + Math.min(limit, config.deadlineMs);
+  // A full queue is said before a body is received.
+  service.reserve(1).release();
+  const received = await receive(c.req.raw, service.limits, service.budget);
+  const receiveMs = performance.now() - start;
+  const id = c.get("id");
+  let places;
+  try {
+    places = service.reserve(received.files.length);
+  } catch (error) {
+    service.budget.give(received.held);
+    throw error;
+  }
+  const request = { id, received, places, deadline, start, receiveMs, maps: query.output.maps === "1" };
+  if (query.output.stream !== "1") {
+    return c.json(await service.attribute({ ...request, signal: c.req.raw.signal }));
+  }
+  c.set("streams", true);
+  const gone = new AbortController();
+  c.header("x-accel-buffering", "no");
+  return streamSSE(c, async (stream) => {
+    stream.onAbort(() => gone.abort());
+    const send = (event: string, data: unknown) => stream.writeSSE({ event, data: JSON.stringify(data) });
+    try {
+      const ahead = service.batcher.depth - places.count;
+      await send("queued", { id, images: places.count, ahead });
+      const body = await service.attribute({
+        ...request,
+        signal: gone.signal,
+        onProgress: (index, done) => void send("progress", { index, done }),
+      });
+      await send("result", body);
+    } catch (error) {
+      const shown = publicError(error);
+      if (shown === undefined && !gone.signal.aborted) {
+        service.options.log?.({ event: "error", id, reason: (error as Error).message });
+      }
+      const { code, message } = shown ?? internal;
+      await send("error", { error: { code, message } });
+    } finally {
+      c.get("leave")();
+    }
+  });
+}
+
+function models({ info, config, batcher }: Service): ModelsBody {
+  const { modelSet, variants, method, calibration, settings, device, imageSizes, maxBatch } = info;
+  return {
+    modelSet,
+    variants: { rar: [...variants.rar], var: [...variants.var] },
+    labels: [...labels],
+    ...{ method, calibration, settings, device, imageSizes: [...imageSizes] },
+    limits: {
+      bodyBytes: config.maxBody,
+      pixels: config.maxPixels,
+      images: config.maxImages,
+      queue: batcher.options.maxQueue,
+      batch: maxBatch,
+      deadlineMs: config.deadlineMs,
+    },
+  };
+}

@@ -1,0 +1,39 @@
+// Results as files to download: a table, and everything as JSON.
+
+/** Rows image_name,label,confidence,unsure, then a score per label, then the error of an image without a verdict. */
+export function toCsv(results) {
+  const labels = results.find(({ image }) => image?.verdict)?.image.verdict.scores ?? {};
+  const names = Object.keys(labels);
+  const header = ["image_name", "label", "confidence", "unsure", ...names.map((name) => `score_${name}`), "error"];
+  const rows = results.map(({ name, image, error }) => {
+    if (!image?.verdict) return [name, "unreadable", "", "", ...names.map(() => ""), error ?? ""];
+    const { label, confidence, unsure, scores } = image.verdict;
+    return [name, label, confidence, unsure, ...names.map((label) => scores[label]), ""];
+  });
+  return [header, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");
+}
+
+function quoted(value) {
+  const text = String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** All that the server said, by image. */
+export function toJson(results) {
+  return JSON.stringify(
+    results.map(({ name, image, error, modelSet }) =>
+      error ? { name, error } : { name, modelSet, ...image, index: undefined }
+    ),
+    null,
+    1,
+  );
+}
+
+/** Offers a text as a file. */
+export function download(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

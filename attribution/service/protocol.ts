@@ -1,0 +1,41 @@
+/** What the server and its two kinds of workers say to each other. Types only. */
+import type { Pixels } from "../input.ts";
+import type { Attribution, DecodedImage, TracerInfo, TracerOptions } from "./tracer.ts";
+
+/** To the worker that has the device; one batch at a time. */
+export type ToDevice =
+  | { readonly type: "open"; readonly options: TracerOptions }
+  | { readonly type: "attribute"; readonly id: number; readonly images: readonly DecodedImage[] };
+
+export interface DeviceUse {
+  readonly liveBytes: number;
+  readonly pooledBytes: number;
+  readonly peakBytes: number;
+  readonly loaded: readonly string[];
+}
+
+export type FromDevice =
+  | { readonly type: "note"; readonly text: string }
+  | { readonly type: "opened"; readonly info: TracerInfo; readonly use: DeviceUse }
+  /** Nothing will come of this worker: the weights are wrong, or there is no device. */
+  | { readonly type: "failed"; readonly message: string }
+  | { readonly type: "progress"; readonly id: number; readonly done: number }
+  | {
+    readonly type: "result";
+    readonly id: number;
+    readonly results: readonly Attribution[];
+    readonly seconds: number;
+    readonly use: DeviceUse;
+  }
+  | { readonly type: "error"; readonly id: number; readonly message: string };
+
+/** To a worker that decodes, one image at a time. */
+export interface ToDecoder {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly sizes: readonly number[];
+  readonly maxPixels: number;
+}
+
+export type FromDecoder =
+  | { readonly type: "decoded"; readonly sha256: string; readonly pixels: Pixels }
+  | { readonly type: "unreadable"; readonly reason: string; readonly message: string };

@@ -1,0 +1,110 @@
+/** The answers of the service, as schemas from which its types and its OpenAPI document come. */
+import * as v from "valibot";
+import { evidenceSchema, settingsSchema } from "../evidence.ts";
+import { labels } from "../labels.ts";
+
+const nonNegative = v.pipe(v.number(), v.minValue(0));
+const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+const label = v.picklist(labels);
+const modelSet = v.object({
+  name: v.string(),
+  hash: v.pipe(v.string(), v.description("Identifies what the networks compute")),
+  description: v.nullable(v.string()),
+});
+
+const grid = {
+  width: v.pipe(v.number(), v.integer()),
+  height: v.pipe(v.number(), v.integer()),
+  values: v.pipe(v.array(v.number()), v.description("Row by row, over the centred square of the image")),
+};
+
+const maps = v.object({
+  quantisation: v.pipe(
+    v.object({ family: v.picklist(["rar", "var"]), ...grid }),
+    v.description("Mean squared distance of the latent from its codes at every position"),
+  ),
+  surprise: v.pipe(
+    v.nullable(v.object({ variant: v.string(), ...grid })),
+    v.description("-log p of the tokens in nats under the variant decided for; null where no variant was run"),
+  ),
+});
+
+const { image: _image, label: _label, confidence: _confidence, unsure: _unsure, scores: _scores, ...evidenceEntries } =
+  evidenceSchema.entries;
+
+export const verdictSchema = v.object({
+  index: v.pipe(v.number(), v.integer(), v.description("Place of the image in the request")),
+  name: v.pipe(v.nullable(v.string()), v.description("File name of a multipart part")),
+  verdict: v.object({
+    label,
+    confidence: probability,
+    unsure: v.boolean(),
+    scores: v.pipe(
+      v.object(Object.fromEntries(labels.map((name) => [name, probability])) as Record<string, typeof probability>),
+      v.description("A score for each of the nine labels, adding up to 1"),
+    ),
+  }),
+  evidence: v.pipe(v.object(evidenceEntries), v.description("The numbers that the verdict rests on")),
+  maps: v.optional(maps),
+});
+
+export const errorSchema = v.object({
+  error: v.object({
+    code: v.pipe(v.string(), v.description("Stable name of the kind of error")),
+    message: v.string(),
+  }),
+});
+
+const failedSchema = v.object({
+  index: v.pipe(v.number(), v.integer()),
+  name: v.nullable(v.string()),
+  ...errorSchema.entries,
+});
+
+export const attributionSchema = v.object({
+  id: v.pipe(v.string(), v.description("Of this request, as in the header X-Request-Id")),
+  modelSet,
+  images: v.array(v.union([verdictSchema, failedSchema])),
+  timings: v.pipe(
+    v.object({ receive: nonNegative, decode: nonNegative, wait: nonNegative, device: nonNegative, total: nonNegative }),
+    v.description("Milliseconds; the device's time is that of the whole batch"),
+  ),
+});
+
+export const modelsSchema = v.object({
+  modelSet,
+  variants: v.object({ rar: v.array(v.string()), var: v.array(v.string()) }),
+  labels: v.array(label),
+  method: v.string(),
+  calibration: v.nullable(v.string()),
+  settings: settingsSchema,
+  device: v.object({ kind: v.picklist(["cpu", "webgpu"]), name: v.string(), software: v.boolean() }),
+  imageSizes: v.array(v.number()),
+  limits: v.object({
+    bodyBytes: v.number(),
+    pixels: v.number(),
+    images: v.number(),
+    queue: v.number(),
+    batch: v.number(),
+    deadlineMs: v.number(),
+  }),
+});
+
+export const statusSchema = v.object({
+  status: v.picklist(["ok", "starting", "ready", "draining", "failed"]),
+  detail: v.optional(v.string()),
+});
+
+/** Data of the server-sent events, by their names; the last one is `result` or `error`. */
+export const eventSchemas = {
+  queued: v.object({ id: v.string(), images: v.number(), ahead: v.number() }),
+  progress: v.object({ index: v.number(), done: probability }),
+  result: attributionSchema,
+  error: errorSchema,
+} as const;
+
+export type AttributionBody = v.InferOutput<typeof attributionSchema>;
+export type ImageResult = AttributionBody["images"][number];
+export type ModelsBody = v.InferOutput<typeof modelsSchema>;
+export type StatusBody = v.InferOutput<typeof statusSchema>;
+export type ErrorBody = v.InferOutput<typeof errorSchema>;

@@ -1,0 +1,246 @@
+/**
+ * The parts of a server joined: decoders, queue, device, metrics, and what a request for verdicts does with them. Routes and
+ * headers are in handler.ts, listening and signals in serve.ts.
+ */
+import { Batcher, type Places } from "./batcher.ts";
+import { type BodyLimits, ByteBudget, type Received } from "./body.ts";
+import type { ServiceConfig } from "./config.ts";
+import { Decoders } from "./decoding.ts";
+import { DeviceFailedError, DeviceWorker, type Spawn, spawnDeviceWorker } from "./device.ts";
+import { HttpError, publicError } from "./errors.ts";
+import { Metrics } from "./metrics.ts";
+import type { AttributionBody, ImageResult, StatusBody } from "./schemas.ts";
+import type { Attribution, DecodedImage, TracerInfo } from "./tracer.ts";
+
+export interface ServiceOptions {
+  readonly config: ServiceConfig;
+  readonly spawnDevice?: Spawn;
+  readonly spawnDecoder?: () => Worker;
+  /** Receives one line per event; never a name, a key or a byte of an image. */
+  readonly log?: (line: Readonly<Record<string, unknown>>) => void;
+}
+
+export interface AttributeRequest {
+  readonly id: string;
+  readonly received: Received;
+  /** One for every file. */
+  readonly places: Places;
+  readonly maps: boolean;
+  /** As performance.now() has it. */
+  readonly deadline: number;
+  readonly start: number;
+  readonly receiveMs: number;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (index: number, done: number) => void;
+}
+
+/** It starts to open its device at once. Close it, or the process stays. */
+export class Service {
+  readonly metrics = new Metrics();
+  readonly budget: ByteBudget;
+  readonly decoders: Decoders;
+  readonly device: DeviceWorker;
+  readonly batcher: Batcher<DecodedImage, Attribution>;
+  /** Resolves when the device is warm; rejects when it cannot be opened. */
+  readonly ready: Promise<TracerInfo>;
+  #info: TracerInfo | undefined;
+  #state: "starting" | "ready" | "draining" | "failed" = "starting";
+  #failure: string | undefined;
+  #requests = 0;
+  #idle: (() => void) | undefined;
+
+  constructor(readonly options: ServiceOptions) {
+    const { config, log = () => {} } = options;
+    const { metrics } = this;
+    this.budget = new ByteBudget(config.maxReading);
+    this.decoders = new Decoders({
+      workers: config.decoders,
+      timeoutMs: config.decodeMs,
+      maxPixels: config.maxPixels,
+      spawn: options.spawnDecoder,
+    });
+    const { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload } =
+      config;
+    this.device = new DeviceWorker(
+      { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload },
+      config.batchMs,
+      options.spawnDevice ?? spawnDeviceWorker,
+      {
+        onNote: (text) => log({ event: "device", text }),
+        onRestart: (reason) => {
+          metrics.restarts.inc();
+          log({ event: "device-restart", reason });
+        },
+        onUse: ({ liveBytes, pooledBytes, peakBytes, loaded }) => {
+          metrics.deviceBytes.set({ state: "live" }, liveBytes);
+          metrics.deviceBytes.set({ state: "pooled" }, pooledBytes);
+          metrics.deviceBytes.set({ state: "peak" }, peakBytes);
+          metrics.networks.set(loaded.length);
+        },
+        onBatch: (images, seconds) => {
+          metrics.batchSize.observe(images);
+          metrics.batchSeconds.observe(seconds);
+        },
+      },
+    );
+    // Until the device is open, nothing is queued; then no batch is larger than its memory allows.
+    this.batcher = new Batcher((images, onProgress) => this.#run(images, onProgress), {
+      get maxBatch() {
+        return service.#info?.maxBatch ?? 1;
+      },
+      maxWaitMs: config.maxWaitMs,
+      maxQueue: config.maxQueue,
+      onStart: (_, waited) => metrics.waitSeconds.observe(waited),
+    });
+    // deno-lint-ignore no-this-alias -- a getter of an object literal has a `this` of its own
+    const service = this;
+    metrics.queueLimit.set(config.maxQueue);
+    this.ready = this.device.open();
+    this.ready.then((info) => {
+      this.#info = info;
+      if (this.#state === "starting") this.#state = "ready";
+      log({ event: "ready", device: info.device.name, modelSet: info.modelSet.hash, maxBatch: info.maxBatch });
+    }, (error: Error) => this.#fail(error));
+  }
+
+  get config(): ServiceConfig {
+    return this.options.config;
+  }
+
+  get limits(): BodyLimits {
+    const { maxBody, maxImages, bodyMs } = this.config;
+    return { maxBytes: maxBody, maxImages, timeoutMs: bodyMs };
+  }
+
+  /** What is known of the model set; a 503 before the device is open. */
+  get info(): TracerInfo {
+    if (this.#info !== undefined) return this.#info;
+    throw new HttpError(503, this.#state, "the device is not ready yet", { "retry-after": "2" });
+  }
+
+  get status(): StatusBody {
+    return { status: this.#state, ...this.#failure !== undefined && { detail: this.#failure } };
+  }
+
+  /** Requests that are not answered yet. */
+  get inFlight(): number {
+    return this.#requests;
+  }
+
+  #fail(error: Error): void {
+    this.#state = "failed";
+    this.#failure = "the device cannot be opened";
+    this.options.log?.({ event: "device-failed", reason: error.message });
+  }
+
+  async #run(images: readonly DecodedImage[], onProgress: (done: number) => void): Promise<readonly Attribution[]> {
+    try {
+      return await this.device.attribute(images, onProgress);
+    } catch (error) {
+      if (error instanceof DeviceFailedError) this.#fail(error);
+      this.options.log?.({ event: "batch-failed", reason: (error as Error).message });
+      throw error;
+    }
+  }
+
+  /** Counts a request in; the function counts it out, once its answer is complete. */
+  enter(): () => void {
+    this.metrics.inFlight.set(++this.#requests);
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      this.metrics.inFlight.set(--this.#requests);
+      if (this.#requests === 0) this.#idle?.();
+    };
+  }
+
+  /** Takes places for images. Throws what makes a 503 while the server starts, drains, has failed or is full. */
+  reserve(count: number): Places {
+    if (this.#state === "failed") throw new HttpError(503, "failed", this.#failure!, { "retry-after": "30" });
+    void this.info;
+    return this.batcher.reserve(count);
+  }
+
+  /** Decodes, queues and waits. An unreadable image of several has an error in its place; a single one throws. */
+  async attribute(request: AttributeRequest): Promise<AttributionBody> {
+    const { id, received, places, deadline, start, receiveMs, signal, onProgress, maps } = request;
+    const { modelSet, imageSizes } = this.info;
+    const decoding = performance.now();
+    let decode = 0, started = 0, finished = 0;
+    try {
+      const images = await Promise.all(received.files.map(async ({ name, bytes }, index): Promise<ImageResult> => {
+        try {
+          const image = await this.decoders.decode(bytes, imageSizes, signal);
+          decode = Math.max(decode, performance.now() - decoding);
+          const attribution = await this.batcher.add(image, {
+            deadline,
+            signal,
+            onProgress: (done) => {
+              if (done === 0) started = Math.max(started, performance.now());
+              onProgress?.(index, Math.min(1, done));
+            },
+          });
+          finished = performance.now();
+          this.metrics.verdicts.inc({ label: attribution.evidence.label });
+          return { index, name, ...present(attribution, maps) };
+        } catch (error) {
+          const known = publicError(error);
+          if (known === undefined || received.single || known.status >= 500) throw error;
+          this.metrics.unreadable.inc({ reason: known.code });
+          return { index, name, error: { code: known.code, message: known.message } };
+        }
+      }));
+      const total = performance.now() - start;
+      const device = started === 0 ? 0 : finished - started;
+      const wait = started === 0 ? 0 : Math.max(0, started - decoding - decode);
+      const timings = { receive: receiveMs, decode, wait, device, total };
+      return { id, modelSet, images, timings: mapValues(timings, (ms) => Math.max(0, Math.round(ms * 100) / 100)) };
+    } finally {
+      places.release();
+      this.budget.give(received.held);
+    }
+  }
+
+  /** Brings the gauges up to date. */
+  observe(): void {
+    const { metrics } = this;
+    metrics.queue.set(this.batcher.depth);
+    metrics.reading.set(this.budget.held);
+    metrics.ready.set(this.#state === "ready" ? 1 : 0);
+    metrics.decoderRestarts.set(this.decoders.replaced);
+    metrics.processBytes.set(Deno.memoryUsage().rss);
+  }
+
+  /** Tells balancers to send no more; after `delayMs`, takes no more requests for verdicts, and resolves when all are answered. */
+  async drain(delayMs = this.config.drainDelayMs): Promise<void> {
+    if (this.#state !== "failed") this.#state = "draining";
+    if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+    this.batcher.close();
+    if (this.#requests > 0) await new Promise<void>((resolve) => this.#idle = resolve);
+  }
+
+  close(): void {
+    this.batcher.close();
+    this.decoders.close();
+    this.device.close();
+  }
+}
+
+function present({ evidence, scores, maps }: Attribution, withMaps: boolean) {
+  const { label, confidence, unsure, scores: _, ...rest } = evidence;
+  return {
+    verdict: { label: label as keyof typeof scores, confidence, unsure, scores },
+    evidence: rest,
+    ...withMaps && { maps: maps as unknown as Mutable<typeof maps> },
+  };
+}
+
+/** The schemas' types have no readonly arrays. */
+type Mutable<T> = T extends readonly (infer E)[] ? E[]
+  : T extends object ? { -readonly [K in keyof T]: Mutable<T[K]> }
+  : T;
+
+function mapValues<K extends string>(record: Record<K, number>, f: (value: number) => number): Record<K, number> {
+  return Object.fromEntries(Object.entries<number>(record).map(([key, value]) => [key, f(value)])) as Record<K, number>;
+}
