@@ -146,7 +146,7 @@ async function torchRow(
   python: string,
   family: VarFamily,
   { f, truth, repeat, threads }: { f: Tensor; truth: Int32Array; repeat: number; threads: string | undefined },
-): Promise<{ row: Row; torch: string; threads: number; policy: WaitPolicy }> {
+): Promise<{ row: Row; torch: string; threads: number; policy: WaitPolicy; secondsPerFreeIteration: number }> {
   const maps = new ScaleMaps(family);
   const few = { ...referenceSchedule, iterations: fewIterations };
   const { greedy, losses } = scope(() => {
@@ -178,7 +178,8 @@ async function torchRow(
       errors: whole.errors,
       recovery: share(whole.tokens[1], truth),
     };
-    return { row, torch: best.torch, threads: best.threads, policy: best.policy };
+    const secondsPerFreeIteration = median(best.secondsPerIteration);
+    return { row, torch: best.torch, threads: best.threads, policy: best.policy, secondsPerFreeIteration };
   } finally {
     await Deno.remove(file);
     for (const item of [losses, greedy, maps]) item.dispose();
@@ -262,6 +263,12 @@ async function main(): Promise<void> {
     report(row);
     ratios = Object.fromEntries(
       rows.slice(1, -1).map((own) => [own.name, row.seconds.best / own.seconds.median]),
+    );
+    const free = about.secondsPerFreeIteration;
+    console.log(
+      `PyTorch's iterations with all scales free: ${(free * 1000).toFixed(1)} ms, 1200 of them ${
+        (free * 1200).toFixed(1)
+      } s`,
     );
     for (const [name, ratio] of Object.entries(ratios)) {
       console.log(`${name}: ${ratio.toFixed(1)} times as fast as PyTorch (${about.policy} threads), its faster image`);

@@ -37,7 +37,7 @@ export interface SweepSchedule {
 /** From greedy tokens: hot enough for the fine scales to let go of them. Measured in docs/quantisation.md. */
 export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldest: 1, exact: 2 };
 /** From estimated tokens: cooler, so that what is right stays. Measured in docs/quantisation.md. */
-export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 2, coldest: 0.5, exact: 2 };
+export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
 /**
  * `estimate` (default): all codes estimated at once, then sweeps. `sweeps`: sweeps from the greedy tokens, with tables that
