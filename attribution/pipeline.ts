@@ -346,8 +346,14 @@ async function measureClasses(items: readonly ReadItem[], options: StreamOptions
       classes = scorer.classes;
       await batches(waiting.var, size, (batch) => passClasses(scorer, batch, starts, options));
       await batches(others, size, async (batch) => {
+        const begin = performance.now();
         const found = await scorer.infer(tokensOf(batch, "var", scorer.tokenCount), { coarseOnly: true });
-        batch.forEach((item, i) => starts.set(item, found[i].coarse!));
+        const elapsed = (performance.now() - begin) / batch.length;
+        batch.forEach((item, i) => {
+          starts.set(item, found[i].coarse!);
+          item.measured.timings.variants += elapsed;
+        });
+        await letSignalsIn();
       });
     });
   }

@@ -308,6 +308,7 @@ Deno.test("runJob() refuses conditions and tables of classes that do not fit bef
     const job = { inputs: [dir], models: standIns, out: join(dir, "out.csv"), memoryBytes: 1024 * MiB } as const;
     await assert.rejects(runJob({ ...job, condition: "given" }), /--condition given: expected --classes FILE/);
     const classes = join(dir, "classes.csv");
+    await Deno.writeTextFile(classes, "image_name,class\n0.png,1\n");
     await assert.rejects(
       runJob({ ...job, condition: "infer", classes }),
       /--classes: expects --condition given, got infer/,
