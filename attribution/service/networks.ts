@@ -1,6 +1,6 @@
 /**
- * The networks of a server: tokenizers at once, transformers when an image first wants them, and then kept as long as they
- * fit into the plan's memory. How large that memory is was decided in ../plan.ts, and what runs in ../pipeline.ts.
+ * The networks of a server: tokenizers at once, transformers when an image first wants them. Which of them then stay within
+ * the memory limit was decided in ../plan.ts, and what runs in ../pipeline.ts.
  */
 import type { Device } from "../../core/tensor/mod.ts";
 import type { Family, FamilyName } from "../../models/family.ts";
@@ -17,26 +17,20 @@ export interface LazyOptions {
   readonly onLoad?: (name: string) => void;
 }
 
-interface Kept {
-  readonly loaded: LoadedVariant;
-  readonly bytes: number;
-}
-
-/** Transformers are kept least recently used last, within the bytes of those that the plan has room for at once. */
+/**
+ * The plan's resident transformers stay once they are loaded, the others come for their turn. Keeping those that were used
+ * last instead would keep none in time: every image of a family wants all of its transformers, one after the other.
+ */
 export class LazyNetworks implements Networks {
-  /** In the order of use: the first one is the one to go. */
-  readonly #kept = new Map<string, Kept>();
-  readonly #budget: number;
+  readonly #kept = new Map<string, LoadedVariant>();
 
   private constructor(
     readonly families: Readonly<Record<FamilyName, Family>>,
     readonly set: ModelSet,
     readonly device: Device,
-    plan: Plan,
+    readonly plan: Plan,
     readonly options: LazyOptions,
-  ) {
-    this.#budget = [...plan.resident].reduce((sum, name) => sum + this.#bytes(name), 0);
-  }
+  ) {}
 
   /** Loads the tokenizers. Nothing stays allocated when one of them fails. */
   static async open(set: ModelSet, device: Device, plan: Plan, options: LazyOptions): Promise<LazyNetworks> {
@@ -53,42 +47,25 @@ export class LazyNetworks implements Networks {
     return new LazyNetworks(families as Record<FamilyName, Family>, set, device, plan, options);
   }
 
-  /** Names of the transformers that are loaded, the one that was used last at the end. */
+  /** Names of the transformers that stay loaded. */
   get loaded(): readonly string[] {
     return [...this.#kept.keys()];
   }
 
-  /** Runs `body` with a variant. Calls must not overlap: room is made before one is loaded. */
+  /** Runs `body` with a variant. Calls must not overlap: there is room for one that takes its turn. */
   async withVariant<T>(name: string, body: (loaded: LoadedVariant) => Promise<T>): Promise<T> {
     const found = this.#kept.get(name);
-    if (found !== undefined) {
-      this.#kept.delete(name);
-      this.#kept.set(name, found);
-      return await body(found.loaded);
-    }
-    const bytes = this.#bytes(name);
-    this.#makeRoom(bytes);
+    if (found !== undefined) return await body(found);
+    this.device.trim(); // activations of passes before must not wait in pools while weights are loaded
     const loaded = await this.#load(name);
-    if (bytes <= this.#budget) {
-      this.#kept.set(name, { loaded, bytes });
+    if (this.plan.resident.has(name)) {
+      this.#kept.set(name, loaded);
       return await body(loaded);
     }
-    // The plan has room for it beside those that are kept, but only for its turn.
     try {
       return await body(loaded);
     } finally {
       disposeVariant(loaded);
-    }
-  }
-
-  #makeRoom(bytes: number): void {
-    if (bytes > this.#budget) return;
-    let used = [...this.#kept.values()].reduce((sum, kept) => sum + kept.bytes, 0);
-    for (const [name, kept] of [...this.#kept]) {
-      if (used + bytes <= this.#budget) return;
-      this.#kept.delete(name);
-      disposeVariant(kept.loaded);
-      used -= kept.bytes;
     }
   }
 
@@ -104,15 +81,9 @@ export class LazyNetworks implements Networks {
     }
   }
 
-  #bytes(name: string): number {
-    const id = { family: this.set.familyOf(name), variant: name };
-    const { weights, condition } = this.set.footprint(this.device, id, this.options.weightType);
-    return weights + condition;
-  }
-
   dispose(): void {
     for (const family of Object.values(this.families)) family.dispose();
-    for (const { loaded } of this.#kept.values()) disposeVariant(loaded);
+    for (const loaded of this.#kept.values()) disposeVariant(loaded);
     this.#kept.clear();
   }
 }

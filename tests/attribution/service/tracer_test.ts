@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { decodePixels } from "../../../attribution/input.ts";
+import { labels } from "../../../attribution/labels.ts";
+import {
+  type Attribution,
+  type DecodedImage,
+  Tracer,
+  type TracerOptions,
+} from "../../../attribution/service/tracer.ts";
+import { planMemory } from "../../../attribution/plan.ts";
+import { openDevice } from "../../../core/open_device.ts";
+import { openModelSet } from "../../../models/model_set.ts";
+import { sha256Hex } from "../../../models/manifest.ts";
+import { cpuOnly } from "../../core/devices.ts";
+import { withFolder } from "../files.ts";
+import { runTask } from "../../tasks/processes.ts";
+import { tiny } from "../../sets.ts";
+import { exampleImages } from "./server.ts";
+
+const options: TracerOptions = {
+  models: tiny,
+  device: "cpu",
+  allowSoftware: true,
+  memoryBytes: 2 ** 30,
+  weightType: "f32",
+  method: "perplexity",
+  unsureBelow: 0,
+  maxBatch: 16,
+  preload: false,
+};
+
+async function withTracer(more: Partial<TracerOptions>, body: (tracer: Tracer) => Promise<void>): Promise<void> {
+  const tracer = await Tracer.open({ ...options, ...more });
+  try {
+    await body(tracer);
+  } finally {
+    await tracer.close();
+  }
+}
+
+async function decoded(tracer: Tracer, count: number): Promise<DecodedImage[]> {
+  return await Promise.all((await exampleImages(count)).map(async ({ bytes }) => {
+    return { sha256: await sha256Hex(bytes), pixels: await decodePixels(bytes, tracer.info.imageSizes) };
+  }));
+}
+
+/** All but times. */
+function withoutTimes({ evidence: { timings: _, ...evidence }, ...rest }: Attribution): unknown {
+  return { evidence, ...rest };
+}
+
+/** A memory limit within which some of the transformers fit at once, and others do not. */
+async function memoryForSome(): Promise<number> {
+  const set = await openModelSet(tiny);
+  const device = await openDevice("cpu", { threads: 1 });
+  try {
+    for (let memoryBytes = 2 ** 20; memoryBytes < 2 ** 32; memoryBytes = Math.round(1.2 * memoryBytes)) {
+      try {
+        const { resident } = planMemory(set, device, { memoryBytes });
+        if (resident.size > 0 && resident.size < set.networks.length - 2) return memoryBytes;
+      } catch { /* not even one fits */ }
+    }
+  } finally {
+    device.close();
+  }
+  throw new Error("no memory limit within which some transformers fit, and not all");
+}
+
+for (const device of cpuOnly ? ["cpu"] as const : ["cpu", "webgpu"] as const) {
+  Deno.test(`Tracer gives an image the same numbers alone and in any batch, bit for bit [${device}]`, async () => {
+    await withTracer({ device }, async (tracer) => {
+      const images = await decoded(tracer, device === "cpu" ? 12 : 5);
+      const single: unknown[] = [];
+      for (const image of images) single.push(withoutTimes((await tracer.attribute([image]))[0]));
+      const families = new Set(single.map((result) => (result as Attribution).evidence.family));
+      assert.ok(families.size === 3, `images of both families and of none, got ${[...families]}`);
+      for (const size of device === "cpu" ? [2, 5, 12] : [5]) {
+        for (let at = 0; at < images.length; at += size) {
+          const batch = await tracer.attribute(images.slice(at, at + size));
+          assert.deepEqual(batch.map(withoutTimes), single.slice(at, at + size));
+        }
+      }
+      // The same image several times, and another order.
+      const [a, b, c] = images;
+      const mixed = await tracer.attribute([c, a, c, b, a]);
+      assert.deepEqual(mixed.map(withoutTimes), [2, 0, 2, 1, 0].map((i) => single[i]));
+    });
+  });
+}
+
+Deno.test("Tracer says what `deno task attribute` says, with scores of nine labels and maps that add up", async () => {
+  await withTracer({}, async (tracer) => {
+    const images = await exampleImages(8);
+    const results = await tracer.attribute(await decoded(tracer, 8));
+    await withFolder(async (dir) => {
+      for (const { name, bytes } of images) await Deno.writeFile(join(dir, name), bytes);
+      const args = [dir, "--models", tiny, "--device", "cpu", "--json", "--out", join(dir, "out.csv")];
+      const { stdout, stderr, code } = await runTask("attribute", dir, ...args);
+      assert.equal(code, 0, stderr);
+      const lines = stdout.trim().split("\n").map((line) => JSON.parse(line));
+      for (const [i, { name }] of images.entries()) {
+        const { image: _, timings: __, ...line } = lines.find(({ image }) => image === name);
+        const { timings: ___, ...own } = results[i].evidence;
+        assert.deepEqual(JSON.parse(JSON.stringify(own)), line);
+      }
+    });
+    for (const { evidence, scores, maps } of results) {
+      assert.deepEqual(Object.keys(scores), labels);
+      const total = Object.values(scores).reduce((sum, score) => sum + score, 0);
+      assert.ok(Math.abs(total - 1) < 1e-9, `scores add up to ${total}`);
+      const best = labels.reduce((a, b) => scores[b] > scores[a] ? b : a);
+      if (evidence.confidence > 0.5) assert.equal(best, evidence.label);
+      const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+      const { quantisation, surprise } = maps;
+      const { quantLoss } = evidence.families[quantisation.family];
+      assert.ok(Math.abs(mean(quantisation.values) - quantLoss) <= 1e-3 * quantLoss);
+      assert.equal(surprise === null, evidence.family === null);
+      if (surprise !== null) {
+        const { tokens, meanLogProb } = evidence.variants[evidence.label];
+        const nats = mean(surprise.values) * surprise.values.length;
+        assert.ok(Math.abs(nats + tokens * meanLogProb) <= 1e-3 * nats);
+        assert.equal(surprise.variant, evidence.label);
+      }
+    }
+  });
+});
+
+Deno.test("Tracer loads transformers when they are first wanted, and keeps those that fit, at equal results", async () => {
+  let expected: unknown[] = [], most = 0;
+  await withTracer({ preload: true }, async (tracer) => {
+    assert.equal(tracer.networks.loaded.length, 8);
+    expected = (await tracer.attribute(await decoded(tracer, 6))).map(withoutTimes);
+    most = tracer.device.memory().liveBytes;
+  });
+  await withTracer({ memoryBytes: await memoryForSome() }, async (tracer) => {
+    assert.deepEqual(tracer.networks.loaded, []);
+    const { resident } = tracer.plan;
+    const images = await decoded(tracer, 6);
+    const results: Attribution[] = [];
+    for (let at = 0; at < images.length; at += tracer.info.maxBatch) {
+      results.push(...await tracer.attribute(images.slice(at, at + tracer.info.maxBatch)));
+      assert.ok(tracer.networks.loaded.every((name) => resident.has(name)));
+    }
+    assert.deepEqual(results.map(withoutTimes), expected);
+    assert.deepEqual([...tracer.networks.loaded].sort(), [...resident].sort());
+    assert.ok(tracer.device.memory().liveBytes < most);
+  });
+});
+
+const refuses = "Tracer.open() refuses a software adapter unless it is allowed";
+if (!cpuOnly) {
+  Deno.test(refuses, async () => {
+    const { info } = await Tracer.open({ ...options, device: "webgpu" }).then(async (tracer) => {
+      await tracer.close();
+      return tracer;
+    });
+    if (!info.device.software) return; // a machine with a GPU: nothing to refuse
+    await assert.rejects(
+      Tracer.open({ ...options, device: "webgpu", allowSoftware: false }),
+      /expected a GPU, found the software adapter .*--allow-software/,
+    );
+  });
+}
