@@ -7,11 +7,11 @@
  */
 import {
   affine,
-  cast,
   concat,
   type Device,
   embedding,
   fromArray,
+  full,
   keep,
   less,
   logSoftmaxGather,
@@ -268,8 +268,8 @@ export class TokenScorer {
           logSoftmaxGather(guided, tokens),
           affine(sum(less(gather(guided), guided), 1), 1, 1),
           this.#isNarrow
-            ? scope(() => less(affine(cast(tokens, "f32"), 0), gather(this.#draw.weights(guided)).reshape(end - start)))
-            : affine(cast(tokens, "f32"), 0, 1),
+            ? less(full(device, [1], 0), gather(this.#draw.weights(guided)).reshape(end - start))
+            : full(device, [end - start], 1),
           ...Object.values(further),
         ];
       });
