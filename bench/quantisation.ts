@@ -3,7 +3,8 @@
  * deno run -A bench/quantisation.ts [--python FILE] [--repeat N] [--threads N] [--batch N] [--no-torch] [--out FILE.json]
  *
  * Two latents: that of image 3 of the golden cases, and one of random tokens with noise, whose tokens can be counted.
- * PyTorch runs its whole schedule once per latent, at the setting of its threads that is faster in a few iterations.
+ * PyTorch runs its whole schedule once per latent, with the number of threads and the way of waiting that are fastest in a
+ * few iterations.
  */
 import { parseArgs } from "node:util";
 import { OptimisedQuantizer, referenceSchedule, refineSoftAssign, ScaleMaps } from "../attribution/quantisation/mod.ts";
@@ -145,7 +146,7 @@ interface Row {
 async function torchRow(
   python: string,
   family: VarFamily,
-  { f, truth, repeat, threads }: { f: Tensor; truth: Int32Array; repeat: number; threads: string | undefined },
+  { f, truth, repeat, threads }: { f: Tensor; truth: Int32Array; repeat: number; threads: number },
 ): Promise<{ row: Row; torch: string; threads: number; policy: WaitPolicy; secondsPerFreeIteration: number }> {
   const maps = new ScaleMaps(family);
   const few = { ...referenceSchedule, iterations: fewIterations };
@@ -158,10 +159,12 @@ async function torchRow(
   try {
     await writeInputs(file, family, f, greedy);
     const own = await losses.data();
-    const common = [file, ...threads ? ["--threads", threads] : []];
     const speeds: (TorchSpeed & { policy: WaitPolicy })[] = [];
-    for (const policy of ["default", "PASSIVE"] as const) {
-      const args = [...common, "--iterations", `${fewIterations}`, "--repeat", `${repeat}`];
+    const settings = (["default", "PASSIVE"] as const).flatMap((policy) =>
+      Array.from({ length: threads }, (_, i) => ({ policy, count: `${i + 1}` }))
+    );
+    for (const { policy, count } of settings) {
+      const args = [file, "--threads", count, "--iterations", `${fewIterations}`, "--repeat", `${repeat}`];
       const speed = await runTorch<TorchSpeed>(python, args, policy);
       const apart = Math.max(...speed.losses.map((loss, i) => Math.abs(loss - own[i]) / loss));
       if (apart > 1e-4) {
@@ -171,7 +174,11 @@ async function torchRow(
     }
     const best = speeds.reduce((a, b) => median(b.secondsPerIteration) < median(a.secondsPerIteration) ? b : a);
     const schedule = ["--iterations", `${referenceSchedule.iterations}`, "--stop", `${referenceSchedule.stop}`];
-    const whole = await runTorch<TorchWhole>(python, [...common, "--whole", ...schedule], best.policy);
+    const whole = await runTorch<TorchWhole>(
+      python,
+      [file, "--threads", `${best.threads}`, "--whole", ...schedule],
+      best.policy,
+    );
     const row = {
       name: `PyTorch ${best.torch}, gradient`,
       seconds: timing(whole.seconds),
@@ -215,7 +222,8 @@ async function main(): Promise<void> {
     },
   });
   const repeat = Number(options.repeat), batch = Number(options.batch);
-  const device = await openDevice("cpu", { threads: options.threads ? Number(options.threads) : undefined });
+  const threads = options.threads ? Number(options.threads) : navigator.hardwareConcurrency;
+  const device = await openDevice("cpu", { threads });
   const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
   const family = await loadVarFamily(device, syntheticSource(salt, shapes), config);
   const image = await imageLatent(device);
@@ -258,7 +266,7 @@ async function main(): Promise<void> {
   let ratios: Record<string, number> = {};
   if (!options["no-torch"]) {
     const python = await findPython(options.python);
-    const { row, ...about } = await torchRow(python, family, { f: both, truth, repeat, threads: options.threads });
+    const { row, ...about } = await torchRow(python, family, { f: both, truth, repeat, threads });
     torch = about;
     report(row);
     ratios = Object.fromEntries(
@@ -271,7 +279,11 @@ async function main(): Promise<void> {
       } s`,
     );
     for (const [name, ratio] of Object.entries(ratios)) {
-      console.log(`${name}: ${ratio.toFixed(1)} times as fast as PyTorch (${about.policy} threads), its faster image`);
+      console.log(
+        `${name}: ${
+          ratio.toFixed(1)
+        } times as fast as PyTorch (${about.threads} threads, ${about.policy} waiting), its faster image`,
+      );
     }
   }
   if (options.out !== undefined) {
