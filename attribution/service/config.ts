@@ -89,7 +89,13 @@ export const settings = {
   models: row<string | undefined>("TRACER_MODELS", "DIR", "folder of a model set", text, undefined),
   device: row<DeviceName>("TRACER_DEVICE", "NAME", "auto, cpu or webgpu", oneOf("auto", "cpu", "webgpu"), "auto"),
   allowSoftware: row("TRACER_ALLOW_SOFTWARE", undefined, "accept a software WebGPU adapter", flag, false),
-  threads: row<number | undefined>("TRACER_THREADS", "N", "threads of the cpu device", whole(1), undefined),
+  threads: row<number | undefined>(
+    "TRACER_THREADS",
+    "N",
+    "threads of the cpu device; default all but one",
+    whole(1, 256),
+    undefined,
+  ),
   memoryBytes: row("TRACER_MEMORY", "SIZE", "limit for weights and activations on the device", bytes, 4 * 2 ** 30),
   weightType: row<"f32" | "f16">("TRACER_WEIGHT_TYPE", "TYPE", "f32 or f16", oneOf("f32", "f16"), "f32"),
   method: row<MethodName>(

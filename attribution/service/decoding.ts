@@ -18,6 +18,9 @@ const imagesPerWorker = 2000;
 /** And after one image with more pixels than this, for the same reason. */
 const largePixels = 4 * 2 ** 20;
 
+/** A PNG of one grey pixel. */
+const onePixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==";
+
 interface Task {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly sizes: readonly number[];
@@ -57,6 +60,15 @@ export class Decoders {
       this.#waiting.push({ bytes, sizes, signal, resolve, reject });
       this.#next();
     });
+  }
+
+  /**
+   * Starts all workers and has each decode an image, which loads its decoders: a request would wait for that, and so would
+   * the whole server while a worker starts.
+   */
+  async warmUp(): Promise<void> {
+    const pixel = () => Uint8Array.from(atob(onePixel), (c) => c.charCodeAt(0));
+    await Promise.all(this.#slots.map(() => this.decode(pixel(), [1])));
   }
 
   #next(): void {

@@ -59,8 +59,9 @@ export class Service {
       maxPixels: config.maxPixels,
       spawn: options.spawnDecoder,
     });
-    const { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload } =
-      config;
+    const { models, device, allowSoftware, memoryBytes, weightType, method, unsureBelow, maxBatch, preload } = config;
+    // One processor is left to the server's own thread, which must answer while the cpu device works.
+    const threads = config.threads ?? Math.max(1, navigator.hardwareConcurrency - 1);
     this.device = new DeviceWorker(
       { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload },
       config.batchMs,
@@ -95,12 +96,17 @@ export class Service {
     // deno-lint-ignore no-this-alias -- a getter of an object literal has a `this` of its own
     const service = this;
     metrics.queueLimit.set(config.maxQueue);
-    this.ready = this.device.open();
+    this.ready = this.#open();
     this.ready.then((info) => {
       this.#info = info;
       if (this.#state === "starting") this.#state = "ready";
       log({ event: "ready", device: info.device.name, modelSet: info.modelSet.hash, maxBatch: info.maxBatch });
     }, (error: Error) => this.#fail(error));
+  }
+
+  async #open(): Promise<TracerInfo> {
+    const [info] = await Promise.all([this.device.open(), this.decoders.warmUp()]);
+    return info;
   }
 
   get config(): ServiceConfig {

@@ -65,9 +65,10 @@ export async function untilReady({ url, process }: Server): Promise<void> {
   let ended = false;
   process.status.then(() => ended = true);
   while (!ended) {
-    const response = await fetch(`${url}/readyz`);
-    await response.body?.cancel();
-    if (response.status === 200) return;
+    // A connection that was kept to an earlier server on this port may break.
+    const response = await fetch(`${url}/readyz`).catch(() => undefined);
+    await response?.body?.cancel();
+    if (response?.status === 200) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error("the server ended before it was ready");

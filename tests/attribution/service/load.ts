@@ -1,0 +1,74 @@
+/** Clients that ask as fast as they are answered, and what they saw: for the load test, and for measuring (bench_load.ts). */
+import type { Server } from "./server.ts";
+
+export interface LoadOptions {
+  readonly clients: number;
+  readonly seconds: number;
+  readonly bodies: readonly Uint8Array<ArrayBuffer>[];
+  /** Receives every answer of status 200: the number of its body, and its text. */
+  readonly onAnswer?: (body: number, text: string) => void;
+}
+
+export interface Load {
+  /** Answers by status; 0 for a connection that failed. */
+  readonly statuses: Readonly<Record<number, number>>;
+  /** Answers of status 200 per second. */
+  readonly rate: number;
+  /** Milliseconds, of answers of status 200. */
+  readonly latency: { readonly median: number; readonly p99: number };
+  /** Milliseconds of /healthz, asked every 50 ms over connections of its own. */
+  readonly health: { readonly count: number; readonly median: number; readonly max: number };
+  /** Resident bytes of the server, every half second. */
+  readonly memory: readonly number[];
+}
+
+export async function load(server: Server, { clients, seconds, bodies, onAnswer }: LoadOptions): Promise<Load> {
+  const end = performance.now() + 1000 * seconds;
+  const statuses: Record<number, number> = {};
+  const latencies: number[] = [], health: number[] = [], memory: number[] = [];
+  let asked = 0;
+  const client = async () => {
+    while (performance.now() < end) {
+      const body = asked++ % bodies.length;
+      const start = performance.now();
+      let status = 0;
+      try {
+        const response = await fetch(`${server.url}/v1/attribute`, { method: "POST", body: bodies[body] });
+        const text = await response.text();
+        status = response.status;
+        if (status === 200) {
+          latencies.push(performance.now() - start);
+          onAnswer?.(body, text);
+        } else await new Promise((resolve) => setTimeout(resolve, 100)); // a client that would wait for Retry-After
+      } catch { /* counted as 0 */ }
+      statuses[status] = (statuses[status] ?? 0) + 1;
+    }
+  };
+  const look = async () => {
+    for (let n = 0; performance.now() < end; n++) {
+      const start = performance.now();
+      await (await fetch(`${server.url}/healthz`)).text();
+      health.push(performance.now() - start);
+      if (n % 10 === 0) {
+        const text = await (await fetch(`${server.url}/metrics`)).text();
+        memory.push(Number(/^model_tracer_process_resident_bytes (\S+)$/m.exec(text)![1]));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const start = performance.now();
+  await Promise.all([look(), ...Array.from({ length: clients }, client)]);
+  const elapsed = (performance.now() - start) / 1000;
+  return {
+    statuses,
+    rate: (statuses[200] ?? 0) / elapsed,
+    latency: { median: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
+    health: { count: health.length, median: quantile(health, 0.5), max: quantile(health, 1) },
+    memory,
+  };
+}
+
+function quantile(values: readonly number[], q: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN;
+}
