@@ -8,9 +8,11 @@ import * as v from "valibot";
 import type { FamilyName } from "../models/family.ts";
 import { parseJson, sha256Hex } from "../models/manifest.ts";
 import type { ModelSet } from "../models/model_set.ts";
-import type { Measurements } from "./evidence.ts";
+import type { ConditionName, Measurements } from "./evidence.ts";
 import { familyNames } from "./labels.ts";
 import { defaultQuantizer, type QuantizerName, quantizerNames } from "./signals/quantizers.ts";
+import { type Classifiers, classifiersSchema } from "./classifiers/schema.ts";
+import { defaultOutlierPrior } from "./classifiers/joint.ts";
 import type { OneClass } from "./classifiers/one_class.ts";
 import { familyScore, oneClassSchema } from "./signals/one_class.ts";
 import { levelFor, type ScoreName, scoreNames, type SignalLevel, toScale } from "./signals/table.ts";
@@ -82,6 +84,8 @@ const schema = v.strictObject({
   families: v.strictObject({ rar: v.record(scoreName, signal), var: v.record(scoreName, signal) }),
   /** What the scores `oneClass` of both families are computed with. */
   oneClass: v.optional(v.strictObject({ rar: oneClassSchema, var: oneClassSchema })),
+  /** What methods beyond thresholds and perplexity decide by; left out where train and val had too few images of a variant. */
+  classifiers: v.optional(classifiersSchema),
   variants: v.strictObject({
     /** Mean log-probabilities per token are multiplied by this before the softmax over variants. */
     scale: positive,
@@ -173,11 +177,16 @@ export interface Rules {
   readonly families: Readonly<Record<FamilyName, FamilyRule>>;
   /** Mean log-probabilities per token are multiplied by this before the softmax over variants. */
   readonly variantScale: number;
+  readonly classifiers?: Classifiers;
+  /** Share of outliers among the images that is expected before any is seen, above 0 and below 1. */
+  readonly outlierPrior?: number;
 }
 
 /** What a user may choose in place of the calibration's own decision. */
 export interface RuleChoice {
   readonly threshold?: Strategy;
+  /** For `joint`. Default 0.2. */
+  readonly outlierPrior?: number;
   readonly signals?: Readonly<Partial<Record<FamilyName, ScoreName>>>;
 }
 
@@ -209,7 +218,16 @@ export function rulesOf(calibration: Calibration, choice: RuleChoice = {}): Rule
       ? { signal: own, oneClass: calibration.oneClass![name], ...scores }
       : { signal: own, ...scores };
   };
-  return { families: { rar: rule("rar"), var: rule("var") }, variantScale: calibration.variants.scale };
+  const { outlierPrior = defaultOutlierPrior } = choice;
+  if (!(outlierPrior > 0 && outlierPrior < 1)) {
+    throw new Error(`--outlier-prior: expected a share above 0 and below 1, got ${outlierPrior}`);
+  }
+  const { classifiers, variants } = calibration;
+  return {
+    families: { rar: rule("rar"), var: rule("var") },
+    variantScale: variants.scale,
+    ...classifiers !== undefined && { classifiers, outlierPrior },
+  };
 }
 
 /** How much must be measured of an image to decide by these rules. */
@@ -223,6 +241,16 @@ export function requireQuantizer(calibration: Calibration, quantization: Quantiz
     throw new Error(
       `--quantization ${quantization}: the calibration was made with ${calibration.quantization}, whose scores are others; ` +
         `leave the option out, or calibrate with --quantization ${quantization}`,
+    );
+  }
+}
+
+/** Refuses a class condition that the classifiers were not fitted under. */
+export function requireCondition({ classifiers }: Calibration, condition: ConditionName): void {
+  if (classifiers !== undefined && classifiers.condition !== condition) {
+    throw new Error(
+      `--condition ${condition}: the classifiers were fitted to likelihoods under --condition ${classifiers.condition}; ` +
+        `leave the option out, or calibrate with --condition ${condition}`,
     );
   }
 }

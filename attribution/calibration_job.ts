@@ -6,7 +6,8 @@ import { dirname, join } from "node:path";
 import { parseJson, sha256Hex } from "../models/manifest.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import * as v from "valibot";
-import { type Calibration, calibrationFormat, type DataSummary } from "./calibration.ts";
+import { openDevice } from "../core/open_device.ts";
+import { type Calibration, calibrationFormat, type DataSummary, rulesOf } from "./calibration.ts";
 import { type Fit, fitCalibration, type FitOptions, type Labelled, requireFittable } from "./calibration_fit.ts";
 import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "./evaluation/labelled.ts";
 import { gatherLines, type TokenizerRunEvents, type TokenizerRunOptions } from "./evaluation/tokenizer_run.ts";
@@ -14,6 +15,12 @@ import { type MeasuredLine } from "./evidence.ts";
 import { writeFileAtomically } from "./files.ts";
 import { chooseModels } from "./job.ts";
 import type { SignalLevel } from "./signals/table.ts";
+import { type ClassifiersFit, fitClassifiers, type LabelledLine, whyNotFittable } from "./classifiers/fit_all.ts";
+import { extrasFor } from "./features/extras.ts";
+import { type FeatureRunOptions, runFeatures } from "./features/run.ts";
+import type { ImageInput } from "./input.ts";
+import { familyNames, variantLabels } from "./labels.ts";
+import { variantsOf } from "./pipeline.ts";
 
 export interface CalibrationOptions extends Omit<TokenizerRunOptions, "signals"> {
   /** Label folders. */
@@ -23,6 +30,14 @@ export interface CalibrationOptions extends Omit<TokenizerRunOptions, "signals">
   /** Default: the file that the manifest names; where it names none, calibration.json, which it then does. */
   readonly out?: string;
   readonly signals?: Exclude<SignalLevel, "baselines">;
+  /** Fit thresholds alone, without running transformers. */
+  readonly thresholdsOnly?: boolean;
+  /** Class condition of the likelihoods that classifiers are fitted to. Default `infer`. */
+  readonly condition?: "none" | "infer";
+  /** Fit these methods, too. */
+  readonly extras?: readonly ("membership" | "prada")[];
+  /** Of PRADA's score functions. Default 3000. */
+  readonly pradaEpochs?: number;
   readonly limitPerLabel?: number;
   readonly fit?: FitOptions;
 }
@@ -36,6 +51,8 @@ export interface CalibrationResult {
   readonly path?: string;
   readonly calibration?: Calibration;
   readonly fit?: Fit;
+  /** Unless thresholds alone were asked for, or there are too few images. */
+  readonly classifiers?: ClassifiersFit;
 }
 
 /** Runs the job. Throws before any work on wrong folders, weights, outputs, and on data that cannot be fitted. */
@@ -55,13 +72,21 @@ export async function runCalibration(
 
   const images = [...train.map((image) => named("train", image)), ...val.map((image) => named("val", image))];
   const unreadable: string[] = [];
-  const { run, lines } = await gatherLines(set, images, { ...options, signals: options.signals ?? "all" }, {
+  const withUnreadable: TokenizerRunEvents = {
     ...events,
     onLine: (line, index) => {
       if ("error" in line) unreadable.push(line.image);
       events.onLine?.(line, index);
     },
-  });
+  };
+  const { thresholdsOnly = false, extras = [], signals = "all", condition = "infer" } = options;
+  const problem = thresholdsOnly ? undefined : whyNotFittable(images) ?? whyNotAll(set);
+  if (problem !== undefined) events.onNote?.(`thresholds alone are fitted: ${problem}`);
+  const full = !thresholdsOnly && problem === undefined;
+  const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
+  const { run, lines } = full
+    ? await gatherFeatures(set, images, { ...options, signals, condition, extras: extrasFor(tokens) }, withUnreadable)
+    : await gatherLines(set, images, { ...options, signals }, withUnreadable);
   const modelSet = { dir: set.dir, hash: set.hash };
   if (!run.done) return { status: "interrupted", modelSet, unreadable };
 
@@ -71,7 +96,7 @@ export async function runCalibration(
   const labelled = (items: typeof measured): Labelled[] =>
     items.map(({ label, line }) => ({ label, families: line.families }));
   const fit = fitCalibration(labelled(own), labelled(held), options.fit);
-  const calibration: Calibration = {
+  const thresholds: Calibration = {
     format: calibrationFormat,
     modelSet: set.hash,
     quantization: options.quantization,
@@ -81,9 +106,55 @@ export async function runCalibration(
     oneClass: fit.oneClass,
     variants: { scale: await formerScale(path, set) },
   };
-  await writeFileAtomically(path, JSON.stringify(calibration, null, 2) + "\n");
+  const classifiers = full ? await fitOn(set, measured, thresholds, options, events) : undefined;
+  const calibration = classifiers === undefined ? thresholds : { ...thresholds, classifiers: classifiers.classifiers };
+  await writeFileAtomically(path, formatCalibration(calibration));
   if (options.out === undefined && set.manifest.calibration === undefined) await nameInManifest(set, events);
-  return { status: "done", modelSet, unreadable, path, calibration, fit };
+  return { status: "done", modelSet, unreadable, path, calibration, fit, classifiers };
+}
+
+/** Why a set's variants do not allow classifiers. */
+function whyNotAll(set: ModelSet): string | undefined {
+  const own = variantsOf(set);
+  const missing = familyNames.flatMap((name) => variantLabels[name].filter((label) => !own[name].includes(label)));
+  return missing.length === 0 ? undefined : `the model set lacks ${missing.join(", ")}`;
+}
+
+async function gatherFeatures(
+  set: ModelSet,
+  images: readonly ImageInput[],
+  options: FeatureRunOptions,
+  events: TokenizerRunEvents,
+) {
+  const run = await runFeatures(set, images, options, events);
+  return { run, lines: run.lines };
+}
+
+/** Fits the classifiers; PRADA's score functions on a device of its own, since the one that measured is closed. */
+async function fitOn(
+  set: ModelSet,
+  measured: readonly LabelledLine[],
+  thresholds: Calibration,
+  options: CalibrationOptions,
+  events: TokenizerRunEvents,
+): Promise<ClassifiersFit> {
+  const rules = rulesOf(thresholds);
+  if (!options.extras?.includes("prada")) return await fitClassifiers(measured, { rules });
+  const device = await openDevice(options.device ?? "auto", { threads: options.threads });
+  try {
+    const { patchNums } = Object.values(set.manifest.families.var.variants)[0].config;
+    const scaleLengths = { rar: null, var: patchNums.map((side) => side * side) };
+    const prada = { device, epochs: options.pradaEpochs ?? 3000, scaleLengths };
+    return await fitClassifiers(measured, { rules, prada, onNote: events.onPrepare });
+  } finally {
+    device.close();
+  }
+}
+
+/** JSON with lists of numbers on one line each. */
+function formatCalibration(calibration: Calibration): string {
+  const text = JSON.stringify(calibration, null, 2);
+  return text.replace(/\[[-+.,\d\seE]*\]/g, (list) => list.replace(/\s+/g, "").replaceAll(",", ", ")) + "\n";
 }
 
 const defaultFile = "calibration.json";

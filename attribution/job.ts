@@ -5,7 +5,15 @@
 import { join } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
 import { type ModelSet, openModelSet, setName } from "../models/model_set.ts";
-import { levelOf, loadCalibration, requireQuantizer, type RuleChoice, rulesOf } from "./calibration.ts";
+import {
+  levelOf,
+  loadCalibration,
+  requireCondition,
+  requireQuantizer,
+  type RuleChoice,
+  rulesOf,
+} from "./calibration.ts";
+import { extrasFor } from "./features/extras.ts";
 import { type ConditionName, type EvidenceLine, isUnreadable, type Settings } from "./evidence.ts";
 import { type ListedImage, listImages } from "./images/list.ts";
 import type { ImageInput } from "./input.ts";
@@ -18,7 +26,7 @@ import { Report } from "./report.ts";
 import { openQuantizer, type QuantizerName } from "./signals/quantizers.ts";
 import { type SignalLevel, signalLevels } from "./signals/table.ts";
 import { Submission } from "./submission.ts";
-import { type Method, type MethodName, methods, type Rules } from "./verdict.ts";
+import { defaultMethod, type MethodName, methodOf, requireMethod, type Rules } from "./verdict.ts";
 
 export interface JobOptions {
   /** Files and folders, or images that were listed before. */
@@ -124,8 +132,7 @@ class Tally {
  * later, what is done is kept as for an interruption, and the error is thrown.
  */
 export async function runJob(options: JobOptions, events: JobEvents = {}): Promise<Summary> {
-  const { method = "perplexity", unsureBelow = 0, weightType = "f32", signal } = options;
-  const condition = conditionOf(options);
+  const { unsureBelow = 0, weightType = "f32", signal } = options;
   let images: readonly ImageInput[] = (await listInputs(options.inputs)).slice(0, options.limit);
   const set = await chooseModels(options.models, events);
   const variants = variantsOf(set);
@@ -135,6 +142,12 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const { calibration, sha256: calibrationHash } = await loadCalibration(set);
   const rules = rulesOf(calibration, options.rules);
+  const method = options.method ?? (isFittedFor(options, rules) ? defaultMethod(rules) : "perplexity");
+  requireMethod(method, rules);
+  const condition = conditionOf(options, method, rules);
+  if (methodOf(method).needs !== undefined) requireCondition(calibration, condition);
+  const { extras: own } = methodOf(method);
+  const extras = extrasFor(own === undefined ? [] : [own], rules.classifiers, calibrationHash);
   const quantization = options.quantization ?? calibration.quantization;
   requireQuantizer(calibration, quantization);
   const level = moreOf(levelOf(rules), options.signals ?? "core");
@@ -148,7 +161,8 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   const settings: Settings = {
     condition,
     summaries: "summaries/1",
-    ...condition === "infer" && { inference: defaultInference },
+    ...condition === "infer" && { inference: inferenceFor(method, rules) },
+    ...extras !== undefined && { extras: extras.id },
     quantization,
     signals: level,
     device: device.info.kind,
@@ -212,6 +226,7 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
       calibrationHash,
       settings,
       quantizers: { rar: rar.quantize, var: other.quantize },
+      extras,
       method,
       unsureBelow,
       maxPixels: options.maxPixels,
@@ -271,11 +286,22 @@ export async function chooseModels(
   return set;
 }
 
+/** Whether the calibration's classifiers know likelihoods under the condition that the user asks for, if any. */
+function isFittedFor({ condition, classes }: JobOptions, { classifiers }: Rules): boolean {
+  const asked = condition ?? (classes === undefined ? undefined : "given");
+  return asked === undefined || asked === classifiers?.condition;
+}
+
+/** Classes are inferred as they were for what a method was fitted to. */
+function inferenceFor(method: MethodName, { classifiers }: Rules) {
+  return (methodOf(method).needs === undefined ? undefined : classifiers?.inference) ?? defaultInference;
+}
+
 /** The condition that the user asks for, or the method is made for. Throws where it does not fit the table of classes. */
-function conditionOf({ condition, classes, method = "perplexity" }: JobOptions): ConditionName {
-  // Methods need not say: those that do not were made for tokens without a class.
-  const own: Method & { readonly condition?: ConditionName } = methods[method];
-  const chosen = condition ?? (classes === undefined ? own.condition ?? "none" : "given");
+function conditionOf({ condition, classes }: JobOptions, method: MethodName, { classifiers }: Rules): ConditionName {
+  const { needs, condition: usual = "none" } = methodOf(method);
+  const own = needs !== undefined && classifiers !== undefined ? classifiers.condition : usual;
+  const chosen = condition ?? (classes === undefined ? own : "given");
   if (chosen === "given" && classes === undefined) {
     throw new Error("--condition given: expected --classes FILE, a table image_name,class");
   }

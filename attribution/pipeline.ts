@@ -25,7 +25,7 @@ import type { LoadedVariant } from "./models.ts";
 import type { Plan } from "./plan.ts";
 import { measureSignals } from "./signals/measure.ts";
 import type { Quantize } from "./signals.ts";
-import { decide, type MethodName, methods, type Rules } from "./verdict.ts";
+import { decide, type MethodName, methodOf, type Rules } from "./verdict.ts";
 
 /** What was measured of an image so far. Complete once every variant that the method wants is there. */
 export interface Measured {
@@ -101,7 +101,7 @@ export async function* attribute(
   options: AttributeOptions,
 ): AsyncGenerator<EvidenceLine, void, void> {
   const { method = "perplexity", rules, calibrationHash, unsureBelow = 0 } = options;
-  for await (const line of measure(inputs, (families) => methods[method].wants(families, rules), options)) {
+  for await (const line of measure(inputs, (families) => methodOf(method).wants(families, rules), options)) {
     if (isUnreadable(line)) yield line;
     else {
       const verdict = decide(method, line, rules, unsureBelow);

@@ -10,6 +10,7 @@ import { type QuantizerName, quantizerNames } from "../attribution/signals/quant
 import { type MethodName, methods } from "../attribution/verdict.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
+import { methodUsage } from "./cli/measuring.ts";
 import { duration, Progress, writeStdout } from "./cli/progress.ts";
 import { Score } from "./cli/score.ts";
 
@@ -23,7 +24,9 @@ usage: deno task attribute <files or folders>... [options]
   --labels FILE       table of true labels, image_name,label: says at the end how many verdicts agree
   --report DIR        evidence.jsonl, a line per image, and summary.json
   --resume            use the evidence that the report folder has of earlier runs
-  --method NAME       ${Object.entries(methods).map(([name, { description }]) => `${name}: ${description}`).join("; ")}
+  --method NAME       how to decide (default joint where the calibration has its classifiers, else perplexity):
+${methodUsage(methods)}
+  --outlier-prior P   joint: the share of outliers that is expected (default 0.2)
   --threshold NAME    quantile, gaussian or roc: which of the calibration's thresholds decide (default: its own choice)
   --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default: as the set was calibrated)
   --condition NAME    none, given or infer: the class under which tokens are scored (default: what the method is made for)
@@ -51,7 +54,8 @@ function jobOptions(
     labels: { type: "string" },
     report: { type: "string" },
     resume: { type: "boolean", default: false },
-    method: { type: "string", default: "perplexity" },
+    method: { type: "string" },
+    "outlier-prior": { type: "string" },
     threshold: { type: "string" },
     quantization: { type: "string" },
     condition: { type: "string" },
@@ -82,9 +86,14 @@ function jobOptions(
       out: values.out,
       report: values.report,
       resume: values.resume,
-      method: choice("--method", values.method, Object.keys(methods) as MethodName[]),
+      method: values.method === undefined
+        ? undefined
+        : choice<MethodName>("--method", values.method, Object.keys(methods)),
       rules: {
         threshold: values.threshold === undefined ? undefined : choice("--threshold", values.threshold, strategies),
+        outlierPrior: values["outlier-prior"] === undefined
+          ? undefined
+          : number("--outlier-prior", values["outlier-prior"], { low: 0, high: 1 }),
       },
       quantization: values.quantization === undefined
         ? undefined

@@ -4,6 +4,7 @@
  */
 import { type Calibration, strategies, type Strategy } from "../attribution/calibration.ts";
 import type { Fit } from "../attribution/calibration_fit.ts";
+import type { ClassifiersFit } from "../attribution/classifiers/fit_all.ts";
 import { type CalibrationOptions, runCalibration } from "../attribution/calibration_job.ts";
 import { familyNames } from "../attribution/labels.ts";
 import { defaultQuantizer, quantizerNames } from "../attribution/signals/quantizers.ts";
@@ -15,7 +16,8 @@ import { Progress, writeStdout } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
 
 const usage =
-  `Fits the thresholds by which a set of weights tells families and outliers apart, and writes its calibration file.
+  `Fits what a set of weights decides by, and writes its calibration file: the thresholds that tell families and outliers
+apart, and, with five images or more of every variant, the classifiers that tell variants apart.
 
 usage: deno task calibrate --train DIR --val DIR [options]
 
@@ -33,6 +35,10 @@ usage: deno task calibrate --train DIR --val DIR [options]
   --false-alarms P    roc: share of outliers that may pass (default 0.01)
   --signals LEVEL     core, or all, which costs half as much again (default all)
   --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default ${defaultQuantizer})
+  --thresholds-only   fit no classifiers, and run no transformers
+  --condition NAME    none or infer: class under which tokens are scored for the classifiers (default infer)
+  --extras LIST       fit these methods, too: membership, prada (slow)
+  --prada-epochs N    steps of fitting each of PRADA's score functions (default 3000)
   --limit N           at most N images per label and folder
 ${measuringUsage}
   --json              the calibration and every way to decide that was tried as JSON, instead of tables
@@ -69,6 +75,10 @@ function options(args: readonly string[]): { job: Omit<CalibrationOptions, "sign
     sigmas: { type: "string", default: "3" },
     "false-alarms": { type: "string", default: "0.01" },
     signals: { type: "string", default: "all" },
+    "thresholds-only": { type: "boolean", default: false },
+    condition: { type: "string", default: "infer" },
+    extras: { type: "string" },
+    "prada-epochs": { type: "string", default: "3000" },
     limit: { type: "string" },
     json: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
@@ -89,6 +99,10 @@ function options(args: readonly string[]): { job: Omit<CalibrationOptions, "sign
       val,
       out: values.out,
       signals: choice("--signals", values.signals, ["core", "all"]),
+      thresholdsOnly: values["thresholds-only"],
+      condition: choice("--condition", values.condition, ["none", "infer"]),
+      extras: values.extras?.split(",").map((name) => choice("--extras", name, ["membership", "prada"])),
+      pradaEpochs: number("--prada-epochs", values["prada-epochs"], { low: 1, integer: true }),
       limitPerLabel: values.limit === undefined
         ? undefined
         : number("--limit", values.limit, { low: 1, integer: true }),
@@ -149,6 +163,15 @@ function decisionTable({ candidates }: Fit): string {
   return textTable(["rar by", "var by", "strategy", "mean recall", "rar", "var", "outlier"], rows);
 }
 
+function variantTable({ rates, columns }: ClassifiersFit): string {
+  const rows = Object.entries(rates).map(([method, share]) => [
+    method,
+    ...familyNames.map((name) => percent(share[name])),
+    method === "two-stage" ? `columns: rar ${columns.rar.chosen}, var ${columns.var.chosen}` : "",
+  ]);
+  return textTable(["method", ...familyNames, ""], rows);
+}
+
 async function main(args: readonly string[]): Promise<number> {
   const parsed = options(args);
   if (parsed === "help") {
@@ -173,7 +196,7 @@ async function main(args: readonly string[]): Promise<number> {
     );
     return 130;
   }
-  const { calibration, fit, path } = result as Required<typeof result>;
+  const { calibration, fit, path } = result as Required<Omit<typeof result, "classifiers">>;
   const { signals, threshold } = calibration.decision;
   if (json) writeStdout(JSON.stringify({ path, calibration, candidates: fit.candidates }) + "\n");
   else {
@@ -183,6 +206,12 @@ async function main(args: readonly string[]): Promise<number> {
     );
     if (fit.candidates.length > 0) {
       writeStdout("The best ways to decide, cross-fitted on val:\n\n" + decisionTable(fit) + "\n");
+    }
+    if (result.classifiers !== undefined) {
+      writeStdout(
+        "Variants that are found, given the family (cross-validated on train and val):\n\n" +
+          variantTable(result.classifiers) + "\n",
+      );
     }
   }
   if (fit.candidates.length === 0 && job.fit?.threshold === undefined) {

@@ -6,12 +6,14 @@ import { type TransformName, transformNames } from "../attribution/augment/mod.t
 import { strategies, type Strategy } from "../attribution/calibration.ts";
 import { type Estimate, everythingElse } from "../attribution/evaluation/evaluate.ts";
 import { type EvaluationOptions, type EvaluationResult, runEvaluation } from "../attribution/evaluation/job.ts";
+import { methodTitles } from "../attribution/evaluation/methods.ts";
+import { methodRows } from "../attribution/evaluation/report.ts";
 import { isUnreadable } from "../attribution/evidence.ts";
 import { quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type MethodName, methods } from "../attribution/verdict.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { fail, measuringOptions, measuringUsage, measuringValues } from "./cli/measuring.ts";
+import { fail, measuringOptions, measuringUsage, measuringValues, methodUsage } from "./cli/measuring.ts";
 import { Progress, writeStdout } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
 
@@ -29,7 +31,10 @@ usage: deno task evaluate --val DIR [options]
                       each at all strengths of the reference
   --attacks LIST      only these, such as jpeg,resize
   --baselines         also AEDR, Reconstruction and LatentTracer (slow), with the encoders that the tokenizers came with
-  --method NAME       ${Object.entries(methods).map(([name, { description }]) => `${name}: ${description}`).join("; ")}
+  --compare           also all methods beside one another: runs all variants over all images
+  --method NAME       how to decide (default joint where the calibration has its classifiers, else perplexity):
+${methodUsage(methods)}
+  --outlier-prior P   share of outliers that joint expects (default 0.2)
   --threshold NAME    quantile, gaussian or roc: which of the calibration's thresholds decide (default: its own choice)
   --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default: as the set was calibrated)
   --limit N           at most N images per label
@@ -49,7 +54,9 @@ function options(args: readonly string[]): { job: EvaluationOptions; json: boole
     robustness: { type: "boolean", default: false },
     attacks: { type: "string" },
     baselines: { type: "boolean", default: false },
-    method: { type: "string", default: "perplexity" },
+    compare: { type: "boolean", default: false },
+    "outlier-prior": { type: "string" },
+    method: { type: "string" },
     threshold: { type: "string" },
     limit: { type: "string" },
     seed: { type: "string", default: "0" },
@@ -69,8 +76,14 @@ function options(args: readonly string[]): { job: EvaluationOptions; json: boole
       labels: values.labels,
       robustness: attacks ?? values.robustness,
       baselines: values.baselines,
-      method: choice("--method", values.method, Object.keys(methods) as MethodName[]),
+      compare: values.compare,
+      method: values.method === undefined
+        ? undefined
+        : choice<MethodName>("--method", values.method, Object.keys(methods)),
       rules: {
+        outlierPrior: values["outlier-prior"] === undefined
+          ? undefined
+          : number("--outlier-prior", values["outlier-prior"], { low: 0, high: 1 }),
         threshold: values.threshold === undefined
           ? undefined
           : choice<Strategy>("--threshold", values.threshold, strategies),
@@ -91,7 +104,7 @@ function estimate({ value, interval }: Estimate): string[] {
   return [percent(value), interval === null ? "-" : `${(100 * interval.low).toFixed(1)} to ${percent(interval.high)}`];
 }
 
-function tables({ evaluation, robustness }: Required<EvaluationResult>): string {
+function tables({ evaluation, robustness, methods }: Required<EvaluationResult>): string {
   const rates = {
     "accuracy, nine labels": evaluation.accuracy,
     "family accuracy": evaluation.familyAccuracy,
@@ -135,6 +148,11 @@ function tables({ evaluation, robustness }: Required<EvaluationResult>): string 
     ),
     textTable(["family", "signal", "against", "AUC", "TPR at 1 % FPR", "95 %", ""], separations),
   ];
+  if (methods.length > 0) {
+    parts.push(
+      textTable(["method", ...Object.values(methodTitles), "half the outliers", "twice"], methodRows(methods)),
+    );
+  }
   if (robustness.length > 0) {
     parts.push(textTable(
       ["attack", "strength", "family accuracy", "outlier recall", "rar TPR at 1 % FPR", "var TPR at 1 % FPR"],

@@ -1,8 +1,9 @@
 /**
- * `deno task plot train <run>`: the curves of a training run, as SVG and PNG.
+ * `deno task plot <what> <of what>`: training curves, features, reliability and score functions, as SVG and PNG.
  * Parses the command line, draws with attribution/plot/; stdout has the names of the files.
  */
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
+import { featureFigures, pradaOf, readFeatureCsv, reliabilityOf, writeFigures } from "../attribution/features/plots.ts";
 import { renderPng, renderSvg } from "../attribution/plot/chart.ts";
 import { curvesSize, trainingCurves } from "../attribution/training/curves.ts";
 import { readLog } from "../attribution/training/log.ts";
@@ -11,18 +12,28 @@ import { writeStdout } from "./cli/progress.ts";
 
 const usage = `Draws diagrams of what other tasks have written.
 
-usage: deno task plot train <run> [options]
+usage: deno task plot train <run> [--out NAME]
+       deno task plot features <table.csv> [--features LIST] [--out DIR]
+       deno task plot reliability <evaluation.json> [--out DIR]
+       deno task plot prada <model set> [--out DIR]
 
-  train <run>     losses, token recovery, AUC and learning rate over epochs, from log.csv in the folder of a run
+  train           losses, token recovery, AUC and learning rate over epochs, from log.csv in the folder of a run
+  features        of a table of deno task features: distributions per class, AUC of every pair of classes, and who scores
+                  whose images how
+  reliability     of an evaluation with --compare: the rate of being right by confidence, per method
+  prada           the score functions that calibrate --extras prada has fitted
 
-  --out NAME      where the files go, without extension (default: curves in the folder of the run)
+  --features LIST such as rar.encLoss,rarb.guided.mean (default: some of each kind)
+  --out           train: the files without extension (default: curves in the folder of the run); else a folder (default:
+                  plots beside the file)
   --help          this text
 
-Writes NAME.svg and NAME.png and prints their names.`;
+Writes .svg and .png files and prints their names.`;
 
 async function main(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseOptions(args, {
     out: { type: "string" },
+    features: { type: "string" },
     help: { type: "boolean", short: "h", default: false },
   });
   if (values.help) {
@@ -30,8 +41,17 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const [kind, run, ...rest] = positionals;
-  if (kind === undefined) throw new Error("expected what to plot: train <run> (--help)");
-  choice("what to plot", kind, ["train"]);
+  if (kind === undefined) throw new Error("expected what to plot: train, features, reliability or prada (--help)");
+  const what = choice("what to plot", kind, ["train", "features", "reliability", "prada"]);
+  if (what !== "train") {
+    if (run === undefined || rest.length > 0) throw new Error(`plot ${what}: expected one file or folder (--help)`);
+    const dir = values.out ?? join(what === "prada" ? run : dirname(run), "plots");
+    const figures = what === "features"
+      ? featureFigures(await readFeatureCsv(run), values.features?.split(","))
+      : new Map([[what, await (what === "prada" ? pradaOf(run) : reliabilityOf(run))]]);
+    writeStdout((await writeFigures(dir, figures)).join("\n") + "\n");
+    return 0;
+  }
   if (run === undefined || rest.length > 0) throw new Error("plot train: expected the folder of one run (--help)");
   const chart = trainingCurves(await readLog(run), `Fine-tuning: ${basename(resolve(run))}`);
   const { width, height } = curvesSize;

@@ -13,6 +13,9 @@ import { familyNames, type Label } from "../labels.ts";
 import { levelFor, scoreTable } from "../signals/table.ts";
 import { evaluate, type Evaluation, type Judged } from "./evaluate.ts";
 import { type LabelledImage, limitPerLabel, listLabelFolders, listWithTable } from "./labelled.ts";
+import { extrasFor } from "../features/extras.ts";
+import { runFeatures } from "../features/run.ts";
+import { compareMethods, extrasOf, knownMethods, type MethodResult } from "./methods.ts";
 import { writeEvaluation } from "./report.ts";
 import { attackedImages, type RobustnessPoint, robustnessPoint } from "./robustness.ts";
 import { gatherLines, runTokenizers, type TokenizerRunEvents } from "./tokenizer_run.ts";
@@ -29,13 +32,15 @@ export interface EvaluationOptions extends Omit<JobOptions, "inputs" | "out" | "
   readonly robustness?: boolean | readonly TransformName[];
   /** Evaluate AEDR, Reconstruction and LatentTracer, too. */
   readonly baselines?: boolean;
+  /** Compare all methods that the calibration has what they need for. Runs all variants over all images. */
+  readonly compare?: boolean;
   /** Of bootstrap intervals and of transforms. Default 0. */
   readonly seed?: number;
   readonly resamples?: number;
 }
 
 export interface EvaluationEvents extends TokenizerRunEvents {
-  /** The next part begins: `verdicts`, `robustness`, `baselines`, `report`. */
+  /** The next part begins: `verdicts`, `methods`, `robustness`, `baselines`, `report`. */
   readonly onStage?: (name: string) => void;
 }
 
@@ -45,6 +50,7 @@ export interface EvaluationResult {
   /** Set when it is done. */
   readonly evaluation?: Evaluation;
   readonly robustness?: readonly RobustnessPoint[];
+  readonly methods?: readonly MethodResult[];
   readonly files?: readonly string[];
 }
 
@@ -90,6 +96,24 @@ export async function runEvaluation(
   if (summary.status !== "done") return interrupted;
   if (judged.length === 0) {
     throw new Error(`--val ${options.val}: none of ${images.length} images can be read: ${unreadable[0].message}`);
+  }
+
+  let methods: MethodResult[] = [];
+  if (options.compare) {
+    events.onStage?.("methods");
+    const readable = judged.map(({ image }) => byName.get(image)!);
+    const names = knownMethods(rules);
+    const run = await runFeatures(set, readable, {
+      ...shared,
+      signals: "core",
+      condition: rules.classifiers?.condition ?? "infer",
+      inference: rules.classifiers?.inference,
+      extras: extrasFor(extrasOf(names), rules.classifiers, calibrationHash),
+      report: join(report, "methods"),
+    }, events);
+    if (!run.done) return interrupted;
+    const measured = run.lines.flatMap((line, i) => line === undefined ? [] : [{ label: readable[i].label, line }]);
+    methods = compareMethods(measured, rules, names, { seed, resamples });
   }
 
   let points: RobustnessPoint[] = [];
@@ -157,7 +181,7 @@ export async function runEvaluation(
   const notes = describeLimits(evaluation, calibration.data?.val.fingerprint === fingerprint);
   const files = await writeEvaluation(
     report,
-    { about, evaluation, robustness: points, unreadable, notes },
+    { about, evaluation, methods, robustness: points, unreadable, notes },
     { judged, calibration, rules },
   );
   return {
@@ -165,6 +189,7 @@ export async function runEvaluation(
     unreadable,
     evaluation,
     robustness: points,
+    methods,
     files: [...files, join(report, "predictions.csv")],
   };
 }
@@ -193,7 +218,7 @@ async function prepareFolders(dir: string, resume: boolean): Promise<void> {
     throw new Error(`--report ${dir}: cannot make this folder: ${(cause as Error).message}`, { cause });
   }
   if (resume) return;
-  for (const part of ["robustness", "baselines"]) {
+  for (const part of ["robustness", "baselines", "methods"]) {
     const journal = join(dir, part, "evidence.jsonl") + partSuffix;
     if (await Deno.stat(journal).then(({ size }) => size > 0, () => false)) {
       throw new Error(

@@ -10,6 +10,8 @@ import { familyNames } from "../labels.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { aucFigure, confusionFigure, robustnessFigure, rocFigure, scoreFigure } from "./charts.ts";
 import { type Estimate, type Evaluation, everythingElse, type Judged } from "./evaluate.ts";
+import { methodColumns, type MethodResult, methodTitles } from "./methods.ts";
+import { reliabilityFigure } from "../features/charts.ts";
 import { figure, htmlTable, page, type Section, tile } from "./html.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 
@@ -17,6 +19,8 @@ export interface EvaluationReport {
   /** What was evaluated with what, in the order in which it is shown. */
   readonly about: Readonly<Record<string, string>>;
   readonly evaluation: Evaluation;
+  /** All methods on the same images, where that was asked for. */
+  readonly methods: readonly MethodResult[];
   readonly robustness: readonly RobustnessPoint[];
   readonly unreadable: readonly { readonly image: string; readonly message: string }[];
   readonly notes: readonly string[];
@@ -39,6 +43,7 @@ export async function writeEvaluation(dir: string, report: EvaluationReport, dra
     "signals.csv": signalsCsv(evaluation),
     "thresholds.csv": thresholdsCsv(evaluation),
   };
+  if (report.methods.length > 0) files["methods.csv"] = methodsCsv(report.methods);
   if (robustness.length > 0) files["robustness.csv"] = robustnessCsv(robustness);
   for (const [name, text] of Object.entries(files)) await writeFileAtomically(join(dir, name), text);
   return Object.keys(files).map((name) => join(dir, name));
@@ -90,6 +95,24 @@ async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<s
       evaluation.strategies.flatMap(({ decides }, i) => decides ? [i] : []),
     ),
   );
+  if (report.methods.length > 0) {
+    add(
+      "Methods",
+      htmlTable(
+        ["method", ...Object.values(methodTitles), "half the outliers", "twice the outliers"],
+        methodRows(report.methods),
+      ),
+      paragraphs([
+        "All methods on the same images. Variants given: the share of a family's images whose variant is found by a method " +
+        "that is told the family. Calibration error: mean distance of confidence and rate of being right, in ten bins. Half " +
+        "and twice the outliers: accuracy if their share were another.",
+      ]),
+      await figure(
+        reliabilityFigure(report.methods),
+        "Rate of being right by confidence, in ten bins; the line is where both are equal.",
+      ),
+    );
+  }
   const curves = rocFigure(evaluation.signals), areas = aucFigure(evaluation.signals);
   if (areas !== null) {
     add(
@@ -203,6 +226,28 @@ function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
     String(images),
     ...[familyAccuracy, outlierRecall, outlierPrecision].map(percent),
     ...familyNames.flatMap((name) => [separation[name]?.auc.toFixed(4) ?? dash, percent(separation[name]?.tpr)]),
+  ]);
+}
+
+/** A row of texts per method. */
+export function methodRows(methods: readonly MethodResult[]): string[][] {
+  return methods.map((result) => [
+    result.method,
+    ...methodColumns.map((name) => describeEstimate(result[name])),
+    percent(result.halfOutliers),
+    percent(result.doubleOutliers),
+  ]);
+}
+
+function methodsCsv(methods: readonly MethodResult[]): string {
+  return stringify([
+    ["method", ...methodColumns.flatMap(boundNames), "halfOutliers", "doubleOutliers"],
+    ...methods.map((result) => [
+      result.method,
+      ...methodColumns.flatMap((name) => bounds(result[name])),
+      result.halfOutliers ?? "",
+      result.doubleOutliers ?? "",
+    ]),
   ]);
 }
 

@@ -2,6 +2,8 @@
  * Numbers about an image's tokens beyond the summaries, for methods that ask for them: membership features, log-probabilities
  * of single tokens, PRADA scores. What each is made of is in membership/ and prada/; which method wants what, in verdict.ts.
  */
+import { pradaExtras, readPrada } from "../classifiers/prada.ts";
+import type { Classifiers } from "../classifiers/schema.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
 import { membershipRows, membershipTable, membershipTableNames } from "../membership/mod.ts";
 
@@ -25,6 +27,18 @@ export const tokenExtras: ExtraScores = {
     ]);
   },
 };
+
+/** What names stand for, as one. `calibration` is the hash of the file that the classifiers come from. */
+export function extrasFor(
+  names: readonly ("membership" | "prada" | "tokens")[],
+  classifiers?: Classifiers,
+  calibration?: string | null,
+): ExtraScores | undefined {
+  return joinExtras(names.map((name) => {
+    if (name === "membership") return membershipExtras;
+    return name === "tokens" ? tokenExtras : pradaExtras(readPrada(classifiers?.prada ?? {}), calibration ?? "");
+  }));
+}
 
 /** Several extras as one. At most one of them may have row statistics; undefined for none. */
 export function joinExtras(parts: readonly ExtraScores[]): ExtraScores | undefined {

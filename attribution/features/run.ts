@@ -14,7 +14,7 @@ import {
 import type { TokenizerRunEvents } from "../evaluation/tokenizer_run.ts";
 import type { ImageInput } from "../input.ts";
 import { familyNames } from "../labels.ts";
-import { defaultInference } from "../likelihood/mod.ts";
+import { defaultInference, type InferenceSettings } from "../likelihood/class_inference.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
 import { Models } from "../models.ts";
 import { measure, variantsOf } from "../pipeline.ts";
@@ -29,6 +29,8 @@ export interface FeatureRunOptions {
   /** Of the likelihoods. `given` needs images with classes. */
   readonly condition: ConditionName;
   readonly extras?: ExtraScores;
+  /** How classes are inferred, where they are. */
+  readonly inference?: InferenceSettings;
   /** Folder of the journal. Without one nothing is kept. */
   readonly report?: string;
   readonly resume?: boolean;
@@ -56,7 +58,8 @@ export async function runFeatures(
   options: FeatureRunOptions,
   events: TokenizerRunEvents = {},
 ): Promise<FeatureRun> {
-  const { weightType = "f32", signal, quantization, signals, condition, extras } = options;
+  const { weightType = "f32", signal, quantization, signals, condition, extras, inference = defaultInference } =
+    options;
   const variants = variantsOf(set);
   await using cleanup = new AsyncDisposableStack();
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
@@ -67,7 +70,7 @@ export async function runFeatures(
   const settings: Settings = {
     condition,
     summaries: "summaries/1",
-    ...condition === "infer" && { inference: defaultInference },
+    ...condition === "infer" && { inference },
     ...extras !== undefined && { extras: extras.id },
     quantization,
     signals,

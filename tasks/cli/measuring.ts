@@ -27,6 +27,14 @@ export const measuringUsage =
   --weight-type TYPE  f32, or f16 for half the memory (default f32)
   --max-pixels N      refuse larger images (default ${DEFAULT_MAX_PIXELS})`;
 
+/** A line per way to decide, for usage texts. */
+export function methodUsage(methods: Readonly<Record<string, { readonly description: string }>>): string {
+  return Object.entries(methods).map(([name, { description }]) =>
+    `                        ${name.padEnd(11)} ${description}`
+  )
+    .join("\n");
+}
+
 interface Values {
   readonly models?: string;
   readonly report?: string;
