@@ -5,13 +5,13 @@
 import type { FamilyName } from "../models/family.ts";
 import { passes, type Rules, ruleScore, standardise } from "./calibration.ts";
 import { noStretch, stretchConfidence } from "./classifiers/confidence.ts";
-import { jointScores } from "./classifiers/joint.ts";
+import { jointLabel, jointScores } from "./classifiers/joint.ts";
 import { softmax } from "./classifiers/logistic.ts";
 import type { Classifiers } from "./classifiers/schema.ts";
 import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
 import type { ConditionName, FamilyEvidence, Measurements, Verdict } from "./evidence.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "./features/table.ts";
-import { familyNames, familyOf, type Label, labels, variantLabels } from "./labels.ts";
+import { familyNames, familyOf, type Label, variantLabels } from "./labels.ts";
 import { decidePrada } from "./prada/mod.ts";
 
 export type { Rules } from "./calibration.ts";
@@ -99,7 +99,7 @@ export const methods: Record<string, Method> = {
     decide(evidence, rules) {
       const { joint } = classifiersOf("joint", rules);
       const scores = jointScores(joint, featuresOf(evidence), rules.outlierPrior);
-      const label = labels.reduce((a, b) => (scores[b] > scores[a] ? b : a));
+      const label = jointLabel(scores);
       return { label, confidence: scores[label], family: label === "outlier" ? null : familyOf(label), scores };
     },
   },

@@ -5,12 +5,13 @@
  * Per family, a distance (one_class.ts) of the logarithms of the signals under both tokenizers, and of what its own
  * variants say about the tokens, from the family's own images. Standardised on images that it was not fitted to, it is z.
  *   P(outlier) : P(family f) = prior x 1 / range : (1 - prior) x P(f | z) x normal(least z),
- * outliers being as likely at any distance within `range` standard deviations, the same everywhere: a flat density makes no
- * use of what val's outliers happen to be. P(f | z) is a logistic regression on both z, P(variant | f) a classifier.
+ * outliers being as likely at any distance within `range` standard deviations: a flat density makes no use of where val's
+ * outliers lie, other than how far out (range); near the family there may be others that val has none of. P(f | z) is a logistic regression on both z, P(variant | f) a classifier.
  */
 import type { FamilyName } from "../../models/family.ts";
+import { quantile } from "../metrics/mod.ts";
 import { type FeatureRow, pickColumns } from "../features/table.ts";
-import { familyNames, type Label, variantLabels } from "../labels.ts";
+import { familyNames, type Label, labels, variantLabels } from "../labels.ts";
 import { type Classifier, classify, fitClassifier, stratifiedFolds } from "./fit.ts";
 import { fitOneClass, type OneClass, oneClassDistance } from "./one_class.ts";
 import { classifyRow, fitVariants, type LabelledRow, type NamedClassifier } from "./variant.ts";
@@ -37,8 +38,6 @@ export interface JointModel {
   readonly family: Classifier;
   /** Standard deviations of z over which outliers are spread. */
   readonly range: number;
-  /** Log-odds of nine labels are divided by it. */
-  readonly temperature: number;
 }
 
 /** Logarithms of these, under both tokenizers. */
@@ -46,13 +45,16 @@ const signals = ["quantLoss", "quantErrorTail", "encLoss", "encLossUncalibrated"
 /** Of the family's variants, each standardised by its own images and mixed by the variants' probabilities. */
 const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean", "support.rate"] as const;
 
-/** Outliers are as likely anywhere up to so many standard deviations; of the tiny set's photographs in val it is 3 to 8. */
-const defaultRange = 20;
+/** The range without outliers to tell it, and the fewest that do. */
+const defaultRange = 10, fewestOutliers = 20;
 /** z of an image counts as this at most. */
 const farthest = 1e3;
 export const defaultOutlierPrior = 0.2;
 
-/** Fits to rows of members, at least four of every variant; outliers among them are not used. */
+/**
+ * Fits to rows of members, at least four of every variant. Outliers among the rows (twenty or more) say how far outliers
+ * reach, the most that is typical of them; how many they are and where within that range they lie makes no difference.
+ */
 export function fitJoint(all: readonly LabelledRow[]): JointModel {
   const rows = all.filter(({ label }) => label !== "outlier");
   const familyModel = (
@@ -92,12 +94,13 @@ export function fitJoint(all: readonly LabelledRow[]): JointModel {
     familyNames.findIndex((name) => (variantLabels[name] as readonly string[]).includes(label))
   );
   const { model, l2, temperature } = fitClassifier(zs.map((z) => z.map(compressed)), truth, familyNames.length);
-  return {
-    families,
-    family: { model, l2, temperature: Math.max(1, temperature) },
-    range: defaultRange,
-    temperature: 1,
-  };
+  const family = { model, l2, temperature: Math.max(1, temperature) };
+  const fitted: JointModel = { families, family, range: defaultRange };
+  const reach = all.filter(({ label }) => label === "outlier").map(({ row }) => {
+    const z = jointDistances(fitted, row);
+    return Math.min(z.rar, z.var);
+  });
+  return reach.length < fewestOutliers ? fitted : { ...fitted, range: Math.max(3, quantile(reach, 0.95)) };
 }
 
 function tokenScale(own: readonly LabelledRow[], label: Label): TokenScale {
@@ -173,7 +176,17 @@ export function jointScores(
   );
   logs.push(["outlier", Math.log(outlierPrior) + outside]);
   const most = Math.max(...logs.map(([, value]) => value));
-  const powers = logs.map(([label, value]): [Label, number] => [label, Math.exp((value - most) / model.temperature)]);
+  const powers = logs.map(([label, value]): [Label, number] => [label, Math.exp(value - most)]);
   const total = powers.reduce((sum, [, power]) => sum + power, 0);
   return Object.fromEntries(powers.map(([label, power]) => [label, power / total])) as Record<Label, number>;
+}
+
+/**
+ * The label of nine probabilities: outlier where that is likelier than not, else the likeliest variant. An image that is
+ * surely generated is not called an outlier because its variants are hard to tell apart.
+ */
+export function jointLabel(scores: Readonly<Record<Label, number>>): Label {
+  if (scores.outlier > 0.5) return "outlier";
+  const variants = labels.filter((label) => label !== "outlier");
+  return variants.reduce((a, b) => (scores[b] > scores[a] ? b : a));
 }

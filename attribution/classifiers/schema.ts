@@ -33,7 +33,6 @@ export const jointSchema = v.strictObject({
   families: v.strictObject({ rar: familyModel, var: familyModel }),
   family: v.strictObject({ model: v.strictObject(logistic), l2: positive, temperature: positive }),
   range: positive,
-  temperature: positive,
 });
 
 /** A score function of PRADA: parameters by the reference's names. */

@@ -321,7 +321,11 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
     () => ["in", "--device", "gpu"],
     /--device: expected auto, cpu or webgpu, got gpu/,
   ],
-  ["an unknown method", () => ["in", "--method", "magic"], /--method: expected joint, two-stage, perplexity, .*, got magic/],
+  [
+    "an unknown method",
+    () => ["in", "--method", "magic"],
+    /--method: expected joint, two-stage, perplexity, .*, got magic/,
+  ],
   [
     "an unknown strategy",
     () => ["in", "--threshold", "magic"],

@@ -60,6 +60,9 @@ Deno.test("plot refuses what is no run and no plot", async () => {
     const none = await plot("train", dir);
     assert.equal(none.code, 1);
     assert.match(none.stderr, /^.*plot: .*log\.csv: expected the log of a training run: No such file/s);
-    assert.match((await plot("tarin", dir)).stderr, /plot: what to plot: expected train, features, reliability or prada, got tarin/);
+    assert.match(
+      (await plot("tarin", dir)).stderr,
+      /plot: what to plot: expected train, features, reliability or prada, got tarin/,
+    );
   });
 });

@@ -6,10 +6,10 @@ import {
   reliabilityBins,
   stretchConfidence,
 } from "../../../attribution/classifiers/confidence.ts";
-import { fitJoint, jointDistances, jointScores } from "../../../attribution/classifiers/joint.ts";
+import { fitJoint, jointDistances, jointLabel, jointScores } from "../../../attribution/classifiers/joint.ts";
 import { classifyRow, fitOwnSamples, fitVariants, ownSampleScores } from "../../../attribution/classifiers/variant.ts";
 import { featuresOf } from "../../../attribution/features/table.ts";
-import { labels } from "../../../attribution/labels.ts";
+import { type Label, labels } from "../../../attribution/labels.ts";
 import { uniforms } from "../../../core/tensor/mod.ts";
 import { measuredLines, type Structure } from "./rows.ts";
 
@@ -35,9 +35,27 @@ Deno.test("jointScores() finds labels, and outliers of which the fit has seen no
   }
 });
 
-Deno.test("fitJoint() does not look at outliers", () => {
-  const all = rows(8, 3);
-  assert.deepEqual(fitJoint(all), fitJoint(all.filter(({ label }) => label !== "outlier")));
+Deno.test("jointLabel() says outlier only where that is likelier than not", () => {
+  const share = (outlier: number) =>
+    Object.fromEntries(labels.map((label) => [label, label === "outlier" ? outlier : (1 - outlier) / 8])) as Record<
+      Label,
+      number
+    >;
+  assert.equal(jointLabel(share(0.51)), "outlier");
+  assert.equal(jointLabel({ ...share(0.4), var24: 0.2 }), "var24");
+});
+
+Deno.test("fitJoint() takes nothing but the range from outliers, whatever their number", () => {
+  const all = rows(24, 3), members = all.filter(({ label }) => label !== "outlier");
+  const outliers = all.filter(({ label }) => label === "outlier");
+  const { range, ...rest } = fitJoint(all);
+  const { range: usual, ...without } = fitJoint(members);
+  assert.deepEqual(rest, without);
+  assert.equal(usual, 10);
+  assert.ok(range > 3 && range !== usual, `${range}`);
+  // More of the same change next to nothing; a few are not believed.
+  near(fitJoint([...members, ...outliers, ...outliers]).range, range, 0.3);
+  assert.equal(fitJoint([...members, ...outliers.slice(0, 5)]).range, 10);
 });
 
 Deno.test("jointScores(): the prior moves the odds of an outlier by its own odds, and nothing else", () => {
