@@ -138,6 +138,13 @@ function drawMaps({ card, bitmap, image }) {
   };
   draw("quantisation", quantisation, `Quantisation residual (${quantisation.family.toUpperCase()})`);
   if (surprise) draw("surprise", surprise, `Surprise per token (${surprise.variant}, nats)`);
+  else {
+    const figure = card.querySelector(".surprise");
+    figure.querySelector("canvas").hidden = figure.querySelector(".scale").hidden = true;
+    figure.querySelector("figcaption > span").textContent =
+      "No surprise per token: the image is of neither family, so that no variant was run.";
+    figure.hidden = false;
+  }
 }
 
 function remove(item) {
