@@ -55,20 +55,21 @@ async function main(args: readonly string[]): Promise<void> {
   }
   const running = await start(chosen);
   exitUnlessReady(running);
-  const server = Deno.serve({
+  const listening: { server?: Deno.HttpServer } = {};
+  onSignals(async () => {
+    const drained = running.service.drain();
+    if (chosen.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, chosen.drainDelayMs));
+    await listening.server?.shutdown();
+    await drained;
+    running.service.close();
+  });
+  listening.server = Deno.serve({
     port: chosen.port,
     hostname: chosen.host,
     onListen: ({ hostname, port }) => {
       logLine({ event: "listening", url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/` });
     },
   }, running.fetch);
-  onSignals(async () => {
-    const drained = running.service.drain();
-    if (chosen.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, chosen.drainDelayMs));
-    await server.shutdown();
-    await drained;
-    running.service.close();
-  });
 }
 
 if (import.meta.main) {
