@@ -147,7 +147,7 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   const condition = conditionOf(options, method, rules);
   if (methodOf(method).needs !== undefined) requireCondition(calibration, condition);
   const { extras: own } = methodOf(method);
-  const extras = extrasFor(own === undefined ? [] : [own], rules.classifiers, calibrationHash);
+  const extras = extrasFor(own === undefined ? [] : [own], rules.classifiers);
   const quantization = options.quantization ?? calibration.quantization;
   requireQuantizer(calibration, quantization);
   const level = moreOf(levelOf(rules), options.signals ?? "core");

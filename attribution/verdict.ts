@@ -100,7 +100,9 @@ export const methods: Record<string, Method> = {
       const { joint } = classifiersOf("joint", rules);
       const scores = jointScores(joint, featuresOf(evidence), rules.outlierPrior);
       const label = jointLabel(scores);
-      return { label, confidence: scores[label], family: label === "outlier" ? null : familyOf(label), scores };
+      const stretch = rules.classifiers?.confidence.joint ?? noStretch;
+      const confidence = stretchConfidence(stretch, scores[label]);
+      return { label, confidence, family: label === "outlier" ? null : familyOf(label), scores };
     },
   },
   "two-stage": twoStages("two-stage", {

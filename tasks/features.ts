@@ -69,7 +69,7 @@ async function main(args: readonly string[]): Promise<number> {
     : (await listWithTable("--labelled", labelled, labels)).images;
   const progress = new Progress();
   const set = await chooseModels(measuring.models, { onNote: (text) => progress.note(`features: ${text}`) });
-  const { calibration, sha256 } = await loadCalibration(set);
+  const { calibration } = await loadCalibration(set);
   if (extras.includes("prada") && calibration.classifiers?.prada === undefined) {
     throw new Error("--extras prada: the calibration has no score functions: run deno task calibrate --extras prada");
   }
@@ -78,7 +78,7 @@ async function main(args: readonly string[]): Promise<number> {
     ...measuring,
     quantization: measuring.quantization ?? calibration.quantization,
     ...{ condition, signals },
-    extras: extrasFor(extras, calibration.classifiers, sha256),
+    extras: extrasFor(extras, calibration.classifiers),
     signal: interruptible("features", progress),
   }, {
     onNote: (text) => progress.note(`features: ${text}`),

@@ -13,7 +13,8 @@ import { fitPrada, type ScoreFunction, type TokenPairs } from "../prada/mod.ts";
 import { belonging, chooseFamily, perplexityScores } from "../verdict.ts";
 import { fitStretch, type Stretch } from "./confidence.ts";
 import { softmax } from "./logistic.ts";
-import { fitJoint } from "./joint.ts";
+import { stratifiedFolds } from "./fit.ts";
+import { fitJoint, jointLabel, jointScores } from "./joint.ts";
 import { storePrada } from "./prada.ts";
 import type { Classifiers } from "./schema.ts";
 import { fitOwnSamples, fitVariants, type LabelledRow, type NamedFit, ownSampleScores } from "./variant.ts";
@@ -96,6 +97,7 @@ export async function fitClassifiers(
     });
     confidence[method] = fitConfidence(lines, rules, scores);
   }
+  confidence.joint = fitJointConfidence(rows);
   const { condition, inference } = lines[0].line.settings;
   return {
     classifiers: {
@@ -141,6 +143,22 @@ function crossFitted(rows: readonly LabelledRow[], fits: Readonly<Record<FamilyN
 
 function largest(scores: Readonly<Record<string, number>>): [string, number] {
   return Object.entries(scores).reduce((a, b) => (b[1] > a[1] ? b : a));
+}
+
+/** The same for `joint`, from verdicts of models that were fitted without the image. */
+function fitJointConfidence(rows: readonly LabelledRow[]): Stretch {
+  const folds = 5, part = stratifiedFolds(rows.map(({ label }) => label), folds);
+  const raw: number[] = [], right: boolean[] = [];
+  for (let fold = 0; fold < folds; fold++) {
+    const model = fitJoint(rows.filter((_, i) => part[i] !== fold));
+    rows.forEach(({ label, row }, i) => {
+      if (part[i] !== fold) return;
+      const scores = jointScores(model, row), said = jointLabel(scores);
+      raw.push(scores[said]);
+      right.push(said === label);
+    });
+  }
+  return fitStretch(raw, right);
 }
 
 /** Makes the raw confidence of a method of two stages a rate of being right. */

@@ -108,7 +108,7 @@ export async function runEvaluation(
       signals: "core",
       condition: rules.classifiers?.condition ?? "infer",
       inference: rules.classifiers?.inference,
-      extras: extrasFor(extrasOf(names), rules.classifiers, calibrationHash),
+      extras: extrasFor(extrasOf(names), rules.classifiers),
       report: join(report, "methods"),
     }, events);
     if (!run.done) return interrupted;

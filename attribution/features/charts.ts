@@ -62,11 +62,8 @@ export function distributionFigure(items: readonly FeatureItem[], names: readonl
       })),
       yAxis: panels.map(({ boxes }, gridIndex) => ({
         ...axisStyle,
-        type: "value" as const,
+        ...rangeOf(boxes),
         gridIndex,
-        scale: true,
-        min: Math.min(...boxes.map(([low]) => low)),
-        max: Math.max(...boxes.map((box) => box[4])),
         axisLabel: { ...axisStyle.axisLabel, formatter: short, showMinLabel: false, showMaxLabel: false },
       })),
       series: panels.map(({ boxes }, i) => ({
@@ -82,6 +79,14 @@ export function distributionFigure(items: readonly FeatureItem[], names: readonl
       })),
     },
   };
+}
+
+/** Logarithmic where values are positive and lie more than a decade apart. */
+function rangeOf(boxes: readonly (readonly number[])[]) {
+  const low = Math.min(...boxes.map((box) => box[0])), high = Math.max(...boxes.map((box) => box[4]));
+  if (low > 0 && high > 10 * low) return { type: "log" as const, min: low / 1.2, max: high * 1.2 };
+  const margin = 0.04 * (high - low || 1);
+  return { type: "value" as const, min: low - margin, max: high + margin };
 }
 
 /** One colour per family, a third for outliers. */

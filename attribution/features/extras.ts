@@ -2,6 +2,7 @@
  * Numbers about an image's tokens beyond the summaries, for methods that ask for them: membership features, log-probabilities
  * of single tokens, PRADA scores. What each is made of is in membership/ and prada/; which method wants what, in verdict.ts.
  */
+import { createHash } from "node:crypto";
 import { pradaExtras, readPrada } from "../classifiers/prada.ts";
 import type { Classifiers } from "../classifiers/schema.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
@@ -28,15 +29,16 @@ export const tokenExtras: ExtraScores = {
   },
 };
 
-/** What names stand for, as one. `calibration` is the hash of the file that the classifiers come from. */
+/** What names stand for, as one; PRADA's score functions are the classifiers'. */
 export function extrasFor(
   names: readonly ("membership" | "prada" | "tokens")[],
   classifiers?: Classifiers,
-  calibration?: string | null,
 ): ExtraScores | undefined {
   return joinExtras(names.map((name) => {
     if (name === "membership") return membershipExtras;
-    return name === "tokens" ? tokenExtras : pradaExtras(readPrada(classifiers?.prada ?? {}), calibration ?? "");
+    if (name === "tokens") return tokenExtras;
+    const stored = classifiers?.prada ?? {};
+    return pradaExtras(readPrada(stored), createHash("sha256").update(JSON.stringify(stored)).digest("hex"));
   }));
 }
 
