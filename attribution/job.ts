@@ -17,6 +17,7 @@ import { extrasFor } from "./features/extras.ts";
 import { type ConditionName, type EvidenceLine, isUnreadable, type Settings } from "./evidence.ts";
 import { type ListedImage, listImages } from "./images/list.ts";
 import type { ImageInput } from "./input.ts";
+import { Journal, journaled, type Shard } from "./journal/mod.ts";
 import { readClassTable, withClasses } from "./likelihood/class_table.ts";
 import { defaultInference } from "./likelihood/mod.ts";
 import { Models } from "./models.ts";
@@ -33,12 +34,16 @@ export interface JobOptions {
   readonly inputs: readonly string[] | readonly ListedImage[];
   /** Folder of the model set. Default: weights/official where it is complete, else weights/tiny. */
   readonly models?: string;
-  /** The table of labels. */
-  readonly out: string;
+  /** The table of labels. Without a name none is written. */
+  readonly out?: string;
   /** Folder for evidence and summary. */
   readonly report?: string;
-  /** Use what the report folder has of earlier runs. */
+  /** Use what the report folder has of earlier runs. A journal is always used. */
   readonly resume?: boolean;
+  /** File in which everything that is measured is kept, and from which it is recalled (journal/). */
+  readonly journal?: string;
+  /** Only the images whose content is this shard's. Needs a journal of its own, which merging reads. */
+  readonly shard?: Shard;
   readonly device?: DeviceName;
   readonly threads?: number;
   readonly weightType?: "f32" | "f16";
@@ -132,7 +137,10 @@ class Tally {
  * later, what is done is kept as for an interruption, and the error is thrown.
  */
 export async function runJob(options: JobOptions, events: JobEvents = {}): Promise<Summary> {
-  const { unsureBelow = 0, weightType = "f32", signal } = options;
+  const { unsureBelow = 0, weightType = "f32", signal, shard } = options;
+  if (shard !== undefined && options.journal === undefined) {
+    throw new Error("--shard: expects --journal FILE, a journal of this shard's own");
+  }
   let images: readonly ImageInput[] = (await listInputs(options.inputs)).slice(0, options.limit);
   const set = await chooseModels(options.models, events);
   const variants = variantsOf(set);
@@ -170,11 +178,16 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   };
   const key = { modelSet: set.hash, settings };
 
-  const submission = await Submission.create(options.out);
-  cleanup.defer(() => submission.discard());
+  const submission = options.out === undefined ? undefined : await Submission.create(options.out);
+  cleanup.defer(() => submission?.discard());
+  const journal = options.journal === undefined
+    ? undefined
+    : Journal.open(options.journal, { exclusive: shard !== undefined });
+  cleanup.defer(() => journal?.close());
+  const evidence = journal?.evidence(key);
   const report = options.report === undefined
     ? undefined
-    : await Report.open(options.report, key, options.resume ?? false);
+    : await Report.open(options.report, key, journal === undefined ? options.resume ?? false : "replace");
   cleanup.defer(() => report?.close());
   if (report !== undefined && report.ignored > 0) {
     events.onNote?.(
@@ -214,45 +227,60 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     started: started.toISOString(),
     seconds: (performance.now() - start) / 1000,
   });
-  events.onStart?.(images.length);
+  events.onStart?.(Math.ceil(images.length / (shard?.count ?? 1)));
+  const asked = { ...key, calibration: calibrationHash, method, rules, unsureBelow };
+  const names = options.inputs.map((input) => typeof input === "string" ? input : input.path);
+  const session = await journal?.begin({ ...asked, inputs: names, limit: options.limit ?? null }, images.length, shard);
+  const recall = evidence ? (sha256: string) => Promise.resolve(evidence.recall(sha256)) : report?.recall.bind(report);
   try {
-    const stream = attribute(images, {
-      device,
-      models,
-      plan,
-      modelSet: set.hash,
-      variants,
-      rules,
-      calibrationHash,
-      settings,
-      quantizers: { rar: rar.quantize, var: other.quantize },
-      extras,
-      method,
-      unsureBelow,
-      maxPixels: options.maxPixels,
-      signal,
-      recall: report && (async (sha256) => {
-        const found = await report.recall(sha256);
-        if (found !== undefined) tally.recalled++;
-        return found;
-      }),
-      remember: report && ((measured) => report.remember(measured)),
-      onWork: (images) => events.onProgress?.(worked += images),
+    const attributeImages = (images: Iterable<ImageInput> | AsyncIterable<ImageInput>) =>
+      attribute(images, {
+        device,
+        models,
+        plan,
+        modelSet: set.hash,
+        variants,
+        rules,
+        calibrationHash,
+        settings,
+        quantizers: { rar: rar.quantize, var: other.quantize },
+        extras,
+        method,
+        unsureBelow,
+        maxPixels: options.maxPixels,
+        signal,
+        recall: recall && (async (sha256) => {
+          const found = await recall(sha256);
+          if (found !== undefined) tally.recalled++;
+          return found;
+        }),
+        remember: evidence
+          ? ((measured) => Promise.resolve(evidence.remember(measured)))
+          : report && ((measured) => report.remember(measured)),
+        onWork: (images) => events.onProgress?.(worked += images),
+      });
+    const stream = journal === undefined ? attributeImages(images) : journaled(images, {
+      ...{ journal, evidence: evidence!, session: session!, shard, maxPixels: options.maxPixels },
+      attribute: attributeImages,
     });
     for await (const line of stream) {
       tally.add(line);
       processPeakBytes = Math.max(processPeakBytes, Deno.memoryUsage().rss);
       await report?.add(line);
-      await submission.add(line.image, line.label);
+      await submission?.add(line.image, line.label);
       events.onLine?.(line);
     }
   } catch (error) {
-    await submission.finish();
+    await submission?.finish();
+    if (session !== undefined) journal?.end(session, "failed", tally.done);
     await report?.pause(summary("failed"));
     throw error;
   }
-  await submission.finish();
-  if (tally.done < images.length) {
+  await submission?.finish();
+  // Only an interruption leaves images out; how many are a shard's is known when all were read.
+  const complete = shard === undefined ? tally.done === images.length : !signal?.aborted;
+  if (session !== undefined) journal?.end(session, complete ? "done" : "interrupted", tally.done);
+  if (!complete) {
     const result = summary("interrupted");
     await report?.pause(result);
     return result;

@@ -82,9 +82,10 @@ export class Report {
 
   /**
    * Opens the folder, which is created if need be. With `resume`, evidence of earlier runs that has the same key can be
-   * recalled; without it, an unfinished run in the folder is an error, because its work would be lost.
+   * recalled; without it, an unfinished run in the folder is an error, because its work would be lost. `replace` is for
+   * runs whose evidence is in a journal: the folder is written anew.
    */
-  static async open(dir: string, key: ReportKey, resume: boolean): Promise<Report> {
+  static async open(dir: string, key: ReportKey, resume: boolean | "replace"): Promise<Report> {
     const file = (name: string) => join(dir, name);
     try {
       await Deno.mkdir(dir, { recursive: true });
@@ -97,14 +98,14 @@ export class Report {
       names.previous,
       names.unfinishedPrevious,
     ];
-    const left = resume ? [] : await Promise.all(leftovers.map((name) => hasContent(file(name))));
+    const left = resume !== false ? [] : await Promise.all(leftovers.map((name) => hasContent(file(name))));
     if (left.includes(true)) {
       throw new Error(
         `--report ${dir}: has the evidence of a run that was not finished: continue it with --resume, ` +
           `or name another folder, or remove its *${partSuffix} files`,
       );
     }
-    const previous = resume ? await Previous.collect(dir, key) : new Previous(null, null);
+    const previous = resume === true ? await Previous.collect(dir, key) : new Previous(null, null);
     const evidence = await createPart("--report", file(names.evidence));
     const unfinished = await createPart("--report", file(names.unfinished));
     return new Report(dir, key, evidence, unfinished, previous);

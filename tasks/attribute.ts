@@ -5,6 +5,7 @@
 import { DEFAULT_MAX_PIXELS } from "../attribution/images/decode.ts";
 import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence.ts";
 import { type JobOptions, runJob, type Summary } from "../attribution/job.ts";
+import { parseShard } from "../attribution/journal/shards.ts";
 import { strategies } from "../attribution/calibration.ts";
 import { type QuantizerName, quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type MethodName, methods } from "../attribution/verdict.ts";
@@ -23,7 +24,9 @@ usage: deno task attribute <files or folders>... [options]
   --out FILE          table of labels, image_name,label (default submission.csv)
   --labels FILE       table of true labels, image_name,label: says at the end how many verdicts agree
   --report DIR        evidence.jsonl, a line per image, and summary.json
-  --resume            use the evidence that the report folder has of earlier runs
+  --journal FILE      keep all evidence in this file and compute only what it lacks: a run that was killed goes on
+  --shard I/N         only the images of this shard, by content (needs --journal; deno task journal merge joins shards)
+  --resume            use the evidence that the report folder has of earlier runs; with --journal that goes without saying
   --method NAME       how to decide (default joint where the calibration has its classifiers, else perplexity):
 ${methodUsage(methods)}
   --outlier-prior P   joint: the share of outliers that is expected (default 0.2)
@@ -42,7 +45,8 @@ ${methodUsage(methods)}
   --help              this text
 
 Images are PNG, JPEG or WebP. One that cannot be read gets the label "unreadable" and the run goes on.
-Ctrl-C finishes the pass in progress and writes what is done; with --report, the same command with --resume goes on.
+Ctrl-C finishes the pass in progress and writes what is done; with --journal the same command goes on from there, with
+--report the same command with --resume.
 Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read, 130 interrupted.`;
 
 function jobOptions(
@@ -50,10 +54,12 @@ function jobOptions(
 ): { job: Omit<JobOptions, "signal">; json: boolean; labels?: string } | "help" {
   const { values, positionals } = parseOptions(args, {
     models: { type: "string" },
-    out: { type: "string", default: "submission.csv" },
+    out: { type: "string" },
     labels: { type: "string" },
     report: { type: "string" },
     resume: { type: "boolean", default: false },
+    journal: { type: "string" },
+    shard: { type: "string" },
     method: { type: "string" },
     "outlier-prior": { type: "string" },
     threshold: { type: "string" },
@@ -72,8 +78,8 @@ function jobOptions(
   });
   if (values.help) return "help";
   if (positionals.length === 0) throw new Error("expected image files or folders (--help)");
-  if (values.resume && values.report === undefined) {
-    throw new Error("--resume: expects --report DIR, the folder that has the evidence");
+  if (values.resume && values.report === undefined && values.journal === undefined) {
+    throw new Error("--resume: expects --report DIR, the folder that has the evidence, or --journal FILE");
   }
   const whole = (option: string, value: string | undefined, high?: number) =>
     value === undefined ? undefined : number(option, value, { low: 1, high, integer: true });
@@ -83,9 +89,12 @@ function jobOptions(
     job: {
       inputs: positionals,
       models: values.models,
-      out: values.out,
+      // A shard's table would be a part of one, under the name of the whole.
+      out: values.out ?? (values.shard === undefined ? "submission.csv" : undefined),
       report: values.report,
       resume: values.resume,
+      journal: values.journal,
+      shard: values.shard === undefined ? undefined : parseShard("--shard", values.shard),
       method: values.method === undefined
         ? undefined
         : choice<MethodName>("--method", values.method, Object.keys(methods)),
@@ -156,10 +165,14 @@ async function main(args: readonly string[]): Promise<number> {
     if (json) progress.note(score.table());
     else writeStdout("\n" + score.table());
   }
-  const written = summary.images.done > 0 ? `; ${job.out} has ${summary.images.done} rows` : "";
+  const written = summary.images.done > 0 && job.out !== undefined
+    ? `; ${job.out} has ${summary.images.done} rows`
+    : "";
   progress.note(`attribute: ${describe(summary)}${written}`);
   if (summary.status === "interrupted") {
-    const advice = job.report === undefined
+    const advice = job.journal !== undefined
+      ? `to continue, run the same command again (evidence is in ${job.journal})`
+      : job.report === undefined
       ? "with --report DIR, a run can be continued"
       : `to continue, run the same command with --resume (evidence is in ${job.report})`;
     progress.note(`attribute: interrupted; ${advice}`);

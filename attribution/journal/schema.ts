@@ -1,0 +1,108 @@
+/**
+ * The tables of a journal file, and how such a file is opened so that a kill at any moment leaves it whole.
+ * What is written into the tables and when is store.ts.
+ */
+import { DatabaseSync } from "node:sqlite";
+
+/** Version of the tables, in SQLite's user_version. */
+export const journalVersion = 1;
+
+/** Marks a file as a journal ("TRCR"), in SQLite's application_id. */
+const applicationId = 0x54524352;
+
+const tables = `
+-- What numbers depend on beside the image: weights and settings.
+CREATE TABLE keys(id INTEGER PRIMARY KEY, model_set TEXT NOT NULL, settings TEXT NOT NULL, UNIQUE(model_set, settings));
+-- Skeletons of packed values (packing.ts).
+CREATE TABLE skeletons(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+-- Complete evidence, one row per content and key. Tokens are RAR's, then VAR's; rar_tokens says how many are RAR's.
+CREATE TABLE evidence(id INTEGER PRIMARY KEY, key INTEGER NOT NULL, sha256 BLOB NOT NULL, skeleton INTEGER NOT NULL,
+  numbers BLOB NOT NULL, tokens BLOB, rar_tokens INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 1);
+CREATE UNIQUE INDEX evidence_of ON evidence(sha256, key);
+-- Passes of images that are not complete yet: part is families, tokens, classes.<family> or variants.<label>.
+CREATE TABLE pending(key INTEGER NOT NULL, sha256 BLOB NOT NULL, part TEXT NOT NULL, skeleton INTEGER NOT NULL,
+  numbers BLOB NOT NULL, PRIMARY KEY(key, sha256, part)) WITHOUT ROWID;
+-- How often work on an image began, until it is complete.
+CREATE TABLE attempts(key INTEGER NOT NULL, sha256 BLOB NOT NULL, begun INTEGER NOT NULL,
+  PRIMARY KEY(key, sha256)) WITHOUT ROWID;
+-- A question: these inputs, decided this way. Sessions are the processes that worked on it.
+CREATE TABLE runs(id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, spec TEXT NOT NULL);
+CREATE TABLE sessions(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, shard INTEGER NOT NULL, shards INTEGER NOT NULL,
+  started TEXT NOT NULL, ended TEXT, status TEXT NOT NULL, listed INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0);
+-- The answers: a row of the submission each. position orders those of one session.
+CREATE TABLE results(run INTEGER NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL, session INTEGER NOT NULL,
+  sha256 BLOB, label TEXT NOT NULL, confidence REAL, unsure INTEGER, error TEXT, PRIMARY KEY(run, name)) WITHOUT ROWID;
+CREATE INDEX results_in_order ON results(run, position);
+`;
+
+export interface OpenJournalOptions {
+  /** Fail where there is no journal yet. */
+  readonly mustExist?: boolean;
+  readonly readOnly?: boolean;
+  /**
+   * One writer and nobody else: rollback journal and exclusive locks, which network file systems can do. Otherwise a
+   * write-ahead log, for many processes of one machine.
+   */
+  readonly exclusive?: boolean;
+  /** Milliseconds to wait for another process's lock. Default 20,000. */
+  readonly busyTimeout?: number;
+  /** Forces every commit to the disk. Default true; merging, which can be repeated, does without. */
+  readonly durable?: boolean;
+  /** Of pages kept in memory. Default 64 MiB. */
+  readonly cacheBytes?: number;
+}
+
+/** Opens or creates a journal. Throws, naming the file, on one that is something else, damaged or in use. */
+export function openDatabase(path: string, options: OpenJournalOptions = {}): DatabaseSync {
+  const { readOnly = false, exclusive = false, busyTimeout = 20_000, durable = true } = options;
+  const { cacheBytes = 64 * 2 ** 20 } = options;
+  if (options.mustExist || readOnly) {
+    const isFile = fileExists(path);
+    if (!isFile) throw new Error(`journal ${path}: expected a journal, found no file`);
+  }
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { readOnly });
+    db.exec(`PRAGMA busy_timeout = ${busyTimeout}; PRAGMA cache_size = ${-Math.ceil(cacheBytes / 1024)};`);
+    const number = (name: string) => Number(Object.values(db!.prepare(`PRAGMA ${name}`).get()!)[0]);
+    const isNew = number("schema_version") === 0;
+    if (!isNew && number("application_id") !== applicationId) throw new Error("this database is no journal");
+    const version = number("user_version");
+    if (!isNew && version !== journalVersion) {
+      throw new Error(`expected version ${journalVersion} of its tables, got ${version}`);
+    }
+    if (readOnly) return db;
+    if (exclusive) db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = TRUNCATE;");
+    else db.exec("PRAGMA journal_mode = WAL;");
+    db.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"};`);
+    if (isNew) create(db, number);
+    return db;
+  } catch (cause) {
+    db?.close();
+    const reason = (cause as Error).message;
+    const advice = /locked|busy/.test(reason)
+      ? ": another process uses it (every shard has a journal of its own)"
+      : /unable to open/.test(reason)
+      ? ": expected a folder that exists and can be written to"
+      : "";
+    throw new Error(`journal ${path}: ${reason}${advice}`, { cause });
+  }
+}
+
+/** Creates the tables, unless another process was quicker. */
+function create(db: DatabaseSync, number: (name: string) => number): void {
+  db.exec("BEGIN IMMEDIATE");
+  if (number("schema_version") === 0) {
+    db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${journalVersion};`);
+    db.exec(tables);
+  }
+  db.exec("COMMIT");
+}
+
+function fileExists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
