@@ -116,4 +116,21 @@ export {
   type TrainingJobOptions,
   type TrainingSummary,
 } from "./training/mod.ts";
-export { chooseFamily, decide, type Decision, type Method, type MethodName, methods } from "./verdict.ts";
+export {
+  chooseFamily,
+  decide,
+  type Decision,
+  defaultMethod,
+  type ExtrasName,
+  type Method,
+  type MethodName,
+  methodOf,
+  methods,
+  twoStages,
+  type VariantScores,
+} from "./verdict.ts";
+export { type Classifier, fitClassifier } from "./classifiers/fit.ts";
+export { fitJoint, jointLabel, type JointModel, jointScores } from "./classifiers/joint.ts";
+export { compareMethods, type MethodResult } from "./evaluation/methods.ts";
+export { type FeatureRow, featuresOf, type FeatureTable, featureTable, writeFeatureTable } from "./features/table.ts";
+export { runFeatures } from "./features/run.ts";

@@ -1,0 +1,108 @@
+/** Classifiers end to end as processes: calibrate fits them, attribute decides by them, features and plot show the numbers. */
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { readFeatureCsv } from "../../attribution/features/plots.ts";
+import { encodePng } from "../../attribution/images/decode.ts";
+import { labels } from "../../attribution/labels.ts";
+import { withFolder } from "../attribution/files.ts";
+import { goldenImage } from "../attribution/golden_image.ts";
+import { standIns } from "../sets.ts";
+import { runTask } from "./processes.ts";
+
+const manifest = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
+const size: number = manifest.families.rar.tokenizer.config.resolution;
+const device = ["--models", "models", "--device", "cpu"];
+
+/** Folders train, val and test, and a copy of the stand-ins without calibration in `models`. */
+async function prepare(dir: string): Promise<void> {
+  let n = 0;
+  const write = async (name: string) => {
+    await Deno.mkdir(dirname(join(dir, name)), { recursive: true });
+    await Deno.writeFile(join(dir, name), await encodePng(goldenImage(n++, size, size)));
+  };
+  for (const label of labels) {
+    if (label !== "outlier") { for (let i = 0; i < 4; i++) await write(`train/${label}/${i}.png`); }
+    await write(`val/${label}/0.png`);
+    if (label === "outlier") await write("val/outlier/1.png");
+  }
+  for (const name of ["a", "b"]) await write(`test/${name}.png`);
+  await Deno.mkdir(join(dir, "models"));
+  for await (const { name, isFile } of Deno.readDir(standIns)) {
+    if (isFile && name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, "models", name));
+  }
+  const { calibration: _, ...rest } = manifest;
+  await Deno.writeTextFile(join(dir, "models", "manifest.json"), JSON.stringify(rest));
+}
+
+Deno.test("calibrate fits classifiers, attribute decides by joint, features and plot show what is measured", async () => {
+  await withFolder(async (dir) => {
+    await prepare(dir);
+    const fit = await runTask(
+      "calibrate",
+      dir,
+      ...["--train", "train", "--val", "val", "--extras", "membership,prada", "--prada-epochs", "2"],
+      ...device,
+    );
+    assert.equal(fit.code, 0, fit.stderr);
+    assert.match(fit.stdout, /Variants that are found[^]*two-stage +[\d.]+ %[^]*membership +[\d.]+ %/);
+    const { classifiers } = JSON.parse(await Deno.readTextFile(join(dir, "models", "calibration.json")));
+    assert.equal(classifiers.condition, "infer");
+    assert.equal(Object.keys(classifiers.prada).length, 8);
+
+    for (const method of ["joint", "prada"]) {
+      const asked = method === "joint" ? [] : ["--method", method];
+      const said = await runTask("attribute", dir, "test", "--json", "--report", `runs/${method}`, ...asked, ...device);
+      assert.equal(said.code, 0, said.stderr);
+      const lines = (await Deno.readTextFile(join(dir, "runs", method, "evidence.jsonl"))).trim().split("\n");
+      for (const line of lines.map((text) => JSON.parse(text))) {
+        assert.equal(line.method, method);
+        assert.equal(Object.keys(line.scores).length, 9);
+        assert.ok((labels as readonly string[]).includes(line.label));
+      }
+    }
+    const refused = await runTask("attribute", dir, "test", "--method", "joint", "--condition", "none", ...device);
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /--condition none: the classifiers were fitted to likelihoods under --condition infer/,
+    );
+
+    const { code, stdout, stderr } = await runTask(
+      "features",
+      dir,
+      "--labelled",
+      "val",
+      "--extras",
+      "prada",
+      ...device,
+    );
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(stdout.trim().split("\n"), ["runs/features/features.csv", "runs/features/features.safetensors"]);
+    const table = await readFeatureCsv(join(dir, "runs/features/features.csv"));
+    assert.equal(table.items.length, 10);
+    for (const name of ["rar.encLoss", "var.class.weight", "var30.guided.mean", "rarb.prada.score"]) {
+      assert.ok(table.names.includes(name), name);
+    }
+    for (const [what, of] of [["features", "runs/features/features.csv"], ["prada", "models"]]) {
+      const drawn = await runTask("plot", dir, what, of, "--out", "plots");
+      assert.equal(drawn.code, 0, drawn.stderr);
+      for (const file of drawn.stdout.trim().split("\n")) {
+        assert.ok((await Deno.stat(join(dir, file))).size > 500, file);
+      }
+    }
+  });
+});
+
+Deno.test("features refuses what it cannot do before work starts", async () => {
+  await withFolder(async (dir) => {
+    const refuse = async (...args: string[]) => {
+      const { code, stderr } = await runTask("features", dir, ...args);
+      assert.equal(code, 1);
+      return stderr;
+    };
+    assert.match(await refuse(), /features: expected either files and folders, or --labelled DIR/);
+    assert.match(await refuse("--labelled", "none"), /features: --labelled none: .*/);
+    assert.match(await refuse("x", "--extras", "magic"), /features: --extras: expected membership or prada, got magic/);
+    assert.match((await runTask("features", dir, "--help")).stdout, /usage: deno task features/);
+  });
+});
