@@ -4,4 +4,5 @@ export { type OpenJournalOptions } from "./schema.ts";
 export { journaled, type JournaledOptions } from "./run.ts";
 export { type IdentifiedImage, identify, parseShard, type Shard, shardOf } from "./shards.ts";
 export { joinEvidence, mergeSubmission, requireWhole, rowsInOrder, withJournals } from "./merge.ts";
+export { type ExportedLine, exportLines } from "./export.ts";
 export { collectGarbage, type JournalStats, journalStats } from "./upkeep.ts";

@@ -72,6 +72,8 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
       throw new Error(`expected version ${journalVersion} of its tables, got ${version}`);
     }
     if (readOnly) return db;
+    // Before there are tables; VACUUM itself would need a second database, which Deno does not attach.
+    if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL;");
     if (exclusive) db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = TRUNCATE;");
     else db.exec("PRAGMA journal_mode = WAL;");
     db.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"};`);

@@ -95,6 +95,8 @@ export function collectGarbage(journal: Journal, { modelSet, tokens = false }: G
     run("DELETE FROM runs WHERE id NOT IN (SELECT run FROM sessions)");
     if (tokens) journal.sql("UPDATE evidence SET tokens = NULL, rar_tokens = 0").run();
   });
-  journal.db.exec("VACUUM");
+  // A row per page that is given back; exec() would stop at the first one.
+  journal.sql("PRAGMA incremental_vacuum").all();
+  journal.sql("PRAGMA wal_checkpoint(TRUNCATE)").all();
   return removed;
 }
