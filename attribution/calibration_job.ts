@@ -107,7 +107,9 @@ export async function runCalibration(
     variants: { scale: await formerScale(path, set) },
   };
   const classifiers = full ? await fitOn(set, measured, thresholds, options, events) : undefined;
-  const calibration = classifiers === undefined ? thresholds : { ...thresholds, classifiers: classifiers.classifiers };
+  const calibration = classifiers === undefined
+    ? thresholds
+    : { ...thresholds, classifiers: rounded(classifiers.classifiers) };
   await writeFileAtomically(path, formatCalibration(calibration));
   if (options.out === undefined && set.manifest.calibration === undefined) await nameInManifest(set, events);
   return { status: "done", modelSet, unreadable, path, calibration, fit, classifiers };
@@ -149,6 +151,14 @@ async function fitOn(
   } finally {
     device.close();
   }
+}
+
+/** Numbers with nine digits, as many as float32 has: coefficients beyond them are noise that takes room. */
+function rounded<T>(value: T): T {
+  if (typeof value === "number") return Number(value.toPrecision(9)) as T;
+  if (Array.isArray(value)) return value.map(rounded) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, own]) => [name, rounded(own)])) as T;
 }
 
 /** JSON with lists of numbers on one line each. */
