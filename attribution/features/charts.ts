@@ -81,10 +81,10 @@ export function distributionFigure(items: readonly FeatureItem[], names: readonl
   };
 }
 
-/** Logarithmic where values are positive and lie more than a decade apart. */
+/** Logarithmic where values are positive and more than two decades wide: on fewer such an axis has hardly a label. */
 function rangeOf(boxes: readonly (readonly number[])[]) {
   const low = Math.min(...boxes.map((box) => box[0])), high = Math.max(...boxes.map((box) => box[4]));
-  if (low > 0 && high > 10 * low) return { type: "log" as const, min: low / 1.2, max: high * 1.2 };
+  if (low > 0 && high > 100 * low) return { type: "log" as const, min: low / 1.2, max: high * 1.2 };
   const margin = 0.04 * (high - low || 1);
   return { type: "value" as const, min: low - margin, max: high + margin };
 }
@@ -204,7 +204,8 @@ export function reliabilityFigure(methods: readonly Pick<MethodResult, "method" 
             symbolSize: 4 + 10 * Math.sqrt(count / most),
           })),
           symbol: "circle",
-          lineStyle: { width: method === "joint" ? 2.5 : 1.2 },
+          // Light and dark blue are close on a dark page.
+          lineStyle: { width: method === "joint" ? 2.5 : 1.2, type: i < 4 ? "solid" as const : "dashed" as const },
         })),
         {
           type: "line" as const,
