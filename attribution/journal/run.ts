@@ -29,17 +29,19 @@ export async function* journaled(
   /** Images on their way through the pipeline, and twins of them that wait for their numbers. */
   const queue: (IdentifiedImage & { readonly twin: boolean })[] = [];
   const onTheirWay = new Set<string>();
+  let rows: ResultRow[] = [];
+  let kept = performance.now();
   const unique = async function* () {
     for await (const item of identify(images, shard, maxPixels)) {
       const twin = onTheirWay.has(item.sha256);
       queue.push({ ...item, twin });
       if (twin) continue;
+      // The pipeline asks for more: what it has finished goes into rows of its own, unless all of that was there before.
+      if (evidence.unsettled > 0) keep();
       onTheirWay.add(item.sha256);
       yield item.image;
     }
   };
-  let rows: ResultRow[] = [];
-  let kept = performance.now();
   const keep = (row?: ResultRow) => {
     if (row !== undefined) rows.push(row);
     if (row !== undefined && rows.length < rowsTogether && performance.now() - kept < rowsWait) return;

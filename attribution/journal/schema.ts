@@ -40,8 +40,8 @@ export interface OpenJournalOptions {
   readonly mustExist?: boolean;
   readonly readOnly?: boolean;
   /**
-   * One writer and nobody else: rollback journal and exclusive locks, which network file systems can do. Otherwise a
-   * write-ahead log, for many processes of one machine.
+   * One process and nobody else: the lock is kept and no memory is shared, which network file systems can do. Otherwise
+   * many processes of one machine may share the file.
    */
   readonly exclusive?: boolean;
   /** Milliseconds to wait for another process's lock. Default 20,000. */
@@ -74,8 +74,9 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     if (readOnly) return db;
     // Before there are tables; VACUUM itself would need a second database, which Deno does not attach.
     if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL;");
-    if (exclusive) db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = TRUNCATE;");
-    else db.exec("PRAGMA journal_mode = WAL;");
+    // Before the first access to the log: its index is then in this process's memory, not in a file that others map.
+    if (exclusive) db.exec("PRAGMA locking_mode = EXCLUSIVE;");
+    db.exec("PRAGMA journal_mode = WAL;");
     db.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"};`);
     if (isNew) create(db, number);
     return db;

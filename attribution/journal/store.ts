@@ -261,6 +261,11 @@ export class Evidence {
     });
   }
 
+  /** Number of images that have parts to gather. */
+  get unsettled(): number {
+    return this.#stored.size;
+  }
+
   /** Gathers the parts of images that are complete into one row each. */
   settle(hashes: readonly string[]): void {
     const open = hashes.filter((sha256) => this.#stored.has(sha256));
