@@ -23,6 +23,8 @@ export interface BatcherOptions {
   readonly maxWaitMs: number;
   /** Places: items accepted and not settled yet, those that run included. */
   readonly maxQueue: number;
+  /** No places either, in milliseconds, where those before would take longer than this: their deadline would pass in vain. */
+  readonly maxDelayMs?: number;
   /** A batch starts, after its first item waited so many seconds. */
   readonly onStart?: (items: number, waited: number) => void;
 }
@@ -81,10 +83,14 @@ export class Batcher<T, R> {
 
   /** Takes places. Throws QueueFullError when there are not enough, or no more items are taken. */
   reserve(count: number): Places {
-    const { maxQueue } = this.options;
+    const { maxQueue, maxDelayMs = Infinity } = this.options;
     if (this.#closed) throw new QueueFullError("the server is shutting down", 5);
     if (this.#taken + count > maxQueue) {
       throw new QueueFullError(`the queue is full: ${this.#taken} of ${maxQueue} places are taken`, this.retryAfter);
+    }
+    if (this.#taken > 0 && 1000 * (this.#taken + count) * this.#secondsPerItem > maxDelayMs) {
+      const seconds = Math.round(this.#taken * this.#secondsPerItem);
+      throw new QueueFullError(`the ${this.#taken} images before would take about ${seconds} s`, this.retryAfter);
     }
     this.#taken += count;
     let left = count;

@@ -98,12 +98,12 @@ export const settings = {
   ),
   memoryBytes: row("TRACER_MEMORY", "SIZE", "limit for weights and activations on the device", bytes, 4 * 2 ** 30),
   weightType: row<"f32" | "f16">("TRACER_WEIGHT_TYPE", "TYPE", "f32 or f16", oneOf("f32", "f16"), "f32"),
-  method: row<MethodName>(
+  method: row<MethodName | undefined>(
     "TRACER_METHOD",
     "NAME",
-    Object.keys(methods).join(", "),
-    oneOf(...Object.keys(methods) as MethodName[]),
-    "perplexity",
+    `${Object.keys(methods).join(", ")}; default the best that is calibrated`,
+    oneOf(...Object.keys(methods)),
+    undefined,
   ),
   unsureBelow: row("TRACER_UNSURE_BELOW", "P", "mark verdicts below this confidence `unsure`", share, 0),
   preload: row("TRACER_PRELOAD", undefined, "load all transformers that fit before being ready", flag, false),

@@ -91,6 +91,8 @@ export class Service {
       },
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,
+      // Some of it is left to a batch that takes longer than those before it.
+      maxDelayMs: 0.6 * config.deadlineMs,
       onStart: (_, waited) => metrics.waitSeconds.observe(waited),
     });
     // deno-lint-ignore no-this-alias -- a getter of an object literal has a `this` of its own

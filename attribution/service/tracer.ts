@@ -6,17 +6,19 @@ import { type DeviceName, openDevice } from "../../core/open_device.ts";
 import { type Device, disposeAll, keep, type Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { setName } from "../../models/model_set.ts";
-import { levelOf, loadCalibration, type Rules, rulesOf } from "../calibration.ts";
-import { type ConditionName, type Evidence, isUnreadable, type Settings } from "../evidence.ts";
+import { levelOf, loadCalibration, requireCondition, type Rules, rulesOf } from "../calibration.ts";
+import { type Evidence, isUnreadable, type Settings } from "../evidence.ts";
+import { extrasFor, joinExtras } from "../features/extras.ts";
 import type { ImageInput, Pixels } from "../input.ts";
 import { chooseModels } from "../job.ts";
-import { familyNames, familyOf } from "../labels.ts";
+import { familyNames, familyOf, type Label } from "../labels.ts";
 import { defaultInference } from "../likelihood/mod.ts";
+import type { ExtraScores } from "../likelihood/variant_scorer.ts";
 import { attribute, measure, variantsOf } from "../pipeline.ts";
 import { planMemory } from "../plan.ts";
 import { openQuantizer } from "../signals/quantizers.ts";
 import { type Quantize, tokenErrors } from "../signals.ts";
-import { type Method, type MethodName, methods, standardisedScore } from "../verdict.ts";
+import { defaultMethod, type MethodName, methodOf, requireMethod, standardisedScore } from "../verdict.ts";
 import { type LabelScores, labelScores } from "./label_scores.ts";
 import { type GridMap, scaleMap, squareMap } from "./maps.ts";
 import { LazyNetworks } from "./networks.ts";
@@ -30,7 +32,8 @@ export interface TracerOptions {
   readonly threads?: number;
   readonly memoryBytes: number;
   readonly weightType: "f32" | "f16";
-  readonly method: MethodName;
+  /** Default: the best that the set is calibrated for. */
+  readonly method?: MethodName;
   /** Verdicts below this confidence are marked `unsure`. */
   readonly unsureBelow: number;
   /** Largest number of images at once; memory may allow fewer. */
@@ -49,7 +52,7 @@ export interface DecodedImage {
 export interface Maps {
   /** Mean squared distance of the latent from its codes at every position, by the family decided for (else the nearer one). */
   readonly quantisation: GridMap & { readonly family: FamilyName };
-  /** -log p of the tokens in nats under the variant decided for, where they lie; null where no variant was run. */
+  /** -log p of the tokens in nats under the variant decided for (of an outlier, the likeliest); null where none was run. */
   readonly surprise: (GridMap & { readonly variant: string }) | null;
 }
 
@@ -97,6 +100,7 @@ export class Tracer {
     readonly patchNums: readonly number[],
     readonly plan: ReturnType<typeof planMemory>,
     readonly quantizers: Readonly<Record<FamilyName, Quantize>>,
+    readonly extras: ExtraScores | undefined,
     readonly cleanup: AsyncDisposableStack,
   ) {}
 
@@ -116,8 +120,14 @@ export class Tracer {
           "install the GPU's Vulkan driver (docs/deploy.md), or allow it with --allow-software",
       );
     }
-    const method: Method & { readonly condition?: ConditionName } = methods[options.method];
-    const condition = method.condition ?? "none";
+    const method = options.method ?? defaultMethod(rules);
+    requireMethod(method, rules);
+    const { needs, condition: usual = "none", extras: ownExtras } = methodOf(method);
+    const fitted = needs === undefined ? undefined : rules.classifiers;
+    const condition = fitted?.condition ?? usual;
+    if (condition === "given") throw new Error("method: expected one that needs no classes, which requests do not say");
+    if (needs !== undefined) requireCondition(calibration, condition);
+    const extras = extrasFor(ownExtras === undefined ? [] : [ownExtras], rules.classifiers);
     const { memoryBytes, weightType, maxBatch } = options;
     const plan = planMemory(set, device, { memoryBytes, weightType, maxBatch, classes: condition !== "none" });
     const networks = await LazyNetworks.open(set, device, plan, {
@@ -135,11 +145,12 @@ export class Tracer {
       modelSet: { name: setName(set), hash: set.hash, description: set.manifest.description ?? null },
       variants,
       calibration: sha256,
-      method: options.method,
+      method,
       settings: {
         condition,
         summaries: "summaries/1",
-        ...condition === "infer" && { inference: defaultInference },
+        ...condition === "infer" && { inference: fitted?.inference ?? defaultInference },
+        ...extras !== undefined && { extras: extras.id },
         quantization: calibration.quantization,
         signals: levelOf(rules),
         device: device.info.kind,
@@ -152,7 +163,7 @@ export class Tracer {
     };
     const { patchNums } = set.manifest.families.var.tokenizer.config;
     const tracer = new Tracer(
-      ...[info, device, networks, rules, options, patchNums, plan, quantizers] as const,
+      ...[info, device, networks, rules, options, patchNums, plan, quantizers, extras] as const,
       cleanup.move(),
     );
     try {
@@ -192,7 +203,7 @@ export class Tracer {
         ...this.#streamOptions(),
         rules: this.rules,
         calibrationHash: this.info.calibration,
-        method: this.options.method,
+        method: this.info.method,
         unsureBelow: this.options.unsureBelow,
         onWork: (share) => onProgress?.((work += share) / images.length),
       });
@@ -220,17 +231,20 @@ export class Tracer {
     const family = line.family ?? familyNames.reduce((a, b) => (distance(b) < distance(a) ? b : a));
     const each = errors[family].length / batch;
     const quantisation = squareMap(errors[family].subarray(i * each, (i + 1) * each));
-    const own = line.family === null ? undefined : seen.tokens.get(line.sha256)?.[familyOf(line.label)];
-    const values = own && seen.surprises.get(key(line.label, own));
-    const surprise = values &&
-      (familyOf(line.label) === "var" ? scaleMap(values, this.patchNums) : squareMap(values));
+    // An outlier has no variant of its own; where a method runs all of them, the likeliest one is the next best.
+    const variant = (Object.keys(line.variants) as Label[])
+      .reduce<Label | undefined>((a, b) => a === undefined || scores[b] > scores[a] ? b : a, undefined);
+    const shown = line.family === null ? variant : line.label;
+    const own = shown && seen.tokens.get(line.sha256)?.[familyOf(shown)];
+    const values = own && seen.surprises.get(key(shown, own));
+    const surprise = values && (familyOf(shown) === "var" ? scaleMap(values, this.patchNums) : squareMap(values));
     const { image: _, ...evidence } = line;
     return {
       evidence,
       scores,
       maps: {
         quantisation: { family, ...quantisation },
-        surprise: surprise ? { variant: line.label, ...surprise } : null,
+        surprise: surprise ? { variant: shown, ...surprise } : null,
       },
     };
   }
@@ -242,6 +256,14 @@ export class Tracer {
       if (seen && seen.errors[name] === undefined) seen.errors[name] = keep(tokenErrors(f, result.fHat));
       return result;
     };
+    const watcher: ExtraScores = {
+      id: "",
+      // Adds no number to the evidence: it only looks at what the scorer has at hand.
+      summarise: ({ conditional }, tokens, variant) => {
+        this.#seen?.surprises.set(key(variant, tokens), conditional.map((value) => Math.max(0, -value)));
+        return {};
+      },
+    };
     return {
       device: this.device,
       models: this.networks,
@@ -250,14 +272,7 @@ export class Tracer {
       variants: this.info.variants,
       settings: this.info.settings,
       quantizers: { rar: watched("rar"), var: watched("var") },
-      extras: {
-        id: "",
-        // Adds no number to the evidence: it only looks at what the scorer has at hand.
-        summarise: ({ conditional }: { conditional: Float32Array }, tokens: Int32Array, variant: string) => {
-          this.#seen?.surprises.set(key(variant, tokens), conditional.map((value) => Math.max(0, -value)));
-          return {};
-        },
-      },
+      extras: joinExtras([...this.extras === undefined ? [] : [this.extras], watcher]),
       remember: (measured: readonly { sha256: string; tokens?: Record<FamilyName, Int32Array> }[]) => {
         for (const { sha256, tokens } of measured) if (tokens) this.#seen?.tokens.set(sha256, tokens);
         return Promise.resolve();

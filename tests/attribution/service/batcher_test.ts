@@ -58,6 +58,19 @@ Deno.test("Batcher.reserve() refuses what does not fit, with a time to come agai
   assert.equal(batcher.reserve(3).count, 3);
 });
 
+Deno.test("Batcher.reserve() refuses what would wait longer than is of use, and always takes the first", async () => {
+  const { batcher, gates } = controlled({ maxQueue: 1000, maxBatch: 1, maxWaitMs: 0, maxDelayMs: 300 });
+  // A tenth of a second per item is assumed before anything was measured.
+  assert.throws(() => {
+    for (let i = 0; i < 10; i++) batcher.reserve(1);
+  }, /the 3 images before would take about 0 s/);
+  assert.equal(batcher.depth, 3);
+  const result = batcher.add(1);
+  await pause(1);
+  gates[0].resolve();
+  assert.equal(await result, 2);
+});
+
 Deno.test("Batcher.close() takes no more items and works off the others", async () => {
   const { batcher, gates } = controlled();
   const result = batcher.add(21);

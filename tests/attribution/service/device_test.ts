@@ -7,7 +7,6 @@ const options: TracerOptions = {
   allowSoftware: false,
   memoryBytes: 1,
   weightType: "f32",
-  method: "perplexity",
   unsureBelow: 0,
   maxBatch: 4,
   preload: false,
