@@ -63,11 +63,11 @@ const style = `
 :root{color-scheme:light dark;--ink:#1f2328;--faint:#d0d7de;--paper:#ffffff;--soft:#f6f8fa}
 @media (prefers-color-scheme:dark){:root{--ink:#e3e8ee;--faint:#353c45;--paper:#14191f;--soft:#1d242c}
 ${darkRules()}}
-body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);background:var(--paper);max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--faint);text-align:left;white-space:nowrap}
-.number{text-align:right}.strong td{font-weight:600;background:var(--soft)}
+td:last-child:not(.number){white-space:normal}.number{text-align:right}.strong td{font-weight:600;background:var(--soft)}
 .scroll{overflow-x:auto}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption{font-size:.87rem;max-width:46rem}
 .tiles{display:flex;flex-wrap:wrap;gap:.75rem}.tile{background:var(--soft);border:1px solid var(--faint);border-radius:6px;padding:.6rem .9rem}
