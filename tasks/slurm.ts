@@ -152,7 +152,9 @@ async function main(args: readonly string[]): Promise<number> {
     const command = [...await commandOf("attribute"), ...passed];
     jobs.push(await sbatch([...array(shards), script("attribute"), dir, ...command], dryRun));
     const merge = [...await commandOf("journal"), "merge", "--out", resolve(values.out)];
-    const after = [`--dependency=afterok:${jobs[0]}`, "--kill-on-invalid-dep=yes"];
+    // Not afterok: Slurm counts the exit code of a task that was requeued against the array. Merging looks for itself
+    // whether every shard is done.
+    const after = [`--dependency=afterany:${jobs[0]}`];
     const where = values.partition === undefined ? [] : [`--partition=${values.partition}`];
     const log = `--output=${join(dir, "%x-%A.log")}`;
     jobs.push(await sbatch([...after, ...where, log, script("merge"), dir, ...merge], dryRun));
