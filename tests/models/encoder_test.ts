@@ -7,7 +7,7 @@ import { openCheckpoint, syntheticSource, withEncoder, writeSafetensors } from "
 import { fileSha256, openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
 import { writePerturbedEncoder } from "../attribution/training/pairs.ts";
-import { standIns } from "../sets.ts";
+import { copyStandIns, standIns } from "../sets.ts";
 
 Deno.test("withEncoder() replaces tensors of the same names, and refuses others", async () => {
   const source = syntheticSource("a", new Map([["encoder.w", [2, 3]], ["decoder.w", [4]]]));
@@ -30,9 +30,7 @@ Deno.test("withEncoder() replaces tensors of the same names, and refuses others"
 /** A copy of the stand-ins whose RAR family has a fine-tuned encoder. */
 async function withTunedSet(body: (dir: string) => Promise<void>): Promise<void> {
   await withFolder(async (dir) => {
-    for await (const { name } of Deno.readDir(standIns)) {
-      if (name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, name));
-    }
+    await copyStandIns(dir);
     const file = join(dir, "inverse.safetensors");
     await writePerturbedEncoder("rar", file, 0.1);
     const manifest = JSON.parse(await Deno.readTextFile(join(dir, "manifest.json")));

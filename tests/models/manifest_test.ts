@@ -5,7 +5,7 @@ import { fromArray, scope } from "../../core/tensor/mod.ts";
 import { canonicalJson, type Manifest, modelSetHash, parseManifest } from "../../models/manifest.ts";
 import { fileSha256, networkName, openModelSet } from "../../models/model_set.ts";
 import { hostileCheckpoint } from "./hostile.ts";
-import { standIns } from "../sets.ts";
+import { copyStandIns, standIns } from "../sets.ts";
 
 const text = await Deno.readTextFile(join(standIns, "manifest.json"));
 
@@ -21,7 +21,7 @@ function edited(edit: Edit): string {
 /** A folder with the stand-ins, its manifest changed. */
 async function setWith(edit: Edit, change: (dir: string) => Promise<void> = () => Promise.resolve()): Promise<string> {
   const dir = await Deno.makeTempDir();
-  for await (const { name } of Deno.readDir(standIns)) await Deno.copyFile(join(standIns, name), join(dir, name));
+  await copyStandIns(dir, { calibration: true });
   await Deno.writeTextFile(join(dir, "manifest.json"), edited(edit));
   await change(dir);
   return dir;

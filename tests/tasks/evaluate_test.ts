@@ -7,7 +7,7 @@ import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
 import { goldenImage } from "../attribution/golden_image.ts";
 import { root, runTask, spawnTask } from "./processes.ts";
-import { standIns } from "../sets.ts";
+import { copyStandIns, standIns } from "../sets.ts";
 
 const manifest = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
 const size: number = manifest.families.rar.tokenizer.config.resolution;
@@ -36,10 +36,7 @@ async function withData(body: (dir: string) => Promise<void>): Promise<void> {
       ],
       20,
     );
-    await Deno.mkdir(join(dir, "models"));
-    for await (const { name, isFile } of Deno.readDir(standIns)) {
-      if (isFile && name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, "models", name));
-    }
+    await copyStandIns(join(dir, "models"));
     const { calibration: _, ...rest } = manifest;
     await Deno.writeTextFile(join(dir, "models", "manifest.json"), JSON.stringify(rest));
     await body(dir);

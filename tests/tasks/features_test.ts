@@ -6,7 +6,7 @@ import { encodePng } from "../../attribution/images/decode.ts";
 import { labels } from "../../attribution/labels.ts";
 import { withFolder } from "../attribution/files.ts";
 import { goldenImage } from "../attribution/golden_image.ts";
-import { standIns } from "../sets.ts";
+import { copyStandIns, standIns } from "../sets.ts";
 import { runTask } from "./processes.ts";
 
 const manifest = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
@@ -26,10 +26,7 @@ async function prepare(dir: string): Promise<void> {
     if (label === "outlier") await write("val/outlier/1.png");
   }
   for (const name of ["a", "b"]) await write(`test/${name}.png`);
-  await Deno.mkdir(join(dir, "models"));
-  for await (const { name, isFile } of Deno.readDir(standIns)) {
-    if (isFile && name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, "models", name));
-  }
+  await copyStandIns(join(dir, "models"));
   const { calibration: _, ...rest } = manifest;
   await Deno.writeTextFile(join(dir, "models", "manifest.json"), JSON.stringify(rest));
 }

@@ -11,7 +11,7 @@ import { scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { fileSha256, openModelSet } from "../../models/model_set.ts";
-import { standIns } from "../sets.ts";
+import { copyStandIns, standIns } from "../sets.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 
@@ -71,10 +71,7 @@ for (const family of ["rar", "var"] as const) {
       assert.equal(trained.code, 0, trained.stderr);
 
       // As docs/training.md has it: the file into a set's folder, and its entry into the manifest.
-      await Deno.mkdir(models);
-      for await (const { name } of Deno.readDir(standIns)) {
-        await Deno.copyFile(join(standIns, name), join(models, name));
-      }
+      await copyStandIns(models, { calibration: true });
       const encoder = join(models, "encoder.safetensors");
       await Deno.copyFile(join(run, "encoder.safetensors"), encoder);
       const manifest = JSON.parse(await Deno.readTextFile(join(models, "manifest.json")));

@@ -9,7 +9,7 @@ import type { MeasuredLine } from "../../../attribution/evidence.ts";
 import { fileSha256, openModelSet } from "../../../models/model_set.ts";
 import { withFolder, writeImages } from "../files.ts";
 import { writePerturbedEncoder } from "../training/pairs.ts";
-import { standIns } from "../../sets.ts";
+import { copyStandIns, standIns } from "../../sets.ts";
 
 const options: TokenizerRunOptions = {
   quantization: "greedy",
@@ -72,9 +72,7 @@ Deno.test("transformed images have contents of their own; a transform of no stre
 /** A copy of the stand-ins, with a changed encoder for RAR or with the tokenizers' own alone. */
 async function copySet(dir: string, tuned: boolean): Promise<void> {
   await Deno.mkdir(dir);
-  for await (const { name, isFile } of Deno.readDir(standIns)) {
-    if (isFile && name !== "calibration.json") await Deno.copyFile(join(standIns, name), join(dir, name));
-  }
+  await copyStandIns(dir);
   const manifest = JSON.parse(await Deno.readTextFile(join(dir, "manifest.json")));
   delete manifest.calibration;
   for (const family of Object.values<{ encoder?: unknown }>(manifest.families)) delete family.encoder;
