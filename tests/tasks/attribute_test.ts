@@ -1,51 +1,23 @@
 /** `deno task attribute` as a process: what it prints, writes and returns. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { crc32, deflateSync } from "node:zlib";
 import { openDevice } from "../../core/open_device.ts";
 import { openModelSet } from "../../models/model_set.ts";
+import { blankPng } from "../attribution/blank_png.ts";
 import { readJsonLines, withFolder, writeImages } from "../attribution/files.ts";
 import { tightPlan } from "../attribution/memory.ts";
-import { hostileCheckpoint } from "../models/hostile.ts";
 import { standIns, tiny } from "../sets.ts";
+import { root, runTask, spawnTask } from "./processes.ts";
 
-const root = new URL("../..", import.meta.url).pathname;
 const calibration = JSON.parse(await Deno.readTextFile(join(standIns, "calibration.json")));
-const { families } = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
 /** What runs without --models say of the set that they use. */
 const { description } = JSON.parse(await Deno.readTextFile(join(tiny, "manifest.json")));
-/** Files of the set that tests damage. */
-const varTokenizer = families.var.tokenizer, rarb = families.rar.variants.rarb;
 /** A text as part of a regular expression that means just that. */
 const literal = (text: string) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 const fixtures = join(root, "tests", "fixtures", "images");
 
-/** The permissions and the file of the task in deno.json, without the `deno task` around it, which swallows signals. */
-const command: string[] = JSON.parse(await Deno.readTextFile(join(root, "deno.json"))).tasks.attribute.split(" ").slice(
-  1,
-);
-
-function spawn(cwd: string, args: readonly string[]): Deno.ChildProcess {
-  const own = command.map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
-  const config = ["--config", join(root, "deno.json"), "--no-check"];
-  return new Deno.Command(Deno.execPath(), {
-    args: [own[0], ...config, ...own.slice(1), ...args],
-    cwd,
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-}
-
-interface Result {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function run(cwd: string, ...args: string[]): Promise<Result> {
-  const { code, stdout, stderr } = await spawn(cwd, args).output();
-  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
-}
+const run = (cwd: string, ...args: string[]) => runTask("attribute", cwd, ...args);
+const spawn = (cwd: string, args: readonly string[]) => spawnTask("attribute", cwd, args);
 
 /** The rows of a table, its header checked. */
 async function rows(path: string): Promise<string[][]> {
@@ -55,34 +27,6 @@ async function rows(path: string): Promise<string[][]> {
 }
 
 const labels = ["rarb", "rarl", "rarxl", "rarxxl", "var16", "var20", "var24", "var30", "outlier"];
-
-/** A PNG of one grey level; its pixels deflate to almost nothing. */
-function greyPng(width: number, height: number): Uint8Array {
-  const chunk = (type: string, content: Uint8Array) => {
-    const bytes = new Uint8Array(12 + content.length);
-    const view = new DataView(bytes.buffer);
-    view.setUint32(0, content.length);
-    bytes.set(new TextEncoder().encode(type), 4);
-    bytes.set(content, 8);
-    view.setUint32(8 + content.length, crc32(bytes.subarray(4, 8 + content.length)));
-    return bytes;
-  };
-  const header = new Uint8Array(13);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, width);
-  view.setUint32(4, height);
-  header.set([1, 0], 8); // one bit per pixel, grey
-  const pixels = deflateSync(new Uint8Array(height * (1 + Math.ceil(width / 8))), { level: 1 });
-  const parts = [chunk("IHDR", header), chunk("IDAT", pixels), chunk("IEND", new Uint8Array(0))];
-  const file = new Uint8Array(8 + parts.reduce((sum, part) => sum + part.length, 0));
-  file.set([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  let at = 8;
-  for (const part of parts) {
-    file.set(part, at);
-    at += part.length;
-  }
-  return file;
-}
 
 Deno.test("attribute writes a row per image in natural order, and prints nothing but results", async () => {
   await withFolder(async (dir) => {
@@ -147,7 +91,7 @@ Deno.test("attribute gives files that it cannot read rows of their own, goes on,
     const whole = await Deno.readFile(join(images, "1.png"));
     await Deno.writeFile(join(images, "1.png"), whole.subarray(0, whole.length / 2));
     await Deno.writeTextFile(join(images, "3.png"), "These are not pixels.\n");
-    await Deno.writeFile(join(images, "4.png"), greyPng(20_000, 20_000));
+    await Deno.writeFile(join(images, "4.png"), blankPng({ width: 20_000, height: 20_000, colour: "grey" }));
     await Deno.writeFile(join(images, "5.png"), new Uint8Array(0));
     const start = performance.now();
     const { code, stdout, stderr } = await run(dir, "in", "--device", "cpu", "--report", "report");
@@ -190,7 +134,7 @@ Deno.test("attribute streams 200 images of 256x256: memory does not grow with th
     assert.equal(few.code, 0, few.stderr);
 
     // All of them, interrupted on the way.
-    const process = spawn(dir, report("many"));
+    const process = await spawn(dir, report("many"));
     const errors = new Response(process.stderr).text();
     let printed = "";
     for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
@@ -248,7 +192,7 @@ Deno.test("attribute resumes after it was killed", async () => {
     const { memoryBytes } = tightPlan(await openModelSet(standIns), device);
     device.close();
     const args = ["in", "--device", "cpu", "--report", "report", "--memory", String(memoryBytes), "--json"];
-    const killed = spawn(dir, args);
+    const killed = await spawn(dir, args);
     const part = join(dir, "report", "unfinished.jsonl.part");
     while (await Deno.stat(part).then(({ size }) => size === 0, () => true)) {
       await new Promise((f) => setTimeout(f, 20));
@@ -283,7 +227,7 @@ Deno.test("attribute gives the same labels on webgpu", async () => {
 Deno.test("attribute --limit takes the first images in natural order, and SIGTERM ends it like Ctrl-C", async () => {
   await withFolder(async (dir) => {
     await writeImages(join(dir, "in"), 40, 32, 4);
-    const process = spawn(dir, ["in", "--device", "cpu", "--limit", "33"]);
+    const process = await spawn(dir, ["in", "--device", "cpu", "--limit", "33"]);
     const errors = new Response(process.stderr).text();
     let printed = "";
     for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
@@ -306,146 +250,3 @@ Deno.test("attribute --help explains itself", async () => {
   }
   assert.match(stdout, /Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read/);
 });
-
-/** Refusals: what is wrong, how to call the task in a folder with `in/0.png`, and what it says. */
-const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][] = [
-  ["no input", () => [], /^attribute: expected image files or folders \(--help\)\n$/],
-  [
-    "an unknown option, with a suggestion",
-    () => ["in", "--divice", "cpu"],
-    /unknown option --divice; did you mean --device\?/,
-  ],
-  ["an option without its value", () => ["in", "--out", "--json"], /--out: expects a value/],
-  [
-    "a word that is none of the allowed ones",
-    () => ["in", "--device", "gpu"],
-    /--device: expected auto, cpu or webgpu, got gpu/,
-  ],
-  [
-    "an unknown method",
-    () => ["in", "--method", "magic"],
-    /--method: expected joint, two-stage, perplexity, .*, got magic/,
-  ],
-  [
-    "an unknown strategy",
-    () => ["in", "--threshold", "magic"],
-    /--threshold: expected quantile, gaussian or roc, got magic/,
-  ],
-  [
-    "a size without sense",
-    () => ["in", "--memory", "much"],
-    /--memory: expected a size such as 4GiB or 512MiB, got much/,
-  ],
-  [
-    "a number out of range",
-    () => ["in", "--unsure-below", "2"],
-    /--unsure-below: expected a number, from 0 to 1, got 2/,
-  ],
-  ["a path that does not exist", () => ["in", "nowhere"], /nowhere: expected an image file or a folder, found nothing/],
-  ["an empty folder", async (dir) => {
-    await Deno.mkdir(join(dir, "empty"));
-    return ["empty"];
-  }, /empty: expected PNG, JPEG or WebP files in this folder or below it, got an empty folder/],
-  ["--resume without a report", () => ["in", "--resume"], /--resume: expects --report DIR/],
-  [
-    "an output folder that does not exist",
-    () => ["in", "--out", "no/s.csv"],
-    /--out no\/s\.csv: cannot write s\.csv to no: the folder/,
-  ],
-  [
-    "a report folder that cannot be made",
-    () => ["in", "--report", "in/0.png/r"],
-    /--report in\/0\.png\/r: cannot make this folder/,
-  ],
-  [
-    "memory that is not enough",
-    () => ["in", "--memory", "1MiB"],
-    /memory: the limit of 1 MiB is not enough; needed are:\n {2}rar: /,
-  ],
-  [
-    "a folder without a manifest",
-    () => ["in", "--models", "in"],
-    /in\/manifest\.json: expected the manifest of a set of weights/,
-  ],
-  [
-    "missing weights",
-    (dir) =>
-      models(dir, async (set) => {
-        await Deno.remove(join(set, varTokenizer.file));
-      }),
-    new RegExp(
-      "1 of the weight files are missing; expected:\n" +
-        literal(`  models/${varTokenizer.file} (VAR tokenizer, ${varTokenizer.bytes} bytes)`),
-    ),
-  ],
-  [
-    "the checkpoint of another variant",
-    (dir) =>
-      models(dir, async (_, manifest) => {
-        const { rarb, rarl } = manifest.families.rar.variants;
-        const { config, sampler } = rarl;
-        manifest.families.rar.variants.rarl = { ...rarb, config, sampler };
-        await Promise.resolve();
-      }),
-    new RegExp(
-      `${literal(rarb.file)}: does not fit RAR transformer rarl: .*; the file fits RAR transformer rarb`,
-    ),
-  ],
-  ["a pickle that calls os.system", (dir) =>
-    models(dir, async (set, manifest) => {
-      const bytes = await hostileCheckpoint();
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
-      Object.assign(manifest.families.rar.variants.rarb, { bytes: bytes.length, sha256: digest });
-      await Deno.writeFile(join(set, rarb.file), bytes);
-    }), new RegExp(`${literal(rarb.file)}: .*refuses global os\\.system`)],
-  [
-    "a checkpoint in the place of another, with the manifest as it was",
-    (dir) => models(dir, (set) => Deno.copyFile(join(standIns, varTokenizer.file), join(set, rarb.file))),
-    new RegExp(
-      literal(`${rarb.file} (RAR transformer rarb, ${rarb.bytes} bytes): has ${varTokenizer.bytes} bytes; `) +
-        ".*; the file fits VAR tokenizer",
-    ),
-  ],
-  ["a calibration of other weights", (dir) =>
-    models(dir, (_, manifest) => {
-      manifest.families.rar.variants.rarl.sampler.guidance += 1;
-      return Promise.resolve();
-    }), /calibration\.json: was made for the model set [0-9a-f]{12}, these weights are [0-9a-f]{12}/],
-  ["a manifest with a mistake", (dir) =>
-    models(dir, (_, manifest) => {
-      delete manifest.families.rar.tokenizer.file;
-      return Promise.resolve();
-    }), /models\/manifest\.json: families\.rar\.tokenizer\.file: is missing/],
-];
-
-/** A changed copy of the stand-ins in `models`, and the arguments that use it. */
-async function models(
-  dir: string,
-  // deno-lint-ignore no-explicit-any -- manifests that need not be valid
-  change: (set: string, manifest: any) => Promise<void>,
-): Promise<string[]> {
-  const set = join(dir, "models");
-  await Deno.mkdir(set);
-  for await (const { name } of Deno.readDir(standIns)) await Deno.copyFile(join(standIns, name), join(set, name));
-  const manifest = JSON.parse(await Deno.readTextFile(join(set, "manifest.json")));
-  await change(set, manifest);
-  await Deno.writeTextFile(join(set, "manifest.json"), JSON.stringify(manifest));
-  return ["in", "--models", "models"];
-}
-
-for (const [what, prepare, message] of refusals) {
-  Deno.test(`attribute refuses ${what} before work starts, with exit code 1`, async () => {
-    await withFolder(async (dir) => {
-      await writeImages(join(dir, "in"), 1, 32);
-      const args = await prepare(dir);
-      const before = (await Array.fromAsync(Deno.readDir(dir), ({ name }) => name)).sort();
-      const { code, stdout, stderr } = await run(dir, "--device", "cpu", ...args);
-      assert.match(stderr.replace(/^attribute: using weights\/tiny.*\n/, ""), message);
-      assert.equal(code, 1);
-      assert.equal(stdout, "");
-      assert.doesNotMatch(stderr, /\n {4}at /, "no stack trace");
-      const after = (await Array.fromAsync(Deno.readDir(dir), ({ name }) => name)).sort();
-      assert.deepEqual(after, before, "nothing is written, and nothing of a pickle is run");
-    });
-  });
-}

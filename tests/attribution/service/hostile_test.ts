@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { crc32, deflateSync } from "node:zlib";
+import { blankPng } from "../blank_png.ts";
 import { exampleImages, post, root, type Server, withServer } from "./server.ts";
 
 const folder = join(root, "tests", "fixtures", "images");
@@ -28,32 +28,6 @@ function numbers(seed: number): (n: number) => number {
     state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) >>> 0;
     return ((state ^ (state >>> 13)) >>> 0) % n;
   };
-}
-
-function chunk(type: string, data: Uint8Array): Uint8Array {
-  const out = new Uint8Array(12 + data.length);
-  const view = new DataView(out.buffer);
-  view.setUint32(0, data.length);
-  out.set(new TextEncoder().encode(type), 4);
-  out.set(data, 8);
-  view.setUint32(8 + data.length, crc32(out.subarray(4, 8 + data.length)));
-  return out;
-}
-
-/** A PNG of few bytes that says to be `side` pixels wide and high, all of them zero. */
-function bomb(side: number, rows = side): Uint8Array<ArrayBuffer> {
-  const header = new Uint8Array(13);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, side);
-  view.setUint32(4, side);
-  header.set([8, 2, 0, 0, 0], 8);
-  const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
-  const data = deflateSync(new Uint8Array(rows * (3 * side + 1)));
-  return Uint8Array.from(
-    [signature, chunk("IHDR", header), chunk("IDAT", data), chunk("IEND", new Uint8Array())].flatMap((
-      part,
-    ) => [...part]),
-  );
 }
 
 /** Body number k, and its headers. */
@@ -151,19 +125,24 @@ Deno.test("service: 500 hostile bodies give no 500, no crash and no hang, and th
     });
 
     await t.step("10 bombs: by the header, by the content, and forms of them", async () => {
-      const small = bomb(2048);
+      const small = blankPng({ width: 2048, height: 2048, colour: "rgb" });
       assert.ok(small.length < 20_000);
       const bodies: BodyInit[] = [
-        bomb(2_000_000, 1),
-        bomb(65535, 1),
-        bomb(20_000, 1),
+        blankPng({ width: 2_000_000, height: 2_000_000, rows: 1, colour: "rgb" }),
+        blankPng({ width: 65535, height: 65535, rows: 1, colour: "rgb" }),
+        blankPng({ width: 20_000, height: 20_000, rows: 1, colour: "rgb" }),
         small,
-        bomb(2048, 5),
-        bomb(2049),
+        blankPng({ width: 2048, height: 2048, rows: 5, colour: "rgb" }),
+        blankPng({ width: 2049, height: 2049, colour: "rgb" }),
       ];
       for (let i = 0; i < 4; i++) {
         const form = new FormData();
-        for (let k = 0; k < 8; k++) form.append("x", new File([i % 2 ? small : bomb(30_000, 1)], "x.png"));
+        for (let k = 0; k < 8; k++) {
+          form.append(
+            "x",
+            new File([i % 2 ? small : blankPng({ width: 30_000, height: 30_000, rows: 1, colour: "rgb" })], "x.png"),
+          );
+        }
         bodies.push(form);
       }
       for (const body of bodies) {
