@@ -13,6 +13,7 @@ import { rowKernels } from "./kernels/rows.ts";
 import { matmulKernels } from "./kernels/matmul.ts";
 import { weightGradientKernels } from "./kernels/weight_gradient.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
+import { Outside } from "./outside.ts";
 import { hasRelaxedSimd, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
 
@@ -21,7 +22,10 @@ export interface CpuOptions {
   readonly threads?: number;
   /** Use fused multiply-adds of relaxed SIMD. Default: when the engine has them. */
   readonly relaxed?: boolean;
-  /** Largest size of the device's memory in bytes. Default: 4 GiB. */
+  /**
+   * Largest size in bytes of the memory that kernels work in, which all but packed weights must fit into; those leave it
+   * while it is full. Default, and the most that there is: 4 GiB.
+   */
   readonly memoryLimitBytes?: number;
 }
 
@@ -48,6 +52,7 @@ const CLOSED = "the CPU device is closed";
 class Cpu implements CpuDevice {
   readonly info: DeviceInfo;
   readonly #heap: Heap;
+  readonly #outside: Outside;
   readonly #buffers: Buffers;
   readonly #kernels: KernelImplementations;
   readonly #pool: Pool;
@@ -55,7 +60,8 @@ class Cpu implements CpuDevice {
 
   constructor(readonly threads: number, readonly relaxed: boolean, memoryLimitBytes: number) {
     this.#heap = new Heap(POOL_BYTES, memoryLimitBytes);
-    this.#buffers = new Buffers(this.#heap);
+    this.#outside = new Outside(this.#heap);
+    this.#buffers = new Buffers(this.#heap, this.#outside);
     this.#pool = new Pool(this.#heap, threads, relaxed);
     const context: Context = { heap: this.#heap, buffers: this.#buffers, pool: this.#pool };
     this.#kernels = {
@@ -87,14 +93,17 @@ class Cpu implements CpuDevice {
 
   free(storage: Storage): void {
     this.#check();
-    const ptr = this.#buffers.at("free", "storage", storage, 0);
-    this.#heap.free(ptr);
-    (storage as CpuStorage).ptr = -1;
+    const own = this.#buffers.own("free", "storage", storage);
+    this.#outside.forget(own);
+    if (own.ptr >= 0) this.#heap.free(own.ptr);
+    own.ptr = -1;
+    own.freed = true;
   }
 
   write(storage: Storage, data: ArrayBufferView): void {
     this.#check();
     const ptr = this.#buffers.at("write", "storage", storage, data.byteLength);
+    this.#outside.forget(storage as CpuStorage); // what is written by hand stays
     this.#heap.u8.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), ptr);
   }
 
@@ -112,7 +121,15 @@ class Cpu implements CpuDevice {
 
   run<K extends KernelName>(kernel: K, args: Kernels[K]): void {
     this.#check();
-    this.#kernels[kernel](args);
+    try {
+      this.#kernels[kernel](args);
+      if (kernel === "packLinear" || kernel === "packConv") {
+        const { out } = args as Kernels["packLinear" | "packConv"];
+        this.#outside.mayLeave(this.#buffers.own(kernel, "out", out));
+      }
+    } finally {
+      this.#outside.kernelEnded();
+    }
   }
 
   packedBytes(role: "linear" | "conv", shape: readonly number[], dtype: "f32" | "f16"): number {
@@ -128,10 +145,17 @@ class Cpu implements CpuDevice {
 
   memory(): MemoryUse {
     const { liveBytes, pooledBytes, peakBytes, liveCount } = this.#heap;
-    return { liveBytes, pooledBytes, peakBytes, liveCount };
+    const { bytes, twiceBytes, absent, peakBytes: peakOutside } = this.#outside;
+    return {
+      liveBytes: liveBytes - twiceBytes + bytes,
+      pooledBytes: pooledBytes + twiceBytes,
+      peakBytes: peakBytes + peakOutside,
+      liveCount: liveCount + absent,
+    };
   }
 
   resetPeak(): void {
+    this.#outside.resetPeak();
     this.#heap.resetPeak();
   }
 

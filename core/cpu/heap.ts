@@ -38,6 +38,9 @@ export class Heap {
   liveCount = 0;
   peakBytes = 0;
 
+  /** Called when a block does not fit: frees another one and returns true, or returns false when it cannot. */
+  makeRoom: (() => boolean) | undefined;
+
   /** Views over the whole memory, replaced when it grows: do not keep them across `alloc`. */
   f32!: Float32Array;
   i32!: Int32Array;
@@ -65,7 +68,9 @@ export class Heap {
   /** The address of a new block of at least `bytes` bytes, contents undefined. */
   alloc(bytes: number): number {
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
-    const block = this.#takeFree(size) ?? this.#extend(size);
+    let found = this.#takeFree(size);
+    while (found === undefined && this.#endAfter(size) > this.limit && this.makeRoom?.()) found = this.#takeFree(size);
+    const block = found ?? this.#extend(size);
     block.free = false;
     this.#blocks.set(block.ptr, block);
     this.liveBytes += block.bytes;
@@ -126,11 +131,16 @@ export class Heap {
     return best;
   }
 
+  /** Where a block of `size` at the end of the heap would end. */
+  #endAfter(size: number): number {
+    return (this.#last?.free ? this.#last.ptr : this.#top) + size;
+  }
+
   /** A block at the end of the heap, growing the memory when it is too small. */
   #extend(size: number): Block {
     const last = this.#last;
     const start = last?.free ? last.ptr : this.#top;
-    const end = start + size;
+    const end = this.#endAfter(size);
     if (end > this.limit) {
       throw new Error(
         `alloc: ${size} bytes do not fit: ${this.liveBytes} bytes are live and ${this.pooledBytes} are free in pieces, ` +

@@ -4,10 +4,15 @@
  */
 import type { Storage } from "../tensor/kernels.ts";
 import type { Heap } from "./heap.ts";
+import { Outside } from "./outside.ts";
 
 export class CpuStorage implements Storage {
-  /** Address in the heap, -1 once freed. */
+  /** Address in the heap, -1 while it is outside and once freed. */
   ptr: number;
+  freed = false;
+  /** What outside.ts keeps: the contents outside the heap, and the last kernel that used them. */
+  copy: Uint8Array | undefined;
+  usedBy = 0;
   constructor(readonly heap: Heap, ptr: number, readonly bytes: number) {
     this.ptr = ptr;
   }
@@ -15,18 +20,25 @@ export class CpuStorage implements Storage {
 
 /** What a kernel sees of the device: its buffers as addresses or typed arrays, checked for life and size. */
 export class Buffers {
-  constructor(readonly heap: Heap) {}
+  constructor(readonly heap: Heap, readonly outside: Outside = new Outside(heap)) {}
 
-  /** The address of `storage`, which must be live, of this device, and hold `bytes` bytes. */
+  /** The address of `storage` until the kernel ends. It must be live, of this device, and hold `bytes` bytes. */
   at(kernel: string, name: string, storage: Storage, bytes: number): number {
-    if (!(storage instanceof CpuStorage) || storage.heap !== this.heap) {
-      throw new Error(`${kernel}: ${name} is not storage of this device`);
-    }
-    if (storage.ptr < 0) throw new Error(`${kernel}: ${name} was freed`);
+    const own = this.own(kernel, name, storage);
     if (bytes > storage.bytes) {
       throw new Error(`${kernel}: ${name} needs ${bytes} bytes, its storage has ${storage.bytes}`);
     }
-    return storage.ptr;
+    this.outside.use(own);
+    return own.ptr;
+  }
+
+  /** `storage` as what it is. Throws when it was freed or is another device's. */
+  own(kernel: string, name: string, storage: Storage): CpuStorage {
+    if (!(storage instanceof CpuStorage) || storage.heap !== this.heap) {
+      throw new Error(`${kernel}: ${name} is not storage of this device`);
+    }
+    if (storage.freed) throw new Error(`${kernel}: ${name} was freed`);
+    return storage;
   }
 
   f32(kernel: string, name: string, storage: Storage, n: number): Float32Array {
