@@ -9,6 +9,7 @@ import {
   settingNames,
   settings,
 } from "../attribution/service/config.ts";
+import { listen, type Listener } from "../attribution/service/listen.ts";
 import { exitUnlessReady, logLine, onSignals, start } from "../attribution/service/start.ts";
 import { parseOptions } from "./cli/args.ts";
 import { writeStdout } from "./cli/progress.ts";
@@ -55,21 +56,16 @@ async function main(args: readonly string[]): Promise<void> {
   }
   const running = await start(chosen);
   exitUnlessReady(running);
-  const listening: { server?: Deno.HttpServer } = {};
+  let listener: Listener | undefined;
   onSignals(async () => {
     const drained = running.service.drain();
     if (chosen.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, chosen.drainDelayMs));
-    await listening.server?.shutdown();
+    await listener?.shutdown();
     await drained;
     running.service.close();
   });
-  listening.server = Deno.serve({
-    port: chosen.port,
-    hostname: chosen.host,
-    onListen: ({ hostname, port }) => {
-      logLine({ event: "listening", url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/` });
-    },
-  }, running.fetch);
+  listener = await listen({ hostname: chosen.host, port: chosen.port }, running.fetch);
+  logLine({ event: "listening", url: listener.url });
 }
 
 if (import.meta.main) {

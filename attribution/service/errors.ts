@@ -2,7 +2,7 @@
 import { UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
 import { DeadlineError, QueueFullError } from "./batcher.ts";
 
-export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 422 | 500 | 503 | 504;
+export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 422 | 499 | 500 | 503 | 504;
 
 export class HttpError extends Error {
   override readonly name = "HttpError";

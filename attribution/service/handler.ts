@@ -6,6 +6,7 @@ import { type Context, Hono } from "hono";
 import { cors } from "hono/cors";
 import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import * as v from "valibot";
 import { labels } from "../labels.ts";
 import { ApiKeys, checkOrigin } from "./access.ts";
@@ -114,17 +115,17 @@ export function createHandler({ service, apiKeys, page }: HandlerOptions): Fetch
   });
   app.onError((error, c) => {
     const shown = publicError(error);
-    if (shown === undefined && !c.req.raw.signal.aborted) {
-      service.options.log?.({ event: "error", id: c.get("id"), reason: error.message });
-    }
+    if (shown === undefined) service.options.log?.({ event: "error", id: c.get("id"), reason: error.message });
     const { status, code, message, headers } = shown ?? internal;
     metrics.refused.inc({ reason: code });
     for (const [name, value] of Object.entries(headers)) c.header(name, value);
-    return c.json<ErrorBody>({ error: { code, message } }, status);
+    return c.json<ErrorBody>({ error: { code, message } }, status as ContentfulStatusCode);
   });
   return async (request) => await app.fetch(request);
 }
 
+/** For metrics and the log, by the number that other servers use for it: nobody receives it. */
+const gone = new HttpError(499, "gone", "the client hung up");
 const internal = new HttpError(500, "internal", "the request failed; the server's log says why under its request id");
 
 async function attribute(c: Context<Env>, service: Service): Promise<Response> {
@@ -150,29 +151,31 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
     throw error;
   }
   const request = { id, received, places, deadline, start, receiveMs, maps: query.output.maps === "1" };
+  const hungUp = new AbortController();
   if (query.output.stream !== "1") {
-    return c.json(await service.attribute({ ...request, signal: c.req.raw.signal }));
+    const { signal } = c.req.raw;
+    const tell = () => hungUp.abort(gone);
+    if (signal.aborted) tell();
+    signal.addEventListener("abort", tell, { once: true });
+    return c.json(await service.attribute({ ...request, signal: hungUp.signal }));
   }
   c.set("streams", true);
-  const gone = new AbortController();
   c.header("x-accel-buffering", "no");
   return streamSSE(c, async (stream) => {
-    stream.onAbort(() => gone.abort());
+    stream.onAbort(() => hungUp.abort(gone));
     const send = (event: string, data: unknown) => stream.writeSSE({ event, data: JSON.stringify(data) });
     try {
       const ahead = service.batcher.depth - places.count;
       await send("queued", { id, images: places.count, ahead });
       const body = await service.attribute({
         ...request,
-        signal: gone.signal,
+        signal: hungUp.signal,
         onProgress: (index, done) => void send("progress", { index, done }),
       });
       await send("result", body);
     } catch (error) {
       const shown = publicError(error);
-      if (shown === undefined && !gone.signal.aborted) {
-        service.options.log?.({ event: "error", id, reason: (error as Error).message });
-      }
+      if (shown === undefined) service.options.log?.({ event: "error", id, reason: (error as Error).message });
       const { code, message } = shown ?? internal;
       await send("error", { error: { code, message } });
     } finally {

@@ -194,7 +194,7 @@ export class Service {
           return { index, name, ...present(attribution, maps) };
         } catch (error) {
           const known = publicError(error);
-          if (known === undefined || received.single || known.status >= 500) throw error;
+          if (known === undefined || received.single || known.status >= 500 || signal.aborted) throw error;
           this.metrics.unreadable.inc({ reason: known.code });
           return { index, name, error: { code: known.code, message: known.message } };
         }

@@ -282,9 +282,8 @@ Deno.test("service: a full queue gives 503 with Retry-After, and what was accept
   });
 });
 
-Deno.test("service: clients that go away leave no place taken, and what they streamed is not worked on", async () => {
+Deno.test("service: clients that go away leave no place taken, and their images are not worked on", async () => {
   await withServer(["--max-batch", "1"], async (server) => {
-    // The runtime says of streams alone, and not of plain requests with a body, that their client is gone.
     for (const query of ["?stream=1", ""]) {
       const before = await metric(server.url, "model_tracer_batch_images_count");
       const stop = new AbortController();
@@ -304,8 +303,11 @@ Deno.test("service: clients that go away leave no place taken, and what they str
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       const worked = await metric(server.url, "model_tracer_batch_images_count") - before;
-      if (query !== "") assert.ok(worked <= 6, `${worked} of 12 images were worked on`);
+      assert.ok(worked <= 6, `${worked} of 12 images were worked on`);
     }
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    assert.match(metrics, /^model_tracer_requests_total{route="\/v1\/attribute",status="499"} [1-9]/m);
+    assert.doesNotMatch(metrics, /status="500"/);
     assert.equal(server.log.filter(({ event }) => event === "error").length, 0);
     const after = await post(server, images[0].bytes);
     assert.equal(after.status, 200);

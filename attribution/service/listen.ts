@@ -1,0 +1,45 @@
+/**
+ * Listens for HTTP/1.1 and hands requests to a fetch handler, telling it through the request's signal when a client is gone.
+ * It has no routes and decides nothing about a request.
+ *
+ * `Deno.serve` would be shorter, but of a request with a body it does not notice that its client hangs up before the
+ * answer (Deno 2.9, serve_http11_raw in ext/http/http_next.rs): such work would be done for nobody.
+ */
+import { createServer } from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import type { Fetch } from "./handler.ts";
+
+export interface Listener {
+  /** As a client on this machine writes it. */
+  readonly url: string;
+  /** Takes no more connections; resolves when all requests that had begun are answered. */
+  shutdown(): Promise<void>;
+}
+
+/** How often connections are looked at that have become idle while shutting down. */
+const idleCheckMs = 50;
+
+/** Rejects with a message for the user when the address cannot be listened on. */
+export async function listen({ hostname, port }: { hostname: string; port: number }, fetch: Fetch): Promise<Listener> {
+  const server = createServer(getRequestListener(fetch, { overrideGlobalObjects: false }));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause) => reject(new Error(`cannot listen on ${hostname}:${port}: ${cause.message}`)));
+    server.listen(port, hostname, resolve);
+  });
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error(`listen: expected a port, got ${address}`);
+  const host = address.address.includes(":") ? `[${address.address}]` : address.address;
+  return {
+    url: `http://${host}:${address.port}/`,
+    shutdown: () =>
+      new Promise((resolve, reject) => {
+        // A connection that is kept for further requests does not count as an open request.
+        const timer = setInterval(() => server.closeIdleConnections(), idleCheckMs);
+        server.close((error) => {
+          clearInterval(timer);
+          if (error) reject(error);
+          else resolve();
+        });
+      }),
+  };
+}
