@@ -9,7 +9,7 @@ import {
   settingNames,
   settings,
 } from "../attribution/service/config.ts";
-import { listen, type Listener } from "../attribution/service/listen.ts";
+import { listen } from "../attribution/service/listen.ts";
 import { exitUnlessReady, logLine, onSignals, start } from "../attribution/service/start.ts";
 import { parseOptions } from "./cli/args.ts";
 import { writeStdout } from "./cli/progress.ts";
@@ -56,16 +56,15 @@ async function main(args: readonly string[]): Promise<void> {
   }
   const running = await start(chosen);
   exitUnlessReady(running);
-  let listener: Listener | undefined;
+  const listening = listen({ hostname: chosen.host, port: chosen.port }, running.fetch);
   onSignals(async () => {
     const drained = running.service.drain();
     if (chosen.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, chosen.drainDelayMs));
-    await listener?.shutdown();
+    await (await listening).shutdown();
     await drained;
     running.service.close();
   });
-  listener = await listen({ hostname: chosen.host, port: chosen.port }, running.fetch);
-  logLine({ event: "listening", url: listener.url });
+  logLine({ event: "listening", url: (await listening).url });
 }
 
 if (import.meta.main) {
