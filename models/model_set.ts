@@ -29,6 +29,7 @@ import { tokenizerSpecs } from "./rar/tokenizer.ts";
 import { transformerSpecs as rarSpecs } from "./rar/transformer.ts";
 import { varVariants } from "./var/config.ts";
 import { loadVarFamily, loadVarVariant } from "./var/family.ts";
+import { latentNames } from "./var/latent_statistics.ts";
 import { transformerSpecs as varSpecs, varBuffers } from "./var/transformer.ts";
 import { vqvaeSpecs } from "./var/vqvae.ts";
 import type { WeightSpec } from "./weights.ts";
@@ -282,8 +283,8 @@ class OpenedSet implements ModelSet {
   }
 }
 
-/** Buffers that checkpoints of either family may carry and no network uses. */
-const knownBuffers: readonly RegExp[] = [/(^|\.)attn_mask$/, /(^|\.)ema_vocab_hit_SV$/, ...varBuffers];
+/** Tensors that checkpoints of either family may carry and no network uses. */
+const knownBuffers: readonly RegExp[] = [/(^|\.)attn_mask$/, /(^|\.)ema_vocab_hit_SV$/, latentNames, ...varBuffers];
 
 const officialSpecs: Record<FamilyName, () => [string, readonly WeightSpec[]][]> = {
   rar: () => rarVariants.map((row) => [row.title, rarSpecs(row.config)]),

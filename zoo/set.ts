@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { f32ToF16 } from "../models/checkpoint/half.ts";
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
 import { type Manifest, modelSetHash, parseManifest, sha256Hex } from "../models/manifest.ts";
+import { latentNames } from "../models/var/latent_statistics.ts";
 import type { TokenizerRecipe } from "./tokenizers.ts";
 import type { TransformerRecipe } from "./recipe.ts";
 
@@ -50,13 +51,17 @@ async function place(path: string, dir: string): Promise<{ file: string; bytes: 
   return await describeFile(target, file);
 }
 
-/** Rewrites a file of float32 tensors with float16 ones, its header kept. */
+/** Rewrites a file of float32 tensors with float16 ones, all but statistics, its header kept. */
 async function placeHalf(path: string, dir: string, file: string) {
   const source = await openSafetensors(path);
   try {
     const entries: SafetensorsEntry[] = [];
     for (const { name, shape } of source.tensors.values()) {
-      entries.push({ name, shape, dtype: "f16", data: async () => f32ToF16(await source.readF32(name)) });
+      entries.push(
+        latentNames.test(name)
+          ? { name, shape, dtype: "f32", data: () => source.readF32(name) }
+          : { name, shape, dtype: "f16", data: async () => f32ToF16(await source.readF32(name)) },
+      );
     }
     await writeSafetensors(join(dir, file), entries, Object.fromEntries(source.metadata));
   } finally {

@@ -1,6 +1,7 @@
 /**
- * The covariance of f - fHat while codes are uncertain, R = noise + sum over scales of A_s U_s A_s', as a linear map, and
- * the solution of R z = r by conjugate gradients. U_s, [c, c], is the covariance of one code vector of scale s.
+ * The covariance of f - fHat while codes are uncertain, R = N + sum over scales of A_s U_s A_s', as a linear map, and the
+ * solution of R z = r by conjugate gradients. U_s, [c, c], is the covariance of one code vector of scale s, N that of the
+ * noise in every pixel.
  */
 import {
   add,
@@ -19,8 +20,8 @@ import {
 import type { ScaleMaps } from "./scale_maps.ts";
 
 export interface Covariance {
-  /** Variance of what no codes explain, per value of f. */
-  readonly noise: number;
+  /** Covariance of what no codes explain, per pixel of f; packed for `linear`. */
+  readonly noise: Tensor;
   /** U_s by scale, packed for `linear`; null where it is negligible. */
   readonly codes: readonly (Tensor | null)[];
   /** The preconditioner of spectral_blocks.ts: [side, side], and [side * side, c, c]. */
@@ -32,7 +33,7 @@ export interface Covariance {
 export function applyCovariance(maps: ScaleMaps, { noise, codes }: Covariance, x: Tensor): Tensor {
   return scope(() => {
     const groups = Map.groupBy(codes.keys().filter((s) => codes[s] !== null), (s) => maps.phiOf(s));
-    let out = affine(x, noise);
+    let out = linear(x, noise);
     for (const [phi, scales] of groups) {
       const last = out;
       out = scope(() => {

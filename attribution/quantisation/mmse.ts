@@ -6,7 +6,7 @@
  *
  * For one scale: R is the covariance of f - fHat (covariance.ts), y = A_s' R^-1 (f - A m), M the mean of A_s' R^-1 A_s over
  * the scale's tokens, U the covariance of a code. Without the token's own share the precision is P = (M^-1 - U)^-1 and the
- * evidence h = (I + P U) y + P m; a code e has the log-likelihood h'e - e'Pe / 2. U and M depend on the number of the step
+ * evidence h = (I + P U) y + P m; a code e has the log-likelihood h'e - e'Pe / 2, and the scale's log-prior. U and M depend on the number of the step
  * only: they come from a simulation with tokens drawn from the prior. So per image there are products with tables alone.
  *
  * Sources: Wang & Poor 1999 (iterative soft interference cancellation), Ma & Ping 2017 (orthogonal AMP), Rush, Greig &
@@ -23,7 +23,8 @@ export interface MmseSettings {
   readonly passes: number;
   /**
    * Assumed variance of f around the fHat of the true tokens, per value: what the encoder gets wrong. It is given as a
-   * multiple of the greedy quantiser's error on latents of random tokens.
+   * multiple of the greedy quantiser's error on latents of random tokens. Not used where the family's LatentStatistics
+   * say what the encoder gets wrong.
    */
   readonly noiseOfGreedyError: number;
   /** Steps of conjugate gradients where nothing is known of the solution. */
@@ -49,12 +50,12 @@ export const defaultMmse: MmseSettings = {
 export class MmseTables {
   readonly maps: ScaleMaps;
   readonly settings: MmseSettings;
-  /** The noise that was assumed. */
+  /** The noise that was assumed: mean variance per value. */
   readonly noise: number;
   /** Share of the simulated tokens that were recovered: what to expect at that noise. */
   readonly simulatedRecovery: number;
   readonly #steps: readonly Step[];
-  readonly #start: Tensor;
+  readonly #start: readonly Tensor[];
   readonly #codesTransposed: Tensor;
 
   private constructor(
@@ -107,10 +108,10 @@ export class MmseTables {
   }
 
   #tensors(): Set<Tensor> {
-    const all = new Set<Tensor>([this.#start, this.#codesTransposed]);
+    const all = new Set<Tensor>([...this.#start, this.#codesTransposed]);
     for (const { covariance, weight, bias } of this.#steps) {
-      const { codes, cosines, inverseBlocks } = covariance;
-      for (const tensor of [weight, bias, cosines, inverseBlocks, ...codes]) if (tensor) all.add(tensor);
+      const { noise, codes, cosines, inverseBlocks } = covariance;
+      for (const tensor of [weight, bias, noise, cosines, inverseBlocks, ...codes]) if (tensor) all.add(tensor);
     }
     return all;
   }

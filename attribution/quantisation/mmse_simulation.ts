@@ -1,9 +1,8 @@
 /**
  * The tables of mmse.ts: its steps are run on latents made of random tokens and noise, and what is uncertain on average
- * after every step is what the next one assumes. Nothing of it depends on an image.
+ * after every step is what the next one assumes. Nothing of it depends on an image; what is assumed is in mmse_model.ts.
  */
 import {
-  add,
   argmax,
   fromArray,
   keep,
@@ -11,7 +10,6 @@ import {
   matmul,
   mean,
   mul,
-  normals,
   packWeight,
   scope,
   square,
@@ -23,6 +21,7 @@ import {
 import type { VarFamily } from "../../models/var/family.ts";
 import { type Covariance, solve } from "./covariance.ts";
 import type { MmseSettings } from "./mmse.ts";
+import { assumptions, drawTokens, type Moments, noisyLatents } from "./mmse_model.ts";
 import { onGrid, posterior, startState, type State, type Step, withMeans } from "./mmse_step.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 import { cosines, SpectralBlocks } from "./spectral_blocks.ts";
@@ -30,8 +29,6 @@ import { applyTo, eigen, identity, type Matrix, multiply, symmetrised, trace } f
 
 /** Covariances are kept above this part of the codebook's variance, so that they can be inverted. */
 const varianceFloor = 1e-6;
-/** Keeps R and the covariances invertible where greedy codes meet every latent, or where there is one code only. */
-const leastNoise = 1e-12;
 /** Scales that add less than this part of the noise to R are left out of it. */
 const negligible = 1e-3;
 /** Largest part of a code's uncertainty that other tokens are taken to explain. */
@@ -47,8 +44,8 @@ export interface Simulated {
   /** Share of the simulated tokens that came out right. */
   readonly recovery: number;
   readonly steps: readonly Step[];
-  /** Mean of all codes, [1, 1, c]. */
-  readonly start: Tensor;
+  /** Mean code by scale, [1, 1, c]. */
+  readonly start: readonly Tensor[];
   /** Packed for `linear`: probabilities[.., codes] -> mean code. */
   readonly codesTransposed: Tensor;
 }
@@ -58,15 +55,15 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
   const { device, channels: c, patchNums } = maps;
   const { passes, solveSteps, resolveSteps, simulated: batch, seed } = settings;
   const codebook = await maps.codebook.data();
-  const moments = momentsOf(codebook, c);
-  const variance = Math.max(trace(moments.covariance, c) / c, leastNoise);
-  const uncertain = patchNums.map(() => moments.covariance);
-  const start = keep(fromArray(device, Float32Array.from(moments.mean), [1, 1, c]));
+  const model = await assumptions(maps, family, codebook, settings);
+  const { moments, noise, noiseCovariance } = model;
+  const uncertain = moments.map(({ covariance }) => covariance);
+  const start = moments.map(({ mean }) => keep(fromArray(device, Float32Array.from(mean), [1, 1, c])));
   const codesTransposed = keep(scope(() => packWeight(transpose(maps.codebook), "linear")));
 
-  const truth = Int32Array.from(uniforms(seed, 0, batch * maps.tokenCount), (u) => Math.floor(u * maps.codes));
+  const truth = drawTokens(maps, model.prior, batch, seed);
   const tokens = fromArray(device, truth, [batch, maps.tokenCount]);
-  const { f, noise } = await noisyLatents(maps, family, tokens, settings);
+  const f = noisyLatents(maps, tokens, noiseCovariance, seed);
   const gains = await Promise.all(patchNums.map((_, s) => gainOf(maps, s, seed)));
   const pack = (s: number) => {
     const small = trace(uncertain[s], c) / c * gains[s] < negligible * noise;
@@ -75,6 +72,9 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
   };
   const kernels = await Promise.all(maps.kernels.map((kernel) => kernel.data()));
   const blocks = new SpectralBlocks(maps, kernels);
+  const packedNoise = keep(
+    scope(() => packWeight(fromArray(device, Float32Array.from(noiseCovariance), [c, c]), "linear")),
+  );
   const basis = keep(fromArray(device, cosines(maps.side), [maps.side, maps.side]));
   const update = (s: number) => {
     const packed = pack(s);
@@ -87,16 +87,17 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
   const right = new Array<number>(patchNums.length).fill(0);
   for (let i = 0; i < passes * patchNums.length; i++) {
     const scale = i % patchNums.length;
-    const inverseBlocks = keep(fromArray(device, blocks.inverse(noise), [maps.side ** 2, c, c]));
-    const covariance: Covariance = { noise, codes, cosines: basis, inverseBlocks };
+    const inverseBlocks = keep(fromArray(device, blocks.inverse(noiseCovariance), [maps.side ** 2, c, c]));
+    const covariance: Covariance = { noise: packedNoise, codes, cosines: basis, inverseBlocks };
     const explained = await meanPrecision(maps, covariance, scale, solveSteps, seed + i);
-    const tables = likelihoodTables(codebook, uncertain[scale], explained, c, variance);
+    const tables = likelihoodTables(codebook, uncertain[scale], explained, moments[scale], c);
+    const logPrior = (code: number) => Math.log(model.prior[scale * maps.codes + code]);
     const step: Step = {
       scale,
       covariance,
       solveSteps: i === 0 ? solveSteps : resolveSteps,
       weight: keep(scope(() => packWeight(fromArray(device, tables.weight, [maps.codes, 2 * c]), "linear"))),
-      bias: keep(fromArray(device, tables.bias, [maps.codes])),
+      bias: keep(fromArray(device, tables.bias.map((value, code) => value + logPrior(code)), [maps.codes])),
     };
     steps.push(step);
     const before = state;
@@ -135,37 +136,6 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
 function disposeState(state: State, kept?: State): void {
   const stays = new Set<Tensor | undefined>(kept ? [...kept.means, kept.rest, kept.solution] : []);
   for (const tensor of [...state.means, state.rest, state.solution]) if (!stays.has(tensor)) tensor?.dispose();
-}
-
-/** Mean [c] and covariance [c, c] of all codes of a codebook[codes, c]. */
-function momentsOf(codebook: Float32Array, c: number): { mean: Float64Array; covariance: Matrix } {
-  const mean = new Float64Array(c), covariance = new Float64Array(c * c);
-  const codes = codebook.length / c;
-  for (let v = 0; v < codes; v++) for (let i = 0; i < c; i++) mean[i] += codebook[v * c + i] / codes;
-  for (let v = 0; v < codes; v++) {
-    for (let i = 0; i < c; i++) {
-      const di = (codebook[v * c + i] - mean[i]) / codes;
-      for (let j = 0; j < c; j++) covariance[i * c + j] += di * (codebook[v * c + j] - mean[j]);
-    }
-  }
-  return { mean, covariance };
-}
-
-/** Latents of the tokens with noise, and its variance. */
-async function noisyLatents(
-  maps: ScaleMaps,
-  family: VarFamily,
-  tokens: Tensor,
-  { noiseOfGreedyError, seed }: MmseSettings,
-): Promise<{ f: Tensor; noise: number }> {
-  const fHat = maps.dequantize(tokens);
-  const error = scope(() => mean(square(sub(family.quantize(fHat).fHat, fHat))));
-  const noise = Math.max(noiseOfGreedyError * await error.item(), leastNoise);
-  error.dispose();
-  const values = normals(seed, 1000, fHat.size).map((x) => x * Math.sqrt(noise));
-  const f = scope(() => add(fHat, fromArray(maps.device, values, fHat.shape)));
-  fHat.dispose();
-  return { f, noise };
 }
 
 /** Signs of +-1 for every token of a scale. */
@@ -220,8 +190,8 @@ function likelihoodTables(
   codebook: Float32Array,
   uncertain: Matrix,
   explained: Matrix,
+  { variance }: Moments,
   c: number,
-  variance: number,
 ): { weight: Float32Array<ArrayBuffer>; bias: Float32Array<ArrayBuffer> } {
   const spectrum = eigen(uncertain, c);
   const floored = (value: number) => Math.max(value, varianceFloor * variance);

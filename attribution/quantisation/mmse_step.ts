@@ -24,11 +24,11 @@ export interface State {
   readonly solution: Tensor | undefined;
 }
 
-/** Every code vector at the mean of all codes, `start`[1, 1, c]. */
-export function startState(maps: ScaleMaps, start: Tensor, f: Tensor): State {
+/** Every code vector at its mean, `start`[1, 1, c] of its scale. */
+export function startState(maps: ScaleMaps, start: readonly Tensor[], f: Tensor): State {
   const batch = f.shape[0];
   return scope(() => {
-    const means = maps.patchNums.map((pn) => broadcastTo(start, [batch, pn * pn, maps.channels]));
+    const means = maps.patchNums.map((pn, s) => broadcastTo(start[s], [batch, pn * pn, maps.channels]));
     let rest = sub(f, maps.offset);
     means.forEach((m, s) => rest = sub(rest, maps.forward(onGrid(maps, m, s), s)));
     return { means, rest, solution: undefined };

@@ -8,6 +8,8 @@ import { openCheckpoint } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { fileSha256, type ModelSet, openModelSet } from "../../models/model_set.ts";
 import { writeLog } from "./log.ts";
+import { measureLatents } from "./latents.ts";
+import { split } from "./order.ts";
 import { writeEncoder } from "./output.ts";
 import { openTrainingData, type TrainingData } from "./pairs.ts";
 import { makeRecipe, type Recipe } from "./recipe.ts";
@@ -124,6 +126,8 @@ export async function runTraining(
   if (state) requireFits(options.resume!, state, settings, set, trainee);
   else await createRun(run);
   if (inRun) await requireFolder("--out", out);
+  const { heldOut } = split(data.pairs.count, recipe.holdout, recipe.seed);
+  const latents = () => measureLatents(trainee, data.pairs, heldOut, recipe.batch);
   const { epochs } = recipe;
   const finished = state === undefined ? 0 : state.position.epoch * total / epochs + state.position.position;
   if (state) {
@@ -132,7 +136,7 @@ export async function runTraining(
     await writeLog(run, history);
     if (best?.epoch === epoch && position === 0) {
       for (const [name, { values }] of state.parameters) trainee.restore(name, values);
-      await writeEncoder(join(run, bestFile), trainee, settings, history.at(-1)!, run);
+      await writeEncoder(join(run, bestFile), trainee, settings, history.at(-1)!, run, await latents());
     }
   }
   events.onStart?.(total, finished);
@@ -148,13 +152,13 @@ export async function runTraining(
     onEpoch: async (row, isBest) => {
       history.push(row);
       await writeLog(run, history);
-      if (isBest) await writeEncoder(join(run, bestFile), trainee, settings, row, run);
+      if (isBest) await writeEncoder(join(run, bestFile), trainee, settings, row, run, await latents());
       events.onEpoch?.(row);
     },
   });
   const last = history.at(-1);
   const isDone = result.status === "done";
-  if (isDone) await writeEncoder(out, trainee, settings, last!, run);
+  if (isDone) await writeEncoder(out, trainee, settings, last!, run, await latents());
   return { status: result.status, run, out: isDone ? out : null, best: result.position.best, last };
 }
 

@@ -4,6 +4,8 @@
  */
 import { type SafetensorsEntry, writeSafetensors } from "../../models/checkpoint/mod.ts";
 import { canonicalJson } from "../../models/manifest.ts";
+import { VarFamily } from "../../models/var/family.ts";
+import { latentShapes, type LatentStatistics, latentTensors } from "../../models/var/latent_statistics.ts";
 import { type EpochRow, type Settings, writeOrExplain, type WriteTensors } from "./state.ts";
 import type { Trainee } from "./trainee.ts";
 
@@ -23,13 +25,14 @@ export function encoderMetadata(settings: Settings, row: EpochRow): Record<strin
   };
 }
 
-/** Writes the encoder: whole parameters, float32, in the checkpoint's order. `run` is named when that fails. */
+/** Writes the encoder: whole parameters, float32, in the checkpoint's order, and its statistics. `run` is named when that fails. */
 export async function writeEncoder(
   path: string,
   trainee: Trainee,
   settings: Settings,
   row: EpochRow,
   run: string,
+  latents: LatentStatistics | null,
   write: WriteTensors = writeSafetensors,
 ): Promise<void> {
   const entries = trainee.specs.map((spec): SafetensorsEntry => ({
@@ -38,5 +41,11 @@ export async function writeEncoder(
     dtype: "f32",
     data: () => trainee.parameter(spec),
   }));
+  if (latents !== null && trainee.family instanceof VarFamily) {
+    for (const [name, shape] of latentShapes(trainee.family.config)) {
+      const values = name === latentTensors.noise ? latents.noise : latents.prior;
+      entries.push({ name, shape, dtype: "f32", data: () => values });
+    }
+  }
   await writeOrExplain(path, entries, encoderMetadata(settings, row), `go on with --resume ${run}`, write);
 }

@@ -24,6 +24,7 @@ import { RarFamily } from "../../models/rar/family.ts";
 import { encode as encodeRar, tokenizerSpecs } from "../../models/rar/tokenizer.ts";
 import type { VqvaeConfig } from "../../models/var/config.ts";
 import { VarFamily } from "../../models/var/family.ts";
+import { latentNames } from "../../models/var/latent_statistics.ts";
 import { encode as encodeVar, vqvaeSpecs } from "../../models/var/vqvae.ts";
 import { joinParts, loadWeights, partNames, type WeightSpec } from "../../models/weights.ts";
 
@@ -107,12 +108,14 @@ export class Trainee {
     const specs = name === "rar" ? tokenizerSpecs(tokenizer.config) : vqvaeSpecs(tokenizer.config);
     const trained = specs.filter((spec) => isTrained(spec.name));
     try {
-      if (init !== undefined) checkNames(init, trained, { what: `the ${name} encoder of ${where}` });
+      if (init !== undefined) {
+        checkNames(init, trained, { what: `the ${name} encoder of ${where}`, ignored: [latentNames] });
+      }
       const source = init === undefined ? weightSource : withEncoder(weightSource, init);
       const throughDecoder = (spec: string) => spec.startsWith("decoder.") || spec.startsWith("post_quant_conv.");
       const weights = await loadWeights(device, source, specs, {
         what: `the ${name} tokenizer`,
-        ignored: [/(^|\.)ema_vocab_hit_SV$/],
+        ignored: [/(^|\.)ema_vocab_hit_SV$/, latentNames],
         dense: (spec) => isTrained(spec) || (imageLoss > 0 && throughDecoder(spec)),
       });
       const family = name === "rar"

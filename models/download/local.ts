@@ -4,10 +4,12 @@
  */
 import { basename, join } from "node:path";
 import { convertCheckpoint, encoderSource, encoderSpecs, type StoredFloat } from "../checkpoint/convert.ts";
+import type { ParamSpec } from "../checkpoint/load.ts";
 import { openCheckpoint, type TensorSource } from "../checkpoint/source.ts";
 import { withPrefix } from "../checkpoint/prefix.ts";
 import type { FamilyName } from "../family.ts";
 import { parseManifest } from "../manifest.ts";
+import { latentNames } from "../var/latent_statistics.ts";
 import { varBuffers } from "../var/transformer.ts";
 import { requireSpace } from "./disk.ts";
 import { hashFile } from "./hash.ts";
@@ -284,8 +286,10 @@ export async function addEncoder(
     throw new Error(`${dir}: has no manifest.json yet, to which the encoder would be added: pull both families first`);
   }
   const file = `${family}_encoder.safetensors`;
-  const specs = encoderSpecs(family, specsOf(row));
   const opened = await openCheckpoint(path);
+  const statistics = [...opened.tensors.values()].filter(({ name }) => latentNames.test(name))
+    .map(({ name, shape }): ParamSpec => ({ name, shape, role: "tensor" }));
+  const specs = [...encoderSpecs<ParamSpec>(family, specsOf(row)), ...statistics];
   try {
     await convertCheckpoint(encoderSource(opened, family, specs), specs, join(dir, file), {
       what: `the encoder of the ${family} tokenizer`,

@@ -7,6 +7,7 @@ import type { TensorSource } from "../checkpoint/source.ts";
 import type { Family, Variant } from "../family.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { scaleStarts, type VarConfig, varVariants, type VqvaeConfig } from "./config.ts";
+import { latentNames, type LatentStatistics, readLatentStatistics } from "./latent_statistics.ts";
 import { MultiScaleQuantizer } from "./quantizer.ts";
 import { transformerSpecs, varBuffers, type VarCondition, VarTransformer } from "./transformer.ts";
 import { decode, encode, vqvaeSpecs } from "./vqvae.ts";
@@ -16,11 +17,14 @@ export class VarFamily implements Family {
   readonly valueRange = [-1, 1] as const;
   readonly config: VqvaeConfig;
   readonly quantizer: MultiScaleQuantizer;
+  /** Of its inverse decoder, where that has them. */
+  readonly latents: LatentStatistics | null;
   readonly #w: Weights;
 
-  constructor(device: Device, weights: Weights, config: VqvaeConfig) {
+  constructor(device: Device, weights: Weights, config: VqvaeConfig, latents: LatentStatistics | null = null) {
     this.#w = weights;
     this.config = config;
+    this.latents = latents;
     this.quantizer = new MultiScaleQuantizer(device, weights, config);
   }
 
@@ -136,9 +140,9 @@ export async function loadVarFamily(
   const weights = await loadWeights(device, source, vqvaeSpecs(config), {
     ...options,
     what: "VAR multi-scale VQVAE",
-    ignored: [/(^|\.)ema_vocab_hit_SV$/],
+    ignored: [/(^|\.)ema_vocab_hit_SV$/, latentNames],
   });
-  return new VarFamily(device, weights, config);
+  return new VarFamily(device, weights, config, await readLatentStatistics(source, config));
 }
 
 /** Loads a transformer. When the file fits another official variant, the error says which. */

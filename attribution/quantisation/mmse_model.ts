@@ -1,0 +1,139 @@
+/**
+ * What mmse.ts assumes of latents: which codes are how likely at every scale, and how f is off from their sum. An inverse
+ * decoder's LatentStatistics say it; without them all codes are equal and the noise is white and small.
+ */
+import {
+  add,
+  fromArray,
+  matmul,
+  mean,
+  normals,
+  scope,
+  square,
+  sub,
+  type Tensor,
+  uniforms,
+} from "../../core/tensor/mod.ts";
+import type { VarFamily } from "../../models/var/family.ts";
+import type { MmseSettings } from "./mmse.ts";
+import type { ScaleMaps } from "./scale_maps.ts";
+import { applyTo, eigen, identity, type Matrix, trace } from "./symmetric.ts";
+
+/** Keeps R and the covariances invertible where greedy codes meet every latent, or where there is one code only. */
+const leastVariance = 1e-12;
+
+/** Of a scale's codes under their prior. */
+export interface Moments {
+  readonly mean: Float64Array;
+  readonly covariance: Matrix;
+  /** Mean variance per channel. */
+  readonly variance: number;
+}
+
+export interface Assumptions {
+  /** By scale. */
+  readonly moments: readonly Moments[];
+  /** [scales, codes], every row's sum is 1. */
+  readonly prior: Float64Array;
+  /** Of f around the fHat of the true tokens in every pixel, [c, c]. */
+  readonly noiseCovariance: Matrix;
+  /** Mean variance per value. */
+  readonly noise: number;
+}
+
+/** From the family's statistics, or for lack of them from the settings and the greedy quantiser. */
+export async function assumptions(
+  maps: ScaleMaps,
+  family: VarFamily,
+  codebook: Float32Array,
+  settings: MmseSettings,
+): Promise<Assumptions> {
+  const { channels: c, codes, patchNums } = maps;
+  const prior = Float64Array.from(
+    family.latents?.prior ?? new Float64Array(patchNums.length * codes).fill(1 / codes),
+  );
+  const moments = patchNums.map((_, s) => momentsOf(codebook, prior.subarray(s * codes, (s + 1) * codes), c));
+  if (family.latents !== null) {
+    const noiseCovariance = Float64Array.from(family.latents.noise);
+    return { moments, prior, noiseCovariance, noise: trace(noiseCovariance, c) / c };
+  }
+  const noise = await noiseOfGreedy(maps, family, settings);
+  return { moments, prior, noiseCovariance: identity(c).map((value) => value * noise), noise };
+}
+
+function momentsOf(codebook: Float32Array, prior: Float64Array, c: number): Moments {
+  const mean = new Float64Array(c), covariance = new Float64Array(c * c);
+  prior.forEach((p, v) => {
+    for (let i = 0; i < c; i++) mean[i] += codebook[v * c + i] * p;
+  });
+  prior.forEach((p, v) => {
+    for (let i = 0; i < c; i++) {
+      const di = (codebook[v * c + i] - mean[i]) * p;
+      for (let j = 0; j < c; j++) covariance[i * c + j] += di * (codebook[v * c + j] - mean[j]);
+    }
+  });
+  return { mean, covariance, variance: Math.max(trace(covariance, c) / c, leastVariance) };
+}
+
+/** The settings' part of the greedy quantiser's error on latents of random tokens. */
+async function noiseOfGreedy(
+  maps: ScaleMaps,
+  family: VarFamily,
+  { noiseOfGreedyError, simulated, seed }: MmseSettings,
+): Promise<number> {
+  const truth = Int32Array.from(uniforms(seed, 0, simulated * maps.tokenCount), (u) => Math.floor(u * maps.codes));
+  const error = scope(() => {
+    const fHat = maps.dequantize(fromArray(maps.device, truth, [simulated, maps.tokenCount]));
+    return mean(square(sub(family.quantize(fHat).fHat, fHat)));
+  });
+  const noise = Math.max(noiseOfGreedyError * await error.item(), leastVariance);
+  error.dispose();
+  return noise;
+}
+
+/** Tokens of `count` images by the prior, [count * tokenCount]. */
+export function drawTokens(
+  maps: ScaleMaps,
+  prior: Float64Array,
+  count: number,
+  seed: number,
+): Int32Array<ArrayBuffer> {
+  const { codes, starts, tokenCount } = maps;
+  const draws = uniforms(seed, 0, count * tokenCount);
+  const tokens = new Int32Array(draws.length);
+  for (let s = 0; s + 1 < starts.length; s++) {
+    const upTo = new Float64Array(codes);
+    let sum = 0;
+    for (let v = 0; v < codes; v++) upTo[v] = sum += prior[s * codes + v];
+    for (let b = 0; b < count; b++) {
+      for (let i = starts[s]; i < starts[s + 1]; i++) {
+        const at = b * tokenCount + i;
+        tokens[at] = firstAbove(upTo, draws[at] * sum);
+      }
+    }
+  }
+  return tokens;
+}
+
+/** The first position of an ascending list whose value is above `value`, at most the last one. */
+function firstAbove(ascending: Float64Array, value: number): number {
+  let low = 0, high = ascending.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle] > value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Latents of tokens[batch, tokenCount] with noise, [batch, side, side, c]. */
+export function noisyLatents(maps: ScaleMaps, tokens: Tensor, noiseCovariance: Matrix, seed: number): Tensor {
+  const { device, channels: c } = maps;
+  const root = applyTo(eigen(noiseCovariance, c), (value) => Math.sqrt(Math.max(value, 0)));
+  return scope(() => {
+    const fHat = maps.dequantize(tokens);
+    const white = fromArray(device, normals(seed, 1000, fHat.size), [fHat.size / c, c]);
+    const noise = matmul(white, fromArray(device, Float32Array.from(root), [c, c])).reshape(...fHat.shape);
+    return add(fHat, noise);
+  });
+}

@@ -1,0 +1,63 @@
+/**
+ * What is known of the latents that an inverse decoder finds for images of its own family: how far they are off, and how
+ * often every code occurs. Measured where the encoder is trained and kept in its file; the quantiser reads it.
+ */
+import type { TensorSource } from "../checkpoint/source.ts";
+import type { VqvaeConfig } from "./config.ts";
+
+export interface LatentStatistics {
+  /** Mean of (f - f_Z)(f - f_Z)' over images and pixels, [c, c] row-major: symmetric, positive definite. */
+  readonly noise: Float32Array<ArrayBuffer>;
+  /** Probability of every code by scale, [scales, codes] row-major: positive, every row's sum is 1. */
+  readonly prior: Float32Array<ArrayBuffer>;
+}
+
+/** Names in an encoder's file. */
+export const latentTensors = { noise: "latents.noise", prior: "latents.prior" } as const;
+
+/** The tensors of an encoder's file that belong to no network. */
+export const latentNames = /^latents\./;
+
+/** Shapes by name for a tokenizer. */
+export function latentShapes({ zChannels, codes, patchNums }: VqvaeConfig): Map<string, readonly number[]> {
+  return new Map([
+    [latentTensors.noise, [zChannels, zChannels]],
+    [latentTensors.prior, [patchNums.length, codes]],
+  ]);
+}
+
+/** Reads what a file has of it; null where it has nothing. Throws when only a part is there, or of another shape. */
+export async function readLatentStatistics(
+  source: TensorSource,
+  config: VqvaeConfig,
+): Promise<LatentStatistics | null> {
+  const shapes = latentShapes(config);
+  const present = [...shapes.keys()].filter((name) => source.tensors.has(name));
+  if (present.length === 0) return null;
+  for (const [name, shape] of shapes) {
+    const found = source.tensors.get(name);
+    if (found?.shape.join() === shape.join()) continue;
+    const got = found ? `[${found.shape}]` : "nothing";
+    throw new Error(`${source.label}: ${name}: expected [${shape}], got ${got}; train the encoder for this tokenizer`);
+  }
+  const noise = await source.readF32(latentTensors.noise), prior = await source.readF32(latentTensors.prior);
+  checkLatentStatistics({ noise, prior }, config, source.label);
+  return { noise, prior };
+}
+
+/** Throws when the values cannot be what they should be. */
+export function checkLatentStatistics({ noise, prior }: LatentStatistics, config: VqvaeConfig, label: string): void {
+  const c = config.zChannels, { codes } = config;
+  for (let i = 0; i < c; i++) {
+    if (!(noise[i * c + i] > 0 && noise[i * c + i] < Infinity)) {
+      throw new Error(`${label}: ${latentTensors.noise}: expected variances above 0, got ${noise[i * c + i]}`);
+    }
+  }
+  for (let s = 0; s * codes < prior.length; s++) {
+    let sum = 0;
+    for (const p of prior.subarray(s * codes, (s + 1) * codes)) sum += p > 0 ? p : NaN;
+    if (!(Math.abs(sum - 1) < 1e-3)) {
+      throw new Error(`${label}: ${latentTensors.prior}: expected probabilities above 0 whose sum is 1, got ${sum}`);
+    }
+  }
+}

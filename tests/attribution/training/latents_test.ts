@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { codePriors, measureLatents } from "../../../attribution/training/latents.ts";
+import type { Pair, PairSource } from "../../../attribution/training/pairs.ts";
+import { Trainee } from "../../../attribution/training/trainee.ts";
+import { writeEncoder } from "../../../attribution/training/output.ts";
+import { scope, uniforms } from "../../../core/tensor/mod.ts";
+import { openSafetensors, syntheticSource, type TensorInfo } from "../../../models/checkpoint/mod.ts";
+import { withEncoder } from "../../../models/checkpoint/overlay.ts";
+import { loadVarFamily, VarFamily } from "../../../models/var/family.ts";
+import { checkLatentStatistics, readLatentStatistics } from "../../../models/var/latent_statistics.ts";
+import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
+import { openCpuForTests } from "../../core/devices.ts";
+
+const config = {
+  ch: 32,
+  chMult: [1, 1],
+  resBlocks: 1,
+  zChannels: 4,
+  codes: 16,
+  sharedPhi: 2,
+  patchNums: [1, 2, 4],
+  resolution: 8,
+};
+const tokenCount = 21;
+const source = () => syntheticSource("latents", new Map(vqvaeSpecs(config).map(({ name, shape }) => [name, shape])));
+
+const pairs = (partial = false): PairSource => ({
+  count: 12,
+  partial,
+  fingerprint: "",
+  batch: (indices) =>
+    Promise.resolve(indices.map((i): Pair => ({
+      pixels: uniforms(i, 0, 8 * 8 * 3),
+      tokens: partial ? null : Int32Array.from(uniforms(i, 1, tokenCount), (u) => Math.floor(u * u * config.codes)),
+    }))),
+});
+
+Deno.test("measureLatents() is the covariance of f - f_Z per pixel, and the codes' frequencies by scale", async () => {
+  const device = await openCpuForTests();
+  const trainee = await Trainee.load(device, source(), { name: "var", config });
+  const indices = [1, 4, 5, 9, 11];
+  const found = (await measureLatents(trainee, pairs(), indices, 2))!;
+  const wanted = new Float64Array(16), counts = [0, 0, 0].map(() => new Float64Array(16));
+  for (const { pixels, tokens } of await pairs().batch(indices)) {
+    const [f, target] = scope(() => [trainee.family.encode(trainee.images([pixels])), trainee.targets([tokens!])]);
+    const a = await f.data(), b = await target.data();
+    for (let p = 0; p < 16; p++) {
+      for (let i = 0; i < 16; i++) {
+        const [x, y] = [p * 4 + Math.floor(i / 4), p * 4 + i % 4];
+        wanted[i] += (a[x] - b[x]) * (a[y] - b[y]) / (indices.length * 16);
+      }
+    }
+    tokens!.forEach((token, i) => counts[i < 1 ? 0 : i < 5 ? 1 : 2][token]++);
+    for (const tensor of [f, target]) tensor.dispose();
+  }
+  const trace = wanted[0] + wanted[5] + wanted[10] + wanted[15];
+  for (let i = 0; i < 16; i++) {
+    const floor = i % 5 === 0 ? 1e-3 * trace / 4 : 0;
+    assert(Math.abs(found.noise[i] - wanted[i] - floor) < 1e-5 * trace, `${i}: ${wanted[i]} -> ${found.noise[i]}`);
+  }
+  assert.deepEqual(found.prior, codePriors(counts));
+  checkLatentStatistics(found, config, "measured");
+  // A token more makes its code more probable at its scale.
+  counts[2][3]++;
+  assert(codePriors(counts)[2 * 16 + 3] > found.prior[2 * 16 + 3]);
+
+  assert.equal(await measureLatents(trainee, pairs(), [], 2), null);
+  assert.equal(await measureLatents(trainee, pairs(true), indices, 2), null);
+  trainee.dispose();
+  device.close();
+});
+
+Deno.test("LatentStatistics go with an encoder's file into the family, and are refused when they do not fit", async () => {
+  const device = await openCpuForTests();
+  const dir = await Deno.makeTempDir();
+  try {
+    const trainee = await Trainee.load(device, source(), { name: "var", config });
+    const latents = (await measureLatents(trainee, pairs(), [0, 1, 2], 2))!;
+    const path = `${dir}/encoder.safetensors`;
+    const recipe = { family: "var", seed: 0 };
+    // deno-lint-ignore no-explicit-any
+    await writeEncoder(path, trainee, { recipe } as any, { epoch: 0 } as any, dir, latents);
+    trainee.dispose();
+    const both = withEncoder(source(), await openSafetensors(path));
+    const family = await loadVarFamily(device, both, config);
+    assert.deepEqual(family.latents, latents);
+    assert(family instanceof VarFamily);
+    family.dispose();
+    // Training goes on from such a file.
+    const again = await Trainee.load(device, both, { name: "var", config }, { init: await openSafetensors(path) });
+    again.dispose();
+
+    const without = await openSafetensors(path);
+    const part = new Map<string, TensorInfo>([...without.tensors].filter(([name]) => name !== "latents.prior"));
+    await assert.rejects(
+      readLatentStatistics({ ...without, label: "x", tensors: part }, config),
+      /x: latents\.prior: expected \[3,16\], got nothing/,
+    );
+    await assert.rejects(
+      readLatentStatistics({ ...without, label: "x", tensors: without.tensors }, { ...config, codes: 8 }),
+      /x: latents\.prior: expected \[3,8\], got \[3,16\]/,
+    );
+    without.close();
+    both.close();
+    assert.equal(await readLatentStatistics(source(), config), null);
+    assert.throws(
+      () => checkLatentStatistics({ ...latents, noise: latents.noise.map(() => 0) }, config, "x"),
+      /variances above 0, got 0/,
+    );
+    assert.throws(
+      () => checkLatentStatistics({ ...latents, prior: latents.prior.map((p) => 2 * p) }, config, "x"),
+      /whose sum is 1, got 2/,
+    );
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+    device.close();
+  }
+});
