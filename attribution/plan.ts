@@ -5,6 +5,8 @@
 import type { Device } from "../core/tensor/mod.ts";
 import type { Footprint } from "../models/footprint.ts";
 import { type ModelSet, networkName } from "../models/model_set.ts";
+import { quantiserFootprint } from "./quantisation/footprint.ts";
+import type { QuantizerName } from "./signals/quantizers.ts";
 
 export interface PlanOptions {
   /** Limit for weights and activations on the device, in bytes. */
@@ -16,6 +18,8 @@ export interface PlanOptions {
   readonly swapChunk?: number;
   /** Whether images are scored under classes, too, which needs room for another condition. Default false. */
   readonly classes?: boolean;
+  /** What latents are quantised with. Default: `estimate`, whose tables are the largest. */
+  readonly quantization?: QuantizerName;
 }
 
 /** How a variant scores tokens within the memory that is planned for it. */
@@ -42,11 +46,18 @@ export interface Plan {
 
 interface Network {
   readonly name: string;
+  readonly tokenizer: boolean;
   readonly footprint: Footprint;
+  /** The tables of its quantiser. */
+  readonly tables: number;
   /** Stays as long as the network is loaded. */
   readonly fixed: number;
-  /** Needed on top for loading, or for a pass over one image. */
+  /** Needed on top for loading, for making tables, or for a pass over one image. */
   readonly extra: number;
+  /** Part of `fixed` that is never anywhere but in the memory that kernels work in. */
+  readonly pinned: number;
+  /** What must be in that memory on top of all that is pinned: the weight in use, and what it is loaded from or makes. */
+  readonly working: number;
 }
 
 /** Allocations are rounded up, and freed memory waits in pools of other sizes: plans leave this factor of room. */
@@ -61,56 +72,75 @@ const mostBlockBytes = 32 * 2 ** 20;
  */
 export function planMemory(
   set: Pick<ModelSet, "networks" | "footprint">,
-  device: Device,
+  device: Pick<Device, "info" | "packedBytes">,
   options: PlanOptions,
 ): Plan {
-  const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false } = options;
-  // The CPU device's whole memory is one block of limited size.
-  const memoryBytes = Math.min(options.memoryBytes, device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity);
-  const networks = set.networks.map((id): Network & { tokenizer: boolean } => {
+  const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false, quantization = "estimate" } = options;
+  const { memoryBytes } = options;
+  // All that the CPU device's kernels work on is in one block of limited size; packed weights may wait outside.
+  const workBytes = device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity;
+  const networks = set.networks.map((id): Network => {
     const footprint = set.footprint(device, id, weightType);
-    const fixed = headroom * (footprint.weights + footprint.condition);
-    const extra = headroom * Math.max(footprint.loading, footprint.perImage + (classes ? footprint.condition : 0));
-    return { name: networkName(id), footprint, fixed, extra, tokenizer: id.variant === undefined };
+    const { weights, packed, condition, loading, perImage, multiScale } = footprint;
+    const { tables, opening } = multiScale ? quantiserFootprint(quantization, multiScale) : { tables: 0, opening: 0 };
+    const pass = perImage + (classes ? condition : 0);
+    return {
+      name: networkName(id),
+      tokenizer: id.variant === undefined,
+      footprint,
+      tables,
+      fixed: headroom * (weights + condition + tables),
+      extra: headroom * Math.max(loading, opening, pass),
+      pinned: headroom * (weights - packed + condition + tables),
+      working: headroom * (loading + Math.max(loading, opening, pass)),
+    };
   });
   const tokenizers = networks.filter((network) => network.tokenizer);
   const variants = networks.filter((network) => !network.tokenizer);
   const base = sum(tokenizers.map(({ fixed }) => fixed));
-  refuseTooLarge(networks, base, device, memoryBytes, options.memoryBytes, weightType);
+  const pinnedBase = sum(tokenizers.map(({ pinned }) => pinned));
+  refuseTooLarge(networks, device, { memoryBytes, workBytes, base, pinnedBase, weightType });
 
   const free = memoryBytes - base;
+  const workFree = workBytes - pinnedBase;
+  const largestWork = Math.max(...networks.map(({ working }) => working));
   const everything = sum(variants.map(({ fixed }) => fixed)) + Math.max(...networks.map(({ extra }) => extra));
   const resident = new Set<string>();
-  let kept = 0;
-  if (everything <= free) {
-    for (const { name, fixed } of variants) {
-      resident.add(name);
-      kept += fixed;
-    }
+  let kept = 0, pinned = 0;
+  const keep = (network: Network) => {
+    resident.add(network.name);
+    kept += network.fixed;
+    pinned += network.pinned;
+  };
+  if (everything <= free && sum(variants.map(({ pinned }) => pinned)) + largestWork <= workFree) {
+    variants.forEach(keep);
   } else {
     // The largest one must still find room beside those that stay.
     const turn = Math.max(
       ...variants.map(({ fixed, extra }) => fixed + extra),
       ...tokenizers.map(({ extra }) => extra),
     );
-    for (const { name, fixed } of variants) {
-      if (kept + fixed + turn > free) continue;
-      resident.add(name);
-      kept += fixed;
+    const workTurn = Math.max(...variants.map(({ pinned, working }) => pinned + working), largestWork);
+    for (const network of variants) {
+      if (kept + network.fixed + turn > free || pinned + network.pinned + workTurn > workFree) continue;
+      keep(network);
     }
   }
 
-  const batch = ({ footprint }: Network, room: number) => {
+  const batch = (network: Network) => {
+    const { footprint, tokenizer, name } = network;
+    const loaded = tokenizer || resident.has(name);
+    const room = Math.min(
+      free - kept - (loaded ? 0 : network.fixed),
+      workFree - pinned - (loaded ? 0 : network.pinned) - headroom * footprint.loading,
+    );
     const own = classes ? footprint.condition : 0;
     const byMemory = Math.floor((room / headroom - own) / footprint.perImage);
     const byTensor = Math.floor(device.info.maxTensorBytes / footprint.largestTensor);
     return Math.max(1, Math.min(byMemory, byTensor, maxBatch));
   };
-  const room = free - kept;
-  const tokenizerBatch = Math.min(...tokenizers.map((network) => batch(network, room)));
-  const variantBatch = new Map(
-    variants.map((network) => [network.name, batch(network, resident.has(network.name) ? room : room - network.fixed)]),
-  );
+  const tokenizerBatch = Math.min(...tokenizers.map(batch));
+  const variantBatch = new Map(variants.map((network) => [network.name, batch(network)]));
   const scoring = new Map(variants.map(({ name, footprint }): [string, ScoringPlan] => {
     const bytes = variantBatch.get(name)! * footprint.perImage;
     // A pass is over, and its activations are freed, when logits are made.
@@ -123,22 +153,30 @@ export function planMemory(
   return { memoryBytes, resident, swapped, tokenizerBatch, variantBatch, scoring, chunk };
 }
 
+/** Throws when a network does not fit, even alone with the tokenizers, with what each of them needs. */
 function refuseTooLarge(
-  networks: readonly (Network & { tokenizer: boolean })[],
-  base: number,
-  device: Device,
-  memoryBytes: number,
-  asked: number,
-  weightType: "f32" | "f16",
+  networks: readonly Network[],
+  device: Pick<Device, "info">,
+  { memoryBytes, workBytes, base, pinnedBase, weightType }: {
+    memoryBytes: number;
+    workBytes: number;
+    base: number;
+    pinnedBase: number;
+    weightType: "f32" | "f16";
+  },
 ): void {
   const lines: string[] = [];
-  for (const { name, footprint, fixed, extra, tokenizer } of networks) {
+  let held = false;
+  for (const { name, footprint, fixed, extra, pinned, working, tokenizer } of networks) {
     const total = base + (tokenizer ? 0 : fixed) + extra;
-    if (total > memoryBytes) {
+    const work = pinnedBase + (tokenizer ? 0 : pinned) + working;
+    if (total > memoryBytes || work > workBytes) {
+      held ||= work > workBytes;
       lines.push(
         `  ${name}: ${formatBytes(total)} (${weightType} weights ${formatBytes(footprint.weights)}, ` +
           `condition ${formatBytes(footprint.condition)}, one image ${formatBytes(footprint.perImage)}, ` +
-          `tokenizers ${formatBytes(base)})`,
+          `tokenizers ${formatBytes(base)}` +
+          (work > workBytes ? `; ${formatBytes(work)} of it at once` : "") + ")",
       );
     }
     if (footprint.largestTensor > device.info.maxTensorBytes) {
@@ -152,12 +190,9 @@ function refuseTooLarge(
   }
   if (lines.length === 0) return;
   const halve = weightType === "f32" ? "halve the weights with --weight-type f16, or " : "";
-  const more = memoryBytes < asked
-    ? `the cpu device holds no more; ${halve}use --device webgpu`
-    : `${halve}raise --memory`;
-  throw new Error(
-    [`memory: the limit of ${formatBytes(memoryBytes)} is not enough; needed are:`, ...lines, more].join("\n"),
-  );
+  const limit = held ? workBytes : memoryBytes;
+  const more = held ? `the cpu device holds no more; ${halve}use --device webgpu` : `${halve}raise --memory`;
+  throw new Error([`memory: the limit of ${formatBytes(limit)} is not enough; needed are:`, ...lines, more].join("\n"));
 }
 
 /** `1.5 GiB`: binary units, two digits after the point at most. */

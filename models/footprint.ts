@@ -11,6 +11,8 @@ import type { WeightSpec } from "./weights.ts";
 export interface Footprint {
   /** All weights, as the device lays them out. */
   readonly weights: number;
+  /** Part of `weights`: those that are packed, which the CPU device keeps elsewhere while its memory is full of others. */
+  readonly packed: number;
   /** On top of `weights` while loading: the largest of them, as it comes from the file. */
   readonly loading: number;
   /** What a transformer prepares: one condition for the whole batch, and its tables of positions; 0 for a tokenizer. */
@@ -19,26 +21,38 @@ export interface Footprint {
   readonly perImage: number;
   /** Largest single activation, per image. */
   readonly largestTensor: number;
+  /** Of a tokenizer of several scales: what the tables of its quantisers depend on. */
+  readonly multiScale?: MultiScale;
+}
+
+/** What a network needs apart from its weights. */
+export type Activations = Omit<Footprint, "weights" | "packed" | "loading">;
+
+/** Sides of the token maps, coarse to fine, and the codebook's size. */
+export interface MultiScale {
+  readonly patchNums: readonly number[];
+  readonly codes: number;
+  readonly channels: number;
 }
 
 /** Weights as `loadWeights` stores them: matrices, convolutions and embeddings in `weightType`, everything else f32. */
 export function weightFootprint(
-  device: Device,
+  device: Pick<Device, "packedBytes">,
   specs: readonly WeightSpec[],
   weightType: "f32" | "f16" = "f32",
-): { weights: number; loading: number } {
-  let weights = 0, loading = 0;
+): Pick<Footprint, "weights" | "packed" | "loading"> {
+  let packed = 0, others = 0, loading = 0;
   for (const { shape, role, split = 1 } of specs) {
     const elements = shape.reduce((product, d) => product * d, 1);
     const rows = shape[0] / split;
     if (role === "linear") {
-      weights += split * device.packedBytes("linear", [rows, elements / shape[0]], weightType);
+      packed += split * device.packedBytes("linear", [rows, elements / shape[0]], weightType);
     } else if (role === "conv") {
-      weights += split * device.packedBytes("conv", [rows, ...shape.slice(1)], weightType);
-    } else weights += elements * bytesPerElement(role === "embedding" ? weightType : "f32");
+      packed += split * device.packedBytes("conv", [rows, ...shape.slice(1)], weightType);
+    } else others += elements * bytesPerElement(role === "embedding" ? weightType : "f32");
     loading = Math.max(loading, elements / split * bytesPerElement("f32"));
   }
-  return { weights, loading };
+  return { weights: packed + others, packed, loading };
 }
 
 /** Activations of the MaskGIT-VQ tokenizer. */
@@ -47,8 +61,12 @@ export function rarTokenizerActivations(config: RarTokenizerConfig): Pick<Footpr
 }
 
 /** Activations of VAR's VQVAE, whose decoder has one block more per level. */
-export function vqvaeActivations(config: VqvaeConfig): Pick<Footprint, "perImage" | "largestTensor"> {
-  return convolutional(config.resolution, config.chMult.map((m) => m * config.ch), config.resBlocks + 1);
+export function vqvaeActivations(config: VqvaeConfig): Pick<Footprint, "perImage" | "largestTensor" | "multiScale"> {
+  const { patchNums, codes, zChannels: channels } = config;
+  return {
+    ...convolutional(config.resolution, config.chMult.map((m) => m * config.ch), config.resBlocks + 1),
+    multiScale: { patchNums, codes, channels },
+  };
 }
 
 /**
@@ -66,7 +84,7 @@ function convolutional(resolution: number, widths: readonly number[], blocks: nu
 }
 
 /** Condition and activations of a RAR transformer: adaLN tables for every row of every block. */
-export function rarActivations(config: RarConfig): Omit<Footprint, "weights" | "loading"> {
+export function rarActivations(config: RarConfig): Activations {
   const { hiddenSize: d, layers, intermediateSize, codes } = config;
   const rows = config.tokenCount + 2;
   return {
@@ -76,7 +94,7 @@ export function rarActivations(config: RarConfig): Omit<Footprint, "weights" | "
 }
 
 /** Condition and activations of a VAR transformer, the quantiser's work on its input included. */
-export function varActivations(config: VarConfig): Omit<Footprint, "weights" | "loading"> {
+export function varActivations(config: VarConfig): Activations {
   const { embedDim: d, depth, mlpRatio, codes, patchNums, codeChannels } = config;
   const rows = tokenCount(patchNums);
   const { perImage, largestTensor } = transformer(rows, d, mlpRatio * d, codes);

@@ -15,6 +15,7 @@ import {
 } from "./checkpoint/mod.ts";
 import type { Family, FamilyName, Variant } from "./family.ts";
 import {
+  type Activations,
   type Footprint,
   rarActivations,
   rarTokenizerActivations,
@@ -66,7 +67,7 @@ export interface ModelSet {
   /** The family of a variant. Throws when the set has no such variant. */
   familyOf(variant: string): FamilyName;
   /** Device memory that a network needs. */
-  footprint(device: Device, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
+  footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
   /** Opens every checkpoint and compares names, shapes and sha256 with the manifest, without loading anything. */
   check(options?: CheckOptions): Promise<void>;
   /** The checkpoint of a network, its names being the network's own; the caller closes it. */
@@ -85,7 +86,7 @@ interface NetworkRow {
   /** Laid over the entry's tensors. */
   readonly encoder?: FileEntry;
   readonly specs: () => readonly WeightSpec[];
-  readonly activations: Omit<Footprint, "weights" | "loading">;
+  readonly activations: Activations;
 }
 
 /**
@@ -133,7 +134,7 @@ class OpenedSet implements ModelSet {
     throw new Error(`${this.dir}: has no variant ${variant}; it has ${known}`);
   }
 
-  footprint(device: Device, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
+  footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
     const row = this.#row(network);
     return { ...weightFootprint(device, row.specs(), weightType), ...row.activations };
   }

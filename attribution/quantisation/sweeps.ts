@@ -34,7 +34,7 @@ import { interactionPeriod, type PositionClass, positionClasses } from "./classe
 import type { ScaleMaps } from "./scale_maps.ts";
 
 /** Scales with at most this many values in their code vectors keep all products between their tokens as one table. */
-const defaultProductLimit = 2048;
+export const defaultProductLimit = 2048;
 
 /** What one class of a scale needs. */
 interface ClassTables {
