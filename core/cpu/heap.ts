@@ -11,7 +11,10 @@ const PAGE = 65536;
 const ALIGN = 64;
 /** Largest 32-bit memory, less its last page, so that no address computation reaches 2^32. */
 export const MAX_HEAP_BYTES = 65535 * PAGE;
-/** Growing costs a system call and new views, so it is done in big steps; untouched pages cost nothing. */
+/**
+ * Growing costs some milliseconds, all workers being told, so it is done in big steps: this, or half of what there is.
+ * Untouched pages cost nothing.
+ */
 const GROW_STEP = 256 * PAGE;
 
 interface Block {
@@ -149,7 +152,8 @@ export class Heap {
     }
     const have = this.memory.buffer.byteLength;
     if (end > have) {
-      const wanted = Math.min(Math.ceil(end / GROW_STEP) * GROW_STEP, Math.ceil(this.limit / PAGE) * PAGE);
+      const step = Math.max(GROW_STEP, Math.ceil(have / 2 / PAGE) * PAGE);
+      const wanted = Math.min(Math.max(have + step, Math.ceil(end / PAGE) * PAGE), Math.ceil(this.limit / PAGE) * PAGE);
       try {
         this.memory.grow((wanted - have) / PAGE);
       } catch (cause) {
