@@ -68,6 +68,8 @@ export interface ModelSet {
   familyOf(variant: string): FamilyName;
   /** Device memory that a network needs. */
   footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
+  /** Paths of the files that a network is loaded from; none for weights that are computed. */
+  filesOf(network: NetworkId): readonly string[];
   /** Opens every checkpoint and compares names, shapes and sha256 with the manifest, without loading anything. */
   check(options?: CheckOptions): Promise<void>;
   /** The checkpoint of a network, its names being the network's own; the caller closes it. */
@@ -137,6 +139,10 @@ class OpenedSet implements ModelSet {
   footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
     const row = this.#row(network);
     return { ...weightFootprint(device, row.specs(), weightType), ...row.activations };
+  }
+
+  filesOf(network: NetworkId): readonly string[] {
+    return filesOf(this.#row(network)).map(({ file }) => join(this.dir, file));
   }
 
   /** Throws one error that lists the files that are missing or whose size is not the manifest's. */
