@@ -10,23 +10,24 @@ import { openDevice } from "../core/open_device.ts";
 import { type Calibration, calibrationFormat, type DataSummary, rulesOf } from "./calibration.ts";
 import { type Fit, fitCalibration, type FitOptions, type Labelled, requireFittable } from "./calibration_fit.ts";
 import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "./evaluation/labelled.ts";
-import { gatherLines, type TokenizerRunEvents, type TokenizerRunOptions } from "./evaluation/tokenizer_run.ts";
-import { type MeasuredLine } from "./evidence.ts";
+import type { MeasuredLine } from "./evidence.ts";
 import { writeFileAtomically } from "./files.ts";
 import { chooseModels } from "./job.ts";
 import type { SignalLevel } from "./signals/table.ts";
 import { type ClassifiersFit, fitClassifiers, type LabelledLine, whyNotFittable } from "./classifiers/fit_all.ts";
 import { extrasFor } from "./features/extras.ts";
-import { type FeatureRunOptions, runFeatures } from "./features/run.ts";
-import type { ImageInput } from "./input.ts";
 import { familyNames, variantLabels } from "./labels.ts";
+import { gatherLines, type MeasuringEvents } from "./measuring_run.ts";
 import { variantsOf } from "./pipeline.ts";
+import type { RunOptions } from "./run_parts.ts";
+import type { QuantizerName } from "./signals/quantizers.ts";
 
-export interface CalibrationOptions extends Omit<TokenizerRunOptions, "signals"> {
+export interface CalibrationOptions extends RunOptions {
   /** Label folders. */
   readonly train: string;
   readonly val: string;
   readonly models?: string;
+  readonly quantization: QuantizerName;
   /** Default: the file that the manifest names; where it names none, calibration.json, which it then does. */
   readonly out?: string;
   readonly signals?: Exclude<SignalLevel, "baselines">;
@@ -45,6 +46,8 @@ export interface CalibrationOptions extends Omit<TokenizerRunOptions, "signals">
 export interface CalibrationResult {
   readonly status: "done" | "interrupted";
   readonly modelSet: { readonly dir: string; readonly hash: string };
+  /** Images for which a network had to run; the others were in the journal. */
+  readonly computed: number;
   /** Images that could not be read and were left out. */
   readonly unreadable: readonly string[];
   /** Set when it is done. */
@@ -58,7 +61,7 @@ export interface CalibrationResult {
 /** Runs the job. Throws before any work on wrong folders, weights, outputs, and on data that cannot be fitted. */
 export async function runCalibration(
   options: CalibrationOptions,
-  events: TokenizerRunEvents = {},
+  events: MeasuringEvents = {},
 ): Promise<CalibrationResult> {
   const limited = (images: LabelledImage[]) =>
     options.limitPerLabel === undefined ? images : limitPerLabel(images, options.limitPerLabel);
@@ -72,7 +75,7 @@ export async function runCalibration(
 
   const images = [...train.map((image) => named("train", image)), ...val.map((image) => named("val", image))];
   const unreadable: string[] = [];
-  const withUnreadable: TokenizerRunEvents = {
+  const withUnreadable: MeasuringEvents = {
     ...events,
     onLine: (line, index) => {
       if ("error" in line) unreadable.push(line.image);
@@ -84,11 +87,12 @@ export async function runCalibration(
   if (problem !== undefined) events.onNote?.(`thresholds alone are fitted: ${problem}`);
   const full = !thresholdsOnly && problem === undefined;
   const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
-  const { run, lines } = full
-    ? await gatherFeatures(set, images, { ...options, signals, condition, extras: extrasFor(tokens) }, withUnreadable)
-    : await gatherLines(set, images, { ...options, signals }, withUnreadable);
+  const scoring = full ? { condition, extras: extrasFor(tokens) } : undefined;
+  const { summary, lines } = await gatherLines(set, images, { ...options, signals, scoring }, withUnreadable);
   const modelSet = { dir: set.dir, hash: set.hash };
-  if (!run.done) return { status: "interrupted", modelSet, unreadable };
+  if (summary.status !== "done") {
+    return { status: "interrupted", modelSet, computed: summary.images.computed, unreadable };
+  }
 
   const measured = images.flatMap(({ label }, i) => lines[i] === undefined ? [] : [{ label, line: lines[i], i }]);
   const [own, held] = [measured.filter(({ i }) => i < train.length), measured.filter(({ i }) => i >= train.length)];
@@ -112,7 +116,8 @@ export async function runCalibration(
     : { ...thresholds, classifiers: rounded(classifiers.classifiers) };
   await writeFileAtomically(path, formatCalibration(calibration));
   if (options.out === undefined && set.manifest.calibration === undefined) await nameInManifest(set, events);
-  return { status: "done", modelSet, unreadable, path, calibration, fit, classifiers };
+  const { computed } = summary.images;
+  return { status: "done", modelSet, computed, unreadable, path, calibration, fit, classifiers };
 }
 
 /** Why a set's variants do not allow classifiers. */
@@ -122,23 +127,13 @@ function whyNotAll(set: ModelSet): string | undefined {
   return missing.length === 0 ? undefined : `the model set lacks ${missing.join(", ")}`;
 }
 
-async function gatherFeatures(
-  set: ModelSet,
-  images: readonly ImageInput[],
-  options: FeatureRunOptions,
-  events: TokenizerRunEvents,
-) {
-  const run = await runFeatures(set, images, options, events);
-  return { run, lines: run.lines };
-}
-
 /** Fits the classifiers; PRADA's score functions on a device of its own, since the one that measured is closed. */
 async function fitOn(
   set: ModelSet,
   measured: readonly LabelledLine[],
   thresholds: Calibration,
   options: CalibrationOptions,
-  events: TokenizerRunEvents,
+  events: MeasuringEvents,
 ): Promise<ClassifiersFit> {
   const rules = rulesOf(thresholds);
   if (!options.extras?.includes("prada")) return await fitClassifiers(measured, { rules });
@@ -177,7 +172,7 @@ function named(part: string, image: LabelledImage): LabelledImage {
 function noteTwins(
   train: readonly { line: MeasuredLine }[],
   val: readonly { line: MeasuredLine }[],
-  events: TokenizerRunEvents,
+  events: MeasuringEvents,
 ): void {
   const known = new Set(train.map(({ line }) => line.sha256));
   const twins = val.filter(({ line }) => known.has(line.sha256));
@@ -219,7 +214,7 @@ async function formerScale(path: string, set: ModelSet): Promise<number> {
 }
 
 /** Adds the calibration to a manifest that names none; what identifies the set does not change. */
-async function nameInManifest(set: ModelSet, events: TokenizerRunEvents): Promise<void> {
+async function nameInManifest(set: ModelSet, events: MeasuringEvents): Promise<void> {
   const path = join(set.dir, "manifest.json");
   const manifest = JSON.parse(await Deno.readTextFile(path));
   const { format, name, description, ...rest } = manifest;

@@ -1,58 +1,11 @@
 /**
- * Writing results so that a reader never sees half a file, and reading lines by their place in a file.
+ * Writing results so that a reader never sees half a file.
  * What the files hold is decided in submission.ts and report.ts.
  */
 import { basename, dirname } from "node:path";
 
 /** What a file is called until it is complete. */
 export const partSuffix = ".part";
-
-export interface Line {
-  readonly text: string;
-  /** Byte positions of the line in the file, without its line break. */
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The complete lines of a file, one at a time; a last line without a line break is torn and left out. No file, no lines. */
-export async function* readLines(path: string): AsyncGenerator<Line> {
-  let file: Deno.FsFile;
-  try {
-    file = await Deno.open(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw error;
-  }
-  using _ = file;
-  const decoder = new TextDecoder();
-  const buffer = new Uint8Array(1 << 16);
-  let rest = new Uint8Array(0);
-  let start = 0;
-  for (let n = await file.read(buffer); n !== null; n = await file.read(buffer)) {
-    const bytes = new Uint8Array(rest.length + n);
-    bytes.set(rest);
-    bytes.set(buffer.subarray(0, n), rest.length);
-    let at = 0;
-    for (let end = bytes.indexOf(10, at); end >= 0; end = bytes.indexOf(10, at)) {
-      yield { text: decoder.decode(bytes.subarray(at, end)), start: start + at, end: start + end };
-      at = end + 1;
-    }
-    rest = bytes.slice(at);
-    start += at;
-  }
-}
-
-/** The text between two byte positions. */
-export async function readRange(file: Deno.FsFile, start: number, end: number): Promise<string> {
-  const bytes = new Uint8Array(end - start);
-  await file.seek(start, Deno.SeekMode.Start);
-  for (let at = 0; at < bytes.length;) {
-    const n = await file.read(bytes.subarray(at));
-    if (n === null) throw new Error(`file ends at byte ${start + at}, expected ${end}`);
-    at += n;
-  }
-  return new TextDecoder().decode(bytes);
-}
 
 /** Writes all of a text. */
 export async function writeText(file: Deno.FsFile, text: string): Promise<void> {

@@ -52,9 +52,19 @@ export async function readImageFile(path: string, maxPixels = DEFAULT_MAX_PIXELS
   }
 }
 
-/** What identifies an image that is transformed first: sha256 over the file's sha256 and the transform. */
-export async function transformedSha256(sha256: string, augmentation: Augmentation): Promise<string> {
-  return await sha256Hex(new TextEncoder().encode(`${sha256} ${canonicalJson(augmentation)}`));
+/**
+ * What identifies the content of an image, and its file's bytes where it was not decoded before: sha256 of the bytes, of that
+ * and the transform where the image is transformed first. Throws as readImageFile() does.
+ */
+export async function readContent(
+  { path, decoded, augmentation }: ImageInput,
+  maxPixels?: number,
+): Promise<{ readonly sha256: string; readonly bytes?: Uint8Array<ArrayBuffer> }> {
+  if (decoded !== undefined) return { sha256: decoded.sha256 };
+  const { bytes, sha256 } = await readImageFile(path, maxPixels);
+  if (augmentation === undefined) return { bytes, sha256 };
+  const text = `${sha256} ${canonicalJson(augmentation)}`;
+  return { bytes, sha256: await sha256Hex(new TextEncoder().encode(text)) };
 }
 
 /** Decodes an image and prepares it for the given image sizes. Throws UnreadableImageError. */

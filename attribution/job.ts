@@ -3,7 +3,6 @@
  * then streams. It prints nothing: what a command line shows it is told through `JobEvents`.
  */
 import { join } from "node:path";
-import { type DeviceName, openDevice } from "../core/open_device.ts";
 import { type ModelSet, openModelSet, setName } from "../models/model_set.ts";
 import {
   levelOf,
@@ -17,40 +16,26 @@ import { extrasFor } from "./features/extras.ts";
 import { type ConditionName, type EvidenceLine, isUnreadable, type Settings } from "./evidence.ts";
 import { type ListedImage, listImages } from "./images/list.ts";
 import type { ImageInput } from "./input.ts";
-import { Journal, journaled, type Shard } from "./journal/mod.ts";
+import type { Shard } from "./journal/mod.ts";
 import { readClassTable, withClasses } from "./likelihood/class_table.ts";
-import { defaultInference } from "./likelihood/mod.ts";
-import { Models } from "./models.ts";
-import { attribute, variantsOf } from "./pipeline.ts";
-import { planMemory } from "./plan.ts";
-import { Report } from "./report.ts";
-import { openQuantizer, type QuantizerName } from "./signals/quantizers.ts";
+import { attribute } from "./pipeline.ts";
+import { openRun, type RunEvents, type RunOptions } from "./run_parts.ts";
+import type { QuantizerName } from "./signals/quantizers.ts";
 import { type SignalLevel, signalLevels } from "./signals/table.ts";
 import { Submission } from "./submission.ts";
 import { defaultMethod, type MethodName, methodOf, requireMethod, type Rules } from "./verdict.ts";
 
-export interface JobOptions {
+export interface JobOptions extends RunOptions {
   /** Files and folders, or images that were listed before. */
   readonly inputs: readonly string[] | readonly ListedImage[];
   /** Folder of the model set. Default: weights/official where it is complete, else weights/tiny. */
   readonly models?: string;
   /** The table of labels. Without a name none is written. */
   readonly out?: string;
-  /** Folder for evidence and summary. */
-  readonly report?: string;
-  /** Use what the report folder has of earlier runs. A journal is always used. */
-  readonly resume?: boolean;
-  /** File in which everything that is measured is kept, and from which it is recalled (journal/). */
-  readonly journal?: string;
   /** Only the images whose content is this shard's. Needs a journal of its own, which merging reads. */
   readonly shard?: Shard;
-  readonly device?: DeviceName;
-  readonly threads?: number;
-  readonly weightType?: "f32" | "f16";
-  readonly memoryBytes: number;
   /** Only the first images, in natural order of their names. */
   readonly limit?: number;
-  readonly maxPixels?: number;
   readonly method?: MethodName;
   /** Thresholds and signals in place of those that the calibration decides by. */
   readonly rules?: RuleChoice;
@@ -63,19 +48,11 @@ export interface JobOptions {
   /** Signals to measure beyond those that decide. */
   readonly signals?: Exclude<SignalLevel, "baselines">;
   readonly unsureBelow?: number;
-  readonly signal?: AbortSignal;
 }
 
-export interface JobEvents {
-  /** One thing to tell the user before work starts. */
-  readonly onNote?: (text: string) => void;
-  /** A network is checked or loaded. */
-  readonly onPrepare?: (text: string) => void;
-  readonly onStart?: (total: number) => void;
+export interface JobEvents extends RunEvents {
   /** An image is done. */
   readonly onLine?: (line: EvidenceLine) => void;
-  /** Work done so far, counted in images. */
-  readonly onProgress?: (images: number) => void;
 }
 
 /** What summary.json holds. */
@@ -85,7 +62,9 @@ export interface Summary {
     readonly total: number;
     readonly done: number;
     readonly unreadable: number;
+    /** Of which something was in the journal, and for which a network had to run. */
     readonly recalled: number;
+    readonly computed: number;
   };
   /** Images by label, `unreadable` included. */
   readonly labels: Readonly<Record<string, number>>;
@@ -117,7 +96,6 @@ class Tally {
   done = 0;
   unsure = 0;
   unreadableCount = 0;
-  recalled = 0;
   readonly labels: Record<string, number> = {};
   readonly unreadable: { image: string; reason: string; message: string }[] = [];
 
@@ -137,13 +115,12 @@ class Tally {
  * later, what is done is kept as for an interruption, and the error is thrown.
  */
 export async function runJob(options: JobOptions, events: JobEvents = {}): Promise<Summary> {
-  const { unsureBelow = 0, weightType = "f32", signal, shard } = options;
+  const { unsureBelow = 0, signal, shard } = options;
   if (shard !== undefined && options.journal === undefined) {
     throw new Error("--shard: expects --journal FILE, a journal of this shard's own");
   }
   let images: readonly ImageInput[] = (await listInputs(options.inputs)).slice(0, options.limit);
   const set = await chooseModels(options.models, events);
-  const variants = variantsOf(set);
   if (options.classes !== undefined) {
     images = withClasses(images, options.classes, await readClassTable(options.classes, classesOf(set)));
   }
@@ -161,57 +138,23 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   const level = moreOf(levelOf(rules), options.signals ?? "core");
 
   await using cleanup = new AsyncDisposableStack();
-  const device = await openDevice(options.device ?? "auto", { threads: options.threads });
-  cleanup.defer(() => device.close());
-  if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
-  const classes = condition !== "none";
-  const plan = planMemory(set, device, { memoryBytes: options.memoryBytes, weightType, classes });
-  const settings: Settings = {
-    condition,
-    summaries: "summaries/1",
-    ...condition === "infer" && { inference: inferenceFor(method, rules) },
-    ...extras !== undefined && { extras: extras.id },
-    quantization,
-    signals: level,
-    device: device.info.kind,
-    weightType,
-  };
-  const key = { modelSet: set.hash, settings };
-
   const submission = options.out === undefined ? undefined : await Submission.create(options.out);
   cleanup.defer(() => submission?.discard());
-  const journal = options.journal === undefined
-    ? undefined
-    : Journal.open(options.journal, { exclusive: shard !== undefined });
-  cleanup.defer(() => journal?.close());
-  const evidence = journal?.evidence(key);
-  const report = options.report === undefined
-    ? undefined
-    : await Report.open(options.report, key, journal === undefined ? options.resume ?? false : "replace");
-  cleanup.defer(() => report?.close());
-  if (report !== undefined && report.ignored > 0) {
-    events.onNote?.(
-      `${report.dir}: evidence of ${report.ignored} images is of other weights or settings and is not used`,
-    );
-  }
-  const models = await Models.open(set, device, plan, {
-    weightType,
-    onLoad: (name) => events.onPrepare?.(`loading ${name}`),
-  });
-  cleanup.defer(() => models.dispose());
-  const rar = await openQuantizer(quantization, models.families.rar);
-  cleanup.defer(() => rar.dispose());
-  const other = await openQuantizer(quantization, models.families.var);
-  cleanup.defer(() => other.dispose());
+  const what = {
+    quantization,
+    signals: level,
+    scoring: { condition, inference: inferenceFor(method, rules), extras },
+  };
+  const run = await openRun(set, what, { ...options, exclusive: shard !== undefined }, events, cleanup);
+  const { device, plan, settings, journal, report } = run;
 
   const tally = new Tally();
   const started = new Date();
   const start = performance.now();
-  let worked = 0;
   let processPeakBytes = 0;
   const summary = (status: Summary["status"]): Summary => ({
     status,
-    images: { total: images.length, done: tally.done, unreadable: tally.unreadableCount, recalled: tally.recalled },
+    images: { total: images.length, done: tally.done, unreadable: tally.unreadableCount, ...run.counts },
     labels: tally.labels,
     unsure: tally.unsure,
     unreadable: tally.unreadable,
@@ -228,64 +171,32 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     seconds: (performance.now() - start) / 1000,
   });
   events.onStart?.(Math.ceil(images.length / (shard?.count ?? 1)));
-  const asked = { ...key, calibration: calibrationHash, method, rules, unsureBelow };
+  const asked = { modelSet: set.hash, settings, calibration: calibrationHash, method, rules, unsureBelow };
   const names = options.inputs.map((input) => typeof input === "string" ? input : input.path);
   const session = await journal?.begin({ ...asked, inputs: names, limit: options.limit ?? null }, images.length, shard);
-  const recall = evidence ? (sha256: string) => Promise.resolve(evidence.recall(sha256)) : report?.recall.bind(report);
   try {
-    const attributeImages = (images: Iterable<ImageInput> | AsyncIterable<ImageInput>) =>
-      attribute(images, {
-        device,
-        models,
-        plan,
-        modelSet: set.hash,
-        variants,
-        rules,
-        calibrationHash,
-        settings,
-        quantizers: { rar: rar.quantize, var: other.quantize },
-        extras,
-        method,
-        unsureBelow,
-        maxPixels: options.maxPixels,
-        signal,
-        recall: recall && (async (sha256) => {
-          const found = await recall(sha256);
-          if (found !== undefined) tally.recalled++;
-          return found;
-        }),
-        remember: evidence
-          ? ((measured) => Promise.resolve(evidence.remember(measured)))
-          : report && ((measured) => report.remember(measured)),
-        onWork: (images) => events.onProgress?.(worked += images),
-      });
-    const stream = journal === undefined ? attributeImages(images) : journaled(images, {
-      ...{ journal, evidence: evidence!, session: session!, shard, maxPixels: options.maxPixels },
-      attribute: attributeImages,
-    });
-    for await (const line of stream) {
+    const lines = run.lines(
+      images,
+      (own) => attribute(own, { ...run.measuring, rules, calibrationHash, method, unsureBelow }),
+      { shard, onKept: (kept) => journal!.addResults(session!, kept) },
+    );
+    for await (const line of lines) {
       tally.add(line);
       processPeakBytes = Math.max(processPeakBytes, Deno.memoryUsage().rss);
-      await report?.add(line);
       await submission?.add(line.image, line.label);
       events.onLine?.(line);
     }
   } catch (error) {
     await submission?.finish();
     if (session !== undefined) journal?.end(session, "failed", tally.done);
-    await report?.pause(summary("failed"));
+    await report?.finish(summary("failed"));
     throw error;
   }
   await submission?.finish();
   // Only an interruption leaves images out; how many are a shard's is known when all were read.
   const complete = shard === undefined ? tally.done === images.length : !signal?.aborted;
   if (session !== undefined) journal?.end(session, complete ? "done" : "interrupted", tally.done);
-  if (!complete) {
-    const result = summary("interrupted");
-    await report?.pause(result);
-    return result;
-  }
-  const result = summary("done");
+  const result = summary(complete ? "done" : "interrupted");
   await report?.finish(result);
   return result;
 }
@@ -320,9 +231,9 @@ function isFittedFor({ condition, classes }: JobOptions, { classifiers }: Rules)
   return asked === undefined || asked === classifiers?.condition;
 }
 
-/** Classes are inferred as they were for what a method was fitted to. */
+/** How classes are inferred: as they were for what the method was fitted to; undefined for the default. */
 function inferenceFor(method: MethodName, { classifiers }: Rules) {
-  return (methodOf(method).needs === undefined ? undefined : classifiers?.inference) ?? defaultInference;
+  return methodOf(method).needs === undefined ? undefined : classifiers?.inference;
 }
 
 /** The condition that the user asks for, or the method is made for. Throws where it does not fit the table of classes. */

@@ -75,7 +75,8 @@ export {
 } from "./pipeline.ts";
 export { formatBytes, type Plan, planMemory, type PlanOptions } from "./plan.ts";
 export * from "./prada/mod.ts";
-export { Report, type ReportKey } from "./report.ts";
+export { Report } from "./report.ts";
+export { type Measuring, type RunOptions, type Scoring, settingsOf } from "./run_parts.ts";
 export { latentTracer, type LatentTracerOptions, tracedWeights } from "./signals/latent_tracer.ts";
 export { measureSignals } from "./signals/measure.ts";
 export { openQuantizer, type Quantizer, type QuantizerName, quantizerNames } from "./signals/quantizers.ts";
@@ -133,4 +134,4 @@ export { type Classifier, fitClassifier } from "./classifiers/fit.ts";
 export { fitJoint, jointLabel, type JointModel, jointScores } from "./classifiers/joint.ts";
 export { compareMethods, type MethodResult } from "./evaluation/methods.ts";
 export { type FeatureRow, featuresOf, type FeatureTable, featureTable, writeFeatureTable } from "./features/table.ts";
-export { runFeatures } from "./features/run.ts";
+export { gatherLines, measureImages, type MeasuringOptions, type MeasuringSummary } from "./measuring_run.ts";

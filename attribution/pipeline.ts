@@ -13,7 +13,7 @@ import {
   type MeasurementLine,
 } from "./evidence.ts";
 import { UnreadableImageError } from "./images/decode.ts";
-import { decodePixels, type ImageInput, readImageFile, toValueRange, transformedSha256 } from "./input.ts";
+import { decodePixels, type ImageInput, readContent, toValueRange } from "./input.ts";
 import { familyNames, unreadableLabel, variantLabels } from "./labels.ts";
 import { measureVariants } from "./measure_variants.ts";
 import { measureSignals } from "./signals/measure.ts";
@@ -106,23 +106,24 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
     if (signal?.aborted) return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
     try {
       const start = performance.now();
-      const { augmentation, decoded } = input;
-      const { bytes, sha256: own } = decoded === undefined
-        ? await readImageFile(input.path, maxPixels)
-        : { bytes: undefined, sha256: decoded.sha256 };
-      const sha256 = augmentation === undefined ? own : await transformedSha256(own, augmentation);
+      const { bytes, sha256 } = await readContent(input, maxPixels);
       const found = await options.recall?.(sha256);
       const known = found && withGivenClass(found, input, options) ? found : undefined;
-      if (known !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
+      if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
         const item: ReadItem = { input, measured: known, credited: 0 };
         items.push(item);
         credit(item, familyShare, options);
         continue;
       }
-      const pixels = bytes === undefined ? decoded!.pixels : await decodePixels(bytes, sizes, maxPixels, augmentation);
+      const pixels = bytes === undefined
+        ? input.decoded!.pixels
+        : await decodePixels(bytes, sizes, maxPixels, input.augmentation);
       const timings = { read: performance.now() - start, families: 0, variants: 0 };
       const { width, height } = pixels;
-      const item: ReadItem = { input, measured: { sha256, width, height, variants: {}, timings }, pixels, credited: 0 };
+      // The tokens will be the same again: what transformers said of them stays.
+      const { classes, variants = {} } = known ?? {};
+      const measured: Measured = { sha256, width, height, ...classes && { classes }, variants, timings };
+      const item: ReadItem = { input, measured, pixels, credited: 0 };
       withGivenClass(item.measured, input, options);
       items.push(item);
       batch.push(item);

@@ -6,12 +6,13 @@ import { DEFAULT_MAX_PIXELS } from "../attribution/images/decode.ts";
 import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence.ts";
 import { type JobOptions, runJob, type Summary } from "../attribution/job.ts";
 import { parseShard } from "../attribution/journal/shards.ts";
+import { journalIn } from "../attribution/report.ts";
 import { strategies } from "../attribution/calibration.ts";
 import { type QuantizerName, quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type MethodName, methods } from "../attribution/verdict.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { methodUsage } from "./cli/measuring.ts";
+import { interruptedNote, methodUsage } from "./cli/measuring.ts";
 import { duration, Progress, writeStdout } from "./cli/progress.ts";
 import { Score } from "./cli/score.ts";
 
@@ -24,9 +25,10 @@ usage: deno task attribute <files or folders>... [options]
   --out FILE          table of labels, image_name,label (default submission.csv)
   --labels FILE       table of true labels, image_name,label: says at the end how many verdicts agree
   --report DIR        evidence.jsonl, a line per image, and summary.json
-  --journal FILE      keep all evidence in this file and compute only what it lacks: a run that was killed goes on
+  --journal FILE      keep all that is measured in this file and compute only what it lacks, whichever task measured it
+                      (default: journal.sqlite in the report's folder, if there is one): a run that was killed goes on
   --shard I/N         only the images of this shard, by content (needs --journal; deno task journal merge joins shards)
-  --resume            use the evidence that the report folder has of earlier runs; with --journal that goes without saying
+  --resume            goes without saying: what the journal has is always used
   --method NAME       how to decide (default joint where the calibration has its classifiers, else perplexity):
 ${methodUsage(methods)}
   --outlier-prior P   joint: the share of outliers that is expected (default 0.2)
@@ -45,8 +47,8 @@ ${methodUsage(methods)}
   --help              this text
 
 Images are PNG, JPEG or WebP. One that cannot be read gets the label "unreadable" and the run goes on.
-Ctrl-C finishes the pass in progress and writes what is done; with --journal the same command goes on from there, with
---report the same command with --resume.
+Ctrl-C finishes the pass in progress and writes what is done; with --journal or --report the same command goes on from
+there.
 Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read, 130 interrupted.`;
 
 function jobOptions(
@@ -92,7 +94,6 @@ function jobOptions(
       // A shard's table would be a part of one, under the name of the whole.
       out: values.out ?? (values.shard === undefined ? "submission.csv" : undefined),
       report: values.report,
-      resume: values.resume,
       journal: values.journal,
       shard: values.shard === undefined ? undefined : parseShard("--shard", values.shard),
       method: values.method === undefined
@@ -170,12 +171,11 @@ async function main(args: readonly string[]): Promise<number> {
     : "";
   progress.note(`attribute: ${describe(summary)}${written}`);
   if (summary.status === "interrupted") {
-    const advice = job.journal !== undefined
-      ? `to continue, run the same command again (evidence is in ${job.journal})`
-      : job.report === undefined
-      ? "with --report DIR, a run can be continued"
-      : `to continue, run the same command with --resume (evidence is in ${job.report})`;
-    progress.note(`attribute: interrupted; ${advice}`);
+    const journal = job.journal ?? (job.report === undefined ? undefined : journalIn(job.report));
+    const note = journal === undefined
+      ? "interrupted; with --journal FILE or --report DIR, a run can be continued"
+      : interruptedNote(journal);
+    progress.note(`attribute: ${note}`);
     return 130;
   }
   return summary.images.unreadable > 0 ? 2 : 0;

@@ -11,7 +11,15 @@ import { defaultQuantizer, quantizerNames } from "../attribution/signals/quantiz
 import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { fail, measuringOptions, measuringUsage, measuringValues } from "./cli/measuring.ts";
+import {
+  fail,
+  interruptedNote,
+  journalNote,
+  journalUsage,
+  measuringOptions,
+  measuringUsage,
+  measuringValues,
+} from "./cli/measuring.ts";
 import { Progress, writeStdout } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
 
@@ -25,7 +33,7 @@ usage: deno task calibrate --train DIR --val DIR [options]
   --models DIR        set of weights (default weights/official where it is complete, else weights/tiny)
   --out FILE          the calibration (default: the file that the manifest names)
   --report DIR        evidence.jsonl and summary.json of this run (default runs/calibrate)
-  --resume            use the evidence that this folder has of earlier runs
+${journalUsage}
   --threshold NAME    what shall decide: quantile, gaussian or roc (default: chosen by cross-fitting on val)
   --signal NAME       ${scoreNames.slice(0, 5).join(", ")},
                       ${scoreNames.slice(5).join(", ")};
@@ -63,7 +71,9 @@ function signalChoice(text: string | undefined): NonNullable<CalibrationOptions[
   );
 }
 
-function options(args: readonly string[]): { job: Omit<CalibrationOptions, "signal">; json: boolean } | "help" {
+function options(
+  args: readonly string[],
+): { job: Omit<CalibrationOptions, "signal"> & { readonly journal: string }; json: boolean } | "help" {
   const { values, positionals } = parseOptions(args, {
     ...measuringOptions,
     train: { type: "string" },
@@ -191,9 +201,7 @@ async function main(args: readonly string[]): Promise<number> {
   });
   progress.clear();
   if (result.status === "interrupted") {
-    progress.note(
-      `calibrate: interrupted; to continue, run the same command with --resume (evidence is in ${job.report})`,
-    );
+    progress.note(`calibrate: ${interruptedNote(job.journal)}`);
     return 130;
   }
   const { calibration, fit, path } = result as Required<Omit<typeof result, "classifiers">>;
@@ -219,6 +227,7 @@ async function main(args: readonly string[]): Promise<number> {
       "calibrate: val has no outliers: no roc thresholds, and nothing to choose a strategy by; gaussian decides",
     );
   }
+  progress.note(`calibrate: ${journalNote(result.computed, job.journal)}`);
   progress.note(
     `calibrate: ${path}: ${threshold} thresholds on ${signals.rar} for rar and ${signals.var} for var decide` +
       (result.unreadable.length > 0 ? `; ${result.unreadable.length} images could not be read` : ""),

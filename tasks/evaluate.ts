@@ -13,7 +13,16 @@ import { quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type MethodName, methods } from "../attribution/verdict.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { fail, measuringOptions, measuringUsage, measuringValues, methodUsage } from "./cli/measuring.ts";
+import {
+  fail,
+  interruptedNote,
+  journalNote,
+  journalUsage,
+  measuringOptions,
+  measuringUsage,
+  measuringValues,
+  methodUsage,
+} from "./cli/measuring.ts";
 import { Progress, writeStdout } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
 
@@ -26,7 +35,7 @@ usage: deno task evaluate --val DIR [options]
   --labels FILE       CSV with the columns image_name and label, and source where outliers have several
   --models DIR        set of weights (default weights/official where it is complete, else weights/tiny)
   --report DIR        report.html, evaluation.json, tables as CSV, and the evidence (default runs/evaluate)
-  --resume            use the evidence that this folder has of earlier runs
+${journalUsage}
   --robustness        also on processed images: ${transformNames.join(", ")},
                       each at all strengths of the reference
   --attacks LIST      only these, such as jpeg,resize
@@ -46,7 +55,9 @@ ${measuringUsage}
 
 Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read (they are left out), 130 interrupted.`;
 
-function options(args: readonly string[]): { job: EvaluationOptions; json: boolean } | "help" {
+function options(
+  args: readonly string[],
+): { job: EvaluationOptions & { readonly journal: string }; json: boolean } | "help" {
   const { values, positionals } = parseOptions(args, {
     ...measuringOptions,
     val: { type: "string" },
@@ -191,13 +202,12 @@ async function main(args: readonly string[]): Promise<number> {
   });
   progress.clear();
   if (result.status === "interrupted") {
-    progress.note(
-      `evaluate: interrupted; to continue, run the same command with --resume (evidence is in ${job.report})`,
-    );
+    progress.note(`evaluate: ${interruptedNote(job.journal)}`);
     return 130;
   }
   const done = result as Required<EvaluationResult>;
   writeStdout(json ? JSON.stringify(done) + "\n" : tables(done));
+  progress.note(`evaluate: ${journalNote(done.computed, job.journal)}`);
   progress.note(`evaluate: ${done.files.join(", ")}`);
   return done.unreadable.length > 0 ? 2 : 0;
 }

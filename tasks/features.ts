@@ -7,15 +7,23 @@ import { loadCalibration } from "../attribution/calibration.ts";
 import { listLabelFolders, listWithTable } from "../attribution/evaluation/labelled.ts";
 import { isUnreadable } from "../attribution/evidence.ts";
 import { extrasFor } from "../attribution/features/extras.ts";
-import { runFeatures } from "../attribution/features/run.ts";
 import { type FeatureItem, featuresOf, featureTable, writeFeatureTable } from "../attribution/features/table.ts";
 import { listImages } from "../attribution/images/list.ts";
 import type { ListedImage } from "../attribution/images/list.ts";
 import { chooseModels } from "../attribution/job.ts";
 import type { Label } from "../attribution/labels.ts";
+import { gatherLines } from "../attribution/measuring_run.ts";
 import { choice, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { fail, measuringOptions, measuringUsage, measuringValues } from "./cli/measuring.ts";
+import {
+  fail,
+  interruptedNote,
+  journalNote,
+  journalUsage,
+  measuringOptions,
+  measuringUsage,
+  measuringValues,
+} from "./cli/measuring.ts";
 import { Progress, writeStdout } from "./cli/progress.ts";
 
 const usage =
@@ -28,7 +36,8 @@ usage: deno task features <files or folders> [options]
   --labels FILE       CSV with the columns image_name and label
   --models DIR        set of weights (default weights/official where it is complete, else weights/tiny)
   --out NAME          NAME.csv and NAME.safetensors (default: features in the report's folder)
-  --report DIR        the evidence, from which --resume goes on (default runs/features)
+  --report DIR        evidence.jsonl and summary.json of this run (default runs/features)
+${journalUsage}
   --condition NAME    none or infer: class under which tokens are scored (default infer)
   --signals LEVEL     core or all (default all)
   --extras LIST       membership, prada (with a calibration that has them)
@@ -74,11 +83,15 @@ async function main(args: readonly string[]): Promise<number> {
     throw new Error("--extras prada: the calibration has no score functions: run deno task calibrate --extras prada");
   }
   let unreadable = 0;
-  const run = await runFeatures(set, images, {
+  const { summary, lines } = await gatherLines(set, images, {
     ...measuring,
     quantization: measuring.quantization ?? calibration.quantization,
-    ...{ condition, signals },
-    extras: extrasFor(extras, calibration.classifiers),
+    signals,
+    scoring: {
+      condition,
+      inference: calibration.classifiers?.inference,
+      extras: extrasFor(extras, calibration.classifiers),
+    },
     signal: interruptible("features", progress),
   }, {
     onNote: (text) => progress.note(`features: ${text}`),
@@ -92,11 +105,12 @@ async function main(args: readonly string[]): Promise<number> {
     },
   });
   progress.clear();
-  if (!run.done) {
-    progress.note(`features: interrupted; to continue, run the same command with --resume`);
+  if (summary.status !== "done") {
+    progress.note(`features: ${interruptedNote(measuring.journal)}`);
     return 130;
   }
-  const items = run.lines.flatMap((line, i): FeatureItem[] => {
+  progress.note(`features: ${journalNote(summary.images.computed, measuring.journal)}`);
+  const items = lines.flatMap((line, i): FeatureItem[] => {
     if (line === undefined) return [];
     const { label, source } = images[i];
     return [{ image: line.image, label, source, row: featuresOf(line) }];

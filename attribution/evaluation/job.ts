@@ -1,31 +1,30 @@
 /**
  * Evaluation of a model set on labelled images: verdicts as `attribute` gives them, then robustness and baselines where
- * they are asked for, then the report. All that is measured is kept in journals below the report's folder.
+ * they are asked for, then the report. All that is measured is kept in one journal.
  */
 import { join } from "node:path";
 import type { TransformName } from "../augment/mod.ts";
 import { loadCalibration, rulesOf } from "../calibration.ts";
 import { dataFingerprint } from "../calibration_job.ts";
 import { isUnreadable, type MeasuredLine } from "../evidence.ts";
-import { partSuffix } from "../files.ts";
 import { chooseModels, type JobOptions, runJob } from "../job.ts";
 import { familyNames, type Label } from "../labels.ts";
 import { levelFor, scoreTable } from "../signals/table.ts";
 import { evaluate, type Evaluation, type Judged } from "./evaluate.ts";
 import { type LabelledImage, limitPerLabel, listLabelFolders, listWithTable } from "./labelled.ts";
 import { extrasFor } from "../features/extras.ts";
-import { runFeatures } from "../features/run.ts";
+import { gatherLines, measureImages, type MeasuringEvents } from "../measuring_run.ts";
+import { journalIn, makeReportFolder } from "../report.ts";
 import { compareMethods, extrasOf, knownMethods, type MethodResult } from "./methods.ts";
 import { writeEvaluation } from "./report.ts";
 import { attackedImages, type RobustnessPoint, robustnessPoint } from "./robustness.ts";
-import { gatherLines, runTokenizers, type TokenizerRunEvents } from "./tokenizer_run.ts";
 
 export interface EvaluationOptions extends Omit<JobOptions, "inputs" | "out" | "report" | "limit"> {
   /** Label folders, or any folder with a table. */
   readonly val: string;
   /** CSV with image_name and label. */
   readonly labels?: string;
-  /** Folder for the report and the journals. */
+  /** Folder for the report, and for the journal unless it is elsewhere. */
   readonly report: string;
   readonly limitPerLabel?: number;
   /** Evaluate on processed images, too: all attacks, or these. */
@@ -39,7 +38,7 @@ export interface EvaluationOptions extends Omit<JobOptions, "inputs" | "out" | "
   readonly resamples?: number;
 }
 
-export interface EvaluationEvents extends TokenizerRunEvents {
+export interface EvaluationEvents extends MeasuringEvents {
   /** The next part begins: `verdicts`, `methods`, `robustness`, `baselines`, `report`. */
   readonly onStage?: (name: string) => void;
 }
@@ -47,7 +46,9 @@ export interface EvaluationEvents extends TokenizerRunEvents {
 export interface EvaluationResult {
   readonly status: "done" | "interrupted";
   readonly unreadable: readonly { readonly image: string; readonly message: string }[];
-  /** Set when it is done. */
+  // Set when it is done.
+  /** Images, processed ones included, for which a network had to run; the others were in the journal. */
+  readonly computed?: number;
   readonly evaluation?: Evaluation;
   readonly robustness?: readonly RobustnessPoint[];
   readonly methods?: readonly MethodResult[];
@@ -65,8 +66,9 @@ export async function runEvaluation(
   const { calibration, sha256: calibrationHash } = await loadCalibration(set);
   const rules = rulesOf(calibration, options.rules);
   const quantization = options.quantization ?? calibration.quantization;
-  await prepareFolders(report, options.resume ?? false);
-  const shared = { ...options, models: set.dir, quantization };
+  await makeReportFolder(report);
+  const shared = { ...options, models: set.dir, quantization, journal: options.journal ?? journalIn(report) };
+  let computed = 0;
   const unreadable: { image: string; message: string }[] = [];
   const interrupted: EvaluationResult = { status: "interrupted", unreadable };
 
@@ -94,6 +96,7 @@ export async function runEvaluation(
     },
   });
   if (summary.status !== "done") return interrupted;
+  computed += summary.images.computed;
   if (judged.length === 0) {
     throw new Error(`--val ${options.val}: none of ${images.length} images can be read: ${unreadable[0].message}`);
   }
@@ -103,16 +106,19 @@ export async function runEvaluation(
     events.onStage?.("methods");
     const readable = judged.map(({ image }) => byName.get(image)!);
     const names = knownMethods(rules);
-    const run = await runFeatures(set, readable, {
+    const { summary, lines } = await gatherLines(set, readable, {
       ...shared,
       signals: "core",
-      condition: rules.classifiers?.condition ?? "infer",
-      inference: rules.classifiers?.inference,
-      extras: extrasFor(extrasOf(names), rules.classifiers),
+      scoring: {
+        condition: rules.classifiers?.condition ?? "infer",
+        inference: rules.classifiers?.inference,
+        extras: extrasFor(extrasOf(names), rules.classifiers),
+      },
       report: join(report, "methods"),
     }, events);
-    if (!run.done) return interrupted;
-    const measured = run.lines.flatMap((line, i) => line === undefined ? [] : [{ label: readable[i].label, line }]);
+    if (summary.status !== "done") return interrupted;
+    computed += summary.images.computed;
+    const measured = lines.flatMap((line, i) => line === undefined ? [] : [{ label: readable[i].label, line }]);
     methods = compareMethods(measured, rules, names, { seed, resamples });
   }
 
@@ -124,7 +130,7 @@ export async function runEvaluation(
     const attacked = attackedImages(readable, seed, options.robustness === true ? undefined : options.robustness);
     // One strength at a time is kept in memory.
     let current: { label: Label; families: MeasuredLine["families"] }[] = [];
-    const run = await runTokenizers(set, attacked, {
+    const summary = await measureImages(set, attacked, {
       ...shared,
       signals: level,
       report: join(report, "robustness"),
@@ -139,19 +145,21 @@ export async function runEvaluation(
         current = [];
       },
     });
-    if (!run.done) return interrupted;
+    if (summary.status !== "done") return interrupted;
+    computed += summary.images.computed;
     points = points.filter(({ images }) => images > 0);
   }
 
   if (options.baselines) {
     events.onStage?.("baselines");
     const readable = judged.map(({ image }) => byName.get(image)!);
-    const { run, lines } = await gatherLines(set, readable, {
+    const { summary, lines } = await gatherLines(set, readable, {
       ...shared,
       signals: "baselines",
       report: join(report, "baselines"),
     }, events);
-    if (!run.done) return interrupted;
+    if (summary.status !== "done") return interrupted;
+    computed += summary.images.computed;
     judged.forEach((item, i) => judged[i] = { ...item, baselines: lines[i]?.families });
   }
 
@@ -186,6 +194,7 @@ export async function runEvaluation(
   );
   return {
     status: "done",
+    computed,
     unreadable,
     evaluation,
     robustness: points,
@@ -208,25 +217,6 @@ async function labelledImages(
     }
   }
   return limit === undefined ? images : limitPerLabel(images, limit);
-}
-
-/** Makes the folder, and refuses one with unfinished work below it; runJob() looks at the folder itself. */
-async function prepareFolders(dir: string, resume: boolean): Promise<void> {
-  try {
-    await Deno.mkdir(dir, { recursive: true });
-  } catch (cause) {
-    throw new Error(`--report ${dir}: cannot make this folder: ${(cause as Error).message}`, { cause });
-  }
-  if (resume) return;
-  for (const part of ["robustness", "baselines", "methods"]) {
-    const journal = join(dir, part, "evidence.jsonl") + partSuffix;
-    if (await Deno.stat(journal).then(({ size }) => size > 0, () => false)) {
-      throw new Error(
-        `--report ${dir}: has the evidence of a run that was not finished (${journal}): continue it with --resume, or ` +
-          "name another folder, or remove that file",
-      );
-    }
-  }
 }
 
 /** What a reader must know about these numbers. */

@@ -2,7 +2,7 @@
  * A journal as lines for other programs: per image of the last run its row and, where it could be read, its evidence.
  * A view of what is stored; nothing is decided again.
  */
-import type { Measured } from "../pipeline.ts";
+import type { Measured } from "../stream_items.ts";
 import type { Journal, JournalKey } from "./store.ts";
 
 /** One image of a run. */

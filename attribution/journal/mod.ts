@@ -1,7 +1,7 @@
 /** The journal of results: what is computed once per content, weights and settings, and how runs and shards share it. */
 export { Evidence, Journal, type JournalKey, type ResultRow, type RunSpec, type Session } from "./store.ts";
 export { type OpenJournalOptions } from "./schema.ts";
-export { journaled, type JournaledOptions } from "./run.ts";
+export { journaled, type JournaledLine, type JournaledOptions } from "./run.ts";
 export { type IdentifiedImage, identify, parseShard, type Shard, shardOf } from "./shards.ts";
 export { joinEvidence, mergeSubmission, requireWhole, rowsInOrder, withJournals } from "./merge.ts";
 export { type ExportedLine, exportLines } from "./export.ts";

@@ -1,35 +1,42 @@
 /**
- * A stream of verdicts that is journaled: only a shard's images, content that occurs twice computed once, a row per image
- * kept. What a verdict is, and the pipeline that finds it, come from outside.
+ * A stream of lines that is journaled: only a shard's images, content that occurs twice computed once, what is complete
+ * gathered. What a line says, and the pipeline that finds it, come from outside.
  */
-import { type EvidenceLine, isUnreadable } from "../evidence.ts";
+import { isUnreadable, type MeasurementLine } from "../evidence.ts";
 import type { ImageInput } from "../input.ts";
 import { type IdentifiedImage, identify, type Shard } from "./shards.ts";
-import type { Evidence, Journal, ResultRow, Session } from "./store.ts";
+import type { Evidence } from "./store.ts";
 
-export interface JournaledOptions {
-  readonly journal: Journal;
+/** What was said of an image, its place in the list, and the hash of its content. */
+export interface JournaledLine<L extends MeasurementLine> {
+  readonly line: L;
+  readonly position: number;
+  readonly sha256: string;
+}
+
+export interface JournaledOptions<L extends MeasurementLine> {
   readonly evidence: Evidence;
-  readonly session: Session;
   readonly shard?: Shard;
   readonly maxPixels?: number;
   /** The pipeline over some images, in their order; it recalls from and remembers in `evidence`. */
-  readonly attribute: (images: AsyncIterable<ImageInput>) => AsyncGenerator<EvidenceLine, void, void>;
+  readonly pipeline: (images: AsyncIterable<ImageInput>) => AsyncGenerator<L, void, void>;
+  /** Receives lines whose evidence is in the journal, in their order, some at a time. */
+  readonly onKept?: (lines: readonly JournaledLine<L>[]) => void;
 }
 
-/** Rows per transaction, and how long they wait for one, in milliseconds. What they tell is in the journal before. */
-const rowsTogether = 256;
-const rowsWait = 1000;
+/** Lines that are kept together, and how long they wait for that, in milliseconds. What they tell is in the journal before. */
+const linesTogether = 256;
+const linesWait = 1000;
 
 /** Yields a line per image of the shard, in the order of the images. */
-export async function* journaled(
+export async function* journaled<L extends MeasurementLine>(
   images: Iterable<ImageInput>,
-  { journal, evidence, session, shard, maxPixels, attribute }: JournaledOptions,
-): AsyncGenerator<EvidenceLine, void, void> {
+  { evidence, shard, maxPixels, pipeline, onKept }: JournaledOptions<L>,
+): AsyncGenerator<L, void, void> {
   /** Images on their way through the pipeline, and twins of them that wait for their numbers. */
   const queue: (IdentifiedImage & { readonly twin: boolean })[] = [];
   const onTheirWay = new Set<string>();
-  let rows: ResultRow[] = [];
+  let lines: JournaledLine<L>[] = [];
   let kept = performance.now();
   const unique = async function* () {
     for await (const item of identify(images, shard, maxPixels)) {
@@ -42,25 +49,25 @@ export async function* journaled(
       yield item.image;
     }
   };
-  const keep = (row?: ResultRow) => {
-    if (row !== undefined) rows.push(row);
-    if (row !== undefined && rows.length < rowsTogether && performance.now() - kept < rowsWait) return;
-    evidence.settle(rows.filter(({ line }) => !isUnreadable(line)).map(({ sha256 }) => sha256));
-    for (const { line, sha256 } of rows) if (isUnreadable(line)) evidence.giveUp(sha256);
-    journal.addResults(session, rows);
-    rows = [];
+  const keep = (own?: JournaledLine<L>) => {
+    if (own !== undefined) lines.push(own);
+    if (own !== undefined && lines.length < linesTogether && performance.now() - kept < linesWait) return;
+    evidence.settle(lines.filter(({ line }) => !isUnreadable(line)).map(({ sha256 }) => sha256));
+    for (const { line, sha256 } of lines) if (isUnreadable(line)) evidence.giveUp(sha256);
+    onKept?.(lines);
+    lines = [];
     kept = performance.now();
   };
   const twinsInFront = async function* () {
     for (let item = queue[0]; item?.twin; item = queue[0]) {
       queue.shift();
-      for await (const line of attribute(only(item.image))) {
+      for await (const line of pipeline(only(item.image))) {
         keep({ line, position: item.position, sha256: item.sha256 });
         yield line;
       }
     }
   };
-  for await (const line of attribute(unique())) {
+  for await (const line of pipeline(unique())) {
     yield* twinsInFront();
     // An interrupted pipeline leaves images out.
     let item = queue.shift()!;

@@ -4,7 +4,7 @@
  */
 import { sha256Hex } from "../../models/manifest.ts";
 import { UnreadableImageError } from "../images/decode.ts";
-import { type ImageInput, readImageFile } from "../input.ts";
+import { type ImageInput, readContent } from "../input.ts";
 
 /** Shard `index` (from 1) of `count`. */
 export interface Shard {
@@ -25,7 +25,7 @@ export function shardOf(sha256: string, count: number): number {
   return Number.parseInt(sha256.slice(0, 12), 16) % count + 1;
 }
 
-/** An image with what identifies its content: the hash of its bytes, or of its name where they cannot be read. */
+/** An image with what identifies its content: its hash (input.ts), or that of its name where it cannot be read. */
 export interface IdentifiedImage {
   readonly image: ImageInput;
   readonly sha256: string;
@@ -48,9 +48,8 @@ export async function* identify(
 }
 
 async function contentHash(image: ImageInput, maxPixels?: number): Promise<string> {
-  if (image.decoded !== undefined) return image.decoded.sha256;
   try {
-    return (await readImageFile(image.path, maxPixels)).sha256;
+    return (await readContent(image, maxPixels)).sha256;
   } catch (error) {
     if (!(error instanceof UnreadableImageError)) throw error;
     return await sha256Hex(new TextEncoder().encode(image.imageName));

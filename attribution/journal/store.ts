@@ -6,10 +6,11 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { canonicalJson, sha256Hex } from "../../models/manifest.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { type EvidenceLine, isUnreadable, type Settings } from "../evidence.ts";
-import type { Measured } from "../pipeline.ts";
+import type { Measured } from "../stream_items.ts";
 import { pack, type Packed, packTokens, unpack, unpackTokens } from "./packing.ts";
 import { openDatabase, type OpenJournalOptions } from "./schema.ts";
 import type { Shard } from "./shards.ts";
+import { borrow, type Use, useOf } from "./sharing.ts";
 
 /** What evidence must agree on to be used again. */
 export interface JournalKey {
@@ -74,12 +75,19 @@ export class Journal {
     }
   }
 
-  /** The evidence under one key. */
-  evidence(key: JournalKey): Evidence {
-    const { modelSet } = key;
-    const settings = canonicalJson(key.settings);
-    const id = this.transact(() => this.keyId(modelSet, settings));
-    return new Evidence(this, id, key.settings.condition === "given");
+  /** The evidence under one key, with what that under other settings of the same weights has to add. */
+  evidence({ modelSet, settings }: JournalKey): Evidence {
+    const id = this.transact(() => this.keyId(modelSet, canonicalJson(settings)));
+    const others = this.sql("SELECT id, settings FROM keys WHERE model_set = ? AND id <> ? ORDER BY id").all(
+      modelSet,
+      id,
+    );
+    const lenders = others.flatMap((row): Lender[] => {
+      const theirs = JSON.parse(row.settings as string) as Settings;
+      const use = useOf(theirs, settings);
+      return use === undefined ? [] : [{ key: row.id as number, settings: theirs, use }];
+    });
+    return new Evidence(this, id, settings, lenders);
   }
 
   keyId(modelSet: string, settings: string): number {
@@ -163,20 +171,29 @@ export class Journal {
   }
 }
 
+/** Evidence under other settings that serves these, too. */
+interface Lender {
+  readonly key: number;
+  readonly settings: Settings;
+  readonly use: Use;
+}
+
 /** Evidence of one model set under one group of settings: the pipeline's `recall` and `remember`. */
 export class Evidence {
   readonly #journal: Journal;
   readonly #key: number;
+  readonly #settings: Settings;
+  readonly #lenders: readonly Lender[];
   /** Parts that are stored of images in work. */
   readonly #stored = new Map<string, Set<string>>();
-  readonly #given: boolean;
   /** Where the user says classes: the one that the stored parts of an image are of. */
   readonly #classOf = new Map<string, number | undefined>();
 
-  constructor(journal: Journal, key: number, given: boolean) {
+  constructor(journal: Journal, key: number, settings: Settings, lenders: readonly Lender[]) {
     this.#journal = journal;
     this.#key = key;
-    this.#given = given;
+    this.#settings = settings;
+    this.#lenders = lenders;
   }
 
   /**
@@ -192,35 +209,56 @@ export class Evidence {
     return found;
   }
 
-  /** What is known of an image with this content. */
+  /** What is known of an image with this content, under these settings or under others that serve. */
   find(sha256: string): Measured | undefined {
+    let found = this.#own(sha256);
+    for (const { key, settings, use } of this.#lenders) {
+      const theirs = this.#read(key, sha256).found;
+      if (theirs === undefined) continue;
+      found = borrow(found, theirs, use, { theirs: settings, wanted: this.#settings });
+    }
+    return found;
+  }
+
+  /** What was measured under these settings, and in #stored which parts of it are still by themselves. */
+  #own(sha256: string): Measured | undefined {
+    const { found, parts } = this.#read(this.#key, sha256);
+    if (parts.length === 0) return found;
+    const stored = this.#storedOf(sha256);
+    for (const part of parts) stored.add(part);
+    if (this.#given) this.#classOf.set(sha256, found!.classes?.rar?.top[0].class);
+    return found;
+  }
+
+  /** The row of an image under a key, with the parts that are not in it yet. */
+  #read(key: number, sha256: string): { found: Measured | undefined; parts: readonly string[] } {
     const hash = Uint8Array.fromHex(sha256);
-    const row = this.#journal.sql("SELECT * FROM evidence WHERE sha256 = ? AND key = ?").get(hash, this.#key);
+    const row = this.#journal.sql("SELECT * FROM evidence WHERE sha256 = ? AND key = ?").get(hash, key);
     let found = row === undefined ? undefined : this.#complete(sha256, row);
     const parts = this.#journal.sql("SELECT part, skeleton, numbers FROM pending WHERE key = ? AND sha256 = ?")
-      .all(this.#key, hash) as Row[];
-    if (parts.length === 0) return found;
+      .all(key, hash) as Row[];
+    if (parts.length === 0) return { found, parts: [] };
     found ??= { sha256, width: 0, height: 0, variants: {}, timings: { read: 0, families: 0, variants: 0 } };
-    const stored = this.#storedOf(sha256);
     for (const row of parts) {
-      const part = row.part as string;
-      stored.add(part);
-      const [kind, name] = part.split(".");
+      const [kind, name] = (row.part as string).split(".");
       if (kind === "tokens") {
         const all = unpackTokens(row.numbers as Uint8Array);
         const rar = row.skeleton as number;
         found.tokens = { rar: all.slice(0, rar), var: all.slice(rar) };
         continue;
       }
-      // deno-lint-ignore no-explicit-any -- written by #parts below, of the same types
+      // deno-lint-ignore no-explicit-any -- written by remember() below, of the same types
       const value = unpack(this.#packed(row)) as any;
       if (kind === "families") Object.assign(found, value);
       else if (kind === "classes") found.classes = { ...found.classes, [name]: value };
       else if (kind === "variants") found.variants[name] = value;
       else if (kind === "timings") found.timings = value;
     }
-    if (this.#given) this.#classOf.set(sha256, found.classes?.rar?.top[0].class);
-    return found;
+    return { found, parts: parts.map(({ part }) => part as string) };
+  }
+
+  get #given(): boolean {
+    return this.#settings.condition === "given";
   }
 
   /** Keeps what a pass has measured, in one transaction; complete evidence moves into its row when it is settled. */
@@ -273,7 +311,7 @@ export class Evidence {
     const sql = (text: string) => this.#journal.sql(text);
     this.#journal.transact(() => {
       for (const sha256 of new Set(open)) {
-        const found = this.find(sha256);
+        const found = this.#own(sha256);
         if (found?.families === undefined) continue;
         const hash = Uint8Array.fromHex(sha256);
         const begun = sql("SELECT begun FROM attempts WHERE key = ? AND sha256 = ?").get(this.#key, hash)?.begun ?? 1;

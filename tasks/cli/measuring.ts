@@ -3,6 +3,7 @@
  * the library's.
  */
 import { DEFAULT_MAX_PIXELS } from "../../attribution/images/decode.ts";
+import { journalIn } from "../../attribution/report.ts";
 import { type QuantizerName, quantizerNames } from "../../attribution/signals/quantizers.ts";
 import { byteSize, choice, number } from "./args.ts";
 
@@ -10,6 +11,7 @@ import { byteSize, choice, number } from "./args.ts";
 export const measuringOptions = {
   models: { type: "string" },
   report: { type: "string" },
+  journal: { type: "string" },
   resume: { type: "boolean", default: false },
   quantization: { type: "string" },
   device: { type: "string", default: "auto" },
@@ -19,7 +21,13 @@ export const measuringOptions = {
   "max-pixels": { type: "string", default: String(DEFAULT_MAX_PIXELS) },
 } as const;
 
-/** Their lines in a usage text, `report` and `models` aside. */
+/** Lines about the journal in a usage text. */
+export const journalUsage =
+  `  --journal FILE      keep all that is measured in this file and compute only what it lacks, whichever task measured it
+                      (default: journal.sqlite in the report's folder): a run that was stopped goes on
+  --resume            goes without saying: what the journal has is always used`;
+
+/** Lines about device and memory in a usage text. */
 export const measuringUsage =
   `  --device NAME       auto, cpu or webgpu (default auto: a hardware adapter, else the processor)
   --threads N         CPU threads (default: all)
@@ -38,7 +46,7 @@ export function methodUsage(methods: Readonly<Record<string, { readonly descript
 interface Values {
   readonly models?: string;
   readonly report?: string;
-  readonly resume: boolean;
+  readonly journal?: string;
   readonly quantization?: string;
   readonly device: string;
   readonly threads?: string;
@@ -47,12 +55,13 @@ interface Values {
   readonly "max-pixels": string;
 }
 
-/** The checked values; `report` is the folder to use when the user names none. */
-export function measuringValues(values: Values, report: string) {
+/** The checked values; `usual` is the report's folder when the user names none. */
+export function measuringValues(values: Values, usual: string) {
+  const report = values.report ?? usual;
   return {
     models: values.models,
-    report: values.report ?? report,
-    resume: values.resume,
+    report,
+    journal: values.journal ?? journalIn(report),
     quantization: values.quantization === undefined
       ? undefined
       : choice<QuantizerName>("--quantization", values.quantization, quantizerNames),
@@ -62,6 +71,19 @@ export function measuringValues(values: Values, report: string) {
     weightType: choice("--weight-type", values["weight-type"], ["f32", "f16"]),
     maxPixels: number("--max-pixels", values["max-pixels"], { low: 1, integer: true }),
   };
+}
+
+/** What to tell the user of a run that is over: what it cost, and where that is kept. */
+export function journalNote(computed: number, journal: string): string {
+  const images = computed === 1 ? "1 image" : `${computed} images`;
+  return computed === 0
+    ? `nothing had to be measured, all of it is in ${journal}`
+    : `measured ${images}, kept in ${journal}`;
+}
+
+/** What to tell the user of a run that was interrupted. */
+export function interruptedNote(journal: string): string {
+  return `interrupted; to continue, run the same command again (evidence is in ${journal})`;
 }
 
 /** Prints an error as a task does, without a stack, and ends with exit code 1. */

@@ -69,7 +69,12 @@ Deno.test("calibrate writes the set's calibration, names it in the manifest, and
     assert.deepEqual(calibration.data!.train.labels, { rarb: 3, var16: 3 });
     assert.deepEqual(calibration.data!.val.labels, { rarl: 3, var20: 3, outlier: 4 });
     assert.equal(Object.keys(calibration.families.rar).length, 9);
-    assert.deepEqual(await names(join(dir, "runs", "calibrate")), ["evidence.jsonl", "summary.json"]);
+    assert.deepEqual(await names(join(dir, "runs", "calibrate")), [
+      "evidence.jsonl",
+      "journal.sqlite",
+      "summary.json",
+    ]);
+    assert.match(stderr, /calibrate: measured 16 images, kept in runs\/calibrate\/journal\.sqlite/);
 
     // From the same evidence, other thresholds in a moment; and a fingerprint that names do not change.
     await Deno.rename(join(dir, "val", "outlier", "art"), join(dir, "val", "outlier", "paintings"));
@@ -77,7 +82,6 @@ Deno.test("calibrate writes the set's calibration, names it in the manifest, and
       "calibrate",
       dir,
       ...both,
-      "--resume",
       "--sigmas",
       "1",
       "--threshold",
@@ -87,6 +91,10 @@ Deno.test("calibrate writes the set's calibration, names it in the manifest, and
       "--json",
     );
     assert.equal(again.code, 2, again.stderr);
+    assert.match(
+      again.stderr,
+      /calibrate: nothing had to be measured, all of it is in runs\/calibrate\/journal\.sqlite/,
+    );
     const other = JSON.parse(again.stdout).calibration;
     assert.equal(other.data.val.fingerprint, calibration.data!.val.fingerprint);
     assert.deepEqual(other.decision, { signals: { rar: "encLoss", var: "combined" }, threshold: "gaussian" });
@@ -102,7 +110,6 @@ Deno.test("calibrate writes the set's calibration, names it in the manifest, and
         ...models,
         "--report",
         "r",
-        "--resume",
         "--json",
         ...args,
       );
@@ -154,13 +161,15 @@ Deno.test("calibrate and evaluate resume after Ctrl-C", async () => {
     process.kill("SIGINT");
     const { code, stderr } = await process.output();
     assert.equal(code, 130);
-    assert.match(new TextDecoder().decode(stderr), /calibrate: interrupted; to continue, .* --resume/);
-    const blocked = await runTask("calibrate", dir, ...both);
-    assert.match(blocked.stderr, /has the evidence of a run that was not finished: continue it with --resume/);
+    assert.match(new TextDecoder().decode(stderr), /calibrate: interrupted; to continue, run the same command again/);
+    const { images: before } = JSON.parse(await Deno.readTextFile(join(dir, "runs", "calibrate", "summary.json")));
+    assert.ok(before.measured >= 1 && before.measured < 46, `${before.measured} of 46`);
     const again = await runTask("calibrate", dir, ...both, "--resume");
     assert.equal(again.code, 0, again.stderr);
     const { images } = JSON.parse(await Deno.readTextFile(join(dir, "runs", "calibrate", "summary.json")));
-    assert.deepEqual(images, { total: 46, measured: 46, unreadable: 0 });
+    const { computed, ...rest } = images;
+    assert.deepEqual(rest, { total: 46, measured: 46, unreadable: 0 });
+    assert.ok(computed <= 46 - before.measured, `${before.measured} were measured, ${computed} again`);
   });
 });
 
@@ -185,6 +194,7 @@ Deno.test("evaluate writes a page, tables and JSON, with robustness and baseline
       ...tables.slice(0, 1),
       "evaluation.json",
       "evidence.jsonl",
+      "journal.sqlite",
       ...tables.slice(1, 2),
       "report.html",
       "robustness",
@@ -203,7 +213,7 @@ Deno.test("evaluate writes a page, tables and JSON, with robustness and baseline
     assert.equal(rows[1].split(",").length, rows[0].split(",").length);
 
     // All of it again from the journals, with the image that cannot be read.
-    const all = await runTask("evaluate", dir, "--val", "val", ...models, "--report", "out", "--resume", "--json");
+    const all = await runTask("evaluate", dir, "--val", "val", ...models, "--report", "out", "--json");
     assert.equal(all.code, 2, all.stderr);
     assert.match(all.stderr, /evaluate: unreadable, left out: outlier\/x\.png: /);
     const result = JSON.parse(all.stdout);
@@ -317,7 +327,7 @@ for (const task of ["calibrate", "evaluate"]) {
   Deno.test(`${task} --help explains itself`, async () => {
     const { code, stdout } = await runTask(task, root, "--help");
     assert.equal(code, 0);
-    for (const option of ["--val", "--models", "--report", "--resume", "--threshold", "--json", "Exit code: 0 done"]) {
+    for (const option of ["--val", "--models", "--report", "--journal", "--threshold", "--json", "Exit code: 0 done"]) {
       assert.ok(stdout.includes(option), option);
     }
     assert.ok(stdout.split("\n").every((line) => line.length <= 130));

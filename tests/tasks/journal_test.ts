@@ -82,14 +82,14 @@ Deno.test("attribute --journal: killed 6 times over 48 images, the same result, 
     assert.equal(await Deno.readTextFile(join(dir, "again.csv")), rows);
     const summary = async () => JSON.parse(await Deno.readTextFile(join(dir, "report", "summary.json")));
     const { images: counted, seconds: took } = await summary();
-    assert.deepEqual([counted.done, counted.recalled], [48, 48]);
+    assert.deepEqual([counted.done, counted.recalled, counted.computed], [48, 48, 0]);
     // Processes take about a second to start, which with 300 images is below the 5 % as well (docs/scale.md).
     assert.ok(took < 0.05 * whole.seconds, `${took} s of work after ${whole.seconds} s`);
     await copyImages(images, 10, 48);
     const more = await attribute(dir, "in", "--journal", "whole.sqlite", "--out", "more.csv", "--report", "report");
     assert.equal(more.code, 0, more.stderr);
     const { images: grown } = await summary();
-    assert.deepEqual([grown.done, grown.recalled], [58, 48]);
+    assert.deepEqual([grown.done, grown.recalled, grown.computed], [58, 48, 10]);
   });
 });
 

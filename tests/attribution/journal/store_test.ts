@@ -8,6 +8,7 @@ import {
   joinEvidence,
   Journal,
   journaled,
+  type JournaledLine,
   type JournalKey,
   journalStats,
   mergeSubmission,
@@ -168,7 +169,7 @@ async function work(journal: Journal, dir: string, names: readonly string[], sha
   const evidence = journal.evidence(key);
   const session = await journal.begin({ ...key, inputs: [dir] }, names.length, shard);
   const computed: string[] = [];
-  const attribute = async function* (images: AsyncIterable<ImageInput>): AsyncGenerator<Line, void, void> {
+  const pipeline = async function* (images: AsyncIterable<ImageInput>): AsyncGenerator<Line, void, void> {
     const chunk: ImageInput[] = [];
     for await (const image of images) chunk.push(image);
     for (const { path, imageName } of chunk) {
@@ -187,7 +188,8 @@ async function work(journal: Journal, dir: string, names: readonly string[], sha
   };
   const images = names.map((name) => ({ path: join(dir, name), imageName: name }));
   const lines: string[] = [];
-  for await (const { image } of journaled(images, { journal, evidence, session, shard, attribute })) lines.push(image);
+  const onKept = (kept: readonly JournaledLine<Line>[]) => journal.addResults(session, kept);
+  for await (const { image } of journaled(images, { evidence, shard, pipeline, onKept })) lines.push(image);
   journal.end(session, "done", lines.length);
   return { computed, lines };
 }

@@ -4,15 +4,15 @@ import { join } from "node:path";
 import { isUnreadable, type MeasuredLine, parseMeasurement, type Settings } from "../../../attribution/evidence.ts";
 import type { ImageInput } from "../../../attribution/input.ts";
 import { runJob } from "../../../attribution/job.ts";
+import { Journal } from "../../../attribution/journal/mod.ts";
 import { readClassTable, withClasses } from "../../../attribution/likelihood/class_table.ts";
 import { defaultInference, type ExtraScores, summaryNames } from "../../../attribution/likelihood/mod.ts";
 import { Models } from "../../../attribution/models.ts";
 import { measure, type Measured, type MeasureOptions, variantsOf } from "../../../attribution/pipeline.ts";
 import { planMemory, type PlanOptions } from "../../../attribution/plan.ts";
-import { Report } from "../../../attribution/report.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import type { Device } from "../../../core/tensor/mod.ts";
-import { type ModelSet, openModelSet } from "../../../models/model_set.ts";
+import { fileSha256, type ModelSet, openModelSet } from "../../../models/model_set.ts";
 import { standIns } from "../../sets.ts";
 import { withFolder, writeImages } from "../files.ts";
 
@@ -205,49 +205,35 @@ Deno.test("measure() goes on with inferred classes where it was aborted", async 
   });
 });
 
-Deno.test("Report keeps inferred classes of unfinished images, and recalls nothing under other settings", async () => {
+Deno.test("Journal keeps inferred classes of unfinished images", async () => {
   await withFolder(async (dir) => {
     await writeImages(dir, 1, 32);
     await withSet(async ({ set, run }) => {
-      const path = join(dir, "report");
-      const report = await Report.open(path, { modelSet: set.hash, settings: infer }, false);
-      const controller = new AbortController();
-      const { lines } = await run(inputs(dir, 1), infer, {}, {
-        signal: controller.signal,
-        async remember(measured) {
-          await report.remember(measured);
-          if (measured[0].classes !== undefined) controller.abort();
-        },
-      });
-      assert.deepEqual(lines, []);
-      await report.pause({});
-      const sha256 = await (async () => {
-        const { lines } = await run(inputs(dir, 1), none);
-        return lines[0].sha256;
-      })();
-      const resumed = await Report.open(path, { modelSet: set.hash, settings: infer }, true);
-      const found = await resumed.recall(sha256);
+      const path = join(dir, "j.sqlite");
+      {
+        using journal = Journal.open(path);
+        const evidence = journal.evidence({ modelSet: set.hash, settings: infer });
+        const controller = new AbortController();
+        const { lines } = await run(inputs(dir, 1), infer, {}, {
+          signal: controller.signal,
+          remember(measured) {
+            evidence.remember(measured);
+            if (measured[0].classes !== undefined) controller.abort();
+            return Promise.resolve();
+          },
+        });
+        assert.deepEqual(lines, []);
+      }
+      using journal = Journal.open(path);
+      const evidence = journal.evidence({ modelSet: set.hash, settings: infer });
+      const sha256 = await fileSha256(join(dir, "0.png"));
+      const found = evidence.find(sha256);
       assert.ok(found!.classes!.var!.top.length > 0 && found!.tokens !== undefined);
       assert.deepEqual(found!.variants, {});
-      const { lines: done } = await run(inputs(dir, 1), infer, {}, { recall: (sha256) => resumed.recall(sha256) });
-      await resumed.add(done[0]);
-      await resumed.finish({});
-      const others: Settings[] = [
-        none,
-        { ...infer, inference: { ...defaultInference, top: 3 } },
-        { ...infer, extras: "more/1" },
-        { ...common, condition: "none" },
-      ];
-      for (const [settings, expected] of [[infer, true], ...others.map((each) => [each, false])] as const) {
-        const other = await Report.open(path, { modelSet: set.hash, settings: settings as Settings }, true);
-        assert.equal(await other.recall(sha256) !== undefined, expected);
-        await other.finish({});
-        if (expected) continue;
-        await Deno.remove(path, { recursive: true });
-        const own = await Report.open(path, { modelSet: set.hash, settings: infer }, false);
-        await own.add(done[0]);
-        await own.finish({});
-      }
+      const recall = (sha256: string) => Promise.resolve(evidence.recall(sha256));
+      const { lines: [line] } = await run(inputs(dir, 1), infer, {}, { recall });
+      assert.deepEqual(line.classes!.var, found!.classes!.var);
+      assert.equal(Object.keys(line.variants).length, 8);
     });
   });
 });

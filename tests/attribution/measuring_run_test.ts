@@ -1,17 +1,17 @@
-/** Measuring by the tokenizers alone: journals, transforms, and the encoders that baselines take. */
+/** Runs that decide nothing: their journal, what tasks share through it, transforms, and the encoders of baselines. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { strengthRanges } from "../../../attribution/augment/mod.ts";
-import { listLabelFolders } from "../../../attribution/evaluation/labelled.ts";
-import { attackedImages } from "../../../attribution/evaluation/robustness.ts";
-import { gatherLines, type TokenizerRunOptions } from "../../../attribution/evaluation/tokenizer_run.ts";
-import type { MeasuredLine } from "../../../attribution/evidence.ts";
-import { fileSha256, openModelSet } from "../../../models/model_set.ts";
-import { withFolder, writeImages } from "../files.ts";
-import { writePerturbedEncoder } from "../training/pairs.ts";
-import { copyStandIns, standIns } from "../../sets.ts";
+import { strengthRanges } from "../../attribution/augment/mod.ts";
+import { listLabelFolders } from "../../attribution/evaluation/labelled.ts";
+import { attackedImages } from "../../attribution/evaluation/robustness.ts";
+import type { MeasuredLine } from "../../attribution/evidence.ts";
+import { gatherLines, type MeasuringOptions } from "../../attribution/measuring_run.ts";
+import { fileSha256, openModelSet } from "../../models/model_set.ts";
+import { withFolder, writeImages } from "./files.ts";
+import { writePerturbedEncoder } from "./training/pairs.ts";
+import { copyStandIns, standIns } from "../sets.ts";
 
-const options: TokenizerRunOptions = {
+const options: MeasuringOptions = {
   quantization: "greedy",
   signals: "core",
   device: "cpu",
@@ -27,7 +27,7 @@ async function folder(dir: string, count: number) {
 
 const numbers = (line: MeasuredLine | undefined) => line && { ...line, timings: undefined };
 
-Deno.test("runTokenizers() resumes from its journal and gives the same numbers", async () => {
+Deno.test("measureImages() goes on from its journal and gives the same numbers", async () => {
   await withFolder(async (dir) => {
     // More than a batch, so that the run is interrupted in the middle.
     const { set, images } = await folder(dir, 18);
@@ -37,18 +37,17 @@ Deno.test("runTokenizers() resumes from its journal and gives the same numbers",
     const first = await gatherLines(set, images, { ...small, signal: controller.signal }, {
       onLine: () => controller.abort(),
     });
-    assert.equal(first.run.done, false);
-    assert.ok(first.run.images.measured >= 1 && first.run.images.measured < 18, `${first.run.images.measured} of 18`);
-    await assert.rejects(gatherLines(set, images, small), /was not finished: continue it with --resume/);
-    const second = await gatherLines(set, images, { ...small, resume: true });
-    assert.equal(second.run.done, true);
-    first.lines.slice(0, first.run.images.measured).forEach((line, i) =>
-      assert.deepEqual(second.lines[i]?.timings, line!.timings, "recalled, not measured again")
-    );
+    const { measured } = first.summary.images;
+    assert.equal(first.summary.status, "interrupted");
+    assert.ok(measured >= 1 && measured < 18, `${measured} of 18`);
+    const second = await gatherLines(set, images, small);
+    assert.deepEqual(second.summary.images, { total: 18, measured: 18, unreadable: 0, computed: 18 - measured });
+    assert.equal(second.summary.status, "done");
     const whole = await gatherLines(set, images, options);
+    assert.equal(whole.summary.images.computed, 18);
     assert.deepEqual(second.lines.map(numbers), whole.lines.map(numbers));
     const left = await Array.fromAsync(Deno.readDir(report), ({ name }) => name);
-    assert.deepEqual(left.sort(), ["evidence.jsonl", "summary.json"]);
+    assert.deepEqual(left.sort(), ["evidence.jsonl", "journal.sqlite", "summary.json"]);
   });
 });
 
@@ -64,7 +63,8 @@ Deno.test("transformed images have contents of their own; a transform of no stre
     for (const families of changed) assert.notDeepEqual(families, plain);
     assert.equal(new Set(lines.map((line) => line!.sha256)).size, 4);
     // The journal tells them apart.
-    const again = await gatherLines(set, [...images, ...attacked], { ...options, report, resume: true });
+    const again = await gatherLines(set, [...images, ...attacked], { ...options, report });
+    assert.equal(again.summary.images.computed, 0);
     assert.deepEqual(again.lines, lines);
   });
 });
