@@ -12,6 +12,7 @@ import { runTask } from "./processes.ts";
 const manifest = JSON.parse(await Deno.readTextFile(join(standIns, "manifest.json")));
 const size: number = manifest.families.rar.tokenizer.config.resolution;
 const device = ["--models", "models", "--device", "cpu"];
+const journal = ["--journal", "j.sqlite"];
 
 /** Folders train, val and test, and a copy of the stand-ins without calibration in `models`. */
 async function prepare(dir: string): Promise<void> {
@@ -38,9 +39,10 @@ Deno.test("calibrate fits classifiers, attribute decides by joint, features and 
       "calibrate",
       dir,
       ...["--train", "train", "--val", "val", "--extras", "membership,prada", "--prada-epochs", "2"],
-      ...device,
+      ...[...device, ...journal],
     );
     assert.equal(fit.code, 0, fit.stderr);
+    assert.match(fit.stderr, /calibrate: measured 42 images, kept in j\.sqlite/);
     assert.match(fit.stdout, /Variants that are found[^]*two-stage +[\d.]+ %[^]*membership +[\d.]+ %/);
     const { classifiers } = JSON.parse(await Deno.readTextFile(join(dir, "models", "calibration.json")));
     assert.equal(classifiers.condition, "infer");
@@ -57,6 +59,19 @@ Deno.test("calibrate fits classifiers, attribute decides by joint, features and 
         assert.ok((labels as readonly string[]).includes(line.label));
       }
     }
+
+    // What calibrate has measured, no other task measures again.
+    const again = await runTask("attribute", dir, "val", "--report", "runs/val", ...device, ...journal);
+    assert.equal(again.code, 0, again.stderr);
+    const { images } = JSON.parse(await Deno.readTextFile(join(dir, "runs/val/summary.json")));
+    assert.deepEqual(images, { total: 10, done: 10, unreadable: 0, recalled: 10, computed: 0 });
+    const judged = await runTask("evaluate", dir, "--val", "val", "--resamples", "10", ...device, ...journal);
+    assert.equal(judged.code, 0, judged.stderr);
+    assert.match(judged.stderr, /evaluate: nothing had to be measured, all of it is in j\.sqlite/);
+    const same = await runTask("features", dir, "--labelled", "val", "--extras", "membership", ...device, ...journal);
+    assert.equal(same.code, 0, same.stderr);
+    assert.match(same.stderr, /features: nothing had to be measured, all of it is in j\.sqlite/);
+
     const refused = await runTask("attribute", dir, "test", "--method", "joint", "--condition", "none", ...device);
     assert.equal(refused.code, 1);
     assert.match(
@@ -72,6 +87,7 @@ Deno.test("calibrate fits classifiers, attribute decides by joint, features and 
       "--extras",
       "prada",
       ...device,
+      ...journal,
     );
     assert.equal(code, 0, stderr);
     assert.deepEqual(stdout.trim().split("\n"), ["runs/features/features.csv", "runs/features/features.safetensors"]);

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Journal, journalStats } from "../../attribution/journal/mod.ts";
 import { compareNaturally } from "../../attribution/images/natural_order.ts";
-import { withFolder } from "../attribution/files.ts";
+import { withFolder, writeImages } from "../attribution/files.ts";
+import { standIns } from "../sets.ts";
 import { root, runTask, spawnTask } from "./processes.ts";
 
 const dataset = join(root, "examples", "Dataset", "test");
@@ -140,6 +141,48 @@ Deno.test("attribute --journal: two processes share a journal", async () => {
     assert.deepEqual([integrity, keys[0].complete, keys[0].pending], ["ok", 6, 0]);
   });
 });
+
+Deno.test("features --journal: killed after its first pass, it goes on from there and repeats none", async () => {
+  await withFolder(async (dir) => {
+    await writeImages(join(dir, "in"), 24, 32);
+    const path = join(dir, "j.sqlite");
+    Journal.open(path).close();
+    const args = [
+      "in",
+      "--journal",
+      "j.sqlite",
+      "--condition",
+      "none",
+      "--signals",
+      "core",
+      "--models",
+      standIns,
+      ...cpu,
+    ];
+    const process = await spawnTask("features", dir, args);
+    const output = process.output();
+    while (progressOf(path) === "0 0") await new Promise((wake) => setTimeout(wake, 5));
+    process.kill("SIGKILL");
+    assert.equal((await output).signal, "SIGKILL");
+    const { keys: [killed], integrity } = stats(path);
+    assert.equal(integrity, "ok");
+    assert.ok(
+      killed.complete < 24 && killed.complete + killed.pending >= 1,
+      `${killed.complete} and ${killed.pending}`,
+    );
+    const { code, stderr } = await runTask("features", dir, ...args);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, new RegExp(`features: measured ${24 - killed.complete} images, kept in j\\.sqlite`));
+    const { keys: [done] } = stats(path);
+    // Of the second batch, work may have begun before the kill, and been lost.
+    assert.deepEqual([done.complete, done.pending, done.mostAttempts <= 2], [24, 0, true]);
+  });
+});
+
+function stats(path: string) {
+  using journal = Journal.open(path);
+  return journalStats(journal);
+}
 
 for (
   const [args, message] of [
