@@ -32,7 +32,7 @@ import { median, type Timing, timing } from "./measure.ts";
 import { findPython } from "./torch.ts";
 
 /** Salt of the golden cases, so that the weights are those of full_vqvae. */
-const salt = "golden-1";
+export const salt = "golden-1";
 const golden = new URL("../tests/fixtures/golden/full_vqvae.safetensors", import.meta.url);
 /** Variance of the noise on the latent of tokens, as a part of the greedy error without it. */
 const noisePart = 0.1;
@@ -78,7 +78,7 @@ async function time(repeat: number, run: () => Tensor): Promise<number[]> {
 }
 
 /** Writes what quantisation_torch.py reads: tensors in PyTorch's layout. */
-async function writeInputs(path: string, family: VarFamily, f: Tensor, tokens: Tensor): Promise<void> {
+export async function writeInputs(path: string, family: VarFamily, f: Tensor, tokens: Tensor): Promise<void> {
   const { zChannels: c, codes, sharedPhi, patchNums } = config;
   const source = syntheticSource(salt, new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape])));
   const own = async (name: string, from: string, shape: number[]) => {
@@ -111,7 +111,7 @@ interface TorchSpeed {
   readonly losses: readonly number[];
 }
 
-interface TorchWhole {
+export interface TorchWhole {
   readonly seconds: readonly number[];
   readonly errors: readonly number[];
   readonly tokens: readonly (readonly number[])[];
@@ -119,7 +119,7 @@ interface TorchWhole {
 
 type WaitPolicy = "default" | "PASSIVE";
 
-async function runTorch<T>(python: string, args: string[], waitPolicy: WaitPolicy): Promise<T> {
+export async function runTorch<T>(python: string, args: string[], waitPolicy: WaitPolicy): Promise<T> {
   const script = decodeURIComponent(new URL("./quantisation_torch.py", import.meta.url).pathname);
   const env: Record<string, string> = waitPolicy === "PASSIVE" ? { OMP_WAIT_POLICY: waitPolicy } : {};
   const { success, stdout } = await new Deno.Command(python, { args: [script, ...args], env, stderr: "inherit" })

@@ -313,9 +313,12 @@ PASSES = {
     "maskgit-vq-decoder": (maskgit_decoder, lambda batch: torch.randn(batch, *RAR_LATENT)),
     "vqvae-encoder": (vqvae_encoder, lambda batch: torch.rand(batch, *IMAGE)),
     "vqvae-decoder": (vqvae_decoder, lambda batch: torch.randn(batch, *VAR_LATENT)),
-    "rarb": (lambda: rar(768, 24, 3072), lambda batch: torch.randint(0, 1024, (batch, 258))),
-    "var16": (lambda: var(16), lambda batch: torch.randn(batch, 679, 32)),
 }
+RAR_TOKENS, VAR_ROWS = (lambda batch: torch.randint(0, 1024, (batch, 258))), (lambda batch: torch.randn(batch, 679, 32))
+for name, sizes in {"rarb": (768, 24, 3072), "rarl": (1024, 24, 4096), "rarxl": (1280, 32, 5120)}.items():
+    PASSES[name] = (lambda sizes=sizes: rar(*sizes), RAR_TOKENS)
+for depth in (16, 20, 24):
+    PASSES[f"var{depth}"] = (lambda depth=depth: var(depth), VAR_ROWS)
 
 
 # What builds a step, and makes its images and latents.
