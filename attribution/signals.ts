@@ -78,16 +78,53 @@ export function rowQuantile(x: Tensor, q: number): Tensor {
   });
 }
 
+/** What the first passes over images give; see `invert`. */
+export interface Inversion {
+  /** E(x). */
+  readonly f: Tensor;
+  /** x1 = D(E(x)). */
+  readonly first: Tensor;
+  /** E(x1). */
+  readonly again: Tensor;
+  /** What is quantised. */
+  readonly latent: Tensor;
+}
+
+/**
+ * images[batch, size, size, 3] -> the latent that is to be quantised. An encoder that comes with LatentStatistics is taken
+ * for an approximate inverse of the decoder, and one step of a fixed-point iteration makes up for a part of what it misses:
+ * E(x) + (E(x) - E(D(E(x)))), whose passes EncLoss needs anyhow. Otherwise, as in the reference, it is E(x).
+ */
+export function invert(family: Family, images: Tensor): Inversion {
+  return scope(() => {
+    const f = family.encode(images);
+    const first = reconstruct(family, f);
+    const again = family.encode(first);
+    return { f, first, again, latent: family.latents === null ? f : sub(affine(f, 2), again) };
+  });
+}
+
+/** The refined latent of `invert`, whether or not there are statistics. */
+export function refined(family: Family, images: Tensor): Tensor {
+  return scope(() => {
+    const f = family.encode(images);
+    return sub(affine(f, 2), family.encode(reconstruct(family, f)));
+  });
+}
+
 /**
  * Calibrated double reconstruction: with x1 = D(E(x)) and x2 = D(E(x1)), neither quantised,
- * (mean (x1 - x)^2 + eps) / (mean (x2 - x1)^2 + eps). `f` is E(x). Returns [batch] each.
+ * (mean (x1 - x)^2 + eps) / (mean (x2 - x1)^2 + eps). Returns [batch] each.
  *
  * With the encoder that the tokenizer was trained with, `calibrated` is the baseline AEDR.
  */
-export function encLoss(family: Family, images: Tensor, f: Tensor): { calibrated: Tensor; uncalibrated: Tensor } {
+export function encLoss(
+  family: Family,
+  images: Tensor,
+  { first, again }: Inversion,
+): { calibrated: Tensor; uncalibrated: Tensor } {
   return scope(() => {
-    const first = reconstruct(family, f);
-    const second = scope(() => reconstruct(family, family.encode(first)));
+    const second = reconstruct(family, again);
     const uncalibrated = meanSquaredError(first, images);
     return { calibrated: ratio(uncalibrated, meanSquaredError(second, first), encLossEpsilon), uncalibrated };
   });
@@ -100,7 +137,8 @@ export function reconstructionLoss(family: Family, images: Tensor, fHat: Tensor)
 
 /**
  * EncLoss with quantisation, and what becomes of the tokens: with x1 = D(Q(E(x))) and x2 = D(Q(E(x1))),
- * (mean (x1 - x)^2 + eps) / (mean (x2 - x1)^2 + eps), and the share of equal tokens of Q(E(x)) and Q(E(x1)).
+ * (mean (x1 - x)^2 + eps) / (mean (x2 - x1)^2 + eps), and the share of equal tokens of Q(E(x)) and Q(E(x1)). E is refined
+ * where `invert` refines it.
  *
  * Where all tokens come back, x2 is x1 and its error is nothing: eps is that of rounding pixels to bytes, a twelfth of a
  * step squared, below which an error of images that were stored as bytes cannot mean anything.
@@ -115,7 +153,7 @@ export function requantizedSignals(
   const epsilon = ((high - low) / 255) ** 2 / 12;
   return scope(() => {
     const first = reconstruct(family, fHat);
-    const again = scope(() => quantize(family.encode(first)));
+    const again = scope(() => quantize(family.latents === null ? family.encode(first) : refined(family, first)));
     const unchangedTokens = scope(() => mean(sameTokens(again.tokens, tokens), 1));
     const second = reconstruct(family, again.fHat);
     const reconstruction = meanSquaredError(first, images);
@@ -127,17 +165,18 @@ export function requantizedSignals(
   });
 }
 
-/** images[batch, size, size, 3] in the family's value range -> f, tokens[batch, tokenCount] (i32), fHat and the signals. */
+/** images[batch, size, size, 3] in the family's value range -> the latent f, tokens[batch, tokenCount] (i32), fHat and the signals. */
 export function familySignals(
   family: Family,
   images: Tensor,
   quantize: Quantize = (f) => family.quantize(f),
 ): { f: Tensor; tokens: Tensor; fHat: Tensor; signals: Signals } {
   return scope(() => {
-    const f = family.encode(images);
+    const inversion = invert(family, images);
+    const f = inversion.latent;
     const { tokens, fHat } = quantize(f);
     const quant = quantLoss(f, fHat);
-    const enc = encLoss(family, images, f);
+    const enc = encLoss(family, images, inversion);
     return {
       f,
       tokens,

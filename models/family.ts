@@ -3,6 +3,7 @@
  * Nothing here knows what a label or a verdict is.
  */
 import type { Tensor } from "../core/tensor/mod.ts";
+import type { LatentStatistics } from "./var/latent_statistics.ts";
 
 export type FamilyName = "rar" | "var";
 
@@ -18,6 +19,8 @@ export interface Family {
   /** Codebook size. */
   readonly codes: number;
   readonly weightBytes: number;
+  /** How far the latents of the family's inverse decoder are off, where it says so; they are refined then (attribution/signals.ts). */
+  readonly latents: LatentStatistics | null;
   /** images[batch, size, size, 3] in `valueRange` -> f[batch, h, w, channels]. */
   encode(images: Tensor): Tensor;
   /** f -> tokens[batch, tokenCount] (i32) and fHat, the latent they stand for, of the shape of f. Greedy for VAR. */

@@ -27,6 +27,11 @@ export interface MmseSettings {
    * say what the encoder gets wrong.
    */
   readonly noiseOfGreedyError: number;
+  /**
+   * What the measured noise is multiplied by where there are LatentStatistics: real errors hang together over pixels and
+   * depend on the image, so that white noise of the same size would be trusted too much.
+   */
+  readonly noiseOfMeasured: number;
   /** Steps of conjugate gradients where nothing is known of the solution. */
   readonly solveSteps: number;
   /** Steps from the solution of the scale before. */
@@ -40,6 +45,7 @@ export interface MmseSettings {
 export const defaultMmse: MmseSettings = {
   passes: 3,
   noiseOfGreedyError: 0.05,
+  noiseOfMeasured: 4,
   solveSteps: 10,
   resolveSteps: 4,
   simulated: 4,
@@ -121,13 +127,15 @@ export class MmseTables {
   }
 }
 
-function check({ passes, noiseOfGreedyError, solveSteps, resolveSteps, simulated }: MmseSettings): void {
+function check(
+  { passes, noiseOfGreedyError, noiseOfMeasured, solveSteps, resolveSteps, simulated }: MmseSettings,
+): void {
   for (const [name, value] of Object.entries({ passes, solveSteps, resolveSteps, simulated })) {
     if (!(Number.isInteger(value) && value >= 1)) {
       throw new Error(`mmse: ${name} expects an integer >= 1, got ${value}`);
     }
   }
-  if (!(noiseOfGreedyError > 0 && noiseOfGreedyError < Infinity)) {
-    throw new Error(`mmse: noiseOfGreedyError expects a number above 0, got ${noiseOfGreedyError}`);
+  for (const [name, value] of Object.entries({ noiseOfGreedyError, noiseOfMeasured })) {
+    if (!(value > 0 && value < Infinity)) throw new Error(`mmse: ${name} expects a number above 0, got ${value}`);
   }
 }

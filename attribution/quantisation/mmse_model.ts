@@ -54,7 +54,7 @@ export async function assumptions(
   );
   const moments = patchNums.map((_, s) => momentsOf(codebook, prior.subarray(s * codes, (s + 1) * codes), c));
   if (family.latents !== null) {
-    const noiseCovariance = Float64Array.from(family.latents.noise);
+    const noiseCovariance = Float64Array.from(family.latents.noise, (value) => value * settings.noiseOfMeasured);
     return { moments, prior, noiseCovariance, noise: trace(noiseCovariance, c) / c };
   }
   const noise = await noiseOfGreedy(maps, family, settings);

@@ -40,7 +40,7 @@ export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldes
 export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
 /**
- * `estimate` (default): all codes estimated at once, then sweeps. `sweeps`: sweeps from the greedy tokens, with tables that
+ * `estimate` (default): all codes estimated at once, then sweeps, unless the family has LatentStatistics. `sweeps`: sweeps from the greedy tokens, with tables that
  * are quickly made. `gradient`: the reference's method.
  */
 export type QuantisationSettings =
@@ -84,7 +84,8 @@ export class OptimisedQuantizer {
       const estimate = settings.method === "estimate"
         ? await MmseTables.build(maps, family, settings.estimate ?? defaultMmse)
         : null;
-      const sweeps = settings.method === "gradient" ? null : new SweepTables(maps);
+      const sweepless = settings.method === "gradient" || (estimate !== null && family.latents !== null);
+      const sweeps = sweepless ? null : new SweepTables(maps);
       return new OptimisedQuantizer(settings, family, maps, sweeps, estimate);
     } catch (error) {
       maps.dispose();
@@ -96,6 +97,11 @@ export class OptimisedQuantizer {
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor } {
     const { settings } = this;
     return scope(() => {
+      // Where the noise is known, so is what f may be off by: sweeps would only follow it.
+      if (this.#estimate && this.#family.latents !== null) {
+        const tokens = this.#estimate.quantize(f);
+        return { tokens, fHat: this.#family.dequantize(tokens) };
+      }
       const greedy = this.#family.quantize(f);
       if (settings.method === "gradient") {
         return gradientQuantize(this.#maps, f, greedy.tokens, settings.schedule ?? referenceSchedule);

@@ -1,10 +1,11 @@
 /**
- * Measures an encoder's LatentStatistics on pairs that it was not trained on: how far its latents are from f_Z, and which
+ * Measures an encoder's LatentStatistics on pairs that it was not trained on: how far its refined latents are from f_Z, and which
  * codes there are. It trains nothing; the quantiser of attribution/quantisation uses the result.
  */
 import { disposeAll, matmul, scope, sub } from "../../core/tensor/mod.ts";
 import type { LatentStatistics } from "../../models/var/latent_statistics.ts";
 import { VarFamily } from "../../models/var/family.ts";
+import { refined } from "../signals.ts";
 import { batches, breathe } from "./evaluate.ts";
 import type { PairSource } from "./pairs.ts";
 import type { Trainee } from "./trainee.ts";
@@ -34,7 +35,7 @@ export async function measureLatents(
     const found = await pairs.batch(some);
     const tokens = found.map((pair) => pair.tokens!);
     const measured = scope(() => {
-      const f = family.encode(trainee.images(found.map((pair) => pair.pixels)));
+      const f = refined(family, trainee.images(found.map((pair) => pair.pixels)));
       const error = sub(f, trainee.targets(tokens)).reshape(-1, c);
       return { products: matmul(error, error, { transA: true }) };
     });

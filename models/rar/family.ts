@@ -12,6 +12,7 @@ import { type RarCondition, RarTransformer, transformerSpecs } from "./transform
 
 export class RarFamily implements Family {
   readonly name = "rar";
+  readonly latents = null;
   readonly valueRange = [0, 1] as const;
   readonly config: RarTokenizerConfig;
   readonly #w: Weights;

@@ -1,6 +1,7 @@
 /**
- * What is known of the latents that an inverse decoder finds for images of its own family: how far they are off, and how
- * often every code occurs. Measured where the encoder is trained and kept in its file; the quantiser reads it.
+ * What is known of the refined latents (attribution/signals.ts, `invert`) that an inverse decoder finds for images of its
+ * own family: how far they are off, and how often every code occurs. Measured where the encoder is trained and kept in its
+ * file; the quantiser reads it.
  */
 import type { TensorSource } from "../checkpoint/source.ts";
 import type { VqvaeConfig } from "./config.ts";

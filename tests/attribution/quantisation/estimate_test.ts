@@ -258,7 +258,7 @@ withDevices("MmseTables: what is known of the noise and of the codes helps to fi
   const uniform = latents.prior.map(() => 1 / codes);
   const recovery = async (known: LatentStatistics | null) => {
     const knowing = new VarFamily(device, family.weights, family.config, known);
-    const tables = await MmseTables.build(maps, knowing);
+    const tables = await MmseTables.build(maps, knowing, { ...defaultMmse, noiseOfMeasured: 1 });
     const found = tables.quantize(f);
     const right = (await found.ints()).filter((token, i) => token === truth[i]).length / truth.length;
     for (const item of [found, tables, knowing.quantizer]) item.dispose();

@@ -3,7 +3,7 @@ import { codePriors, measureLatents } from "../../../attribution/training/latent
 import type { Pair, PairSource } from "../../../attribution/training/pairs.ts";
 import { Trainee } from "../../../attribution/training/trainee.ts";
 import { writeEncoder } from "../../../attribution/training/output.ts";
-import { scope, uniforms } from "../../../core/tensor/mod.ts";
+import { add, clamp, scope, sub, uniforms } from "../../../core/tensor/mod.ts";
 import { openSafetensors, syntheticSource, type TensorInfo } from "../../../models/checkpoint/mod.ts";
 import { withEncoder } from "../../../models/checkpoint/overlay.ts";
 import { loadVarFamily, VarFamily } from "../../../models/var/family.ts";
@@ -35,14 +35,18 @@ const pairs = (partial = false): PairSource => ({
     }))),
 });
 
-Deno.test("measureLatents() is the covariance of f - f_Z per pixel, and the codes' frequencies by scale", async () => {
+Deno.test("measureLatents() is the covariance of refined f - f_Z per pixel, and the codes' frequencies by scale", async () => {
   const device = await openCpuForTests();
   const trainee = await Trainee.load(device, source(), { name: "var", config });
   const indices = [1, 4, 5, 9, 11];
   const found = (await measureLatents(trainee, pairs(), indices, 2))!;
   const wanted = new Float64Array(16), counts = [0, 0, 0].map(() => new Float64Array(16));
   for (const { pixels, tokens } of await pairs().batch(indices)) {
-    const [f, target] = scope(() => [trainee.family.encode(trainee.images([pixels])), trainee.targets([tokens!])]);
+    const [f, target] = scope(() => {
+      const { family } = trainee, x = trainee.images([pixels]), once = family.encode(x);
+      const again = family.encode(clamp(family.decode(once), -1, 1));
+      return [add(once, sub(once, again)), trainee.targets([tokens!])];
+    });
     const a = await f.data(), b = await target.data();
     for (let p = 0; p < 16; p++) {
       for (let i = 0; i < 16; i++) {
