@@ -1,8 +1,11 @@
-/** Attribution as a job array on a real Slurm, one task killed and requeued, and `deno task slurm` as a process. */
+/** Attribution and training as job arrays on a real Slurm, tasks killed and requeued, and `deno task slurm` as a process. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Journal, journalStats } from "../../attribution/journal/mod.ts";
+import { openDevice } from "../../core/open_device.ts";
 import { withFolder } from "../attribution/files.ts";
+import { writePairs } from "../attribution/training/pairs.ts";
+import { standIns } from "../sets.ts";
 import { root, runTask, spawnTask } from "./processes.ts";
 import { Slurm } from "./slurm.ts";
 
@@ -15,7 +18,7 @@ const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_C
 const testOnSlurm: typeof Deno.test = cpuOnly ? (() => {}) as unknown as typeof Deno.test : Deno.test;
 
 testOnSlurm(
-  "slurm submit attribute: an array of 4 with a task killed and requeued merges to what one process writes",
+  "slurm submit attribute: an array of 4, tasks killed, stopped and requeued, merges to what one process writes",
   async () => {
     await withFolder(async (dir) => {
       await using slurm = await Slurm.start(dir);
@@ -25,36 +28,80 @@ testOnSlurm(
       const process = await spawnTask("slurm", dir, [...submit, "--", ...job, "--threads", "1"]);
       const output = process.output();
       const log = join(dir, "journals");
-      // Killed once it has finished a pass: its second start must find that.
-      await until(async () => /^[1-9]\d* of \d+ images/m.test(await logOf(log, 2)), "task 2 has measured something");
-      const [array] = (await slurm.run("squeue", "-h", "-o", "%F", "-t", "all")).trim().split("\n").sort();
-      await slurm.run("scancel", "--signal=KILL", "--full", `${array}_2`).catch(() => {});
-      await slurm.run("scontrol", "requeue", `${array}_2`);
+      /** Once a task has finished a pass: its second start must find that. */
+      const onceBusy = async (task: number, act: (id: string) => Promise<unknown> | void) => {
+        const isBusy = async () => /^[1-9]\d* of \d+ images/m.test(await logOf(log, "attribute", task));
+        await until(isBusy, `task ${task} has measured something`);
+        const [array] = (await slurm.run("squeue", "-h", "-o", "%F", "-t", "all")).trim().split("\n").sort();
+        await act(`${array}_${task}`);
+        return `${array}_${task}`;
+      };
+      const interrupted = await Promise.all([
+        // The process alone, as the kernel does where memory ends: the script has its task requeued.
+        onceBusy(2, () => killProcess(join(log, "shard-2.sqlite"))),
+        // As for preemption and time limits: attribute ends its pass, and the script has its task requeued.
+        onceBusy(3, (id) => slurm.run("scancel", "--signal=TERM", "--batch", id)),
+        // By Slurm itself, which sends SIGTERM to all processes and does not wait for long.
+        onceBusy(4, (id) => slurm.run("scontrol", "requeue", id)),
+      ]);
       const { code, stdout, stderr } = await output;
       const said = new TextDecoder().decode(stderr);
-      const logs = await Promise.all(
-        (await Array.fromAsync(Deno.readDir(log))).filter(({ name }) => name.endsWith(".log"))
-          .map(async ({ name }) => `${name}: ${await Deno.readTextFile(join(log, name))}`),
-      );
-      assert.equal(code, 0, `${said}\n${logs.join("\n")}`);
+      const logs = await logsOf(log);
+      assert.equal(code, 0, `${said}\n${logs}`);
       assert.match(new TextDecoder().decode(stdout), /^\d+ \d+\n$/);
       assert.match(said, /merge \d+: completed/);
-      assert.match(await slurm.run("scontrol", "show", "job", `${array}_2`), / Restarts=1 /);
+      for (const id of interrupted) assert.match(await slurm.run("scontrol", "show", "job", id), / Restarts=1 /, id);
 
       const alone = await runTask("attribute", dir, ...job, "--out", "alone.csv");
       assert.equal(alone.code, 0, alone.stderr);
       assert.equal(await Deno.readTextFile(join(dir, "slurm.csv")), await Deno.readTextFile(join(dir, "alone.csv")));
       let complete = 0;
-      for (const i of [1, 2, 3, 4]) {
-        using shard = Journal.open(join(dir, "journals", `shard-${i}.sqlite`));
+      for (
+        const [i, statuses] of ["done", "running done", "interrupted done", "(interrupted|running) done"].entries()
+      ) {
+        using shard = Journal.open(join(dir, "journals", `shard-${i + 1}.sqlite`));
         const { integrity, keys, sessions } = journalStats(shard);
         assert.equal(integrity, "ok");
         assert.equal(keys[0].pending, 0);
         assert.ok(keys[0].mostAttempts <= 2);
-        assert.equal(sessions.length, i === 2 ? 2 : 1, "task 2 began twice");
+        assert.match(
+          sessions.map(({ status }) => status).join(" "),
+          new RegExp(`^${statuses}$`),
+          `shard ${i + 1}\n${logs}`,
+        );
         complete += keys[0].complete;
       }
       assert.equal(complete, Number(limit), "every image is in one shard");
+    });
+  },
+);
+
+testOnSlurm(
+  "slurm submit train: a task that is killed goes on from its state to the bytes of one process",
+  async () => {
+    await withFolder(async (dir) => {
+      const device = await openDevice("cpu");
+      await writePairs(device, "rar", join(dir, "pairs"), 16);
+      device.close();
+      await using slurm = await Slurm.start(dir);
+      using _ = environment(slurm.env);
+      const job = ["--pairs", join(dir, "pairs"), "--models", standIns, "--device", "cpu", "--threads", "1"];
+      job.push("--batch", "4", "--epochs", "3", "--clip", "1");
+      const submit = ["submit", "train", "--families", "rar", "--dir", "runs", "--follow"];
+      const output = (await spawnTask("slurm", dir, [...submit, "--", ...job])).output();
+      const run = join(dir, "runs", "rar");
+      await until(async () => /^epoch +1 /m.test(await logOf(join(dir, "runs"), "train", 1)), "an epoch is over");
+      await killProcess(run);
+      const { code, stdout, stderr } = await output;
+      const logs = await logsOf(join(dir, "runs"));
+      assert.equal(code, 0, `${new TextDecoder().decode(stderr)}\n${logs}`);
+      const id = new TextDecoder().decode(stdout).trim();
+      assert.match(await slurm.run("scontrol", "show", "job", `${id}_1`), / Restarts=1 /, logs);
+
+      const alone = await runTask("train", dir, "--family", "rar", ...job, "--run", "alone");
+      assert.equal(alone.code, 0, alone.stderr);
+      const encoder = async (run: string) => await Deno.readFile(join(run, "encoder.safetensors"));
+      assert.deepEqual(await encoder(run), await encoder(join(dir, "alone")));
     });
   },
 );
@@ -92,10 +139,30 @@ Deno.test("slurm --dry-run prints the sbatch commands; it refuses options that i
 });
 
 /** What a task of the array has said so far. */
-async function logOf(dir: string, task: number): Promise<string> {
+async function logOf(dir: string, job: string, task: number): Promise<string> {
   const names = await Array.fromAsync(Deno.readDir(dir), ({ name }) => name).catch(() => []);
-  const name = names.find((name) => name.startsWith("attribute-") && name.endsWith(`_${task}.log`));
+  const name = names.find((name) => name.startsWith(`${job}-`) && name.endsWith(`_${task}.log`));
   return name === undefined ? "" : await Deno.readTextFile(join(dir, name));
+}
+
+/** All that tasks have said. */
+async function logsOf(dir: string): Promise<string> {
+  const names = (await Array.fromAsync(Deno.readDir(dir), ({ name }) => name)).filter((name) => name.endsWith(".log"));
+  return (await Promise.all(names.map(async (name) => `${name}: ${await Deno.readTextFile(join(dir, name))}`))).join(
+    "\n",
+  );
+}
+
+/** Kills the one process of this program that has `argument` on its command line. */
+async function killProcess(argument: string): Promise<void> {
+  const pids: number[] = [];
+  for await (const { name } of Deno.readDir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const [program, ...args] = (await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "")).split("\0");
+    if (program === Deno.execPath() && args.includes(argument)) pids.push(Number(name));
+  }
+  assert.equal(pids.length, 1, `processes with ${argument}: ${pids}`);
+  Deno.kill(pids[0], "SIGKILL");
 }
 
 /** Sets variables for the processes that are started until it is disposed of. */
