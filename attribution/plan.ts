@@ -63,6 +63,9 @@ interface Network {
 /** Allocations are rounded up, and freed memory waits in pools of other sizes: plans leave this factor of room. */
 const headroom = 1.05;
 
+/** Part of the CPU device's memory that it may need twice while packed weights are outside. */
+const twiceShare = 1 / 16;
+
 /** More logits at once gain nothing. */
 const mostBlockBytes = 32 * 2 ** 20;
 
@@ -76,9 +79,11 @@ export function planMemory(
   options: PlanOptions,
 ): Plan {
   const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false, quantization = "estimate" } = options;
-  const { memoryBytes } = options;
   // All that the CPU device's kernels work on is in one block of limited size; packed weights may wait outside.
   const workBytes = device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity;
+  // Those that came back may still be outside, too.
+  const twice = options.memoryBytes > workBytes ? workBytes * twiceShare : 0;
+  const memoryBytes = Math.max(options.memoryBytes - twice, Math.min(options.memoryBytes, workBytes));
   const networks = set.networks.map((id): Network => {
     const footprint = set.footprint(device, id, weightType);
     const { weights, packed, condition, loading, perImage, multiScale } = footprint;
@@ -99,7 +104,14 @@ export function planMemory(
   const variants = networks.filter((network) => !network.tokenizer);
   const base = sum(tokenizers.map(({ fixed }) => fixed));
   const pinnedBase = sum(tokenizers.map(({ pinned }) => pinned));
-  refuseTooLarge(networks, device, { memoryBytes, workBytes, base, pinnedBase, weightType });
+  refuseTooLarge(networks, device, {
+    memoryBytes,
+    asked: options.memoryBytes,
+    workBytes,
+    base,
+    pinnedBase,
+    weightType,
+  });
 
   const free = memoryBytes - base;
   const workFree = workBytes - pinnedBase;
@@ -150,15 +162,16 @@ export function planMemory(
   }));
   const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
   const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
-  return { memoryBytes, resident, swapped, tokenizerBatch, variantBatch, scoring, chunk };
+  return { memoryBytes: options.memoryBytes, resident, swapped, tokenizerBatch, variantBatch, scoring, chunk };
 }
 
 /** Throws when a network does not fit, even alone with the tokenizers, with what each of them needs. */
 function refuseTooLarge(
   networks: readonly Network[],
   device: Pick<Device, "info">,
-  { memoryBytes, workBytes, base, pinnedBase, weightType }: {
+  { memoryBytes, asked, workBytes, base, pinnedBase, weightType }: {
     memoryBytes: number;
+    asked: number;
     workBytes: number;
     base: number;
     pinnedBase: number;
@@ -190,7 +203,7 @@ function refuseTooLarge(
   }
   if (lines.length === 0) return;
   const halve = weightType === "f32" ? "halve the weights with --weight-type f16, or " : "";
-  const limit = held ? workBytes : memoryBytes;
+  const limit = held ? workBytes : asked;
   const more = held ? `the cpu device holds no more; ${halve}use --device webgpu` : `${halve}raise --memory`;
   throw new Error([`memory: the limit of ${formatBytes(limit)} is not enough; needed are:`, ...lines, more].join("\n"));
 }

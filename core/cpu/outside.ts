@@ -2,12 +2,15 @@
  * Packed weights that leave the heap while it is full, and come back when a kernel wants them: a 32-bit memory ends at
  * 4 GiB, networks do not. It moves nothing else, so all that kernels write must find room in the heap at once.
  *
- * A weight that has left keeps its copy outside: weights do not change, so it leaves for the second time without a copy.
+ * Some of those that came back keep their copy outside: weights do not change, so they leave again without copying.
  * Networks use their weights in the same order again and again; the one that was used last is wanted last, and leaves
  * first. Moving costs a copy of memory: of VAR-d30's 4 GB in half precision a few hundred MB per pass of tens of seconds.
  */
 import type { Heap } from "./heap.ts";
 import type { CpuStorage } from "./storage.ts";
+
+/** Part of the heap's size that weights may take both in it and outside. */
+export const TWICE = 1 / 16;
 
 export class Outside {
   readonly #heap: Heap;
@@ -65,6 +68,7 @@ export class Outside {
     storage.ptr = ptr;
     this.#twice += copy.length;
     this.#absent--;
+    if (this.#twice > this.#heap.limit * TWICE) this.#dropCopy(storage);
   }
 
   /** The current kernel is done with all that it used. */
