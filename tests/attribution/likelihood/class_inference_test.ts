@@ -13,18 +13,17 @@ import {
 import { rarFlops, varFlops } from "../../../bench/flops.ts";
 import type { Device } from "../../../core/tensor/mod.ts";
 import { syntheticSource, type TensorSource } from "../../../models/checkpoint/mod.ts";
-import type { Family, FamilyName, Variant } from "../../../models/family.ts";
+import type { FamilyName } from "../../../models/family.ts";
 import { rarVariants } from "../../../models/rar/config.ts";
-import { loadRarVariant, type RarVariant } from "../../../models/rar/family.ts";
-import { generateRar } from "../../../models/rar/generate.ts";
+import { loadRarVariant } from "../../../models/rar/family.ts";
 import { transformerSpecs as rarSpecs } from "../../../models/rar/transformer.ts";
 import { scaleStarts, varVariants } from "../../../models/var/config.ts";
-import { loadVarVariant, type VarVariant } from "../../../models/var/family.ts";
-import { generateVar } from "../../../models/var/generate.ts";
+import { loadVarVariant } from "../../../models/var/family.ts";
 import { transformerSpecs as varSpecs } from "../../../models/var/transformer.ts";
 import type { WeightSpec } from "../../../models/weights.ts";
 import { withDevices } from "../../core/devices.ts";
 import { smallVar } from "../../models/small_networks.ts";
+import { type Drawing, drawRar, drawVar, noGuidance } from "./drawing.ts";
 
 const rarB = rarVariants[0].config, var16 = varVariants[0].config;
 const fullSizes = {
@@ -147,14 +146,7 @@ function strong(salt: string, specs: readonly WeightSpec[], table: string, first
 
 const classes = 40, codes = 16;
 
-interface Planted {
-  readonly family: Family;
-  readonly variant: Variant;
-  generate(labels: readonly number[]): Promise<Int32Array>;
-  dispose(): void;
-}
-
-async function planted(name: FamilyName, device: Device): Promise<Planted> {
+async function planted(name: FamilyName, device: Device): Promise<Drawing> {
   if (name === "rar") {
     const config = {
       hiddenSize: 16,
@@ -166,50 +158,14 @@ async function planted(name: FamilyName, device: Device): Promise<Planted> {
       codes,
       spareRows: 2,
     };
-    const specs = rarSpecs(config);
-    const source = strong("planted", specs, "embeddings.weight", codes + 1);
-    const variant: RarVariant = await loadRarVariant(device, source, config, "planted");
-    return {
-      family: { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as Family,
-      variant,
-      async generate(labels) {
-        const sampler = { guidance: 0, power: 1, temperature: 1 };
-        const images = labels.map((_, i) => i);
-        const tokens = await generateRar(variant.transformer, sampler, { labels, images, seed: 1 });
-        const values = await tokens.ints();
-        tokens.dispose();
-        return values;
-      },
-      dispose: () => variant.dispose(),
-    };
+    const source = strong("planted", rarSpecs(config), "embeddings.weight", codes + 1);
+    return drawRar(await loadRarVariant(device, source, config, "planted"), noGuidance.rar, 1);
   }
-  const patchNums = [1, 2, 3, 4, 5];
-  const { family, variant: unused } = await smallVar(device, patchNums, codes);
+  const { family, variant: unused } = await smallVar(device, [1, 2, 3, 4, 5], codes);
   unused.dispose();
   const config = { ...unused.transformer.config, classes };
   const source = strong("planted", varSpecs(config), "class_emb.weight", 0);
-  const variant: VarVariant = await loadVarVariant(device, source, config, "planted");
-  return {
-    family,
-    variant,
-    async generate(labels) {
-      const images = labels.map((_, i) => i);
-      const sampler = { guidance: 0, topK: 0, topP: 0 };
-      const { tokens, fHat } = await generateVar(variant.transformer, family.quantizer, sampler, {
-        labels,
-        images,
-        seed: 1,
-      });
-      const values = await tokens.ints();
-      tokens.dispose();
-      fHat.dispose();
-      return values;
-    },
-    dispose() {
-      variant.dispose();
-      family.dispose();
-    },
-  };
+  return drawVar(family, await loadVarVariant(device, source, config, "planted"), noGuidance.var, 1);
 }
 
 for (const name of ["rar", "var"] as const) {

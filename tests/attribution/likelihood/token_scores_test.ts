@@ -4,77 +4,22 @@
 import assert from "node:assert/strict";
 import { tokenLogProbs, TokenScorer, type TokenScores } from "../../../attribution/likelihood/mod.ts";
 import { type Device, fromArray, keep, scope, slice, uniforms } from "../../../core/tensor/mod.ts";
-import type { Family, Variant } from "../../../models/family.ts";
-import { generateRar } from "../../../models/rar/generate.ts";
 import { guidanceScales } from "../../../models/rar/sampler.ts";
 import { TokenDraw } from "../../../models/sampling.ts";
-import { generateVar } from "../../../models/var/generate.ts";
 import { guidanceStrengths } from "../../../models/var/sampler.ts";
 import { withDevices } from "../../core/devices.ts";
 import { smallRar, smallVar } from "../../models/small_networks.ts";
+import { type Drawing, drawRar, drawVar } from "./drawing.ts";
 
 const rarSampler = { guidance: 6, power: 1.4, temperature: 1.3 };
 const varSampler = { guidance: 2.5, topK: 9, topP: 0.8 };
 const patchNums = [1, 2, 3];
 const codes = 16;
 
-/** Stands in for RAR's tokenizer, of which scoring needs nothing else. */
-const rarFamily = { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as Family;
-
-interface Small {
-  readonly family: Family;
-  readonly variant: Variant;
-  readonly sampler: typeof rarSampler | typeof varSampler;
-  /** Draws one image per class; `onStep` gets the guided logits [images, tokens of the step, codes] before temperature. */
-  generate(labels: readonly (number | null)[], onStep: (values: Promise<Float32Array>) => void): Promise<Int32Array>;
-  dispose(): void;
-}
-
-async function small(name: "rar" | "var", device: Device): Promise<Small> {
-  if (name === "rar") {
-    const variant = await smallRar(device, 9, codes);
-    return {
-      family: rarFamily,
-      variant,
-      sampler: rarSampler,
-      async generate(labels, onStep) {
-        const images = labels.map((_, i) => i);
-        const tokens = await generateRar(variant.transformer, rarSampler, {
-          labels,
-          images,
-          seed: 5,
-          onStep: (logits) => onStep(logits.data()),
-        });
-        const values = await tokens.ints();
-        tokens.dispose();
-        return values;
-      },
-      dispose: () => variant.dispose(),
-    };
-  }
+async function small(name: "rar" | "var", device: Device): Promise<Drawing> {
+  if (name === "rar") return drawRar(await smallRar(device, 9, codes), rarSampler, 5);
   const { family, variant } = await smallVar(device, patchNums, codes);
-  return {
-    family,
-    variant,
-    sampler: varSampler,
-    async generate(labels, onStep) {
-      const images = labels.map((_, i) => i);
-      const { tokens, fHat } = await generateVar(variant.transformer, family.quantizer, varSampler, {
-        labels,
-        images,
-        seed: 5,
-        onStep: (logits) => onStep(logits.data()),
-      });
-      const values = await tokens.ints();
-      tokens.dispose();
-      fHat.dispose();
-      return values;
-    },
-    dispose() {
-      variant.dispose();
-      family.dispose();
-    },
-  };
+  return drawVar(family, variant, varSampler, 5);
 }
 
 function logSoftmaxAt(row: ArrayLike<number>, at: number, temperature = 1): number {
