@@ -181,9 +181,9 @@ function refuseTooLarge(
   const lines: string[] = [];
   let held = false;
   for (const { name, footprint, fixed, extra, pinned, working, tokenizer } of networks) {
-    const total = base + (tokenizer ? 0 : fixed) + extra;
+    const total = base + (tokenizer ? 0 : fixed) + extra + asked - memoryBytes;
     const work = pinnedBase + (tokenizer ? 0 : pinned) + working;
-    if (total > memoryBytes || work > workBytes) {
+    if (total > asked || work > workBytes) {
       held ||= work > workBytes;
       lines.push(
         `  ${name}: ${formatBytes(total)} (${weightType} weights ${formatBytes(footprint.weights)}, ` +
