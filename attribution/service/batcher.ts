@@ -2,6 +2,7 @@
  * Dynamic batching with a bounded queue: items wait until a batch is full or the first of them has waited long enough, and
  * batches run one after the other. It knows nothing of images; what a batch does is a function that it is given.
  */
+import { setImmediate } from "node:timers";
 
 /** The queue is full, or closed; the caller may come again after `retryAfter` seconds. */
 export class QueueFullError extends Error {
@@ -47,11 +48,13 @@ export interface Places {
   release(): void;
 }
 
+type Outcome<R> = { readonly result: R } | { readonly error: unknown };
+
 interface Item<T, R> {
   readonly value: T;
   readonly options: ItemOptions;
   readonly since: number;
-  readonly settle: (outcome: { readonly result: R } | { readonly error: unknown }) => void;
+  readonly settle: (outcome: Outcome<R>) => void;
   settled: boolean;
 }
 
@@ -155,17 +158,23 @@ export class Batcher<T, R> {
     const tell = (done: number) => {
       for (const { options, settled } of batch) if (!settled) options.onProgress?.(done);
     };
+    let outcome: (i: number) => Outcome<R>;
     try {
       tell(0);
       const results = await this.run(batch.map(({ value }) => value), tell);
-      batch.forEach((item, i) => item.settle({ result: results[i] }));
+      outcome = (i) => ({ result: results[i] });
     } catch (error) {
-      for (const item of batch) item.settle({ error });
+      outcome = () => ({ error });
     }
     const seconds = (performance.now() - start) / 1000 / batch.length;
     this.#secondsPerItem += 0.3 * (seconds - this.#secondsPerItem);
     this.#running = 0;
+    // The runner is busy again before anybody is answered, and others of this thread have their turn between two answers.
     this.#schedule();
+    for (const [i, item] of batch.entries()) {
+      item.settle(outcome(i));
+      if (i + 1 < batch.length) await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   /** Takes no more items; those that have a place are worked off. */

@@ -15,7 +15,7 @@ let tracer: Tracer | undefined;
 
 function use({ device, networks }: Tracer): DeviceUse {
   const { liveBytes, pooledBytes, peakBytes } = device.memory();
-  return { liveBytes, pooledBytes, peakBytes, loaded: networks.loaded };
+  return { liveBytes, pooledBytes, peakBytes, heapBytes: Deno.memoryUsage().heapTotal, loaded: networks.loaded };
 }
 
 scope.onmessage = async ({ data: message }) => {

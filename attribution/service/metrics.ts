@@ -4,6 +4,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const delays = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 
 export class Metrics {
   readonly registry = new Registry();
@@ -25,6 +26,10 @@ export class Metrics {
   readonly decoderRestarts = this.#gauge("decoder_restarts", "Decoding workers ended because of an image");
   readonly deviceBytes = this.#gauge("device_bytes", "Device memory by state", ["state"]);
   readonly networks = this.#gauge("networks_loaded", "Transformers on the device");
+  readonly loopDelay = this.#histogram("event_loop_delay_seconds", "How late a timer came, each 20 ms", delays);
+  readonly longestDelay = this.#gauge("event_loop_delay_max_seconds", "The longest of the last 30 to 60 seconds");
+  readonly heapBytes = this.#gauge("heap_bytes", "Memory for objects, by thread", ["thread"]);
+  readonly externalBytes = this.#gauge("external_bytes", "Buffers of the server's own thread outside of its heap");
   readonly processBytes = this.#gauge("process_resident_bytes", "Memory of the process");
 
   #counter<L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {

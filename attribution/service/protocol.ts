@@ -11,6 +11,8 @@ export interface DeviceUse {
   readonly liveBytes: number;
   readonly pooledBytes: number;
   readonly peakBytes: number;
+  /** Of the worker's own objects. */
+  readonly heapBytes: number;
   readonly loaded: readonly string[];
 }
 

@@ -8,6 +8,7 @@ import type { ServiceConfig } from "./config.ts";
 import { Decoders } from "./decoding.ts";
 import { DeviceFailedError, DeviceWorker, type Spawn, spawnDeviceWorker } from "./device.ts";
 import { HttpError, publicError } from "./errors.ts";
+import { LoopDelay } from "./loop_delay.ts";
 import { Metrics } from "./metrics.ts";
 import type { AttributionBody, ImageResult, StatusBody } from "./schemas.ts";
 import type { Attribution, DecodedImage, TracerInfo } from "./tracer.ts";
@@ -41,6 +42,7 @@ export class Service {
   readonly decoders: Decoders;
   readonly device: DeviceWorker;
   readonly batcher: Batcher<DecodedImage, Attribution>;
+  readonly loopDelay: LoopDelay;
   /** Resolves when the device is warm; rejects when it cannot be opened. */
   readonly ready: Promise<TracerInfo>;
   #info: TracerInfo | undefined;
@@ -72,7 +74,8 @@ export class Service {
           metrics.restarts.inc();
           log({ event: "device-restart", reason });
         },
-        onUse: ({ liveBytes, pooledBytes, peakBytes, loaded }) => {
+        onUse: ({ liveBytes, pooledBytes, peakBytes, heapBytes, loaded }) => {
+          metrics.heapBytes.set({ thread: "device" }, heapBytes);
           metrics.deviceBytes.set({ state: "live" }, liveBytes);
           metrics.deviceBytes.set({ state: "pooled" }, pooledBytes);
           metrics.deviceBytes.set({ state: "peak" }, peakBytes);
@@ -98,6 +101,7 @@ export class Service {
     // deno-lint-ignore no-this-alias -- a getter of an object literal has a `this` of its own
     const service = this;
     metrics.queueLimit.set(config.maxQueue);
+    this.loopDelay = new LoopDelay({ onDelay: (seconds) => metrics.loopDelay.observe(seconds) });
     this.ready = this.#open();
     this.ready.then((info) => {
       this.#info = info;
@@ -217,7 +221,11 @@ export class Service {
     metrics.reading.set(this.budget.held);
     metrics.ready.set(this.#state === "ready" ? 1 : 0);
     metrics.decoderRestarts.set(this.decoders.replaced);
-    metrics.processBytes.set(Deno.memoryUsage().rss);
+    metrics.longestDelay.set(this.loopDelay.longest);
+    const { rss, heapTotal, external } = Deno.memoryUsage();
+    metrics.processBytes.set(rss);
+    metrics.heapBytes.set({ thread: "main" }, heapTotal);
+    metrics.externalBytes.set(external);
   }
 
   /** Tells balancers to send no more; after `delayMs`, takes no more requests for verdicts, and resolves when all are answered. */
@@ -229,6 +237,7 @@ export class Service {
   }
 
   close(): void {
+    this.loopDelay.stop();
     this.batcher.close();
     this.decoders.close();
     this.device.close();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers";
 import fc from "fast-check";
 import { Batcher, type BatcherOptions, DeadlineError, QueueFullError } from "../../../attribution/service/batcher.ts";
 
@@ -109,6 +110,31 @@ Deno.test("Batcher answers an item whose deadline passes while its batch runs; t
   await assert.rejects(late, DeadlineError);
   gates[0].resolve();
   assert.equal(await other, 4);
+});
+
+Deno.test("Batcher begins the next batch before it answers the first, and answers in a turn of the thread each", async () => {
+  const { batcher, batches, gates } = controlled();
+  let turn = 0, done = false;
+  const count = () => {
+    turn++;
+    if (!done) setImmediate(count);
+  };
+  count();
+  const turns: number[] = [];
+  const results = [1, 2, 3].map(async (value) => {
+    assert.equal(await batcher.add(value), 2 * value);
+    assert.equal(batches.length, 2);
+    turns.push(turn);
+  });
+  await pause(20);
+  const next = batcher.add(4);
+  await pause(20);
+  gates[0].resolve();
+  await Promise.all(results);
+  done = true;
+  assert.equal(new Set(turns).size, 3, `answers in the turns ${turns}`);
+  gates[1].resolve();
+  assert.equal(await next, 8);
 });
 
 Deno.test("Batcher fails all items of a batch that fails, and none of the next one", async () => {

@@ -17,15 +17,27 @@ export interface Load {
   /** Milliseconds, of answers of status 200. */
   readonly latency: { readonly median: number; readonly p99: number };
   /** Milliseconds of /healthz, asked every 50 ms over connections of its own. */
-  readonly health: { readonly count: number; readonly median: number; readonly p99: number; readonly max: number };
+  readonly health: Times;
+  /** Milliseconds by which timers of a thread that does nothing else are late: what the machine makes anybody wait. */
+  readonly idle: Times;
+  /** Longest delay of the server's event loop, in milliseconds, as /metrics has it. */
+  readonly loopDelay: number;
   /** Resident bytes of the server, every half second. */
   readonly memory: readonly number[];
+}
+
+export interface Times {
+  readonly count: number;
+  readonly median: number;
+  readonly p99: number;
+  readonly max: number;
 }
 
 export async function load(server: Server, { clients, seconds, bodies, onAnswer }: LoadOptions): Promise<Load> {
   const end = performance.now() + 1000 * seconds;
   const statuses: Record<number, number> = {};
   const latencies: number[] = [], memory: number[] = [];
+  let loopDelay = 0;
   let asked = 0;
   const client = async () => {
     while (performance.now() < end) {
@@ -47,12 +59,14 @@ export async function load(server: Server, { clients, seconds, bodies, onAnswer 
   const watch = async () => {
     while (performance.now() < end) {
       const text = await (await fetch(`${server.url}/metrics`)).text();
-      memory.push(Number(/^model_tracer_process_resident_bytes (\S+)$/m.exec(text)![1]));
+      const value = (name: string) => Number(new RegExp(`^model_tracer_${name} (\\S+)$`, "m").exec(text)![1]);
+      memory.push(value("process_resident_bytes"));
+      loopDelay = Math.max(loopDelay, 1000 * value("event_loop_delay_max_seconds"));
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   };
   const start = performance.now();
-  const [health] = await Promise.all([
+  const [{ health, idle }] = await Promise.all([
     askForHealth(server.url, 1000 * seconds),
     watch(),
     ...Array.from({ length: clients }, client),
@@ -62,18 +76,31 @@ export async function load(server: Server, { clients, seconds, bodies, onAnswer 
     statuses,
     rate: (statuses[200] ?? 0) / elapsed,
     latency: { median: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
-    health: {
-      count: health.length,
-      median: quantile(health, 0.5),
-      p99: quantile(health, 0.99),
-      max: quantile(health, 1),
-    },
+    health: times(health),
+    idle: times(idle),
+    loopDelay,
     memory,
   };
 }
 
-/** Milliseconds of every answer of /healthz, asked from a thread of its own that the other clients do not hold up. */
-async function askForHealth(url: string, ms: number): Promise<number[]> {
+function times(values: readonly number[]): Times {
+  const at = (q: number) => quantile(values, q);
+  return { count: values.length, median: at(0.5), p99: at(0.99), max: at(1) };
+}
+
+/**
+ * Milliseconds of every answer of /healthz, asked from a thread of its own that the other clients do not hold up, and what a
+ * second thread sees meanwhile that only looks at the clock.
+ */
+async function askForHealth(url: string, ms: number): Promise<{ health: number[]; idle: number[] }> {
+  const idleSource = `
+    const times = [], end = performance.now() + ${ms};
+    while (performance.now() < end) {
+      const due = performance.now() + 20;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      times.push(Math.max(0, performance.now() - due));
+    }
+    postMessage(times);`;
   const source = `
     const times = [], end = performance.now() + ${ms};
     while (performance.now() < end) {
@@ -83,6 +110,12 @@ async function askForHealth(url: string, ms: number): Promise<number[]> {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     postMessage(times);`;
+  const [health, idle] = await Promise.all([inThread(source), inThread(idleSource)]);
+  return { health, idle };
+}
+
+/** What a module posts from a worker. */
+async function inThread(source: string): Promise<number[]> {
   const blob = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   const worker = new Worker(blob, { type: "module" });
   try {
