@@ -1,5 +1,13 @@
 /** The journal of results: what is computed once per content, weights and settings, and how runs and shards share it. */
-export { Evidence, Journal, type JournalKey, type ResultRow, type RunSpec, type Session } from "./store.ts";
+export {
+  Evidence,
+  Journal,
+  type JournalKey,
+  measuringVersion,
+  type ResultRow,
+  type RunSpec,
+  type Session,
+} from "./store.ts";
 export { type OpenJournalOptions } from "./schema.ts";
 export { journaled, type JournaledLine, type JournaledOptions } from "./run.ts";
 export { type IdentifiedImage, identify, parseShard, type Shard, shardOf } from "./shards.ts";

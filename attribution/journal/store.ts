@@ -36,6 +36,12 @@ export interface ResultRow {
 
 type Row = Record<string, unknown>;
 
+/**
+ * Version of how images are measured: to be raised by whoever changes numbers that weights and settings do not tell apart.
+ * Evidence of another version stays in the file and is not used.
+ */
+export const measuringVersion = 2;
+
 export class Journal {
   readonly path: string;
   readonly db: DatabaseSync;
@@ -77,14 +83,15 @@ export class Journal {
 
   /** The evidence under one key, with what that under other settings of the same weights has to add. */
   evidence({ modelSet, settings }: JournalKey): Evidence {
-    const id = this.transact(() => this.keyId(modelSet, canonicalJson(settings)));
+    const text = canonicalJson({ ...settings, measuring: measuringVersion });
+    const id = this.transact(() => this.keyId(modelSet, text));
     const others = this.sql("SELECT id, settings FROM keys WHERE model_set = ? AND id <> ? ORDER BY id").all(
       modelSet,
       id,
     );
     const lenders = others.flatMap((row): Lender[] => {
-      const theirs = JSON.parse(row.settings as string) as Settings;
-      const use = useOf(theirs, settings);
+      const { measuring, ...theirs } = JSON.parse(row.settings as string) as Settings & { readonly measuring?: number };
+      const use = measuring === measuringVersion ? useOf(theirs, settings) : undefined;
       return use === undefined ? [] : [{ key: row.id as number, settings: theirs, use }];
     });
     return new Evidence(this, id, settings, lenders);

@@ -11,6 +11,7 @@ import {
   type JournaledLine,
   type JournalKey,
   journalStats,
+  measuringVersion,
   mergeSubmission,
   parseShard,
   shardOf,
@@ -89,6 +90,12 @@ Deno.test("Journal gives back what passes have left, exactly, and after settling
       assert.deepEqual(evidence.find(sha(1)), measured(1, ["rarb", "rarl", "rarxl"]));
       const other = journal.evidence({ ...key, settings: { ...key.settings, weightType: "f16" } });
       assert.equal(other.find(sha(1)), undefined, "other settings, other evidence");
+      journal.db.exec(
+        `UPDATE keys SET settings = replace(settings, '"measuring":${measuringVersion}', '"measuring":1')`,
+      );
+      assert.equal(journal.evidence(key).find(sha(1)), undefined, "measured in another way");
+      const core = { ...key, settings: { ...key.settings, summaries: "summaries/1" as const } };
+      assert.equal(journal.evidence(core).find(sha(1)), undefined, "nor lent");
       assert.equal(journal.evidence({ ...key, modelSet: "b".repeat(64) }).find(sha(1)), undefined);
     }
     return Promise.resolve();
