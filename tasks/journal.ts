@@ -16,10 +16,12 @@ import { nearest, parseOptions } from "./cli/args.ts";
 import { fail } from "./cli/measuring.ts";
 import { writeStderr, writeStdout } from "./cli/progress.ts";
 
-const usage = `Journals: what attribute --journal FILE keeps, by content of the image, weights and settings.
+const usage =
+  `Journals: what attribute, calibrate, evaluate and features keep, by content of the image, weights and settings.
 
 usage: deno task journal stats  <file>...            what they have, and whether they are whole
-       deno task journal export <file>               a JSON line per image of the last run, with its evidence
+       deno task journal export <file>               a JSON line per image of the last run that gave verdicts, with
+                                                     its evidence
        deno task journal merge  <file>... [options]  the submission of a run whose shards they are
        deno task journal gc     <file>... [options]  removes what nobody will recall, and gives its space back
 

@@ -2,7 +2,7 @@
  * Looking into a journal and keeping it small: counts, an integrity check, and the removal of what nobody will recall.
  * It never changes evidence that stays.
  */
-import type { Journal } from "./store.ts";
+import { type Journal, measuringVersion } from "./store.ts";
 
 export interface JournalStats {
   readonly path: string;
@@ -75,21 +75,23 @@ export interface GarbageOptions {
 }
 
 /**
- * Removes parts of images that are complete, sessions that a later one of the same shard replaced, rows of runs without
- * sessions, and what the options name; gives the space back. Returns the number of rows removed.
+ * Removes evidence that was measured by another version of the code, sessions that a later one of the same shard replaced,
+ * rows of runs without sessions, and what the options name; gives the space back. Returns the number of rows removed.
  */
 export function collectGarbage(journal: Journal, { modelSet, tokens = false }: GarbageOptions = {}): number {
   let removed = 0;
   const run = (text: string, ...values: string[]) => {
     removed += Number(journal.sql(text).run(...values).changes);
   };
-  journal.transact(() => {
-    if (modelSet !== undefined) {
-      for (const table of ["evidence", "pending", "attempts"]) {
-        run(`DELETE FROM ${table} WHERE key IN (SELECT id FROM keys WHERE model_set <> ?)`, modelSet);
-      }
-      run("DELETE FROM keys WHERE model_set <> ?", modelSet);
+  const drop = (condition: string, ...values: string[]) => {
+    for (const table of ["evidence", "pending", "attempts"]) {
+      run(`DELETE FROM ${table} WHERE key IN (SELECT id FROM keys WHERE ${condition})`, ...values);
     }
+    run(`DELETE FROM keys WHERE ${condition}`, ...values);
+  };
+  journal.transact(() => {
+    drop(`json_extract(settings, '$.measuring') IS NOT ${measuringVersion}`);
+    if (modelSet !== undefined) drop("model_set <> ?", modelSet);
     run("DELETE FROM sessions WHERE id NOT IN (SELECT max(id) FROM sessions GROUP BY run, shard, shards)");
     run("DELETE FROM results WHERE run NOT IN (SELECT run FROM sessions)");
     run("DELETE FROM runs WHERE id NOT IN (SELECT run FROM sessions)");

@@ -96,6 +96,10 @@ Deno.test("Journal gives back what passes have left, exactly, and after settling
       assert.equal(journal.evidence(key).find(sha(1)), undefined, "measured in another way");
       const core = { ...key, settings: { ...key.settings, summaries: "summaries/1" as const } };
       assert.equal(journal.evidence(core).find(sha(1)), undefined, "nor lent");
+      const complete = () => journalStats(journal).keys.reduce((sum, { complete }) => sum + complete, 0);
+      assert.equal(complete(), 1);
+      collectGarbage(journal);
+      assert.equal(complete(), 0);
       assert.equal(journal.evidence({ ...key, modelSet: "b".repeat(64) }).find(sha(1)), undefined);
     }
     return Promise.resolve();
