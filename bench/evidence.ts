@@ -8,6 +8,7 @@
  * sides, for all images; nothing is scaled up. Loading weights and opening tables are timed apart, and so is nothing of
  * theirs; PyTorch's losses, nearest codes and log-probabilities, which cost little, are left out.
  */
+import { resourceUsage } from "node:process";
 import { parseArgs } from "node:util";
 import { TokenScorer } from "../attribution/likelihood/mod.ts";
 import { openQuantizer } from "../attribution/signals/quantizers.ts";
@@ -37,6 +38,8 @@ interface Piece {
   /** Operations by formula that PyTorch's passes need, in units of 10^9; 0 for its quantisation. */
   readonly gflop: number;
   readonly torchSeconds: number | null;
+  /** Processor time over elapsed time while we ran: below the number of threads when others had the processors. */
+  readonly processors?: number;
   /** Ours: loading weights or opening tables, once per run and not per image. */
   readonly preparing?: number;
 }
@@ -49,6 +52,17 @@ async function timed<T>(device: Device, work: () => T | Promise<T>): Promise<[T,
   const result = await work();
   await device.sync();
   return [result, (performance.now() - start) / 1000];
+}
+
+/** The same with the processors that the work got. */
+async function timedWhole(device: Device, work: () => unknown): Promise<{ seconds: number; processors: number }> {
+  const processorSeconds = () => {
+    const { userCPUTime, systemCPUTime } = resourceUsage();
+    return (userCPUTime + systemCPUTime) / 1e6;
+  };
+  const before = processorSeconds();
+  const [, seconds] = await timed(device, work);
+  return { seconds, processors: (processorSeconds() - before) / seconds };
 }
 
 /** PyTorch's seconds for `runs` passes of a network over one image each, after one that warms up. */
@@ -92,7 +106,7 @@ async function signals(
   };
   await measureOne(0); // warms up, as PyTorch's first run does
   quantising = 0;
-  const [, seconds] = await timed(device, async () => {
+  const { seconds, processors } = await timedWhole(device, async () => {
     for (let i = 0; i < images; i++) await measureOne(i);
   });
   quantizer.dispose();
@@ -105,6 +119,7 @@ async function signals(
     seconds: seconds - quantising,
     gflop: 2 * images * (encode + decode) / 1e9,
     torchSeconds: torch && encoders + decoders,
+    processors,
     preparing: family.name === "rar" ? 0 : preparing,
   }];
   if (family.name === "var") {
@@ -156,7 +171,7 @@ async function likelihoods({ device, images, torch }: Run, name: string, family:
   // One image warms up, as PyTorch's first run does.
   const n = variant.tokenCount;
   await scorer.score(tokens.subarray(0, n), [[5]]);
-  const [, seconds] = await timed(device, () => scorer.score(tokens, classes));
+  const { seconds, processors } = await timedWhole(device, () => scorer.score(tokens, classes));
   scorer.dispose();
   variant.dispose();
   device.trim();
@@ -167,6 +182,7 @@ async function likelihoods({ device, images, torch }: Run, name: string, family:
     seconds,
     gflop: 2 * images * (flops.image + flops.condition) / 1e9,
     torchSeconds,
+    processors,
     preparing,
   };
 }
@@ -198,11 +214,12 @@ async function main(): Promise<void> {
   const pieces: Piece[] = [];
   const note = (piece: Piece) => {
     pieces.push(piece);
-    const { name, seconds, torchSeconds } = piece;
+    const { name, seconds, torchSeconds, processors } = piece;
     const theirs = torchSeconds === null
       ? ""
       : `, PyTorch ${torchSeconds.toFixed(1)} s, ratio ${(seconds / torchSeconds).toFixed(2)}`;
-    console.error(`${name}: ${seconds.toFixed(1)} s${theirs}`);
+    const share = processors === undefined ? "" : ` (${processors.toFixed(2)} processors)`;
+    console.error(`${name}: ${seconds.toFixed(1)} s${share}${theirs}`);
   };
   const families: Family[] = [
     await loadRarFamily(device, source(tokenizerSpecs(rarTokenizer)), rarTokenizer),
