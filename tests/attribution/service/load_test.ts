@@ -1,6 +1,6 @@
 /** Sixty-four clients at once: nobody is left without an answer, the server stays responsive, and batches pay. */
 import assert from "node:assert/strict";
-import { type Load, load } from "./load.ts";
+import { load } from "./load.ts";
 import { exampleImages, numbers, post, withServer } from "./server.ts";
 
 const images = await exampleImages(16);
@@ -10,32 +10,21 @@ const MiB = 2 ** 20;
 /** The method with the least work per image, so that there are many requests in little time. */
 const quick = ["--method", "perplexity"];
 
-async function under(args: readonly string[], seconds: number): Promise<Load> {
-  let result: Load | undefined;
-  await withServer(["--preload", "--log", "off", ...quick, ...args], async (server) => {
-    // A first round, after which memory has its size.
-    await load(server, { clients: 64, seconds: 1, bodies });
-    result = await load(server, { clients: 64, seconds, bodies });
-    assert.equal(await server.stop(), 0);
-  });
-  return result!;
-}
-
 Deno.test("service: 64 clients are answered with 200 or 503 while /healthz answers at once and memory stays flat", async () => {
   await withServer(["--preload", "--log", "off", "--max-queue", "48", ...quick], async (server) => {
     const single: unknown[] = [];
     for (const bytes of bodies) single.push(numbers((await (await post(server, bytes)).json()).images[0]));
     await load(server, { clients: 64, seconds: 2, bodies });
     const answers: [number, string][] = [];
-    const { statuses, health, memory } = await load(server, {
+    const { statuses, health, idle, memory } = await load(server, {
       ...{ clients: 64, seconds: 8, bodies },
       onAnswer: (body, text) => answers.push([body, text]),
     });
     assert.deepEqual(Object.keys(statuses), ["200", "503"], JSON.stringify(statuses));
     for (const [body, text] of answers) assert.deepEqual(numbers(JSON.parse(text).images[0]), single[body]);
-    // A batch takes a second here, which is what a server would take whose own thread had the device. The longest answer is
-    // up to whatever else the machine does; docs/service.md has one that was measured.
-    assert.ok(health.count > 40 && health.p99 < 100, `/healthz: ${JSON.stringify(health)}`);
+    // A batch takes a second here, which is what a server would take whose own thread had the device. What a thread that
+    // does nothing has to wait for is not the server's; docs/service.md has the longest answers, measured.
+    assert.ok(health.count > 40 && health.p99 < 100 + idle.p99, `/healthz: ${JSON.stringify({ health, idle })}`);
     const growth = Math.max(...memory.slice(-4)) - Math.max(...memory.slice(0, 4));
     assert.ok(growth < 48 * MiB, `resident memory grew by ${Math.round(growth / MiB)} MiB: ${memory}`);
     assert.equal(await server.stop(), 0);
@@ -43,11 +32,26 @@ Deno.test("service: 64 clients are answered with 200 or 503 while /healthz answe
 });
 
 Deno.test("service: batches answer more requests per second than one image at a time", async () => {
-  const batched = await under(["--max-batch", "16"], 5);
-  const single = await under(["--max-batch", "1", "--max-queue", "64"], 5);
-  // 1.4 to 2 times as many were measured (docs/service.md); how many it is depends on what else the machine does.
-  const ratio = batched.rate / single.rate;
-  assert.ok(ratio > 1.1, `${batched.rate.toFixed(1)} against ${single.rate.toFixed(1)} per second`);
+  const common = ["--preload", "--log", "off", ...quick];
+  await withServer(["--max-batch", "8", ...common], async (batched) => {
+    await withServer(["--max-batch", "1", ...common], async (single) => {
+      // In turns, so that what else the machine does meanwhile holds up both.
+      const answers = new Map([[batched, 0], [single, 0]]), seconds = new Map(answers);
+      for (let round = 0; round < 3; round++) {
+        for (const server of answers.keys()) {
+          const { statuses, rate } = await load(server, { clients: 16, seconds: 1, bodies });
+          assert.deepEqual(Object.keys(statuses), ["200"]);
+          if (round === 0) continue; // code is compiled, memory has its size
+          answers.set(server, answers.get(server)! + statuses[200]);
+          seconds.set(server, seconds.get(server)! + statuses[200] / rate);
+        }
+      }
+      const rate = (server: typeof single) => answers.get(server)! / seconds.get(server)!;
+      // About twice as many were measured (docs/service.md); how many it is depends on what else the machine does.
+      const ratio = rate(batched) / rate(single);
+      assert.ok(ratio > 1.4, `${rate(batched).toFixed(1)} against ${rate(single).toFixed(1)} per second`);
+    });
+  });
 });
 
 Deno.test("service: SIGTERM under load: every accepted request is answered, and the exit code is 0", async () => {
