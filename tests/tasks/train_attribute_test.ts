@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { withFolder } from "../attribution/files.ts";
 import { writePairs } from "../attribution/training/pairs.ts";
 import { decodeImage } from "../../attribution/images/decode.ts";
-import { quantLoss } from "../../attribution/signals.ts";
+import { quantLoss, refined } from "../../attribution/signals.ts";
 import { Trainee } from "../../attribution/training/trainee.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { scope } from "../../core/tensor/mod.ts";
@@ -49,7 +49,9 @@ async function expectedLosses(name: FamilyName, images: string, encoder: string,
     pixels.push(Float32Array.from(data, (byte) => byte / 255));
   }
   const losses = scope(() => {
-    const f = trainee.family.encode(trainee.images(pixels));
+    const x = trainee.images(pixels);
+    // VAR's encoder comes with statistics of its latents, and these are of refined ones.
+    const f = name === "var" ? refined(trainee.family, x) : trainee.family.encode(x);
     return quantLoss(f, trainee.family.quantize(f).fHat);
   });
   const values = [...await losses.data()];
