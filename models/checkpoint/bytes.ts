@@ -81,7 +81,8 @@ export class RandomAccessFile implements ByteRange {
     const result = this.#last.then(async () => {
       requireInside(this.label, this.size, offset, into.length);
       this.#requireOpen();
-      await this.#file.seek(offset, Deno.SeekMode.Start);
+      // Not awaited: the reading itself must be under way when whoever asked for it goes on to block the event loop.
+      this.#file.seekSync(offset, Deno.SeekMode.Start);
       let done = 0;
       while (done < into.length) {
         const count = await this.#file.read(into.subarray(done));

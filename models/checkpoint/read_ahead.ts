@@ -15,22 +15,31 @@ export interface PlannedRead {
 
 type Values = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 
+/** Tensors of fewer values are read when they are asked for: they must not take the turn of one that is worth reading ahead. */
+const smallest = 1 << 18;
+
 /**
- * `source` with the reads of `plan` in order, each started when the one before it is handed out. **Values are valid until
- * the next read**; memory is that of the two largest tensors. Errors come with the read that they belong to.
+ * `source` with the reads of `plan` in order; that of the next large tensor is under way from the moment the one before it
+ * is handed out. **Values are valid until the next read**; memory is that of the two largest tensors. Errors come with the
+ * read that they belong to.
  */
 export function readAhead(source: TensorSource, plan: readonly PlannedRead[]): TensorSource {
   const places = new Map(plan.map(({ name }, index) => [name, index]));
+  const isLarge = ({ name }: PlannedRead) => {
+    const tensor = source.tensors.get(name);
+    return tensor !== undefined && elementCount(tensor.shape) >= smallest;
+  };
   const buffers = [new ReusedBuffer(source), new ReusedBuffer(source)];
+  let turn = 0;
   let next: { index: number; values: Promise<Values> } | undefined;
   const start = (index: number) => {
-    const values = buffers[index % 2].read(plan[index]);
+    const values = buffers[turn++ % 2].read(plan[index]);
     values.catch(() => {}); // thrown by the read that asks for it, or never asked for
-    return next = { index, values };
+    next = { index, values };
   };
   const read = async (name: string, as: "f32" | "f16"): Promise<Values> => {
     const index = places.get(name);
-    if (index === undefined || plan[index].as !== as) {
+    if (index === undefined || plan[index].as !== as || !isLarge(plan[index])) {
       return as === "f32" ? await source.readF32(name) : await source.readF16(name);
     }
     if (next?.index !== index) {
@@ -38,7 +47,9 @@ export function readAhead(source: TensorSource, plan: readonly PlannedRead[]): T
       start(index);
     }
     const values = await next!.values;
-    if (index + 1 < plan.length) start(index + 1);
+    let after = index + 1;
+    while (after < plan.length && !isLarge(plan[after])) after++;
+    if (after < plan.length) start(after);
     else next = undefined;
     return values;
   };
