@@ -92,7 +92,7 @@ export const settings = {
   threads: row<number | undefined>(
     "TRACER_THREADS",
     "N",
-    "threads of the cpu device; default all but one",
+    "threads of the cpu device; default all",
     whole(1, 256),
     undefined,
   ),

@@ -61,9 +61,8 @@ export class Service {
       maxPixels: config.maxPixels,
       spawn: options.spawnDecoder,
     });
-    const { models, device, allowSoftware, memoryBytes, weightType, method, unsureBelow, maxBatch, preload } = config;
-    // One processor is left to the server's own thread, which must answer while the cpu device works.
-    const threads = config.threads ?? Math.max(1, navigator.hardwareConcurrency - 1);
+    const { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload } =
+      config;
     this.device = new DeviceWorker(
       { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload },
       config.batchMs,
