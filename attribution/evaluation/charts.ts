@@ -1,31 +1,27 @@
 /**
- * The diagrams of an evaluation as chart options: confusion matrix, ROC curves, scores against thresholds, robustness.
- * Drawing is plot/'s business, the page html.ts's.
+ * The diagrams of an evaluation as chart options: confusion matrix, ROC curves, AUC, robustness.
+ * Scores against thresholds are in score_chart.ts; drawing is plot/'s business, the page html.ts's.
  */
 import type { FamilyName } from "../../models/family.ts";
-import { type Calibration, type Rules, ruleScore, strategies } from "../calibration.ts";
-import { familyLabel } from "../calibration_fit.ts";
-import { familyNames } from "../labels.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
-import { axisStyle, type ChartOption, palette } from "../plot/chart.ts";
-import { fromScale, type ScoreName, scoreTable, toScale } from "../signals/table.ts";
+import { axisStyle, palette } from "../plot/chart.ts";
+import { scoreTable } from "../signals/table.ts";
 import { strengthRanges, type TransformName, transformNames } from "../augment/mod.ts";
-import { everythingElse, type Judged, type SignalResult } from "./evaluate.ts";
+import { familyNames } from "../labels.ts";
+import {
+  familyTitles,
+  type Figure,
+  groupColors,
+  ink,
+  legendStyle,
+  percentLabel,
+  rotated,
+  shortNumber,
+  still,
+  width,
+} from "./chart_style.ts";
+import { everythingElse, type SignalResult } from "./evaluate.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
-
-/** A chart with its size in pixels. */
-export interface Figure {
-  readonly option: ChartOption;
-  readonly width: number;
-  readonly height: number;
-}
-
-const ink = axisStyle.nameTextStyle.color;
-const width = 860;
-
-/** Families in one colour each, outliers in a third. */
-const groupColors = { rar: palette[0], var: palette[1], outlier: palette[2] } as const;
-const familyTitles: Readonly<Record<FamilyName, string>> = { rar: "RAR", var: "VAR" };
 
 /** Shares of every true label, with counts in the cells. */
 export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
@@ -59,10 +55,6 @@ export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
   };
 }
 
-/** The page has no scripts: nothing changes under the pointer. */
-const still = { silent: true, emphasis: { disabled: true } } as const;
-const legendStyle = { textStyle: { color: ink }, icon: "roundRect", itemHeight: 8, itemGap: 18 } as const;
-const rotated = { ...axisStyle.axisLabel, rotate: 40 };
 /** Stays dark on a dark page, since the cells stay light. */
 const cellInk = "#10151a";
 
@@ -184,131 +176,6 @@ function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title:
   const baselines = all.filter(({ baseline }) => baseline);
   const room = drawnSignals - Math.min(baselines.length, 3);
   return [...own.slice(0, Math.max(room, 2)), ...baselines];
-}
-
-/** Distribution of the deciding score per family, for each family and outliers, with the thresholds of all strategies. */
-export function scoreFigure(judged: readonly Judged[], calibration: Calibration, rules: Rules): Figure {
-  const panelHeight = 210, top = 96, gap = 108;
-  const groups = ["rar", "var", "outlier"] as const;
-  const panels = familyNames.map((family) => {
-    const { signal } = rules.families[family];
-    const score = ({ families }: Judged) => ruleScore(rules, families, family);
-    const thresholds = strategies.flatMap((name) =>
-      calibration.families[family][signal]?.thresholds[name]?.threshold ?? []
-    );
-    return { family, signal, ...histogram(signal, judged, score, thresholds) };
-  });
-  return {
-    width,
-    height: top + 2 * (panelHeight + gap) - 56,
-    option: {
-      legend: {
-        top: 4,
-        left: "center",
-        data: ["images of RAR", "images of VAR", "outliers"],
-        ...legendStyle,
-      },
-      title: panels.map(({ family }, i) => ({
-        text: `Scores by the tokenizer of ${familyTitles[family]}`,
-        left: 70,
-        top: top + i * (panelHeight + gap) - 60,
-        textStyle: { fontSize: 13, color: ink },
-      })),
-      grid: panels.map((_, i) => ({ left: 70, right: 30, top: top + i * (panelHeight + gap), height: panelHeight })),
-      xAxis: panels.map(({ signal, low, high }, gridIndex) => ({
-        ...axisStyle,
-        // A logarithmic axis within one decade would have one label.
-        type: isWide(signal, low, high) ? "log" as const : "value" as const,
-        gridIndex,
-        name: `${scoreTable[signal].title} (${unitOf(signal)}${isWide(signal, low, high) ? ", logarithmic" : ""})`,
-        nameGap: 28,
-        min: low,
-        max: high,
-        axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber, showMinLabel: false, showMaxLabel: false },
-        splitLine: { show: false },
-      })),
-      yAxis: panels.map((_, gridIndex) => ({
-        ...axisStyle,
-        type: "value" as const,
-        gridIndex,
-        name: "share of the group",
-        nameGap: 46,
-        min: 0,
-        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
-      })),
-      series: panels.flatMap(({ family, signal, bins }, i) =>
-        groups.map((group, g) => ({
-          type: "line" as const,
-          ...still,
-          name: group === "outlier" ? "outliers" : `images of ${familyTitles[group]}`,
-          xAxisIndex: i,
-          yAxisIndex: i,
-          data: bins[group],
-          showSymbol: false,
-          color: groupColors[group],
-          lineStyle: { width: 2 },
-          areaStyle: { opacity: 0.18 },
-          markLine: g === 0 ? thresholdLines(calibration, family, signal) : undefined,
-        }))
-      ),
-    },
-  };
-}
-
-function thresholdLines(calibration: Calibration, family: FamilyName, signal: ScoreName) {
-  const fit = calibration.families[family][signal];
-  const found = strategies.flatMap((name) => {
-    const threshold = fit?.thresholds[name]?.threshold;
-    return threshold === undefined ? [] : [{ name, threshold }];
-  });
-  return {
-    silent: true,
-    symbol: "none",
-    // Digits after the point; with echarts' two, small thresholds would be moved.
-    precision: 12,
-    lineStyle: { color: ink, type: "dashed" as const, width: 1 },
-    // One above the other, since they may lie close together.
-    data: found.map(({ name, threshold }, i) => ({
-      xAxis: threshold,
-      label: { formatter: name, color: ink, fontSize: 11, position: "end" as const, distance: 2 + 12 * i, rotate: 0 },
-    })),
-  };
-}
-
-type Bins = Record<"rar" | "var" | "outlier", [number, number][]>;
-
-function isWide(signal: ScoreName, low: number, high: number): boolean {
-  return scoreTable[signal].scale === "log" && high >= 10 * low;
-}
-
-/** Shares of each group in 40 bins, equal on the signal's scale, as points at their middles; none where a group is empty. */
-function histogram(
-  signal: ScoreName,
-  judged: readonly Judged[],
-  score: (item: Judged) => number,
-  thresholds: readonly number[],
-) {
-  const to = (x: number) => toScale(signal, x), from = (x: number) => fromScale(signal, x);
-  const values = judged.map((item) => ({ group: familyLabel(item.label), at: to(score(item)) }));
-  const shown = [...values.map(({ at }) => at), ...thresholds.map(to)];
-  const low = shown.reduce((a, b) => Math.min(a, b)), high = shown.reduce((a, b) => Math.max(a, b));
-  const margin = Math.max((high - low) * 0.06, 1e-3);
-  const count = 40, start = low - margin, step = (high - low + 2 * margin) / count;
-  const bins: Bins = { rar: [], var: [], outlier: [] };
-  for (const group of ["rar", "var", "outlier"] as const) {
-    const own = values.filter((value) => value.group === group);
-    const counts = new Array(count).fill(0);
-    for (const { at } of own) counts[Math.min(count - 1, Math.floor((at - start) / step))]++;
-    bins[group] = own.length === 0 ? [] : counts.map((n, i) => [from(start + (i + 0.5) * step), n / own.length]);
-  }
-  return { bins, low: from(start), high: from(start + count * step) };
-}
-
-function unitOf(signal: ScoreName): string {
-  if (signal === "changedTokens") return "share of tokens";
-  if (signal === "oneClass") return "squared, 1 is typical";
-  if (signal === "encLoss" || signal === "encLossQuantized") return "ratio";
-  return signal === "encLossUncalibrated" || signal === "reconstruction" ? "squared value" : "squared latent unit";
 }
 
 /** Rates over strength, a panel per attack. */
@@ -435,13 +302,4 @@ export function aucFigure(signals: readonly SignalResult[]): Figure | null {
       })),
     },
   };
-}
-
-function percentLabel(value: number): string {
-  return `${shortNumber(100 * value)} %`;
-}
-
-/** Three digits, without trailing zeros. */
-function shortNumber(value: number): string {
-  return String(Number(value.toPrecision(3)));
 }

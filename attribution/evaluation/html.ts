@@ -3,7 +3,7 @@
  * It follows the reader's light or dark setting; what it says is decided in evaluate.ts.
  */
 import { axisStyle, palette, renderSvg } from "../plot/chart.ts";
-import type { Figure } from "./charts.ts";
+import type { Figure } from "./chart_style.ts";
 
 /** Part of a page, as HTML. */
 export interface Section {

@@ -2,7 +2,7 @@
  * Diagrams of a table of features as chart options: distributions per class, pairwise AUC, who scores whose images how,
  * reliability, PRADA's score functions. Drawing is plot/'s business, which files plots.ts's.
  */
-import type { Figure } from "../evaluation/charts.ts";
+import type { Figure } from "../evaluation/chart_style.ts";
 import type { MethodResult } from "../evaluation/methods.ts";
 import { type Label, labels } from "../labels.ts";
 import { auc } from "../metrics/mod.ts";

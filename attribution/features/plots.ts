@@ -6,7 +6,7 @@ import { parse } from "csv-parse/sync";
 import { join } from "node:path";
 import { loadCalibration } from "../calibration.ts";
 import { pradaTokenScore, readPrada } from "../classifiers/prada.ts";
-import type { Figure } from "../evaluation/charts.ts";
+import type { Figure } from "../evaluation/chart_style.ts";
 import type { MethodResult } from "../evaluation/methods.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { renderPng, renderSvg } from "../plot/chart.ts";

@@ -5,7 +5,7 @@
  * `Deno.serve` would be shorter, but of a request with a body it does not notice that its client hangs up before the
  * answer (Deno 2.9, serve_http11_raw in ext/http/http_next.rs): such work would be done for nobody.
  */
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import type { Fetch } from "./handler.ts";
 
@@ -16,12 +16,18 @@ export interface Listener {
   shutdown(): Promise<void>;
 }
 
-/** How often connections are looked at that have become idle while shutting down. */
+/** How often connections are looked at that nothing waits for any more while shutting down. */
 const idleCheckMs = 50;
 
 /** Rejects with a message for the user when the address cannot be listened on. */
 export async function listen({ hostname, port }: { hostname: string; port: number }, fetch: Fetch): Promise<Listener> {
-  const server = createServer(getRequestListener(fetch, { overrideGlobalObjects: false }));
+  const answering = new Set<ServerResponse>();
+  const handle = getRequestListener(fetch, { overrideGlobalObjects: false });
+  const server = createServer((request, response) => {
+    answering.add(response);
+    response.once("close", () => answering.delete(response)); // sent to the end, or the client is gone
+    handle(request, response);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause) => reject(new Error(`cannot listen on ${hostname}:${port}: ${cause.message}`)));
     server.listen(port, hostname, resolve);
@@ -33,8 +39,13 @@ export async function listen({ hostname, port }: { hostname: string; port: numbe
     url: `http://${host}:${address.port}/`,
     shutdown: () =>
       new Promise((resolve, reject) => {
-        // A connection that is kept for further requests does not count as an open request.
-        const timer = setInterval(() => server.closeIdleConnections(), idleCheckMs);
+        // What is left once all are answered has no request that has begun: kept for further ones, or stuck in a header.
+        let quiet = 0;
+        const timer = setInterval(() => {
+          quiet = answering.size === 0 ? quiet + 1 : 0;
+          if (quiet > 1) server.closeAllConnections();
+          else server.closeIdleConnections();
+        }, idleCheckMs);
         server.close((error) => {
           clearInterval(timer);
           if (error) reject(error);

@@ -1,13 +1,8 @@
 /** The numbers of an evaluation against counts by hand, and what a page is made of. */
 import assert from "node:assert/strict";
 import { type Calibration, calibrationFormat, rulesOf } from "../../../attribution/calibration.ts";
-import {
-  aucFigure,
-  confusionFigure,
-  robustnessFigure,
-  rocFigure,
-  scoreFigure,
-} from "../../../attribution/evaluation/charts.ts";
+import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "../../../attribution/evaluation/charts.ts";
+import { scoreFigure } from "../../../attribution/evaluation/score_chart.ts";
 import { evaluate, type Judged } from "../../../attribution/evaluation/evaluate.ts";
 import { darkColors, escapeHtml, figure, htmlTable, page } from "../../../attribution/evaluation/html.ts";
 import { attackedImages, robustnessPoint } from "../../../attribution/evaluation/robustness.ts";

@@ -84,6 +84,29 @@ Deno.test("service: SIGTERM under load: every accepted request is answered, and 
   });
 });
 
+Deno.test("service: SIGTERM ends it in spite of connections that never finish a request", async () => {
+  await withServer(["--body-ms", "60000", ...quick], async (server) => {
+    const texts = [
+      "",
+      "POST /v1/attr",
+      "GET /healthz HTTP/1.1\r\nHost: a\r\n",
+      "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET",
+    ];
+    const connections = await Promise.all(texts.map(async (text) => {
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+      if (text) await connection.write(new TextEncoder().encode(text));
+      return connection;
+    }));
+    // The last one has an answer, so the server knows of all of them.
+    assert.ok((await connections[3].read(new Uint8Array(65536)))! > 0);
+    const started = performance.now();
+    assert.equal(await server.stop(), 0);
+    const seconds = (performance.now() - started) / 1000;
+    assert.ok(seconds < 5, `${seconds.toFixed(1)} s`);
+    for (const connection of connections) connection.close();
+  });
+});
+
 async function metric(url: string, name: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text();
   return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)![1]);
