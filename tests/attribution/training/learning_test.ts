@@ -13,6 +13,7 @@ import { fromArray, scope } from "../../../core/tensor/mod.ts";
 import { openCheckpoint, openSafetensors } from "../../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../../models/family.ts";
 import { openModelSet } from "../../../models/model_set.ts";
+import { latentShapes } from "../../../models/var/latent_statistics.ts";
 import { tiny } from "../../sets.ts";
 import { withFolder } from "../files.ts";
 import { writePerturbedEncoder } from "./pairs.ts";
@@ -98,7 +99,7 @@ for (const family of ["rar", "var"] as const) {
       assert.ok(recovered[0] < recovery[0] && recovered[epochs] > recovery[1], `recovery ${recovered}`);
       assert.ok(auc.every((value) => value >= 0 && value <= 1), `AUC ${auc}`);
 
-      // The result: the encoder's own names and nothing else, what it came from, and fit to be started from.
+      // The result: the encoder's own names, VAR's statistics and nothing else, what it came from, and fit to be started from.
       const source = await openSafetensors(out!);
       const { metadata } = source;
       source.close();
@@ -106,9 +107,11 @@ for (const family of ["rar", "var"] as const) {
       const own = await set.openNetwork({ family });
       const trained = [...own.tensors.values()].filter(({ name }) => /^(encoder|quant_conv)\./.test(name));
       own.close();
+      const shapes = latentShapes(set.manifest.families.var.tokenizer.config);
+      const statistics = [...shapes].map(([name, shape]) => ({ name, shape }));
       assert.deepEqual(
         [...source.tensors.values()].map(({ name, shape, dtype }) => [name, shape, dtype]),
-        trained.map(({ name, shape }) => [name, shape, "f32"]),
+        [...trained, ...family === "var" ? statistics : []].map(({ name, shape }) => [name, shape, "f32"]),
       );
       assert.equal(metadata.get("format"), "model-tracer-encoder/1");
       assert.equal(metadata.get("family"), family);
