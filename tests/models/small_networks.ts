@@ -29,13 +29,9 @@ export async function smallRar(device: Device, tokenCount: number, codes: number
   return await loadRarVariant(device, source("small-rar", rarSpecs(config)), config, "small");
 }
 
-/** Scales of the given sizes with `codes` codes, three classes, and their tokenizer. */
-export async function smallVar(
-  device: Device,
-  patchNums: readonly number[],
-  codes: number,
-): Promise<{ family: VarFamily; variant: VarVariant }> {
-  const tokenizer: VqvaeConfig = {
+/** VAR's tokenizer with scales of the given sizes and `codes` codes of four channels. */
+export function smallVqvae(patchNums: readonly number[], codes: number): VqvaeConfig {
+  return {
     ch: 8,
     chMult: [1, 1],
     resBlocks: 1,
@@ -46,6 +42,15 @@ export async function smallVar(
     resolution: 2 * patchNums[patchNums.length - 1],
     normGroups: 4,
   };
+}
+
+/** Scales of the given sizes with `codes` codes, three classes, and their tokenizer. */
+export async function smallVar(
+  device: Device,
+  patchNums: readonly number[],
+  codes: number,
+): Promise<{ family: VarFamily; variant: VarVariant }> {
+  const tokenizer = smallVqvae(patchNums, codes);
   const config: VarConfig = {
     depth: 2,
     embedDim: 16,

@@ -10,17 +10,9 @@ import { loadVarFamily, VarFamily } from "../../../models/var/family.ts";
 import { checkLatentStatistics, readLatentStatistics } from "../../../models/var/latent_statistics.ts";
 import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
 import { openCpuForTests } from "../../core/devices.ts";
+import { smallVqvae } from "../../models/small_networks.ts";
 
-const config = {
-  ch: 32,
-  chMult: [1, 1],
-  resBlocks: 1,
-  zChannels: 4,
-  codes: 16,
-  sharedPhi: 2,
-  patchNums: [1, 2, 4],
-  resolution: 8,
-};
+const config = smallVqvae([1, 2, 4], 16);
 const tokenCount = 21;
 const source = () => syntheticSource("latents", new Map(vqvaeSpecs(config).map(({ name, shape }) => [name, shape])));
 
