@@ -1,4 +1,5 @@
 /** PNG files that are blank, and as large or as dishonest about their size as a test wants. */
+import { Buffer } from "node:buffer";
 import { crc32, deflateSync } from "node:zlib";
 
 export interface BlankPng {
@@ -20,15 +21,9 @@ export function blankPng({ width, height, rows = height, colour }: BlankPng): Ui
   header.set(colour === "grey" ? [1, 0] : [8, 2], 8);
   const rowBytes = 1 + (colour === "grey" ? Math.ceil(width / 8) : 3 * width);
   const pixels = deflateSync(new Uint8Array(rows * rowBytes));
-  const parts = [pngChunk("IHDR", header), pngChunk("IDAT", pixels), pngChunk("IEND", new Uint8Array(0))];
-  const file = new Uint8Array(8 + parts.reduce((sum, part) => sum + part.length, 0));
-  file.set([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  let at = 8;
-  for (const part of parts) {
-    file.set(part, at);
-    at += part.length;
-  }
-  return file;
+  const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
+  const parts = [signature, pngChunk("IHDR", header), pngChunk("IDAT", pixels), pngChunk("IEND", new Uint8Array(0))];
+  return Uint8Array.from(Buffer.concat(parts));
 }
 
 /** A chunk with its length and checksum. */
