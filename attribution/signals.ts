@@ -95,21 +95,18 @@ export interface Inversion {
  * for an approximate inverse of the decoder, and one step of a fixed-point iteration makes up for a part of what it misses:
  * E(x) + (E(x) - E(D(E(x)))), whose passes EncLoss needs anyhow. Otherwise, as in the reference, it is E(x).
  */
-export function invert(family: Family, images: Tensor): Inversion {
+export function invert(family: Family, images: Tensor, isRefined = family.latents !== null): Inversion {
   return scope(() => {
     const f = family.encode(images);
     const first = reconstruct(family, f);
     const again = family.encode(first);
-    return { f, first, again, latent: family.latents === null ? f : sub(affine(f, 2), again) };
+    return { f, first, again, latent: isRefined ? sub(affine(f, 2), again) : f };
   });
 }
 
-/** The refined latent of `invert`, whether or not there are statistics. */
-export function refined(family: Family, images: Tensor): Tensor {
-  return scope(() => {
-    const f = family.encode(images);
-    return sub(affine(f, 2), family.encode(reconstruct(family, f)));
-  });
+/** The latent of `invert` alone, without passes that it does not need. */
+export function latentOf(family: Family, images: Tensor): Tensor {
+  return family.latents === null ? family.encode(images) : scope(() => invert(family, images).latent);
 }
 
 /**
@@ -153,7 +150,7 @@ export function requantizedSignals(
   const epsilon = ((high - low) / 255) ** 2 / 12;
   return scope(() => {
     const first = reconstruct(family, fHat);
-    const again = scope(() => quantize(family.latents === null ? family.encode(first) : refined(family, first)));
+    const again = scope(() => quantize(latentOf(family, first)));
     const unchangedTokens = scope(() => mean(sameTokens(again.tokens, tokens), 1));
     const second = reconstruct(family, again.fHat);
     const reconstruction = meanSquaredError(first, images);

@@ -18,7 +18,7 @@ import {
   TokenScorer,
 } from "../attribution/likelihood/mod.ts";
 import { variantLabels } from "../attribution/labels.ts";
-import { invert } from "../attribution/signals.ts";
+import { latentOf } from "../attribution/signals.ts";
 import { openQuantizer, type QuantizerName } from "../attribution/signals/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
@@ -72,7 +72,7 @@ async function recover(family: Family, paths: readonly string[]): Promise<Int32A
     }));
     const { tokens, fHat } = scope(() => {
       const x = fromArray(device, toValueRange(pixels, family.valueRange), [own.length, size, size, 3]);
-      return quantizer.quantize(invert(family, x).latent);
+      return quantizer.quantize(latentOf(family, x));
     });
     const ids = await tokens.ints();
     disposeAll([tokens, fHat]);

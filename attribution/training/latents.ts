@@ -5,7 +5,7 @@
 import { disposeAll, matmul, scope, sub } from "../../core/tensor/mod.ts";
 import type { LatentStatistics } from "../../models/var/latent_statistics.ts";
 import { VarFamily } from "../../models/var/family.ts";
-import { refined } from "../signals.ts";
+import { invert } from "../signals.ts";
 import { batches, breathe } from "./evaluate.ts";
 import type { PairSource } from "./pairs.ts";
 import type { Trainee } from "./trainee.ts";
@@ -35,7 +35,7 @@ export async function measureLatents(
     const found = await pairs.batch(some);
     const tokens = found.map((pair) => pair.tokens!);
     const measured = scope(() => {
-      const f = refined(family, trainee.images(found.map((pair) => pair.pixels)));
+      const f = invert(family, trainee.images(found.map((pair) => pair.pixels)), true).latent;
       const error = sub(f, trainee.targets(tokens)).reshape(-1, c);
       return { products: matmul(error, error, { transA: true }) };
     });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { withFolder } from "../attribution/files.ts";
 import { writePairs } from "../attribution/training/pairs.ts";
 import { decodeImage } from "../../attribution/images/decode.ts";
-import { quantLoss, refined } from "../../attribution/signals.ts";
+import { invert, quantLoss } from "../../attribution/signals.ts";
 import { Trainee } from "../../attribution/training/trainee.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { scope } from "../../core/tensor/mod.ts";
@@ -51,7 +51,7 @@ async function expectedLosses(name: FamilyName, images: string, encoder: string,
   const losses = scope(() => {
     const x = trainee.images(pixels);
     // VAR's encoder comes with statistics of its latents, and these are of refined ones.
-    const f = name === "var" ? refined(trainee.family, x) : trainee.family.encode(x);
+    const f = invert(trainee.family, x, name === "var").latent;
     return quantLoss(f, trainee.family.quantize(f).fHat);
   });
   const values = [...await losses.data()];
