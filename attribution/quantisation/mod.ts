@@ -84,6 +84,7 @@ export class OptimisedQuantizer {
       const estimate = settings.method === "estimate"
         ? await MmseTables.build(maps, family, settings.estimate ?? defaultMmse)
         : null;
+      // Where an estimate knows the noise, sweeps would only follow it.
       const sweepless = settings.method === "gradient" || (estimate !== null && family.latents !== null);
       const sweeps = sweepless ? null : new SweepTables(maps);
       return new OptimisedQuantizer(settings, family, maps, sweeps, estimate);
@@ -97,15 +98,12 @@ export class OptimisedQuantizer {
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor } {
     const { settings } = this;
     return scope(() => {
-      // Where the noise is known, so is what f may be off by: sweeps would only follow it.
-      if (this.#estimate && this.#family.latents !== null) {
-        const tokens = this.#estimate.quantize(f);
-        return { tokens, fHat: this.#family.dequantize(tokens) };
-      }
       const greedy = this.#family.quantize(f);
       if (settings.method === "gradient") {
         return gradientQuantize(this.#maps, f, greedy.tokens, settings.schedule ?? referenceSchedule);
       }
+      const start = this.#estimate ? this.#estimate.quantize(f) : greedy.tokens;
+      if (this.#sweeps === null) return { tokens: start, fHat: this.#family.dequantize(start) };
       const { annealed, hottest, coldest, exact } = sweepsOf(settings);
       const error = errorOf(f, greedy.fHat);
       const temperatures = Array.from({ length: annealed }, (_, i) => {
@@ -113,8 +111,7 @@ export class OptimisedQuantizer {
         // A latent that greedy codes meet exactly leaves nothing to anneal; the floor only avoids dividing by zero.
         return affine(error, hottest * (coldest / hottest) ** along, 1e-12);
       });
-      const start = this.#estimate ? this.#estimate.quantize(f) : greedy.tokens;
-      return sweep(this.#sweeps!, f, start, [...temperatures, ...new Array<null>(exact).fill(null)]);
+      return sweep(this.#sweeps, f, start, [...temperatures, ...new Array<null>(exact).fill(null)]);
     });
   }
 
