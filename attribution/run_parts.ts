@@ -14,6 +14,7 @@ import { defaultInference, type InferenceSettings } from "./likelihood/class_inf
 import type { ExtraScores } from "./likelihood/variant_scorer.ts";
 import { Models } from "./models.ts";
 import { type MeasureOptions, variantsOf } from "./pipeline.ts";
+import { usualMemoryLimit } from "./memory_limit.ts";
 import { type Plan, planMemory } from "./plan.ts";
 import { journalIn, Report } from "./report.ts";
 import type { Quantize } from "./signals.ts";
@@ -26,7 +27,8 @@ export interface RunOptions {
   readonly device?: DeviceName;
   readonly threads?: number;
   readonly weightType?: "f32" | "f16";
-  readonly memoryBytes: number;
+  /** Limit for weights and activations; see `usualMemoryLimit` for the default. */
+  readonly memoryBytes?: number;
   readonly maxPixels?: number;
   /** Folder for evidence.jsonl, a line per image, and summary.json. */
   readonly report?: string;
@@ -124,7 +126,7 @@ export async function openRun(
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
-  const plan = planRun(set, device, what, options.memoryBytes, weightType);
+  const plan = planRun(set, device, what, options.memoryBytes ?? usualMemoryLimit(device), weightType);
   const settings = settingsOf(what, device.info.kind, weightType);
 
   const report = options.report === undefined ? undefined : await Report.open(options.report);

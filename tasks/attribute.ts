@@ -39,7 +39,8 @@ ${methodUsage(methods)}
   --unsure-below P    mark verdicts of lower confidence as unsure (0 to 1, default 0; the table keeps the best label)
   --device NAME       auto, cpu or webgpu (default auto: a hardware adapter, else the processor)
   --threads N         CPU threads (default: all)
-  --memory SIZE       limit for weights and activations on the device (default 4GiB)
+  --memory SIZE       limit for weights and activations on the device (default: three quarters of the free memory, at
+                      most 8GiB; 4GiB on a hardware adapter)
   --weight-type TYPE  f32, or f16 for half the memory (default f32)
   --limit N           only the first N images
   --max-pixels N      refuse larger images (default ${DEFAULT_MAX_PIXELS})
@@ -71,7 +72,7 @@ function jobOptions(
     "unsure-below": { type: "string", default: "0" },
     device: { type: "string", default: "auto" },
     threads: { type: "string" },
-    memory: { type: "string", default: "4GiB" },
+    memory: { type: "string" },
     "weight-type": { type: "string", default: "f32" },
     limit: { type: "string" },
     "max-pixels": { type: "string", default: String(DEFAULT_MAX_PIXELS) },
@@ -113,7 +114,7 @@ function jobOptions(
       unsureBelow: number("--unsure-below", values["unsure-below"], { low: 0, high: 1 }),
       device: choice("--device", values.device, ["auto", "cpu", "webgpu"]),
       threads: whole("--threads", values.threads),
-      memoryBytes: byteSize("--memory", values.memory),
+      memoryBytes: values.memory === undefined ? undefined : byteSize("--memory", values.memory),
       weightType: choice("--weight-type", values["weight-type"], ["f32", "f16"]),
       limit: whole("--limit", values.limit),
       maxPixels: whole("--max-pixels", values["max-pixels"]),

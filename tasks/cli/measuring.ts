@@ -16,7 +16,7 @@ export const measuringOptions = {
   quantization: { type: "string" },
   device: { type: "string", default: "auto" },
   threads: { type: "string" },
-  memory: { type: "string", default: "4GiB" },
+  memory: { type: "string" },
   "weight-type": { type: "string", default: "f32" },
   "max-pixels": { type: "string", default: String(DEFAULT_MAX_PIXELS) },
 } as const;
@@ -31,7 +31,8 @@ export const journalUsage =
 export const measuringUsage =
   `  --device NAME       auto, cpu or webgpu (default auto: a hardware adapter, else the processor)
   --threads N         CPU threads (default: all)
-  --memory SIZE       limit for weights and activations on the device (default 4GiB)
+  --memory SIZE       limit for weights and activations on the device (default: three quarters of the free memory, at
+                      most 8GiB; 4GiB on a hardware adapter)
   --weight-type TYPE  f32, or f16 for half the memory (default f32)
   --max-pixels N      refuse larger images (default ${DEFAULT_MAX_PIXELS})`;
 
@@ -50,7 +51,7 @@ interface Values {
   readonly quantization?: string;
   readonly device: string;
   readonly threads?: string;
-  readonly memory: string;
+  readonly memory?: string;
   readonly "weight-type": string;
   readonly "max-pixels": string;
 }
@@ -67,7 +68,7 @@ export function measuringValues(values: Values, usual: string) {
       : choice<QuantizerName>("--quantization", values.quantization, quantizerNames),
     device: choice("--device", values.device, ["auto", "cpu", "webgpu"]),
     threads: values.threads === undefined ? undefined : number("--threads", values.threads, { low: 1, integer: true }),
-    memoryBytes: byteSize("--memory", values.memory),
+    memoryBytes: values.memory === undefined ? undefined : byteSize("--memory", values.memory),
     weightType: choice("--weight-type", values["weight-type"], ["f32", "f16"]),
     maxPixels: number("--max-pixels", values["max-pixels"], { low: 1, integer: true }),
   };
