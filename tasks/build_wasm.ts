@@ -10,8 +10,11 @@ import asc from "assemblyscript/asc";
 const sources = new URL("../core/cpu/assembly/", import.meta.url);
 const output = new URL("../core/cpu/kernels.generated.ts", import.meta.url);
 
+/** `wide` ones also use relaxed SIMD, and products go by pairs of panels. */
+export type KernelBuild = "plain" | "relaxed" | "wide";
+
 /** The kernels as a WebAssembly binary. Throws with the compiler's messages. */
-export async function compileKernels(relaxed: boolean): Promise<Uint8Array> {
+export async function compileKernels(build: KernelBuild): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;
   const messages: string[] = [];
   const log = { write: (text: string | Uint8Array) => void messages.push(String(text)) };
@@ -20,7 +23,8 @@ export async function compileKernels(relaxed: boolean): Promise<Uint8Array> {
       ...["index.ts", "--outFile", "kernels.wasm", "--runtime", "stub", "--noAssert", "-O3", "--converge"],
       // Memory comes from the device; every thread is an instance of its own over it, so there must be no static data.
       ...["--importMemory", "--sharedMemory", "--initialMemory", "1", "--maximumMemory", "65536"],
-      ...["--enable", relaxed ? "threads,simd,relaxed-simd" : "threads,simd", "--use", "abort="],
+      ...["--enable", build === "plain" ? "threads,simd" : "threads,simd,relaxed-simd"],
+      ...["--use", build === "wide" ? "abort=,WIDE=1" : "abort="],
     ],
     {
       stdout: log,
@@ -52,10 +56,13 @@ async function generate(): Promise<string> {
 // deno-fmt-ignore-file
 
 /** The kernels with fused multiply-adds of relaxed SIMD, base64. */
-export const relaxedKernels = "${literal(await compileKernels(true))}";
+export const relaxedKernels = "${literal(await compileKernels("relaxed"))}";
+
+/** The same for an engine that joins two of their operations into one of 256 bits, base64. */
+export const wideKernels = "${literal(await compileKernels("wide"))}";
 
 /** The same kernels for engines without relaxed SIMD. */
-export const plainKernels = "${literal(await compileKernels(false))}";
+export const plainKernels = "${literal(await compileKernels("plain"))}";
 `;
 }
 

@@ -14,14 +14,15 @@ import { matmulKernels } from "./kernels/matmul.ts";
 import { weightGradientKernels } from "./kernels/weight_gradient.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
 import { Outside } from "./outside.ts";
-import { hasRelaxedSimd, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
+import { bestBuild, hasRelaxedSimd } from "./engine.ts";
+import { type KernelBuild, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
 
 export interface CpuOptions {
   /** Threads that work on a kernel, the calling one included. Default: all that the machine has. */
   readonly threads?: number;
-  /** Use fused multiply-adds of relaxed SIMD. Default: when the engine has them. */
-  readonly relaxed?: boolean;
+  /** Which build of the kernels. Default: the fastest that the engine runs (engine.ts). */
+  readonly build?: KernelBuild;
   /**
    * Largest size in bytes of the memory that kernels work in, which all but packed weights must fit into; those leave it
    * while it is full. Default, and the most that there is: 4 GiB.
@@ -31,7 +32,7 @@ export interface CpuOptions {
 
 export interface CpuDevice extends Device {
   readonly threads: number;
-  readonly relaxed: boolean;
+  readonly build: KernelBuild;
   /** Workers that are up. They start with the first large kernel and close themselves after a second without work. */
   readonly workers: number;
 }
@@ -42,10 +43,20 @@ export function openCpuDevice(options: CpuOptions = {}): CpuDevice {
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
     throw new Error(`openCpuDevice: threads must be an integer from 1 to ${MAX_THREADS}, got ${threads}`);
   }
-  const has = hasRelaxedSimd();
-  if (options.relaxed && !has) throw new Error("openCpuDevice: this engine has no relaxed SIMD; leave `relaxed` out");
-  return new Cpu(threads, options.relaxed ?? has, options.memoryLimitBytes ?? MAX_HEAP_BYTES);
+  const build = options.build ?? bestBuild();
+  if (build !== "plain" && !hasRelaxedSimd()) {
+    throw new Error(
+      `openCpuDevice: this engine has no relaxed SIMD, which the ${build} kernels need; leave \`build\` out`,
+    );
+  }
+  return new Cpu(threads, build, options.memoryLimitBytes ?? MAX_HEAP_BYTES);
 }
+
+const buildNames: Readonly<Record<KernelBuild, string>> = {
+  plain: "",
+  relaxed: " (relaxed)",
+  wide: " (relaxed, 256 bits)",
+};
 
 const CLOSED = "the CPU device is closed";
 
@@ -58,11 +69,11 @@ class Cpu implements CpuDevice {
   readonly #pool: Pool;
   #closed = false;
 
-  constructor(readonly threads: number, readonly relaxed: boolean, memoryLimitBytes: number) {
+  constructor(readonly threads: number, readonly build: KernelBuild, memoryLimitBytes: number) {
     this.#heap = new Heap(POOL_BYTES, memoryLimitBytes);
     this.#outside = new Outside(this.#heap);
     this.#buffers = new Buffers(this.#heap, this.#outside);
-    this.#pool = new Pool(this.#heap, threads, relaxed);
+    this.#pool = new Pool(this.#heap, threads, build);
     const context: Context = { heap: this.#heap, buffers: this.#buffers, pool: this.#pool };
     this.#kernels = {
       ...elementwiseKernels(context),
@@ -75,7 +86,7 @@ class Cpu implements CpuDevice {
     };
     this.info = {
       kind: "cpu",
-      name: `WASM SIMD${relaxed ? " (relaxed)" : ""}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+      name: `WASM SIMD${buildNames[build]}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
       software: false,
       maxTensorBytes: this.#heap.limit,
     };

@@ -8,7 +8,7 @@
  * by the next large job. What a task computes does not depend on who runs it, so results do not depend on timing.
  */
 import type { Heap } from "./heap.ts";
-import { plainKernels, relaxedKernels } from "./kernels.generated.ts";
+import { plainKernels, relaxedKernels, wideKernels } from "./kernels.generated.ts";
 
 /** A kernel does units begin..end-1 of the job at `args`, with private memory at `scratch`. */
 export type WasmKernel = (args: number, begin: number, end: number, scratch: number) => void;
@@ -81,31 +81,27 @@ function workerMain(
   };
 }
 
-const modules = new Map<boolean, WebAssembly.Module>();
+/** Builds of the kernels (tasks/build_wasm.ts). All give the same bits but `plain`, which rounds products. */
+export type KernelBuild = "plain" | "relaxed" | "wide";
 
-function moduleFor(relaxed: boolean): WebAssembly.Module {
-  let module = modules.get(relaxed);
+const binaries: Readonly<Record<KernelBuild, string>> = {
+  plain: plainKernels,
+  relaxed: relaxedKernels,
+  wide: wideKernels,
+};
+
+const modules = new Map<KernelBuild, WebAssembly.Module>();
+
+function moduleFor(build: KernelBuild): WebAssembly.Module {
+  let module = modules.get(build);
   if (module === undefined) {
-    const text = atob(relaxed ? relaxedKernels : plainKernels);
+    const text = atob(binaries[build]);
     const binary = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) binary[i] = text.charCodeAt(i);
     module = new WebAssembly.Module(binary);
-    modules.set(relaxed, module);
+    modules.set(build, module);
   }
   return module;
-}
-
-/** Whether the engine has relaxed SIMD: a module of one function that uses f32x4.relaxed_madd. */
-export function hasRelaxedSimd(): boolean {
-  return WebAssembly.validate(
-    // deno-fmt-ignore
-    new Uint8Array([
-      0, 97, 115, 109, 1, 0, 0, 0, // magic, version
-      1, 8, 1, 96, 3, 123, 123, 123, 1, 123, // type (v128, v128, v128) -> v128
-      3, 2, 1, 0, // one function of it
-      10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11, // local.get 0 1 2, f32x4.relaxed_madd
-    ]),
-  );
 }
 
 let workerUrl: string | undefined;
@@ -148,10 +144,10 @@ export class Pool {
   readonly #kernels: WasmKernel[];
   readonly #workers: (Worker | undefined)[];
 
-  constructor(readonly heap: Heap, readonly threads: number, readonly relaxed: boolean) {
+  constructor(readonly heap: Heap, readonly threads: number, readonly build: KernelBuild) {
     this.#control = new Int32Array(heap.memory.buffer, 0, POOL_BYTES / 4);
     this.#floats = new Float32Array(heap.memory.buffer, ARGS + 256, 16);
-    this.#module = moduleFor(relaxed);
+    this.#module = moduleFor(build);
     const { exports } = new WebAssembly.Instance(this.#module, { env: { memory: heap.memory } });
     const kernels = Object.entries(exports).filter(([, item]) => typeof item === "function");
     kernels.forEach(([name], i) => this.#numbers.set(name, i));

@@ -3,6 +3,7 @@
  * Nothing is skipped: without a WebGPU adapter its tests fail and say what to install, unless `-- --cpu-only` (or
  * MODEL_TRACER_CPU_ONLY=1) asked for the CPU alone.
  */
+import type { KernelBuild } from "../../core/cpu/pool.ts";
 import type { Device } from "../../core/tensor/device.ts";
 
 export const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1";
@@ -53,7 +54,7 @@ export async function openWebGpuForTests(options: { tiles?: "auto" | "hardware" 
 
 /** Opens the CPU device. */
 export async function openCpuForTests(
-  options: { threads?: number; relaxed?: boolean; memoryLimitBytes?: number } = {},
+  options: { threads?: number; build?: KernelBuild; memoryLimitBytes?: number } = {},
 ): Promise<Device> {
   const { openCpuDevice } = await import("../../core/cpu/mod.ts");
   return openCpuDevice(options);
@@ -64,12 +65,14 @@ export const defaultTargets: Target[] = [await openTarget("cpu", "cpu", () => op
 if (!cpuOnly) defaultTargets.push(await openTarget("webgpu", "webgpu", () => openWebGpuForTests()));
 
 /**
- * The devices by default, and the same with their other code paths: without fused multiply-adds and Workers, and with the
+ * The devices by default, and the same with their other code paths: by pairs of panels, without fused multiply-adds and
+ * Workers, and with the
  * tiles that the WebGPU device would choose on the other sort of adapter. For the kernels that have such paths.
  */
 export async function openAllTargets(): Promise<readonly Target[]> {
   const targets = [...defaultTargets];
-  targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, relaxed: false })));
+  targets.push(await openTarget("cpu, wide", "cpu", () => openCpuForTests({ build: "wide" })));
+  targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, build: "plain" })));
   if (!cpuOnly) {
     const software = isSoftware(defaultTargets[1]);
     const tiles = software ? "hardware" : "software";

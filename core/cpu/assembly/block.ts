@@ -8,6 +8,7 @@
 import { int, loadTail, ptr, storeTail } from "./args.ts";
 import { activate4, expandHalves, GELU, GELU_TANH, NONE, RELU, SILU } from "./math.ts";
 import { tile1, tile2, tile3, tile4, tile5, tile6 } from "./tile.ts";
+import { wide1, wide2, wide3, wide4, wide5, wide6 } from "./tile_wide.ts";
 
 /** Rows of the main tile: 12 accumulators, or 8 where a product needs a register of its own before it is added. */
 @inline
@@ -15,7 +16,7 @@ const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
 /**
  * C[m, n] (+)= A[m, K] B[K, n] for one run of K (`segments`, `runBytes`, `gap` as in tile). `b` is the first panel's part
- * for this run, panels are `panelBytes` apart; halves are widened into `expanded` first. Columns beyond the last whole
+ * for this run, panels are `panelBytes` apart; halves are widened into `expanded` (two panels) first. Columns beyond the last whole
  * panel go to `strip`, [m, 8], which must persist between runs of K and be copied out by flushStrip after the last.
  */
 export function block(
@@ -36,7 +37,22 @@ export function block(
   add: bool,
 ): void {
   const k = segments * <i32> (runBytes >> 2);
-  for (let j = 0; j < n; j += 8) {
+  let j = 0;
+  if (isDefined(WIDE)) {
+    for (; j + 16 <= n; j += 16) {
+      let first = b;
+      let second = b + panelBytes;
+      if (halves) {
+        first = expanded;
+        second = expanded + (<usize> k << 5);
+        expandHalves(b, first, k << 3);
+        expandHalves(b + panelBytes, second, k << 3);
+      }
+      pairOfPanels(table, m, aOffset, segments, runBytes, gap, first, second, c + (<usize> j << 2), cStride, add);
+      b += 2 * panelBytes;
+    }
+  }
+  for (; j < n; j += 8) {
     let panel = b;
     if (halves) {
       expandHalves(b, expanded, k << 3);
@@ -63,6 +79,33 @@ export function block(
     else if (i == 5) tile5(t, aOffset, panel, segments, runBytes, gap, to, stride, add);
     b += panelBytes;
   }
+}
+
+/** Sixteen columns of C of all rows. */
+@inline
+function pairOfPanels(
+  t: usize,
+  m: i32,
+  aOffset: usize,
+  segments: i32,
+  runBytes: usize,
+  gap: usize,
+  b: usize,
+  b2: usize,
+  to: usize,
+  stride: usize,
+  add: bool,
+): void {
+  for (; m >= 6; m -= 6) {
+    wide6(t, aOffset, b, b2, segments, runBytes, gap, to, stride, add);
+    t += 24;
+    to += 6 * stride;
+  }
+  if (m == 1) wide1(t, aOffset, b, b2, segments, runBytes, gap, to, stride, add);
+  else if (m == 2) wide2(t, aOffset, b, b2, segments, runBytes, gap, to, stride, add);
+  else if (m == 3) wide3(t, aOffset, b, b2, segments, runBytes, gap, to, stride, add);
+  else if (m == 4) wide4(t, aOffset, b, b2, segments, runBytes, gap, to, stride, add);
+  else if (m == 5) wide5(t, aOffset, b, b2, segments, runBytes, gap, to, stride, add);
 }
 
 /** Copies the columns that did not fill a panel from `strip` to their place in C. */

@@ -7,7 +7,7 @@
  * channel where the sum over taps takes 36. It does not choose when that pays or is exact enough: kernels/winograd.ts does.
  *
  * One unit is a region of tiles of one image times a block of panels. The transformed input V[16][tiles][cIn], one
- * transformed panel of weights U[16][cIn][8] and the products M[16][tiles][columns] are private and stay in the
+ * pair of transformed panels of weights U[16][2][cIn][8] and the products M[16][tiles][columns] are private and stay in the
  * second-level cache; weights are transformed again for every region, which costs a few percent and needs no memory
  * beside the packed weights.
  */
@@ -108,7 +108,7 @@ function weightRow(a: v128, b: v128, c: v128, to: usize, apart: usize): void {
   v128.store(to + 3 * apart, c);
 }
 
-/** U[16][cIn][8] of one panel g[9][cIn][8], positions `apart` bytes apart. */
+/** One panel of U of one panel g[9][cIn][8], positions `apart` bytes apart. */
 function transformWeights(g: usize, cIn: i32, u: usize, apart: usize): void {
   const tap = <usize> cIn << 5;
   const half = f32x4.splat(0.5);
@@ -212,7 +212,8 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
   const most = mostRows * mostColumns;
   const pixel = <usize> cIn << 2;
   const vApart = <usize> most * pixel + GAP;
-  const uApart = (<usize> cIn << 5) + GAP;
+  const uPanel = <usize> cIn << 5;
+  const uApart = 2 * uPanel + GAP;
   const tileBytes = <usize> group << 5;
   const mApart = <usize> most * tileBytes + GAP;
   const table = scratch + (<usize> ((2 * mostRows + 2) * (2 * mostColumns + 2)) << 2);
@@ -247,13 +248,16 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
     const r0 = (z * outH + y0) * outW + x0;
     for (let panel = unit % nBlocks * blockPanels; panel < last; panel += group) {
       const panels = min(group, last - panel);
-      for (let i = 0; i < panels; i++) {
-        let g = ptr(args, 1) + <usize> (panel + i) * panelBytes;
-        if (halves) {
-          expandHalves(g, expanded, 72 * cIn);
-          g = expanded;
+      for (let i = 0; i < panels; i += 2) {
+        const pair = min(2, panels - i);
+        for (let k = 0; k < pair; k++) {
+          let g = ptr(args, 1) + <usize> (panel + i + k) * panelBytes;
+          if (halves) {
+            expandHalves(g, expanded, 72 * cIn);
+            g = expanded;
+          }
+          transformWeights(g, cIn, u + <usize> k * uPanel, uApart);
         }
-        transformWeights(g, cIn, u, uApart);
         for (let position = 0; position < 16; position++) {
           block(
             table,
@@ -263,10 +267,10 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
             pixel,
             0,
             u + <usize> position * uApart,
-            0,
+            uPanel,
             false,
             0,
-            8,
+            pair << 3,
             m + <usize> position * mApart + (<usize> i << 5),
             tileBytes,
             0,

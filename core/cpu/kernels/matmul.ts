@@ -8,9 +8,9 @@ import { suitsWinograd, winogradConv } from "./winograd.ts";
 
 /** Rows of A per block: with runs of 1024 columns they take 480 KiB, which stays in the second-level cache. */
 const BLOCK_ROWS = 120;
-/** An expanded panel of one run of K, as in assembly/matmul.ts and assembly/conv.ts. */
-const PANEL_BYTES = 1024 * 32;
-const CONV_PANEL_BYTES = 1152 * 32;
+/** Two expanded panels of one run of K, as in assembly/matmul.ts and assembly/conv.ts. */
+const PANEL_BYTES = 2 * 1024 * 32;
+const CONV_PANEL_BYTES = 2 * 1152 * 32;
 /** Rows of A and B that matmulOuter re-lays at a time, and the bytes between rows of A then, as in assembly/matmul.ts. */
 const OUTER_BLOCK = 512;
 const OUTER_STRIDE = OUTER_BLOCK * 4 + 64;
@@ -48,6 +48,11 @@ export function packPlain(
     unitCost: k * 64 / BYTES_PER_NS,
     ints: [from, to, n, k, rowBytes, panels, inner, innerBytes, outerBytes],
   });
+}
+
+/** Panels of a block, about `wanted` and an even number, which the wide kernels can pair. */
+function pairsOfPanels(panels: number, wanted: number): number {
+  return Math.min(panels, 2 * Math.max(1, Math.round(wanted / 2)));
 }
 
 export function packedElements(n: number, k: number): number {
@@ -138,7 +143,7 @@ export function matmulKernels(
         const mBlocks = Math.ceil(m / rows);
         const panels = Math.ceil(n / 8);
         const panelFlops = rows * k * 16;
-        const blockPanels = Math.min(panels, Math.max(1, Math.round(UNIT_FLOPS / panelFlops)));
+        const blockPanels = pairsOfPanels(panels, UNIT_FLOPS / panelFlops);
         const nBlocks = Math.ceil(panels / blockPanels);
         pool.run("matmul", {
           units: batch * mBlocks * nBlocks,
@@ -204,7 +209,7 @@ export function matmulKernels(
       if (unpadded) {
         const rows = evenBlock(pixels, BLOCK_ROWS, 6);
         const mBlocks = Math.ceil(pixels / rows);
-        const blockPanels = Math.min(panels, Math.max(1, Math.round(UNIT_FLOPS / (rows * K * 16))));
+        const blockPanels = pairsOfPanels(panels, UNIT_FLOPS / (rows * K * 16));
         pool.run("matmul", {
           units: mBlocks * Math.ceil(panels / blockPanels),
           unitCost: blockPanels * rows * K * 16 / FLOPS_PER_NS,

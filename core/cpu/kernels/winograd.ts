@@ -59,7 +59,7 @@ export function winogradConv(
       ...epilogueInts(context, "conv2d", args, batch * outH * outW, cOut),
     ],
     scratch: (2 * rows + 2) * (2 * columns + 2) * 4 + tiles * 4 + cIn * 4 + 128 + // addresses and a pixel of zeros
-      (64 * tiles * cIn + gaps) + (512 * cIn + gaps) + (512 * tiles * group + gaps) + // V, U, M
+      (64 * tiles * cIn + gaps) + (1024 * cIn + gaps) + (512 * tiles * group + gaps) + // V, U, M
       (halves ? 288 * cIn : 0),
   });
 }

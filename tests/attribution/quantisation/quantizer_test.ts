@@ -137,7 +137,7 @@ withDevices("OptimisedQuantizer refuses settings that make no sense, and leaves 
 
 Deno.test("OptimisedQuantizer: devices agree on nearly all tokens of latents with noise", async () => {
   // Without fused multiply-adds and with one thread: other rounding, on every machine.
-  const plain = await openCpuForTests({ threads: 1, relaxed: false });
+  const plain = await openCpuForTests({ threads: 1, build: "plain" });
   const found: { tokens: Int32Array; errors: number[] }[] = [];
   for (const device of [plain, ...defaultTargets.map((target) => target.device())]) {
     const family = await smallFamily(device, sizes);

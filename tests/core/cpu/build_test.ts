@@ -1,20 +1,27 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { plainKernels, relaxedKernels } from "../../../core/cpu/kernels.generated.ts";
+import { plainKernels, relaxedKernels, wideKernels } from "../../../core/cpu/kernels.generated.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
-import { compileKernels } from "../../../tasks/build_wasm.ts";
+import { compileKernels, type KernelBuild } from "../../../tasks/build_wasm.ts";
 import { runEverything } from "./kernel_runs.ts";
+
+const committedBuilds: Record<KernelBuild, string> = {
+  plain: plainKernels,
+  relaxed: relaxedKernels,
+  wide: wideKernels,
+};
 
 const decode = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
 Deno.test("the committed WebAssembly kernels are what their sources build", async () => {
   const hint = "run `deno run -A tasks/build_wasm.ts` and commit core/cpu/kernels.generated.ts";
-  assert.ok(Buffer.from(await compileKernels(true)).equals(decode(relaxedKernels)), hint);
-  assert.ok(Buffer.from(await compileKernels(false)).equals(decode(plainKernels)), hint);
+  for (const [build, committed] of Object.entries(committedBuilds)) {
+    assert.ok(Buffer.from(await compileKernels(build as KernelBuild)).equals(decode(committed)), hint);
+  }
 });
 
 Deno.test("the WebAssembly kernels hold no static data, which every thread would write over", () => {
-  for (const binary of [decode(relaxedKernels), decode(plainKernels)]) {
+  for (const binary of Object.values(committedBuilds).map(decode)) {
     const sections: number[] = [];
     for (let at = 8; at < binary.length;) {
       sections.push(binary[at++]);
@@ -31,8 +38,11 @@ Deno.test("the WebAssembly kernels hold no static data, which every thread would
 });
 
 Deno.test("the builds with and without relaxed SIMD agree", async () => {
-  const [relaxed, plain] = [openCpuDevice({ threads: 1 }), openCpuDevice({ threads: 1, relaxed: false })];
-  assert.equal(relaxed.relaxed, true);
+  const [relaxed, plain] = [
+    openCpuDevice({ threads: 1, build: "relaxed" }),
+    openCpuDevice({ threads: 1, build: "plain" }),
+  ];
+  assert.equal(relaxed.build, "relaxed");
   const expected = await runEverything(relaxed);
   for (const [name, bytes] of await runEverything(plain)) {
     const other = expected.get(name)!;

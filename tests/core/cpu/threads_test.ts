@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Heap } from "../../../core/cpu/heap.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
-import { hasRelaxedSimd, Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
+import { bestBuild } from "../../../core/cpu/engine.ts";
+import { Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
 import { runEverything, workersUp } from "./kernel_runs.ts";
 
 Deno.test("CPU results are the same to the last bit for any number of threads", async () => {
@@ -64,7 +65,7 @@ Deno.test("a program that forgets to close its CPU device ends by itself", async
 
 Deno.test("Pool reports a kernel that trapped, on whichever thread, and goes on", () => {
   const heap = new Heap(POOL_BYTES);
-  const pool = new Pool(heap, 2, hasRelaxedSimd());
+  const pool = new Pool(heap, 2, bestBuild());
   const x = heap.alloc(4 * 4096 * 64);
   const job = (address: number) => ({
     ...{ units: 64, unitCost: 1e6, ints: [address, address, 4096 * 64, 13], floats: [2, 1] },

@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { Heap } from "../../../core/cpu/heap.ts";
 import { weightGradientKernels } from "../../../core/cpu/kernels/weight_gradient.ts";
-import { hasRelaxedSimd, Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
+import { bestBuild } from "../../../core/cpu/engine.ts";
+import { Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
 import { Buffers, CpuStorage } from "../../../core/cpu/storage.ts";
 import { Inputs } from "../check.ts";
 
@@ -39,7 +40,7 @@ for (const [i, c] of sizes.entries()) {
     const { batch = 1, h, w, cIn, cOut, upsample = 1, pad: [left, right, top, bottom] = [1, 1, 1, 1] } = c;
     const outH = h * upsample + top + bottom - 2, outW = w * upsample + left + right - 2;
     const heap = new Heap(POOL_BYTES);
-    const pool = new Pool(heap, 1, hasRelaxedSimd());
+    const pool = new Pool(heap, 1, bestBuild());
     const context = { heap, pool, buffers: new Buffers(heap) };
     const put = (values: Float32Array) => {
       const storage = new CpuStorage(heap, heap.alloc(values.byteLength), values.byteLength);

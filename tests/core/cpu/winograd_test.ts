@@ -4,7 +4,8 @@ import { Heap } from "../../../core/cpu/heap.ts";
 import { matmulKernels } from "../../../core/cpu/kernels/matmul.ts";
 import { suitsWinograd } from "../../../core/cpu/kernels/winograd.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
-import { hasRelaxedSimd, Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
+import { bestBuild } from "../../../core/cpu/engine.ts";
+import { Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
 import { Buffers, CpuStorage } from "../../../core/cpu/storage.ts";
 import type { Kernels } from "../../../core/tensor/kernels.ts";
 import { agrees, Inputs, sumTolerance } from "../check.ts";
@@ -53,7 +54,7 @@ function convolution(inputs: Inputs, c: Sizes, options: Partial<HostArgs<"conv2d
 /** conv2d by Winograd's algorithm and by the sum over taps. */
 function bothWays(args: HostArgs<"conv2d">): [Float32Array, Float32Array] {
   const heap = new Heap(POOL_BYTES);
-  const pool = new Pool(heap, 1, hasRelaxedSimd());
+  const pool = new Pool(heap, 1, bestBuild());
   const context = { heap, pool, buffers: new Buffers(heap) };
   const space = (bytes: number) => new CpuStorage(heap, heap.alloc(bytes), bytes);
   const put = (values: ArrayBufferView) => {

@@ -1,0 +1,39 @@
+/**
+ * What the WebAssembly engine can do that the kernels have builds for.
+ * It asks the engine, and how it was started; nothing is timed.
+ */
+import type { KernelBuild } from "./pool.ts";
+
+/** Whether the engine has relaxed SIMD: a module of one function that uses f32x4.relaxed_madd. */
+export function hasRelaxedSimd(): boolean {
+  return WebAssembly.validate(
+    // deno-fmt-ignore
+    new Uint8Array([
+      0, 97, 115, 109, 1, 0, 0, 0, // magic, version
+      1, 8, 1, 96, 3, 123, 123, 123, 1, 123, // type (v128, v128, v128) -> v128
+      3, 2, 1, 0, // one function of it
+      10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11, // local.get 0 1 2, f32x4.relaxed_madd
+    ]),
+  );
+}
+
+/** V8's options under which it joins pairs of 128-bit operations: it does not look across a bounds check. */
+export const joiningFlags = ["--experimental-wasm-revectorize", "--no-wasm-bounds-checks"];
+
+/**
+ * Whether V8 was told by `DENO_V8_FLAGS` to join pairs of 128-bit operations into ones of 256 bits, which it does on x64.
+ * False where the variable may not be read (`--allow-env=DENO_V8_FLAGS`).
+ */
+export function joinsVectors(): boolean {
+  if (Deno.build.arch !== "x86_64") return false;
+  const { state } = Deno.permissions.querySync({ name: "env", variable: "DENO_V8_FLAGS" });
+  if (state !== "granted") return false;
+  const flags = (Deno.env.get("DENO_V8_FLAGS") ?? "").split(",").map((flag) => flag.trim().replaceAll("_", "-"));
+  return joiningFlags.every((flag) => flags.includes(flag));
+}
+
+/** The fastest build that the engine runs. */
+export function bestBuild(): KernelBuild {
+  if (!hasRelaxedSimd()) return "plain";
+  return joinsVectors() ? "wide" : "relaxed";
+}
