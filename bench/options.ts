@@ -13,7 +13,9 @@ usage: deno task bench [options]
   --repeat N                samples per case (default 5)
   --seconds N               no further samples of a case after N seconds (default 60)
   --threads N               CPU threads, also of PyTorch (default all processors)
-  --compare-torch           PyTorch (on the CPU) in turns with us, by default and with OMP_WAIT_POLICY=PASSIVE
+  --compare-torch           PyTorch in turns with us: on the CPU by default and with OMP_WAIT_POLICY=PASSIVE
+  --torch-device cpu|cuda   where PyTorch computes (default cpu); cuda: float32, and TF32 and bf16 as extra columns
+  --peak-tflops N           the card's float32 peak by its data sheet: adds the share of it that we reach
   --python FILE             a Python with torch (default $PYTHON, python3, /usr/bin/python3)
   --compare-jax             matrix products of npm's @jax-js/jax in turns with us (fetches it)
   --assert                  exit code 1 when a target is missed
@@ -42,6 +44,9 @@ export interface BenchOptions {
   readonly seconds: number;
   readonly threads: number | undefined;
   readonly compareTorch: boolean;
+  readonly torchDevice: "cpu" | "cuda";
+  /** Float32 peak of the device in TFLOP/s, where the user says it. */
+  readonly peakTflops: number | undefined;
   readonly python: string | undefined;
   readonly compareJax: boolean;
   readonly assert: boolean;
@@ -56,6 +61,12 @@ export interface BenchOptions {
 function count(name: string, text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || value < 1) throw new Error(`bench: --${name} expects a positive integer, got ${text}`);
+  return value;
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value < Infinity)) throw new Error(`bench: --${name} expects a number above 0, got ${text}`);
   return value;
 }
 
@@ -82,6 +93,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       seconds: { type: "string", default: "60" },
       threads: { type: "string" },
       "compare-torch": { type: "boolean", default: false },
+      "torch-device": { type: "string", default: "cpu" },
+      "peak-tflops": { type: "string" },
       python: { type: "string" },
       "compare-jax": { type: "boolean", default: false },
       assert: { type: "boolean", default: false },
@@ -105,11 +118,16 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     seconds: count("seconds", values.seconds),
     threads: values.threads === undefined ? undefined : count("threads", values.threads),
     compareTorch: values["compare-torch"],
+    torchDevice: choices("torch-device", values["torch-device"], ["cpu", "cuda"])[0],
+    peakTflops: values["peak-tflops"] === undefined ? undefined : positive("peak-tflops", values["peak-tflops"]),
     compareJax: values["compare-jax"],
     ...{ quick, profile, assert, list, json, machine, python, help },
   };
   if (quick && options.compareTorch) {
     throw new Error("bench: --compare-torch compares at full size; leave --quick out");
+  }
+  if (options.torchDevice === "cuda" && !options.compareTorch) {
+    throw new Error("bench: --torch-device says where --compare-torch computes, which is not given");
   }
   if (profile && options.devices.some((device) => device !== "cpu")) {
     throw new Error(

@@ -41,8 +41,8 @@ export function formatMiB(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(bytes < 100 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** The columns of a case; names of rivals come in the order of `rivals`. */
-export function resultRow(measured: Measured, rivals: readonly string[]): string[] {
+/** The columns of a case; names of rivals come in the order of `rivals`. With a peak, the share of it comes first of them. */
+export function resultRow(measured: Measured, rivals: readonly string[], peakTflops?: number): string[] {
   const { name, seconds, flops, gflops, imagesPerSecond, devicePeakBytes, rssBytes } = measured;
   return [
     name,
@@ -55,6 +55,7 @@ export function resultRow(measured: Measured, rivals: readonly string[]): string
     formatMiB(devicePeakBytes),
     formatMiB(rssBytes),
     measured.processors.toFixed(1),
+    ...peakTflops === undefined ? [] : [`${(gflops / peakTflops / 10).toFixed(1)} %`],
     ...rivals.flatMap((rival) => {
       const theirs = measured.rivals.find(({ name }) => name === rival);
       return theirs ? [formatSeconds(theirs.median), `${theirs.ratio.toFixed(2)}x`] : ["", ""];
@@ -62,11 +63,12 @@ export function resultRow(measured: Measured, rivals: readonly string[]): string
   ];
 }
 
-export function resultTable(results: readonly Measured[], rivals: readonly string[]): string {
+export function resultTable(results: readonly Measured[], rivals: readonly string[], peakTflops?: number): string {
   const head = ["case", "GFLOP", "median", "best", "n", "GFLOP/s", "images/s", "peak", "rss", "cpus"];
+  if (peakTflops !== undefined) head.push("of peak");
   return table([
     [...head, ...rivals.flatMap((name) => [name, "ratio"])],
-    ...results.map((measured) => resultRow(measured, rivals)),
+    ...results.map((measured) => resultRow(measured, rivals, peakTflops)),
   ]);
 }
 

@@ -28,6 +28,12 @@ const torchRatios: readonly (readonly [RegExp, number, number])[] = [
   [/^(maskgit-vq|vqvae) training step, batch 1$/, 2.5, 2.5],
 ];
 
+/** Our time over PyTorch's in float32 on a hardware adapter: 0.7 of its throughput, and 0.5. */
+const cudaRatios: readonly (readonly [RegExp, number])[] = [
+  [/^(rarb|var16) (same|incl\.) condition/, 1 / 0.7],
+  [/^(maskgit-vq|vqvae) (en|de)coder/, 1 / 0.5],
+];
+
 /** Peak memory of a RAR-B pass, weights and condition included, in bytes. */
 const rarbPeakBytes = 2 * 2 ** 30;
 
@@ -36,7 +42,7 @@ type Claim = Omit<Verdict, "wanted" | "met">;
 
 const atMost = (claim: Claim, limit: number): Verdict => ({
   ...claim,
-  wanted: `at most ${limit}`,
+  wanted: `at most ${Number(limit.toFixed(2))}`,
   met: claim.value <= limit,
 });
 
@@ -73,6 +79,11 @@ export function verdicts(measured: Measured, device: Pick<DeviceInfo, "kind" | "
     const torch = betterTorch(measured);
     const limit = torchRatios.find(([name]) => name.test(measured.name))?.[device.name.includes("256 bits") ? 2 : 1];
     if (torch && limit !== undefined) found.push(atMost(timeOver(measured, torch), limit));
+  }
+  if (kind === "webgpu" && !device.software) {
+    const cuda = measured.rivals.find(({ name }) => name === "torch cuda");
+    const limit = cudaRatios.find(([name]) => name.test(measured.name))?.[1];
+    if (cuda && limit !== undefined) found.push(atMost(timeOver(measured, cuda), limit));
   }
   if (/^rarb .*, batch 1$/.test(measured.name)) {
     const value = measured.devicePeakBytes / 2 ** 30;

@@ -88,6 +88,10 @@ function request({ job, batch }: BenchCase): Record<string, unknown> | undefined
   return { case: job.kind, sizes: job.sizes, blocks: job.kind === "attention" ? job.blocks : undefined };
 }
 
+/** Products on a GPU: as they are, by TensorFloat-32, or by bfloat16 under autocast, which are labelled extra rows. */
+export const cudaPrecisions = ["float32", "tf32", "bf16"] as const;
+export type CudaPrecision = typeof cudaPrecisions[number];
+
 export class Torch implements Contender {
   #runs = 1;
 
@@ -100,10 +104,21 @@ export class Torch implements Contender {
 
   /** Starts a process with `threads` threads; `waitPolicy` is OMP_WAIT_POLICY, OpenMP's own choice when not given. */
   static async open(python: string, threads: number, waitPolicy?: "PASSIVE"): Promise<Torch> {
-    const args = [decodeURIComponent(script.pathname), "--serve", "--threads", `${threads}`];
-    const server = new LineServer(python, args, waitPolicy ? { OMP_WAIT_POLICY: waitPolicy } : {});
+    const args = ["--threads", `${threads}`];
+    const env = waitPolicy ? { OMP_WAIT_POLICY: waitPolicy } : undefined;
+    return await Torch.#start(waitPolicy ? "torch passive" : "torch", python, args, env);
+  }
+
+  /** Starts a process that computes on the GPU. Fails, saying so, where PyTorch finds none. */
+  static async openCuda(python: string, precision: CudaPrecision): Promise<Torch> {
+    const name = precision === "float32" ? "torch cuda" : `torch cuda ${precision}`;
+    return await Torch.#start(name, python, ["--device", "cuda", "--precision", precision]);
+  }
+
+  static async #start(name: string, python: string, args: string[], env: Record<string, string> = {}): Promise<Torch> {
+    const server = new LineServer(python, [decodeURIComponent(script.pathname), "--serve", ...args], env);
     const { torch, gflops } = await server.receive();
-    return new Torch(waitPolicy ? "torch passive" : "torch", `${torch}`, Number(gflops), server);
+    return new Torch(name, `${torch}`, Number(gflops), server);
   }
 
   /** A warning when this PyTorch is not what one would run, else undefined. */

@@ -3,6 +3,7 @@
 It is a yardstick for speed only and deliberately not an implementation of the models: no checkpoint fits it.
 
 By hand:    OMP_WAIT_POLICY=PASSIVE python3 bench/torch_compare.py --repeat 5 rarb vqvae-encoder
+On a GPU:   python3 bench/torch_compare.py --device cuda --precision float32, tf32 or bf16 (autocast)
 As server:  python3 bench/torch_compare.py --serve, then one JSON object per line on standard input:
             {"case": "rarb", "batch": 1}                          runs once, answers {"seconds": s}
             {"case": "matmul", "sizes": [m, n, k]}                likewise, [batch, h, w, cIn, cOut, k] for conv,
@@ -336,7 +337,10 @@ NETWORKS = {**PASSES, **TRAINING}
 class Runner:
     """Keeps one network open, so that memory is that of the largest."""
 
-    def __init__(self):
+    def __init__(self, device="cpu", precision="float32"):
+        # A GPU computes while the program goes on: its clock is read when it has finished.
+        self.finish = torch.cuda.synchronize if device == "cuda" else lambda: None
+        self.device, self.halves = device, precision == "bf16"
         self.drop()
 
     def drop(self):
@@ -344,7 +348,8 @@ class Runner:
         PARAMETERS.clear()
 
     def run(self, case, batch=1, sizes=None, blocks=None, runs=1):
-        with torch.inference_mode(case not in TRAINING):
+        autocast = torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.halves)
+        with torch.inference_mode(case not in TRAINING), autocast:
             return self.run_in_mode(case, batch, sizes, blocks, runs)
 
     def run_in_mode(self, case, batch, sizes, blocks, runs):
@@ -364,15 +369,31 @@ class Runner:
             self.input = self.make_input(batch)
             self.network(self.input)
             self.warm = batch
+        self.finish()
         start = time.perf_counter()
         for _ in range(runs):
             self.network(self.input)
+        self.finish()
         return (time.perf_counter() - start) / runs
 
 
-def serve():
+def choose(device, precision):
+    """Makes everything from here on on that device; TensorFloat-32 only where it is asked for."""
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            sys.exit("torch_compare.py: this PyTorch finds no CUDA device; leave --torch-device cuda out")
+        if hasattr(torch, "set_default_device"):
+            torch.set_default_device("cuda")
+        else:
+            torch.set_default_tensor_type(torch.cuda.FloatTensor)
+    elif precision != "float32":
+        sys.exit(f"torch_compare.py: --precision {precision} expects --device cuda")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def serve(device, precision):
     """Says first how fast a 1024^3 product is, which tells an optimised BLAS from the reference one."""
-    runner = Runner()
+    runner = Runner(device, precision)
     best = min(runner.run("matmul", sizes=[1024, 1024, 1024]) for _ in range(3))
     gflops = 2 * 1024**3 / best / 1e9
     print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "gflops": gflops}), flush=True)
@@ -391,16 +412,19 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["float32", "tf32", "bf16"], default="float32")
     parser.add_argument("--serve", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    choose(options.device, options.precision)
     torch.manual_seed(1)
     if options.serve:
-        return serve()
+        return serve(options.device, options.precision)
     for case in options.cases or NETWORKS:
         if case not in NETWORKS:
             parser.error(f"no pass is called {case}")
-        runner = Runner()
+        runner = Runner(options.device, options.precision)
         times = sorted(runner.run(case, options.batch) for _ in range(options.repeat))
         print(f"{case:20} batch {options.batch}  median {times[len(times) // 2]:.3f} s  best {times[0]:.3f} s")
 

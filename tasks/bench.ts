@@ -10,7 +10,7 @@ import { profile } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
 import { scoringWorkloads } from "../bench/scoring.ts";
 import { verdicts } from "../bench/targets.ts";
-import { findPython, Torch } from "../bench/torch.ts";
+import { cudaPrecisions, findPython, Torch } from "../bench/torch.ts";
 import { trainingWorkloads } from "../bench/training.ts";
 import { openDevice } from "../core/open_device.ts";
 import type { DeviceInfo } from "../core/tensor/mod.ts";
@@ -34,6 +34,11 @@ function workloads(options: BenchOptions, info?: DeviceInfo): Workload[] {
 
 async function openTorch(options: BenchOptions): Promise<Torch[]> {
   const python = await findPython(options.python);
+  if (options.torchDevice === "cuda") {
+    const opened: Torch[] = [];
+    for (const precision of cudaPrecisions) opened.push(await Torch.openCuda(python, precision));
+    return opened;
+  }
   const threads = options.threads ?? navigator.hardwareConcurrency;
   const opened = [await Torch.open(python, threads), await Torch.open(python, threads, "PASSIVE")];
   // The better of the two tells what the BLAS is worth: the default setting may be slow for other reasons.
@@ -75,7 +80,7 @@ async function runDevice(choice: DeviceChoice, options: BenchOptions, rivals: re
   ours.close();
   const found = options.quick ? [] : results.flatMap((measured) => verdicts(measured, device.info));
   console.log(`${kind}: ${name}`);
-  console.log(resultTable(results, own.map(({ name }) => name)));
+  console.log(resultTable(results, own.map(({ name }) => name), options.peakTflops));
   if (found.length > 0) console.log(verdictTable(found));
   const threads = options.threads ?? navigator.hardwareConcurrency;
   const busy = kind === "cpu" || software ? disturbed(results, threads) : [];
@@ -126,7 +131,7 @@ async function main(): Promise<number> {
   const versions: Record<string, string> = { deno: Deno.version.deno, v8: Deno.version.v8 };
   if (torches.length > 0) versions.torch = torches[0].version;
   for (const torch of torches) torch.close();
-  const { repeat, batches, quick, threads = navigator.hardwareConcurrency } = options;
+  const { repeat, batches, quick, peakTflops, threads = navigator.hardwareConcurrency } = options;
   const system = `${Deno.build.os} ${Deno.build.arch}`;
   if (options.json) {
     await writeJson(options.json, {
@@ -135,7 +140,7 @@ async function main(): Promise<number> {
       versions,
       system,
       machine: options.machine ?? `${navigator.hardwareConcurrency} processors, ${system}`,
-      settings: { repeat, batches, threads, quick },
+      settings: { repeat, batches, threads, quick, ...peakTflops !== undefined && { peakTflops } },
       devices,
     });
   }

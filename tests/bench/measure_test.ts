@@ -105,6 +105,23 @@ Deno.test("verdicts() holds passes against PyTorch at its better setting", () =>
   deepStrictEqual([of(1.2, wide).met, of(1.4, wide).met], [true, false]);
 });
 
+Deno.test("verdicts() holds a hardware adapter against PyTorch's float32 on the card, not against less exact products", () => {
+  const of = (name: string, device: Partial<Parameters<typeof verdicts>[1]> = {}) =>
+    verdicts(result(name, "passes", 90, [["torch cuda", 1, 1.6], ["torch cuda tf32", 0.1, 16]]), {
+      ...{ ...cpu, kind: "webgpu", ...device },
+    }).filter(({ what }) => what.startsWith("time"))
+      .map(({ what, wanted, met }) => [what, wanted, met]);
+  deepStrictEqual(of("var16 same condition, batch 4"), [["time / torch cuda", "at most 1.43", false]]);
+  deepStrictEqual(of("vqvae decoder, batch 4"), [["time / torch cuda", "at most 2", true]]);
+  deepStrictEqual(of("vqvae decoder, batch 4", { software: true }), []);
+});
+
+Deno.test("resultTable() has the share of the card's peak where that is known", () => {
+  const rows = resultTable([result("a", "matmul", 670, [])], [], 67).trimEnd().split("\n");
+  ok(rows[0].trimEnd().endsWith("of peak"));
+  ok(rows[1].trimEnd().endsWith("1.0 %"), rows[1]);
+});
+
 Deno.test("verdicts() holds training steps of one image that keep activations against PyTorch", () => {
   const of = (name: string) =>
     verdicts(result(name, "training", 90, [["torch", 3, 2.4], ["torch passive", 2, 2.6]]), cpu).map((

@@ -32,6 +32,10 @@ Deno.test("parseOptions() refuses what it does not know, saying what it expects"
 
 Deno.test("parseOptions() refuses combinations that would mislead", () => {
   throws(() => parseOptions(["--quick", "--compare-torch"]), /full size; leave --quick out/);
+  throws(() => parseOptions(["--torch-device", "cuda"]), /where --compare-torch computes/);
+  throws(() => parseOptions(["--peak-tflops", "0"]), /--peak-tflops expects a number above 0, got 0/);
+  const { torchDevice, peakTflops } = parseOptions("--compare-torch --torch-device cuda --peak-tflops 67".split(" "));
+  deepStrictEqual([torchDevice, peakTflops], ["cuda", 67]);
   throws(() => parseOptions(["--profile", "--device", "webgpu"]), /--profile expects --device cpu/);
   strictEqual(parseOptions(["--profile"]).profile, true);
 });
