@@ -6,10 +6,13 @@ import type { Storage } from "../tensor/kernels.ts";
 import type { Texture, TextureFormat } from "./pool.ts";
 import type { Groups, Program } from "./program.ts";
 import type { TextureRect } from "./recorder.ts";
+import type { Tuning } from "./tuning.ts";
 
 export interface Context {
   /** Which family of tiles to use: workgroup memory and barriers, or registers only. */
   readonly tiles: "hardware" | "software";
+  /** What was measured of the adapter; for the tiles of hardware. */
+  readonly tuning: Tuning;
   /** Stands in for a buffer that is not given; 256 bytes. */
   readonly empty: Storage;
   dispatch(

@@ -10,6 +10,7 @@ import { kernelTable, packedBytes } from "./kernels/table.ts";
 import { GpuStorage, Pool, type Resource, type Slot, type Texture, type TextureFormat } from "./pool.ts";
 import type { Groups, Program } from "./program.ts";
 import { Recorder, type TextureRect } from "./recorder.ts";
+import { type Tuning, usualTuning } from "./tuning.ts";
 
 export interface WebGpuDeviceOptions {
   /** Kernels with workgroup memory ("hardware") or without ("software"); "auto" goes by the adapter. */
@@ -24,6 +25,7 @@ const maxReadbackBuffers = 4;
 export class WebGpuDevice implements Device, Context {
   readonly info: DeviceInfo;
   readonly tiles: "hardware" | "software";
+  tuning: Tuning = usualTuning;
   readonly empty: Storage;
   readonly recorder: Recorder;
   readonly #pool: Pool;

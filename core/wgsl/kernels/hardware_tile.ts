@@ -243,9 +243,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
 }`;
 }
 
-/** Blocks of 128 where there are enough of them to fill a card, else of 64. */
-function blockSize(rows: number, n: number, batch: number): BlockSize {
-  return Math.ceil(rows / 128) * Math.ceil(n / 128) * batch >= 96 ? 128 : 64;
+/** Blocks of 128 where there are enough of them to fill the card, else of 64. */
+function blockSize({ tuning }: Context, rows: number, n: number, batch: number): BlockSize {
+  return Math.ceil(rows / 128) * Math.ceil(n / 128) * batch >= tuning.fewestLargeBlocks ? 128 : 64;
 }
 
 export function epilogueParams(epilogue: Epilogue): Record<string, number> {
@@ -267,7 +267,7 @@ export function matmulHardware(gpu: Context, args: Kernels["matmul"]): boolean {
   const joined = (packed || args.bBatchStride === 0) && !transA && args.aBatchStride === args.m * k;
   const batch = joined ? 1 : args.batch;
   const m = joined ? args.batch * args.m : args.m;
-  const size = blockSize(m, n, batch);
+  const size = blockSize(gpu, m, n, batch);
   const groups = [Math.ceil(n / size), Math.ceil(m / size), batch] as const;
   if (groups.some((g) => g > maxGroups)) return false;
   const left = !transA && k % 4 === 0 && (batch === 1 || args.aBatchStride % 4 === 0) ? "matrix4" : "matrix1";
@@ -301,7 +301,7 @@ export function matmulHardware(gpu: Context, args: Kernels["matmul"]): boolean {
 export function convHardware(gpu: Context, args: Kernels["conv2d"]): boolean {
   const { x, weight, out, bias, residual, activation, batch, h, w, cIn, cOut, kh, kw, outH, outW, wType } = args;
   const m = batch * outH * outW;
-  const size = blockSize(m, cOut, 1);
+  const size = blockSize(gpu, m, cOut, 1);
   const groups = [Math.ceil(cOut / size), Math.ceil(m / size), 1] as const;
   if (groups.some((g) => g > maxGroups)) return false;
   gpu.dispatch(
