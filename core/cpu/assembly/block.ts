@@ -10,13 +10,17 @@ import { activate4, expandHalves, GELU, GELU_TANH, NONE, RELU, SILU } from "./ma
 import { tile1, tile2, tile3, tile4, tile5, tile6 } from "./tile.ts";
 import { wide1, wide2, wide3, wide4, wide5, wide6 } from "./tile_wide.ts";
 
+/** Panels that are multiplied with at a time. */
+@inline
+export const PANELS: i32 = isDefined(WIDE) ? 2 : 1;
+
 /** Rows of the main tile: 12 accumulators, or 8 where a product needs a register of its own before it is added. */
 @inline
 const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
 /**
  * C[m, n] (+)= A[m, K] B[K, n] for one run of K (`segments`, `runBytes`, `gap` as in tile). `b` is the first panel's part
- * for this run, panels are `panelBytes` apart; halves are widened into `expanded` (two panels) first. Columns beyond the last whole
+ * for this run, panels are `panelBytes` apart; halves are widened into `expanded` (PANELS panels) first. Columns beyond the last whole
  * panel go to `strip`, [m, 8], which must persist between runs of K and be copied out by flushStrip after the last.
  */
 export function block(

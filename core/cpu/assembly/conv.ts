@@ -6,7 +6,7 @@
  * sees are copied, zero-padded and up-sampled, to scratch, where (kx, channel) is one contiguous run for every ky.
  */
 import { int, ptr } from "./args.ts";
-import { block, epilogue, flushStrip } from "./block.ts";
+import { block, epilogue, flushStrip, PANELS } from "./block.ts";
 
 /** As in matmul; several ky are joined into one run of K as long as they fit. */
 const K_BLOCK: i32 = 1152;
@@ -50,7 +50,7 @@ function fillBand(args: usize, image: usize, y0: i32, count: i32, width: i32, to
 /**
  * ints: 0 x, 1 weight, 2 out, 3 h, 4 w, 5 cIn, 6 cOut, 7 kh, 8 kw, 9 stride, 10 upsample, 11 padTop, 12 padLeft, 13 outH,
  * 14 outW, 15 output rows per band, 16 bands, 17 panels per block, 18 blocks of panels, 19 weight is halves, 20.. epilogue.
- * scratch: address table (pixels of a band), strip [pixels, 8], two expanded panels [1152, 8], padded band.
+ * scratch: address table (pixels of a band), strip [pixels, 8], expanded panels [PANELS, 1152, 8], padded band.
  */
 export function conv(args: usize, begin: i32, end: i32, scratch: usize): void {
   const h = int(args, 3), w = int(args, 4), cIn = int(args, 5), cOut = int(args, 6);
@@ -67,7 +67,7 @@ export function conv(args: usize, begin: i32, end: i32, scratch: usize): void {
   const most = bandRows * outW;
   const strip = scratch + (<usize> (most + 15 & ~15) << 2);
   const expanded = strip + (<usize> (most + 1) << 5);
-  const band = expanded + (<usize> K_BLOCK << 6);
+  const band = expanded + (<usize> (K_BLOCK * PANELS) << 5);
   let held = -1;
   for (let unit = begin; unit < end; unit++) {
     const zBand = unit / nBlocks;

@@ -15,7 +15,7 @@ const K_BLOCK: i32 = 1024;
 /**
  * ints: 0 a, 1 b, 2 out, 3 m, 4 n, 5 k, 6 bytes between batches of a, 7 of b, 8 rows per block, 9 blocks of rows,
  * 10 panels per block, 11 blocks of panels, 12 b is halves, 13 bytes between rows of a, 14.. epilogue.
- * scratch: address table (rows per block), strip [rows per block, 8], two expanded panels [1024, 8].
+ * scratch: address table (rows per block), strip [rows per block, 8], expanded panels [PANELS, 1024, 8].
  */
 export function matmul(args: usize, begin: i32, end: i32, scratch: usize): void {
   const m = int(args, 3), n = int(args, 4), k = int(args, 5);

@@ -7,12 +7,12 @@
  * channel where the sum over taps takes 36. It does not choose when that pays or is exact enough: kernels/winograd.ts does.
  *
  * One unit is a region of tiles of one image times a block of panels. The transformed input V[16][tiles][cIn], one
- * pair of transformed panels of weights U[16][2][cIn][8] and the products M[16][tiles][columns] are private and stay in the
+ * transformed panels of weights U[16][PANELS][cIn][8] and the products M[16][tiles][columns] are private and stay in the
  * second-level cache; weights are transformed again for every region, which costs a few percent and needs no memory
  * beside the packed weights.
  */
 import { int, ptr, storeTail } from "./args.ts";
-import { block, epilogue } from "./block.ts";
+import { block, epilogue, PANELS } from "./block.ts";
 import { expandHalves } from "./math.ts";
 
 /** The parts of `V`, `U` and `M` are this much further apart than they are long: 16 streams need different cache sets. */
@@ -213,7 +213,7 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
   const pixel = <usize> cIn << 2;
   const vApart = <usize> most * pixel + GAP;
   const uPanel = <usize> cIn << 5;
-  const uApart = 2 * uPanel + GAP;
+  const uApart = PANELS * uPanel + GAP;
   const tileBytes = <usize> group << 5;
   const mApart = <usize> most * tileBytes + GAP;
   const table = scratch + (<usize> ((2 * mostRows + 2) * (2 * mostColumns + 2)) << 2);
@@ -248,9 +248,9 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
     const r0 = (z * outH + y0) * outW + x0;
     for (let panel = unit % nBlocks * blockPanels; panel < last; panel += group) {
       const panels = min(group, last - panel);
-      for (let i = 0; i < panels; i += 2) {
-        const pair = min(2, panels - i);
-        for (let k = 0; k < pair; k++) {
+      for (let i = 0; i < panels; i += PANELS) {
+        const own = min(PANELS, panels - i);
+        for (let k = 0; k < own; k++) {
           let g = ptr(args, 1) + <usize> (panel + i + k) * panelBytes;
           if (halves) {
             expandHalves(g, expanded, 72 * cIn);
@@ -270,7 +270,7 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
             uPanel,
             false,
             0,
-            pair << 3,
+            own << 3,
             m + <usize> position * mApart + (<usize> i << 5),
             tileBytes,
             0,

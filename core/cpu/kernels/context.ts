@@ -18,6 +18,11 @@ export const FLOPS_PER_NS = 40;
 /** Bytes per nanosecond of one thread, likewise. */
 export const BYTES_PER_NS = 8;
 
+/** PANELS of assembly/block.ts: panels of weights that a product holds widened or transformed at a time. */
+export function panelsAtOnce({ pool }: Context): number {
+  return pool.build === "wide" ? 2 : 1;
+}
+
 const activations: readonly Activation[] = ["none", "silu", "gelu", "geluTanh", "relu"];
 
 /** The number that assembly/math.ts gives an activation. */

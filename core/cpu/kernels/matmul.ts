@@ -3,14 +3,22 @@
  * The arithmetic is in core/cpu/assembly.
  */
 import type { Epilogue, KernelImplementations, Kernels } from "../../tensor/kernels.ts";
-import { BYTES_PER_NS, type Context, epilogueInts, evenBlock, FLOPS_PER_NS, withTemporary } from "./context.ts";
+import {
+  BYTES_PER_NS,
+  type Context,
+  epilogueInts,
+  evenBlock,
+  FLOPS_PER_NS,
+  panelsAtOnce,
+  withTemporary,
+} from "./context.ts";
 import { suitsWinograd, winogradConv } from "./winograd.ts";
 
 /** Rows of A per block: with runs of 1024 columns they take 480 KiB, which stays in the second-level cache. */
 const BLOCK_ROWS = 120;
-/** Two expanded panels of one run of K, as in assembly/matmul.ts and assembly/conv.ts. */
-const PANEL_BYTES = 2 * 1024 * 32;
-const CONV_PANEL_BYTES = 2 * 1152 * 32;
+/** An expanded panel of one run of K, as in assembly/matmul.ts and assembly/conv.ts. */
+const PANEL_BYTES = 1024 * 32;
+const CONV_PANEL_BYTES = 1152 * 32;
 /** Rows of A and B that matmulOuter re-lays at a time, and the bytes between rows of A then, as in assembly/matmul.ts. */
 const OUTER_BLOCK = 512;
 const OUTER_STRIDE = OUTER_BLOCK * 4 + 64;
@@ -152,7 +160,7 @@ export function matmulKernels(
             ...[a, b, out, m, n, k, aBatch, bBatch, rows, mBlocks, blockPanels, nBlocks, halves ? 1 : 0, k * 4],
             ...epilogue,
           ],
-          scratch: (rows + 16) * 4 + (rows + 1) * 32 + PANEL_BYTES,
+          scratch: (rows + 16) * 4 + (rows + 1) * 32 + panelsAtOnce(context) * PANEL_BYTES,
         });
       };
       const withB = (a: number, aBatch: number) => {
@@ -217,7 +225,7 @@ export function matmulKernels(
             ...[x, weight, out, pixels, cOut, K, 0, 0, rows, mBlocks, blockPanels, Math.ceil(panels / blockPanels)],
             ...[halves ? 1 : 0, K * 4, ...epilogue],
           ],
-          scratch: (rows + 16) * 4 + (rows + 1) * 32 + PANEL_BYTES,
+          scratch: (rows + 16) * 4 + (rows + 1) * 32 + panelsAtOnce(context) * PANEL_BYTES,
         });
         return;
       }
@@ -239,7 +247,7 @@ export function matmulKernels(
           ...[x, weight, out, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH, outW],
           ...[rows, bands, blockPanels, nBlocks, halves ? 1 : 0, ...epilogue],
         ],
-        scratch: (rows * outW + 16) * 4 + (rows * outW + 1) * 32 + CONV_PANEL_BYTES + bandBytes,
+        scratch: (rows * outW + 16) * 4 + (rows * outW + 1) * 32 + panelsAtOnce(context) * CONV_PANEL_BYTES + bandBytes,
       });
     },
   };

@@ -3,7 +3,7 @@
  * The arithmetic is in core/cpu/assembly/winograd.ts.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
-import { type Context, epilogueInts, evenBlock, FLOPS_PER_NS } from "./context.ts";
+import { type Context, epilogueInts, evenBlock, FLOPS_PER_NS, panelsAtOnce } from "./context.ts";
 
 /**
  * Tiles (of 2x2 pixels) of a region: as many rows share a transformed panel of weights. From 48 to 128 the speed is the
@@ -59,7 +59,7 @@ export function winogradConv(
       ...epilogueInts(context, "conv2d", args, batch * outH * outW, cOut),
     ],
     scratch: (2 * rows + 2) * (2 * columns + 2) * 4 + tiles * 4 + cIn * 4 + 128 + // addresses and a pixel of zeros
-      (64 * tiles * cIn + gaps) + (1024 * cIn + gaps) + (512 * tiles * group + gaps) + // V, U, M
+      (64 * tiles * cIn + gaps) + (512 * cIn * panelsAtOnce(context) + gaps) + (512 * tiles * group + gaps) + // V, U, M
       (halves ? 288 * cIn : 0),
   });
 }
