@@ -41,7 +41,7 @@ export function formatMiB(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(bytes < 100 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** The columns of a case; names of rivals come in the order of `rivals`. With a peak, the share of it comes first of them. */
+/** The columns of a case; names of rivals come in the order of `rivals`. With a peak the share of it comes before them. */
 export function resultRow(measured: Measured, rivals: readonly string[], peakTflops?: number): string[] {
   const { name, seconds, flops, gflops, imagesPerSecond, devicePeakBytes, rssBytes } = measured;
   return [

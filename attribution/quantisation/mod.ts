@@ -40,8 +40,8 @@ export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldes
 export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
 /**
- * `estimate` (default): all codes estimated at once, then sweeps, unless the family has LatentStatistics. `sweeps`: sweeps from the greedy tokens, with tables that
- * are quickly made. `gradient`: the reference's method.
+ * `estimate` (default): all codes estimated at once, then sweeps, unless the family has LatentStatistics. `sweeps`: sweeps
+ * from the greedy tokens, with tables that are quickly made. `gradient`: the reference's method.
  */
 export type QuantisationSettings =
   | { readonly method: "estimate"; readonly estimate?: MmseSettings; readonly schedule?: SweepSchedule }

@@ -20,8 +20,9 @@ const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
 /**
  * C[m, n] (+)= A[m, K] B[K, n] for one run of K (`segments`, `runBytes`, `gap` as in tile). `b` is the first panel's part
- * for this run, panels are `panelBytes` apart; halves are widened into `expanded` (PANELS panels) first. Columns beyond the last whole
- * panel go to `strip`, [m, 8], which must persist between runs of K and be copied out by flushStrip after the last.
+ * for this run, panels are `panelBytes` apart; halves are widened into `expanded` (PANELS panels) first. Columns beyond the
+ * last whole panel go to `strip`, [m, 8], which must persist between runs of K and be copied out by flushStrip after the
+ * last.
  */
 export function block(
   table: usize,

@@ -6,7 +6,7 @@
  * 2x2 tile of the result is A^T [(G g G^T) . (B^T d B)] A, d the 4x4 pixels that it sees, which takes 16 products per
  * channel where the sum over taps takes 36. It does not choose when that pays or is exact enough: kernels/winograd.ts does.
  *
- * One unit is a region of tiles of one image times a block of panels. The transformed input V[16][tiles][cIn], one
+ * One unit is a region of tiles of one image times a block of panels. The transformed input V[16][tiles][cIn],
  * transformed panels of weights U[16][PANELS][cIn][8] and the products M[16][tiles][columns] are private and stay in the
  * second-level cache; weights are transformed again for every region, which costs a few percent and needs no memory
  * beside the packed weights.
