@@ -6,12 +6,10 @@
  *   deno run -A tasks/build_wasm.ts --check    exit code 1 when the committed file differs from a fresh build
  */
 import asc from "assemblyscript/asc";
+import type { KernelBuild } from "../core/cpu/pool.ts";
 
 const sources = new URL("../core/cpu/assembly/", import.meta.url);
 const output = new URL("../core/cpu/kernels.generated.ts", import.meta.url);
-
-/** `wide` ones also use relaxed SIMD, and products go by pairs of panels. */
-export type KernelBuild = "plain" | "relaxed" | "wide";
 
 /** The kernels as a WebAssembly binary. Throws with the compiler's messages. */
 export async function compileKernels(build: KernelBuild): Promise<Uint8Array> {

@@ -81,7 +81,10 @@ function workerMain(
   };
 }
 
-/** Builds of the kernels (tasks/build_wasm.ts). All give the same bits but `plain`, which rounds products. */
+/**
+ * Builds of the kernels (tasks/build_wasm.ts). All give the same bits but `plain`, which rounds products; `wide` multiplies
+ * by pairs of panels.
+ */
 export type KernelBuild = "plain" | "relaxed" | "wide";
 
 const binaries: Readonly<Record<KernelBuild, string>> = {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { plainKernels, relaxedKernels, wideKernels } from "../../../core/cpu/kernels.generated.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
-import { compileKernels, type KernelBuild } from "../../../tasks/build_wasm.ts";
+import type { KernelBuild } from "../../../core/cpu/pool.ts";
+import { compileKernels } from "../../../tasks/build_wasm.ts";
 import { runEverything } from "./kernel_runs.ts";
 
 const committedBuilds: Record<KernelBuild, string> = {
