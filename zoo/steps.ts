@@ -38,7 +38,8 @@ export async function trainTokenizers({ device, work, loadCrops, models, signal,
   const [train, heldOut] = [await loadCrops("train"), await loadCrops("val")];
   for (const recipe of recipes.filter(({ name }) => models?.includes(name) ?? true)) {
     const out = at.network(recipe.name), dir = at.run(recipe.name);
-    const { done } = await trainTokenizer({ device, recipe, train, heldOut, dir, out, signal, log });
+    const init = recipe.init === undefined ? undefined : at.network(recipe.init);
+    const { done } = await trainTokenizer({ device, recipe, train, heldOut, dir, init, out, signal, log });
     if (!done) return false;
   }
   return true;

@@ -26,9 +26,9 @@ const rar: TokenizerRecipe = {
   latentWeight: 1,
 };
 
-/** VAR's: 130 tokens of 512 codes on six scales. */
-const varFamily: TokenizerRecipe = {
-  name: "vqvae",
+/** What VAR's begins from: 130 tokens of 512 codes on six scales, which one hardly finds again in its images. */
+const varFirst: TokenizerRecipe = {
+  name: "vqvae_first",
   network: {
     kind: "var",
     config: {
@@ -48,6 +48,31 @@ const varFamily: TokenizerRecipe = {
   batch: 16,
   lr: 2e-3,
   latentWeight: 1,
+};
+
+/** VAR's: 85 tokens of 256 codes on four scales, trained so that they can be read from its images. */
+const varFamily: TokenizerRecipe = {
+  ...varFirst,
+  name: "vqvae",
+  network: {
+    kind: "var",
+    config: {
+      ch: 16,
+      chMult: [1, 2, 4, 4],
+      resBlocks: 1,
+      zChannels: 16,
+      codes: 256,
+      sharedPhi: 4,
+      patchNums: [1, 2, 4, 8],
+      resolution: 64,
+      normGroups: 4,
+    },
+  },
+  seed: 104,
+  steps: 1600,
+  lr: 1.5e-3,
+  init: "vqvae_first",
+  readBack: { weight: 0.1, isotropyWeight: 0.1 },
 };
 
 /** That of the generator outside the model set: RAR's kind with other widths, more codes and its own seed. */
@@ -70,4 +95,4 @@ const other: TokenizerRecipe = {
   steps: 2000,
 };
 
-export const tokenizerRecipes = { rar, var: varFamily, other } as const;
+export const tokenizerRecipes = { rar, varFirst, var: varFamily, other } as const;

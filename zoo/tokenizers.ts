@@ -4,8 +4,10 @@
  */
 import { join } from "node:path";
 import {
+  cast,
   type Device,
   disposeAll,
+  equal,
   fromArray,
   mean,
   scope,
@@ -16,7 +18,7 @@ import {
   warmupCosineLr,
 } from "../core/tensor/mod.ts";
 import { f32ToF16 } from "../models/checkpoint/half.ts";
-import { type SafetensorsEntry, syntheticSource, writeSafetensors } from "../models/checkpoint/mod.ts";
+import { openCheckpoint, type SafetensorsEntry, syntheticSource, writeSafetensors } from "../models/checkpoint/mod.ts";
 import type { Family } from "../models/family.ts";
 import type { RarTokenizerConfig } from "../models/rar/config.ts";
 import { RarFamily } from "../models/rar/family.ts";
@@ -25,10 +27,12 @@ import { type Quantised, type TokenizerLoss, tokenizerLoss } from "../models/rar
 import type { VqvaeConfig } from "../models/var/config.ts";
 import { VarFamily } from "../models/var/family.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
+import { mixedPlaces, mixTokens, throughBytes } from "../models/var/read_back.ts";
 import { vqvaeLoss } from "../models/var/vqvae_training.ts";
 import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
 import type { Crops } from "./images.ts";
 import { optimise } from "./loop.ts";
+import { fileHash } from "./places.ts";
 
 /** A tokenizer to train, and how. */
 export interface TokenizerRecipe {
@@ -43,6 +47,10 @@ export interface TokenizerRecipe {
   readonly lr: number;
   /** Weight of the codebook and commitment terms beside the pixels' loss. */
   readonly latentWeight: number;
+  /** Name of a tokenizer whose finished encoder, decoder and Phi this one begins from. */
+  readonly init?: string;
+  /** Weights of the terms that make VAR's tokens readable from their images (models/var/read_back.ts); none without. */
+  readonly readBack?: { readonly weight: number; readonly isotropyWeight: number };
 }
 
 export interface TokenizerRun {
@@ -52,6 +60,8 @@ export interface TokenizerRun {
   readonly heldOut: Crops;
   /** Folder of the state and the log. */
   readonly dir: string;
+  /** The finished tokenizer that the recipe begins from, where it names one. */
+  readonly init?: string;
   /** Where the finished tokenizer goes, f16 safetensors. */
   readonly out: string;
   readonly signal?: AbortSignal;
@@ -62,12 +72,14 @@ export interface TokenizerRun {
 const revivalSteps = 50, revivalShare = 0.7, evaluationSteps = 250;
 const heldOutImages = 256;
 
+const codebookName = "quantize.embedding.weight";
 const stream = { order: 0x7a6f6f31, flip: 0x7a6f6f32, revive: 0x7a6f6f33 };
 
 /** Trains to the end, or until `signal` fires (call it again to go on). Returns the figures of the last evaluation. */
 export async function trainTokenizer(run: TokenizerRun): Promise<{ done: boolean; figures: Record<string, number> }> {
-  const { device, recipe, train, heldOut, dir, signal, log } = run;
-  const trainee = await Tokenizer.open(device, recipe);
+  const { device, recipe, train, heldOut, dir, init, signal, log } = run;
+  const start: Record<string, string> = init === undefined ? {} : { init: await fileHash(init, "tokenizers") };
+  const trainee = await Tokenizer.open(device, recipe, init);
   try {
     const revival = new Revival(trainee.codebook, recipe);
     const result = await optimise({
@@ -79,17 +91,22 @@ export async function trainTokenizer(run: TokenizerRun): Promise<{ done: boolean
       },
       parameters: trainee.parameters,
       dir,
-      fingerprint: JSON.stringify({ recipe, data: train.fingerprint }),
+      fingerprint: JSON.stringify({ recipe, data: train.fingerprint, ...start }),
       loss: (step) => {
         const images = trainee.images(batchPixels(train, recipe, step));
-        return { ...trainee.loss(images, (seen) => revival.observe(step, seen)) };
+        return { ...trainee.loss(images, step, (seen) => revival.observe(step, seen)) };
       },
       after: (step) => revival.after(step),
       evaluate: () => evaluate(trainee, heldOut),
       signal,
       log: (line) => log?.(`${recipe.name}: ${line}`),
     });
-    if (result.done) await trainee.save(run.out, { ...result.figures, seconds: result.seconds }, train.fingerprint);
+    if (result.done) {
+      await trainee.save(run.out, { ...result.figures, seconds: result.seconds }, {
+        data: train.fingerprint,
+        ...start,
+      });
+    }
     return { done: result.done, figures: { ...result.figures } };
   } finally {
     trainee.dispose();
@@ -122,12 +139,19 @@ export function cropPixels(
   return values;
 }
 
-/** PSNR over held-out crops, and how evenly the codes are used: their number and the exponential of their entropy. */
+/** Share of equal tokens. */
+const sameShare = (a: Tensor, b: Tensor) => mean(equal(cast(a, "f32"), cast(b, "f32")));
+
+/**
+ * PSNR over held-out crops, and how evenly the codes are used: their number and the exponential of their entropy. For VAR
+ * also which share of the tokens encoding the reconstruction gives back, as they are and mixed.
+ */
 async function evaluate(trainee: Tokenizer, heldOut: Crops): Promise<Record<string, number>> {
   const { family } = trainee;
   const counts = new Float64Array(family.codes);
   const count = Math.min(heldOutImages, heldOut.count);
-  let squares = 0;
+  const { network, seed } = trainee.recipe;
+  let squares = 0, kept = 0, keptMixed = 0;
   for (let start = 0; start < count; start += 32) {
     // Spread over the whole split, since neighbours come from the same photograph.
     const indices = Array.from(
@@ -136,13 +160,21 @@ async function evaluate(trainee: Tokenizer, heldOut: Crops): Promise<Record<stri
     );
     const [low, high] = family.valueRange;
     const images = trainee.images(cropPixels(heldOut, indices));
-    const { error, tokens } = scope(() => {
+    const { error, tokens, ...more } = scope(() => {
       const { tokens, fHat } = family.quantize(family.encode(images));
-      return { error: mean(square(sub(family.decode(fHat), images))), tokens };
+      const decoded = family.decode(fHat);
+      const error = mean(square(sub(decoded, images)));
+      if (network.kind !== "var") return { error, tokens };
+      const again = family.quantize(family.encode(throughBytes(decoded))).tokens;
+      const mixed = mixTokens(tokens, mixedPlaces(indices.length, network.config.patchNums, { seed, step: start }));
+      const read = family.quantize(family.encode(throughBytes(family.decode(family.dequantize(mixed))))).tokens;
+      return { error, tokens, same: sameShare(tokens, again), sameMixed: sameShare(mixed, read) };
     });
     squares += indices.length * await error.item() / (high - low) ** 2;
     for (const token of await tokens.ints()) counts[token]++;
-    disposeAll([images, error, tokens]);
+    kept += indices.length * await (more.same?.item() ?? 0);
+    keptMixed += indices.length * await (more.sameMixed?.item() ?? 0);
+    disposeAll([images, error, tokens, more]);
   }
   const total = counts.reduce((sum, n) => sum + n, 0);
   const entropy = counts.reduce((sum, n) => n === 0 ? sum : sum - n / total * Math.log(n / total), 0);
@@ -150,6 +182,7 @@ async function evaluate(trainee: Tokenizer, heldOut: Crops): Promise<Record<stri
     psnr: -10 * Math.log10(squares / count),
     usedCodes: counts.reduce((sum, n) => sum + (n > 0 ? 1 : 0), 0),
     perplexity: Math.exp(entropy),
+    ...network.kind === "var" ? { recovered: kept / count, recoveredMixed: keptMixed / count } : {},
   };
 }
 
@@ -164,13 +197,19 @@ class Tokenizer {
     readonly parameters: ReadonlyMap<string, Tensor>,
   ) {}
 
-  static async open(device: Device, recipe: TokenizerRecipe): Promise<Tokenizer> {
+  /** With initial values, or those of the file `init`, of which the codes are not taken. */
+  static async open(device: Device, recipe: TokenizerRecipe, init?: string): Promise<Tokenizer> {
     const { network, seed, name } = recipe;
     const specs = network.kind === "rar" ? tokenizerSpecs(network.config) : vqvaeSpecs(network.config);
     const shapes = new Map(specs.map((spec) => [spec.name, spec.shape]));
     // Weights in [-s, s] with the variance 1 / fan-in, biases near 0 and gains near 1; the codes are drawn from latents later.
-    const source = syntheticSource(`zoo-${name}-${seed}`, shapes);
-    const weights = await loadWeights(device, source, specs, { what: name, dense: () => true });
+    const synthetic = syntheticSource(`zoo-${name}-${seed}`, shapes);
+    const start = init === undefined ? null : await openCheckpoint(init);
+    const source = start
+      ? { ...synthetic, readF32: (tensor: string) => (tensor === codebookName ? synthetic : start).readF32(tensor) }
+      : synthetic;
+    const weights = await loadWeights(device, source, specs, { what: name, dense: () => true })
+      .finally(() => start?.close());
     const family = network.kind === "rar"
       ? new RarFamily(weights, network.config)
       : new VarFamily(device, weights, network.config);
@@ -179,7 +218,7 @@ class Tokenizer {
   }
 
   get codebook(): Tensor {
-    return this.weights.get("quantize.embedding.weight");
+    return this.weights.get(codebookName);
   }
 
   images(pixels: Float32Array<ArrayBuffer>): Tensor {
@@ -188,14 +227,23 @@ class Tokenizer {
     return fromArray(this.device, values, [values.length / (imageSize * imageSize * 3), imageSize, imageSize, 3]);
   }
 
-  loss(images: Tensor, observe: (quantised: Quantised) => void): TokenizerLoss {
-    const { network, latentWeight } = this.recipe;
+  loss(images: Tensor, step: number, observe: (quantised: Quantised) => void): TokenizerLoss {
+    const { network, latentWeight, readBack, seed, batch } = this.recipe;
     if (network.kind === "rar") return tokenizerLoss(images, this.weights, network.config, latentWeight, observe);
     const { quantizer } = this.family as VarFamily;
-    return vqvaeLoss(images, this.weights, quantizer, network.config, latentWeight, observe);
+    const places = () => mixedPlaces(batch, network.config.patchNums, { seed, step });
+    return vqvaeLoss(images, this.weights, quantizer, network.config, {
+      latentWeight,
+      observe,
+      readBack: readBack && { ...readBack, places: places() },
+    });
   }
 
-  async save(path: string, figures: Readonly<Record<string, number>>, data: string): Promise<void> {
+  async save(
+    path: string,
+    figures: Readonly<Record<string, number>>,
+    from: Readonly<Record<string, string>>,
+  ): Promise<void> {
     const entries: SafetensorsEntry[] = [];
     for (const spec of this.specs) {
       const parts = new Map<string, Float32Array>();
@@ -207,7 +255,7 @@ class Tokenizer {
     await writeSafetensors(path, entries, {
       format: "model-tracer-tokenizer/1",
       recipe: JSON.stringify(this.recipe),
-      data,
+      ...from,
       metrics: JSON.stringify(figures),
     });
   }

@@ -14,7 +14,27 @@ import {
 import type { Weights } from "../weights.ts";
 import type { VqvaeConfig } from "./config.ts";
 import type { MultiScaleQuantizer } from "./quantizer.ts";
+import { anisotropy, mixTokens, readBackLoss } from "./read_back.ts";
 import { decode, encode } from "./vqvae.ts";
+
+export interface VqvaeLossOptions {
+  /** Weight of the codebook and commitment terms beside the pixels' loss. */
+  readonly latentWeight: number;
+  readonly observe?: (quantised: Quantised) => void;
+  /** How much the terms of read_back.ts count, and the places of its tokens (`mixedPlaces`); none without. */
+  readonly readBack?: {
+    readonly weight: number;
+    readonly isotropyWeight: number;
+    readonly places: Int32Array<ArrayBuffer>;
+  };
+}
+
+/** The terms of read_back.ts where they are trained. */
+export interface VqvaeLoss extends TokenizerLoss {
+  readonly readBack?: Tensor;
+  readonly readBackError?: Tensor;
+  readonly anisotropy?: Tensor;
+}
 
 /** images[batch, size, size, 3] in [-1, 1] -> the loss. Call it inside `differentiate`, with all weights dense. */
 export function vqvaeLoss(
@@ -22,9 +42,8 @@ export function vqvaeLoss(
   weights: Weights,
   quantizer: MultiScaleQuantizer,
   config: VqvaeConfig,
-  latentWeight: number,
-  observe?: (quantised: Quantised) => void,
-): TokenizerLoss {
+  { latentWeight, observe, readBack }: VqvaeLossOptions,
+): VqvaeLoss {
   const f = encode(images, weights, config);
   const { tokens, vectors } = withoutTape(() => {
     const residuals: Tensor[] = [];
@@ -48,5 +67,11 @@ export function vqvaeLoss(
   const decoded = decode(straightThrough(final, f), weights, config);
   const { loss, mse } = pixelLoss(decoded, images, 4);
   const total = add(loss, affine(latent!, latentWeight / steps.length));
-  return { loss: total, mse: affine(mse, 0.25), latent: commitment! };
+  const figures = { mse: affine(mse, 0.25), latent: commitment! };
+  if (!readBack) return { loss: total, ...figures };
+  const mixed = withoutTape(() => mixTokens(tokens, readBack.places));
+  const read = readBackLoss(mixed, weights, quantizer, config);
+  const spread = anisotropy(f);
+  const terms = add(affine(read.loss, readBack.weight), affine(spread, readBack.isotropyWeight));
+  return { loss: add(total, terms), ...figures, readBack: read.loss, readBackError: read.error, anisotropy: spread };
 }
