@@ -43,9 +43,9 @@ const steps = {
   dataset: {
     about: "the small dataset, into --out (examples/Dataset)",
     run: async (options: Options) => {
-      const { out = "examples/Dataset" } = options;
+      const { out = "examples/Dataset", other } = options;
       const outliers = [await options.loadCrops("outlier"), await options.loadCrops("val")];
-      return await writeExamples(options, { models: options.set, outliers, out });
+      return await writeExamples(options, { models: options.set, other, outliers, out });
     },
   },
   sheets: {
@@ -59,6 +59,7 @@ interface Options extends StepOptions {
   readonly threads?: number;
   readonly out?: string;
   readonly set?: string;
+  readonly other?: string;
   readonly loadCrops: (split: "train" | "val" | "outlier") => Promise<PhotoCrops>;
 }
 
@@ -81,7 +82,7 @@ usage: deno task zoo STEP --photos DIR --work DIR [options]
 
 steps:
 ${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")}
-  all           one after the other, without --model, --out and --set
+  all           one after the other, without --model, --out, --set and --other
 
   --photos DIR      crops of photographs, as the photos step writes them
   --work DIR        folder for everything that is made on the way
@@ -91,6 +92,7 @@ ${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")
                     or ${transformerRecipes.map(({ name }) => name).join(", ")}; rar or var for inverse
   --out DIR         where release, dataset and sheets write
   --set DIR         the set that the dataset is drawn from (default: that of the step sets)
+  --other DIR       images of the generator outside the zoo for the dataset (default: drawn from its network)
   --device NAME     auto, cpu or webgpu (default cpu: results are compared by hash)
   --threads N       CPU threads (default: all); several processes with one thread each train several models faster
   --help            this text
@@ -118,6 +120,7 @@ async function main(args: readonly string[]): Promise<number> {
     threads: { type: "string" },
     out: { type: "string" },
     set: { type: "string" },
+    other: { type: "string" },
     help: { type: "boolean", short: "h", default: false },
   });
   if (values.help) {
@@ -128,7 +131,7 @@ async function main(args: readonly string[]): Promise<number> {
   const step = choice("step", positionals[0], [...stepNames, "all"] as const);
   const { photos, work, model } = values;
   if (step === "all") {
-    for (const name of ["model", "out", "set"] as const) {
+    for (const name of ["model", "out", "set", "other"] as const) {
       if (values[name] !== undefined) throw new Error(`--${name}: belongs to a single step, not to all`);
     }
   }
@@ -145,6 +148,7 @@ async function main(args: readonly string[]): Promise<number> {
       threads,
       out: values.out,
       set: values.set,
+      other: values.other,
       loadCrops: (split) => loadCrops(photos, split, { withoutClasses: step === "tokenizers" }),
       models: model?.split(","),
       signal: interruptible(),

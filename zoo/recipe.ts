@@ -105,8 +105,8 @@ function varVariant(
         codeChannels: zChannels,
         codes,
       },
-      // Of 512 codes as the official 900 of 4096.
-      sampler: { guidance: 1.5, topK: 112, topP: 0.96 },
+      // Of the codes as the official 900 of 4096.
+      sampler: { guidance: 1.5, topK: Math.floor(codes * 900 / 4096), topP: 0.96 },
     },
     seed,
     steps,

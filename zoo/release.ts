@@ -46,7 +46,12 @@ const otherFolder = (work: string) => join(work, "other");
 /** The networks as two model sets in the working folder: the zoo without inverse decoders, and the generator outside of it. */
 export async function writeSets({ work, log }: ReleaseOptions): Promise<boolean> {
   const { hash } = await writeSet(setFolder(work), parts(work, "tiny"));
+  log(`set ${hash.slice(0, 12)} without inverse decoders`);
   const at = places(work);
+  if (!await Deno.stat(at.network("other")).then(() => true, () => false)) {
+    log("no set of the generator outside the zoo, which is not trained (dataset takes its images from --other)");
+    return true;
+  }
   const variants = transformerRecipes.filter(({ name }) => name === "other" || name === "var16");
   await writeSet(otherFolder(work), {
     name: "other",
@@ -57,7 +62,6 @@ export async function writeSets({ work, log }: ReleaseOptions): Promise<boolean>
     })),
     variants: variants.map((recipe) => ({ recipe, path: at.network(recipe.name) })),
   });
-  log(`set ${hash.slice(0, 12)} without inverse decoders`);
   return true;
 }
 
@@ -116,13 +120,23 @@ export async function writeRelease({ work, log }: ReleaseOptions, out: string): 
 /** Writes the small dataset into `out`, drawn from the zoo's set or another (inverse decoders do not matter for it). */
 export async function writeExamples(
   { work, threads, log }: ReleaseOptions,
-  { models = setFolder(work), outliers, out }: {
+  { models = setFolder(work), other, outliers, out }: {
     readonly models?: string;
+    /** Folder with images of the generator outside the zoo; they are drawn when not given. */
+    readonly other?: string;
     readonly outliers: readonly PhotoCrops[];
     readonly out: string;
   },
 ): Promise<boolean> {
-  await writeDataset({ models, otherModels: otherFolder(work), outliers, out, work, threads, log });
+  await writeDataset({
+    models,
+    other: other === undefined ? { models: otherFolder(work) } : { images: other },
+    outliers,
+    out,
+    work,
+    threads,
+    log,
+  });
   return true;
 }
 

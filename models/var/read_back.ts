@@ -1,7 +1,7 @@
 /**
  * A term for training a multi-scale VQVAE whose tokens can be found again in its images: tokens are decoded, the image is
  * rounded to bytes and encoded, and every scale's tokens are to be the likeliest ones given what is read.
- * Not part of the official training; the zoo's tokenizer has it (docs/zoo.md says why).
+ * Not part of the official training; the zoo's tokenizer has it (zoo/README.md says why).
  */
 import {
   add,
@@ -105,10 +105,11 @@ export function readBackLoss(
   const steps = quantizer.cumulative(tokens);
   const fHat = steps[steps.length - 1];
   const f = encode(throughBytes(decode(fHat, weights, config)), weights, config);
-  const energy = withoutTape(() => mean(square(fHat)));
+  const energy = mean(square(fHat));
   const squaredError = mean(square(sub(f, fHat)));
-  // The variance under which codes are compared: the latents' own error, and never less than a share of their size.
-  const precision = withoutTape(() => reciprocal(add(squaredError, affine(energy, leastNoise))));
+  // The variance under which codes are compared: the latents' own error, and never less than a share of their size. It is
+  // on the tape, so that larger latents gain nothing by themselves.
+  const precision = reciprocal(add(squaredError, affine(energy, leastNoise)));
   const halfNorms = affine(sum(square(codebook), -1), -0.5);
   const total = patchNums.reduce((sum, pn) => sum + pn, 0);
   let loss: Tensor | null = null;
