@@ -20,7 +20,7 @@ import {
 import type { ScaleMaps } from "./scale_maps.ts";
 
 export interface Covariance {
-  /** Covariance of what no codes explain, per pixel of f; packed for `linear`. */
+  /** Covariance of what no codes explain: per pixel of f, packed for `linear`; or of every frequency, [side * side, c, c]. */
   readonly noise: Tensor;
   /** U_s by scale, packed for `linear`; null where it is negligible. */
   readonly codes: readonly (Tensor | null)[];
@@ -30,10 +30,10 @@ export interface Covariance {
 }
 
 /** R x for x[batch, side, side, c]. */
-export function applyCovariance(maps: ScaleMaps, { noise, codes }: Covariance, x: Tensor): Tensor {
+export function applyCovariance(maps: ScaleMaps, { noise, codes, cosines }: Covariance, x: Tensor): Tensor {
   return scope(() => {
     const groups = Map.groupBy(codes.keys().filter((s) => codes[s] !== null), (s) => maps.phiOf(s));
-    let out = linear(x, noise);
+    let out = noise.rank === 3 ? applySpectral(maps, cosines, noise, x) : linear(x, noise);
     for (const [phi, scales] of groups) {
       const last = out;
       out = scope(() => {
@@ -49,8 +49,8 @@ export function applyCovariance(maps: ScaleMaps, { noise, codes }: Covariance, x
   });
 }
 
-/** The preconditioner of a covariance, as a map: cosines over the pixels, a [c, c] block for every frequency, and back. */
-function precondition(maps: ScaleMaps, { cosines, inverseBlocks }: Covariance, x: Tensor): Tensor {
+/** Cosines over the pixels, a symmetric [c, c] block for every frequency, and back. */
+export function applySpectral(maps: ScaleMaps, cosines: Tensor, blocks: Tensor, x: Tensor): Tensor {
   const { side, channels: c } = maps;
   const batch = x.shape[0];
   const transform = (y: Tensor, back: boolean) => {
@@ -60,9 +60,14 @@ function precondition(maps: ScaleMaps, { cosines, inverseBlocks }: Covariance, x
   return scope(() => {
     const spectrum = transform(x, false).reshape(batch, side * side, c);
     const byFrequency = batch === 1 ? spectrum.reshape(side * side, 1, c) : permute(spectrum, 1, 0, 2);
-    const filtered = matmul(byFrequency, inverseBlocks);
+    const filtered = matmul(byFrequency, blocks);
     return transform(batch === 1 ? filtered : permute(filtered, 1, 0, 2), true).reshape(...x.shape);
   });
+}
+
+/** The preconditioner of a covariance, as a map. */
+function precondition(maps: ScaleMaps, { cosines, inverseBlocks }: Covariance, x: Tensor): Tensor {
+  return applySpectral(maps, cosines, inverseBlocks, x);
 }
 
 /** `iterations` steps of preconditioned conjugate gradients from `start` (zero when not given) on R z = r, per image. */

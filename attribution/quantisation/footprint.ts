@@ -7,6 +7,7 @@ import type { MultiScale } from "../../models/footprint.ts";
 import { tokenCount } from "../../models/var/config.ts";
 import { interactionPeriod, positionClasses } from "./classes.ts";
 import { defaultMmse } from "./mmse.ts";
+import { simulatedLatents } from "./mmse_model.ts";
 import { defaultProductLimit } from "./sweeps.ts";
 
 /** Bytes of device memory. */
@@ -21,7 +22,7 @@ const f32 = 4;
 
 /** Tables of `OptimisedQuantizer` by method; greedy quantisation has none. */
 export function quantiserFootprint(
-  method: "estimate" | "sweeps" | "gradient" | "greedy",
+  method: "estimate" | "search" | "sweeps" | "gradient" | "greedy",
   { patchNums, codes, channels: c }: MultiScale,
 ): QuantiserFootprint {
   if (method === "greedy") return { tables: 0, opening: 0 };
@@ -41,9 +42,12 @@ export function quantiserFootprint(
   if (method === "sweeps") return { tables: maps + sweeps, opening };
   const steps = defaultMmse.passes * patchNums.length;
   const step = 2 * codes * c + codes + side * side * c * c + c * c;
-  const estimate = f32 * (steps * step + codes * c + side * side + (patchNums.length + 1) * c * c);
+  // Noise by frequency is there where an encoder comes with statistics, its inverse always.
+  const estimate = f32 *
+    (steps * step + codes * c + side * side + (patchNums.length + 1) * c * c + 2 * side * side * c * c);
   // Logits and probabilities of the simulated latents, and probes on their way through a step of the solver: two per
   // channel, each in some fifty tensors of latents. The sweeps' tables come afterwards.
-  const simulated = f32 * (3 * defaultMmse.simulated * side * side * codes + 50 * 2 * c * side * side * c);
+  const simulated = f32 * (3 * simulatedLatents(defaultMmse, n) * side * side * codes + 50 * 2 * c * side * side * c);
+  if (method === "search") return { tables: maps + estimate, opening: simulated };
   return { tables: maps + sweeps + estimate, opening: Math.max(opening, simulated - sweeps) };
 }

@@ -36,8 +36,8 @@ export interface MmseSettings {
   readonly solveSteps: number;
   /** Steps from the solution of the scale before. */
   readonly resolveSteps: number;
-  /** Simulated latents, and the seed of their tokens and noise. */
-  readonly simulated: number;
+  /** Tokens of all simulated latents together, at least: small tokenizers take more latents. Seed of tokens and noise. */
+  readonly simulatedTokens: number;
   readonly seed: number;
 }
 
@@ -45,10 +45,10 @@ export interface MmseSettings {
 export const defaultMmse: MmseSettings = {
   passes: 3,
   noiseOfGreedyError: 0.05,
-  noiseOfMeasured: 4,
+  noiseOfMeasured: 8,
   solveSteps: 10,
   resolveSteps: 4,
-  simulated: 4,
+  simulatedTokens: 2720,
   seed: 0,
 };
 
@@ -60,6 +60,9 @@ export class MmseTables {
   readonly noise: number;
   /** Share of the simulated tokens that were recovered: what to expect at that noise. */
   readonly simulatedRecovery: number;
+  /** Cosines over the pixels, [side, side], and the inverse covariance of the noise at every frequency, [side * side, c, c]. */
+  readonly basis: Tensor;
+  readonly inverseNoise: Tensor;
   readonly #steps: readonly Step[];
   readonly #start: readonly Tensor[];
   readonly #codesTransposed: Tensor;
@@ -73,6 +76,8 @@ export class MmseTables {
     this.settings = settings;
     this.noise = made.noise;
     this.simulatedRecovery = made.recovery;
+    this.basis = made.basis;
+    this.inverseNoise = made.inverseNoise;
     this.#steps = made.steps;
     this.#start = made.start;
     this.#codesTransposed = made.codesTransposed;
@@ -87,25 +92,36 @@ export class MmseTables {
 
   /** f[batch, side, side, c] -> the most probable tokens after the last pass, [batch, tokenCount] (i32). */
   quantize(f: Tensor): Tensor {
+    return scope(() => this.estimate(f).tokens);
+  }
+
+  /**
+   * The tokens of `quantize` and the logits of the last pass by scale, [batch, n, codes]. `given`, by scale and of that
+   * shape, is added to the logits of every pass: what is known of single tokens.
+   */
+  estimate(f: Tensor, given: readonly (Tensor | undefined)[] = []): { tokens: Tensor; logits: Tensor[] } {
     const { maps } = this;
     return scope(() => {
       let state = startState(maps, this.#start, f);
-      const chosen: Tensor[] = [];
+      const chosen: Tensor[] = [], lastLogits: Tensor[] = [];
       for (const [i, step] of this.#steps.entries()) {
         const before = state;
         const last = i >= this.#steps.length - maps.patchNums.length;
         const next = scope(() => {
-          const { logits, probabilities, solution } = posterior(maps, before, step);
+          const { logits, probabilities, solution } = posterior(maps, before, step, given[step.scale]);
           const means = linear(probabilities, this.#codesTransposed);
           return {
             state: withMeans(maps, { ...before, solution }, step.scale, means),
-            tokens: last ? argmax(logits) : undefined,
+            logits: last ? logits : undefined,
           };
         });
         state = next.state;
-        if (next.tokens) chosen.push(next.tokens);
+        if (next.logits) {
+          lastLogits.push(next.logits);
+          chosen.push(argmax(next.logits));
+        }
       }
-      return concat(chosen, 1);
+      return { tokens: concat(chosen, 1), logits: lastLogits };
     });
   }
 
@@ -114,7 +130,7 @@ export class MmseTables {
   }
 
   #tensors(): Set<Tensor> {
-    const all = new Set<Tensor>([...this.#start, this.#codesTransposed]);
+    const all = new Set<Tensor>([...this.#start, this.#codesTransposed, this.basis, this.inverseNoise]);
     for (const { covariance, weight, bias } of this.#steps) {
       const { noise, codes, cosines, inverseBlocks } = covariance;
       for (const tensor of [weight, bias, noise, cosines, inverseBlocks, ...codes]) if (tensor) all.add(tensor);
@@ -128,9 +144,9 @@ export class MmseTables {
 }
 
 function check(
-  { passes, noiseOfGreedyError, noiseOfMeasured, solveSteps, resolveSteps, simulated }: MmseSettings,
+  { passes, noiseOfGreedyError, noiseOfMeasured, solveSteps, resolveSteps, simulatedTokens }: MmseSettings,
 ): void {
-  for (const [name, value] of Object.entries({ passes, solveSteps, resolveSteps, simulated })) {
+  for (const [name, value] of Object.entries({ passes, solveSteps, resolveSteps, simulatedTokens })) {
     if (!(Number.isInteger(value) && value >= 1)) {
       throw new Error(`mmse: ${name} expects an integer >= 1, got ${value}`);
     }

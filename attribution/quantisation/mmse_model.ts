@@ -15,6 +15,8 @@ import {
   uniforms,
 } from "../../core/tensor/mod.ts";
 import type { VarFamily } from "../../models/var/family.ts";
+import { bandOf } from "../../models/var/latent_statistics.ts";
+import { applySpectral } from "./covariance.ts";
 import type { MmseSettings } from "./mmse.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 import { applyTo, eigen, identity, type Matrix, trace } from "./symmetric.ts";
@@ -35,10 +37,18 @@ export interface Assumptions {
   readonly moments: readonly Moments[];
   /** [scales, codes], every row's sum is 1. */
   readonly prior: Float64Array;
-  /** Of f around the fHat of the true tokens in every pixel, [c, c]. */
-  readonly noiseCovariance: Matrix;
+  /** Of f around the fHat of the true tokens: [c, c] for every frequency, or one for all where it is white. */
+  readonly noiseCovariances: readonly Matrix[];
   /** Mean variance per value. */
   readonly noise: number;
+}
+
+/** Number of latents that are simulated. */
+export function simulatedLatents(
+  { simulatedTokens }: Pick<MmseSettings, "simulatedTokens">,
+  tokenCount: number,
+): number {
+  return Math.ceil(simulatedTokens / tokenCount);
 }
 
 /** From the family's statistics, or for lack of them from the settings and the greedy quantiser. */
@@ -54,11 +64,22 @@ export async function assumptions(
   );
   const moments = patchNums.map((_, s) => momentsOf(codebook, prior.subarray(s * codes, (s + 1) * codes), c));
   if (family.latents !== null) {
-    const noiseCovariance = Float64Array.from(family.latents.noise, (value) => value * settings.noiseOfMeasured);
-    return { moments, prior, noiseCovariance, noise: trace(noiseCovariance, c) / c };
+    const { side } = maps, measured = family.latents.noise;
+    const bands = Array.from({ length: measured.length / (c * c) }, (_, band) => {
+      return Float64Array.from(
+        measured.subarray(band * c * c, (band + 1) * c * c),
+        (v) => v * settings.noiseOfMeasured,
+      );
+    });
+    const noiseCovariances = Array.from(
+      { length: side * side },
+      (_, w) => bands[bandOf(Math.floor(w / side), w % side)],
+    );
+    const noise = noiseCovariances.reduce((sum, covariance) => sum + trace(covariance, c), 0) / (c * side * side);
+    return { moments, prior, noiseCovariances, noise };
   }
   const noise = await noiseOfGreedy(maps, family, settings);
-  return { moments, prior, noiseCovariance: identity(c).map((value) => value * noise), noise };
+  return { moments, prior, noiseCovariances: [identity(c).map((value) => value * noise)], noise };
 }
 
 function momentsOf(codebook: Float32Array, prior: Float64Array, c: number): Moments {
@@ -79,8 +100,9 @@ function momentsOf(codebook: Float32Array, prior: Float64Array, c: number): Mome
 async function noiseOfGreedy(
   maps: ScaleMaps,
   family: VarFamily,
-  { noiseOfGreedyError, simulated, seed }: MmseSettings,
+  settings: MmseSettings,
 ): Promise<number> {
+  const { noiseOfGreedyError, seed } = settings, simulated = simulatedLatents(settings, maps.tokenCount);
   const truth = Int32Array.from(uniforms(seed, 0, simulated * maps.tokenCount), (u) => Math.floor(u * maps.codes));
   const error = scope(() => {
     const fHat = maps.dequantize(fromArray(maps.device, truth, [simulated, maps.tokenCount]));
@@ -126,14 +148,26 @@ function firstAbove(ascending: Float64Array, value: number): number {
   return low;
 }
 
-/** Latents of tokens[batch, tokenCount] with noise, [batch, side, side, c]. */
-export function noisyLatents(maps: ScaleMaps, tokens: Tensor, noiseCovariance: Matrix, seed: number): Tensor {
+/** Latents of tokens[batch, tokenCount] with noise, [batch, side, side, c]; `cosines` are those of spectral_blocks.ts. */
+export function noisyLatents(
+  maps: ScaleMaps,
+  tokens: Tensor,
+  noiseCovariances: readonly Matrix[],
+  cosines: Tensor,
+  seed: number,
+): Tensor {
   const { device, channels: c } = maps;
-  const root = applyTo(eigen(noiseCovariance, c), (value) => Math.sqrt(Math.max(value, 0)));
+  const roots = new Map([...new Set(noiseCovariances)].map((covariance) => {
+    return [covariance, applyTo(eigen(covariance, c), (value) => Math.sqrt(Math.max(value, 0)))] as const;
+  }));
+  const values = Float32Array.from(noiseCovariances.flatMap((covariance) => [...roots.get(covariance)!]));
   return scope(() => {
     const fHat = maps.dequantize(tokens);
-    const white = fromArray(device, normals(seed, 1000, fHat.size), [fHat.size / c, c]);
-    const noise = matmul(white, fromArray(device, Float32Array.from(root), [c, c])).reshape(...fHat.shape);
-    return add(fHat, noise);
+    const white = fromArray(device, normals(seed, 1000, fHat.size), fHat.shape);
+    if (noiseCovariances.length > 1) {
+      const blocks = fromArray(device, values, [noiseCovariances.length, c, c]);
+      return add(fHat, applySpectral(maps, cosines, blocks, white));
+    }
+    return add(fHat, matmul(white.reshape(-1, c), fromArray(device, values, [c, c])).reshape(...fHat.shape));
   });
 }

@@ -21,7 +21,7 @@ import {
 import type { VarFamily } from "../../models/var/family.ts";
 import { type Covariance, solve } from "./covariance.ts";
 import type { MmseSettings } from "./mmse.ts";
-import { assumptions, drawTokens, type Moments, noisyLatents } from "./mmse_model.ts";
+import { assumptions, drawTokens, type Moments, noisyLatents, simulatedLatents } from "./mmse_model.ts";
 import { onGrid, posterior, startState, type State, type Step, withMeans } from "./mmse_step.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 import { cosines, SpectralBlocks } from "./spectral_blocks.ts";
@@ -48,22 +48,27 @@ export interface Simulated {
   readonly start: readonly Tensor[];
   /** Packed for `linear`: probabilities[.., codes] -> mean code. */
   readonly codesTransposed: Tensor;
+  /** Cosines over the pixels, [side, side], and the inverse covariance of the noise at every frequency, [side * side, c, c]. */
+  readonly basis: Tensor;
+  readonly inverseNoise: Tensor;
 }
 
 /** Runs all steps. The tensors it returns belong to the caller. */
 export async function simulate(maps: ScaleMaps, family: VarFamily, settings: MmseSettings): Promise<Simulated> {
   const { device, channels: c, patchNums } = maps;
-  const { passes, solveSteps, resolveSteps, simulated: batch, seed } = settings;
+  const { passes, solveSteps, resolveSteps, seed } = settings;
+  const batch = simulatedLatents(settings, maps.tokenCount);
   const codebook = await maps.codebook.data();
   const model = await assumptions(maps, family, codebook, settings);
-  const { moments, noise, noiseCovariance } = model;
+  const { moments, noise, noiseCovariances } = model;
   const uncertain = moments.map(({ covariance }) => covariance);
   const start = moments.map(({ mean }) => keep(fromArray(device, Float32Array.from(mean), [1, 1, c])));
   const codesTransposed = keep(scope(() => packWeight(transpose(maps.codebook), "linear")));
 
   const truth = drawTokens(maps, model.prior, batch, seed);
   const tokens = fromArray(device, truth, [batch, maps.tokenCount]);
-  const f = noisyLatents(maps, tokens, noiseCovariance, seed);
+  const basis = keep(fromArray(device, cosines(maps.side), [maps.side, maps.side]));
+  const f = noisyLatents(maps, tokens, noiseCovariances, basis, seed);
   const gains = await Promise.all(patchNums.map((_, s) => gainOf(maps, s, seed)));
   const pack = (s: number) => {
     const small = trace(uncertain[s], c) / c * gains[s] < negligible * noise;
@@ -72,10 +77,12 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
   };
   const kernels = await Promise.all(maps.kernels.map((kernel) => kernel.data()));
   const blocks = new SpectralBlocks(maps, kernels);
-  const packedNoise = keep(
-    scope(() => packWeight(fromArray(device, Float32Array.from(noiseCovariance), [c, c]), "linear")),
-  );
-  const basis = keep(fromArray(device, cosines(maps.side), [maps.side, maps.side]));
+  const noiseValues = Float32Array.from(noiseCovariances.flatMap((covariance) => [...covariance]));
+  const noiseMap = noiseCovariances.length > 1
+    ? keep(fromArray(device, noiseValues, [noiseCovariances.length, c, c]))
+    : keep(scope(() => packWeight(fromArray(device, noiseValues, [c, c]), "linear")));
+  const noiseAt = (w: number) => noiseCovariances[noiseCovariances.length > 1 ? w : 0];
+  const inverseNoise = keep(fromArray(device, blocks.inverse(noiseAt), [maps.side ** 2, c, c]));
   const update = (s: number) => {
     const packed = pack(s);
     blocks.set(s, packed && uncertain[s]);
@@ -87,8 +94,8 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
   const right = new Array<number>(patchNums.length).fill(0);
   for (let i = 0; i < passes * patchNums.length; i++) {
     const scale = i % patchNums.length;
-    const inverseBlocks = keep(fromArray(device, blocks.inverse(noiseCovariance), [maps.side ** 2, c, c]));
-    const covariance: Covariance = { noise: packedNoise, codes, cosines: basis, inverseBlocks };
+    const inverseBlocks = keep(fromArray(device, blocks.inverse(noiseAt), [maps.side ** 2, c, c]));
+    const covariance: Covariance = { noise: noiseMap, codes, cosines: basis, inverseBlocks };
     const explained = await meanPrecision(maps, covariance, scale, solveSteps, seed + i);
     const tables = likelihoodTables(codebook, uncertain[scale], explained, moments[scale], c);
     const logPrior = (code: number) => Math.log(model.prior[scale * maps.codes + code]);
@@ -130,7 +137,15 @@ export async function simulate(maps: ScaleMaps, family: VarFamily, settings: Mms
   for (const own of codes) if (!used.has(own)) own?.dispose();
   disposeState(state);
   for (const tensor of [tokens, f]) tensor.dispose();
-  return { noise, recovery: right.reduce((a, b) => a + b, 0) / truth.length, steps, start, codesTransposed };
+  return {
+    noise,
+    recovery: right.reduce((a, b) => a + b, 0) / truth.length,
+    steps,
+    start,
+    codesTransposed,
+    basis,
+    inverseNoise,
+  };
 }
 
 function disposeState(state: State, kept?: State): void {

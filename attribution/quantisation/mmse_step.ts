@@ -41,16 +41,21 @@ export function onGrid(maps: ScaleMaps, vectors: Tensor, scale: number): Tensor 
   return vectors.reshape(-1, pn, pn, maps.channels);
 }
 
-/** The posterior of a scale's codes, [batch, n, codes], its logarithm up to a constant, and the solution used for it. */
+/**
+ * The posterior of a scale's codes, [batch, n, codes], its logarithm up to a constant, and the solution used for it. What is
+ * `given`[batch, n, codes] is added to the logarithm.
+ */
 export function posterior(
   maps: ScaleMaps,
   { means, rest, solution: last }: State,
   { scale, covariance, solveSteps, weight, bias }: Step,
+  given?: Tensor,
 ): { logits: Tensor; probabilities: Tensor; solution: Tensor } {
   return scope(() => {
     const solution = solve(maps, covariance, rest, solveSteps, last);
     const y = maps.adjoint(solution, scale).reshape(...means[scale].shape);
-    const logits = linear(concat([y, means[scale]], 2), weight, bias);
+    const residual = given;
+    const logits = linear(concat([y, means[scale]], 2), weight, bias, { residual });
     return { logits, probabilities: softmax(logits), solution };
   });
 }

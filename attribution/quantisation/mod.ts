@@ -4,11 +4,13 @@
  */
 import { affine, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { VarFamily } from "../../models/var/family.ts";
+import { blockSearch, type BlockSearchSettings, defaultSearch } from "./block_search.ts";
 import { defaultMmse, type MmseSettings, MmseTables } from "./mmse.ts";
 import { ScaleMaps } from "./scale_maps.ts";
 import { gradientQuantize, referenceSchedule, type SoftAssignSchedule } from "./soft_assign.ts";
 import { errorOf, sweep, SweepTables } from "./sweeps.ts";
 
+export { blockSearch, type BlockSearchSettings, defaultSearch } from "./block_search.ts";
 export { defaultMmse, type MmseSettings, MmseTables } from "./mmse.ts";
 export { ScaleMaps } from "./scale_maps.ts";
 export {
@@ -40,11 +42,13 @@ export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldes
 export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
 /**
- * `estimate` (default): all codes estimated at once, then sweeps, unless the family has LatentStatistics. `sweeps`: sweeps
- * from the greedy tokens, with tables that are quickly made. `gradient`: the reference's method.
+ * `estimate` (default): all codes estimated at once, then sweeps, unless the family has LatentStatistics. `search`: the
+ * estimate, and other codes tried for every coarse token. `sweeps`: sweeps from the greedy tokens, with tables that are
+ * quickly made. `gradient`: the reference's method.
  */
 export type QuantisationSettings =
   | { readonly method: "estimate"; readonly estimate?: MmseSettings; readonly schedule?: SweepSchedule }
+  | { readonly method: "search"; readonly estimate?: MmseSettings; readonly search?: BlockSearchSettings }
   | { readonly method: "sweeps"; readonly schedule?: SweepSchedule }
   | { readonly method: "gradient"; readonly schedule?: SoftAssignSchedule };
 
@@ -81,11 +85,11 @@ export class OptimisedQuantizer {
     check(settings);
     const maps = new ScaleMaps(family);
     try {
-      const estimate = settings.method === "estimate"
-        ? await MmseTables.build(maps, family, settings.estimate ?? defaultMmse)
-        : null;
+      const estimates = settings.method === "estimate" || settings.method === "search";
+      const estimate = estimates ? await MmseTables.build(maps, family, settings.estimate ?? defaultMmse) : null;
       // Where an estimate knows the noise, sweeps would only follow it.
-      const sweepless = settings.method === "gradient" || (estimate !== null && family.latents !== null);
+      const sweepless = settings.method === "gradient" || settings.method === "search" ||
+        (estimate !== null && family.latents !== null);
       const sweeps = sweepless ? null : new SweepTables(maps);
       return new OptimisedQuantizer(settings, family, maps, sweeps, estimate);
     } catch (error) {
@@ -101,6 +105,10 @@ export class OptimisedQuantizer {
       const greedy = this.#family.quantize(f);
       if (settings.method === "gradient") {
         return gradientQuantize(this.#maps, f, greedy.tokens, settings.schedule ?? referenceSchedule);
+      }
+      if (settings.method === "search") {
+        const tokens = blockSearch(this.#estimate!, f, settings.search ?? defaultSearch);
+        return { tokens, fHat: this.#family.dequantize(tokens) };
       }
       const start = this.#estimate ? this.#estimate.quantize(f) : greedy.tokens;
       if (this.#sweeps === null) return { tokens: start, fHat: this.#family.dequantize(start) };
@@ -127,12 +135,19 @@ export class OptimisedQuantizer {
   }
 }
 
-function sweepsOf(settings: Exclude<QuantisationSettings, { method: "gradient" }>): SweepSchedule {
+function sweepsOf(settings: Exclude<QuantisationSettings, { method: "gradient" | "search" }>): SweepSchedule {
   return settings.schedule ?? (settings.method === "estimate" ? sweepsFromEstimate : sweepsFromGreedy);
 }
 
 function check(settings: QuantisationSettings): void {
   if (settings.method === "gradient") return;
+  if (settings.method === "search") {
+    const { rounds, candidates } = settings.search ?? defaultSearch;
+    if (![rounds, candidates].every((n) => Number.isInteger(n) && n >= 1)) {
+      throw new Error(`block search: expects rounds and candidates >= 1, got ${rounds} and ${candidates}`);
+    }
+    return;
+  }
   const { annealed, hottest, coldest, exact } = sweepsOf(settings);
   const whole = (x: number, least: number) => Number.isInteger(x) && x >= least;
   if (!whole(annealed, 0) || !whole(exact, 1)) {

@@ -61,13 +61,13 @@ export class SpectralBlocks {
     return out;
   }
 
-  /** The inverses of all blocks of R with noise of that covariance[c, c], [side * side, c, c]. */
-  inverse(noise: Matrix): Float32Array<ArrayBuffer> {
+  /** The inverses of all blocks of R with noise of that covariance[c, c] at every frequency, [side * side, c, c]. */
+  inverse(noiseAt: (frequency: number) => Matrix): Float32Array<ArrayBuffer> {
     const { channels: c, side } = this.#maps;
     const out = new Float32Array(side * side * c * c);
     const block = new Float64Array(c * c);
     for (let w = 0; w < side * side; w++) {
-      block.set(noise);
+      block.set(noiseAt(w));
       for (const own of this.#blocks) if (own) { for (let k = 0; k < c * c; k++) block[k] += own[w * c * c + k]; }
       invertInPlace(block, c);
       out.set(block, w * c * c);

@@ -23,6 +23,10 @@ export const quantizerTable = {
     description: "optimised, by estimating all codes at once and sweeps of exact updates",
     open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "estimate" })),
   },
+  search: {
+    description: "the estimate, and other codes tried for every coarse token; slow where there are many",
+    open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "search" })),
+  },
   sweeps: {
     description: "optimised, by sweeps of exact updates from the greedy codes; needs no simulation",
     open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "sweeps" })),

@@ -2,9 +2,11 @@
  * Measures an encoder's LatentStatistics on pairs that it was not trained on: how far its refined latents are from f_Z, and which
  * codes there are. It trains nothing; the quantiser of attribution/quantisation uses the result.
  */
-import { disposeAll, matmul, scope, sub } from "../../core/tensor/mod.ts";
-import type { LatentStatistics } from "../../models/var/latent_statistics.ts";
+import { disposeAll, fromArray, matmul, permute, scope, sub } from "../../core/tensor/mod.ts";
+import { bandCount, bandOf, type LatentStatistics } from "../../models/var/latent_statistics.ts";
 import { VarFamily } from "../../models/var/family.ts";
+import { cosines } from "../quantisation/spectral_blocks.ts";
+import { trace } from "../quantisation/symmetric.ts";
 import { invert } from "../signals.ts";
 import { batches, breathe } from "./evaluate.ts";
 import type { PairSource } from "./pairs.ts";
@@ -26,35 +28,42 @@ export async function measureLatents(
   const { family } = trainee;
   if (!(family instanceof VarFamily) || pairs.partial || indices.length === 0) return null;
   const { zChannels: c, codes, patchNums } = family.config;
-  const noise = new Float64Array(c * c);
+  const side = patchNums[patchNums.length - 1], bands = bandCount(side);
+  const noise = Array.from({ length: bands }, () => new Float64Array(c * c)), samples = new Float64Array(bands);
   const counts = patchNums.map(() => new Float64Array(codes));
   const scaleOf = patchNums.flatMap((pn, s) => new Array<number>(pn * pn).fill(s));
-  let pixels = 0;
   for (const some of batches(indices, batch)) {
     await breathe();
     const found = await pairs.batch(some);
     const tokens = found.map((pair) => pair.tokens!);
     const measured = scope(() => {
       const f = invert(family, trainee.images(found.map((pair) => pair.pixels)), true).latent;
-      const error = sub(f, trainee.targets(tokens)).reshape(-1, c);
-      return { products: matmul(error, error, { transA: true }) };
+      const error = sub(f, trainee.targets(tokens));
+      const basis = fromArray(f.device, cosines(side), [side, side]);
+      const rows = matmul(basis, error.reshape(-1, side, side * c));
+      const spectrum = matmul(basis, rows.reshape(-1, side, c)).reshape(-1, side * side, c);
+      const byFrequency = some.length === 1 ? spectrum.reshape(side * side, 1, c) : permute(spectrum, 1, 0, 2);
+      return { products: matmul(byFrequency, byFrequency, { transA: true }) };
     });
-    (await measured.products.data()).forEach((value, i) => noise[i] += value);
+    (await measured.products.data()).forEach((value, i) => {
+      const w = Math.floor(i / (c * c));
+      noise[bandOf(Math.floor(w / side), w % side)][i % (c * c)] += value;
+    });
     disposeAll(measured);
-    pixels += some.length * patchNums.at(-1)! ** 2;
+    for (let w = 0; w < side * side; w++) samples[bandOf(Math.floor(w / side), w % side)] += some.length;
     for (const own of tokens) own.forEach((token, i) => counts[scaleOf[i]][token]++);
   }
-  return { noise: covariance(noise, c, pixels), prior: codePriors(counts) };
+  const floor = leastVariance * noise.reduce((sum, own) => sum + trace(own, c), 0) /
+    (c * samples.reduce((a, b) => a + b));
+  const covariances = noise.map((own, band) => covariance(own, c, samples[band], Math.max(floor, 1e-12)));
+  return { noise: Float32Array.from(covariances.flatMap((own) => [...own])), prior: codePriors(counts) };
 }
 
-function covariance(products: Float64Array, c: number, pixels: number): Float32Array<ArrayBuffer> {
-  let trace = 0;
-  for (let i = 0; i < c; i++) trace += products[i * c + i] / pixels;
-  const floor = Math.max(leastVariance * trace / c, 1e-12);
+function covariance(products: Float64Array, c: number, samples: number, floor: number): Float32Array<ArrayBuffer> {
   return Float32Array.from(products, (_, i) => {
     const row = Math.floor(i / c), column = i % c;
     const both = (products[row * c + column] + products[column * c + row]) / 2;
-    return both / pixels + (row === column ? floor : 0);
+    return both / samples + (row === column ? floor : 0);
   });
 }
 

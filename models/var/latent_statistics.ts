@@ -7,11 +7,24 @@ import type { TensorSource } from "../checkpoint/source.ts";
 import type { VqvaeConfig } from "./config.ts";
 
 export interface LatentStatistics {
-  /** Mean of (f - f_Z)(f - f_Z)' over images and pixels, [c, c] row-major: symmetric, positive definite. */
+  /**
+   * Mean of e e' over images and the frequencies of a band, with e the orthonormal cosine transform of f - f_Z over the
+   * pixels: [bands, c, c], every band's row-major, symmetric, positive definite. Per pixel where noise is white; an encoder's
+   * errors are largest at the lowest frequencies.
+   */
   readonly noise: Float32Array<ArrayBuffer>;
   /** Probability of every code by scale, [scales, codes] row-major: positive, every row's sum is 1. */
   readonly prior: Float32Array<ArrayBuffer>;
 }
+
+/** Band of a frequency: 0 for the mean over all pixels, then octaves, each with the frequencies from 1, 2, 4, ... on. */
+export function bandOf(vertical: number, horizontal: number): number {
+  const highest = Math.max(vertical, horizontal);
+  return highest === 0 ? 0 : Math.floor(Math.log2(highest)) + 1;
+}
+
+/** Number of bands of a square of that side. */
+export const bandCount = (side: number): number => bandOf(side - 1, side - 1) + 1;
 
 /** Names in an encoder's file. */
 export const latentTensors = { noise: "latents.noise", prior: "latents.prior" } as const;
@@ -22,7 +35,7 @@ export const latentNames = /^latents\./;
 /** Shapes by name for a tokenizer. */
 export function latentShapes({ zChannels, codes, patchNums }: VqvaeConfig): Map<string, readonly number[]> {
   return new Map([
-    [latentTensors.noise, [zChannels, zChannels]],
+    [latentTensors.noise, [bandCount(patchNums[patchNums.length - 1]), zChannels, zChannels]],
     [latentTensors.prior, [patchNums.length, codes]],
   ]);
 }
@@ -49,9 +62,9 @@ export async function readLatentStatistics(
 /** Throws when the values cannot be what they should be. */
 export function checkLatentStatistics({ noise, prior }: LatentStatistics, config: VqvaeConfig, label: string): void {
   const c = config.zChannels, { codes } = config;
-  for (let i = 0; i < c; i++) {
-    if (!(noise[i * c + i] > 0 && noise[i * c + i] < Infinity)) {
-      throw new Error(`${label}: ${latentTensors.noise}: expected variances above 0, got ${noise[i * c + i]}`);
+  for (let at = 0; at < noise.length; at += at % (c * c) === c * c - 1 ? 1 : c + 1) {
+    if (!(noise[at] > 0 && noise[at] < Infinity)) {
+      throw new Error(`${label}: ${latentTensors.noise}: expected variances above 0, got ${noise[at]}`);
     }
   }
   for (let s = 0; s * codes < prior.length; s++) {

@@ -1,6 +1,8 @@
 /** The parts of the estimate: small symmetric matrices, the covariance of f - fHat, its preconditioner and its solution. */
 import assert from "node:assert/strict";
 import { applyCovariance, type Covariance, solve } from "../../../attribution/quantisation/covariance.ts";
+import { blockSearch, misfit } from "../../../attribution/quantisation/block_search.ts";
+import { noisyLatents } from "../../../attribution/quantisation/mmse_model.ts";
 import { defaultMmse, MmseTables } from "../../../attribution/quantisation/mmse.ts";
 import { ScaleMaps } from "../../../attribution/quantisation/scale_maps.ts";
 import { cosines, SpectralBlocks } from "../../../attribution/quantisation/spectral_blocks.ts";
@@ -21,11 +23,12 @@ import {
   normals,
   packWeight,
   scope,
+  sub,
   type Tensor,
   uniforms,
 } from "../../../core/tensor/mod.ts";
 import { VarFamily } from "../../../models/var/family.ts";
-import type { LatentStatistics } from "../../../models/var/latent_statistics.ts";
+import { bandCount, type LatentStatistics } from "../../../models/var/latent_statistics.ts";
 import { withDevices } from "../../core/devices.ts";
 import { randomTokens, smallFamily } from "./family.ts";
 
@@ -84,7 +87,7 @@ async function covarianceOf(device: Device, maps: ScaleMaps, noise: Float64Array
     noise: scope(() => packWeight(fromArray(device, Float32Array.from(noise), [c, c]), "linear")),
     codes,
     cosines: fromArray(device, cosines(side), [side, side]),
-    inverseBlocks: fromArray(device, blocks.inverse(noise), [side ** 2, c, c]),
+    inverseBlocks: fromArray(device, blocks.inverse(() => noise), [side ** 2, c, c]),
   };
   const dispose = () => {
     for (const tensor of [...codes, covariance.noise, covariance.cosines, covariance.inverseBlocks]) tensor?.dispose();
@@ -151,9 +154,46 @@ withDevices("applyCovariance() is noise + sum of A U A', symmetric and as large 
     const size = Math.max(...expected);
     // float32 sums of some hundred products.
     near(got, expected, 1e-5 * size);
+    // The same noise frequency by frequency.
+    const blocks = Float32Array.from({ length: maps.side ** 2 * c * c }, (_, i) => noise[i % (c * c)]);
+    const byFrequency = fromArray(device, blocks, [maps.side ** 2, c, c]);
+    near(await dense(device, maps, { ...covariance, noise: byFrequency }), expected, 1e-5 * size);
+    byFrequency.dispose();
     dispose();
   });
 });
+
+withDevices(
+  "applyCovariance() and noisyLatents(): noise of the mean alone is the same in all pixels",
+  async (device) => {
+    await withMaps(device, async (maps, family) => {
+      const { channels: c, side } = maps;
+      const { covariance, dispose } = await covarianceOf(device, maps, positive(c, 7));
+      const none = new Float64Array(c * c), mean = positive(c, 8);
+      const byFrequency = Array.from({ length: side * side }, (_, w) => w === 0 ? mean : none);
+      const noise = fromArray(device, Float32Array.from(byFrequency.flatMap((own) => [...own])), [side * side, c, c]);
+      const onlyNoise = { ...covariance, noise, codes: covariance.codes.map(() => null) };
+      const got = await dense(device, maps, onlyNoise);
+      const n = maps.size;
+      const expected = Float64Array.from({ length: n * n }, (_, i) => {
+        return mean[(Math.floor(i / n) % c) * c + i % n % c] / (side * side);
+      });
+      near(got, expected, 1e-5 * Math.max(...expected));
+      const tokens = randomTokens(device, family, 3);
+      const fHat = family.dequantize(tokens);
+      const noisy = noisyLatents(maps, tokens, byFrequency, covariance.cosines, 1);
+      const added = await read(sub(noisy, fHat));
+      const size = Math.max(...added.map(Math.abs));
+      assert(size > 0.01);
+      added.forEach((value, i) => {
+        const first = Math.floor(i / n) * n + i % c;
+        assert(Math.abs(value - added[first]) < 1e-4 * size, `${value} and ${added[first]}`);
+      });
+      for (const tensor of [noise, tokens, fHat, noisy]) tensor.dispose();
+      dispose();
+    });
+  },
+);
 
 withDevices("SpectralBlocks hold the blocks of R between cosines of one frequency", async (device) => {
   await withMaps(device, async (maps) => {
@@ -252,7 +292,10 @@ withDevices("MmseTables: what is known of the noise and of the codes helps to fi
     return add(maps.dequantize(tokens), noise);
   });
   const latents = {
-    noise: Float32Array.from({ length: c * c }, (_, i) => (i % (c + 1) === 0 ? deviation[i % c] ** 2 : 0)),
+    noise: Float32Array.from({ length: bandCount(maps.side) * c * c }, (_, i) => {
+      const at = i % (c * c);
+      return at % (c + 1) === 0 ? deviation[at % c] ** 2 : 0;
+    }),
     prior: Float32Array.from({ length: maps.patchNums.length * codes }, (_, i) => frequencies[i % codes] / total),
   };
   const uniform = latents.prior.map(() => 1 / codes);
@@ -274,3 +317,42 @@ withDevices("MmseTables: what is known of the noise and of the codes helps to fi
   assert(noise > 1.5 * neither && both > 1.2 * noise, shown);
   for (const item of [tokens, f, maps, family]) item.dispose();
 });
+
+withDevices(
+  "blockSearch() fits every latent at least as well as the estimate, and finds more tokens",
+  async (device) => {
+    const family = await smallFamily(device, { zChannels: 6, codes: 48, patchNums: [1, 2, 4] });
+    const maps = new ScaleMaps(family);
+    const batch = 12, c = 6, before = device.memory().liveBytes;
+    const tables = await MmseTables.build(maps, family, { ...defaultMmse, passes: 2 });
+    const tokens = randomTokens(device, family, batch, 3);
+    const f = scope(() => {
+      const noise = fromArray(device, normals(9, 0, batch * maps.size), [batch, 4, 4, c]);
+      return add(maps.dequantize(tokens), mul(noise, fromArray(device, [8 * Math.sqrt(tables.noise)], [1])));
+    });
+    const truth = await tokens.ints();
+    const measured = async (found: Tensor) => {
+      const right = (await found.ints()).filter((token, i) => token === truth[i]).length / truth.length;
+      return { right, error: await read(misfit(tables, f, found)) };
+    };
+    const estimated = tables.quantize(f);
+    const searched = blockSearch(tables, f, { rounds: 2, candidates: 4 });
+    const first = await measured(estimated), better = await measured(searched);
+    better.error.forEach((error, i) => assert(error <= first.error[i] * (1 + 1e-6), `${first.error[i]} -> ${error}`));
+    const sum = (values: Float32Array) => values.reduce((a, b) => a + b, 0);
+    const shown = `${first.right} -> ${better.right}, ${sum(first.error)} -> ${sum(better.error)}`;
+    assert(sum(better.error) < sum(first.error) && better.right >= first.right, shown);
+
+    // The squared distance in units of the noise, which is white here: computed anew.
+    const rest = await read(scope(() => sub(f, maps.dequantize(searched))));
+    better.error.forEach((error, b) => {
+      const own = rest.subarray(b * maps.size, (b + 1) * maps.size).reduce((all, value) => all + value * value, 0);
+      assert(Math.abs(error - own / tables.noise) < 1e-3 * error + 1e-3, `${error} and ${own / tables.noise}`);
+    });
+    for (const item of [tokens, f, tables]) item.dispose();
+    estimated.dispose();
+    searched.dispose();
+    assert.equal(device.memory().liveBytes, before);
+    for (const item of [maps, family]) item.dispose();
+  },
+);

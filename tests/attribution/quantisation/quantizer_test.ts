@@ -96,7 +96,7 @@ withDevices("OptimisedQuantizer: with noise too the estimate finds more than gre
 withDevices("OptimisedQuantizer: one code, and latents that the greedy tokens meet exactly", async (device) => {
   const family = await smallFamily(device, { zChannels: 4, codes: 1, patchNums: [1, 2] });
   const f = scope(() => family.dequantize(family.quantize(randomF(device, family, 1)).tokens));
-  for (const method of ["estimate", "sweeps"] as const) {
+  for (const method of ["estimate", "search", "sweeps"] as const) {
     const quantizer = await OptimisedQuantizer.open(family, { method });
     const { tokens, fHat } = quantizer.quantize(f);
     assert.deepEqual([...await tokens.ints()], [0, 0, 0, 0, 0]);
@@ -120,7 +120,7 @@ withDevices("OptimisedQuantizer refuses settings that make no sense, and leaves 
     [{ passes: 0 }, /mmse: passes expects an integer >= 1, got 0/],
     [{ solveSteps: 2.5 }, /mmse: solveSteps expects an integer >= 1, got 2.5/],
     [{ resolveSteps: -1 }, /mmse: resolveSteps expects an integer >= 1, got -1/],
-    [{ simulated: 0 }, /mmse: simulated expects an integer >= 1, got 0/],
+    [{ simulatedTokens: 0 }, /mmse: simulatedTokens expects an integer >= 1, got 0/],
     [{ noiseOfGreedyError: 0 }, /mmse: noiseOfGreedyError expects a number above 0, got 0/],
     [{ noiseOfGreedyError: Infinity }, /mmse: noiseOfGreedyError expects a number above 0, got Infinity/],
   ];

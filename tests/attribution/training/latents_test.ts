@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { cosines } from "../../../attribution/quantisation/spectral_blocks.ts";
 import { codePriors, measureLatents } from "../../../attribution/training/latents.ts";
 import type { Pair, PairSource } from "../../../attribution/training/pairs.ts";
 import { Trainee } from "../../../attribution/training/trainee.ts";
@@ -27,12 +28,12 @@ const pairs = (partial = false): PairSource => ({
     }))),
 });
 
-Deno.test("measureLatents() is the covariance of refined f - f_Z per pixel, and the codes' frequencies by scale", async () => {
+Deno.test("measureLatents() is the covariance of refined f - f_Z by frequency band, and the codes' frequencies by scale", async () => {
   const device = await openCpuForTests();
   const trainee = await Trainee.load(device, source(), { name: "var", config });
   const indices = [1, 4, 5, 9, 11];
   const found = (await measureLatents(trainee, pairs(), indices, 2))!;
-  const wanted = new Float64Array(16), counts = [0, 0, 0].map(() => new Float64Array(16));
+  const wanted = new Float64Array(3 * 16), counts = [0, 0, 0].map(() => new Float64Array(16));
   for (const { pixels, tokens } of await pairs().batch(indices)) {
     const [f, target] = scope(() => {
       const { family } = trainee, x = trainee.images([pixels]), once = family.encode(x);
@@ -40,18 +41,30 @@ Deno.test("measureLatents() is the covariance of refined f - f_Z per pixel, and 
       return [add(once, sub(once, again)), trainee.targets([tokens!])];
     });
     const a = await f.data(), b = await target.data();
-    for (let p = 0; p < 16; p++) {
+    const basis = cosines(4);
+    for (let w = 0; w < 16; w++) {
+      const [v, h] = [Math.floor(w / 4), w % 4];
+      const spectrum = [0, 1, 2, 3].map((c) => {
+        let sum = 0;
+        for (let p = 0; p < 16; p++) {
+          sum += basis[v * 4 + Math.floor(p / 4)] * basis[h * 4 + p % 4] * (a[p * 4 + c] - b[p * 4 + c]);
+        }
+        return sum;
+      });
+      // The mean, the three frequencies with a 1 and no more, and the twelve with a 2 or a 3.
+      const [band, frequencies] = w === 0 ? [0, 1] : Math.max(v, h) === 1 ? [1, 3] : [2, 12];
       for (let i = 0; i < 16; i++) {
-        const [x, y] = [p * 4 + Math.floor(i / 4), p * 4 + i % 4];
-        wanted[i] += (a[x] - b[x]) * (a[y] - b[y]) / (indices.length * 16);
+        wanted[band * 16 + i] += spectrum[Math.floor(i / 4)] * spectrum[i % 4] / (indices.length * frequencies);
       }
     }
     tokens!.forEach((token, i) => counts[i < 1 ? 0 : i < 5 ? 1 : 2][token]++);
     for (const tensor of [f, target]) tensor.dispose();
   }
-  const trace = wanted[0] + wanted[5] + wanted[10] + wanted[15];
-  for (let i = 0; i < 16; i++) {
-    const floor = i % 5 === 0 ? 1e-3 * trace / 4 : 0;
+  const trace = [1, 3, 12].reduce((sum, share, band) => {
+    return sum + share / 16 * [0, 5, 10, 15].reduce((own, i) => own + wanted[band * 16 + i], 0);
+  }, 0);
+  for (let i = 0; i < 3 * 16; i++) {
+    const floor = i % 16 % 5 === 0 ? 1e-3 * trace / 4 : 0;
     assert(Math.abs(found.noise[i] - wanted[i] - floor) < 1e-5 * trace, `${i}: ${wanted[i]} -> ${found.noise[i]}`);
   }
   assert.deepEqual(found.prior, codePriors(counts));
