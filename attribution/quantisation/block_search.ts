@@ -54,7 +54,7 @@ export function blockSearch(tables: MmseTables, f: Tensor, { rounds, candidates 
       return { tokens, logits, error: misfit(tables, f, tokens) };
     });
     let { tokens, error } = first;
-    let logits: readonly Tensor[] = first.logits;
+    const { logits } = first;
     for (let round = 0; round < rounds; round++) {
       for (let s = 0; s < patchNums.length - 1; s++) {
         for (let i = 0; i < patchNums[s] ** 2; i++) {
