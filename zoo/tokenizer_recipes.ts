@@ -2,6 +2,7 @@
  * The tokenizers of the zoo: sizes, seeds and training, as data.
  * Layers are a quarter and an eighth as wide as the official ones and see 64x64 pixels, so group norms have fewer groups.
  */
+import type { VqvaeConfig } from "../models/var/config.ts";
 import type { TokenizerRecipe } from "./tokenizers.ts";
 
 /** RAR's: 64 tokens of 512 codes. */
@@ -26,22 +27,24 @@ const rar: TokenizerRecipe = {
   latentWeight: 1,
 };
 
+const firstConfig: VqvaeConfig = {
+  ch: 16,
+  chMult: [1, 2, 4, 4],
+  resBlocks: 1,
+  zChannels: 16,
+  codes: 512,
+  sharedPhi: 4,
+  patchNums: [1, 2, 3, 4, 6, 8],
+  resolution: 64,
+  normGroups: 4,
+};
+
 /** What VAR's begins from: 130 tokens of 512 codes on six scales, which one hardly finds again in its images. */
 const varFirst: TokenizerRecipe = {
   name: "vqvae_first",
   network: {
     kind: "var",
-    config: {
-      ch: 16,
-      chMult: [1, 2, 4, 4],
-      resBlocks: 1,
-      zChannels: 16,
-      codes: 512,
-      sharedPhi: 4,
-      patchNums: [1, 2, 3, 4, 6, 8],
-      resolution: 64,
-      normGroups: 4,
-    },
+    config: firstConfig,
   },
   seed: 102,
   steps: 2400,
@@ -56,17 +59,7 @@ const varFamily: TokenizerRecipe = {
   name: "vqvae",
   network: {
     kind: "var",
-    config: {
-      ch: 16,
-      chMult: [1, 2, 4, 4],
-      resBlocks: 1,
-      zChannels: 16,
-      codes: 256,
-      sharedPhi: 4,
-      patchNums: [1, 2, 4, 8],
-      resolution: 64,
-      normGroups: 4,
-    },
+    config: { ...firstConfig, codes: 256, patchNums: [1, 2, 4, 8] },
   },
   seed: 104,
   steps: 1600,

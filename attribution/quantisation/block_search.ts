@@ -39,7 +39,7 @@ export function misfit(tables: MmseTables, f: Tensor, tokens: Tensor): Tensor {
   const { maps, basis, inverseNoise } = tables;
   return scope(() => {
     const rest = sub(f, maps.dequantize(tokens));
-    return sum(mul(rest, applySpectral(maps, basis, inverseNoise, rest)).reshape(f.shape[0], -1), 1);
+    return sum(mul(rest, applySpectral(basis, inverseNoise, rest)).reshape(f.shape[0], -1), 1);
   });
 }
 

@@ -33,7 +33,7 @@ export interface Covariance {
 export function applyCovariance(maps: ScaleMaps, { noise, codes, cosines }: Covariance, x: Tensor): Tensor {
   return scope(() => {
     const groups = Map.groupBy(codes.keys().filter((s) => codes[s] !== null), (s) => maps.phiOf(s));
-    let out = noise.rank === 3 ? applySpectral(maps, cosines, noise, x) : linear(x, noise);
+    let out = noise.rank === 3 ? applySpectral(cosines, noise, x) : linear(x, noise);
     for (const [phi, scales] of groups) {
       const last = out;
       out = scope(() => {
@@ -49,25 +49,31 @@ export function applyCovariance(maps: ScaleMaps, { noise, codes, cosines }: Cova
   });
 }
 
-/** Cosines over the pixels, a symmetric [c, c] block for every frequency, and back. */
-export function applySpectral(maps: ScaleMaps, cosines: Tensor, blocks: Tensor, x: Tensor): Tensor {
-  const { side, channels: c } = maps;
-  const batch = x.shape[0];
-  const transform = (y: Tensor, back: boolean) => {
-    const rows = matmul(cosines, y.reshape(batch, side, side * c), { transA: back });
-    return matmul(cosines, rows.reshape(batch * side, side, c), { transA: back });
-  };
+/** x[batch, side, side, c] times the cosines[side, side] of both axes, or back: an orthonormal transform. */
+function cosineTransform(cosines: Tensor, x: Tensor, back = false): Tensor {
+  const [batch, side, , c] = x.shape;
   return scope(() => {
-    const spectrum = transform(x, false).reshape(batch, side * side, c);
-    const byFrequency = batch === 1 ? spectrum.reshape(side * side, 1, c) : permute(spectrum, 1, 0, 2);
-    const filtered = matmul(byFrequency, blocks);
-    return transform(batch === 1 ? filtered : permute(filtered, 1, 0, 2), true).reshape(...x.shape);
+    const rows = matmul(cosines, x.reshape(batch, side, side * c), { transA: back });
+    return matmul(cosines, rows.reshape(batch * side, side, c), { transA: back }).reshape(...x.shape);
   });
 }
 
-/** The preconditioner of a covariance, as a map. */
-function precondition(maps: ScaleMaps, { cosines, inverseBlocks }: Covariance, x: Tensor): Tensor {
-  return applySpectral(maps, cosines, inverseBlocks, x);
+/** The cosine transform of x[batch, side, side, c], frequency by frequency: [side * side, batch, c]. */
+export function byFrequency(cosines: Tensor, x: Tensor): Tensor {
+  const [batch, side, , c] = x.shape;
+  return scope(() => {
+    const spectrum = cosineTransform(cosines, x).reshape(batch, side * side, c);
+    return batch === 1 ? spectrum.reshape(side * side, 1, c) : permute(spectrum, 1, 0, 2);
+  });
+}
+
+/** x[batch, side, side, c] with a symmetric [c, c] block of `blocks` applied to every frequency. */
+export function applySpectral(cosines: Tensor, blocks: Tensor, x: Tensor): Tensor {
+  return scope(() => {
+    const filtered = matmul(byFrequency(cosines, x), blocks);
+    const images = x.shape[0] === 1 ? filtered : permute(filtered, 1, 0, 2);
+    return cosineTransform(cosines, images.reshape(...x.shape), true);
+  });
 }
 
 /** `iterations` steps of preconditioned conjugate gradients from `start` (zero when not given) on R z = r, per image. */
@@ -82,10 +88,11 @@ export function solve(
   const dot = (a: Tensor, b: Tensor) => scope(() => sum(mul(a, b).reshape(batch, -1), 1).reshape(batch, 1, 1, 1));
   // Keeps 0 / 0 finite once an image is solved exactly.
   const ratio = (a: Tensor, b: Tensor) => scope(() => div(a, affine(b, 1, 1e-30)));
+  const precondition = (x: Tensor) => applySpectral(covariance.cosines, covariance.inverseBlocks, x);
   return scope(() => {
     let z = start ?? zeros(r.device, r.shape);
     let rest = start ? sub(r, applyCovariance(maps, covariance, start)) : r;
-    let direction = precondition(maps, covariance, rest);
+    let direction = precondition(rest);
     let energy = dot(rest, direction);
     for (let i = 0; i < iterations; i++) {
       [z, rest, direction, energy] = scope(() => {
@@ -94,7 +101,7 @@ export function solve(
         const nextZ = add(z, mul(direction, step));
         if (i === iterations - 1) return [nextZ, rest, direction, energy];
         const nextRest = sub(rest, mul(image, step));
-        const better = precondition(maps, covariance, nextRest);
+        const better = precondition(nextRest);
         const nextEnergy = dot(nextRest, better);
         return [nextZ, nextRest, add(better, mul(direction, ratio(nextEnergy, energy))), nextEnergy];
       });

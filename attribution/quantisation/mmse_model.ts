@@ -166,7 +166,7 @@ export function noisyLatents(
     const white = fromArray(device, normals(seed, 1000, fHat.size), fHat.shape);
     if (noiseCovariances.length > 1) {
       const blocks = fromArray(device, values, [noiseCovariances.length, c, c]);
-      return add(fHat, applySpectral(maps, cosines, blocks, white));
+      return add(fHat, applySpectral(cosines, blocks, white));
     }
     return add(fHat, matmul(white.reshape(-1, c), fromArray(device, values, [c, c])).reshape(...fHat.shape));
   });

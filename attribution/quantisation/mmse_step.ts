@@ -54,8 +54,7 @@ export function posterior(
   return scope(() => {
     const solution = solve(maps, covariance, rest, solveSteps, last);
     const y = maps.adjoint(solution, scale).reshape(...means[scale].shape);
-    const residual = given;
-    const logits = linear(concat([y, means[scale]], 2), weight, bias, { residual });
+    const logits = linear(concat([y, means[scale]], 2), weight, bias, { residual: given });
     return { logits, probabilities: softmax(logits), solution };
   });
 }

@@ -2,9 +2,10 @@
  * Measures an encoder's LatentStatistics on pairs that it was not trained on: how far its refined latents are from f_Z, and which
  * codes there are. It trains nothing; the quantiser of attribution/quantisation uses the result.
  */
-import { disposeAll, fromArray, matmul, permute, scope, sub } from "../../core/tensor/mod.ts";
+import { disposeAll, fromArray, matmul, scope, sub } from "../../core/tensor/mod.ts";
 import { bandCount, bandOf, type LatentStatistics } from "../../models/var/latent_statistics.ts";
 import { VarFamily } from "../../models/var/family.ts";
+import { byFrequency } from "../quantisation/covariance.ts";
 import { cosines } from "../quantisation/spectral_blocks.ts";
 import { trace } from "../quantisation/symmetric.ts";
 import { invert } from "../signals.ts";
@@ -40,10 +41,8 @@ export async function measureLatents(
       const f = invert(family, trainee.images(found.map((pair) => pair.pixels)), true).latent;
       const error = sub(f, trainee.targets(tokens));
       const basis = fromArray(f.device, cosines(side), [side, side]);
-      const rows = matmul(basis, error.reshape(-1, side, side * c));
-      const spectrum = matmul(basis, rows.reshape(-1, side, c)).reshape(-1, side * side, c);
-      const byFrequency = some.length === 1 ? spectrum.reshape(side * side, 1, c) : permute(spectrum, 1, 0, 2);
-      return { products: matmul(byFrequency, byFrequency, { transA: true }) };
+      const spectrum = byFrequency(basis, error);
+      return { products: matmul(spectrum, spectrum, { transA: true }) };
     });
     (await measured.products.data()).forEach((value, i) => {
       const w = Math.floor(i / (c * c));

@@ -62,8 +62,9 @@ export async function readLatentStatistics(
 /** Throws when the values cannot be what they should be. */
 export function checkLatentStatistics({ noise, prior }: LatentStatistics, config: VqvaeConfig, label: string): void {
   const c = config.zChannels, { codes } = config;
-  for (let at = 0; at < noise.length; at += at % (c * c) === c * c - 1 ? 1 : c + 1) {
-    if (!(noise[at] > 0 && noise[at] < Infinity)) {
+  for (let at = 0; at < noise.length; at++) {
+    const onDiagonal = at % (c * c) % (c + 1) === 0;
+    if (onDiagonal && !(noise[at] > 0 && noise[at] < Infinity)) {
       throw new Error(`${label}: ${latentTensors.noise}: expected variances above 0, got ${noise[at]}`);
     }
   }
