@@ -95,12 +95,12 @@ const schema = v.strictObject({
 export type Calibration = v.InferOutput<typeof schema>;
 
 /** Accepts every image for both families: no outliers are found with it. */
-export function uncalibrated(modelSet: string): Calibration {
+export function uncalibrated(modelSet: string, quantization: QuantizerName = "estimate"): Calibration {
   const open = { quantLoss: { mean: 0, deviation: 1, thresholds: { quantile: null, gaussian: null, roc: null } } };
   return {
     format: calibrationFormat,
     modelSet,
-    quantization: defaultQuantizer,
+    quantization,
     data: null,
     decision: { signals: { rar: "quantLoss", var: "quantLoss" }, threshold: null },
     families: { rar: open, var: open },
@@ -114,7 +114,7 @@ export function uncalibrated(modelSet: string): Calibration {
  */
 export async function loadCalibration(set: ModelSet): Promise<{ calibration: Calibration; sha256: string | null }> {
   const { calibration: file } = set.manifest;
-  if (file === undefined) return { calibration: uncalibrated(set.hash), sha256: null };
+  if (file === undefined) return { calibration: uncalibrated(set.hash, defaultQuantizer(set.manifest)), sha256: null };
   const path = join(set.dir, file);
   let bytes: Uint8Array<ArrayBuffer>;
   try {

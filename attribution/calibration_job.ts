@@ -20,14 +20,15 @@ import { familyNames, variantLabels } from "./labels.ts";
 import { gatherLines, type MeasuringEvents } from "./measuring_run.ts";
 import { variantsOf } from "./pipeline.ts";
 import type { RunOptions } from "./run_parts.ts";
-import type { QuantizerName } from "./signals/quantizers.ts";
+import { defaultQuantizer, type QuantizerName } from "./signals/quantizers.ts";
 
 export interface CalibrationOptions extends RunOptions {
   /** Label folders. */
   readonly train: string;
   readonly val: string;
   readonly models?: string;
-  readonly quantization: QuantizerName;
+  /** Default: `defaultQuantizer` of the set. */
+  readonly quantization?: QuantizerName;
   /** Default: the file that the manifest names; where it names none, calibration.json, which it then does. */
   readonly out?: string;
   readonly signals?: Exclude<SignalLevel, "baselines">;
@@ -83,12 +84,18 @@ export async function runCalibration(
     },
   };
   const { thresholdsOnly = false, extras = [], signals = "all", condition = "infer" } = options;
+  const quantization = options.quantization ?? defaultQuantizer(set.manifest);
   const problem = thresholdsOnly ? undefined : whyNotFittable(images) ?? whyNotAll(set);
   if (problem !== undefined) events.onNote?.(`thresholds alone are fitted: ${problem}`);
   const full = !thresholdsOnly && problem === undefined;
   const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
   const scoring = full ? { condition, extras: extrasFor(tokens) } : undefined;
-  const { summary, lines } = await gatherLines(set, images, { ...options, signals, scoring }, withUnreadable);
+  const { summary, lines } = await gatherLines(
+    set,
+    images,
+    { ...options, quantization, signals, scoring },
+    withUnreadable,
+  );
   const modelSet = { dir: set.dir, hash: set.hash };
   if (summary.status !== "done") {
     return { status: "interrupted", modelSet, computed: summary.images.computed, unreadable };
@@ -103,7 +110,7 @@ export async function runCalibration(
   const thresholds: Calibration = {
     format: calibrationFormat,
     modelSet: set.hash,
-    quantization: options.quantization,
+    quantization,
     data: { train: await summarise(own), val: await summarise(held) },
     decision: fit.decision,
     families: fit.families,

@@ -18,7 +18,7 @@ export interface PlanOptions {
   readonly swapChunk?: number;
   /** Whether images are scored under classes, too, which needs room for another condition. Default false. */
   readonly classes?: boolean;
-  /** What latents are quantised with. Default: `estimate`, whose tables are the largest. */
+  /** What latents are quantised with. Default: `estimate`. */
   readonly quantization?: QuantizerName;
 }
 

@@ -7,7 +7,7 @@ import type { Fit } from "../attribution/calibration_fit.ts";
 import type { ClassifiersFit } from "../attribution/classifiers/fit_all.ts";
 import { type CalibrationOptions, runCalibration } from "../attribution/calibration_job.ts";
 import { familyNames } from "../attribution/labels.ts";
-import { defaultQuantizer, quantizerNames } from "../attribution/signals/quantizers.ts";
+import { quantizerNames } from "../attribution/signals/quantizers.ts";
 import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
@@ -42,7 +42,8 @@ ${journalUsage}
   --sigmas K          gaussian: standard deviations above the mean (default 3)
   --false-alarms P    roc: share of outliers that may pass (default 0.01)
   --signals LEVEL     core, or all, which costs half as much again (default all)
-  --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default ${defaultQuantizer})
+  --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default: search for
+                      small tokenizers, else estimate)
   --thresholds-only   fit no classifiers, and run no transformers
   --condition NAME    none or infer: class under which tokens are scored for the classifiers (default infer)
   --extras LIST       fit these methods, too: membership, prada (slow)
@@ -99,12 +100,11 @@ function options(
   }
   const { train, val } = values;
   if (train === undefined || val === undefined) throw new Error("expected --train DIR and --val DIR (--help)");
-  const { quantization = defaultQuantizer, ...measuring } = measuringValues(values, "runs/calibrate");
+  const measuring = measuringValues(values, "runs/calibrate");
   return {
     json: values.json,
     job: {
       ...measuring,
-      quantization,
       train,
       val,
       out: values.out,

@@ -8,6 +8,7 @@ import { tokenCount } from "../../models/var/config.ts";
 import { interactionPeriod, positionClasses } from "./classes.ts";
 import { defaultMmse } from "./mmse.ts";
 import { simulatedLatents } from "./mmse_model.ts";
+import { defaultSearch, gramPart } from "./search_tables.ts";
 import { defaultProductLimit } from "./sweeps.ts";
 
 /** Bytes of device memory. */
@@ -30,6 +31,13 @@ export function quantiserFootprint(
   // Enlargements and their products with themselves, Phi's adjoints and plain kernels: a tokenizer has four.
   const maps = f32 * (patchNums.length * 2 * side * side + 8 * 9 * c * c + c);
   if (method === "gradient") return { tables: maps, opening: maps };
+  if (method === "search") {
+    const { orders } = defaultSearch;
+    const search = orders * (c * c * n * (n - 1) / 2 + n * (2 * c * c + codes)) + codes * c + patchNums.length * c +
+      side * side * (c * c + 1);
+    // While they are made: latents and what weighs them for a part of the unit vectors, and codes for all of them.
+    return { tables: maps + f32 * search, opening: f32 * gramPart * (12 * side * side * c + n * c) };
+  }
   const sweeps = f32 * (2 * codes * c + n * (c * c + codes + 2)) + patchNums.reduce((sum, pn) => {
     const tokens = pn * pn;
     if (tokens * c <= defaultProductLimit) return sum + f32 * tokens * c * tokens * c;
@@ -48,6 +56,5 @@ export function quantiserFootprint(
   // Logits and probabilities of the simulated latents, and probes on their way through a step of the solver: two per
   // channel, each in some fifty tensors of latents. The sweeps' tables come afterwards.
   const simulated = f32 * (3 * simulatedLatents(defaultMmse, n) * side * side * codes + 50 * 2 * c * side * side * c);
-  if (method === "search") return { tables: maps + estimate, opening: simulated };
   return { tables: maps + sweeps + estimate, opening: Math.max(opening, simulated - sweeps) };
 }

@@ -4,15 +4,22 @@
  */
 import { affine, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { VarFamily } from "../../models/var/family.ts";
-import { blockSearch, type BlockSearchSettings, defaultSearch } from "./block_search.ts";
-import { defaultMmse, type MmseSettings, MmseTables } from "./mmse.ts";
+import { type MmseSettings, MmseTables } from "./mmse.ts";
 import { ScaleMaps } from "./scale_maps.ts";
+import {
+  disposeSearchTables,
+  type SearchSettings,
+  searchTableBytes,
+  type SearchTables,
+  searchTables,
+} from "./search_tables.ts";
 import { gradientQuantize, referenceSchedule, type SoftAssignSchedule } from "./soft_assign.ts";
 import { errorOf, sweep, SweepTables } from "./sweeps.ts";
+import { treeSearch } from "./tree_search.ts";
 
-export { blockSearch, type BlockSearchSettings, defaultSearch } from "./block_search.ts";
 export { defaultMmse, type MmseSettings, MmseTables } from "./mmse.ts";
 export { ScaleMaps } from "./scale_maps.ts";
+export { defaultSearch, isSearchable, type SearchSettings, type SearchTables, searchTables } from "./search_tables.ts";
 export {
   fixScales,
   gradientQuantize,
@@ -24,6 +31,7 @@ export {
   type SoftAssignSchedule,
 } from "./soft_assign.ts";
 export { errorOf, sweep, SweepTables } from "./sweeps.ts";
+export { treeSearch } from "./tree_search.ts";
 
 /** Settings of the sweeps; temperatures are multiples of an image's own greedy error. */
 export interface SweepSchedule {
@@ -42,13 +50,13 @@ export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldes
 export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
 /**
- * `estimate` (default): all codes estimated at once, then sweeps, unless the family has LatentStatistics. `search`: the
- * estimate, and other codes tried for every coarse token. `sweeps`: sweeps from the greedy tokens, with tables that are
- * quickly made. `gradient`: the reference's method.
+ * `search`: the most probable tokens by a tree search; for small tokenizers (`isSearchable`). `estimate` (default): all codes
+ * estimated at once, then sweeps, unless the family has LatentStatistics. `sweeps`: sweeps from the greedy tokens, with tables
+ * that are quickly made. `gradient`: the reference's method.
  */
 export type QuantisationSettings =
+  | { readonly method: "search"; readonly search?: SearchSettings }
   | { readonly method: "estimate"; readonly estimate?: MmseSettings; readonly schedule?: SweepSchedule }
-  | { readonly method: "search"; readonly estimate?: MmseSettings; readonly search?: BlockSearchSettings }
   | { readonly method: "sweeps"; readonly schedule?: SweepSchedule }
   | { readonly method: "gradient"; readonly schedule?: SoftAssignSchedule };
 
@@ -59,6 +67,7 @@ export class OptimisedQuantizer {
   readonly #maps: ScaleMaps;
   readonly #sweeps: SweepTables | null;
   readonly #estimate: MmseTables | null;
+  readonly #search: SearchTables | null;
 
   private constructor(
     settings: QuantisationSettings,
@@ -66,17 +75,19 @@ export class OptimisedQuantizer {
     maps: ScaleMaps,
     sweeps: SweepTables | null,
     estimate: MmseTables | null,
+    search: SearchTables | null,
   ) {
     this.settings = settings;
     this.#family = family;
     this.#maps = maps;
     this.#sweeps = sweeps;
     this.#estimate = estimate;
+    this.#search = search;
   }
 
   /**
    * Builds the tables of the method. At full size: 40 MB for the sweeps, and 64 MB more, and some seconds of simulation,
-   * for the estimate; none for the gradient method. Throws on settings that make no sense.
+   * for the estimate; none for the gradient method. Throws on settings that make no sense, and on a search that is too large.
    */
   static async open(
     family: VarFamily,
@@ -85,13 +96,14 @@ export class OptimisedQuantizer {
     check(settings);
     const maps = new ScaleMaps(family);
     try {
-      const estimates = settings.method === "estimate" || settings.method === "search";
-      const estimate = estimates ? await MmseTables.build(maps, family, settings.estimate ?? defaultMmse) : null;
+      const { method } = settings;
+      const search = method === "search" ? await searchTables(maps, family, settings.search) : null;
+      const estimate = method === "estimate" ? await MmseTables.build(maps, family, settings.estimate) : null;
       // Where an estimate knows the noise, sweeps would only follow it.
-      const sweepless = settings.method === "gradient" || settings.method === "search" ||
-        (estimate !== null && family.latents !== null);
-      const sweeps = sweepless ? null : new SweepTables(maps);
-      return new OptimisedQuantizer(settings, family, maps, sweeps, estimate);
+      const sweeps = method === "sweeps" || (estimate !== null && family.latents === null)
+        ? new SweepTables(maps)
+        : null;
+      return new OptimisedQuantizer(settings, family, maps, sweeps, estimate, search);
     } catch (error) {
       maps.dispose();
       throw error;
@@ -102,13 +114,13 @@ export class OptimisedQuantizer {
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor } {
     const { settings } = this;
     return scope(() => {
+      if (settings.method === "search") {
+        const tokens = treeSearch(this.#search!, f);
+        return { tokens, fHat: this.#family.dequantize(tokens) };
+      }
       const greedy = this.#family.quantize(f);
       if (settings.method === "gradient") {
         return gradientQuantize(this.#maps, f, greedy.tokens, settings.schedule ?? referenceSchedule);
-      }
-      if (settings.method === "search") {
-        const tokens = blockSearch(this.#estimate!, f, settings.search ?? defaultSearch);
-        return { tokens, fHat: this.#family.dequantize(tokens) };
       }
       const start = this.#estimate ? this.#estimate.quantize(f) : greedy.tokens;
       if (this.#sweeps === null) return { tokens: start, fHat: this.#family.dequantize(start) };
@@ -125,12 +137,14 @@ export class OptimisedQuantizer {
 
   /** Bytes of the tables. */
   get bytes(): number {
-    return (this.#sweeps?.bytes ?? 0) + (this.#estimate?.bytes ?? 0);
+    return (this.#sweeps?.bytes ?? 0) + (this.#estimate?.bytes ?? 0) +
+      (this.#search ? searchTableBytes(this.#search) : 0);
   }
 
   dispose(): void {
     this.#sweeps?.dispose();
     this.#estimate?.dispose();
+    if (this.#search) disposeSearchTables(this.#search);
     this.#maps.dispose();
   }
 }
@@ -140,14 +154,7 @@ function sweepsOf(settings: Exclude<QuantisationSettings, { method: "gradient" |
 }
 
 function check(settings: QuantisationSettings): void {
-  if (settings.method === "gradient") return;
-  if (settings.method === "search") {
-    const { rounds, candidates } = settings.search ?? defaultSearch;
-    if (![rounds, candidates].every((n) => Number.isInteger(n) && n >= 1)) {
-      throw new Error(`block search: expects rounds and candidates >= 1, got ${rounds} and ${candidates}`);
-    }
-    return;
-  }
+  if (settings.method === "gradient" || settings.method === "search") return;
   const { annealed, hottest, coldest, exact } = sweepsOf(settings);
   const whole = (x: number, least: number) => Number.isInteger(x) && x >= least;
   if (!whole(annealed, 0) || !whole(exact, 1)) {

@@ -3,8 +3,10 @@
  * RAR has one token per position, whose nearest code is the best one: all names mean that for it.
  */
 import type { Family } from "../../models/family.ts";
+import type { Manifest } from "../../models/manifest.ts";
+import { tokenCount } from "../../models/var/config.ts";
 import { VarFamily } from "../../models/var/family.ts";
-import { OptimisedQuantizer, referenceSchedule } from "../quantisation/mod.ts";
+import { isSearchable, OptimisedQuantizer, referenceSchedule } from "../quantisation/mod.ts";
 import type { Quantize } from "../signals.ts";
 
 export interface Quantizer {
@@ -19,13 +21,13 @@ interface QuantizerRow {
 }
 
 export const quantizerTable = {
+  search: {
+    description: "optimised, by a tree search for the most probable codes; for small tokenizers",
+    open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "search" })),
+  },
   estimate: {
     description: "optimised, by estimating all codes at once and sweeps of exact updates",
     open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "estimate" })),
-  },
-  search: {
-    description: "the estimate, and other codes tried for every coarse token; slow where there are many",
-    open: async (family) => optimised(await OptimisedQuantizer.open(family, { method: "search" })),
   },
   sweeps: {
     description: "optimised, by sweeps of exact updates from the greedy codes; needs no simulation",
@@ -49,8 +51,11 @@ export const quantizerTable = {
 export type QuantizerName = keyof typeof quantizerTable;
 export const quantizerNames = Object.keys(quantizerTable) as QuantizerName[];
 
-/** What a set is calibrated with unless the user says otherwise. */
-export const defaultQuantizer: QuantizerName = "estimate";
+/** What a set is calibrated with unless the user says otherwise: the search, where VAR's tokenizer is small enough for it. */
+export function defaultQuantizer({ families }: Pick<Manifest, "families">): QuantizerName {
+  const { patchNums, zChannels } = families.var.tokenizer.config;
+  return isSearchable(tokenCount(patchNums), zChannels) ? "search" : "estimate";
+}
 
 function optimised(quantizer: OptimisedQuantizer): Quantizer {
   return { quantize: (f) => quantizer.quantize(f), dispose: () => quantizer.dispose() };

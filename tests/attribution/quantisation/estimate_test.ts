@@ -1,7 +1,6 @@
 /** The parts of the estimate: small symmetric matrices, the covariance of f - fHat, its preconditioner and its solution. */
 import assert from "node:assert/strict";
 import { applyCovariance, type Covariance, solve } from "../../../attribution/quantisation/covariance.ts";
-import { blockSearch, misfit } from "../../../attribution/quantisation/block_search.ts";
 import { noisyLatents } from "../../../attribution/quantisation/mmse_model.ts";
 import { defaultMmse, MmseTables } from "../../../attribution/quantisation/mmse.ts";
 import { ScaleMaps } from "../../../attribution/quantisation/scale_maps.ts";
@@ -317,42 +316,3 @@ withDevices("MmseTables: what is known of the noise and of the codes helps to fi
   assert(noise > 1.5 * neither && both > 1.2 * noise, shown);
   for (const item of [tokens, f, maps, family]) item.dispose();
 });
-
-withDevices(
-  "blockSearch() fits every latent at least as well as the estimate, and finds more tokens",
-  async (device) => {
-    const family = await smallFamily(device, { zChannels: 6, codes: 48, patchNums: [1, 2, 4] });
-    const maps = new ScaleMaps(family);
-    const batch = 12, c = 6, before = device.memory().liveBytes;
-    const tables = await MmseTables.build(maps, family, { ...defaultMmse, passes: 2 });
-    const tokens = randomTokens(device, family, batch, 3);
-    const f = scope(() => {
-      const noise = fromArray(device, normals(9, 0, batch * maps.size), [batch, 4, 4, c]);
-      return add(maps.dequantize(tokens), mul(noise, fromArray(device, [8 * Math.sqrt(tables.noise)], [1])));
-    });
-    const truth = await tokens.ints();
-    const measured = async (found: Tensor) => {
-      const right = (await found.ints()).filter((token, i) => token === truth[i]).length / truth.length;
-      return { right, error: await read(misfit(tables, f, found)) };
-    };
-    const estimated = tables.quantize(f);
-    const searched = blockSearch(tables, f, { rounds: 2, candidates: 4 });
-    const first = await measured(estimated), better = await measured(searched);
-    better.error.forEach((error, i) => assert(error <= first.error[i] * (1 + 1e-6), `${first.error[i]} -> ${error}`));
-    const sum = (values: Float32Array) => values.reduce((a, b) => a + b, 0);
-    const shown = `${first.right} -> ${better.right}, ${sum(first.error)} -> ${sum(better.error)}`;
-    assert(sum(better.error) < sum(first.error) && better.right >= first.right, shown);
-
-    // The squared distance in units of the noise, which is white here: computed anew.
-    const rest = await read(scope(() => sub(f, maps.dequantize(searched))));
-    better.error.forEach((error, b) => {
-      const own = rest.subarray(b * maps.size, (b + 1) * maps.size).reduce((all, value) => all + value * value, 0);
-      assert(Math.abs(error - own / tables.noise) < 1e-3 * error + 1e-3, `${error} and ${own / tables.noise}`);
-    });
-    for (const item of [tokens, f, tables]) item.dispose();
-    estimated.dispose();
-    searched.dispose();
-    assert.equal(device.memory().liveBytes, before);
-    for (const item of [maps, family]) item.dispose();
-  },
-);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   defaultMmse,
+  defaultSearch,
   errorOf,
   type MmseSettings,
   OptimisedQuantizer,
@@ -16,6 +17,7 @@ const sizes = { zChannels: 8, codes: 32, patchNums: [1, 2, 3, 5, 8] };
 const noiseLevel = 0.3;
 const quick = { iterations: 15, lr: 0.1, tauStart: 2, tauEnd: 0.5, stop: 3, lossOver: "image" } as const;
 const methods: readonly QuantisationSettings[] = [
+  { method: "search", search: { ...defaultSearch, beams: 4, orders: 2 } },
   { method: "estimate" },
   { method: "sweeps" },
   { method: "gradient", schedule: quick },

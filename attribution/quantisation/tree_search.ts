@@ -1,0 +1,146 @@
+/**
+ * The most probable tokens of a latent by a tree search: token after token, the likeliest beginnings are kept, each judged
+ * with the codes of all later tokens integrated out. Scales are gone through depth first (token_order.ts), and from several
+ * corners, since what decides a coarse token may lie in any part of the image.
+ *
+ * Sources: Anderson & Mohan 1984 (the M-algorithm); Guo & Nilsson 2006 (K-best sphere decoding); the ordering and the
+ * Gaussian in place of undecided codes are those of decision feedback with minimum mean squared error.
+ */
+import {
+  add,
+  affine,
+  arange,
+  argmax,
+  cast,
+  concat,
+  embedding,
+  floor,
+  fromArray,
+  linear,
+  matmul,
+  scope,
+  slice,
+  square,
+  sub,
+  sum,
+  type Tensor,
+  topK,
+  transpose,
+} from "../../core/tensor/mod.ts";
+import { applySpectral } from "./covariance.ts";
+import type { SearchTables } from "./search_tables.ts";
+
+/** Beginnings that are kept, [orders * batch, beams] in all; rows are the tokens decided so far. */
+interface Beams {
+  /** Logarithm of the posterior up to a constant, [orders * batch, beams]. */
+  readonly scores: Tensor;
+  /** In the order of the search, [orders * batch * beams, steps] (i32), and their code vectors, [.., steps * c]. */
+  readonly tokens: Tensor | null;
+  readonly vectors: Tensor | null;
+}
+
+/** f[batch, side, side, c] -> tokens[batch, tokenCount] (i32). An image's result does not depend on its batch. */
+export function treeSearch(tables: SearchTables, f: Tensor): Tensor {
+  const { maps, orders, settings } = tables;
+  const batch = f.shape[0], { device, codes } = maps;
+  return scope(() => {
+    const targets = targetsOf(tables, f);
+    let beams: Beams = {
+      scores: fromArray(device, new Float32Array(orders.length * batch), [orders.length * batch, 1]),
+      tokens: null,
+      vectors: null,
+    };
+    for (let step = 0; step < maps.tokenCount; step++) {
+      const before = beams;
+      beams = scope(() => {
+        const width = Math.min(settings.beams, before.scores.shape[1] * codes);
+        return extend(tables, before, targets[step], step, width);
+      });
+    }
+    return best(tables, beams, batch);
+  });
+}
+
+/** y by step, [orders, batch, c]: R'y = b, from the last row on. */
+function targetsOf({ maps, orders, pulls, rows, inverses, basis, inverseNoise }: SearchTables, f: Tensor): Tensor[] {
+  const { device, channels: c, tokenCount, patchNums } = maps;
+  const batch = f.shape[0];
+  const evidence = scope(() => {
+    const weighed = applySpectral(basis, inverseNoise, sub(f, maps.offset));
+    return concat(patchNums.map((_, s) => add(maps.adjoint(weighed, s).reshape(batch, -1, c), pulls[s])), 1);
+  });
+  const index = new Int32Array(orders.length * batch * tokenCount);
+  orders.forEach((order, way) => {
+    for (let b = 0; b < batch; b++) {
+      order.forEach((token, k) => index[(way * batch + b) * tokenCount + k] = b * tokenCount + token);
+    }
+  });
+  let rest = embedding(evidence.reshape(batch * tokenCount, c), fromArray(device, index, [index.length]))
+    .reshape(orders.length, batch, tokenCount * c);
+  const targets = new Array<Tensor>(tokenCount);
+  for (let k = tokenCount - 1; k >= 0; k--) {
+    const last = rest;
+    const found = scope(() => {
+      const y = matmul(slice(last, 2, k * c, (k + 1) * c), inverses[k]);
+      return { y, rest: k === 0 ? last.alias() : sub(slice(last, 2, 0, k * c), matmul(y, rows[k]!)) };
+    });
+    targets[k] = found.y;
+    rest = found.rest;
+  }
+  return targets;
+}
+
+/** One more token for every beginning, and the `width` likeliest of all that arise. */
+function extend(
+  { maps, orders, rows, diagonals, biases, codes: packed }: SearchTables,
+  { scores, tokens, vectors }: Beams,
+  target: Tensor,
+  step: number,
+  width: number,
+): Beams {
+  const { device, channels: c, codes, codebook } = maps;
+  const [searches, beams] = scores.shape, batch = searches / orders.length;
+  const wanted = target.reshape(searches, 1, c);
+  const rest = vectors === null ? wanted : sub(
+    wanted,
+    matmul(vectors.reshape(orders.length, batch * beams, step * c), rows[step]!, { transB: true }).reshape(
+      searches,
+      beams,
+      c,
+    ),
+  );
+  // -|rest - R_kk e|^2 / 2 in three parts, of which the last does not depend on the image.
+  const own = affine(sum(square(rest), 2), -0.5);
+  const turned = matmul(rest.reshape(orders.length, batch * beams, c), diagonals[step]);
+  const products = add(linear(turned, packed), biases[step]).reshape(searches, beams, codes);
+  const all = add(products, add(scores, own).reshape(searches, beams, 1));
+  const { values, indices } = topK(all.reshape(searches, beams * codes), width);
+  const place = cast(indices, "f32");
+  const parent = floor(affine(place, 1 / codes, 0.5 / codes));
+  const token = cast(sub(place, affine(parent, codes)), "i32").reshape(searches * width);
+  const column = token.reshape(searches * width, 1), vector = embedding(codebook, token);
+  if (tokens === null || vectors === null) return { scores: values, tokens: column, vectors: vector };
+  const first = affine(cast(arange(device, searches), "f32"), beams).reshape(searches, 1);
+  const row = cast(add(parent, first), "i32").reshape(searches * width);
+  return {
+    scores: values,
+    tokens: concat([embedding(tokens, row), column], 1),
+    vectors: concat([embedding(vectors, row), vector], 1),
+  };
+}
+
+/** The likeliest tokens of all orders, in their own places. */
+function best({ maps, orders }: SearchTables, { scores, tokens }: Beams, batch: number): Tensor {
+  const { device, tokenCount } = maps;
+  const beams = scores.shape[1];
+  // Beams are sorted: an order's first is its best.
+  const leaders = transpose(slice(scores, 1, 0, 1).reshape(orders.length, batch));
+  const winner = cast(argmax(leaders), "f32");
+  const image = cast(arange(device, batch), "f32");
+  const chosen = embedding(tokens!, cast(affine(add(affine(winner, batch), image), beams), "i32"));
+  const places = new Int32Array(orders.length * tokenCount);
+  orders.forEach((order, way) => order.forEach((token, k) => places[way * tokenCount + token] = k));
+  const place = embedding(fromArray(device, places, [orders.length, tokenCount]), cast(winner, "i32"));
+  const from = add(cast(place, "f32"), affine(image, tokenCount).reshape(batch, 1));
+  return embedding(chosen.reshape(batch * tokenCount, 1), cast(from, "i32")).reshape(batch, tokenCount);
+}
