@@ -40,7 +40,7 @@ type Row = Record<string, unknown>;
  * Version of how images are measured: to be raised by whoever changes numbers that weights and settings do not tell apart.
  * Evidence of another version stays in the file and is not used.
  */
-export const measuringVersion = 3;
+export const measuringVersion = 4;
 
 export class Journal {
   readonly path: string;
