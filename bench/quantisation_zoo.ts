@@ -18,7 +18,7 @@ import { parseArgs } from "node:util";
 import { decodePixels, readImageFile, toValueRange } from "../attribution/input.ts";
 import { auc, tprAtFpr } from "../attribution/metrics/mod.ts";
 import { OptimisedQuantizer, referenceSchedule } from "../attribution/quantisation/mod.ts";
-import { meanSquaredError } from "../attribution/signals.ts";
+import { latentOf, meanSquaredError } from "../attribution/signals.ts";
 import {
   openQuantizer,
   type Quantizer,
@@ -59,7 +59,7 @@ async function encode(device: Device, family: VarFamily, pixels: readonly Float3
   for (let at = 0; at < pixels.length; at += batch) {
     const own = pixels.slice(at, at + batch);
     const f = scope(() =>
-      family.encode(fromArray(device, toValueRange(own, family.valueRange), [own.length, size, size, 3]))
+      latentOf(family, fromArray(device, toValueRange(own, family.valueRange), [own.length, size, size, 3]))
     );
     const values = await f.data(), n = values.length / own.length;
     f.dispose();

@@ -111,8 +111,8 @@ export function coarseTokens({ prefixes, tokenCount }: Pick<InferenceSizes, "pre
 }
 
 /**
- * The prefixes that classes are compared on. VAR's last scale, which is a third of the tokens or more, is left out: its
- * tokens are hardly ever recovered, and what the network thinks of wrong ones says nothing about the class.
+ * The prefixes that classes are compared on. VAR's last scale, which is a third of the tokens or more, is left out: it says
+ * little about the class, least of all under a variant that did not draw the image (docs/likelihood.md).
  */
 function usedPrefixes({ family, prefixes }: InferenceSizes): readonly number[] {
   return family === "var" && prefixes.length > 1 ? prefixes.slice(0, -1) : prefixes;
