@@ -8,7 +8,7 @@ import { tokenCount } from "../../models/var/config.ts";
 import { interactionPeriod, positionClasses } from "./classes.ts";
 import { defaultMmse } from "./mmse.ts";
 import { simulatedLatents } from "./mmse_model.ts";
-import { defaultSearch, gramPart } from "./search_tables.ts";
+import { defaultSearch, panelTokens } from "./search_tables.ts";
 import { defaultProductLimit } from "./sweeps.ts";
 
 /** Bytes of device memory. */
@@ -32,11 +32,14 @@ export function quantiserFootprint(
   const maps = f32 * (patchNums.length * 2 * side * side + 8 * 9 * c * c + c);
   if (method === "gradient") return { tables: maps, opening: maps };
   if (method === "search") {
-    const { orders } = defaultSearch;
-    const search = orders * (c * c * n * (n - 1) / 2 + n * (2 * c * c + codes)) + codes * c + patchNums.length * c +
+    const { orders } = defaultSearch, panel = Math.min(panelTokens(c), n) * c, values = n * c;
+    const rows = c * c * n * (n - 1) / 2;
+    const search = orders * (rows + n * (2 * c * c + codes)) + codes * c + patchNums.length * c +
       side * side * (c * c + 1);
-    // While they are made: latents and what weighs them for a part of the unit vectors, and codes for all of them.
-    return { tables: maps + f32 * search, opening: f32 * gramPart * (12 * side * side * c + n * c) };
+    // While they are made: an order's panels beside its rows, or orders before they are joined; and for a panel its products
+    // with all tokens, what weighs them, and what later panels explain of them.
+    const making = values * (values + panel) / 2 + panel * (12 * side * side * c + 8 * values);
+    return { tables: maps + f32 * search, opening: f32 * making };
   }
   const sweeps = f32 * (2 * codes * c + n * (c * c + codes + 2)) + patchNums.reduce((sum, pn) => {
     const tokens = pn * pn;

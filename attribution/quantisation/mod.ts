@@ -19,7 +19,7 @@ import { treeSearch } from "./tree_search.ts";
 
 export { defaultMmse, type MmseSettings, MmseTables } from "./mmse.ts";
 export { ScaleMaps } from "./scale_maps.ts";
-export { defaultSearch, isSearchable, type SearchSettings, type SearchTables, searchTables } from "./search_tables.ts";
+export { defaultSearch, searchLimit, type SearchSettings, type SearchTables, searchTables } from "./search_tables.ts";
 export {
   fixScales,
   gradientQuantize,
@@ -50,7 +50,7 @@ export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldes
 export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
 /**
- * `search`: the most probable tokens by a tree search; for small tokenizers (`isSearchable`). `estimate` (default): all codes
+ * `search`: the most probable tokens by a tree search; default for small tokenizers (`searchLimit`). `estimate`: all codes
  * estimated at once, then sweeps, unless the family has LatentStatistics. `sweeps`: sweeps from the greedy tokens, with tables
  * that are quickly made. `gradient`: the reference's method.
  */

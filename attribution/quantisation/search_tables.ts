@@ -5,7 +5,19 @@
  * search, R'R = A'N^-1 A + L, and R'y = b. Row k of R holds the tokens up to the k-th: maximising over the later ones makes
  * their rows zero, so that what is left is the posterior with the later tokens integrated out.
  */
-import { fromArray, keep, packWeight, scope, type Tensor } from "../../core/tensor/mod.ts";
+import {
+  concat,
+  disposeAll,
+  embedding,
+  fromArray,
+  keep,
+  matmul,
+  packWeight,
+  scope,
+  slice,
+  sub,
+  type Tensor,
+} from "../../core/tensor/mod.ts";
 import type { VarFamily } from "../../models/var/family.ts";
 import { applySpectral } from "./covariance.ts";
 import { defaultMmse, type MmseSettings } from "./mmse.ts";
@@ -34,19 +46,20 @@ export const defaultSearch: SearchSettings = {
   noiseOfGreedyError: defaultMmse.noiseOfGreedyError,
 };
 
-/** The most values of all code vectors together: tables grow with their square, the making of tables with their cube. */
-export const searchLimit = 2048;
-
-/** Whether a tokenizer is small enough to be searched. */
-export function isSearchable(tokenCount: number, channels: number): boolean {
-  return tokenCount * channels <= searchLimit;
-}
+/**
+ * The most values of all code vectors together (tokens times channels): tables grow with their square, the making of tables
+ * with their cube, and with ten scales the true beginnings are lost among others (docs/quantisation.md).
+ */
+export const searchLimit = 4096;
 
 /** Part of a scale's mean variance that is added to the covariance of its codes, which may lie in few directions. */
 const ridge = 1e-3;
 
-/** Unit vectors whose products are computed at a time. */
-export const gramPart = 256;
+/** Most rows of R that are made at a time. */
+const panelRows = 128;
+
+/** Tokens whose rows are made at a time. */
+export const panelTokens = (channels: number): number => Math.max(1, Math.floor(panelRows / channels));
 
 export interface SearchTables {
   readonly maps: ScaleMaps;
@@ -69,7 +82,7 @@ export interface SearchTables {
   readonly inverseNoise: Tensor;
 }
 
-/** Makes the tables: seconds for a thousand values. Throws on settings that make no sense and above `searchLimit`. */
+/** Makes the tables, in half a second for a thousand values. Throws on settings that make no sense and above `searchLimit`. */
 export async function searchTables(
   maps: ScaleMaps,
   family: VarFamily,
@@ -94,22 +107,20 @@ export async function searchTables(
     fromArray(device, new SpectralBlocks(maps, kernels).inverse(noiseAt), [maps.side ** 2, c, c]),
   );
   const precisions = moments.map((own) => codePrecision(own, c));
-  const gram = await gramMatrix(maps, basis, inverseNoise);
   const scaleOf = (token: number) => starts.findLastIndex((start) => start <= token);
-  addBlocks(gram, tokenCount, c, (token) => precisions[scaleOf(token)]);
 
   const orders = Array.from({ length: settings.orders }, (_, way) => tokenOrder(patchNums, way));
-  const steps = Array.from({ length: tokenCount }, (_, k) => ({
-    rows: new Float32Array(orders.length * c * k * c),
+  const hosted = Array.from({ length: tokenCount }, () => ({
     diagonal: new Float32Array(orders.length * c * c),
     inverse: new Float32Array(orders.length * c * c),
     bias: new Float32Array(orders.length * codes),
   }));
-  orders.forEach((order, way) => {
-    const n = tokenCount * c, factor = upperFactor(permuted(gram, order, c), n);
-    steps.forEach(({ rows, diagonal, inverse, bias }, k) => {
-      const own = diagonalBlock(factor, n, k, c), s = scaleOf(order[k]);
-      rows.set(rowsBefore(factor, n, k, c), way * c * k * c);
+  const before = Array.from({ length: tokenCount }, (): Tensor[] => []);
+  for (const [way, order] of orders.entries()) {
+    const precisionOf = (step: number) => precisions[scaleOf(order[step])];
+    await factorRows(maps, { basis, inverseNoise }, order, precisionOf, (k, rows, own) => {
+      if (rows) before[k].push(rows);
+      const s = scaleOf(order[k]), { diagonal, inverse, bias } = hosted[k];
       diagonal.set(own, way * c * c);
       inverse.set(lowerInverse(own, c), way * c * c);
       bias.set(
@@ -117,21 +128,31 @@ export async function searchTables(
         way * codes,
       );
     });
-  });
+  }
   const kept = (values: Float32Array<ArrayBuffer>, ...shape: number[]) => keep(fromArray(device, values, shape));
   return {
     maps,
     settings,
     orders,
-    rows: steps.map(({ rows }, k) => k === 0 ? null : kept(rows, orders.length, c, k * c)),
-    diagonals: steps.map(({ diagonal }) => kept(diagonal, orders.length, c, c)),
-    inverses: steps.map(({ inverse }) => kept(inverse, orders.length, c, c)),
-    biases: steps.map(({ bias }) => kept(bias, orders.length, 1, codes)),
+    rows: before.map((each, k) => k === 0 ? null : stacked(each)),
+    diagonals: hosted.map(({ diagonal }) => kept(diagonal, orders.length, c, c)),
+    inverses: hosted.map(({ inverse }) => kept(inverse, orders.length, c, c)),
+    biases: hosted.map(({ bias }) => kept(bias, orders.length, 1, codes)),
     pulls: moments.map(({ mean }, s) => kept(Float32Array.from(applied(precisions[s], mean, c)), 1, 1, c)),
     codes: keep(scope(() => packWeight(maps.codebook, "linear"))),
     basis,
     inverseNoise,
   };
+}
+
+/** One tensor [n, ...shape] of n of that shape, which are freed. */
+function stacked(each: readonly Tensor[]): Tensor {
+  const all = keep(scope(() => {
+    const one = each.map((tensor) => tensor.reshape(1, ...tensor.shape));
+    return one.length === 1 ? one[0].alias() : concat(one, 0);
+  }));
+  for (const tensor of each) tensor.dispose();
+  return all;
 }
 
 function* tensorsOf({ rows, diagonals, inverses, biases, pulls, codes, basis, inverseNoise }: SearchTables) {
@@ -150,35 +171,90 @@ export function disposeSearchTables(tables: SearchTables): void {
   for (const tensor of tensorsOf(tables)) tensor.dispose();
 }
 
-/** A'N^-1 A, [tokens c, tokens c] row-major. */
-async function gramMatrix(maps: ScaleMaps, basis: Tensor, inverseNoise: Tensor): Promise<Float64Array<ArrayBuffer>> {
-  const { channels: c, tokenCount, patchNums, starts, device } = maps;
-  const n = tokenCount * c;
-  const gram = new Float64Array(n * n);
-  for (const [s, pn] of patchNums.entries()) {
-    const values = pn * pn * c;
-    for (let from = 0; from < values; from += gramPart) {
-      const count = Math.min(gramPart, values - from);
-      const units = new Float32Array(count * values);
-      for (let i = 0; i < count; i++) units[i * values + from + i] = 1;
-      const products = scope(() => {
-        const weighed = applySpectral(
-          basis,
-          inverseNoise,
-          maps.forward(fromArray(device, units, [count, pn, pn, c]), s),
-        );
-        return patchNums.map((_, other) => maps.adjoint(weighed, other));
+/** Noise, as in SearchTables. */
+type Noise = Pick<SearchTables, "basis" | "inverseNoise">;
+
+/**
+ * R for one order, by panels of tokens from the last to the first. With S = A'N^-1 A + L minus what the rows below explain,
+ * S_II = V V' for a panel's own columns (V upper triangular), and its rows are V^-1 S, V' in its own columns. Calls `each`
+ * for every step with R's rows before the token's own columns, [c, k c], which become the caller's, and those columns.
+ */
+async function factorRows(
+  maps: ScaleMaps,
+  noise: Noise,
+  order: Int32Array,
+  precisionOf: (step: number) => Matrix,
+  each: (step: number, rows: Tensor | null, own: Matrix) => void,
+): Promise<void> {
+  const { device, channels: c, tokenCount } = maps, size = panelTokens(c);
+  const panels: Tensor[] = [];
+  for (let end = tokenCount; end > 0;) {
+    const start = Math.floor((end - 1) / size) * size, first = start * c, width = (end - start) * c;
+    let rest = gramRows(maps, noise, order, start, end);
+    for (const later of panels) {
+      using last = rest;
+      rest = scope(() => {
+        const columns = slice(later, 1, 0, end * c);
+        return sub(last, matmul(slice(columns, 1, first, end * c), columns, { transA: true }));
       });
-      for (const [other, product] of products.entries()) {
-        const data = await product.data(), width = patchNums[other] ** 2 * c;
-        for (let i = 0; i < count; i++) {
-          gram.set(data.subarray(i * width, (i + 1) * width), (starts[s] * c + from + i) * n + starts[other] * c);
-        }
-        product.dispose();
-      }
     }
+    const own = scope(() => slice(rest, 1, first, end * c));
+    const block = Float64Array.from(await own.data());
+    for (let step = start; step < end; step++) addBlock(block, width, (step - start) * c, precisionOf(step), c);
+    const v = upperFactor(block, width);
+    const panel = keep(scope(() => {
+      const turned = fromArray(device, transposed(v, width), [width, width]);
+      if (start === 0) return turned;
+      const inverse = fromArray(device, Float32Array.from(upperInverse(v, width)), [width, width]);
+      return concat([matmul(inverse, slice(rest, 1, 0, first)), turned], 1);
+    }));
+    disposeAll([own, rest]);
+    panels.push(panel);
+    for (let step = start; step < end; step++) {
+      const row = (step - start) * c;
+      const rows = step === 0 ? null : keep(scope(() => slice(slice(panel, 0, row, row + c), 1, 0, step * c)));
+      each(step, rows, diagonalBlock(v, width, step - start, c));
+    }
+    end = start;
   }
-  return gram;
+  disposeAll(panels);
+}
+
+/** Rows of A'N^-1 A for the tokens of steps start..end-1, columns for those of the steps before `end`. */
+function gramRows(
+  maps: ScaleMaps,
+  { basis, inverseNoise }: Noise,
+  order: Int32Array,
+  start: number,
+  end: number,
+): Tensor {
+  const { device, channels: c, patchNums, starts, tokenCount } = maps;
+  return scope(() => {
+    const steps: number[] = [];
+    const products = patchNums.flatMap((pn, s) => {
+      const own = [...order.subarray(start, end).keys()].map((i) => start + i)
+        .filter((step) => order[step] >= starts[s] && order[step] < starts[s + 1]);
+      if (own.length === 0) return [];
+      const values = pn * pn * c, units = new Float32Array(own.length * c * values);
+      own.forEach((step, i) => {
+        for (let j = 0; j < c; j++) units[(i * c + j) * values + (order[step] - starts[s]) * c + j] = 1;
+      });
+      steps.push(...own);
+      return [scope(() => {
+        const f = maps.forward(fromArray(device, units, [own.length * c, pn, pn, c]), s);
+        const weighed = applySpectral(basis, inverseNoise, f);
+        return concat(patchNums.map((_, other) => maps.adjoint(weighed, other).reshape(own.length * c, -1, c)), 1);
+      })];
+    });
+    // Rows came by scale and columns by token; both are to be in the order of the search.
+    const index = new Int32Array((end - start) * c * end);
+    for (let step = start, at = 0; step < end; step++) {
+      const from = steps.indexOf(step) * c;
+      for (let j = 0; j < c; j++) for (let k = 0; k < end; k++) index[at++] = (from + j) * tokenCount + order[k];
+    }
+    const table = concat(products, 0).reshape(-1, c);
+    return embedding(table, fromArray(device, index, [index.length])).reshape((end - start) * c, end * c);
+  });
 }
 
 /** The inverse covariance of a scale's codes. */
@@ -187,21 +263,9 @@ function codePrecision({ covariance, variance }: Moments, c: number): Matrix {
   return applyTo(eigen(wider, c), (value) => 1 / Math.max(value, ridge * variance));
 }
 
-function addBlocks(matrix: Float64Array, tokens: number, c: number, of: (token: number) => Matrix): void {
-  for (let token = 0; token < tokens; token++) {
-    const own = of(token);
-    for (let i = 0; i < c; i++) {
-      for (let j = 0; j < c; j++) matrix[(token * c + i) * tokens * c + token * c + j] += own[i * c + j];
-    }
-  }
-}
-
-/** Rows and columns of tokens in another order. */
-function permuted(matrix: Float64Array, order: Int32Array, c: number): Float64Array<ArrayBuffer> {
-  const n = order.length * c, out = new Float64Array(n * n);
-  const from = Int32Array.from({ length: n }, (_, i) => order[Math.floor(i / c)] * c + i % c);
-  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[i * n + j] = matrix[from[i] * n + from[j]];
-  return out;
+/** Adds block[c, c] to the rows and columns from `at` on of matrix[n, n]. */
+function addBlock(matrix: Float64Array, n: number, at: number, block: Matrix, c: number): void {
+  for (let i = 0; i < c; i++) for (let j = 0; j < c; j++) matrix[(at + i) * n + at + j] += block[i * c + j];
 }
 
 /** Columns that are made at a time, so that rows are read a quarter as often. */
@@ -258,10 +322,22 @@ function diagonalBlock(v: Float64Array, n: number, k: number, c: number): Matrix
   return Float64Array.from({ length: c * c }, (_, i) => v[(k * c + i % c) * n + k * c + Math.floor(i / c)]);
 }
 
-/** Rows of token number k of R before its diagonal block, [c, k c]. */
-function rowsBefore(v: Float64Array, n: number, k: number, c: number): Float32Array {
-  const out = new Float32Array(c * k * c);
-  for (let i = 0; i < c; i++) for (let j = 0; j < k * c; j++) out[i * k * c + j] = v[j * n + k * c + i];
+function transposed(a: Float64Array, n: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from(a, (_, i) => a[(i % n) * n + Math.floor(i / n)]);
+}
+
+/** The inverse of an upper triangular matrix. */
+function upperInverse(u: Float64Array, n: number): Matrix {
+  const out = new Float64Array(n * n);
+  for (let i = n - 1; i >= 0; i--) {
+    const row = out.subarray(i * n, (i + 1) * n);
+    row[i] = 1;
+    for (let k = i + 1; k < n; k++) {
+      const factor = u[i * n + k], other = out.subarray(k * n, (k + 1) * n);
+      for (let j = k; j < n; j++) row[j] -= factor * other[j];
+    }
+    for (let j = i; j < n; j++) row[j] /= u[i * n + i];
+  }
   return out;
 }
 
@@ -317,7 +393,7 @@ function check({ beams, orders, noiseOfMeasured, noiseOfGreedyError }: SearchSet
     if (!(value > 0 && value < Infinity)) throw new Error(`search: ${name} expects a number above 0, got ${value}`);
   }
   const { tokenCount, channels } = maps;
-  if (!isSearchable(tokenCount, channels)) {
+  if (tokenCount * channels > searchLimit) {
     throw new Error(
       `search: ${tokenCount} tokens of ${channels} channels are more than ${searchLimit} values; use "estimate"`,
     );

@@ -13,6 +13,7 @@ import {
   argmax,
   cast,
   concat,
+  disposeAll,
   embedding,
   floor,
   fromArray,
@@ -56,6 +57,8 @@ export function treeSearch(tables: SearchTables, f: Tensor): Tensor {
         const width = Math.min(settings.beams, before.scores.shape[1] * codes);
         return extend(tables, before, targets[step], step, width);
       });
+      // At once: all beginnings together would be half as many times their size as there are tokens.
+      disposeAll([before, targets[step]]);
     }
     return best(tables, beams, batch);
   });
@@ -84,6 +87,7 @@ function targetsOf({ maps, orders, pulls, rows, inverses, basis, inverseNoise }:
       const y = matmul(slice(last, 2, k * c, (k + 1) * c), inverses[k]);
       return { y, rest: k === 0 ? last.alias() : sub(slice(last, 2, 0, k * c), matmul(y, rows[k]!)) };
     });
+    last.dispose();
     targets[k] = found.y;
     rest = found.rest;
   }

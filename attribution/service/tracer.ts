@@ -129,7 +129,14 @@ export class Tracer {
     if (needs !== undefined) requireCondition(calibration, condition);
     const extras = extrasFor(ownExtras === undefined ? [] : [ownExtras], rules.classifiers);
     const { memoryBytes, weightType, maxBatch } = options;
-    const plan = planMemory(set, device, { memoryBytes, weightType, maxBatch, classes: condition !== "none" });
+    const { quantization } = calibration;
+    const plan = planMemory(set, device, {
+      memoryBytes,
+      weightType,
+      maxBatch,
+      quantization,
+      classes: condition !== "none",
+    });
     const networks = await LazyNetworks.open(set, device, plan, {
       weightType,
       onLoad: (name) => onPrepare?.(`loading ${name}`),
@@ -137,7 +144,7 @@ export class Tracer {
     cleanup.defer(() => networks.dispose());
     const quantizers = {} as Record<FamilyName, Quantize>;
     for (const name of familyNames) {
-      const quantizer = await openQuantizer(calibration.quantization, networks.families[name]);
+      const quantizer = await openQuantizer(quantization, networks.families[name]);
       cleanup.defer(() => quantizer.dispose());
       quantizers[name] = quantizer.quantize;
     }
@@ -151,7 +158,7 @@ export class Tracer {
         summaries: "summaries/1",
         ...condition === "infer" && { inference: fitted?.inference ?? defaultInference },
         ...extras !== undefined && { extras: extras.id },
-        quantization: calibration.quantization,
+        quantization,
         signals: levelOf(rules),
         device: device.info.kind,
         weightType,

@@ -6,7 +6,7 @@ import type { Family } from "../../models/family.ts";
 import type { Manifest } from "../../models/manifest.ts";
 import { tokenCount } from "../../models/var/config.ts";
 import { VarFamily } from "../../models/var/family.ts";
-import { isSearchable, OptimisedQuantizer, referenceSchedule } from "../quantisation/mod.ts";
+import { OptimisedQuantizer, referenceSchedule, searchLimit } from "../quantisation/mod.ts";
 import type { Quantize } from "../signals.ts";
 
 export interface Quantizer {
@@ -54,7 +54,7 @@ export const quantizerNames = Object.keys(quantizerTable) as QuantizerName[];
 /** What a set is calibrated with unless the user says otherwise: the search, where VAR's tokenizer is small enough for it. */
 export function defaultQuantizer({ families }: Pick<Manifest, "families">): QuantizerName {
   const { patchNums, zChannels } = families.var.tokenizer.config;
-  return isSearchable(tokenCount(patchNums), zChannels) ? "search" : "estimate";
+  return tokenCount(patchNums) * zChannels <= searchLimit ? "search" : "estimate";
 }
 
 function optimised(quantizer: OptimisedQuantizer): Quantizer {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { formatBytes, planMemory, type PlanOptions } from "../../attribution/plan.ts";
-import { isSearchable, OptimisedQuantizer } from "../../attribution/quantisation/mod.ts";
+import { OptimisedQuantizer } from "../../attribution/quantisation/mod.ts";
 import { quantiserFootprint } from "../../attribution/quantisation/footprint.ts";
 import { openCpuDevice } from "../../core/cpu/mod.ts";
 import { type Device, fromArray, scope } from "../../core/tensor/mod.ts";
@@ -74,7 +74,6 @@ Deno.test("quantiserFootprint() is what quantisers take, tables and the making o
     const family = await loadVarFamily(device, syntheticSource("plan", shapes), config);
     const { codes, zChannels: channels } = config;
     for (const method of ["sweeps", "estimate", "search", "gradient"] as const) {
-      if (method === "search" && !isSearchable(family.tokenCount, channels)) continue;
       const { tables, opening } = quantiserFootprint(method, { patchNums, codes, channels });
       device.trim();
       device.resetPeak();

@@ -190,17 +190,26 @@ Deno.test("attribute resumes after it was killed", async () => {
   await withFolder(async (dir) => {
     await writeImages(join(dir, "in"), 24, 32);
     const device = await openDevice("cpu");
-    const { memoryBytes } = tightPlan(await openModelSet(standIns), device);
+    const { memoryBytes } = tightPlan(await openModelSet(standIns), device, calibration.quantization);
     device.close();
-    const args = ["in", "--device", "cpu", "--report", "report", "--memory", String(memoryBytes), "--json"];
+    const args = ["in", "--models", standIns, "--device", "cpu", "--report", "report"];
+    args.push("--memory", String(memoryBytes), "--json");
     const killed = await spawn(dir, args);
     const path = join(dir, "report", "journal.sqlite");
     const pending = () => {
       using journal = Journal.open(path);
       return journalStats(journal, { check: false }).keys[0]?.pending ?? 0;
     };
-    while (!(await Deno.stat(path).then(() => true, () => false))) await new Promise((f) => setTimeout(f, 20));
-    while (pending() === 0) await new Promise((f) => setTimeout(f, 20));
+    let ended = false;
+    killed.status.then(() => ended = true);
+    const until = async (isSo: () => boolean | Promise<boolean>) => {
+      while (!await isSo()) {
+        assert.ok(!ended, "it ended before it could be killed");
+        await new Promise((f) => setTimeout(f, 20));
+      }
+    };
+    await until(() => Deno.stat(path).then(() => true, () => false));
+    await until(() => pending() > 0);
     killed.kill("SIGKILL");
     await killed.output();
     await assert.rejects(Deno.stat(join(dir, "submission.csv")), Deno.errors.NotFound);

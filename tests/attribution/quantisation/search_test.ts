@@ -10,14 +10,14 @@ import {
 } from "../../../attribution/quantisation/mod.ts";
 import { applySpectral } from "../../../attribution/quantisation/covariance.ts";
 import { noisyLatents } from "../../../attribution/quantisation/mmse_model.ts";
-import { disposeSearchTables, upperFactor } from "../../../attribution/quantisation/search_tables.ts";
+import { disposeSearchTables, panelTokens, upperFactor } from "../../../attribution/quantisation/search_tables.ts";
 import { cosines } from "../../../attribution/quantisation/spectral_blocks.ts";
 import { applyTo, eigen, type Matrix } from "../../../attribution/quantisation/symmetric.ts";
 import { orderCount, tokenOrder } from "../../../attribution/quantisation/token_order.ts";
 import { type Device, fromArray, normals, scope, slice, type Tensor } from "../../../core/tensor/mod.ts";
 import { VarFamily } from "../../../models/var/family.ts";
 import { bandCount, bandOf, type LatentStatistics } from "../../../models/var/latent_statistics.ts";
-import { withDevices } from "../../core/devices.ts";
+import { openCpuForTests, withDevices } from "../../core/devices.ts";
 import { randomTokens, smallFamily } from "./family.ts";
 
 for (const patchNums of [[1, 2, 4, 8], [1, 2, 3, 4, 6, 8], [1, 3, 9], [2, 5], [1]]) {
@@ -292,7 +292,7 @@ withDevices(
   },
 );
 
-withDevices("searchTables() refuses settings that make no sense and tokenizers that are too large", async (device) => {
+withDevices("searchTables() refuses settings that make no sense", async (device) => {
   const family = await smallFamily(device, { zChannels: 4, codes: 4, patchNums: [1, 2] });
   const maps = new ScaleMaps(family), before = device.memory().liveBytes;
   const wrong = [
@@ -304,11 +304,82 @@ withDevices("searchTables() refuses settings that make no sense and tokenizers t
   for (const [change, message] of wrong) {
     await assert.rejects(searchTables(maps, family, { ...defaultSearch, ...change }), message);
   }
+  assert.equal(device.memory().liveBytes, before);
   maps.dispose();
-  const large = await smallFamily(device, { zChannels: 32, codes: 4, patchNums: [1, 8] });
-  const largeMaps = new ScaleMaps(large);
-  await assert.rejects(searchTables(largeMaps, large), /search: 65 tokens of 32 channels are more than 2048 values/);
-  for (const item of [largeMaps, large]) item.dispose();
-  assert.equal(device.memory().liveBytes < before, true);
   family.dispose();
 });
+
+Deno.test("searchTables() refuses tokenizers that are too large", async () => {
+  const device = await openCpuForTests({ threads: 1 });
+  const family = await smallFamily(device, { zChannels: 32, codes: 4, patchNums: [1, 12] });
+  const maps = new ScaleMaps(family);
+  await assert.rejects(searchTables(maps, family), /search: 145 tokens of 32 channels are more than 4096 values/);
+  for (const item of [maps, family]) item.dispose();
+  device.close();
+});
+
+withDevices(
+  "searchTables() in several panels: |R z|^2 is what noise and codes weigh z by, in any order",
+  async (device) => {
+    const c = 32, family = await smallFamily(device, { zChannels: c, codes: 50, patchNums: [1, 2, 3, 5] });
+    const maps = new ScaleMaps(family), { tokenCount, starts } = maps;
+    assert.ok(panelTokens(c) * 2 < tokenCount, "more than two panels");
+    const tables = await searchTables(maps, family, { ...defaultSearch, orders: 2 });
+    const codebook = await family.codebook.data();
+    // Codes are equally likely without statistics; they lie in all directions.
+    const mean = Float64Array.from({ length: c }, (_, j) => {
+      return codebook.reduce((sum, value, i) => sum + (i % c === j ? value : 0), 0) / 50;
+    });
+    const spread = Float64Array.from({ length: c * c }, (_, i) => {
+      const [a, b] = [Math.floor(i / c), i % c];
+      let sum = 0;
+      for (let v = 0; v < 50; v++) sum += (codebook[v * c + a] - mean[a]) * (codebook[v * c + b] - mean[b]) / 50;
+      return sum;
+    });
+    const variance = mean.reduce((sum, _, i) => sum + spread[i * (c + 1)] / c, 0);
+    for (let i = 0; i < c; i++) spread[i * (c + 1)] += 1e-3 * variance;
+    const precision = applyTo(eigen(spread, c), (value) => 1 / value);
+    for (let trial = 0; trial < 6; trial++) {
+      const z = normals(trial, 0, tokenCount * c);
+      const weighed = scope(() => {
+        let sum: Tensor | undefined;
+        maps.patchNums.forEach((pn, s) => {
+          const own = z.slice(starts[s] * c, starts[s + 1] * c);
+          sum = maps.forward(fromArray(device, own, [1, pn, pn, c]), s, sum);
+        });
+        return { f: sum!.alias(), weighed: applySpectral(tables.basis, tables.inverseNoise, sum!) };
+      });
+      const [f, other] = [await weighed.f.data(), await weighed.weighed.data()];
+      let expected = f.reduce((sum, value, i) => sum + value * other[i], 0);
+      for (let token = 0; token < tokenCount; token++) {
+        for (let i = 0; i < c * c; i++) {
+          expected += z[token * c + Math.floor(i / c)] * precision[i] * z[token * c + i % c];
+        }
+      }
+      for (const [way, order] of tables.orders.entries()) {
+        let found = 0;
+        for (let k = 0; k < tokenCount; k++) {
+          const rows = k === 0
+            ? new Float32Array()
+            : (await tables.rows[k]!.data()).slice(way * c * k * c, (way + 1) * c * k * c);
+          const own = (await tables.diagonals[k].data()).slice(way * c * c, (way + 1) * c * c);
+          for (let i = 0; i < c; i++) {
+            let sum = 0;
+            for (let q = 0; q < k; q++) {
+              for (let j = 0; j < c; j++) {
+                sum += rows[(i * k + q) * c + j] * z[order[q] * c + j];
+              }
+            }
+            for (let j = 0; j < c; j++) sum += own[i * c + j] * z[order[k] * c + j];
+            found += sum * sum;
+          }
+        }
+        assert.ok(Math.abs(found / expected - 1) < 1e-4, `order ${way}: ${found} and ${expected}`);
+      }
+      weighed.f.dispose();
+      weighed.weighed.dispose();
+    }
+    disposeSearchTables(tables);
+    for (const item of [maps, family]) item.dispose();
+  },
+);
