@@ -24,8 +24,9 @@ import { defaultMmse, type MmseSettings } from "./mmse.ts";
 import { assumptions, type Moments } from "./mmse_model.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 import { cosines, SpectralBlocks } from "./spectral_blocks.ts";
-import { applyTo, eigen, identity, type Matrix, multiply } from "./symmetric.ts";
+import { applyTo, eigen, type Matrix, multiply } from "./symmetric.ts";
 import { orderCount, tokenOrder } from "./token_order.ts";
+import { diagonalBlock, lowerInverse, transposed, upperFactor } from "./triangular.ts";
 
 export interface SearchSettings {
   /** Beginnings of token sequences that are kept per image and order. */
@@ -91,15 +92,8 @@ export async function searchTables(
   check(settings, maps);
   const { device, channels: c, codes, tokenCount, patchNums, starts } = maps;
   const codebook = await maps.codebook.data();
-  const { moments, prior, noiseCovariances } = await assumptions(
-    maps,
-    family,
-    codebook,
-    {
-      ...defaultMmse,
-      ...settings,
-    } satisfies MmseSettings,
-  );
+  const assumed: MmseSettings = { ...defaultMmse, ...settings };
+  const { moments, prior, noiseCovariances } = await assumptions(maps, family, codebook, assumed);
   const kernels = await Promise.all(maps.kernels.map((kernel) => kernel.data()));
   const noiseAt = (w: number) => noiseCovariances[noiseCovariances.length > 1 ? w : 0];
   const basis = keep(fromArray(device, cosines(maps.side), [maps.side, maps.side]));
@@ -201,19 +195,19 @@ async function factorRows(
     const own = scope(() => slice(rest, 1, first, end * c));
     const block = Float64Array.from(await own.data());
     for (let step = start; step < end; step++) addBlock(block, width, (step - start) * c, precisionOf(step), c);
-    const v = upperFactor(block, width);
+    const lower = transposed(upperFactor(block, width), width);
     const panel = keep(scope(() => {
-      const turned = fromArray(device, transposed(v, width), [width, width]);
-      if (start === 0) return turned;
-      const inverse = fromArray(device, Float32Array.from(upperInverse(v, width)), [width, width]);
-      return concat([matmul(inverse, slice(rest, 1, 0, first)), turned], 1);
+      const columns = fromArray(device, Float32Array.from(lower), [width, width]);
+      if (start === 0) return columns;
+      const inverse = fromArray(device, Float32Array.from(lowerInverse(lower, width)), [width, width]);
+      return concat([matmul(inverse, slice(rest, 1, 0, first), { transA: true }), columns], 1);
     }));
     disposeAll([own, rest]);
     panels.push(panel);
     for (let step = start; step < end; step++) {
       const row = (step - start) * c;
       const rows = step === 0 ? null : keep(scope(() => slice(slice(panel, 0, row, row + c), 1, 0, step * c)));
-      each(step, rows, diagonalBlock(v, width, step - start, c));
+      each(step, rows, diagonalBlock(lower, width, row, c));
     }
     end = start;
   }
@@ -268,92 +262,6 @@ function addBlock(matrix: Float64Array, n: number, at: number, block: Matrix, c:
   for (let i = 0; i < c; i++) for (let j = 0; j < c; j++) matrix[(at + i) * n + at + j] += block[i * c + j];
 }
 
-/** Columns that are made at a time, so that rows are read a quarter as often. */
-const panel = 4;
-
-/**
- * The upper triangular V with V V' = matrix, positive definite and row-major: Cholesky's decomposition from the last column
- * on, in place. Throws when the matrix is not positive definite.
- */
-export function upperFactor(matrix: Float64Array<ArrayBuffer>, n: number): Float64Array<ArrayBuffer> {
-  for (let end = n; end > 0;) {
-    const start = end % panel === 0 ? end - panel : end - end % panel;
-    subtractProducts(matrix, n, start, end);
-    for (let i = end - 1; i >= start; i--) {
-      for (let k = i + 1; k < end; k++) {
-        const factor = matrix[i * n + k];
-        for (let j = 0; j <= i; j++) matrix[j * n + i] -= factor * matrix[j * n + k];
-      }
-      const root = Math.sqrt(matrix[i * n + i]);
-      if (!(root > 0)) throw new Error("search: codes and noise make no positive definite matrix");
-      matrix[i * n + i] = root;
-      for (let j = 0; j < i; j++) {
-        matrix[j * n + i] /= root;
-        matrix[i * n + j] = 0;
-      }
-    }
-    end = start;
-  }
-  return matrix;
-}
-
-/** Takes from the columns start..end-1 the products of rows over the columns from `end` on. */
-function subtractProducts(matrix: Float64Array, n: number, start: number, end: number): void {
-  // With fewer than four columns the last one is computed several times, and written once.
-  const row = (i: number) => Math.min(start + i, end - 1) * n;
-  const [r0, r1, r2, r3] = [row(0), row(1), row(2), row(3)];
-  for (let j = 0; j < end; j++) {
-    const own = j * n;
-    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (let k = end; k < n; k++) {
-      const value = matrix[own + k];
-      s0 += value * matrix[r0 + k];
-      s1 += value * matrix[r1 + k];
-      s2 += value * matrix[r2 + k];
-      s3 += value * matrix[r3 + k];
-    }
-    const sums = [s0, s1, s2, s3];
-    for (let i = start; i < end; i++) matrix[own + i] -= sums[i - start];
-  }
-}
-
-/** R's block (k, k), [c, c], of V = R'. */
-function diagonalBlock(v: Float64Array, n: number, k: number, c: number): Matrix {
-  return Float64Array.from({ length: c * c }, (_, i) => v[(k * c + i % c) * n + k * c + Math.floor(i / c)]);
-}
-
-function transposed(a: Float64Array, n: number): Float32Array<ArrayBuffer> {
-  return Float32Array.from(a, (_, i) => a[(i % n) * n + Math.floor(i / n)]);
-}
-
-/** The inverse of an upper triangular matrix. */
-function upperInverse(u: Float64Array, n: number): Matrix {
-  const out = new Float64Array(n * n);
-  for (let i = n - 1; i >= 0; i--) {
-    const row = out.subarray(i * n, (i + 1) * n);
-    row[i] = 1;
-    for (let k = i + 1; k < n; k++) {
-      const factor = u[i * n + k], other = out.subarray(k * n, (k + 1) * n);
-      for (let j = k; j < n; j++) row[j] -= factor * other[j];
-    }
-    for (let j = i; j < n; j++) row[j] /= u[i * n + i];
-  }
-  return out;
-}
-
-/** The inverse of a lower triangular matrix. */
-function lowerInverse(l: Matrix, n: number): Matrix {
-  const out = identity(n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) {
-      let sum = out[i * n + j];
-      for (let k = j; k < i; k++) sum -= l[i * n + k] * out[k * n + j];
-      out[i * n + j] = sum / l[i * n + i];
-    }
-  }
-  return out;
-}
-
 /** a x for a[c, c]. */
 function applied(a: Matrix, x: ArrayLike<number>, c: number): Float64Array {
   const out = new Float64Array(c);
@@ -370,7 +278,7 @@ function codeBias(
   prior: Float64Array,
 ): Float32Array {
   const c = mean.length;
-  const squares = multiply(diagonal.map((_, i) => diagonal[(i % c) * c + Math.floor(i / c)]), diagonal, c);
+  const squares = multiply(transposed(diagonal, c), diagonal, c);
   return Float32Array.from(prior, (p, v) => {
     let sum = Math.log(p);
     for (let i = 0; i < c; i++) {

@@ -10,9 +10,10 @@ import {
 } from "../../../attribution/quantisation/mod.ts";
 import { applySpectral } from "../../../attribution/quantisation/covariance.ts";
 import { noisyLatents } from "../../../attribution/quantisation/mmse_model.ts";
-import { disposeSearchTables, panelTokens, upperFactor } from "../../../attribution/quantisation/search_tables.ts";
+import { disposeSearchTables, panelTokens } from "../../../attribution/quantisation/search_tables.ts";
+import { diagonalBlock, lowerInverse, transposed, upperFactor } from "../../../attribution/quantisation/triangular.ts";
 import { cosines } from "../../../attribution/quantisation/spectral_blocks.ts";
-import { applyTo, eigen, type Matrix } from "../../../attribution/quantisation/symmetric.ts";
+import { applyTo, eigen, type Matrix, multiply } from "../../../attribution/quantisation/symmetric.ts";
 import { orderCount, tokenOrder } from "../../../attribution/quantisation/token_order.ts";
 import { type Device, fromArray, normals, scope, slice, type Tensor } from "../../../core/tensor/mod.ts";
 import { VarFamily } from "../../../models/var/family.ts";
@@ -47,26 +48,25 @@ for (const patchNums of [[1, 2, 4, 8], [1, 2, 3, 4, 6, 8], [1, 3, 9], [2, 5], [1
   });
 }
 
-Deno.test("upperFactor() times its transpose is the matrix, whatever its size; others are refused", () => {
-  for (const n of [1, 2, 3, 4, 5, 7, 8, 33]) {
+Deno.test("upperFactor() times its transpose is the matrix, lowerInverse() inverts; others are refused", () => {
+  for (const n of [1, 2, 3, 8, 33]) {
     const root = Float64Array.from(normals(n, 0, n * n));
-    const at = (i: number, j: number) => {
-      let sum = i === j ? 0.1 : 0;
-      for (let k = 0; k < n; k++) sum += root[i * n + k] * root[j * n + k];
-      return sum;
+    const matrix = multiply(root, transposed(root, n), n).map((value, i) => value + (i % (n + 1) === 0 ? 0.1 : 0));
+    const near = (found: Matrix, expected: ArrayLike<number>) => {
+      found.forEach((value, i) =>
+        assert.ok(Math.abs(value - expected[i]) < 1e-9 * n, `${n}: ${value}, ${expected[i]}`)
+      );
     };
-    const matrix = Float64Array.from({ length: n * n }, (_, i) => at(Math.floor(i / n), i % n));
-    const v = upperFactor(matrix.slice(), n);
-    for (let i = 0; i < n; i++) {
-      for (let j = 0; j < n; j++) {
-        if (j < i) assert.equal(v[i * n + j], 0);
-        let sum = 0;
-        for (let k = 0; k < n; k++) sum += v[i * n + k] * v[j * n + k];
-        assert.ok(Math.abs(sum - matrix[i * n + j]) < 1e-10 * n, `${n}: ${sum} and ${matrix[i * n + j]}`);
-      }
-    }
+    const v = upperFactor(matrix, n), lower = transposed(v, n);
+    v.forEach((value, i) => assert.ok(i % n >= Math.floor(i / n) || value === 0, "upper triangular"));
+    near(multiply(v, lower, n), matrix);
+    const inverse = lowerInverse(lower, n);
+    inverse.forEach((value, i) => assert.ok(i % n <= Math.floor(i / n) || value === 0, "lower triangular"));
+    near(multiply(inverse, lower, n), multiply(lower, inverse, n));
+    near(multiply(inverse, lower, n), Float64Array.from(matrix, (_, i) => (i % (n + 1) === 0 ? 1 : 0)));
   }
-  assert.throws(() => upperFactor(Float64Array.of(1, 2, 2, 1), 2), /no positive definite matrix/);
+  assert.throws(() => upperFactor([1, 2, 2, 1], 2), /not positive definite/);
+  assert.deepEqual([...diagonalBlock([0, 1, 2, 3, 4, 5, 6, 7, 8], 3, 1, 2)], [4, 5, 7, 8]);
 });
 
 /** A tokenizer of 5 tokens whose noise is correlated and differs by frequency, and whose codes are not equally frequent. */
