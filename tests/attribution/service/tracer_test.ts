@@ -8,6 +8,7 @@ import {
   Tracer,
   type TracerOptions,
 } from "../../../attribution/service/tracer.ts";
+import { loadCalibration } from "../../../attribution/calibration.ts";
 import { planMemory } from "../../../attribution/plan.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import { openModelSet } from "../../../models/model_set.ts";
@@ -53,11 +54,12 @@ function withoutTimes({ evidence: { timings: _, ...evidence }, ...rest }: Attrib
 /** A memory limit within which some of the transformers fit at once, and others do not. */
 async function memoryForSome(): Promise<number> {
   const set = await openModelSet(tiny);
+  const { quantization } = (await loadCalibration(set)).calibration;
   const device = await openDevice("cpu", { threads: 1 });
   try {
     for (let memoryBytes = 2 ** 20; memoryBytes < 2 ** 32; memoryBytes = Math.round(1.2 * memoryBytes)) {
       try {
-        const { resident } = planMemory(set, device, { memoryBytes });
+        const { resident } = planMemory(set, device, { memoryBytes, quantization });
         if (resident.size > 0 && resident.size < set.networks.length - 2) return memoryBytes;
       } catch { /* not even one fits */ }
     }
