@@ -8,7 +8,7 @@ import { tokenCount } from "../../models/var/config.ts";
 import { interactionPeriod, positionClasses } from "./classes.ts";
 import { defaultMmse } from "./mmse.ts";
 import { simulatedLatents } from "./mmse_model.ts";
-import { defaultSearch, panelTokens } from "./search_tables.ts";
+import { defaultSearch, panelTokens, requireSearchable } from "./search_tables.ts";
 import { defaultProductLimit } from "./sweeps.ts";
 
 /** Bytes of device memory. */
@@ -21,7 +21,7 @@ export interface QuantiserFootprint {
 
 const f32 = 4;
 
-/** Tables of `OptimisedQuantizer` by method; greedy quantisation has none. */
+/** Tables of `OptimisedQuantizer` by method; greedy quantisation has none. Throws on a search that would be refused. */
 export function quantiserFootprint(
   method: "estimate" | "search" | "sweeps" | "gradient" | "greedy",
   { patchNums, codes, channels: c }: MultiScale,
@@ -32,6 +32,7 @@ export function quantiserFootprint(
   const maps = f32 * (patchNums.length * 2 * side * side + 8 * 9 * c * c + c);
   if (method === "gradient") return { tables: maps, opening: maps };
   if (method === "search") {
+    requireSearchable(n, c);
     const { orders } = defaultSearch, panel = Math.min(panelTokens(c), n) * c, values = n * c;
     const rows = c * c * n * (n - 1) / 2;
     const search = orders * (rows + n * (2 * c * c + codes)) + codes * c + patchNums.length * c +

@@ -53,6 +53,14 @@ export const defaultSearch: SearchSettings = {
  */
 export const searchLimit = 4096;
 
+/** Throws when a tokenizer is too large to be searched. */
+export function requireSearchable(tokenCount: number, channels: number): void {
+  if (tokenCount * channels <= searchLimit) return;
+  throw new Error(
+    `search: ${tokenCount} tokens of ${channels} channels are more than ${searchLimit} values; use "estimate"`,
+  );
+}
+
 /** Part of a scale's mean variance that is added to the covariance of its codes, which may lie in few directions. */
 const ridge = 1e-3;
 
@@ -300,10 +308,5 @@ function check({ beams, orders, noiseOfMeasured, noiseOfGreedyError }: SearchSet
   for (const [name, value] of Object.entries({ noiseOfMeasured, noiseOfGreedyError })) {
     if (!(value > 0 && value < Infinity)) throw new Error(`search: ${name} expects a number above 0, got ${value}`);
   }
-  const { tokenCount, channels } = maps;
-  if (tokenCount * channels > searchLimit) {
-    throw new Error(
-      `search: ${tokenCount} tokens of ${channels} channels are more than ${searchLimit} values; use "estimate"`,
-    );
-  }
+  requireSearchable(maps.tokenCount, maps.channels);
 }

@@ -125,6 +125,11 @@ Deno.test("planMemory() runs all official variants in half precision within 5 Gi
     );
     assert.match(message(0.5 * GiB), /\n {2}rar: .*\n {2}var: .*\n {2}rarb: /);
 
+    assert.match(
+      message(24 * GiB, { quantization: "search" }),
+      /^search: 680 tokens of 32 channels .* use "estimate"$/,
+    );
+
     // The tables of the default quantiser are about 100 MiB.
     const least = (quantization: PlanOptions["quantization"]) =>
       leastLimit((memoryBytes) => planMemory(set, device, { ...options, quantization, memoryBytes }));
