@@ -18,17 +18,17 @@ export {
   strategies,
   type Strategy,
   uncalibrated,
-} from "./calibration.ts";
-export { type Candidate, type Fit, fitCalibration, type FitOptions, type Labelled } from "./calibration_fit.ts";
-export { type CalibrationOptions, type CalibrationResult, runCalibration } from "./calibration_job.ts";
+} from "./decision/calibration_file.ts";
+export { type Candidate, type Fit, fitCalibration, type FitOptions, type Labelled } from "./calibration/thresholds.ts";
+export { type CalibrationOptions, type CalibrationResult, runCalibration } from "./calibration/calibrate.ts";
 export { type Estimate, evaluate, type Evaluation, type Judged, type Separation } from "./evaluation/evaluate.ts";
 export {
   type EvaluationEvents,
   type EvaluationOptions,
   type EvaluationResult,
   runEvaluation,
-} from "./evaluation/job.ts";
-export { type LabelledImage, listLabelFolders, listWithTable } from "./evaluation/labelled.ts";
+} from "./evaluation/run_evaluation.ts";
+export { type LabelledImage, listLabelFolders, listWithTable } from "./images/labelled.ts";
 export { attackedImages, type RobustnessPoint, robustnessPoint } from "./evaluation/robustness.ts";
 export {
   type ClassEvidence,
@@ -48,9 +48,9 @@ export {
   unreadableSchema,
   type VariantEvidence,
   type Verdict,
-} from "./evidence.ts";
-export { decodePixels, type ImageInput, type Pixels, readImageFile, toValueRange } from "./input.ts";
-export { type JobEvents, type JobOptions, runJob, type Summary } from "./job.ts";
+} from "./evidence/evidence.ts";
+export { decodePixels, type ImageInput, type Pixels, readImageFile, toValueRange } from "./images/load.ts";
+export { type JobEvents, type JobOptions, runJob, type Summary } from "./run/attribute.ts";
 export {
   familyNames,
   familyOf,
@@ -61,8 +61,8 @@ export {
   variantLabels,
 } from "./labels.ts";
 export * from "./likelihood/mod.ts";
-export { type LoadedVariant, Models, type OpenModelsOptions } from "./models.ts";
-export * from "./membership/mod.ts";
+export { type LoadedVariant, Models, type OpenModelsOptions } from "./run/variant_pool.ts";
+export * from "./likelihood/membership/mod.ts";
 export * from "./metrics/mod.ts";
 export {
   attribute,
@@ -72,14 +72,14 @@ export {
   type MeasureOptions,
   type Networks,
   variantsOf,
-} from "./pipeline.ts";
-export { formatBytes, type Plan, planMemory, type PlanOptions } from "./plan.ts";
-export * from "./prada/mod.ts";
-export { Report } from "./report.ts";
-export { type Measuring, type RunOptions, type Scoring, settingsOf } from "./run_parts.ts";
+} from "./run/pipeline.ts";
+export { formatBytes, type Plan, planMemory, type PlanOptions } from "./run/memory_plan.ts";
+export * from "./likelihood/prada/mod.ts";
+export { Report } from "./run/report.ts";
+export { type Measuring, type RunOptions, type Scoring, settingsOf } from "./run/open_run.ts";
 export { latentTracer, type LatentTracerOptions, tracedWeights } from "./signals/latent_tracer.ts";
 export { measureSignals } from "./signals/measure.ts";
-export { openQuantizer, type Quantizer, type QuantizerName, quantizerNames } from "./signals/quantizers.ts";
+export { openQuantizer, type Quantizer, type QuantizerName, quantizerNames } from "./quantisation/quantizers.ts";
 export { type SignalLevel, type SignalName, signalNames, signalTable } from "./signals/table.ts";
 export {
   encLoss,
@@ -95,8 +95,8 @@ export {
   rowQuantile,
   type Signals,
   tokenErrors,
-} from "./signals.ts";
-export { Submission } from "./submission.ts";
+} from "./signals/reconstruction.ts";
+export { Submission } from "./run/submission.ts";
 export {
   DivergenceError,
   type EpochRow,
@@ -116,7 +116,7 @@ export {
   type TrainingEvents,
   type TrainingJobOptions,
   type TrainingSummary,
-} from "./training/mod.ts";
+} from "../training/mod.ts";
 export {
   chooseFamily,
   decide,
@@ -129,9 +129,15 @@ export {
   methods,
   twoStages,
   type VariantScores,
-} from "./verdict.ts";
-export { type Classifier, fitClassifier } from "./classifiers/fit.ts";
-export { fitJoint, jointLabel, type JointModel, jointScores } from "./classifiers/joint.ts";
+} from "./decision/methods.ts";
+export { type Classifier, fitClassifier } from "./decision/classifiers/fit.ts";
+export { fitJoint, jointLabel, type JointModel, jointScores } from "./decision/classifiers/joint.ts";
 export { compareMethods, type MethodResult } from "./evaluation/methods.ts";
-export { type FeatureRow, featuresOf, type FeatureTable, featureTable, writeFeatureTable } from "./features/table.ts";
-export { gatherLines, measureImages, type MeasuringOptions, type MeasuringSummary } from "./measuring_run.ts";
+export {
+  type FeatureRow,
+  featuresOf,
+  type FeatureTable,
+  featureTable,
+  writeFeatureTable,
+} from "./evidence/features.ts";
+export { gatherLines, measureImages, type MeasuringOptions, type MeasuringSummary } from "./run/measure_images.ts";

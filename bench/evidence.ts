@@ -11,7 +11,7 @@
 import { resourceUsage } from "node:process";
 import { parseArgs } from "node:util";
 import { TokenScorer } from "../attribution/likelihood/mod.ts";
-import { openQuantizer } from "../attribution/signals/quantizers.ts";
+import { openQuantizer } from "../attribution/quantisation/quantizers.ts";
 import { measureSignals } from "../attribution/signals/measure.ts";
 import { openCpuDevice } from "../core/cpu/mod.ts";
 import { concat, type Device, keep, randomUniform, scope, type Tensor } from "../core/tensor/mod.ts";

@@ -6,8 +6,8 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { samplerOf } from "../attribution/generation/settings.ts";
-import { decodePixels, readImageFile, toValueRange } from "../attribution/input.ts";
+import { samplerOf } from "../generation/settings.ts";
+import { decodePixels, readImageFile, toValueRange } from "../attribution/images/load.ts";
 import {
   inferClasses,
   type InferredClasses,
@@ -18,8 +18,8 @@ import {
   TokenScorer,
 } from "../attribution/likelihood/mod.ts";
 import { variantLabels } from "../attribution/labels.ts";
-import { latentOf } from "../attribution/signals.ts";
-import { openQuantizer, type QuantizerName } from "../attribution/signals/quantizers.ts";
+import { latentOf } from "../attribution/signals/reconstruction.ts";
+import { openQuantizer, type QuantizerName } from "../attribution/quantisation/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import type { Family, FamilyName, Variant } from "../models/family.ts";

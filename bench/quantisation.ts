@@ -8,7 +8,7 @@
  */
 import { parseArgs } from "node:util";
 import { OptimisedQuantizer, referenceSchedule, refineSoftAssign, ScaleMaps } from "../attribution/quantisation/mod.ts";
-import { meanSquaredError } from "../attribution/signals.ts";
+import { meanSquaredError } from "../attribution/signals/reconstruction.ts";
 import { openDevice } from "../core/open_device.ts";
 import {
   add,

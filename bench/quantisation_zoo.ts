@@ -15,16 +15,16 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { decodePixels, readImageFile, toValueRange } from "../attribution/input.ts";
+import { decodePixels, readImageFile, toValueRange } from "../attribution/images/load.ts";
 import { auc, tprAtFpr } from "../attribution/metrics/mod.ts";
 import { OptimisedQuantizer, referenceSchedule } from "../attribution/quantisation/mod.ts";
-import { latentOf, meanSquaredError } from "../attribution/signals.ts";
+import { latentOf, meanSquaredError } from "../attribution/signals/reconstruction.ts";
 import {
   openQuantizer,
   type Quantizer,
   type QuantizerName,
   quantizerNames,
-} from "../attribution/signals/quantizers.ts";
+} from "../attribution/quantisation/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { type Device, disposeAll, fromArray, keep, scope } from "../core/tensor/mod.ts";
 import { openCheckpoint, withEncoder } from "../models/checkpoint/mod.ts";

@@ -2,7 +2,7 @@
  * One step of fine-tuning at full size with synthetic weights: forward, backward and Adam over the whole encoder.
  * Reading images, evaluation and the norm of the gradients, which a run looks at as well, are not part of it.
  */
-import { Trainee } from "../attribution/training/trainee.ts";
+import { Trainee } from "../training/trainee.ts";
 import { Adam, disposeAll, uniforms } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";

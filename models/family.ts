@@ -19,7 +19,7 @@ export interface Family {
   /** Codebook size. */
   readonly codes: number;
   readonly weightBytes: number;
-  /** How far the latents of the family's inverse decoder are off, where it says so; they are refined then (attribution/signals.ts). */
+  /** How far the latents of the family's inverse decoder are off, where it says so; they are refined then (attribution/signals/reconstruction.ts). */
   readonly latents: LatentStatistics | null;
   /** images[batch, size, size, 3] in `valueRange` -> f[batch, h, w, channels]. */
   encode(images: Tensor): Tensor;

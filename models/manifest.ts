@@ -91,7 +91,7 @@ const manifest = v.strictObject({
   format: v.literal("model-tracer-weights/1"),
   name,
   description: v.optional(v.string()),
-  /** Thresholds for this set (attribution/calibration.ts). */
+  /** Thresholds for this set (attribution/decision/calibration_file.ts). */
   calibration: v.optional(path),
   families: v.strictObject({
     rar: v.strictObject({

@@ -17,7 +17,7 @@ import {
   saturation,
   saturation8,
   toFloatImage,
-} from "../attribution/augment/mod.ts";
+} from "../attribution/images/augment/mod.ts";
 import { readImage } from "../attribution/images/decode.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { type PilFilter, pilResize } from "../attribution/images/pil_resize.ts";

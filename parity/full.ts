@@ -20,7 +20,7 @@ import {
 } from "../core/tensor/mod.ts";
 import { varTokenizer } from "../models/var/config.ts";
 import { ScaleMaps } from "../attribution/quantisation/scale_maps.ts";
-import { familySignals, reconstructionLoss } from "../attribution/signals.ts";
+import { familySignals, reconstructionLoss } from "../attribution/signals/reconstruction.ts";
 import type { ScaleTrace } from "../models/var/quantizer.ts";
 import type { ParityCase } from "./case.ts";
 import {

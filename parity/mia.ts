@@ -1,8 +1,16 @@
 /** Case 08: membership features of given logits, conditional and conditional minus unconditional, per token and per image. */
-import { type FeatureKind, membershipFeatureNames, membershipFeatures } from "../attribution/membership/features.ts";
-import { lossFeatureNames, lossFeatures } from "../attribution/membership/loss_features.ts";
-import { type TokenStatistics, tokenStatistics, unpackStatistics } from "../attribution/membership/statistics.ts";
-import { tokenText, zlibLength } from "../attribution/membership/zlib_length.ts";
+import {
+  type FeatureKind,
+  membershipFeatureNames,
+  membershipFeatures,
+} from "../attribution/likelihood/membership/features.ts";
+import { lossFeatureNames, lossFeatures } from "../attribution/likelihood/membership/loss_features.ts";
+import {
+  type TokenStatistics,
+  tokenStatistics,
+  unpackStatistics,
+} from "../attribution/likelihood/membership/statistics.ts";
+import { tokenText, zlibLength } from "../attribution/likelihood/membership/zlib_length.ts";
 import { concat, type Device, fromArray, keep, scope, slice, sub, type Tensor } from "../core/tensor/mod.ts";
 import type { ParityCase } from "./case.ts";
 import { inputs, type Result } from "./kinds.ts";

@@ -1,6 +1,6 @@
 /** Case 05: the reference's optimised quantisation (soft codes, temperature annealing), call by call. */
 import { concat, type Device, keep, mean, scope, square, sub, type Tensor } from "../core/tensor/mod.ts";
-import { meanSquaredError } from "../attribution/signals.ts";
+import { meanSquaredError } from "../attribution/signals/reconstruction.ts";
 import { ScaleMaps } from "../attribution/quantisation/scale_maps.ts";
 import {
   gradientQuantize,

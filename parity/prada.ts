@@ -2,9 +2,9 @@
  * Case 07: scores and ICAS with the released PRADA score functions, which lie in `prada_weights/` beside the case (they have
  * no licence and are not part of this project), and fits from given parameters.
  */
-import { icas, meanDifference, meanIcas } from "../attribution/membership/icas.ts";
-import { loadReleasedPrada } from "../attribution/prada/file.ts";
-import { fitTargets } from "../attribution/prada/fit.ts";
+import { icas, meanDifference, meanIcas } from "../attribution/likelihood/membership/icas.ts";
+import { loadReleasedPrada } from "../attribution/likelihood/prada/file.ts";
+import { fitTargets } from "../attribution/likelihood/prada/fit.ts";
 import {
   type ParameterName,
   parameterNames,
@@ -12,8 +12,8 @@ import {
   type ScoreFunction,
   scoreFunction,
   type TokenPairs,
-} from "../attribution/prada/score_function.ts";
-import { type ImageScore, PradaScorer } from "../attribution/prada/scorer.ts";
+} from "../attribution/likelihood/prada/score_function.ts";
+import { type ImageScore, PradaScorer } from "../attribution/likelihood/prada/scorer.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { ParityCase } from "./case.ts";
 import { inputs, type Result } from "./kinds.ts";

@@ -2,7 +2,12 @@
 import { ScaleMaps } from "../attribution/quantisation/scale_maps.ts";
 import { gradientQuantize } from "../attribution/quantisation/soft_assign.ts";
 import { latentTracer, type LatentTracerOptions, tracedWeights } from "../attribution/signals/latent_tracer.ts";
-import { familySignals, type Quantize, reconstruct, requantizedSignals } from "../attribution/signals.ts";
+import {
+  familySignals,
+  type Quantize,
+  reconstruct,
+  requantizedSignals,
+} from "../attribution/signals/reconstruction.ts";
 import { add, type Device, scope, slice, sub } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
 import type { Family } from "../models/family.ts";

@@ -1,15 +1,15 @@
 /**
  * `deno task attribute <files or folders>`: which model generated each image.
- * Parses the command line, runs the job of attribution/job.ts and shows it; stdout has nothing but results.
+ * Parses the command line, runs the job of attribution/run/attribute.ts and shows it; stdout has nothing but results.
  */
 import { DEFAULT_MAX_PIXELS } from "../attribution/images/decode.ts";
-import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence.ts";
-import { type JobOptions, runJob, type Summary } from "../attribution/job.ts";
-import { parseShard } from "../attribution/journal/shards.ts";
-import { journalIn } from "../attribution/report.ts";
-import { strategies } from "../attribution/calibration.ts";
-import { type QuantizerName, quantizerNames } from "../attribution/signals/quantizers.ts";
-import { type MethodName, methods } from "../attribution/verdict.ts";
+import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence/evidence.ts";
+import { type JobOptions, runJob, type Summary } from "../attribution/run/attribute.ts";
+import { parseShard } from "../attribution/run/journal/shards.ts";
+import { journalIn } from "../attribution/run/report.ts";
+import { strategies } from "../attribution/decision/calibration_file.ts";
+import { type QuantizerName, quantizerNames } from "../attribution/quantisation/quantizers.ts";
+import { type MethodName, methods } from "../attribution/decision/methods.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, methodUsage } from "./cli/measuring.ts";

@@ -1,13 +1,13 @@
 /**
  * `deno task calibrate --train DIR --val DIR`: fits the thresholds of a model set and writes its calibration file.
- * Parses the command line, runs the job of attribution/calibration_job.ts and shows what it fitted.
+ * Parses the command line, runs the job of attribution/calibration/calibrate.ts and shows what it fitted.
  */
-import { type Calibration, strategies, type Strategy } from "../attribution/calibration.ts";
-import type { Fit } from "../attribution/calibration_fit.ts";
-import type { ClassifiersFit } from "../attribution/classifiers/fit_all.ts";
-import { type CalibrationOptions, runCalibration } from "../attribution/calibration_job.ts";
+import { type Calibration, strategies, type Strategy } from "../attribution/decision/calibration_file.ts";
+import type { Fit } from "../attribution/calibration/thresholds.ts";
+import type { ClassifiersFit } from "../attribution/calibration/classifiers.ts";
+import { type CalibrationOptions, runCalibration } from "../attribution/calibration/calibrate.ts";
 import { familyNames } from "../attribution/labels.ts";
-import { quantizerNames } from "../attribution/signals/quantizers.ts";
+import { quantizerNames } from "../attribution/quantisation/quantizers.ts";
 import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";

@@ -2,15 +2,19 @@
  * `deno task evaluate --val DIR`: how often verdicts are right, how well signals separate, what processing does to them.
  * Parses the command line, runs the job of attribution/evaluation/ and shows its main numbers.
  */
-import { type TransformName, transformNames } from "../attribution/augment/mod.ts";
-import { strategies, type Strategy } from "../attribution/calibration.ts";
+import { type TransformName, transformNames } from "../attribution/images/augment/mod.ts";
+import { strategies, type Strategy } from "../attribution/decision/calibration_file.ts";
 import { type Estimate, everythingElse } from "../attribution/evaluation/evaluate.ts";
-import { type EvaluationOptions, type EvaluationResult, runEvaluation } from "../attribution/evaluation/job.ts";
+import {
+  type EvaluationOptions,
+  type EvaluationResult,
+  runEvaluation,
+} from "../attribution/evaluation/run_evaluation.ts";
 import { methodTitles } from "../attribution/evaluation/methods.ts";
 import { methodRows } from "../attribution/evaluation/report.ts";
-import { isUnreadable } from "../attribution/evidence.ts";
-import { quantizerNames } from "../attribution/signals/quantizers.ts";
-import { type MethodName, methods } from "../attribution/verdict.ts";
+import { isUnreadable } from "../attribution/evidence/evidence.ts";
+import { quantizerNames } from "../attribution/quantisation/quantizers.ts";
+import { type MethodName, methods } from "../attribution/decision/methods.ts";
 import { choice, number, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import {

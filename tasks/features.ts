@@ -1,18 +1,18 @@
 /**
  * `deno task features <files or folders>`: the table of everything that is measured of images, as CSV and safetensors.
- * Parses the command line, runs attribution/features/; stdout has the names of the files.
+ * Parses the command line, runs attribution/evidence/; stdout has the names of the files.
  */
 import { join } from "node:path";
-import { loadCalibration } from "../attribution/calibration.ts";
-import { listLabelFolders, listWithTable } from "../attribution/evaluation/labelled.ts";
-import { isUnreadable } from "../attribution/evidence.ts";
-import { extrasFor } from "../attribution/features/extras.ts";
-import { type FeatureItem, featuresOf, featureTable, writeFeatureTable } from "../attribution/features/table.ts";
+import { loadCalibration } from "../attribution/decision/calibration_file.ts";
+import { listLabelFolders, listWithTable } from "../attribution/images/labelled.ts";
+import { isUnreadable } from "../attribution/evidence/evidence.ts";
+import { extrasFor } from "../attribution/decision/extras.ts";
+import { type FeatureItem, featuresOf, featureTable, writeFeatureTable } from "../attribution/evidence/features.ts";
 import { listImages } from "../attribution/images/list.ts";
 import type { ListedImage } from "../attribution/images/list.ts";
-import { chooseModels } from "../attribution/job.ts";
+import { chooseModels } from "../attribution/run/attribute.ts";
 import type { Label } from "../attribution/labels.ts";
-import { gatherLines } from "../attribution/measuring_run.ts";
+import { gatherLines } from "../attribution/run/measure_images.ts";
 import { choice, parseOptions } from "./cli/args.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import {

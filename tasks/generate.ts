@@ -1,14 +1,14 @@
 /**
  * `deno task generate --model NAME`: images of a variant, drawn with its own sampler.
- * Parses the command line, runs attribution/generation/ and shows it; stdout has nothing but results.
+ * Parses the command line, runs generation/ and shows it; stdout has nothing but results.
  */
 import {
   type GenerationOptions,
   type GenerationSummary,
   runGeneration,
   type WrittenImage,
-} from "../attribution/generation/job.ts";
-import type { ClassChoice } from "../attribution/generation/settings.ts";
+} from "../generation/generate.ts";
+import type { ClassChoice } from "../generation/settings.ts";
 import { maxSeed } from "../models/sampling.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { duration, Progress, writeStdout } from "./cli/progress.ts";

@@ -1,6 +1,6 @@
 /**
  * `deno task journal stats|export|merge|gc`: looks into journals, joins those of shards, keeps them small.
- * Parses the command line and prints; journals are attribution/journal/.
+ * Parses the command line and prints; journals are attribution/run/journal/.
  */
 import {
   collectGarbage,
@@ -11,7 +11,7 @@ import {
   journalStats,
   mergeSubmission,
   withJournals,
-} from "../attribution/journal/mod.ts";
+} from "../attribution/run/journal/mod.ts";
 import { nearest, parseOptions } from "./cli/args.ts";
 import { fail } from "./cli/measuring.ts";
 import { writeStderr, writeStdout } from "./cli/progress.ts";

@@ -3,10 +3,16 @@
  * Parses the command line, draws with attribution/plot/; stdout has the names of the files.
  */
 import { basename, dirname, join, resolve } from "node:path";
-import { featureFigures, pradaOf, readFeatureCsv, reliabilityOf, writeFigures } from "../attribution/features/plots.ts";
+import {
+  featureFigures,
+  pradaOf,
+  readFeatureCsv,
+  reliabilityOf,
+  writeFigures,
+} from "../attribution/evaluation/plots.ts";
 import { renderPng, renderSvg } from "../attribution/plot/chart.ts";
-import { curvesSize, trainingCurves } from "../attribution/training/curves.ts";
-import { readLog } from "../attribution/training/log.ts";
+import { curvesSize, trainingCurves } from "../training/curves.ts";
+import { readLog } from "../training/log.ts";
 import { choice, parseOptions } from "./cli/args.ts";
 import { writeStdout } from "./cli/progress.ts";
 

@@ -1,10 +1,10 @@
 /**
  * `deno task train --family rar|var`: fine-tunes a family's encoder into the inverse of its decoder.
- * Parses the command line, runs attribution/training/ and shows it; stdout has nothing but results.
+ * Parses the command line, runs training/ and shows it; stdout has nothing but results.
  */
-import { runTraining, type TrainingJobOptions } from "../attribution/training/job.ts";
-import { officialRecipes, optimizers, schedules } from "../attribution/training/recipe.ts";
-import type { EpochRow } from "../attribution/training/state.ts";
+import { runTraining, type TrainingJobOptions } from "../training/run_training.ts";
+import { officialRecipes, optimizers, schedules } from "../training/recipe.ts";
+import type { EpochRow } from "../training/state.ts";
 import { byteSize, choice, number, parseOptions } from "./cli/args.ts";
 import { Progress, writeStdout } from "./cli/progress.ts";
 

@@ -10,9 +10,9 @@ import {
   defaultStrengths,
   type TransformName,
   transformNames,
-} from "../attribution/augment/mod.ts";
-import { runGeneration } from "../attribution/generation/job.ts";
-import { writePng } from "../attribution/generation/png.ts";
+} from "../attribution/images/augment/mod.ts";
+import { runGeneration } from "../generation/generate.ts";
+import { writePng } from "../generation/png.ts";
 import { decodeImage } from "../attribution/images/decode.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { listImages } from "../attribution/images/list.ts";

@@ -3,10 +3,10 @@
  * They run the same code as the tasks `generate` and `train`.
  */
 import { dirname, join } from "node:path";
-import { runGeneration } from "../attribution/generation/job.ts";
+import { runGeneration } from "../generation/generate.ts";
 import { decodeImage } from "../attribution/images/decode.ts";
-import { runTraining } from "../attribution/training/job.ts";
-import type { Recipe } from "../attribution/training/recipe.ts";
+import { runTraining } from "../training/run_training.ts";
+import type { Recipe } from "../training/recipe.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 import type { PhotoCrops } from "./crops.ts";

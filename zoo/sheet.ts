@@ -2,7 +2,7 @@
  * Picture sheets of the zoo: held-out photographs beside their reconstructions, and samples of every variant.
  * They are for looking at; figures are in weights/tiny/README.md.
  */
-import { writePng } from "../attribution/generation/png.ts";
+import { writePng } from "../generation/png.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import type { Family } from "../models/family.ts";

@@ -6,7 +6,7 @@ import type { FamilyName } from "../../models/family.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { axisStyle, palette } from "../plot/chart.ts";
 import { scoreTable } from "../signals/table.ts";
-import { strengthRanges, type TransformName, transformNames } from "../augment/mod.ts";
+import { strengthRanges, type TransformName, transformNames } from "../images/augment/mod.ts";
 import { familyNames } from "../labels.ts";
 import {
   familyTitles,

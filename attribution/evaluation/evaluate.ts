@@ -3,9 +3,9 @@
  * from everything else. Numbers in, numbers out; how images are measured is evaluation_job's business.
  */
 import type { FamilyName } from "../../models/family.ts";
-import { type Calibration, type Rules, rulesOf, strategies, type Strategy } from "../calibration.ts";
-import { familyLabel, familyLabels } from "../calibration_fit.ts";
-import type { FamilyEvidence, Measurements } from "../evidence.ts";
+import { type Calibration, type Rules, rulesOf, strategies, type Strategy } from "../decision/calibration_file.ts";
+import { familyLabel, familyLabels } from "../calibration/thresholds.ts";
+import type { FamilyEvidence, Measurements } from "../evidence/evidence.ts";
 import { familyNames, type Label, labels } from "../labels.ts";
 import {
   accuracy,
@@ -24,9 +24,9 @@ import {
   type Samples,
   tprAtFpr,
 } from "../metrics/mod.ts";
-import { familyScore } from "../signals/one_class.ts";
+import { familyScore } from "../decision/family_distance.ts";
 import { baselineNames, baselineTable, scoreNames, scoreTable, signalTable } from "../signals/table.ts";
-import { chooseFamily } from "../verdict.ts";
+import { chooseFamily } from "../decision/methods.ts";
 
 /** An image whose label is known, and what was said about it. */
 export interface Judged {

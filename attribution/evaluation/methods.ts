@@ -2,13 +2,13 @@
  * All methods on the same images: how often each is right, and how far its confidence is to be believed. Measured images and
  * rules in, a table out; measuring is job.ts's business.
  */
-import type { Rules } from "../calibration.ts";
-import { familyLabel } from "../calibration_fit.ts";
-import { calibrationError, type ReliabilityBin, reliabilityBins } from "../classifiers/confidence.ts";
-import type { MeasuredLine } from "../evidence.ts";
+import type { Rules } from "../decision/calibration_file.ts";
+import { familyLabel } from "../calibration/thresholds.ts";
+import { calibrationError, type ReliabilityBin, reliabilityBins } from "../decision/classifiers/confidence.ts";
+import type { MeasuredLine } from "../evidence/evidence.ts";
 import { familyOf, type Label, variantLabels } from "../labels.ts";
 import { bootstrapInterval, type BootstrapOptions } from "../metrics/mod.ts";
-import { type Decision, type ExtrasName, type Method, methods, requireMethod } from "../verdict.ts";
+import { type Decision, type ExtrasName, type Method, methods, requireMethod } from "../decision/methods.ts";
 import type { Estimate } from "./evaluate.ts";
 
 /** An image whose label is known, measured under all variants. */

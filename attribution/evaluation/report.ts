@@ -4,15 +4,15 @@
  */
 import { stringify } from "csv-stringify/sync";
 import { join } from "node:path";
-import type { Calibration, Rules } from "../calibration.ts";
-import { writeFileAtomically } from "../files.ts";
+import type { Calibration, Rules } from "../decision/calibration_file.ts";
+import { writeFileAtomically } from "../../util/files.ts";
 import { familyNames } from "../labels.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "./charts.ts";
 import { scoreFigure } from "./score_chart.ts";
 import { type Estimate, type Evaluation, everythingElse, type Judged } from "./evaluate.ts";
 import { methodColumns, type MethodResult, methodTitles } from "./methods.ts";
-import { reliabilityFigure } from "../features/charts.ts";
+import { reliabilityFigure } from "./feature_charts.ts";
 import { figure, htmlTable, page, type Section, tile } from "./html.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 

@@ -6,15 +6,21 @@
  */
 import { philox } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
-import { type Augmentation, sigmaRange, strengthRanges, type TransformName, transformNames } from "../augment/mod.ts";
-import { type Rules, ruleScore } from "../calibration.ts";
-import { familyLabel, familyLabels } from "../calibration_fit.ts";
-import type { Measurements } from "../evidence.ts";
-import type { ImageInput } from "../input.ts";
+import {
+  type Augmentation,
+  sigmaRange,
+  strengthRanges,
+  type TransformName,
+  transformNames,
+} from "../images/augment/mod.ts";
+import { type Rules, ruleScore } from "../decision/calibration_file.ts";
+import { familyLabel, familyLabels } from "../calibration/thresholds.ts";
+import type { Measurements } from "../evidence/evidence.ts";
+import type { ImageInput } from "../images/load.ts";
 import { familyNames, type Label } from "../labels.ts";
 import { accuracy, auc, confusionMatrix, precision, recall, tprAtFpr } from "../metrics/mod.ts";
-import { chooseFamily } from "../verdict.ts";
-import type { LabelledImage } from "./labelled.ts";
+import { chooseFamily } from "../decision/methods.ts";
+import type { LabelledImage } from "../images/labelled.ts";
 
 /** An image to be transformed. */
 export interface AttackedImage extends ImageInput {

@@ -3,8 +3,8 @@
  * The other diagrams of an evaluation are in charts.ts.
  */
 import type { FamilyName } from "../../models/family.ts";
-import { type Calibration, type Rules, ruleScore, strategies } from "../calibration.ts";
-import { familyLabel } from "../calibration_fit.ts";
+import { type Calibration, type Rules, ruleScore, strategies } from "../decision/calibration_file.ts";
+import { familyLabel } from "../calibration/thresholds.ts";
 import { familyNames } from "../labels.ts";
 import { axisStyle } from "../plot/chart.ts";
 import { fromScale, type ScoreName, scoreTable, toScale } from "../signals/table.ts";

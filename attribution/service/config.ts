@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import type { DeviceName } from "../../core/open_device.ts";
-import { type MethodName, methods } from "../verdict.ts";
+import { type MethodName, methods } from "../decision/methods.ts";
 
 /** A setting: its text in the environment or on the command line, to its value. */
 interface Row<T> {

@@ -2,7 +2,7 @@
  * A worker that decodes images of strangers: it has no permission at all, and its owner ends it when it takes too long.
  */
 import { UnreadableImageError } from "../images/decode.ts";
-import { decodePixels } from "../input.ts";
+import { decodePixels } from "../images/load.ts";
 import { sha256Hex } from "../../models/manifest.ts";
 import type { FromDecoder, ToDecoder } from "./protocol.ts";
 

@@ -2,10 +2,10 @@
  * A score for every label out of a verdict whose method gives probabilities of some of them. It decides nothing: the label
  * and its confidence are the verdict's.
  */
-import type { Rules } from "../calibration.ts";
-import type { Evidence } from "../evidence.ts";
+import type { Rules } from "../decision/calibration_file.ts";
+import type { Evidence } from "../evidence/evidence.ts";
 import { familyNames, type Label, labels, variantLabels } from "../labels.ts";
-import { belonging } from "../verdict.ts";
+import { belonging } from "../decision/methods.ts";
 
 export type LabelScores = Readonly<Record<Label, number>>;
 

@@ -5,11 +5,11 @@
 import type { Device } from "../../core/tensor/mod.ts";
 import type { Family, FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
-import { samplerOf } from "../generation/settings.ts";
+import { samplerOf } from "../../generation/settings.ts";
 import { familyNames } from "../labels.ts";
-import type { LoadedVariant } from "../models.ts";
-import type { Networks } from "../pipeline.ts";
-import type { Plan } from "../plan.ts";
+import type { LoadedVariant } from "../run/variant_pool.ts";
+import type { Networks } from "../run/pipeline.ts";
+import type { Plan } from "../run/memory_plan.ts";
 
 export interface LazyOptions {
   readonly weightType: "f32" | "f16";

@@ -1,5 +1,5 @@
 /** What the server and its two kinds of workers say to each other. Types only. */
-import type { Pixels } from "../input.ts";
+import type { Pixels } from "../images/load.ts";
 import type { Attribution, DecodedImage, TracerInfo, TracerOptions } from "./tracer.ts";
 
 /** To the worker that has the device; one batch at a time. */

@@ -1,6 +1,6 @@
 /** The answers of the service, as schemas from which its types and its OpenAPI document come. */
 import * as v from "valibot";
-import { evidenceSchema, settingsSchema } from "../evidence.ts";
+import { evidenceSchema, settingsSchema } from "../evidence/evidence.ts";
 import { labels } from "../labels.ts";
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));

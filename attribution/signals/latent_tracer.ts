@@ -7,7 +7,7 @@
 import { Adam, clone, differentiate, mean, scope, sum, type Tensor } from "../../core/tensor/mod.ts";
 import type { Family } from "../../models/family.ts";
 import type { LoadNetworkOptions } from "../../models/weights.ts";
-import { meanSquaredError, reconstruct } from "../signals.ts";
+import { meanSquaredError, reconstruct } from "./reconstruction.ts";
 
 /** How a family must be loaded for it: gradients flow through the decoder, whose kernels therefore stay unpacked. */
 export const tracedWeights: LoadNetworkOptions = { dense: (name) => /^(decoder|post_quant_conv)\./.test(name) };

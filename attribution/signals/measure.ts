@@ -4,8 +4,8 @@
  */
 import { scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { Family } from "../../models/family.ts";
-import type { FamilyEvidence } from "../evidence.ts";
-import { familySignals, type Quantize, requantizedSignals } from "../signals.ts";
+import type { FamilyEvidence } from "../evidence/evidence.ts";
+import { familySignals, type Quantize, requantizedSignals } from "./reconstruction.ts";
 import { latentTracer } from "./latent_tracer.ts";
 import type { SignalLevel } from "./table.ts";
 

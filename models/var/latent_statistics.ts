@@ -1,5 +1,5 @@
 /**
- * What is known of the refined latents (attribution/signals.ts, `invert`) that an inverse decoder finds for images of its
+ * What is known of the refined latents (attribution/signals/reconstruction.ts, `invert`) that an inverse decoder finds for images of its
  * own family: how far they are off, and how often every code occurs. Measured where the encoder is trained and kept in its
  * file; the quantiser reads it.
  */

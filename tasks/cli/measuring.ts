@@ -3,8 +3,8 @@
  * the library's.
  */
 import { DEFAULT_MAX_PIXELS } from "../../attribution/images/decode.ts";
-import { journalIn } from "../../attribution/report.ts";
-import { type QuantizerName, quantizerNames } from "../../attribution/signals/quantizers.ts";
+import { journalIn } from "../../attribution/run/report.ts";
+import { type QuantizerName, quantizerNames } from "../../attribution/quantisation/quantizers.ts";
 import { byteSize, choice, number } from "./args.ts";
 
 /** For parseOptions(). */

@@ -2,8 +2,8 @@
  * How many verdicts agree with a table of true labels: what `attribute --labels` prints when it is done.
  * A glance, without intervals or curves; `deno task evaluate` has those.
  */
-import type { EvidenceLine } from "../../attribution/evidence.ts";
-import { readLabels } from "../../attribution/evaluation/labelled.ts";
+import type { EvidenceLine } from "../../attribution/evidence/evidence.ts";
+import { readLabels } from "../../attribution/images/labelled.ts";
 import { type Label, labels } from "../../attribution/labels.ts";
 import { accuracy, confusionMatrix, precision, recall } from "../../attribution/metrics/mod.ts";
 import { textTable } from "./table.ts";

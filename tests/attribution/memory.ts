@@ -1,5 +1,5 @@
 /** Limits on memory that suit a set of weights, whatever its size, for tests. */
-import { type Plan, planMemory, type PlanOptions } from "../../attribution/plan.ts";
+import { type Plan, planMemory, type PlanOptions } from "../../attribution/run/memory_plan.ts";
 import type { Device } from "../../core/tensor/mod.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 

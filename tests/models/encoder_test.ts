@@ -6,7 +6,7 @@ import { randomUniform, scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint, syntheticSource, withEncoder, writeSafetensors } from "../../models/checkpoint/mod.ts";
 import { fileSha256, openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
-import { writePerturbedEncoder } from "../attribution/training/pairs.ts";
+import { writePerturbedEncoder } from "../training/pairs.ts";
 import { copyStandIns, standIns } from "../sets.ts";
 
 Deno.test("withEncoder() replaces tensors of the same names, and refuses others", async () => {

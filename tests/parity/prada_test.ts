@@ -1,7 +1,7 @@
 /** Case 07 with score functions in `prada_weights/` beside it: those of the reference's own fits stand in for the released ones. */
 import assert from "node:assert/strict";
 import type { Device } from "../../core/tensor/mod.ts";
-import { parameterNames } from "../../attribution/prada/score_function.ts";
+import { parameterNames } from "../../attribution/likelihood/prada/score_function.ts";
 import { writeSafetensors } from "../../models/checkpoint/mod.ts";
 import { compare, ParityCase } from "../../parity/case.ts";
 import { computeFor } from "../../parity/kinds.ts";

@@ -1,7 +1,7 @@
 /** `deno task attribute` as a process: what it prints, writes and returns. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Journal, journalStats } from "../../attribution/journal/mod.ts";
+import { Journal, journalStats } from "../../attribution/run/journal/mod.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { blankPng } from "../attribution/blank_png.ts";

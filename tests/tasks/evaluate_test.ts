@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { encodePng } from "../../attribution/images/decode.ts";
-import { loadCalibration } from "../../attribution/calibration.ts";
+import { loadCalibration } from "../../attribution/decision/calibration_file.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
 import { goldenImage } from "../attribution/golden_image.ts";

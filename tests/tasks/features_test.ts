@@ -1,7 +1,7 @@
 /** Classifiers end to end as processes: calibrate fits them, attribute decides by them, features and plot show the numbers. */
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { readFeatureCsv } from "../../attribution/features/plots.ts";
+import { readFeatureCsv } from "../../attribution/evaluation/plots.ts";
 import { encodePng } from "../../attribution/images/decode.ts";
 import { labels } from "../../attribution/labels.ts";
 import { withFolder } from "../attribution/files.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { decodeImage } from "../../attribution/images/decode.ts";
-import { openTrainingData } from "../../attribution/training/pairs.ts";
+import { openTrainingData } from "../../training/pairs.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";

@@ -1,7 +1,7 @@
 /** Attribution with a journal, as processes: kills, second runs, shards, and `deno task journal`. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Journal, journalStats } from "../../attribution/journal/mod.ts";
+import { Journal, journalStats } from "../../attribution/run/journal/mod.ts";
 import { compareNaturally } from "../../attribution/images/natural_order.ts";
 import { withFolder, writeImages } from "../attribution/files.ts";
 import { standIns } from "../sets.ts";

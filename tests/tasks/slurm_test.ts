@@ -1,10 +1,10 @@
 /** Attribution and training as job arrays on a real Slurm, tasks killed and requeued, and `deno task slurm` as a process. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Journal, journalStats } from "../../attribution/journal/mod.ts";
+import { Journal, journalStats } from "../../attribution/run/journal/mod.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { withFolder } from "../attribution/files.ts";
-import { writePairs } from "../attribution/training/pairs.ts";
+import { writePairs } from "../training/pairs.ts";
 import { standIns } from "../sets.ts";
 import { root, runTask, spawnTask } from "./processes.ts";
 import { Slurm } from "./slurm.ts";

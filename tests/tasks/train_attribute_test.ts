@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { withFolder } from "../attribution/files.ts";
-import { writePairs } from "../attribution/training/pairs.ts";
+import { writePairs } from "../training/pairs.ts";
 import { decodeImage } from "../../attribution/images/decode.ts";
-import { invert, quantLoss } from "../../attribution/signals.ts";
-import { Trainee } from "../../attribution/training/trainee.ts";
+import { invert, quantLoss } from "../../attribution/signals/reconstruction.ts";
+import { Trainee } from "../../training/trainee.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint } from "../../models/checkpoint/mod.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { withFolder } from "../attribution/files.ts";
-import { writePairs } from "../attribution/training/pairs.ts";
+import { writePairs } from "../training/pairs.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { cpuOnly } from "../core/devices.ts";

@@ -1,13 +1,13 @@
 /** The numbers of an evaluation against counts by hand, and what a page is made of. */
 import assert from "node:assert/strict";
-import { type Calibration, calibrationFormat, rulesOf } from "../../../attribution/calibration.ts";
+import { type Calibration, calibrationFormat, rulesOf } from "../../../attribution/decision/calibration_file.ts";
 import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "../../../attribution/evaluation/charts.ts";
 import { scoreFigure } from "../../../attribution/evaluation/score_chart.ts";
 import { evaluate, type Judged } from "../../../attribution/evaluation/evaluate.ts";
 import { darkColors, escapeHtml, figure, htmlTable, page } from "../../../attribution/evaluation/html.ts";
 import { attackedImages, robustnessPoint } from "../../../attribution/evaluation/robustness.ts";
-import { strengthRanges, transformNames } from "../../../attribution/augment/mod.ts";
-import type { FamilyEvidence } from "../../../attribution/evidence.ts";
+import { strengthRanges, transformNames } from "../../../attribution/images/augment/mod.ts";
+import type { FamilyEvidence } from "../../../attribution/evidence/evidence.ts";
 import type { Label } from "../../../attribution/labels.ts";
 
 const thresholds = (value: number) => ({

@@ -1,11 +1,23 @@
 /** The comparison of methods, with classifiers that are fitted to images whose structure is known. */
 import assert from "node:assert/strict";
-import { parseCalibration, requireCondition, rulesOf, uncalibrated } from "../../../attribution/calibration.ts";
-import { fitCalibration } from "../../../attribution/calibration_fit.ts";
-import { fitClassifiers, whyNotFittable } from "../../../attribution/classifiers/fit_all.ts";
+import {
+  parseCalibration,
+  requireCondition,
+  rulesOf,
+  uncalibrated,
+} from "../../../attribution/decision/calibration_file.ts";
+import { fitCalibration } from "../../../attribution/calibration/thresholds.ts";
+import { fitClassifiers, whyNotFittable } from "../../../attribution/calibration/classifiers.ts";
 import { compareMethods, extrasOf, knownMethods } from "../../../attribution/evaluation/methods.ts";
-import { decide, defaultMethod, methodOf, methods, requireMethod, twoStages } from "../../../attribution/verdict.ts";
-import { measuredLines } from "../classifiers/rows.ts";
+import {
+  decide,
+  defaultMethod,
+  methodOf,
+  methods,
+  requireMethod,
+  twoStages,
+} from "../../../attribution/decision/methods.ts";
+import { measuredLines } from "../decision/classifiers/rows.ts";
 
 const hash = "b".repeat(64);
 const train = measuredLines(30, 1).filter(({ label }) => label !== "outlier"), val = measuredLines(25, 2);

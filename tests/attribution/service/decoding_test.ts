@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { UnreadableImageError } from "../../../attribution/images/decode.ts";
-import { decodePixels } from "../../../attribution/input.ts";
+import { decodePixels } from "../../../attribution/images/load.ts";
 import { Decoders } from "../../../attribution/service/decoding.ts";
 import { exampleImages } from "./server.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { decodePixels } from "../../../attribution/input.ts";
+import { decodePixels } from "../../../attribution/images/load.ts";
 import { labels } from "../../../attribution/labels.ts";
 import {
   type Attribution,
@@ -8,8 +8,8 @@ import {
   Tracer,
   type TracerOptions,
 } from "../../../attribution/service/tracer.ts";
-import { loadCalibration } from "../../../attribution/calibration.ts";
-import { planMemory } from "../../../attribution/plan.ts";
+import { loadCalibration } from "../../../attribution/decision/calibration_file.ts";
+import { planMemory } from "../../../attribution/run/memory_plan.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import { openModelSet } from "../../../models/model_set.ts";
 import { sha256Hex } from "../../../models/manifest.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { quantile } from "../../../attribution/metrics/mod.ts";
 import { latentTracer, tracedWeights } from "../../../attribution/signals/latent_tracer.ts";
 import { measureSignals } from "../../../attribution/signals/measure.ts";
-import { openQuantizer, quantizerNames } from "../../../attribution/signals/quantizers.ts";
+import { openQuantizer, quantizerNames } from "../../../attribution/quantisation/quantizers.ts";
 import { levelFor, scoreOf, signalNames, toScale } from "../../../attribution/signals/table.ts";
 import {
   familySignals,
@@ -11,7 +11,7 @@ import {
   requantizedSignals,
   rowQuantile,
   tokenErrors,
-} from "../../../attribution/signals.ts";
+} from "../../../attribution/signals/reconstruction.ts";
 import { type Device, disposeAll, fromArray, scope, type Tensor, uniforms } from "../../../core/tensor/mod.ts";
 import { syntheticSource } from "../../../models/checkpoint/mod.ts";
 import type { Family } from "../../../models/family.ts";

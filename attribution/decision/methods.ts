@@ -1,0 +1,208 @@
+/**
+ * From evidence to a verdict: a table of methods, each of which says what it needs to know of an image and then decides.
+ * Methods see numbers only; they neither run networks nor read files. A method of one's own is another row of the table.
+ */
+import type { FamilyName } from "../../models/family.ts";
+import { passes, type Rules, ruleScore, standardise } from "./calibration_file.ts";
+import { noStretch, stretchConfidence } from "./classifiers/confidence.ts";
+import { jointLabel, jointScores } from "./classifiers/joint.ts";
+import { softmax } from "./classifiers/logistic.ts";
+import type { Classifiers } from "./classifiers/schema.ts";
+import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
+import type { ConditionName, FamilyEvidence, Measurements, Verdict } from "../evidence/evidence.ts";
+import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
+import { familyNames, familyOf, type Label, variantLabels } from "../labels.ts";
+import { decidePrada } from "../likelihood/prada/mod.ts";
+
+export type { Rules } from "./calibration_file.ts";
+
+type Families = Readonly<Record<FamilyName, FamilyEvidence>>;
+
+/** What a method decides; who is `unsure` is the caller's limit. */
+export type Decision = Pick<Verdict, "label" | "confidence" | "family" | "scores">;
+
+/** Numbers about tokens beyond the summaries (features/extras.ts). */
+export type ExtrasName = "membership" | "prada";
+
+export interface Method {
+  readonly description: string;
+  /** The class condition that tokens are scored under unless the user says otherwise; `none` where it is left out. */
+  readonly condition?: ConditionName;
+  readonly extras?: ExtrasName;
+  /** Which of the calibration's classifiers must be there. */
+  readonly needs?: keyof Classifiers;
+  /** The families whose variants must be run for this image. */
+  wants(families: Families, rules: Rules): readonly FamilyName[];
+  /** Decides. Throws when a variant of a wanted family is missing. */
+  decide(evidence: Measurements, rules: Rules): Decision;
+}
+
+/** Probabilities of a family's variants for a row of features. */
+export type VariantScores = (row: FeatureRow, family: FamilyName, rules: Rules) => Readonly<Record<string, number>>;
+
+/**
+ * A method of two stages. Thresholds on a score choose the family (both pass: the lower standardised score wins; none:
+ * outlier), then `scores` the variant. Confidences are rates of being right where calibration found how to make them so.
+ */
+export function twoStages(
+  name: string,
+  options: Pick<Method, "description" | "condition" | "extras" | "needs">,
+  scores: VariantScores,
+): Method {
+  return {
+    ...options,
+    wants(families, rules) {
+      const chosen = chooseFamily(families, rules);
+      return chosen === null ? [] : [chosen];
+    },
+    decide(evidence, rules) {
+      const { families } = evidence;
+      const family = chooseFamily(families, rules);
+      const stretch = rules.classifiers?.confidence[name] ?? noStretch;
+      if (family === null) {
+        const raw = Math.min(...familyNames.map((name) => 1 - belonging(families, rules, name)));
+        return { label: "outlier", confidence: stretchConfidence(stretch, raw), family, scores: {} };
+      }
+      const own = Object.entries(scores(featuresOf(evidence), family, rules));
+      if (own.length === 0) throw new Error(`${name}: expected likelihoods of the ${family} variants, got none`);
+      const [label, best] = own.reduce((a, b) => (b[1] > a[1] ? b : a));
+      const confidence = stretchConfidence(stretch, belonging(families, rules, family) * best);
+      return { label, confidence, family, scores: Object.fromEntries(own) };
+    },
+  };
+}
+
+function classifiersOf(name: string, rules: Rules): Classifiers {
+  if (rules.classifiers === undefined) {
+    throw new Error(`--method ${name}: the calibration has no classifiers: calibrate first (deno task calibrate)`);
+  }
+  return rules.classifiers;
+}
+
+/** The variant with the lowest perplexity; probabilities are a softmax of mean log-probabilities. */
+export const perplexityScores: VariantScores = (row, family, rules) => {
+  const own = variantLabels[family].filter((label) => `${label}.conditional.mean` in row);
+  if (own.length === 0) return {};
+  const weights = softmax(own.map((label) => rules.variantScale * Math.min(0, row[`${label}.conditional.mean`])));
+  return Object.fromEntries(own.map((label, i) => [label, weights[i]]));
+};
+
+const everyFamily = () => familyNames;
+
+/** Every way to decide, by name. Add a row for a method of your own: `--method` takes it where the table is changed first. */
+export const methods: Record<string, Method> = {
+  joint: {
+    description: "one decision over signals, likelihoods of all eight variants, and a prior for outliers",
+    condition: "infer",
+    needs: "joint",
+    wants: everyFamily,
+    decide(evidence, rules) {
+      const { joint } = classifiersOf("joint", rules);
+      const scores = jointScores(joint, featuresOf(evidence), rules.outlierPrior);
+      const label = jointLabel(scores);
+      const stretch = rules.classifiers?.confidence.joint ?? noStretch;
+      const confidence = stretchConfidence(stretch, scores[label]);
+      return { label, confidence, family: label === "outlier" ? null : familyOf(label), scores };
+    },
+  },
+  "two-stage": twoStages("two-stage", {
+    description: "thresholds for the family, a classifier over all four likelihoods for the variant",
+    condition: "infer",
+    needs: "joint",
+  }, (row, family, rules) => classifyRow(classifiersOf("two-stage", rules).joint.families[family].variants, row)),
+  perplexity: twoStages("perplexity", {
+    description: "thresholds for the family, lowest perplexity for the variant",
+  }, perplexityScores),
+  "own-sample": twoStages("own-sample", {
+    description: "thresholds for the family, the variant whose own images' likelihood is like this one's",
+    condition: "infer",
+    needs: "ownSamples",
+  }, (row, family, rules) => ownSampleScores(classifiersOf("own-sample", rules).ownSamples, family, row)),
+  membership: twoStages("membership", {
+    description: "thresholds for the family, a classifier over membership features for the variant",
+    condition: "infer",
+    extras: "membership",
+    needs: "membership",
+  }, (row, family, rules) => {
+    const { membership } = classifiersOf("membership", rules);
+    if (membership === undefined) throw new Error("--method membership: was not fitted: calibrate --extras membership");
+    return classifyRow(membership[family], row);
+  }),
+  prada: {
+    description: "in one step: the largest score of PRADA's functions for all eight variants, if above 0",
+    condition: "infer",
+    extras: "prada",
+    needs: "prada",
+    wants: everyFamily,
+    decide(evidence, rules) {
+      const row = featuresOf(evidence);
+      const known = Object.keys(classifiersOf("prada", rules).prada ?? {});
+      if (known.length === 0) throw new Error("--method prada: was not fitted: calibrate --extras prada");
+      const values = pickColumns(row, known.map((label) => `${label}.prada.score`), "prada");
+      const { model, none, probabilities } = decidePrada(
+        Object.fromEntries(known.map((label, i) => [label, values[i]])),
+      );
+      const label = model ?? "outlier";
+      const scores: Record<string, number> = { ...probabilities, outlier: none };
+      const stretch = rules.classifiers?.confidence.prada ?? noStretch;
+      return {
+        label,
+        confidence: stretchConfidence(stretch, scores[label]),
+        family: label === "outlier" ? null : familyOf(label as Label),
+        scores,
+      };
+    },
+  },
+};
+export type MethodName = string;
+
+/** The method of a name. Throws, listing those there are. */
+export function methodOf(name: MethodName): Method {
+  const found = Object.hasOwn(methods, name) ? methods[name] : undefined;
+  if (found === undefined) throw new Error(`--method: expected ${Object.keys(methods).join(", ")}, got ${name}`);
+  return found;
+}
+
+/** What a calibration decides by unless the user says otherwise: everything that it has. */
+export function defaultMethod(rules: Pick<Rules, "classifiers">): MethodName {
+  return rules.classifiers === undefined ? "perplexity" : "joint";
+}
+
+/** Throws, before any work, where a calibration does not have what a method decides by. */
+export function requireMethod(name: MethodName, rules: Rules): void {
+  const { needs } = methodOf(name);
+  if (needs === undefined) return;
+  if (classifiersOf(name, rules)[needs] === undefined) {
+    throw new Error(`--method ${name}: was not fitted: calibrate again, with --extras ${needs}`);
+  }
+}
+
+/** Decides by the named method and marks the verdict `unsure` below the given confidence (0 to 1). */
+export function decide(
+  name: MethodName,
+  evidence: Measurements,
+  rules: Rules,
+  unsureBelow: number,
+): Verdict {
+  const decision = methodOf(name).decide(evidence, rules);
+  return { ...decision, unsure: decision.confidence < unsureBelow, method: name };
+}
+
+/** The family whose threshold the image passes; of two, the one with the lower standardised score; of none, null. */
+export function chooseFamily(families: Families, rules: Rules): FamilyName | null {
+  const passing = familyNames.filter((name) => passes(rules, families, name));
+  const distance = (name: FamilyName) => standardisedScore(families, rules, name);
+  return passing.length === 0 ? null : passing.reduce((best, name) => (distance(name) < distance(best) ? name : best));
+}
+
+/** How far an image is from a typical one of the family, in standard deviations; larger for a worse fit. */
+export function standardisedScore(families: Families, rules: Rules, name: FamilyName): number {
+  return standardise(rules.families[name], ruleScore(rules, families, name));
+}
+
+/** 0.5 at the threshold, falling by the logistic function of the standardised distance; 1 where there is no threshold. */
+export function belonging(families: Families, rules: Rules, name: FamilyName): number {
+  const rule = rules.families[name];
+  if (rule.threshold === null) return 1;
+  return 1 / (1 + Math.exp(standardisedScore(families, rules, name) - standardise(rule, rule.threshold)));
+}

@@ -1,0 +1,269 @@
+/**
+ * Diagrams of a table of features as chart options: distributions per class, pairwise AUC, who scores whose images how,
+ * reliability, PRADA's score functions. Drawing is plot/'s business, which files plots.ts's.
+ */
+import type { Figure } from "./chart_style.ts";
+import type { MethodResult } from "./methods.ts";
+import { type Label, labels } from "../labels.ts";
+import { auc } from "../metrics/mod.ts";
+import { axisStyle, palette } from "../plot/chart.ts";
+import type { FeatureItem } from "../evidence/features.ts";
+
+const ink = axisStyle.nameTextStyle.color;
+/** Stays dark on a dark page, since cells stay light. */
+const cellInk = "#10151a";
+const still = { silent: true, emphasis: { disabled: true } } as const;
+const rotated = { ...axisStyle.axisLabel, rotate: 40 };
+const legendStyle = { textStyle: { color: ink }, icon: "roundRect", itemHeight: 8, itemGap: 14 } as const;
+const title = (text: string, left: number, top: number) => ({
+  text,
+  left,
+  top,
+  textStyle: { fontSize: 13, color: ink, fontWeight: "normal" as const },
+});
+
+type Labelled = FeatureItem & { readonly label: Label };
+
+/** The items whose label is known, by label in the order of the labels. */
+function groupsOf(items: readonly FeatureItem[]): { label: Label; own: Labelled[] }[] {
+  const known = items.filter((item): item is Labelled => item.label !== undefined);
+  return labels.map((label) => ({ label, own: known.filter((item) => item.label === label) }))
+    .filter(({ own }) => own.length > 0);
+}
+
+/** `0.0123`, `-41`, `1.2e-5`: three significant digits. */
+function short(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}
+
+/** Box plots of features, a panel each: quartiles, and whiskers from the 5th to the 95th percentile, per class. */
+export function distributionFigure(items: readonly FeatureItem[], names: readonly string[]): Figure {
+  const groups = groupsOf(items);
+  const columns = Math.min(2, names.length), panelWidth = 350, panelHeight = 190, gapX = 90, gapY = 96, top = 44;
+  const left = (i: number) => 76 + (i % columns) * (panelWidth + gapX);
+  const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
+  const panels = names.map((name) => ({
+    name,
+    boxes: groups.map(({ own }) => boxOf(own.map(({ row }) => row[name]))),
+  }));
+  return {
+    width: 76 + columns * (panelWidth + gapX) - 50,
+    height: top + Math.ceil(names.length / columns) * (panelHeight + gapY) - 20,
+    option: {
+      title: names.map((name, i) => title(name, left(i), above(i) - 28)),
+      grid: names.map((_, i) => ({ left: left(i), top: above(i), width: panelWidth, height: panelHeight })),
+      xAxis: names.map((_, gridIndex) => ({
+        ...axisStyle,
+        type: "category" as const,
+        gridIndex,
+        data: groups.map(({ label }) => label),
+        axisLabel: rotated,
+        splitLine: { show: false },
+      })),
+      yAxis: panels.map(({ boxes }, gridIndex) => ({
+        ...axisStyle,
+        ...rangeOf(boxes),
+        gridIndex,
+        axisLabel: { ...axisStyle.axisLabel, formatter: short, showMinLabel: false, showMaxLabel: false },
+      })),
+      series: panels.map(({ boxes }, i) => ({
+        type: "boxplot" as const,
+        ...still,
+        xAxisIndex: i,
+        yAxisIndex: i,
+        data: boxes.map((value, k) => ({
+          value,
+          itemStyle: { color: "transparent", borderColor: colorOf(groups[k].label), borderWidth: 2 },
+        })),
+        boxWidth: [6, 22],
+      })),
+    },
+  };
+}
+
+/** Logarithmic where values are positive and more than two decades wide: on fewer such an axis has hardly a label. */
+function rangeOf(boxes: readonly (readonly number[])[]) {
+  const low = Math.min(...boxes.map((box) => box[0])), high = Math.max(...boxes.map((box) => box[4]));
+  if (low > 0 && high > 100 * low) return { type: "log" as const, min: low / 1.2, max: high * 1.2 };
+  const margin = 0.04 * (high - low || 1);
+  return { type: "value" as const, min: low - margin, max: high + margin };
+}
+
+/** One colour per family, a third for outliers. */
+function colorOf(label: Label): string {
+  return label === "outlier" ? palette[2] : label.startsWith("rar") ? palette[0] : palette[1];
+}
+
+function boxOf(values: readonly number[]): [number, number, number, number, number] {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (q: number) => {
+    const place = q * (sorted.length - 1), low = Math.floor(place);
+    return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (place - low);
+  };
+  return [at(0.05), at(0.25), at(0.5), at(0.75), at(0.95)];
+}
+
+/** A square of numbers with a number in each cell. */
+function matrixFigure(
+  rows: readonly string[],
+  columns: readonly string[],
+  cells: readonly (readonly (number | null)[])[],
+  options: { x: string; y: string; low: number; high: number; text: (value: number) => string; colors: string[] },
+): Figure {
+  const side = 56, width = side * columns.length, height = 40 * rows.length;
+  return {
+    width: width + 150,
+    height: height + 100,
+    option: {
+      grid: { left: 120, top: 16, width, height },
+      xAxis: { ...axisStyle, type: "category", data: [...columns], name: options.x, nameGap: 52, axisLabel: rotated },
+      yAxis: { ...axisStyle, type: "category", data: [...rows], name: options.y, nameGap: 78, inverse: true },
+      visualMap: { show: false, min: options.low, max: options.high, inRange: { color: options.colors } },
+      series: [{
+        type: "heatmap",
+        ...still,
+        data: cells.flatMap((row, y) =>
+          row.flatMap((value, x) =>
+            value === null ? [] : [{ value: [x, y, value], label: { show: true, formatter: options.text(value) } }]
+          )
+        ),
+        label: { show: true, color: cellInk, fontSize: 11 },
+        itemStyle: { borderColor: "#c3ccd5", borderWidth: 1 },
+      }],
+    },
+  };
+}
+
+/** How well one feature tells each pair of classes apart: the chance that an image of the row's class has the higher value. */
+export function aucFigure(items: readonly FeatureItem[], name: string): Figure {
+  const groups = groupsOf(items);
+  const values = groups.map(({ own }) => own.map(({ row }) => row[name]));
+  const cells = values.map((own, i) => values.map((others, j) => i === j ? null : higher(own, others)));
+  const names = groups.map(({ label }) => label);
+  return matrixFigure(names, names, cells, {
+    x: `AUC of ${name}: row above column`,
+    y: "class",
+    low: 0,
+    high: 1,
+    text: (value) => value.toFixed(2),
+    colors: ["#f7b58a", "#f6f8fa", "#8ebfe4"],
+  });
+}
+
+/** Ranks alone matter: shifted to be positive, as the metric divides by the largest score. */
+function higher(own: readonly number[], others: readonly number[]): number {
+  const least = Math.min(...own, ...others);
+  return auc(own.map((x) => x - least), others.map((x) => x - least), { membersLower: false });
+}
+
+/** The mean of a feature of every variant (columns: who scores) over the images of every class (rows: who generated). */
+export function scoreMatrixFigure(items: readonly FeatureItem[], feature: string): Figure {
+  const groups = groupsOf(items);
+  const scorers = labels.filter((label) => items.every(({ row }) => `${label}.${feature}` in row));
+  const cells = groups.map(({ own }) =>
+    scorers.map((scorer) => own.reduce((sum, { row }) => sum + row[`${scorer}.${feature}`], 0) / own.length)
+  );
+  // Colours compare within a row: how much an image of this class prefers one scorer of a family to another.
+  const all = cells.flat();
+  return matrixFigure(groups.map(({ label }) => label), scorers, cells, {
+    x: `scored by: mean of ${feature}`,
+    y: "generated by",
+    low: Math.min(...all),
+    high: Math.max(...all),
+    text: short,
+    colors: ["#f7b58a", "#f6f8fa", "#8ebfe4"],
+  });
+}
+
+/** Rate of being right by confidence, a line per method; sizes of points say how many verdicts a bin has. */
+export function reliabilityFigure(methods: readonly Pick<MethodResult, "method" | "reliability">[]): Figure {
+  const most = Math.max(1, ...methods.flatMap(({ reliability }) => reliability.map(({ count }) => count)));
+  const percentAxis = {
+    ...axisStyle,
+    type: "value" as const,
+    min: 0,
+    max: 1,
+    axisLabel: { ...axisStyle.axisLabel, formatter: (value: number) => `${Math.round(100 * value)} %` },
+  };
+  return {
+    width: 560,
+    height: 500,
+    option: {
+      legend: { top: 4, left: "center", width: 480, data: methods.map(({ method }) => method), ...legendStyle },
+      grid: { left: 70, top: 60, width: 440, height: 370 },
+      xAxis: { ...percentAxis, name: "confidence", nameGap: 30 },
+      yAxis: { ...percentAxis, name: "share of right verdicts", nameGap: 46 },
+      series: [
+        ...methods.map(({ method, reliability }, i) => ({
+          type: "line" as const,
+          ...still,
+          name: method,
+          color: palette[i % palette.length],
+          data: reliability.map(({ confidence, accuracy, count }) => ({
+            value: [confidence, accuracy],
+            symbolSize: 4 + 10 * Math.sqrt(count / most),
+          })),
+          symbol: "circle",
+          // Light and dark blue are close on a dark page.
+          lineStyle: { width: method === "joint" ? 2.5 : 1.2, type: i < 4 ? "solid" as const : "dashed" as const },
+        })),
+        {
+          type: "line" as const,
+          ...still,
+          data: [[0, 0], [1, 1]],
+          showSymbol: false,
+          color: ink,
+          lineStyle: { type: "dotted" as const, width: 1, color: ink },
+        },
+      ],
+    },
+  };
+}
+
+/** Learnt score functions: what a token adds, by the weighed difference of its log-probabilities. */
+export function pradaFigure(
+  curves: readonly { readonly label: string; readonly x: readonly number[]; readonly y: readonly number[] }[],
+): Figure {
+  const width = 360, height = 240, top = 70;
+  const panels = ["rar", "var"].map((family) => curves.filter(({ label }) => label.startsWith(family)))
+    .filter((own) => own.length > 0);
+  const dashes = ["solid", "dashed", "dotted", [8, 3, 2, 3]] as const;
+  return {
+    width: 76 + panels.length * (width + 80) - 40,
+    height: top + height + 60,
+    option: {
+      legend: { top: 4, left: "center", data: curves.map(({ label }) => label), ...legendStyle },
+      grid: panels.map((_, i) => ({ left: 70 + i * (width + 80), top, width, height })),
+      xAxis: panels.map((_, gridIndex) => ({
+        ...axisStyle,
+        type: "value" as const,
+        gridIndex,
+        scale: true,
+        name: "(2 - alpha) conditional - alpha unconditional (nats)",
+        nameGap: 30,
+      })),
+      yAxis: panels.map((_, gridIndex) => ({
+        ...axisStyle,
+        type: "value" as const,
+        gridIndex,
+        scale: true,
+        name: "score of a token",
+        nameGap: 44,
+        axisLabel: { ...axisStyle.axisLabel, formatter: short },
+      })),
+      series: panels.flatMap((own, i) =>
+        own.map(({ label, x, y }, k) => ({
+          type: "line" as const,
+          ...still,
+          name: label,
+          xAxisIndex: i,
+          yAxisIndex: i,
+          data: x.map((at, j) => [at, y[j]]),
+          showSymbol: false,
+          color: palette[k],
+          lineStyle: { width: 2, type: dashes[i === 0 ? 0 : 1] as "solid" },
+        }))
+      ),
+    },
+  };
+}

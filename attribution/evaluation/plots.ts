@@ -1,0 +1,97 @@
+/**
+ * The diagrams of `deno task plot features`, `reliability` and `prada`: reads what other tasks wrote, names the files. What
+ * each diagram shows is charts.ts.
+ */
+import { parse } from "csv-parse/sync";
+import { join } from "node:path";
+import { loadCalibration } from "../decision/calibration_file.ts";
+import { pradaTokenScore, readPrada } from "../decision/classifiers/prada.ts";
+import type { Figure } from "./chart_style.ts";
+import type { MethodResult } from "./methods.ts";
+import { openModelSet } from "../../models/model_set.ts";
+import { renderPng, renderSvg } from "../plot/chart.ts";
+import { type Label, labels } from "../labels.ts";
+import { aucFigure, distributionFigure, pradaFigure, reliabilityFigure, scoreMatrixFigure } from "./feature_charts.ts";
+import { type FeatureItem, type FeatureTable, featureTable } from "../evidence/features.ts";
+
+/** Drawn unless others are asked for. */
+export const defaultFeatures = [
+  ...["rar", "var"].flatMap((family) => ["quantLoss", "encLoss"].map((name) => `${family}.${name}`)),
+  ...["rarb", "rarxxl", "var16", "var30"].flatMap((label) =>
+    ["guided.mean", "support.rate"].map((name) => `${label}.${name}`)
+  ),
+];
+/** Of every variant, as matrices of who generated and who scores. */
+export const defaultScores = ["guided.mean", "conditional.mean", "difference.mean", "support.rate"];
+
+/** Reads a table that writeFeatureTable() wrote. Throws, naming file and line, on anything else. */
+export async function readFeatureCsv(path: string): Promise<FeatureTable> {
+  const rows: string[][] = parse(await Deno.readTextFile(path), { bom: true, skip_empty_lines: true });
+  const [head = [], ...body] = rows;
+  if (head.slice(0, 3).join() !== "image_name,label,source") {
+    throw new Error(
+      `${path}: expected the columns image_name,label,source and features, got ${head.slice(0, 3).join()}`,
+    );
+  }
+  const names = head.slice(3);
+  const items = body.map(([image, label, source, ...values], i): FeatureItem => {
+    if (label !== "" && !(labels as readonly string[]).includes(label)) {
+      throw new Error(`${path}: line ${i + 2}: expected one of ${labels.join(", ")}, got ${label}`);
+    }
+    const row = Object.fromEntries(names.map((name, j) => [name, Number(values[j])]));
+    const wrong = names.find((name) => !Number.isFinite(row[name]));
+    if (wrong !== undefined) throw new Error(`${path}: line ${i + 2}: ${wrong}: expected a number`);
+    return { image, label: label === "" ? undefined : label as Label, source, row };
+  });
+  return { ...featureTable(items), items };
+}
+
+/** Diagrams of a table by the name of their file. Throws when a feature is not in it, or no image has a label. */
+export function featureFigures(table: FeatureTable, features?: readonly string[]): Map<string, Figure> {
+  const labelled = table.items.filter(({ label }) => label !== undefined);
+  if (labelled.length === 0) throw new Error("plot features: expected images with labels, got none");
+  const chosen = features ?? defaultFeatures.filter((name) => table.names.includes(name));
+  const missing = chosen.find((name) => !table.names.includes(name));
+  if (missing !== undefined) throw new Error(`plot features: expected features of the table, got ${missing}`);
+  const scores = defaultScores.filter((name) => table.names.some((own) => own.endsWith(`.${name}`)));
+  return new Map<string, Figure>([
+    ["distributions", distributionFigure(labelled, chosen)],
+    ...chosen.map((name): [string, Figure] => [`auc_${name}`, aucFigure(labelled, name)]),
+    ...(features === undefined ? scores : []).map((
+      name,
+    ): [string, Figure] => [`scores_${name}`, scoreMatrixFigure(labelled, name)]),
+  ]);
+}
+
+/** Reliability of the methods of an evaluation (evaluation.json of `evaluate --compare`). */
+export async function reliabilityOf(path: string): Promise<Figure> {
+  const { methods = [] } = JSON.parse(await Deno.readTextFile(path)) as { methods?: MethodResult[] };
+  if (methods.length === 0) throw new Error(`${path}: has no table of methods: run deno task evaluate --compare`);
+  return reliabilityFigure(methods);
+}
+
+/** PRADA's score functions of a model set's calibration, over the differences from -12 to 4 nats. */
+export async function pradaOf(models: string): Promise<Figure> {
+  const { calibration } = await loadCalibration(await openModelSet(models));
+  const stored = calibration.classifiers?.prada;
+  if (stored === undefined) {
+    throw new Error(`${models}: the calibration has no score functions: run deno task calibrate --extras prada`);
+  }
+  const x = Array.from({ length: 161 }, (_, i) => -12 + i / 10);
+  return pradaFigure(
+    [...readPrada(stored)].map(([label, own]) => ({ label, x, y: x.map((at) => pradaTokenScore(own, at)) })),
+  );
+}
+
+/** Writes figures as <dir>/<name>.svg and .png, and returns the files' names. */
+export async function writeFigures(dir: string, figures: ReadonlyMap<string, Figure>): Promise<string[]> {
+  await Deno.mkdir(dir, { recursive: true });
+  const files: string[] = [];
+  for (const [name, { option, width, height }] of figures) {
+    const base = join(dir, name);
+    await Deno.writeTextFile(`${base}.svg`, await renderSvg(option, width, height));
+    await Deno.writeFile(`${base}.png`, await renderPng(option, width, height));
+    files.push(`${base}.svg`, `${base}.png`);
+  }
+  return files;
+}

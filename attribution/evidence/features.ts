@@ -1,0 +1,98 @@
+/**
+ * The table of features: a row of named numbers per image, of which methods decide and which is written as CSV and
+ * safetensors. Evidence in, numbers out; nothing is measured or decided here.
+ */
+import { stringify } from "csv-stringify/sync";
+import { writeSafetensors } from "../../models/checkpoint/mod.ts";
+import type { Measurements } from "./evidence.ts";
+import { writeFileAtomically } from "../../util/files.ts";
+import { familyNames, type Label, labels } from "../labels.ts";
+
+/**
+ * Numbers by name: `<family>.<signal>` as in evidence, `<family>.class.weight` and `<family>.class.entropy` (of the inferred
+ * classes; entropy in nats), `<variant>.<summary>` (likelihood/summaries.ts), `<variant>.membership.<kind>.<name>`.
+ */
+export type FeatureRow = Readonly<Record<string, number>>;
+
+/** Per-token numbers, which PRADA is fitted to, are left out of rows unless they are asked for. */
+const isPerToken = (name: string) => name.startsWith("token.");
+
+/** The row of an image. */
+export function featuresOf({ families, classes, variants }: Measurements): FeatureRow {
+  const row: Record<string, number> = {};
+  for (const family of familyNames) {
+    for (const [name, value] of Object.entries(families[family])) row[`${family}.${name}`] = value;
+    const top = classes?.[family]?.top;
+    if (top !== undefined) {
+      row[`${family}.class.weight`] = top[0].weight;
+      // + 0: a single class of weight 1 would have an entropy of -0.
+      row[`${family}.class.entropy`] = top.reduce((sum, { weight }) =>
+        sum - (weight > 0 ? weight * Math.log(weight) : 0), 0) + 0;
+    }
+  }
+  for (const [label, { summaries, meanLogProb, perplexity }] of Object.entries(variants)) {
+    const own = summaries ?? { "conditional.mean": meanLogProb, "conditional.perplexity": perplexity };
+    for (const [name, value] of Object.entries(own)) if (!isPerToken(name)) row[`${label}.${name}`] = value;
+  }
+  return row;
+}
+
+/** An image whose features are known. */
+export interface FeatureItem {
+  readonly image: string;
+  /** Undefined where it is not known. */
+  readonly label?: Label;
+  readonly source?: string;
+  readonly row: FeatureRow;
+}
+
+export interface FeatureTable {
+  readonly names: readonly string[];
+  readonly items: readonly FeatureItem[];
+}
+
+/** A table of the columns that all rows have, in the order of the first one. */
+export function featureTable(items: readonly FeatureItem[]): FeatureTable {
+  const names = Object.keys(items[0]?.row ?? {}).filter((name) => items.every(({ row }) => name in row));
+  return { names, items };
+}
+
+/** The values of columns for a row. Throws, naming the first column that is missing, and what would measure it. */
+export function pickColumns(row: FeatureRow, names: readonly string[], what: string): number[] {
+  return names.map((name) => {
+    const value = row[name];
+    if (value === undefined) throw new Error(`${what}: expected the feature ${name}, which was not measured`);
+    return value;
+  });
+}
+
+/** The table as CSV: image_name, label, source (empty where unknown), then the features. */
+export function featureCsv({ names, items }: FeatureTable): string {
+  return stringify([
+    ["image_name", "label", "source", ...names],
+    ...items.map((
+      { image, label, source, row },
+    ) => [image, label ?? "", source ?? "", ...names.map((name) => row[name])]),
+  ]);
+}
+
+/**
+ * Writes <base>.csv and <base>.safetensors; the latter has `features` [images, columns] (f32), `label` [images] (i32, the
+ * place among the nine labels, -1 where unknown) and the names of columns, labels and images as JSON in its metadata.
+ */
+export async function writeFeatureTable(table: FeatureTable, base: string): Promise<string[]> {
+  const { names, items } = table;
+  const csv = `${base}.csv`, tensors = `${base}.safetensors`;
+  await writeFileAtomically(csv, featureCsv(table));
+  const values = Float32Array.from(items.flatMap(({ row }) => names.map((name) => row[name])));
+  const places = Int32Array.from(items, ({ label }) => label === undefined ? -1 : labels.indexOf(label));
+  await writeSafetensors(tensors, [
+    { name: "features", dtype: "f32", shape: [items.length, names.length], data: () => values },
+    { name: "label", dtype: "i32", shape: [items.length], data: () => places },
+  ], {
+    columns: JSON.stringify(names),
+    labels: JSON.stringify(labels),
+    images: JSON.stringify(items.map(({ image }) => image)),
+  });
+  return [csv, tensors];
+}

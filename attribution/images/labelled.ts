@@ -1,0 +1,161 @@
+/**
+ * Images whose labels are known: label folders (`val/rarb/1.png`), or a folder with a table beside it. Every image also gets
+ * a source, so that outliers of different origin can be told apart.
+ * It opens no image; what turns out unreadable is found when it is measured.
+ */
+import { parse } from "csv-parse/sync";
+import { basename, join } from "node:path";
+import { type ListedImage, listImages } from "./list.ts";
+import { type Label, labels } from "../labels.ts";
+
+export interface LabelledImage extends ListedImage {
+  readonly label: Label;
+  /** The label; for an outlier in a folder of its own below `outlier/`, `outlier/<folder>`, or what the table says. */
+  readonly source: string;
+}
+
+const known: readonly string[] = labels;
+
+/**
+ * The images of label folders, in natural order. `option` is named in errors. Throws when an image lies outside of folders
+ * named by a label, listing which folders are not.
+ */
+export async function listLabelFolders(option: string, dir: string): Promise<LabelledImage[]> {
+  const images = await listFolder(option, dir);
+  const strange = new Map<string, number>();
+  const labelled: LabelledImage[] = [];
+  for (const image of images) {
+    const parts = image.imageName.split("/");
+    const folder = parts.length > 1 ? parts[0] : "";
+    if (known.includes(folder)) {
+      const source = folder === "outlier" ? parts.slice(0, -1).join("/") : folder;
+      labelled.push({ ...image, label: folder as Label, source });
+    } else strange.set(folder, (strange.get(folder) ?? 0) + 1);
+  }
+  if (strange.size > 0) {
+    const found = [...strange].map(([folder, n]) =>
+      folder === "" ? `${n} ${n === 1 ? "image" : "images"} outside of them` : `${folder} (${n})`
+    );
+    const hint = labelled.length === 0 ? "; for one folder of images of all kinds give a table with --labels FILE" : "";
+    throw new Error(`${option} ${dir}: expected folders named ${labels.join(", ")}, got ${some(found)}${hint}`);
+  }
+  return labelled;
+}
+
+/**
+ * The images of a folder that a table labels: CSV with the columns image_name and label, and source if it likes. A name is
+ * the path below the folder, or the file's own where only one image is called so. Images without a row are left out and
+ * counted. Throws on missing columns, unknown labels, two rows for one image, and rows without an image.
+ */
+export async function listWithTable(
+  option: string,
+  dir: string,
+  table: string,
+): Promise<{ images: LabelledImage[]; unlabelled: number }> {
+  const images = await listFolder(option, dir);
+  const byName = new Map<string, ListedImage | null>();
+  for (const image of images) byName.set(image.imageName, image);
+  for (const image of images) {
+    const name = basename(image.imageName);
+    if (name !== image.imageName) byName.set(name, byName.has(name) ? null : image);
+  }
+  const rows = await readTable(table);
+  const seen = new Map<string, number>();
+  const problems: string[] = [];
+  const labelled: LabelledImage[] = [];
+  rows.forEach(({ image_name: name, label, source }, i) => {
+    const line = i + 2;
+    const image = byName.get(name);
+    if (!known.includes(label)) {
+      problems.push(unknownLabel(line, label));
+    } else if (image === undefined) problems.push(`line ${line}: no image called ${name} in ${dir}`);
+    else if (image === null) {
+      problems.push(`line ${line}: ${name}: several images are called so; give the path below ${dir}`);
+    } else if (seen.has(image.path)) {
+      problems.push(`line ${line}: ${name}: has a row already, in line ${seen.get(image.path)}`);
+    } else {
+      seen.set(image.path, line);
+      labelled.push({ ...image, label: label as Label, source: source || label });
+    }
+  });
+  if (problems.length > 0) throw new Error(`--labels ${table}: ${some(problems, 5, "; ")}`);
+  if (labelled.length === 0) throw new Error(`--labels ${table}: expected a row per image, got none`);
+  const order = new Map(images.map(({ path }, i) => [path, i]));
+  labelled.sort((a, b) => order.get(a.path)! - order.get(b.path)!);
+  return { images: labelled, unlabelled: images.length - labelled.length };
+}
+
+/** Labels by image name, of a table with the columns image_name and label. Throws on unknown labels and double rows. */
+export async function readLabels(table: string): Promise<Map<string, Label>> {
+  const byName = new Map<string, Label>();
+  const problems: string[] = [];
+  (await readTable(table)).forEach(({ image_name: name, label }, i) => {
+    if (!known.includes(label)) problems.push(unknownLabel(i + 2, label));
+    else if (byName.has(name)) problems.push(`line ${i + 2}: ${name}: has a row already`);
+    byName.set(name, label as Label);
+  });
+  if (problems.length > 0) throw new Error(`--labels ${table}: ${some(problems, 5, "; ")}`);
+  if (byName.size === 0) throw new Error(`--labels ${table}: expected a row per image, got none`);
+  return byName;
+}
+
+/** At most `limit` images of every label, evenly spaced in their order. */
+export function limitPerLabel(images: readonly LabelledImage[], limit: number): LabelledImage[] {
+  const byLabel = Map.groupBy(images, ({ label }) => label);
+  const kept = new Set<LabelledImage>();
+  for (const own of byLabel.values()) {
+    const n = Math.min(limit, own.length);
+    for (let i = 0; i < n; i++) kept.add(own[Math.floor(i * own.length / n)]);
+  }
+  return images.filter((image) => kept.has(image));
+}
+
+/** How many images each label has, in the order of the labels. */
+export function countLabels(images: readonly { readonly label: Label }[]): Partial<Record<Label, number>> {
+  const counts: Partial<Record<Label, number>> = {};
+  for (const label of labels) {
+    const n = images.filter((image) => image.label === label).length;
+    if (n > 0) counts[label] = n;
+  }
+  return counts;
+}
+
+async function listFolder(option: string, dir: string): Promise<ListedImage[]> {
+  const info = await Deno.stat(dir).catch(() => null);
+  if (info === null) throw new Error(`${option} ${dir}: expected a folder, found nothing at this path`);
+  if (!info.isDirectory) throw new Error(`${option} ${dir}: expected a folder, this is a file`);
+  return await listImages([join(dir)]);
+}
+
+async function readTable(path: string): Promise<{ image_name: string; label: string; source?: string }[]> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new Error(`--labels ${path}: ${(cause as Error).message}`, { cause });
+  }
+  let rows: Record<string, string>[];
+  try {
+    rows = parse(text, { columns: true, bom: true, skip_empty_lines: true, trim: true });
+  } catch (cause) {
+    throw new Error(`--labels ${path}: is not a CSV table: ${(cause as Error).message}`, { cause });
+  }
+  const columns = Object.keys(rows[0] ?? {});
+  for (const column of ["image_name", "label"]) {
+    if (!columns.includes(column)) {
+      const found = columns.length === 0 ? "no rows" : columns.join(", ");
+      throw new Error(`--labels ${path}: expected the columns image_name and label, got ${found}`);
+    }
+  }
+  return rows as { image_name: string; label: string; source?: string }[];
+}
+
+function unknownLabel(line: number, label: string): string {
+  return `line ${line}: label: expected one of ${labels.join(", ")}, got ${label || "nothing"}`;
+}
+
+/** The first few of a list, and how many more there are. */
+function some(items: readonly string[], shown = 3, separator = ", "): string {
+  const more = items.length - shown;
+  return items.slice(0, shown).join(separator) + (more > 0 ? ` and ${more} more` : "");
+}

@@ -1,0 +1,57 @@
+/**
+ * Which images are a shard's: by content hash, so that a file stays with its shard whatever is added beside it.
+ * It opens files to hash them and decodes none.
+ */
+import { sha256Hex } from "../../../models/manifest.ts";
+import { UnreadableImageError } from "../../images/decode.ts";
+import { type ImageInput, readContent } from "../../images/load.ts";
+
+/** Shard `index` (from 1) of `count`. */
+export interface Shard {
+  readonly index: number;
+  readonly count: number;
+}
+
+/** Reads `i/n`. Throws for the user on anything else than 1 <= i <= n. */
+export function parseShard(option: string, text: string): Shard {
+  const match = /^(\d+)\/(\d+)$/.exec(text.trim());
+  const [index, count] = [Number(match?.[1]), Number(match?.[2])];
+  if (index >= 1 && index <= count && Number.isSafeInteger(count)) return { index, count };
+  throw new Error(`${option}: expected i/n with 1 <= i <= n, such as 1/4, got ${text}`);
+}
+
+/** The shard, from 1, of content with this hash: its first 48 bits modulo `count`. */
+export function shardOf(sha256: string, count: number): number {
+  return Number.parseInt(sha256.slice(0, 12), 16) % count + 1;
+}
+
+/** An image with what identifies its content: its hash (input.ts), or that of its name where it cannot be read. */
+export interface IdentifiedImage {
+  readonly image: ImageInput;
+  readonly sha256: string;
+  /** Place in the whole list. */
+  readonly position: number;
+}
+
+/** The images of a shard (all of them without one) with their hashes, in their order. */
+export async function* identify(
+  images: Iterable<ImageInput>,
+  shard: Shard | undefined,
+  maxPixels?: number,
+): AsyncGenerator<IdentifiedImage, void, void> {
+  let position = 0;
+  for (const image of images) {
+    const sha256 = await contentHash(image, maxPixels);
+    if (shard === undefined || shardOf(sha256, shard.count) === shard.index) yield { image, sha256, position };
+    position++;
+  }
+}
+
+async function contentHash(image: ImageInput, maxPixels?: number): Promise<string> {
+  try {
+    return (await readContent(image, maxPixels)).sha256;
+  } catch (error) {
+    if (!(error instanceof UnreadableImageError)) throw error;
+    return await sha256Hex(new TextEncoder().encode(image.imageName));
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * Joins the steps into a stream: images -> signals and tokens -> likelihoods (measure) -> verdicts (attribute), in the order
+ * of the images. Model-major inside a chunk of bounded size, so memory does not grow with the number of images; files of
+ * results, command lines and progress bars are elsewhere.
+ */
+import { disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
+import type { FamilyName } from "../../models/family.ts";
+import {
+  type EvidenceLine,
+  type FamilyEvidence,
+  isUnreadable,
+  type MeasuredLine,
+  type MeasurementLine,
+} from "../evidence/evidence.ts";
+import { UnreadableImageError } from "../images/decode.ts";
+import { decodePixels, type ImageInput, readContent, toValueRange } from "../images/load.ts";
+import { familyNames, unreadableLabel, variantLabels } from "../labels.ts";
+import { measureVariants } from "./score_variants.ts";
+import { measureSignals } from "../signals/measure.ts";
+import {
+  credit,
+  expectFinite,
+  familyShare,
+  isComplete,
+  isRead,
+  type Item,
+  letSignalsIn,
+  type Measured,
+  type MeasureOptions,
+  type ReadItem,
+  type StreamOptions,
+  type Wants,
+} from "./image_state.ts";
+import { decide, type MethodName, methodOf, type Rules } from "../decision/methods.ts";
+
+export type { Measured, MeasureOptions, Networks, Wants } from "./image_state.ts";
+
+export interface AttributeOptions extends MeasureOptions {
+  /** Thresholds and scales to decide by. */
+  readonly rules: Rules;
+  /** sha256 of the calibration file that they come from. */
+  readonly calibrationHash: string | null;
+  readonly method?: MethodName;
+  /** Verdicts below this confidence are marked `unsure`. Default 0: none. */
+  readonly unsureBelow?: number;
+}
+
+/**
+ * Attributes images, yielding one line per image in their order. An image that cannot be read yields an `unreadable` line
+ * and the stream goes on; anything else that fails (a device, a network) throws.
+ */
+export async function* attribute(
+  inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+  options: AttributeOptions,
+): AsyncGenerator<EvidenceLine, void, void> {
+  const { method = "perplexity", rules, calibrationHash, unsureBelow = 0 } = options;
+  for await (const line of measure(inputs, (families) => methodOf(method).wants(families, rules), options)) {
+    if (isUnreadable(line)) yield line;
+    else {
+      const verdict = decide(method, line, rules, unsureBelow);
+      const { image, ...measured } = line;
+      yield { image, ...verdict, ...measured, calibration: calibrationHash };
+    }
+  }
+}
+
+/** Measures images without deciding anything, as attribute() does: `wants` says whose variants each image is shown. */
+export async function* measure(
+  inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+  wants: Wants,
+  options: MeasureOptions,
+): AsyncGenerator<MeasurementLine, void, void> {
+  let chunk: ImageInput[] = [];
+  for await (const input of inputs) {
+    if (options.signal?.aborted) return;
+    chunk.push(input);
+    if (chunk.length < options.plan.chunk) continue;
+    yield* measureChunk(chunk, { ...options, wants });
+    chunk = [];
+  }
+  if (chunk.length > 0 && !options.signal?.aborted) yield* measureChunk(chunk, { ...options, wants });
+}
+
+async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptions): AsyncGenerator<MeasurementLine> {
+  const items = await measureFamilies(inputs, options);
+  await measureVariants(items.filter(isRead), options);
+  for (const item of items) {
+    if (!isRead(item)) {
+      const { reason, message } = item.error;
+      yield { image: item.input.imageName, label: unreadableLabel, error: { reason, message } };
+    } else if (isComplete(item.measured, options)) yield line(item, options);
+  }
+}
+
+/** Reads the images and runs both tokenizers. Stops early, with the items so far, when the signal is aborted. */
+async function measureFamilies(inputs: readonly ImageInput[], options: StreamOptions): Promise<Item[]> {
+  const { plan, signal, models, maxPixels } = options;
+  const sizes = familyNames.map((name) => models.families[name].imageSize);
+  const items: Item[] = [];
+  let batch: ReadItem[] = [];
+  const flush = async () => {
+    if (batch.length > 0) await passFamilies(batch, options);
+    batch = [];
+  };
+  for (const input of inputs) {
+    if (signal?.aborted) return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
+    try {
+      const start = performance.now();
+      const { bytes, sha256 } = await readContent(input, maxPixels);
+      const found = await options.recall?.(sha256);
+      const known = found && withGivenClass(found, input, options) ? found : undefined;
+      if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
+        const item: ReadItem = { input, measured: known, credited: 0 };
+        items.push(item);
+        credit(item, familyShare, options);
+        continue;
+      }
+      const pixels = bytes === undefined
+        ? input.decoded!.pixels
+        : await decodePixels(bytes, sizes, maxPixels, input.augmentation);
+      const timings = { read: performance.now() - start, families: 0, variants: 0 };
+      const { width, height } = pixels;
+      // The tokens will be the same again: what transformers said of them stays.
+      const { classes, variants = {} } = known ?? {};
+      const measured: Measured = { sha256, width, height, ...classes && { classes }, variants, timings };
+      const item: ReadItem = { input, measured, pixels, credited: 0 };
+      withGivenClass(item.measured, input, options);
+      items.push(item);
+      batch.push(item);
+    } catch (error) {
+      if (!(error instanceof UnreadableImageError)) throw error;
+      items.push({ input, error });
+      options.onWork?.(1);
+    }
+    if (batch.length === plan.tokenizerBatch) await flush();
+  }
+  if (!signal?.aborted) await flush();
+  return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
+}
+
+/**
+ * Gives an image the class that the user says, for both families. False where it was measured under another one, when it
+ * went by another name.
+ */
+function withGivenClass(measured: Measured, input: ImageInput, { settings }: StreamOptions): boolean {
+  if (settings.condition !== "given") return true;
+  if (input.class === undefined) throw new Error(`${input.imageName}: expected its class (--classes), got none`);
+  const known = measured.classes?.rar?.top[0].class;
+  if (known !== undefined) return known === input.class;
+  const own = { top: [{ class: input.class, weight: 1 }], cost: 0 };
+  measured.classes = { rar: own, var: own };
+  return true;
+}
+
+/** One pass of both tokenizers over a batch. */
+async function passFamilies(batch: readonly ReadItem[], options: StreamOptions): Promise<void> {
+  const start = performance.now();
+  const results = {} as Record<FamilyName, FamilyResults>;
+  for (const name of familyNames) results[name] = await passFamily(name, batch, options);
+  const elapsed = (performance.now() - start) / batch.length;
+  batch.forEach((item, i) => {
+    const at = (name: FamilyName): FamilyEvidence => {
+      const values = Object.entries(results[name].signals).map(([signal, values]) => [signal, values[i]]);
+      const evidence = Object.fromEntries(values) as FamilyEvidence;
+      expectFinite(`${name} tokenizer`, item.input, evidence);
+      return evidence;
+    };
+    const own = (name: FamilyName) => {
+      const { tokens } = results[name];
+      const each = tokens.length / batch.length;
+      return tokens.slice(i * each, (i + 1) * each);
+    };
+    item.measured.families = { rar: at("rar"), var: at("var") };
+    item.measured.tokens = { rar: own("rar"), var: own("var") };
+    item.measured.timings.families = elapsed;
+    delete item.pixels;
+    credit(item, familyShare, options);
+  });
+  await options.remember?.(batch.map((item) => item.measured));
+  await letSignalsIn();
+}
+
+/** Tokens of a batch one after the other, and a number per image for every signal. */
+interface FamilyResults {
+  readonly tokens: Int32Array;
+  readonly signals: Readonly<Record<string, Float32Array>>;
+}
+
+async function passFamily(
+  name: FamilyName,
+  batch: readonly ReadItem[],
+  { device, models, settings, quantizers }: StreamOptions,
+): Promise<FamilyResults> {
+  const family = models.families[name];
+  const size = family.imageSize;
+  const pixels = toValueRange(batch.map((item) => item.pixels!.bySize.get(size)!), family.valueRange);
+  const { tokens, signals } = scope(() => {
+    const images = fromArray(device, pixels, [batch.length, size, size, 3]);
+    return measureSignals(family, images, settings.signals, quantizers?.[name]);
+  });
+  try {
+    const names = Object.keys(signals) as (keyof typeof signals)[];
+    const [ints, ...values] = await Promise.all([tokens.ints(), ...names.map((name) => signals[name]!.data())]);
+    return { tokens: ints, signals: Object.fromEntries(names.map((name, i) => [name, values[i]])) };
+  } finally {
+    disposeAll([tokens, signals]);
+  }
+}
+
+function line({ input, measured }: ReadItem, { modelSet, settings }: StreamOptions): MeasuredLine {
+  const { sha256, width, height, families, classes, variants, timings } = measured;
+  return {
+    image: input.imageName,
+    ...{ sha256, width, height, modelSet, settings },
+    families: families!,
+    ...classes && { classes },
+    ...{ variants, timings },
+  };
+}
+
+/** The variants of a set by family, in the order of the labels. Throws on names that are not labels. */
+export function variantsOf(set: { variants(family: FamilyName): readonly string[] }): Record<FamilyName, string[]> {
+  const ordered = (family: FamilyName) => {
+    const known: readonly string[] = variantLabels[family];
+    for (const name of set.variants(family)) {
+      if (!known.includes(name)) {
+        throw new Error(
+          `families.${family}.variants.${name}: expected one of ${known.join(", ")} (a label), got ${name}`,
+        );
+      }
+    }
+    return known.filter((name) => set.variants(family).includes(name));
+  };
+  return { rar: ordered("rar"), var: ordered("var") };
+}

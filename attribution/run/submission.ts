@@ -1,0 +1,51 @@
+/**
+ * The table of results: `image_name,label`, one row per image in the order given.
+ * It appears under its name only when it is finished, and holds no evidence; that is report.ts.
+ */
+import { stringify } from "csv-stringify/sync";
+import { createPart, partSuffix, removeIfThere, writeText } from "../../util/files.ts";
+
+export class Submission {
+  readonly #path: string;
+  readonly #file: Deno.FsFile;
+  #rows = 0;
+  #open = true;
+
+  private constructor(path: string, file: Deno.FsFile) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  /** Starts the table in a temporary file beside `path`. Throws when the folder cannot be written to. */
+  static async create(path: string): Promise<Submission> {
+    const file = await createPart("--out", path);
+    const submission = new Submission(path, file);
+    await writeText(file, stringify([["image_name", "label"]]));
+    return submission;
+  }
+
+  async add(imageName: string, label: string): Promise<void> {
+    await writeText(this.#file, stringify([[imageName, label]]));
+    this.#rows++;
+  }
+
+  /** Gives the table its name and returns the number of rows. A table without rows is dropped, so as to replace nothing. */
+  async finish(): Promise<number> {
+    if (this.#rows === 0) {
+      await this.discard();
+      return 0;
+    }
+    this.#open = false;
+    this.#file.close();
+    await Deno.rename(this.#path + partSuffix, this.#path);
+    return this.#rows;
+  }
+
+  /** Drops a table that was not finished. */
+  async discard(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#file.close();
+    await removeIfThere(this.#path + partSuffix);
+  }
+}

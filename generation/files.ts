@@ -1,0 +1,137 @@
+/**
+ * Generated images as files: `7.png`, `7.json` with tokens, class and settings (training/pair_file.ts reads it), and
+ * `7.safetensors` with the latent where it is wanted. The JSON comes last: an image that has one is complete.
+ */
+import { join } from "node:path";
+import * as v from "valibot";
+import { writeSafetensors } from "../models/checkpoint/mod.ts";
+import type { FamilyName } from "../models/family.ts";
+import { canonicalJson, parseJson } from "../models/manifest.ts";
+import { formatPair, type PairFile, pairPath } from "./pair_file.ts";
+import type { GeneratedImage } from "./generator.ts";
+import { writePng } from "./png.ts";
+import { classOf, type Series } from "./settings.ts";
+
+/** What the JSON holds beside the tokens: all that the image depends on. */
+export interface Provenance {
+  readonly family: FamilyName;
+  readonly variant: string;
+  readonly class: number | null;
+  readonly seed: number;
+  /** Number of the image in the series of its variant and seed. */
+  readonly index: number;
+  /** Guidance, power and temperature (RAR), or guidance, top-k and top-p (VAR); or that the likeliest codes were taken. */
+  readonly sampler: Series["sampler"] & { readonly argmax?: true };
+  /** Hash of the model set, see models/manifest.ts. */
+  readonly modelSet: string;
+}
+
+export interface GeneratedFiles extends PairFile, Provenance {
+  readonly family: FamilyName;
+  readonly variant: string;
+  readonly class: number | null;
+  readonly seed: number;
+  /** Devices round differently, which may decide a draw. */
+  readonly device: string;
+}
+
+/** What an image of a series depends on. */
+export function provenance(
+  series: Series,
+  index: number,
+  of: { readonly family: FamilyName; readonly classes: number; readonly modelSet: string },
+): Provenance {
+  const { variant, seed, sampler, argmax } = series;
+  return {
+    family: of.family,
+    variant,
+    class: classOf(series, index, of.classes),
+    seed,
+    index,
+    sampler: argmax ? { ...sampler, argmax } : sampler,
+    modelSet: of.modelSet,
+  };
+}
+
+/** Where an image of a folder is. */
+export function imagePath(dir: string, index: number): string {
+  return join(dir, `${index}.png`);
+}
+
+function latentPath(dir: string, index: number): string {
+  return join(dir, `${index}.safetensors`);
+}
+
+/** Writes an image with what belongs to it; every file under a hidden temporary name that is then changed. */
+export async function writeImage(
+  dir: string,
+  { index, tokens, image, latent }: GeneratedImage,
+  record: Provenance & { readonly device: string },
+): Promise<void> {
+  await writeWhole(dir, `${index}.png`, writePng(image));
+  if (latent) {
+    const { shape, values } = latent;
+    const metadata = { format: "model-tracer-latent/1", family: record.family, modelSet: record.modelSet };
+    await writeSafetensors(
+      latentPath(dir, index),
+      [{ name: "f_Z", shape, dtype: "f32", data: () => values }],
+      metadata,
+    );
+  }
+  const content: GeneratedFiles = { tokens: Array.from(tokens), ...record };
+  await writeWhole(dir, `${index}.json`, new TextEncoder().encode(formatPair(content)));
+}
+
+async function writeWhole(dir: string, name: string, bytes: Uint8Array): Promise<void> {
+  const part = join(dir, `.${name}.part`);
+  try {
+    await Deno.writeFile(part, bytes);
+    await Deno.rename(part, join(dir, name));
+  } catch (cause) {
+    await Deno.remove(part).catch(() => {});
+    throw new Error(`${join(dir, name)}: cannot be written: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/**
+ * Whether an image of an earlier run is there, complete. Throws, naming the file, when its JSON says that it was made with
+ * anything other than `expected`.
+ */
+export async function isThere(dir: string, expected: Provenance, latents: boolean): Promise<boolean> {
+  const path = imagePath(dir, expected.index);
+  const found = await readRecord(pairPath(path));
+  if (found === undefined) return false;
+  for (const [field, value] of Object.entries(expected)) {
+    const [wanted, got] = [canonicalJson(value), canonicalJson(found[field] ?? null)];
+    if (wanted === got) continue;
+    throw new Error(
+      `--resume ${dir}: ${expected.index}.json was made with ${field} ${got}, expected ${wanted}: ` +
+        "name another folder, or the settings that it was made with",
+    );
+  }
+  const needed = latents ? [path, latentPath(dir, expected.index)] : [path];
+  for (const file of needed) if (!await Deno.stat(file).then((info) => info.isFile, () => false)) return false;
+  return true;
+}
+
+async function readRecord(path: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    return parseJson(v.record(v.string(), v.unknown()), await Deno.readTextFile(path), path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** Creates the folder of a run. Throws when it has anything in it, unless images of an earlier run may be there. */
+export async function prepareFolder(dir: string, resume: boolean): Promise<void> {
+  try {
+    await Deno.mkdir(dir, { recursive: true });
+    if (resume) return;
+    for await (const { name } of Deno.readDir(dir)) {
+      throw new Error(`is not empty (it has ${name}): add what is missing with --resume, or name another folder`);
+    }
+  } catch (cause) {
+    throw new Error(`--out ${dir}: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * A variant and its tokenizer on a device, and the images of a series that they make: class, tokens, pixels and latent.
+ * Where images go, and which ones are wanted, is decided elsewhere.
+ */
+import { affine, type Device, disposeAll, scope, slice, type Tensor } from "../core/tensor/mod.ts";
+import type { Family, Variant } from "../models/family.ts";
+import type { ModelSet } from "../models/model_set.ts";
+import { generateRar } from "../models/rar/generate.ts";
+import { RarVariant } from "../models/rar/family.ts";
+import type { RarSampler } from "../models/rar/config.ts";
+import { type GenerateOptions, seriesSeed } from "../models/sampling.ts";
+import type { VarSampler } from "../models/var/config.ts";
+import { VarFamily, VarVariant } from "../models/var/family.ts";
+import { generateVar } from "../models/var/generate.ts";
+import { toRgbImage } from "../attribution/images/augment/mod.ts";
+import type { RgbImage } from "../attribution/images/image.ts";
+import { classOf, type Series } from "./settings.ts";
+
+export interface GeneratedImage {
+  /** Number in its series. */
+  readonly index: number;
+  readonly class: number | null;
+  /** In the order of `Family.quantize`. */
+  readonly tokens: Int32Array;
+  /** The decoded image, clamped and cut off to bytes as the official repositories do. */
+  readonly image: RgbImage;
+  /** The latent that the decoder got, [channels, side, side] as in PyTorch; only when asked for. */
+  readonly latent?: Latent;
+}
+
+export interface Latent {
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+export interface BatchOptions {
+  /** Also hand out the latents. */
+  readonly latents?: boolean;
+  /** Share of the batch that is done, 0 to 1. */
+  readonly onProgress?: (share: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Images that are generated and decoded at a time. */
+export interface BatchSizes {
+  readonly generate: number;
+  readonly decode: number;
+}
+
+/** Share of a batch's time that the transformer takes, roughly, for progress. */
+const transformerShare = 0.7;
+
+/** Draws and decodes images of one variant. The networks belong to the caller. */
+export class Generator {
+  constructor(readonly family: Family, readonly variant: Variant, readonly sizes: BatchSizes) {}
+
+  /** The given images of a series, at most `sizes.generate` of them. Throws the signal's reason when aborted. */
+  async batch(series: Series, images: readonly number[], options: BatchOptions = {}): Promise<GeneratedImage[]> {
+    const { latents = false, onProgress, signal } = options;
+    const labels = images.map((image) => classOf(series, image, this.variant.classes));
+    const { tokens, fHat } = await this.#draw(series, {
+      labels,
+      images,
+      seed: seriesSeed(series.seed, series.variant),
+      argmax: series.argmax,
+      signal,
+      onProgress: (share) => onProgress?.(transformerShare * share),
+    });
+    try {
+      const codes = await tokens.ints();
+      const perImage = codes.length / images.length;
+      const made: GeneratedImage[] = [];
+      for (let start = 0; start < images.length; start += this.sizes.decode) {
+        signal?.throwIfAborted();
+        const end = Math.min(images.length, start + this.sizes.decode);
+        const own = scope(() => slice(fHat, 0, start, end));
+        const pictures = await this.#decode(own, series.variant, images.slice(start, end));
+        const values = latents ? toChannelsFirst(await own.data(), own.shape) : undefined;
+        own.dispose();
+        for (let i = start; i < end; i++) {
+          made.push({
+            index: images[i],
+            class: labels[i],
+            tokens: codes.slice(i * perImage, (i + 1) * perImage),
+            image: pictures[i - start],
+            latent: values?.[i - start],
+          });
+        }
+        onProgress?.(transformerShare + (1 - transformerShare) * end / images.length);
+      }
+      return made;
+    } finally {
+      disposeAll([tokens, fHat]);
+    }
+  }
+
+  async #draw({ sampler }: Series, options: GenerateOptions): Promise<{ tokens: Tensor; fHat: Tensor }> {
+    const { family, variant } = this;
+    if (variant instanceof RarVariant && "temperature" in sampler) {
+      const tokens = await generateRar(variant.transformer, sampler as RarSampler, options);
+      return { tokens, fHat: family.dequantize(tokens) };
+    }
+    if (variant instanceof VarVariant && family instanceof VarFamily && "topK" in sampler) {
+      return await generateVar(variant.transformer, family.quantizer, sampler as VarSampler, options);
+    }
+    throw new Error(
+      `generate: ${variant.name} (${variant.family}) does not fit the sampler ${JSON.stringify(sampler)}`,
+    );
+  }
+
+  async #decode(fHat: Tensor, variant: string, indices: readonly number[]): Promise<RgbImage[]> {
+    const { imageSize: size, valueRange: [low, high] } = this.family;
+    const pixels = scope(() => affine(this.family.decode(fHat), 1 / (high - low), -low / (high - low)));
+    const values = await pixels.data();
+    pixels.dispose();
+    const each = size * size * 3;
+    return indices.map((index, i) => {
+      const data = values.subarray(i * each, (i + 1) * each);
+      if (data.some(Number.isNaN)) {
+        throw new Error(`${variant}: image ${index} has pixels that are not numbers; are the weights damaged?`);
+      }
+      return toRgbImage({ width: size, height: size, data });
+    });
+  }
+}
+
+/** Values [batch, h, w, c] as one latent [c, h, w] per image. */
+function toChannelsFirst(values: Float32Array, [batch, h, w, c]: readonly number[]): Latent[] {
+  const each = h * w * c;
+  return Array.from({ length: batch }, (_, b) => {
+    const out = new Float32Array(each);
+    for (let i = 0; i < h * w; i++) for (let k = 0; k < c; k++) out[k * h * w + i] = values[b * each + i * c + k];
+    return { shape: [c, h, w], values: out };
+  });
+}
+
+/** Batches beyond this gain nothing. */
+const mostImages = 64;
+
+/**
+ * How many images fit into `memoryBytes` beside the weights. Throws, naming what is needed, when not even one does.
+ * Conditional and unconditional rows are two per image, each with its condition, activations, keys and values.
+ */
+export function planBatch(
+  set: ModelSet,
+  device: Device,
+  variant: string,
+  memoryBytes: number,
+  weightType: "f32" | "f16" = "f32",
+): BatchSizes {
+  const family = set.familyOf(variant);
+  const transformer = set.footprint(device, { family, variant }, weightType);
+  const tokenizer = set.footprint(device, { family }, weightType);
+  const { config } = set.manifest.families[family].variants[variant];
+  const [width, layers] = "hiddenSize" in config ? [config.hiddenSize, config.layers] : [config.embedDim, config.depth];
+  const { tokens, codes } = tokenSizes(set, variant);
+  const cache = 2 * layers * tokens * width * 4;
+  const drawing = 24 * Math.min(2 ** 21, tokens * codes) * 4 + tokens * codes * 4; // sampling.ts works in parts
+  const perImage = 2 * (transformer.condition + transformer.perImage + cache);
+  const fixed = transformer.weights + tokenizer.weights + Math.max(transformer.loading, drawing);
+  const left = memoryBytes - fixed;
+  const fits = (each: number, largest: number) =>
+    Math.min(mostImages, Math.floor(left / each), Math.floor(device.info.maxTensorBytes / largest));
+  const table = family === "rar" ? 6 * tokens * width * 4 : 0; // a block's adaLN table has a row per token
+  const sizes = {
+    generate: fits(perImage, 2 * Math.max(transformer.largestTensor, table)),
+    decode: fits(tokenizer.perImage, tokenizer.largestTensor),
+  };
+  if (sizes.generate >= 1 && sizes.decode >= 1) return sizes;
+  const needed = fixed + Math.max(perImage, tokenizer.perImage);
+  throw new Error(
+    `--memory: ${variant} needs at least ${mebibytes(needed)} (${mebibytes(fixed)} of it for weights), ` +
+      `got ${mebibytes(memoryBytes)}; --weight-type f16 halves the weights`,
+  );
+}
+
+function tokenSizes(set: ModelSet, variant: string): { tokens: number; codes: number } {
+  const { rar, var: varFamily } = set.manifest.families;
+  if (set.familyOf(variant) === "rar") {
+    const { tokenCount, codes } = rar.variants[variant].config;
+    return { tokens: tokenCount + 2, codes };
+  }
+  const { patchNums, codes } = varFamily.variants[variant].config;
+  return { tokens: patchNums.reduce((sum, pn) => sum + pn * pn, 0), codes };
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
+}

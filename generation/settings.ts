@@ -1,0 +1,92 @@
+/**
+ * What images are drawn with: the sampler of a variant, from the manifest and from what a user wants otherwise, and the
+ * class of every image. It draws nothing; see generator.ts.
+ */
+import type { FamilyName } from "../models/family.ts";
+import type { ModelSet } from "../models/model_set.ts";
+import type { RarSampler } from "../models/rar/config.ts";
+import { randomClass, seriesSeed } from "../models/sampling.ts";
+import type { VarSampler } from "../models/var/config.ts";
+
+export type Sampler = RarSampler | VarSampler;
+
+/** What differs from the manifest. */
+export interface SamplerOverrides {
+  readonly guidance?: number;
+  readonly power?: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+}
+
+/** A class, no class (null), or one that is drawn for every image. */
+export type ClassChoice = number | null | "random";
+
+/** A series of images: image i of it is the same whenever and with whatever others it is drawn. */
+export interface Series {
+  readonly variant: string;
+  /** 0 to 2^32 - 1. */
+  readonly seed: number;
+  readonly class: ClassChoice;
+  readonly sampler: Sampler;
+  readonly argmax: boolean;
+}
+
+/** The settings that the samplers have, and the options that change them. */
+const known: Readonly<Record<FamilyName, readonly (keyof SamplerOverrides)[]>> = {
+  rar: ["guidance", "power", "temperature"],
+  var: ["guidance", "topK", "topP"],
+};
+export const optionNames: Readonly<Record<keyof SamplerOverrides, string>> = {
+  guidance: "--guidance",
+  power: "--power",
+  temperature: "--temperature",
+  topK: "--top-k",
+  topP: "--top-p",
+};
+
+/** The manifest's sampler of a variant with a user's changes. Throws on settings that it does not have or cannot have. */
+export function samplerOf(set: ModelSet, variant: string, overrides: SamplerOverrides = {}): Sampler {
+  const family = set.familyOf(variant);
+  const given = Object.entries(overrides).filter(([, value]) => value !== undefined) as [
+    keyof SamplerOverrides,
+    number,
+  ][];
+  for (const [name] of given) {
+    if (known[family].includes(name)) continue;
+    const own = known[family].map((each) => optionNames[each]).join(", ");
+    throw new Error(`${optionNames[name]}: the sampler of ${variant} (${family}) has no such setting; it has ${own}`);
+  }
+  const { config, sampler } = set.manifest.families[family].variants[variant];
+  const changed = { ...sampler, ...Object.fromEntries(given) };
+  const check = (name: keyof SamplerOverrides, fits: (value: number) => boolean, expected: string) => {
+    const value = (changed as SamplerOverrides)[name];
+    if (value !== undefined && !(Number.isFinite(value) && fits(value))) {
+      throw new Error(`${optionNames[name]}: expected ${expected}, got ${value}`);
+    }
+  };
+  check("guidance", () => true, "a number");
+  check("power", (x) => x > 0, "a number above 0");
+  check("temperature", (x) => x > 0, "a number above 0");
+  check(
+    "topK",
+    (x) => Number.isInteger(x) && x >= 0 && x <= config.codes,
+    `a whole number from 0 (off) to the ${config.codes} codes of ${variant}`,
+  );
+  check("topP", (x) => x >= 0 && x <= 1, "a number from 0 (off) to 1");
+  return changed;
+}
+
+/** Throws unless the class is one of the variant's. */
+export function checkClass(set: ModelSet, variant: string, choice: ClassChoice): void {
+  if (choice === null || choice === "random") return;
+  const { classes } = set.manifest.families[set.familyOf(variant)].variants[variant].config;
+  if (!(Number.isInteger(choice) && choice >= 0 && choice < classes)) {
+    throw new Error(`--class: ${variant} has the classes 0 to ${classes - 1}, got ${choice}`);
+  }
+}
+
+/** The class of one image of a series. */
+export function classOf({ variant, seed, class: choice }: Series, image: number, classes: number): number | null {
+  return choice === "random" ? randomClass(seriesSeed(seed, variant), image, classes) : choice;
+}

@@ -1,0 +1,112 @@
+/** Images with labels: folders, tables, and everything that can be wrong with them. */
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { countLabels, limitPerLabel, listLabelFolders, listWithTable } from "../../../attribution/images/labelled.ts";
+import { withFolder } from "../files.ts";
+
+/** Makes empty files; nothing here opens an image. */
+async function touch(dir: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    await Deno.mkdir(dirname(join(dir, name)), { recursive: true });
+    await Deno.writeTextFile(join(dir, name), "");
+  }
+}
+
+Deno.test("listLabelFolders() labels images by their folder, and outliers by the folder below it, too", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["rarb/10.png", "rarb/2.png", "outlier/1.png", "outlier/photos/a/1.png", "var16/1.png"]);
+    const found = await listLabelFolders("--val", dir);
+    assert.deepEqual(found.map(({ imageName, label, source }) => [imageName, label, source]), [
+      ["outlier/1.png", "outlier", "outlier"],
+      ["outlier/photos/a/1.png", "outlier", "outlier/photos/a"],
+      ["rarb/2.png", "rarb", "rarb"],
+      ["rarb/10.png", "rarb", "rarb"],
+      ["var16/1.png", "var16", "var16"],
+    ]);
+    assert.deepEqual(countLabels(found), { rarb: 2, var16: 1, outlier: 2 });
+  });
+});
+
+Deno.test("listLabelFolders() refuses folders that are no label and images outside of folders", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["rarb/1.png", "rarbb/1.png", "rarbb/2.png", "3.png"]);
+    await assert.rejects(
+      listLabelFolders("--val", dir),
+      (error: Error) =>
+        error.message.startsWith(`--val ${dir}: expected folders named rarb, rarl, `) &&
+        error.message.endsWith("outlier, got 1 image outside of them, rarbb (2)"),
+    );
+  });
+  await withFolder(async (dir) => {
+    await touch(dir, ["1.png", "2.png"]);
+    await assert.rejects(
+      listLabelFolders("--val", dir),
+      /got 2 images outside of them; .* give a table with --labels FILE/,
+    );
+  });
+});
+
+Deno.test("listLabelFolders() names what is not there, what is no folder, and what is empty", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["file.png"]);
+    await Deno.mkdir(join(dir, "empty"));
+    await assert.rejects(
+      listLabelFolders("--train", join(dir, "no")),
+      /--train .*no: expected a folder, found nothing/,
+    );
+    await assert.rejects(listLabelFolders("--val", join(dir, "file.png")), /expected a folder, this is a file/);
+    await assert.rejects(
+      listLabelFolders("--val", join(dir, "empty")),
+      /empty: expected PNG, JPEG or WebP .* an empty folder/,
+    );
+  });
+});
+
+Deno.test("listWithTable() takes labels and sources from a table, by path or by name", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["a/1.png", "a/2.png", "b/3.png", "b/4.png"]);
+    const table = join(dir, "labels.csv");
+    await Deno.writeTextFile(
+      table,
+      '\ufefflabel,image_name,source\nrarb,a/1.png,\n\n"outlier",3.png,photos\nvar16, 2.png ,\n',
+    );
+    const { images, unlabelled } = await listWithTable("--val", dir, table);
+    assert.deepEqual(images.map(({ imageName, label, source }) => [imageName, label, source]), [
+      ["a/1.png", "rarb", "rarb"],
+      ["a/2.png", "var16", "var16"],
+      ["b/3.png", "outlier", "photos"],
+    ]);
+    assert.equal(unlabelled, 1);
+  });
+});
+
+Deno.test("listWithTable() says which lines of a table are wrong, and why", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["a/1.png", "b/1.png", "2.png"]);
+    const table = join(dir, "labels.csv");
+    const refuses = async (text: string, message: RegExp) => {
+      await Deno.writeTextFile(table, text);
+      await assert.rejects(listWithTable("--val", dir, table), message);
+    };
+    await refuses("image_name,label\n2.png,rar\n", /labels\.csv: line 2: label: expected one of rarb, .*, got rar$/);
+    await refuses("image_name,label\n9.png,rarb\n", /line 2: no image called 9\.png in /);
+    await refuses("image_name,label\n1.png,rarb\n", /line 2: 1\.png: several images are called so; give the path/);
+    await refuses("image_name,label\n2.png,rarb\n2.png,rarb\n", /line 3: 2\.png: has a row already, in line 2/);
+    await refuses("name,label\n2.png,rarb\n", /expected the columns image_name and label, got name, label/);
+    await refuses("image_name,label\n", /expected the columns image_name and label, got no rows/);
+    await refuses('image_name,label\n"2.png,rarb\n', /is not a CSV table/);
+    await refuses("image_name,label\n" + "x.png,rarb\n".repeat(8), /; .* and 3 more$/);
+    await assert.rejects(listWithTable("--val", dir, join(dir, "no.csv")), /--labels .*no\.csv: /);
+  });
+});
+
+Deno.test("limitPerLabel() keeps images of every label, evenly spaced", () => {
+  const images = Array.from({ length: 12 }, (_, i) => ({
+    path: `${i}`,
+    imageName: `${i}`,
+    label: i < 10 ? "rarb" as const : "outlier" as const,
+    source: "",
+  }));
+  assert.deepEqual(limitPerLabel(images, 5).map(({ path }) => Number(path)), [0, 2, 4, 6, 8, 10, 11]);
+  assert.equal(limitPerLabel(images, 100).length, 12);
+});

@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { formatBytes, planMemory, type PlanOptions } from "../../../attribution/run/memory_plan.ts";
+import { OptimisedQuantizer } from "../../../attribution/quantisation/mod.ts";
+import { quantiserFootprint } from "../../../attribution/quantisation/footprint.ts";
+import { openCpuDevice } from "../../../core/cpu/mod.ts";
+import { type Device, fromArray, scope } from "../../../core/tensor/mod.ts";
+import { syntheticSource } from "../../../models/checkpoint/mod.ts";
+import type { Family } from "../../../models/family.ts";
+import { type ModelSet, openModelSet } from "../../../models/model_set.ts";
+import { rarTokenizer, rarVariants } from "../../../models/rar/config.ts";
+import { varTokenizer, varVariants } from "../../../models/var/config.ts";
+import { loadVarFamily } from "../../../models/var/family.ts";
+import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
+import { standIns } from "../../sets.ts";
+import { withFolder } from "../files.ts";
+
+const GiB = 2 ** 30;
+
+/** The official networks at full size, of which nothing is ever computed here. */
+async function withOfficial(body: (set: ModelSet, device: Device) => void): Promise<void> {
+  await withFolder(async (dir) => {
+    const synthetic = { salt: "plan" };
+    const manifest = {
+      format: "model-tracer-weights/1",
+      name: "official-sizes",
+      families: {
+        rar: {
+          tokenizer: { synthetic, config: rarTokenizer },
+          variants: Object.fromEntries(
+            rarVariants.map(({ label, config, sampler }) => [label, { synthetic, config, sampler }]),
+          ),
+        },
+        var: {
+          tokenizer: { synthetic, config: varTokenizer },
+          variants: Object.fromEntries(
+            varVariants.map(({ label, config, sampler }) => [label, { synthetic, config, sampler }]),
+          ),
+        },
+      },
+    };
+    await Deno.writeTextFile(join(dir, "manifest.json"), JSON.stringify(manifest));
+    const device = openCpuDevice({ threads: 1 });
+    body(await openModelSet(dir), device);
+    device.close();
+  });
+}
+
+/** The least of the limits for which `accepts` is true; it must be for all larger ones. */
+function leastLimit(accepts: (limit: number) => void, most = 2 ** 40): number {
+  let refused = 0;
+  for (let bit = most; bit >= 1; bit /= 2) {
+    try {
+      accepts(refused + bit);
+    } catch {
+      refused += bit;
+    }
+  }
+  return refused + 1;
+}
+
+Deno.test("quantiserFootprint() is what quantisers take, tables and the making of them", async () => {
+  const device = openCpuDevice({ threads: 1 });
+  const tokenizers = [
+    { patchNums: [1, 2, 3, 4], codes: 256, zChannels: 16 },
+    { patchNums: [1, 2, 8], codes: 64, zChannels: 16 },
+    { patchNums: [1, 3, 9], codes: 64 },
+  ];
+  for (const scales of tokenizers) {
+    const patchNums: readonly number[] = scales.patchNums;
+    const side = patchNums[patchNums.length - 1];
+    const config = { ...varTokenizer, ch: 32, chMult: [1], resBlocks: 1, ...scales, resolution: side };
+    const shapes = new Map(vqvaeSpecs(config).map(({ name, shape }) => [name, shape]));
+    const family = await loadVarFamily(device, syntheticSource("plan", shapes), config);
+    const { codes, zChannels: channels } = config;
+    for (const method of ["sweeps", "estimate", "search", "gradient"] as const) {
+      const { tables, opening } = quantiserFootprint(method, { patchNums, codes, channels });
+      device.trim();
+      device.resetPeak();
+      const before = device.memory();
+      const quantizer = await OptimisedQuantizer.open(family, { method });
+      const { liveBytes, peakBytes } = device.memory();
+      const taken = liveBytes - before.liveBytes, peak = peakBytes - before.liveBytes - before.pooledBytes;
+      assert.ok(taken <= tables * 1.02 && taken >= tables * 0.9, `${method}: expected about ${tables}, got ${taken}`);
+      assert.ok(peak <= tables + opening, `${method}: expected a peak of at most ${tables + opening}, got ${peak}`);
+      quantizer.dispose();
+    }
+    family.dispose();
+  }
+  assert.deepEqual(quantiserFootprint("greedy", { patchNums: [1, 2], codes: 64, channels: 8 }), {
+    tables: 0,
+    opening: 0,
+  });
+  device.close();
+});
+
+Deno.test("planMemory() runs all official variants in half precision within 5 GiB, and refuses what is too large with numbers", async () => {
+  await withOfficial((set, device) => {
+    const names = [...set.variants("rar"), ...set.variants("var")];
+    const options = { weightType: "f16", classes: true } as const;
+    const plan = planMemory(set, device, { ...options, memoryBytes: 5 * GiB });
+    assert.deepEqual([...plan.resident, ...plan.swapped].sort(), names.sort());
+    assert.ok(plan.swapped.includes("var30"));
+    for (const name of names) assert.ok(plan.variantBatch.get(name)! >= 1);
+    // More than the memory that kernels work in, where packed weights may wait outside.
+    const all = planMemory(set, device, { ...options, memoryBytes: 24 * GiB });
+    assert.deepEqual(all.swapped, []);
+    assert.ok(all.variantBatch.get("var30")! >= 4 && all.tokenizerBatch >= 2);
+
+    const message = (memoryBytes: number, more: Partial<PlanOptions> = {}) => {
+      try {
+        planMemory(set, device, { memoryBytes, ...more });
+      } catch (error) {
+        return (error as Error).message;
+      }
+      throw new Error(`expected ${formatBytes(memoryBytes)} to be refused`);
+    };
+    assert.match(
+      message(4 * GiB, options),
+      /^memory: the limit of 4 GiB is not enough; needed are:\n {2}rarxxl: 4\.\d+ GiB \(f16 .*\n {2}var30: 4\.\d+ GiB \(f16 weights 3\.7\d GiB, condition .*, one image .*, tokenizers .*\)\nraise --memory$/,
+    );
+    assert.match(
+      message(6 * GiB),
+      /^memory: the limit of 6 GiB is not .*\n {2}rarxxl: [67](\.\d+)? GiB \(f32 .*\n {2}var30: 8\.\d+ GiB \(f32 .*\nhalve the weights with --weight-type f16/,
+    );
+    assert.match(message(0.5 * GiB), /\n {2}rar: .*\n {2}var: .*\n {2}rarb: /);
+
+    assert.match(
+      message(24 * GiB, { quantization: "search" }),
+      /^search: 680 tokens of 32 channels .* use "estimate"$/,
+    );
+
+    // The tables of the default quantiser are about 100 MiB.
+    const least = (quantization: PlanOptions["quantization"]) =>
+      leastLimit((memoryBytes) => planMemory(set, device, { ...options, quantization, memoryBytes }));
+    const tables = least("estimate") - least("greedy");
+    assert.ok(Math.abs(tables - 1.05 * 107.6e6) < 2e6, `expected 107 MB for tables, got ${tables / 1e6}`);
+    assert.equal(leastLimit((memoryBytes) => planMemory(set, device, { ...options, memoryBytes })), least("estimate"));
+  });
+});
+
+Deno.test("networks that are planned for run in as little memory as was accepted, with weights outside", async () => {
+  const set = await openModelSet(standIns);
+  const roomy = openCpuDevice({ threads: 1 });
+  const options = { memoryBytes: GiB, quantization: "greedy", weightType: "f16", maxBatch: 2 } as const;
+  const withLimit = (limit: number) => ({
+    info: { ...roomy.info, maxTensorBytes: limit },
+    packedBytes: roomy.packedBytes.bind(roomy),
+  });
+  const least = leastLimit((limit) => planMemory(set, withLimit(limit), options));
+  const tight = openCpuDevice({ threads: 1, memoryLimitBytes: least });
+  assert.deepEqual(await outputs(set, tight, options), await outputs(set, roomy, options));
+  tight.close();
+  roomy.close();
+});
+
+/** A few numbers of every network, all of those that the plan keeps being loaded at the same time. */
+async function outputs(set: ModelSet, device: Device, options: PlanOptions): Promise<Record<string, Float32Array>> {
+  const plan = planMemory(set, device, options);
+  const found: Record<string, Float32Array> = {};
+  const kept: { dispose(): void }[] = [];
+  const families = new Map<string, Family>();
+  for (const family of ["rar", "var"] as const) {
+    const loaded = await set.loadFamily(device, family, { weightType: options.weightType });
+    families.set(family, loaded);
+    kept.push(loaded);
+  }
+  for (const family of ["rar", "var"] as const) {
+    const tokenizer = families.get(family)!;
+    const { imageSize: size } = tokenizer, batch = plan.tokenizerBatch;
+    const image = Float32Array.from({ length: batch * size * size * 3 }, (_, i) => Math.sin(i));
+    const decoded = scope(() => {
+      const latents = tokenizer.encode(fromArray(device, image, [batch, size, size, 3]));
+      return tokenizer.decode(tokenizer.quantize(latents).fHat);
+    });
+    found[family] = (await decoded.data()).slice(0, 100);
+    decoded.dispose();
+    for (const name of set.variants(family)) {
+      const variant = await set.loadVariant(device, name, { weightType: options.weightType });
+      const condition = variant.condition([null]);
+      const n = variant.tokenCount, batch = plan.variantBatch.get(name)!;
+      const logits = scope(() => {
+        const tokens = fromArray(device, new Int32Array(batch * n).fill(3), [batch, n]);
+        return variant.logits(tokenizer.transformerInput(tokens), condition);
+      });
+      found[name] = (await logits.data()).slice(0, 100);
+      logits.dispose();
+      if (plan.resident.has(name)) kept.push(condition, variant);
+      else for (const item of [condition, variant]) item.dispose();
+    }
+  }
+  for (const item of kept) item.dispose();
+  return found;
+}

@@ -1,0 +1,126 @@
+/**
+ * How good an encoder is on images that it was not trained on: its loss, the tokens it recovers, and how well its QuantLoss
+ * tells the family's images from others. It trains nothing.
+ */
+import { disposeAll, scope } from "../core/tensor/mod.ts";
+import { meanSquaredError, quantLoss } from "../attribution/signals/reconstruction.ts";
+import type { Pair, PairSource } from "./pairs.ts";
+import type { Trainee } from "./trainee.ts";
+
+/** Images of the other family that are compared with: as many as are held out, but at least these. */
+export const leastOthers = 32;
+
+export interface HeldOut {
+  /** mean (D^-1(x) - f_Z)^2. */
+  readonly loss: number;
+  /** Share of the tokens that quantising D^-1(x) gives back; of the tokens of f_Z where the true ones are not known. */
+  readonly recovery: number;
+  /** Chance that an image of the family has a lower QuantLoss than one of the other; null without others. */
+  readonly auc: number | null;
+}
+
+export interface EvaluateOptions {
+  readonly heldOut: readonly number[];
+  /** The tokens that f_Z stands for. */
+  readonly tokens: (pair: Pair, index: number) => Int32Array;
+  readonly batch: number;
+  readonly others: PairSource | null;
+  /** Which of the other family's images. */
+  readonly otherIndices: readonly number[];
+  readonly signal?: AbortSignal;
+}
+
+/** Evaluates on the held-out images; null when there are none, or when it was interrupted. */
+export async function evaluate(
+  trainee: Trainee,
+  pairs: PairSource,
+  options: EvaluateOptions,
+): Promise<HeldOut | null> {
+  const { heldOut, batch, signal } = options;
+  if (heldOut.length === 0) return null;
+  let loss = 0, recovered = 0;
+  const own: number[] = [], others: number[] = [];
+  for (const indices of batches(heldOut, batch)) {
+    await breathe();
+    if (signal?.aborted) return null;
+    const found = await pairs.batch(indices);
+    const wanted = found.map((pair, b) => options.tokens(pair, indices[b]));
+    const measured = scope(() => {
+      const f = trainee.family.encode(trainee.images(found.map((pair) => pair.pixels)));
+      const { tokens, fHat } = trainee.family.quantize(f);
+      return { tokens, error: meanSquaredError(f, trainee.targets(wanted)), quant: quantLoss(f, fHat) };
+    });
+    for (const error of await measured.error.data()) loss += error;
+    own.push(...await measured.quant.data());
+    const got = await measured.tokens.ints();
+    const { tokenCount } = trainee.family;
+    wanted.forEach((tokens, b) => tokens.forEach((token, i) => recovered += token === got[b * tokenCount + i] ? 1 : 0));
+    disposeAll(measured);
+  }
+  for (const indices of options.others === null ? [] : batches(options.otherIndices, batch)) {
+    await breathe();
+    if (signal?.aborted) return null;
+    const pixels = (await options.others!.batch(indices)).map((pair) => pair.pixels);
+    const measured = scope(() => {
+      const f = trainee.family.encode(trainee.images(pixels));
+      return quantLoss(f, trainee.family.quantize(f).fHat);
+    });
+    others.push(...await measured.data());
+    measured.dispose();
+  }
+  return {
+    loss: loss / heldOut.length,
+    recovery: recovered / (heldOut.length * trainee.family.tokenCount),
+    auc: others.length === 0 ? null : areaUnderCurve(own, others),
+  };
+}
+
+/** The tokens of every image that has none, by the current encoder. Returns null when interrupted. */
+export async function quantizeAll(
+  trainee: Trainee,
+  pairs: PairSource,
+  batch: number,
+  signal?: AbortSignal,
+): Promise<Int32Array<ArrayBuffer> | null> {
+  const { tokenCount } = trainee.family;
+  const all = new Int32Array(pairs.count * tokenCount);
+  for (const indices of batches(Array.from({ length: pairs.count }, (_, i) => i), batch)) {
+    await breathe();
+    if (signal?.aborted) return null;
+    const found = await pairs.batch(indices);
+    const tokens = scope(() => {
+      const { family } = trainee;
+      return family.quantize(family.encode(trainee.images(found.map((pair) => pair.pixels)))).tokens;
+    });
+    all.set(await tokens.ints(), indices[0] * tokenCount);
+    tokens.dispose();
+    found.forEach((pair, b) => pair.tokens && all.set(pair.tokens, (indices[0] + b) * tokenCount));
+  }
+  return all;
+}
+
+/** The chance that a member's value is below another's, ties counting half: the area under the ROC curve. */
+export function areaUnderCurve(members: readonly number[], others: readonly number[]): number {
+  const sorted = Float64Array.from(others).sort();
+  const below = (value: number, orEqual: boolean) => {
+    let low = 0, high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle] < value || (orEqual && sorted[middle] === value)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  let wins = 0;
+  for (const value of members) wins += sorted.length - (below(value, false) + below(value, true)) / 2;
+  return wins / (members.length * sorted.length);
+}
+
+/** Lets timers and signals have their turn: on the CPU device nothing else in a loop of steps waits for anything. */
+export function breathe(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+export function* batches(indices: readonly number[], size: number): Generator<number[]> {
+  for (let at = 0; at < indices.length; at += size) yield indices.slice(at, at + size);
+}

@@ -1,0 +1,84 @@
+/**
+ * Measures an encoder's LatentStatistics on pairs that it was not trained on: how far its refined latents are from f_Z, and which
+ * codes there are. It trains nothing; the quantiser of attribution/quantisation uses the result.
+ */
+import { disposeAll, fromArray, matmul, scope, sub } from "../core/tensor/mod.ts";
+import { bandCount, bandOf, type LatentStatistics } from "../models/var/latent_statistics.ts";
+import { VarFamily } from "../models/var/family.ts";
+import { byFrequency } from "../attribution/quantisation/covariance.ts";
+import { cosines } from "../attribution/quantisation/spectral_blocks.ts";
+import { trace } from "../attribution/quantisation/symmetric.ts";
+import { invert } from "../attribution/signals/reconstruction.ts";
+import { batches, breathe } from "./evaluate.ts";
+import type { PairSource } from "./pairs.ts";
+import type { Trainee } from "./trainee.ts";
+
+/** Variances are kept above this part of their mean, so that the covariance can be inverted. */
+const leastVariance = 1e-3;
+
+/**
+ * The statistics over the pairs `indices`; null for a family with one token per position, which needs none, and where the
+ * tokens of some pairs are not known, or there are no pairs.
+ */
+export async function measureLatents(
+  trainee: Trainee,
+  pairs: PairSource,
+  indices: readonly number[],
+  batch: number,
+): Promise<LatentStatistics | null> {
+  const { family } = trainee;
+  if (!(family instanceof VarFamily) || pairs.partial || indices.length === 0) return null;
+  const { zChannels: c, codes, patchNums } = family.config;
+  const side = patchNums[patchNums.length - 1], bands = bandCount(side);
+  const noise = Array.from({ length: bands }, () => new Float64Array(c * c)), samples = new Float64Array(bands);
+  const counts = patchNums.map(() => new Float64Array(codes));
+  const scaleOf = patchNums.flatMap((pn, s) => new Array<number>(pn * pn).fill(s));
+  for (const some of batches(indices, batch)) {
+    await breathe();
+    const found = await pairs.batch(some);
+    const tokens = found.map((pair) => pair.tokens!);
+    const measured = scope(() => {
+      const f = invert(family, trainee.images(found.map((pair) => pair.pixels)), true).latent;
+      const error = sub(f, trainee.targets(tokens));
+      const basis = fromArray(f.device, cosines(side), [side, side]);
+      const spectrum = byFrequency(basis, error);
+      return { products: matmul(spectrum, spectrum, { transA: true }) };
+    });
+    (await measured.products.data()).forEach((value, i) => {
+      const w = Math.floor(i / (c * c));
+      noise[bandOf(Math.floor(w / side), w % side)][i % (c * c)] += value;
+    });
+    disposeAll(measured);
+    for (let w = 0; w < side * side; w++) samples[bandOf(Math.floor(w / side), w % side)] += some.length;
+    for (const own of tokens) own.forEach((token, i) => counts[scaleOf[i]][token]++);
+  }
+  const floor = leastVariance * noise.reduce((sum, own) => sum + trace(own, c), 0) /
+    (c * samples.reduce((a, b) => a + b));
+  const covariances = noise.map((own, band) => covariance(own, c, samples[band], Math.max(floor, 1e-12)));
+  return { noise: Float32Array.from(covariances.flatMap((own) => [...own])), prior: codePriors(counts) };
+}
+
+function covariance(products: Float64Array, c: number, samples: number, floor: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from(products, (_, i) => {
+    const row = Math.floor(i / c), column = i % c;
+    const both = (products[row * c + column] + products[column * c + row]) / 2;
+    return both / samples + (row === column ? floor : 0);
+  });
+}
+
+/**
+ * Probabilities from counts[scale][code]. Coarse scales have few tokens: to their counts those of all scales are added, with
+ * the weight of a quarter of a token per code (and these, with half a token per code).
+ */
+export function codePriors(counts: readonly Float64Array[]): Float32Array<ArrayBuffer> {
+  const codes = counts[0].length;
+  const all = new Float64Array(codes).fill(0.5);
+  for (const own of counts) own.forEach((n, v) => all[v] += n);
+  const allTotal = all.reduce((a, b) => a + b, 0), weight = codes / 4;
+  const prior = new Float32Array(counts.length * codes);
+  counts.forEach((own, s) => {
+    const total = own.reduce((a, b) => a + b, 0) + weight;
+    own.forEach((n, v) => prior[s * codes + v] = (n + weight * all[v] / allTotal) / total);
+  });
+  return prior;
+}

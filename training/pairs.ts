@@ -1,0 +1,247 @@
+/**
+ * Images to train on, with the tokens that they were made of where those are known. Folders of generated pairs and label
+ * folders of plain images give the same thing; what is done with it is in train.ts.
+ */
+import { resolve } from "node:path";
+import type { FamilyName } from "../models/family.ts";
+import { sha256Hex } from "../models/manifest.ts";
+import { decodeImage } from "../attribution/images/decode.ts";
+import { type ListedImage, listImages } from "../attribution/images/list.ts";
+import type { RgbImage } from "../attribution/images/image.ts";
+import { readImageFile } from "../attribution/images/load.ts";
+import { labels, variantLabels } from "../attribution/labels.ts";
+import { spread } from "./order.ts";
+import { checkTokens, readPair } from "../generation/pair_file.ts";
+
+/** An image and its tokens. */
+export interface Pair {
+  /** [size, size, 3] in [0, 1], each value float32(byte / 255). */
+  readonly pixels: Float32Array;
+  /** Null where they are not known: the tokens of the current encoder take their place. */
+  readonly tokens: Int32Array | null;
+}
+
+/**
+ * Pairs by number. A source may read them from files, or make them when asked; the same number must always give the same
+ * pair, or a run that resumes would not be the run that was interrupted.
+ */
+export interface PairSource {
+  readonly count: number;
+  /** Whether the tokens of some pairs are not known. */
+  readonly partial: boolean;
+  /** Identifies the data: sha256 over what determines it. */
+  readonly fingerprint: string;
+  batch(indices: readonly number[]): Promise<readonly Pair[]>;
+}
+
+/** What pairs must fit. */
+export interface PairFamily {
+  readonly name: FamilyName;
+  readonly imageSize: number;
+  readonly tokenCount: number;
+  readonly codes: number;
+}
+
+/** Pairs of a family, and images of the other one, which tell how well the two can be told apart. */
+export interface TrainingData {
+  readonly pairs: PairSource;
+  readonly others: PairSource | null;
+}
+
+export interface OpenDataOptions {
+  /** Folders of images with their tokens beside them, see pair_file.ts. */
+  readonly pairs: readonly string[];
+  /** Folders whose folders are labels: `Dataset/train`. */
+  readonly data: readonly string[];
+  /** Only this many pairs, evenly spaced in the sorted list. */
+  readonly limit?: number;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Decoded pixels that are kept in memory; what does not fit is decoded anew whenever it is asked for. */
+const cacheBytes = 512 * 1024 * 1024;
+
+interface Item {
+  readonly image: ListedImage;
+  readonly tokens: Int32Array | null;
+}
+
+/**
+ * Finds, reads and checks everything: every image is decoded once. Throws before any training when there are no pairs,
+ * when an image cannot be read or has another size than the family's, and when tokens are missing or not the family's.
+ */
+export async function openTrainingData(family: PairFamily, options: OpenDataOptions): Promise<TrainingData> {
+  const own: Item[] = [], others: Item[] = [];
+  if (options.pairs.length + options.data.length === 0) {
+    throw new Error(
+      "no data: expected --pairs DIR (generated images with their tokens), --data DIR (label folders) or " +
+        "--sample N (pairs drawn from the family's transformers)",
+    );
+  }
+  if (options.pairs.length > 0) await listPairs(family, options.pairs, own, others);
+  if (options.data.length > 0) await listLabelled(family, options.data, own, others);
+  const chosen = spread(own.length, options.limit ?? own.length).map((i) => own[i]);
+  const total = chosen.length + others.length;
+  const progress = (before: number) => (done: number) => options.onProgress?.(before + done, total);
+  const pairs = await ImagePairs.open(family, chosen, progress(0));
+  const compared = others.length === 0 ? null : await ImagePairs.open(family, others, progress(chosen.length));
+  return { pairs, others: compared };
+}
+
+/**
+ * Images of folders, each in natural order, and called by their whole path where there are several folders: unlike those
+ * that are attributed, images of different folders may have the same name here. What is reached twice is listed once.
+ */
+async function listFolders(folders: readonly string[]): Promise<ListedImage[]> {
+  const images = new Map<string, ListedImage>();
+  for (const folder of folders) {
+    for (const image of await listImages([folder])) {
+      const key = resolve(image.path);
+      if (!images.has(key)) images.set(key, folders.length === 1 ? image : { ...image, imageName: image.path });
+    }
+  }
+  return [...images.values()];
+}
+
+async function listPairs(family: PairFamily, folders: readonly string[], own: Item[], others: Item[]): Promise<void> {
+  const images = await listFolders(folders);
+  const missing: string[] = [];
+  for (const image of images) {
+    const pair = await readPair(image.path);
+    if (pair === undefined) missing.push(image.imageName);
+    else if (pair.family !== undefined && pair.family !== family.name) others.push({ image, tokens: null });
+    else {
+      checkTokens(image.path, pair, family);
+      own.push({ image, tokens: Int32Array.from(pair.tokens) });
+    }
+  }
+  const where = folders.join(", ");
+  if (missing.length === images.length) {
+    throw new Error(
+      `${where}: no pairs found: none of ${images.length} images has its tokens beside it, as 7.json for 7.png; ` +
+        "for plain images in label folders use --data",
+    );
+  }
+  if (missing.length > 0) {
+    throw new Error(
+      `${where}: ${missing.length} of ${images.length} images have no tokens beside them: ${some(missing)}`,
+    );
+  }
+  if (own.length === 0) {
+    throw new Error(`${where}: no pairs found: all ${others.length} images are of the family ${other(family.name)}`);
+  }
+}
+
+async function listLabelled(
+  family: PairFamily,
+  folders: readonly string[],
+  own: Item[],
+  others: Item[],
+): Promise<void> {
+  const mine: readonly string[] = variantLabels[family.name],
+    theirs: readonly string[] = variantLabels[other(family.name)];
+  const before = own.length;
+  for (const image of await listFolders(folders)) {
+    const { labelFolder, imageName } = image;
+    if (labelFolder === undefined || !(labels as readonly string[]).includes(labelFolder)) {
+      throw new Error(
+        `--data ${folders.join(", ")}: ${imageName}: expected folders named ${labels.join(", ")}, ` +
+          `got ${labelFolder ?? "an image outside of them"}`,
+      );
+    }
+    if (mine.includes(labelFolder)) own.push({ image, tokens: null });
+    else if (theirs.includes(labelFolder)) others.push({ image, tokens: null });
+  }
+  if (own.length === before) {
+    throw new Error(`--data ${folders.join(", ")}: no images of the family ${family.name} found (${mine.join(", ")})`);
+  }
+}
+
+/** Pairs whose images are files. */
+class ImagePairs implements PairSource {
+  readonly partial: boolean;
+  #left = cacheBytes;
+  readonly #cache = new Map<number, RgbImage>();
+
+  private constructor(readonly fingerprint: string, readonly items: readonly Item[], cache: readonly RgbImage[]) {
+    this.partial = items.some(({ tokens }) => tokens === null);
+    cache.forEach((image, i) => this.#keep(i, image));
+  }
+
+  get count(): number {
+    return this.items.length;
+  }
+
+  static async open(
+    family: PairFamily,
+    items: readonly Item[],
+    onProgress: (done: number) => void,
+  ): Promise<ImagePairs> {
+    const hashes: string[] = [], cache: RgbImage[] = [], unreadable: string[] = [];
+    const sizes = new Map<string, string[]>();
+    let left = cacheBytes;
+    for (const [i, { image, tokens }] of items.entries()) {
+      try {
+        const { bytes, sha256 } = await readImageFile(image.path);
+        const own = tokens === null ? "" : await sha256Hex(new Uint8Array(tokens.slice().buffer));
+        hashes.push(sha256 + own);
+        const decoded = await decodeImage(bytes);
+        const size = `${decoded.width}x${decoded.height}`;
+        sizes.set(size, [...sizes.get(size) ?? [], image.imageName]);
+        left -= decoded.data.length;
+        if (left >= 0 && cache.length === i) cache.push(decoded);
+      } catch (error) {
+        unreadable.push(`${image.imageName} (${(error as Error).message})`);
+      }
+      onProgress(i + 1);
+    }
+    if (unreadable.length > 0) {
+      throw new Error(`${unreadable.length} of ${items.length} images cannot be read: ${some(unreadable)}`);
+    }
+    const wanted = `${family.imageSize}x${family.imageSize}`;
+    if (sizes.size > 1 || !sizes.has(wanted)) {
+      const found = [...sizes].map(([size, names]) =>
+        `${size} (${names.length} ${names.length === 1 ? "image" : "images"}, such as ${names[0]})`
+      );
+      throw new Error(
+        `${sizes.size > 1 ? "images of mixed sizes" : "images of another size"}: the ${family.name} encoder expects ` +
+          `${wanted}, got ${
+            some(found)
+          }; resizing would destroy what the encoder is to learn: leave other images out, ` +
+          "or name the set of weights that they were made with by --models",
+      );
+    }
+    const fingerprint = await sha256Hex(new TextEncoder().encode(hashes.sort().join("\n")));
+    return new ImagePairs(fingerprint, items, cache);
+  }
+
+  async batch(indices: readonly number[]): Promise<Pair[]> {
+    const pairs: Pair[] = [];
+    for (const i of indices) {
+      const { data } = await this.#decoded(i);
+      pairs.push({ pixels: Float32Array.from(data, (byte) => byte / 255), tokens: this.items[i].tokens });
+    }
+    return pairs;
+  }
+
+  async #decoded(i: number): Promise<RgbImage> {
+    const known = this.#cache.get(i);
+    if (known !== undefined) return known;
+    return await decodeImage((await readImageFile(this.items[i].image.path)).bytes);
+  }
+
+  #keep(i: number, image: RgbImage): void {
+    this.#left -= image.data.length;
+    if (this.#left >= 0) this.#cache.set(i, image);
+  }
+}
+
+function other(family: FamilyName): FamilyName {
+  return family === "rar" ? "var" : "rar";
+}
+
+/** The first few of a list, and how many more there are. */
+function some(names: readonly string[], shown = 3): string {
+  const more = names.length - shown;
+  return names.slice(0, shown).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}

@@ -1,0 +1,193 @@
+/**
+ * A family whose encoder is trained: its parameters on the device, the loss and its gradients, and their values.
+ * Decoder and codebook are frozen. Optimisers, data and files are the business of others.
+ */
+import {
+  add,
+  affine,
+  type Device,
+  differentiate,
+  fromArray,
+  mean,
+  scope,
+  square,
+  sub,
+  type Tensor,
+} from "../core/tensor/mod.ts";
+import { checkNames } from "../models/checkpoint/mod.ts";
+import { withEncoder } from "../models/checkpoint/overlay.ts";
+import type { TensorSource } from "../models/checkpoint/source.ts";
+import type { Family, FamilyName } from "../models/family.ts";
+import type { ModelSet } from "../models/model_set.ts";
+import type { RarTokenizerConfig } from "../models/rar/config.ts";
+import { RarFamily } from "../models/rar/family.ts";
+import { encode as encodeRar, tokenizerSpecs } from "../models/rar/tokenizer.ts";
+import type { VqvaeConfig } from "../models/var/config.ts";
+import { VarFamily } from "../models/var/family.ts";
+import { latentNames } from "../models/var/latent_statistics.ts";
+import { encode as encodeVar, vqvaeSpecs } from "../models/var/vqvae.ts";
+import { joinParts, loadWeights, partNames, type WeightSpec } from "../models/weights.ts";
+
+/** The parameters that are trained: `encoder.*` (RAR), `encoder.*` and `quant_conv.*` (VAR). */
+export function isTrained(name: string): boolean {
+  return name.startsWith("encoder.") || name.startsWith("quant_conv.");
+}
+
+/** Which tokenizer, and its sizes. */
+export type Tokenizer =
+  | { readonly name: "rar"; readonly config: RarTokenizerConfig }
+  | { readonly name: "var"; readonly config: VqvaeConfig };
+
+export interface TraineeOptions {
+  /** Weight of the image loss; above 0, gradients flow through the decoder. */
+  readonly imageLoss?: number;
+  /** Recomputes the inside of every block on the way back. */
+  readonly checkpointing?: boolean;
+  /** Starts from this encoder instead of the set's own. It is closed. */
+  readonly init?: TensorSource;
+}
+
+/** Loss and gradients of one batch. */
+export interface StepGradients {
+  /** One element. */
+  readonly loss: Tensor;
+  /** By part. */
+  readonly gradients: Map<string, Tensor | null>;
+}
+
+export class Trainee {
+  readonly device: Device;
+  readonly family: Family;
+  /** Trained parameters as a checkpoint has them. */
+  readonly specs: readonly WeightSpec[];
+  /** Their parts on the device, dense. */
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly #imageLoss: number;
+  /** The family's `encode`, recomputing where that is wanted. */
+  readonly #encode: (images: Tensor) => Tensor;
+
+  private constructor(
+    device: Device,
+    family: Family,
+    specs: readonly WeightSpec[],
+    parameters: Map<string, Tensor>,
+    imageLoss: number,
+    encode: (images: Tensor) => Tensor,
+  ) {
+    this.device = device;
+    this.family = family;
+    this.specs = specs;
+    this.parameters = parameters;
+    this.#imageLoss = imageLoss;
+    this.#encode = encode;
+  }
+
+  /** Loads the family's tokenizer. Throws when `init` is not the encoder of this tokenizer, naming what does not fit. */
+  static async open(device: Device, set: ModelSet, name: FamilyName, options: TraineeOptions = {}): Promise<Trainee> {
+    const { rar, var: varFamily } = set.manifest.families;
+    const tokenizer: Tokenizer = name === "rar"
+      ? { name, config: rar.tokenizer.config }
+      : { name, config: varFamily.tokenizer.config };
+    const source = await set.openNetwork({ family: name });
+    try {
+      return await Trainee.load(device, source, tokenizer, options, set.dir);
+    } finally {
+      source.close();
+    }
+  }
+
+  /** The same from the tokenizer's weights, wherever they come from; `where` is their place in messages. */
+  static async load(
+    device: Device,
+    weightSource: TensorSource,
+    tokenizer: Tokenizer,
+    { imageLoss = 0, checkpointing: recompute = false, init }: TraineeOptions = {},
+    where = weightSource.label,
+  ): Promise<Trainee> {
+    const { name } = tokenizer;
+    const specs = name === "rar" ? tokenizerSpecs(tokenizer.config) : vqvaeSpecs(tokenizer.config);
+    const trained = specs.filter((spec) => isTrained(spec.name));
+    try {
+      if (init !== undefined) {
+        checkNames(init, trained, { what: `the ${name} encoder of ${where}`, ignored: [latentNames] });
+      }
+      const source = init === undefined ? weightSource : withEncoder(weightSource, init);
+      const throughDecoder = (spec: string) => spec.startsWith("decoder.") || spec.startsWith("post_quant_conv.");
+      const weights = await loadWeights(device, source, specs, {
+        what: `the ${name} tokenizer`,
+        ignored: [/(^|\.)ema_vocab_hit_SV$/, latentNames],
+        dense: (spec) => isTrained(spec) || (imageLoss > 0 && throughDecoder(spec)),
+      });
+      const family = name === "rar"
+        ? new RarFamily(weights, tokenizer.config)
+        : new VarFamily(device, weights, tokenizer.config);
+      const parts = trained.flatMap(partNames);
+      const parameters = new Map(parts.map((part) => [part, weights.get(part)]));
+      const encode = (images: Tensor) =>
+        name === "rar"
+          ? encodeRar(images, weights, tokenizer.config, { recompute })
+          : encodeVar(images, weights, tokenizer.config, { recompute });
+      return new Trainee(device, family, trained, parameters, imageLoss, encode);
+    } finally {
+      init?.close();
+    }
+  }
+
+  /** pixels of [size, size, 3] in [0, 1] -> images[batch, size, size, 3] in the family's value range. */
+  images(pixels: readonly Float32Array[]): Tensor {
+    const { imageSize, valueRange: [low, high] } = this.family;
+    const each = imageSize * imageSize * 3;
+    const values = new Float32Array(pixels.length * each);
+    pixels.forEach((own, b) => {
+      for (let i = 0; i < each; i++) values[b * each + i] = own[i] * (high - low) + low;
+    });
+    return fromArray(this.device, values, [pixels.length, imageSize, imageSize, 3]);
+  }
+
+  /** f_Z of tokens, each of [tokenCount]. */
+  targets(tokens: readonly Int32Array[]): Tensor {
+    const { tokenCount } = this.family;
+    const values = new Int32Array(tokens.length * tokenCount);
+    tokens.forEach((own, b) => values.set(own, b * tokenCount));
+    return scope(() => this.family.dequantize(fromArray(this.device, values, [tokens.length, tokenCount])));
+  }
+
+  /**
+   * mean (D^-1(x) - f_Z)^2, plus, where it is wanted, imageLoss * mean (D(D^-1(x)) - image)^2 in the value range; `x` may
+   * be `image` after augmentation. Dispose the result.
+   */
+  differentiate(x: Tensor, target: Tensor, image: Tensor): StepGradients {
+    const names = [...this.parameters.keys()];
+    const { result, gradients } = differentiate([...this.parameters.values()], () => {
+      const f = this.#encode(x);
+      const latent = mean(square(sub(f, target)));
+      if (this.#imageLoss === 0) return { loss: latent };
+      const decoded = mean(square(sub(this.family.decode(f), image)));
+      return { loss: add(latent, affine(decoded, this.#imageLoss)) };
+    });
+    return { loss: result.loss, gradients: new Map(names.map((name, i) => [name, gradients[i]])) };
+  }
+
+  /** Values of every part. */
+  async values(): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+    const values = new Map<string, Float32Array<ArrayBuffer>>();
+    for (const [name, tensor] of this.parameters) values.set(name, await tensor.data());
+    return values;
+  }
+
+  /** Values of one whole parameter, as a checkpoint has it. */
+  async parameter(spec: WeightSpec): Promise<Float32Array<ArrayBuffer>> {
+    const parts = new Map<string, Float32Array>();
+    for (const name of partNames(spec)) parts.set(name, await this.parameters.get(name)!.data());
+    return joinParts(spec, (name) => parts.get(name)!);
+  }
+
+  /** Overwrites the values of one part. */
+  restore(name: string, values: Float32Array<ArrayBuffer>): void {
+    this.device.write(this.parameters.get(name)!.storage, values);
+  }
+
+  dispose(): void {
+    this.family.dispose();
+  }
+}
