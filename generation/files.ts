@@ -3,7 +3,7 @@
  * `7.safetensors` with the latent where it is wanted. The JSON comes last: an image that has one is complete.
  */
 import { join } from "node:path";
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import { writeSafetensors } from "../models/checkpoint/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 import { canonicalJson, parseJson } from "../models/manifest.ts";

@@ -8,7 +8,7 @@
  * (VAR). f_Z, what a fine-tuned encoder is to return, is `family.dequantize(tokens)`. All other fields may be missing;
  * fields that are not known here are left alone.
  */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../models/family.ts";
 import { parseJson } from "../models/manifest.ts";
 

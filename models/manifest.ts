@@ -2,7 +2,7 @@
  * The description of a set of weights: `manifest.json`, its fields, its checks and its hash.
  * Opening files and loading networks is in model_set.ts; nothing here touches a file.
  */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import type { RarConfig, RarTokenizerConfig } from "./rar/config.ts";
 import type { VarConfig, VqvaeConfig } from "./var/config.ts";
 

@@ -5,7 +5,7 @@
  *   deno run -A tasks/build_wasm.ts            writes the file
  *   deno run -A tasks/build_wasm.ts --check    exit code 1 when the committed file differs from a fresh build
  */
-import asc from "assemblyscript/asc";
+import asc from "npm:assemblyscript@0.28.9/asc";
 import type { KernelBuild } from "../core/cpu/pool.ts";
 
 const sources = new URL("../core/cpu/assembly/", import.meta.url);

@@ -3,7 +3,7 @@
  * run's state has, so that a run that resumes cannot have a row twice.
  */
 import { join } from "node:path";
-import { stringify } from "csv-stringify/sync";
+import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { partSuffix, removeIfThere, writeFileAtomically } from "../util/files.ts";
 import { type EpochRow, explainFailure } from "./state.ts";
 

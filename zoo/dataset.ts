@@ -3,7 +3,7 @@
  * It draws and copies; which networks generate is decided by the model set it is given.
  */
 import { join } from "node:path";
-import { stringify } from "csv-stringify/sync";
+import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import {
   augment8,
   type Augmentation,

@@ -5,7 +5,7 @@
 import { dirname, join } from "node:path";
 import { parseJson, sha256Hex } from "../../models/manifest.ts";
 import type { ModelSet } from "../../models/model_set.ts";
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import { openDevice } from "../../core/open_device.ts";
 import { type Calibration, calibrationFormat, type DataSummary, rulesOf } from "../decision/calibration_file.ts";
 import { type Fit, fitCalibration, type FitOptions, type Labelled, requireFittable } from "./thresholds.ts";

@@ -4,7 +4,7 @@
  * rules that accept every image.
  */
 import { join } from "node:path";
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
 import { parseJson, sha256Hex } from "../../models/manifest.ts";
 import type { ModelSet } from "../../models/model_set.ts";

@@ -2,7 +2,7 @@
  * The score `oneClass`: how far an image's signals under both tokenizers lie from those of a family's own images. It needs no
  * outliers to fit; thresholds on it are fitted like those on single signals (calibration_fit.ts).
  */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
 import { fitOneClass, type OneClass, oneClassDistance } from "./classifiers/one_class.ts";
 import type { Measurements } from "../evidence/evidence.ts";

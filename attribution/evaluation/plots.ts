@@ -2,7 +2,7 @@
  * The diagrams of `deno task plot features`, `reliability` and `prada`: reads what other tasks wrote, names the files. What
  * each diagram shows is charts.ts.
  */
-import { parse } from "csv-parse/sync";
+import { parse } from "npm:csv-parse@6.1.0/sync";
 import { join } from "node:path";
 import { loadCalibration } from "../decision/calibration_file.ts";
 import { pradaTokenScore, readPrada } from "../decision/classifiers/prada.ts";

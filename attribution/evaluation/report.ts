@@ -2,7 +2,7 @@
  * An evaluation as files: the page, tables as CSV, everything as JSON. What the numbers are is evaluate.ts's business, how
  * the page looks html.ts's.
  */
-import { stringify } from "csv-stringify/sync";
+import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { join } from "node:path";
 import type { Calibration, Rules } from "../decision/calibration_file.ts";
 import { writeFileAtomically } from "../../util/files.ts";

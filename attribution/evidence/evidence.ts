@@ -2,7 +2,7 @@
  * What is known about one image, as it is written to evidence.jsonl: the schema of a line, its units and its types.
  * How evidence is gathered is in pipeline.ts, what follows from it in verdict.ts.
  */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import { quantizerNames } from "../quantisation/quantizers.ts";
 import { signalLevels } from "../signals/table.ts";
 

@@ -2,7 +2,7 @@
  * The table of features: a row of named numbers per image, of which methods decide and which is written as CSV and
  * safetensors. Evidence in, numbers out; nothing is measured or decided here.
  */
-import { stringify } from "csv-stringify/sync";
+import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { writeSafetensors } from "../../models/checkpoint/mod.ts";
 import type { Measurements } from "./evidence.ts";
 import { writeFileAtomically } from "../../util/files.ts";

@@ -3,7 +3,7 @@
  * a source, so that outliers of different origin can be told apart.
  * It opens no image; what turns out unreadable is found when it is measured.
  */
-import { parse } from "csv-parse/sync";
+import { parse } from "npm:csv-parse@6.1.0/sync";
 import { basename, join } from "node:path";
 import { type ListedImage, listImages } from "./list.ts";
 import { type Label, labels } from "../labels.ts";

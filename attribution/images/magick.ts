@@ -8,7 +8,7 @@ import {
   MagickFormat,
   MagickImage,
   MagickReadSettings,
-} from "@imagemagick/magick-wasm";
+} from "npm:@imagemagick/magick-wasm@0.0.43";
 import { type RgbImage, UnreadableImageError } from "./image.ts";
 import { ascii, type ImageHeader, PNG_SIGNATURE, viewOf } from "./sniff.ts";
 

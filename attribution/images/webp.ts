@@ -1,7 +1,7 @@
 // WebP to RGB with libwebp compiled to WebAssembly (@jsquash/webp); the container is read here, because the decoder alone
 // neither notices a file that ends early nor opens animations. No metadata, no alpha, no frame after the first.
 
-import decodeStill, { init } from "@jsquash/webp/decode.js";
+import decodeStill, { init } from "npm:@jsquash/webp@1.5.0/decode.js";
 import { type RgbImage, UnreadableImageError } from "./image.ts";
 import { ascii, printable, sniff, uint24, viewOf } from "./sniff.ts";
 // @ts-types="./webp_wasm.d.ts"

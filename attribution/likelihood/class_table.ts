@@ -2,7 +2,7 @@
  * A table of the classes that images are known to be of: image_name,class. Reading and checking only; that a class is one
  * of the networks' is checked against `classes`.
  */
-import { parse } from "csv-parse/sync";
+import { parse } from "npm:csv-parse@6.1.0/sync";
 import { sha256Hex } from "../../models/manifest.ts";
 
 export interface ClassTable {

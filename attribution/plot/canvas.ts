@@ -3,9 +3,9 @@
  * It is deliberately no more of the Canvas API than charts need, and draws text in one font, whatever is asked for.
  */
 // @ts-types="./canvaskit.d.ts"
-import CanvasKitInit, { type CanvasKit, type Context, type EmulatedCanvas } from "canvaskit-wasm";
+import CanvasKitInit, { type CanvasKit, type Context, type EmulatedCanvas } from "npm:canvaskit-wasm@0.42.0";
 // Imported for its place in the dependency graph alone: the font file beside it is found from there.
-import font from "dejavu-fonts-ttf/package.json" with { type: "json" };
+import font from "npm:dejavu-fonts-ttf@2.37.3/package.json" with { type: "json" };
 import { createRequire } from "node:module";
 
 /** What charts are drawn with; its metrics are those below. */

@@ -2,7 +2,7 @@
  * A chart as SVG text and as PNG: echarts draws both without a DOM, the latter on a canvas of its own (canvas.ts).
  * What a chart shows is decided by its callers; nothing here knows a run or a label.
  */
-import * as echarts from "echarts";
+import * as echarts from "npm:echarts@6.0.0";
 import { drawPng, fontFamily, measuringCanvas } from "./canvas.ts";
 
 export type ChartOption = echarts.EChartsOption;

@@ -2,7 +2,7 @@
  * The table of results: `image_name,label`, one row per image in the order given.
  * It appears under its name only when it is finished, and holds no evidence; that is report.ts.
  */
-import { stringify } from "csv-stringify/sync";
+import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { createPart, partSuffix, removeIfThere, writeText } from "../../util/files.ts";
 
 export class Submission {

@@ -2,7 +2,7 @@
  * What a server can be told: one table of settings, each with its environment variable, option, default and check.
  * It reads no environment and no command line itself; tasks/serve.ts and main.ts do.
  */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import type { DeviceName } from "../../core/open_device.ts";
 import { type MethodName, methods } from "../decision/methods.ts";
 

@@ -2,12 +2,12 @@
  * The routes of the service as a fetch handler: validation, headers and status codes. What happens to an image is in
  * service.ts; nothing here opens files or other connections.
  */
-import { type Context, Hono } from "hono";
-import { cors } from "hono/cors";
-import { secureHeaders } from "hono/secure-headers";
-import { streamSSE } from "hono/streaming";
-import type { ContentfulStatusCode } from "hono/utils/http-status";
-import * as v from "valibot";
+import { type Context, Hono } from "npm:hono@4.13.19";
+import { cors } from "npm:hono@4.13.19/cors";
+import { secureHeaders } from "npm:hono@4.13.19/secure-headers";
+import { streamSSE } from "npm:hono@4.13.19/streaming";
+import type { ContentfulStatusCode } from "npm:hono@4.13.19/utils/http-status";
+import * as v from "npm:valibot@1.5.0";
 import { labels } from "../labels.ts";
 import { ApiKeys, checkOrigin } from "./access.ts";
 import { receive } from "./body.ts";

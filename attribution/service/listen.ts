@@ -6,7 +6,7 @@
  * answer (Deno 2.9, serve_http11_raw in ext/http/http_next.rs): such work would be done for nobody.
  */
 import { createServer, type ServerResponse } from "node:http";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener } from "npm:@hono/node-server@2.1.8";
 import type { Fetch } from "./handler.ts";
 
 export interface Listener {

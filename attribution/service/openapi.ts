@@ -1,6 +1,6 @@
 /** The OpenAPI 3.1 document, generated from the schemas that requests and answers have. */
-import { toJsonSchema } from "@valibot/to-json-schema";
-import type * as v from "valibot";
+import { toJsonSchema } from "npm:@valibot/to-json-schema@1.8.0";
+import type * as v from "npm:valibot@1.5.0";
 import { attributeQuery } from "./config.ts";
 import { attributionSchema, errorSchema, eventSchemas, modelsSchema, statusSchema } from "./schemas.ts";
 

@@ -1,5 +1,5 @@
 /** The answers of the service, as schemas from which its types and its OpenAPI document come. */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import { evidenceSchema, settingsSchema } from "../evidence/evidence.ts";
 import { labels } from "../labels.ts";
 

@@ -5,7 +5,7 @@
  * Layout: torch/serialization.py and caffe2/serialize of PyTorch; zip and zip64: PKWARE APPNOTE 4.3 to 4.5.
  */
 
-import type { FileEntry } from "@zip.js/zip.js";
+import type { FileEntry } from "npm:@zip.js/zip.js@2.24.0";
 import { ByteCursor, type ByteRange, type RandomAccessFile, subRange } from "./bytes.ts";
 import { readPickle } from "./pickle.ts";
 import type { TensorSource } from "./source.ts";
@@ -66,7 +66,7 @@ export async function readTorchZip(file: RandomAccessFile): Promise<TensorSource
 async function listEntries(file: RandomAccessFile): Promise<Map<string, FileEntry>> {
   const { label } = file;
   // Loaded here because most runs that open no zip file should not wait for it.
-  const { Reader, ZipReader } = await import("@zip.js/zip.js");
+  const { Reader, ZipReader } = await import("npm:@zip.js/zip.js@2.24.0");
   class FileReader extends Reader<RandomAccessFile> {
     override size = file.size;
     override async readUint8Array(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -3,7 +3,7 @@
  * It deliberately knows neither the network nor the disk; set.ts brings the three together.
  */
 import { join } from "node:path";
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import type { ConvertSpec } from "../checkpoint/convert.ts";
 import type { FamilyName } from "../family.ts";
 import { parseJson } from "../manifest.ts";

@@ -3,7 +3,7 @@
  * It deliberately neither fetches nor converts; it only remembers, and holds a lock while it writes.
  */
 import { join } from "node:path";
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import { type Manifest, parseJson, parseManifest } from "../manifest.ts";
 import { type FileList, type ListedFile, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";

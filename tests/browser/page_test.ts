@@ -4,8 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { parse } from "csv-parse/sync";
-import { type Browser, type BrowserContextOptions, chromium, type FileChooser, type Page } from "playwright-core";
+import { parse } from "npm:csv-parse@6.1.0/sync";
+import {
+  type Browser,
+  type BrowserContextOptions,
+  chromium,
+  type FileChooser,
+  type Page,
+} from "npm:playwright-core@1.65.1";
 import { labels } from "../../attribution/labels.ts";
 import { coloursOf, contrasts, focused, giveFile, isFinished, outlineOf, pageWidth, pictureOf } from "./in_page.js";
 import { exampleImages, root, type Server, startServer } from "../attribution/service/server.ts";

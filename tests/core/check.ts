@@ -3,7 +3,7 @@
  * It holds no expectations of its own: those are in reference.ts and in the tests' tolerances.
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import type { Device } from "../../core/tensor/device.ts";
 import type { DType, KernelName, Kernels, Storage } from "../../core/tensor/kernels.ts";
 import { type CheckedKernel, type HostArgs, type HostArray, type HostResult, references } from "./reference.ts";

@@ -3,7 +3,7 @@
  * Kernels are used only as carriers of values.
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import type { Device } from "../../core/tensor/device.ts";
 import type { Storage } from "../../core/tensor/kernels.ts";
 import { forAll, Inputs, seed } from "./check.ts";

@@ -2,7 +2,7 @@
  * attention and its gradients against the reference: head sizes, full, causal and block-causal masks, caches longer than what counts.
  * Runs on the default devices and on their other code paths.
  */
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import type { Device } from "../../core/tensor/device.ts";
 import { agrees, byKind, compare, edgeSize, expectedOf, forAll, Inputs, runKernel, seed } from "./check.ts";
 import type { HostArgs } from "./reference.ts";

@@ -3,7 +3,7 @@
  * Runs on the default devices and on their other code paths.
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import type { Device } from "../../core/tensor/device.ts";
 import type { Activation, Storage } from "../../core/tensor/kernels.ts";
 import { agrees, forAll, Inputs, seed, sumTolerance } from "./check.ts";

@@ -3,7 +3,7 @@
  * Tolerances of the functions follow the accuracy that the WGSL specification grants to its built-ins.
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { type BinaryName, binaryRows, type UnaryName, unaryRows } from "../../core/tensor/elementwise.ts";
 import type { DType } from "../../core/tensor/kernels.ts";
 import { stridesOf } from "../../core/tensor/shape.ts";

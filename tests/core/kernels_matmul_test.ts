@@ -2,7 +2,7 @@
  * matmul and packLinear against the reference: every storage of the operands, every epilogue, sizes at the tiles' edges.
  * Runs on the default devices and on their other code paths.
  */
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import type { Device } from "../../core/tensor/device.ts";
 import type { Activation } from "../../core/tensor/kernels.ts";
 import { agrees, edgeSize, forAll, Inputs, seed, sumTolerance, tileSize } from "./check.ts";

@@ -3,7 +3,7 @@
  * What they pick must be exactly the reference's choice, ties included.
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { stridesOf } from "../../core/tensor/shape.ts";
 import { agrees, byKind, edgeSize, F32_ROUNDING, forAll, Inputs, runKernel, seed, sumTolerance } from "./check.ts";
 import { codeDistances, nearestCode } from "./reference_shape.ts";

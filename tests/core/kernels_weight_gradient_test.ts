@@ -2,7 +2,7 @@
  * The gradient of conv2d's weight against the reference: kernels, strides, paddings, upsampling and channel counts, on
  * every device. cpu/weight_gradient_test.ts compares the CPU device's two algorithms.
  */
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import type { Device } from "../../core/tensor/device.ts";
 import { agrees, forAll, Inputs, seed, sumTolerance } from "./check.ts";
 import { openAllTargets, withDevices } from "./devices.ts";

@@ -1,7 +1,7 @@
 /** `attribute --labels`: the count of right verdicts, on images of the embedded dataset, and tables that it refuses. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { parse } from "csv-parse/sync";
+import { parse } from "npm:csv-parse@6.1.0/sync";
 import { withFolder } from "../attribution/files.ts";
 import { root, runTask } from "./processes.ts";
 

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { parse } from "csv-parse/sync";
+import { parse } from "npm:csv-parse@6.1.0/sync";
 import { decodeImage } from "../../attribution/images/decode.ts";
 import { labels, variantLabels } from "../../attribution/labels.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";

@@ -2,7 +2,7 @@
  * Classifiers as a calibration file stores them, and what they were fitted under. Their meaning is in variant.ts, joint.ts
  * and confidence.ts; whether they may be used for a run is decided in calibration.ts.
  */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import { conditionNames, settingsSchema } from "../../evidence/evidence.ts";
 import { oneClassSchema } from "../family_distance.ts";
 

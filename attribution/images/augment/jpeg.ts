@@ -1,7 +1,7 @@
 // JPEG compression with Pillow's settings, by libjpeg-turbo as ImageMagick compiles it to WebAssembly. No JPEG arithmetic
 // is done here, and no other flavour is offered: progressive, 4:4:4 or optimised files are other transforms.
 
-import { ColorType, MagickFormat, MagickImage, MagickReadSettings } from "@imagemagick/magick-wasm";
+import { ColorType, MagickFormat, MagickImage, MagickReadSettings } from "npm:@imagemagick/magick-wasm@0.0.43";
 import { decodeImage, encodePng } from "../decode.ts";
 import type { RgbImage } from "../image.ts";
 import { type FloatImage, toFloatImage, toRgbImage } from "./float_image.ts";

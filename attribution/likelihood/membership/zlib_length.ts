@@ -4,7 +4,7 @@
  * and Node's among them) write other lengths than stock zlib, which the reference uses.
  */
 // @ts-types="./pako.d.ts"
-import pako from "pako";
+import pako from "npm:pako@2.1.0";
 
 /** Tokens as Python prints a list of integers: `[1, 2, 3]`. */
 export function tokenText(tokens: ArrayLike<number>): string {

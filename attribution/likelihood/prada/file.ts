@@ -2,7 +2,7 @@
  * Files of score functions: those that the PRADA authors released, and this project's own, which hold one score function
  * per model and load back bit by bit. What a score function is, is in score_function.ts.
  */
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import {
   checkNames,
   openCheckpoint,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { decodeImage, encodePng, sniff } from "../../../attribution/images/decode.ts";
 import { assertSamePixels, expected, fixture, goldenImage, goldenPixels, goldenTensor, manifest } from "./fixtures.ts";
 

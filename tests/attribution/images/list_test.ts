@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { listImages } from "../../../attribution/images/list.ts";
 import { compareNaturally } from "../../../attribution/images/natural_order.ts";
 

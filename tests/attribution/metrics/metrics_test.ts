@@ -1,6 +1,6 @@
 /** Metrics against computations that share no code with them, and against hand-made examples. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import {
   accuracy,
   accuracyAtHalf,

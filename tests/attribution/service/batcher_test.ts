@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { Batcher, type BatcherOptions, DeadlineError, QueueFullError } from "../../../attribution/service/batcher.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { parseAllDocuments } from "yaml";
+import { parseAllDocuments } from "npm:yaml@2.9.1";
 import { variables } from "../../../attribution/service/config.ts";
 import { withFolder } from "../files.ts";
 import { exampleImages, listening, post, root, untilReady } from "./server.ts";

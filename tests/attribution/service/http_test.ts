@@ -1,6 +1,6 @@
 /** The service over real HTTP: routes, errors, headers, limits, keys, streaming. */
 import assert from "node:assert/strict";
-import * as v from "valibot";
+import * as v from "npm:valibot@1.5.0";
 import { labels } from "../../../attribution/labels.ts";
 import { attributionSchema, errorSchema, eventSchemas, modelsSchema } from "../../../attribution/service/schemas.ts";
 import { spawnTask } from "../../tasks/processes.ts";

@@ -2,7 +2,7 @@
  * Gradients of every op against central differences, on both devices, over random shapes; and the tape itself.
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { type DifferentiableName, type UnaryName, unaryRows } from "../../../core/tensor/elementwise.ts";
 import * as t from "../../../core/tensor/mod.ts";
 import type { Device, Tensor } from "../../../core/tensor/mod.ts";

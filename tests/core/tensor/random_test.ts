@@ -1,6 +1,6 @@
 /** The random numbers: Philox against its published vectors and a second implementation, and the distributions. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { normals, philox, uniforms } from "../../../core/tensor/mod.ts";
 
 /** Philox 4x32-10 over 64-bit integers, from the definition in Salmon et al. 2011. */

@@ -3,7 +3,7 @@
  * device, and the matrices behind them against torch.nn.functional.interpolate's definitions.
  */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import {
   avgPool2d,
   fromArray,

@@ -1,6 +1,6 @@
 /** Arithmetic on shapes and strides. */
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import {
   aroundAxis,
   broadcastShapes,

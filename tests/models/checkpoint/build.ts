@@ -4,7 +4,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { BlobReader, Uint8ArrayWriter, ZipWriter } from "@zip.js/zip.js";
+import { BlobReader, Uint8ArrayWriter, ZipWriter } from "npm:@zip.js/zip.js@2.24.0";
 
 /** Text (one byte per character), bytes, and lists of these. */
 export type Part = string | number | Uint8Array | readonly Part[];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../../models/checkpoint/mod.ts";
 
 /** A half's value from the definition of the format. */

@@ -2,7 +2,7 @@
 // with the file's name, and nothing that the file says is ever executed.
 
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { openCheckpoint, writeSafetensors } from "../../../models/checkpoint/mod.ts";
 import { bytes, f32Bytes, GOLDEN, op, type Part, tensorParts, torchLegacy, torchZip, withFile } from "./build.ts";
 

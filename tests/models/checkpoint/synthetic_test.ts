@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { syntheticInput, syntheticSource, syntheticTensor } from "../../../models/checkpoint/mod.ts";
 import { fnv1a32, syntheticRange } from "../../../models/checkpoint/synthetic.ts";
 import { GOLDEN, sha256 } from "./build.ts";

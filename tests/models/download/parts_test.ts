@@ -1,7 +1,7 @@
 /** The small parts of a download: ranges, pauses, locks, lists, sizes. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { explainFull, formatBytes, freeBytes, requireSpace } from "../../../models/download/disk.ts";
 import { hubUrl } from "../../../models/download/hub.ts";
 import { expectedBytes, readFileList, selectFiles } from "../../../models/download/list.ts";

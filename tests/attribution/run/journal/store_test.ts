@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import fc from "fast-check";
+import fc from "npm:fast-check@4.10.2";
 import { type Evidence as EvidenceLine, type EvidenceLine as Line } from "../../../../attribution/evidence/evidence.ts";
 import {
   collectGarbage,
