@@ -73,7 +73,7 @@ export {
   type Networks,
   variantsOf,
 } from "./run/pipeline.ts";
-export { formatBytes, type Plan, planMemory, type PlanOptions } from "./run/memory_plan.ts";
+export { type Plan, planMemory, type PlanOptions } from "./run/memory_plan.ts";
 export * from "./likelihood/prada/mod.ts";
 export { Report } from "./run/report.ts";
 export { type Measuring, type RunOptions, type Scoring, settingsOf } from "./run/open_run.ts";

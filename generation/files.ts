@@ -6,11 +6,12 @@ import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
 import { writeSafetensors } from "../models/checkpoint/mod.ts";
 import type { FamilyName } from "../models/family.ts";
-import { canonicalJson, parseJson } from "../models/manifest.ts";
+import { parseJson } from "../models/manifest.ts";
 import { formatPair, type PairFile, pairPath } from "./pair_file.ts";
 import type { GeneratedImage } from "./generator.ts";
 import { writePng } from "./png.ts";
 import { classOf, type Series } from "./settings.ts";
+import { canonicalJson } from "../util/json.ts";
 
 /** What the JSON holds beside the tokens: all that the image depends on. */
 export interface Provenance {

@@ -6,10 +6,11 @@
 import { join } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
 import type { Family, FamilyName } from "../models/family.ts";
-import { fileSha256, type ModelSet, openModelSet } from "../models/model_set.ts";
+import { type ModelSet, openModelSet } from "../models/model_set.ts";
 import { imagePath, isThere, prepareFolder, type Provenance, provenance, writeImage } from "./files.ts";
 import { type BatchSizes, Generator, planBatch } from "./generator.ts";
 import { checkClass, type ClassChoice, samplerOf, type SamplerOverrides, type Series } from "./settings.ts";
+import { hashFile } from "../util/hash.ts";
 
 export interface GenerationOptions {
   /** Folder of the model set; weights/tiny when not given. */
@@ -194,7 +195,7 @@ async function verifyFiles(set: ModelSet, variants: readonly string[], onFile: (
   for (const [file, sha256] of files) {
     onFile(file);
     const path = join(set.dir, file);
-    const found = await fileSha256(path);
+    const found = await hashFile(path);
     if (found !== sha256) {
       throw new Error(`${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or another one`);
     }

@@ -5,6 +5,8 @@
 import * as v from "npm:valibot@1.5.0";
 import type { RarConfig, RarTokenizerConfig } from "./rar/config.ts";
 import type { VarConfig, VqvaeConfig } from "./var/config.ts";
+import { canonicalJson } from "../util/json.ts";
+import { sha256Hex } from "../util/hash.ts";
 
 const count = v.pipe(v.number(), v.integer("a whole number"), v.minValue(1, "at least 1"));
 const counts = v.pipe(v.array(count), v.minLength(1, "at least one number"));
@@ -192,19 +194,6 @@ function inconsistencies({ families }: Manifest): string[] {
  */
 export async function modelSetHash({ format, families }: Manifest): Promise<string> {
   return await sha256Hex(new TextEncoder().encode(canonicalJson({ format, families })));
-}
-
-/** JSON without spaces and with sorted keys, so that equal values are equal texts. */
-export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_, inner) => {
-    if (typeof inner !== "object" || inner === null || Array.isArray(inner)) return inner;
-    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
-  });
-}
-
-/** sha256 as lower-case hexadecimal digits. */
-export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 // The configurations that a manifest holds are those that the networks take.

@@ -2,8 +2,8 @@
  * A set of weights on disk: finds its files, checks them before any work, and loads its networks one at a time.
  * Which of them are kept on a device, and for how long, is the caller's plan; `footprint` says what that costs.
  */
-import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
+import { hashFile } from "../util/hash.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import {
   checkNames,
@@ -188,7 +188,7 @@ class OpenedSet implements ModelSet {
       for (const { file, sha256 } of options.verify === false ? [] : filesOf(row)) {
         if (verified.has(file)) continue;
         const path = join(this.dir, file);
-        const found = await fileSha256(path);
+        const found = await hashFile(path);
         if (found !== sha256) {
           throw new Error(
             `${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or not the one that the manifest means`,
@@ -337,15 +337,6 @@ function networkRows({ families }: Manifest): NetworkRow[] {
       activations: varActivations(entry.config),
     })),
   ];
-}
-
-/** sha256 of a file, read in pieces. */
-export async function fileSha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  using file = await Deno.open(path);
-  const buffer = new Uint8Array(1 << 20);
-  for (let n = await file.read(buffer); n !== null; n = await file.read(buffer)) hash.update(buffer.subarray(0, n));
-  return hash.digest("hex");
 }
 
 /** Name of a network for messages and reports: `rar` for a tokenizer, `rarb` for a variant. */

@@ -3,7 +3,6 @@
  * Parses the command line and calls models/download/; it alone has network permission. stdout has nothing but results.
  */
 import { join } from "node:path";
-import { formatBytes } from "../models/download/disk.ts";
 import { type FileList, readFileList, selectFiles } from "../models/download/list.ts";
 import { addEncoder, convertedBytes, convertFiles, listFiles, verifyFiles } from "../models/download/local.ts";
 import { pullFiles } from "../models/download/pull.ts";
@@ -12,6 +11,7 @@ import { interruptible } from "./cli/interrupt.ts";
 import { fail } from "./cli/measuring.ts";
 import { duration, Progress, writeStdout } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
+import { formatBytes } from "../util/bytes.ts";
 
 const usage =
   `Fetches the published checkpoints of RAR and VAR, checks them, and makes them a set that every task loads.

@@ -4,11 +4,12 @@
  */
 import type { Device } from "../core/tensor/mod.ts";
 import type { Family, FamilyName, Variant } from "../models/family.ts";
-import { canonicalJson, sha256Hex } from "../models/manifest.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import type { Pair, PairSource } from "./pairs.ts";
 import { Generator, planBatch } from "../generation/generator.ts";
 import { checkClass, type ClassChoice, samplerOf, type Series } from "../generation/settings.ts";
+import { canonicalJson } from "../util/json.ts";
+import { sha256Hex } from "../util/hash.ts";
 
 export interface SampledPairsOptions {
   readonly family: FamilyName;

@@ -3,11 +3,11 @@
  * It has no state of the optimiser and no times, so that equal runs give equal files.
  */
 import { type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
-import { canonicalJson } from "../models/manifest.ts";
 import { VarFamily } from "../models/var/family.ts";
 import { latentShapes, type LatentStatistics, latentTensors } from "../models/var/latent_statistics.ts";
 import { type EpochRow, type Settings, writeOrExplain, type WriteTensors } from "./state.ts";
 import type { Trainee } from "./trainee.ts";
+import { canonicalJson } from "../util/json.ts";
 
 /** What the header says, all of it text; `recipe` and `metrics` are JSON. */
 export function encoderMetadata(settings: Settings, row: EpochRow): Record<string, string> {

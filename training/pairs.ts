@@ -4,7 +4,6 @@
  */
 import { resolve } from "node:path";
 import type { FamilyName } from "../models/family.ts";
-import { sha256Hex } from "../models/manifest.ts";
 import { decodeImage } from "../attribution/images/decode.ts";
 import { type ListedImage, listImages } from "../attribution/images/list.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
@@ -12,6 +11,7 @@ import { readImageFile } from "../attribution/images/load.ts";
 import { labels, variantLabels } from "../attribution/labels.ts";
 import { spread } from "./order.ts";
 import { checkTokens, readPair } from "../generation/pair_file.ts";
+import { sha256Hex } from "../util/hash.ts";
 
 /** An image and its tokens. */
 export interface Pair {

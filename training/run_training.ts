@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
 import { openCheckpoint } from "../models/checkpoint/mod.ts";
 import type { FamilyName } from "../models/family.ts";
-import { fileSha256, type ModelSet, openModelSet } from "../models/model_set.ts";
+import { type ModelSet, openModelSet } from "../models/model_set.ts";
 import { writeLog } from "./log.ts";
 import { measureLatents } from "./latents.ts";
 import { split } from "./order.ts";
@@ -17,6 +17,7 @@ import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
 import { train, trainingImages, type TrainResult } from "./train.ts";
 import { Trainee } from "./trainee.ts";
+import { hashFile } from "../util/hash.ts";
 
 export interface TrainingJobOptions {
   /** Needed, but for a run that resumes. */
@@ -87,7 +88,7 @@ export async function runTraining(
   };
   const out = options.out ?? inputs.out;
   const set = await openModelSet(inputs.models);
-  const initSha256 = state ? state.settings.initSha256 : inputs.init && await fileSha256(inputs.init);
+  const initSha256 = state ? state.settings.initSha256 : inputs.init && await hashFile(inputs.init);
 
   await using cleanup = new AsyncDisposableStack();
   const device = await openDevice(state?.settings.device ?? options.device ?? "auto", { threads: options.threads });

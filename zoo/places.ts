@@ -6,10 +6,10 @@ import { join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import { openCheckpoint } from "../models/checkpoint/mod.ts";
 import type { Family } from "../models/family.ts";
-import { sha256Hex } from "../models/manifest.ts";
 import { loadRarFamily } from "../models/rar/family.ts";
 import { loadVarFamily } from "../models/var/family.ts";
 import type { TokenizerRecipe } from "./tokenizers.ts";
+import { sha256Hex } from "../util/hash.ts";
 
 /** The files of a working folder. */
 export interface Places {

@@ -5,10 +5,11 @@
 import { basename, join } from "node:path";
 import { f32ToF16 } from "../models/checkpoint/half.ts";
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
-import { type Manifest, modelSetHash, parseManifest, sha256Hex } from "../models/manifest.ts";
+import { type Manifest, modelSetHash, parseManifest } from "../models/manifest.ts";
 import { latentNames } from "../models/var/latent_statistics.ts";
 import type { TokenizerRecipe } from "./tokenizers.ts";
 import type { TransformerRecipe } from "./recipe.ts";
+import { sha256Hex } from "../util/hash.ts";
 
 /** The networks of a set. Paths are those of finished networks. */
 export interface SetParts {

@@ -4,10 +4,10 @@
  */
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import { openSafetensors, writeSafetensors } from "../models/checkpoint/mod.ts";
-import { sha256Hex } from "../models/manifest.ts";
 import type { Family } from "../models/family.ts";
 import type { Crops } from "./images.ts";
 import { cropPixels } from "./tokenizers.ts";
+import { sha256Hex } from "../util/hash.ts";
 
 /** Tokens of a set of crops. */
 export interface TokenSet {

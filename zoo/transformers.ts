@@ -4,7 +4,6 @@
  */
 import type { Device } from "../core/tensor/mod.ts";
 import { warmupCosineLr } from "../core/tensor/mod.ts";
-import { canonicalJson } from "../models/manifest.ts";
 import { randomOrderShare, sampleOrders } from "../models/rar/training.ts";
 import { draws, dropLabels } from "../models/training.ts";
 import { scaleStarts } from "../models/var/config.ts";
@@ -12,6 +11,7 @@ import { Learner, type LearnerBatch, type TransformerInput } from "./learner.ts"
 import { optimise } from "./loop.ts";
 import type { TransformerRecipe } from "./recipe.ts";
 import { type TokenSet, unigramEntropy } from "./tokens.ts";
+import { canonicalJson } from "../util/json.ts";
 
 export interface TransformerRun {
   readonly device: Device;

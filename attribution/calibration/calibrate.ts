@@ -3,7 +3,7 @@
  * Checks everything that can be wrong before any work. It prints nothing; what is fitted and how is calibration_fit.ts.
  */
 import { dirname, join } from "node:path";
-import { parseJson, sha256Hex } from "../../models/manifest.ts";
+import { parseJson } from "../../models/manifest.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import * as v from "npm:valibot@1.5.0";
 import { openDevice } from "../../core/open_device.ts";
@@ -21,6 +21,7 @@ import { gatherLines, type MeasuringEvents } from "../run/measure_images.ts";
 import { variantsOf } from "../run/pipeline.ts";
 import type { RunOptions } from "../run/open_run.ts";
 import { defaultQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
+import { sha256Hex } from "../../util/hash.ts";
 
 export interface CalibrationOptions extends RunOptions {
   /** Label folders. */

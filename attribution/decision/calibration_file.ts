@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
-import { parseJson, sha256Hex } from "../../models/manifest.ts";
+import { parseJson } from "../../models/manifest.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import type { ConditionName, Measurements } from "../evidence/evidence.ts";
 import { familyNames } from "../labels.ts";
@@ -16,6 +16,7 @@ import { defaultOutlierPrior } from "./classifiers/joint.ts";
 import type { OneClass } from "./classifiers/one_class.ts";
 import { familyScore, oneClassSchema } from "./family_distance.ts";
 import { levelFor, type ScoreName, scoreNames, type SignalLevel, toScale } from "../signals/table.ts";
+import { sha256Hex } from "../../util/hash.ts";
 
 /**
  * How a threshold is fitted. `quantile`: the q-quantile of the family's own scores. `gaussian`: mean + k standard deviations

@@ -2,10 +2,11 @@
  * From a file to what the networks take: its content hash, its size and its pixels at every family's image size.
  * Formats, limits and resizing are those of images/; batches and devices are the pipeline's.
  */
-import { canonicalJson, sha256Hex } from "../../models/manifest.ts";
 import { augment8, type Augmentation } from "./augment/mod.ts";
 import { decodeImage, DEFAULT_MAX_PIXELS, UnreadableImageError } from "./decode.ts";
 import { preprocess, resizeAndCrop } from "./preprocess.ts";
+import { canonicalJson } from "../../util/json.ts";
+import { sha256Hex } from "../../util/hash.ts";
 
 /** An image to work on: where it lies and what the results call it. */
 export interface ImageInput {

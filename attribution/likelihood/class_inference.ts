@@ -17,6 +17,7 @@ import {
   type Tensor,
 } from "../../core/tensor/mod.ts";
 import type { Condition, Family, FamilyName, Variant } from "../../models/family.ts";
+import { chunks } from "../../util/chunks.ts";
 
 /** Classes that are compared on so many of the first tokens; the likeliest go on to the next round. */
 export interface InferenceRound {
@@ -315,8 +316,4 @@ function pairsAtOnce({ family, tokenCount }: Variant, prefix: number, batch: num
 
 function range(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i);
-}
-
-function chunks<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }

@@ -3,7 +3,7 @@
  * of the networks' is checked against `classes`.
  */
 import { parse } from "npm:csv-parse@6.1.0/sync";
-import { sha256Hex } from "../../models/manifest.ts";
+import { sha256Hex } from "../../util/hash.ts";
 
 export interface ClassTable {
   readonly byName: ReadonlyMap<string, number>;

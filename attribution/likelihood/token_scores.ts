@@ -23,6 +23,7 @@ import {
 import type { Condition, Family, Variant } from "../../models/family.ts";
 import { TokenDraw } from "../../models/sampling.ts";
 import { type DrawRule, drawRule, type Sampler } from "./draw_rule.ts";
+import { chunks } from "../../util/chunks.ts";
 
 /**
  * log p(token t | tokens before it, condition) in nats, [batch, tokenCount]. `input` is what the variant's family makes of
@@ -283,8 +284,4 @@ export class TokenScorer {
     this.#own?.dispose();
     this.#coefficients.forEach((tensor) => tensor.dispose());
   }
-}
-
-function chunks<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }

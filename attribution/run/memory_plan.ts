@@ -7,6 +7,7 @@ import type { Footprint } from "../../models/footprint.ts";
 import { type ModelSet, networkName } from "../../models/model_set.ts";
 import { quantiserFootprint } from "../quantisation/footprint.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
+import { formatBytes } from "../../util/bytes.ts";
 
 export interface PlanOptions {
   /** Limit for weights and activations on the device, in bytes. */
@@ -206,14 +207,6 @@ function refuseTooLarge(
   const limit = held ? workBytes : asked;
   const more = held ? `the cpu device holds no more; ${halve}use --device webgpu` : `${halve}raise --memory`;
   throw new Error([`memory: the limit of ${formatBytes(limit)} is not enough; needed are:`, ...lines, more].join("\n"));
-}
-
-/** `1.5 GiB`: binary units, two digits after the point at most. */
-export function formatBytes(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  for (; bytes >= 1024 && unit < units.length - 1; unit++) bytes /= 1024;
-  return `${Number(bytes.toFixed(unit === 0 ? 0 : 2))} ${units[unit]}`;
 }
 
 function sum(values: readonly number[]): number {

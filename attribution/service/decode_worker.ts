@@ -3,8 +3,8 @@
  */
 import { UnreadableImageError } from "../images/decode.ts";
 import { decodePixels } from "../images/load.ts";
-import { sha256Hex } from "../../models/manifest.ts";
 import type { FromDecoder, ToDecoder } from "./protocol.ts";
+import { sha256Hex } from "../../util/hash.ts";
 
 const scope = globalThis as unknown as {
   onmessage: (event: MessageEvent<ToDecoder>) => void;

@@ -2,6 +2,7 @@
  * Room on the disk: how much there is, whether it is enough, and what a write means that failed for want of it.
  * It deliberately reserves nothing; whoever writes must still expect the disk to fill up meanwhile.
  */
+import { formatBytes } from "../../util/bytes.ts";
 import { statfs } from "node:fs/promises";
 
 /** Bytes that this user may still write to the file system of an existing folder. Needs `--allow-sys=statfs`. */
@@ -31,15 +32,4 @@ export function explainFull(error: unknown, what: string, rest: string): unknown
   const message = error instanceof Error ? error.message : String(error);
   if (code !== "ENOSPC" && code !== "EDQUOT" && !/os error (28|122)\b/.test(message)) return error;
   return new Error(`${what}: the disk is full; ${rest}`, { cause: error });
-}
-
-/** `512 B`, `1.50 KiB`, `7.49 GiB`: three digits. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = bytes, unit = 0;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toPrecision(3)} ${units[unit]}`;
 }

@@ -4,11 +4,11 @@
  */
 import { basename } from "node:path";
 import { explainFull } from "./disk.ts";
-import { hashFile } from "./hash.ts";
 import { ExpiredAddress, type HubEntry, type HubFile, type HubOptions, lookUp, openRange } from "./hub.ts";
 import { PartFile } from "./part.ts";
 import type { Range } from "./ranges.ts";
 import { defaultRetryPolicy, Gate, type OnRetry, type RetryPolicy, TemporaryError } from "./retry.ts";
+import { hashFile } from "../../util/hash.ts";
 
 export interface DownloadOptions {
   /** Connections at once; default 4. */

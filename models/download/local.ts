@@ -12,11 +12,11 @@ import { parseManifest } from "../manifest.ts";
 import { latentNames } from "../var/latent_statistics.ts";
 import { varBuffers } from "../var/transformer.ts";
 import { requireSpace } from "./disk.ts";
-import { hashFile } from "./hash.ts";
 import { expectedBytes, type FileList, type ListedFile, specsOf, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";
 import { PartFile } from "./part.ts";
 import { fileOf, hasSize, readRecords, requireOwnFolder, updateRecords } from "./records.ts";
+import { hashFile } from "../../util/hash.ts";
 
 /** Buffers of checkpoints that no network reads. */
 const buffers = [/(^|\.)attn_mask$/, /(^|\.)ema_vocab_hit_SV$/, ...varBuffers];

@@ -2,8 +2,8 @@
  * A file that is not complete yet: its bytes in `NAME.part`, which of them are there in `NAME.part.json`, so that an
  * interrupted download goes on. It deliberately knows no network; it is complete when its sha256 says so.
  */
-import { formatBytes } from "./disk.ts";
 import { Ranges } from "./ranges.ts";
+import { formatBytes } from "../../util/bytes.ts";
 
 /** What is being put together: bytes of anything else are of no use. */
 export interface PartIdentity {

@@ -5,12 +5,12 @@
 import { join } from "node:path";
 import { requireSpace } from "./disk.ts";
 import { downloadFile, type DownloadOptions, lookUpPatiently } from "./download.ts";
-import { hashFile } from "./hash.ts";
 import type { HubEntry, HubOptions } from "./hub.ts";
 import { type FileList, type ListedFile, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";
 import { PartFile } from "./part.ts";
 import { fileOf, hasSize, type PulledFile, readRecords, requireOwnFolder, updateRecords } from "./records.ts";
+import { hashFile } from "../../util/hash.ts";
 
 export interface PullEvents {
   readonly onNote?: (text: string) => void;

@@ -2,6 +2,7 @@
  * Command lines: options by a table, unknown ones refused with a suggestion, values checked.
  * It neither prints nor exits; a task does that.
  */
+import { parseBytes } from "../../util/bytes.ts";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 
 type Options = NonNullable<ParseArgsConfig["options"]>;
@@ -71,9 +72,7 @@ export function number(
 
 /** A size in bytes: `4GiB`, `512MiB`, `1.5G` (binary units all), or plain bytes. */
 export function byteSize(option: string, value: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:i?B)?|B)?$/i.exec(value.trim());
-  const scale = match?.[2] === undefined ? 1 : 1024 ** ("KMGT".indexOf(match[2].toUpperCase()) + 1);
-  const bytes = match === null ? NaN : Math.round(Number(match[1]) * scale);
+  const bytes = parseBytes(value);
   if (bytes >= 1) return bytes;
   throw new Error(`${option}: expected a size such as 4GiB or 512MiB, got ${value}`);
 }

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { openDevice } from "../../core/open_device.ts";
 import { randomUniform, scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint, syntheticSource, withEncoder, writeSafetensors } from "../../models/checkpoint/mod.ts";
-import { fileSha256, openModelSet } from "../../models/model_set.ts";
+import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
 import { writePerturbedEncoder } from "../training/pairs.ts";
 import { copyStandIns, standIns } from "../sets.ts";
+import { hashFile } from "../../util/hash.ts";
 
 Deno.test("withEncoder() replaces tensors of the same names, and refuses others", async () => {
   const source = syntheticSource("a", new Map([["encoder.w", [2, 3]], ["decoder.w", [4]]]));
@@ -36,7 +37,7 @@ async function withTunedSet(body: (dir: string) => Promise<void>): Promise<void>
     const manifest = JSON.parse(await Deno.readTextFile(join(dir, "manifest.json")));
     delete manifest.calibration;
     const { size } = await Deno.stat(file);
-    manifest.families.rar.encoder = { file: "inverse.safetensors", bytes: size, sha256: await fileSha256(file) };
+    manifest.families.rar.encoder = { file: "inverse.safetensors", bytes: size, sha256: await hashFile(file) };
     await Deno.writeTextFile(join(dir, "manifest.json"), JSON.stringify(manifest));
     await body(dir);
   });

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openDevice } from "../../core/open_device.ts";
 import { fromArray, scope } from "../../core/tensor/mod.ts";
-import { canonicalJson, type Manifest, modelSetHash, parseManifest } from "../../models/manifest.ts";
-import { fileSha256, networkName, openModelSet } from "../../models/model_set.ts";
+import { type Manifest, modelSetHash, parseManifest } from "../../models/manifest.ts";
+import { networkName, openModelSet } from "../../models/model_set.ts";
 import { hostileCheckpoint } from "./hostile.ts";
 import { copyStandIns, standIns } from "../sets.ts";
+import { canonicalJson } from "../../util/json.ts";
+import { hashFile } from "../../util/hash.ts";
 
 const text = await Deno.readTextFile(join(standIns, "manifest.json"));
 
@@ -162,7 +164,7 @@ Deno.test("check() refuses a damaged file by its sha256, and does so only when i
 });
 
 Deno.test("check() refuses the checkpoint of another variant and names the one that it fits", async () => {
-  const hash = await fileSha256(join(standIns, "rar_tiny.bin"));
+  const hash = await hashFile(join(standIns, "rar_tiny.bin"));
   const dir = await setWith((m) => {
     const { config, sampler } = m.families.rar.variants.rarxl;
     m.families.rar.variants.rarxl = { file: "rar_tiny.bin", bytes: 1590185, sha256: hash, config, sampler };
@@ -194,7 +196,7 @@ Deno.test("check() refuses a pickle that calls os.system, by name", async () => 
     const manifest = JSON.parse(text) as Manifest;
     const entry = manifest.families.rar.variants.rarb as { bytes: number; sha256: string };
     entry.bytes = bytes.length;
-    entry.sha256 = await fileSha256(join(dir, "rar_tiny.bin"));
+    entry.sha256 = await hashFile(join(dir, "rar_tiny.bin"));
     await Deno.writeTextFile(join(dir, "manifest.json"), JSON.stringify(manifest));
   });
   const set = await openModelSet(dir);

@@ -10,8 +10,9 @@ import { openDevice } from "../../core/open_device.ts";
 import { scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
-import { fileSha256, openModelSet } from "../../models/model_set.ts";
+import { openModelSet } from "../../models/model_set.ts";
 import { copyStandIns, standIns } from "../sets.ts";
+import { hashFile } from "../../util/hash.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 
@@ -81,7 +82,7 @@ for (const family of ["rar", "var"] as const) {
       manifest.families[family].encoder = {
         file: "encoder.safetensors",
         bytes: size,
-        sha256: await fileSha256(encoder),
+        sha256: await hashFile(encoder),
       };
       const save = () => Deno.writeTextFile(join(models, "manifest.json"), JSON.stringify(manifest));
       await save();

@@ -6,9 +6,9 @@
  * Signals depend on their level, too, and a level has those of the levels below. What transformers say of tokens depends on
  * the condition and how classes are inferred; extras are numbers beside it.
  */
-import { canonicalJson } from "../../../models/manifest.ts";
 import type { FamilyEvidence, Settings } from "../../evidence/evidence.ts";
 import type { Measured } from "../image_state.ts";
+import { canonicalJson } from "../../../util/json.ts";
 
 /** What of evidence can be used. */
 export interface Use {

@@ -2,9 +2,9 @@
  * Which images are a shard's: by content hash, so that a file stays with its shard whatever is added beside it.
  * It opens files to hash them and decodes none.
  */
-import { sha256Hex } from "../../../models/manifest.ts";
 import { UnreadableImageError } from "../../images/decode.ts";
 import { type ImageInput, readContent } from "../../images/load.ts";
+import { sha256Hex } from "../../../util/hash.ts";
 
 /** Shard `index` (from 1) of `count`. */
 export interface Shard {

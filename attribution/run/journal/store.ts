@@ -3,7 +3,6 @@
  * whole. It stores and finds; what to measure is the pipeline's business, and files of shards are joined in merge.ts.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { canonicalJson, sha256Hex } from "../../../models/manifest.ts";
 import type { FamilyName } from "../../../models/family.ts";
 import { type EvidenceLine, isUnreadable, type Settings } from "../../evidence/evidence.ts";
 import type { Measured } from "../image_state.ts";
@@ -11,6 +10,8 @@ import { pack, type Packed, packTokens, unpack, unpackTokens } from "./packing.t
 import { openDatabase, type OpenJournalOptions } from "./schema.ts";
 import type { Shard } from "./shards.ts";
 import { borrow, type Use, useOf } from "./reuse.ts";
+import { canonicalJson } from "../../../util/json.ts";
+import { sha256Hex } from "../../../util/hash.ts";
 
 /** What evidence must agree on to be used again. */
 export interface JournalKey {

@@ -6,10 +6,11 @@ import { listLabelFolders } from "../../../attribution/images/labelled.ts";
 import { attackedImages } from "../../../attribution/evaluation/robustness.ts";
 import type { MeasuredLine } from "../../../attribution/evidence/evidence.ts";
 import { gatherLines, type MeasuringOptions } from "../../../attribution/run/measure_images.ts";
-import { fileSha256, openModelSet } from "../../../models/model_set.ts";
+import { openModelSet } from "../../../models/model_set.ts";
 import { withFolder, writeImages } from "../files.ts";
 import { writePerturbedEncoder } from "../../training/pairs.ts";
 import { copyStandIns, standIns } from "../../sets.ts";
+import { hashFile } from "../../../util/hash.ts";
 
 const options: MeasuringOptions = {
   quantization: "greedy",
@@ -80,7 +81,7 @@ async function copySet(dir: string, tuned: boolean): Promise<void> {
     const file = join(dir, "other.safetensors");
     await writePerturbedEncoder("rar", file, 0.1);
     const { size } = await Deno.stat(file);
-    manifest.families.rar.encoder = { file: "other.safetensors", bytes: size, sha256: await fileSha256(file) };
+    manifest.families.rar.encoder = { file: "other.safetensors", bytes: size, sha256: await hashFile(file) };
   }
   await Deno.writeTextFile(join(dir, "manifest.json"), JSON.stringify(manifest));
 }

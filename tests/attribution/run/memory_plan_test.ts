@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { formatBytes, planMemory, type PlanOptions } from "../../../attribution/run/memory_plan.ts";
+import { planMemory, type PlanOptions } from "../../../attribution/run/memory_plan.ts";
 import { OptimisedQuantizer } from "../../../attribution/quantisation/mod.ts";
 import { quantiserFootprint } from "../../../attribution/quantisation/footprint.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
@@ -14,6 +14,7 @@ import { loadVarFamily } from "../../../models/var/family.ts";
 import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
 import { standIns } from "../../sets.ts";
 import { withFolder } from "../files.ts";
+import { formatBytes } from "../../../util/bytes.ts";
 
 const GiB = 2 ** 30;
 
@@ -117,7 +118,7 @@ Deno.test("planMemory() runs all official variants in half precision within 5 Gi
     };
     assert.match(
       message(4 * GiB, options),
-      /^memory: the limit of 4 GiB is not enough; needed are:\n {2}rarxxl: 4\.\d+ GiB \(f16 .*\n {2}var30: 4\.\d+ GiB \(f16 weights 3\.7\d GiB, condition .*, one image .*, tokenizers .*\)\nraise --memory$/,
+      /^memory: the limit of 4\.00 GiB is not enough; needed are:\n {2}rarxxl: 4\.\d+ GiB \(f16 .*\n {2}var30: 4\.\d+ GiB \(f16 weights 3\.7\d GiB, condition .*, one image .*, tokenizers .*\)\nraise --memory$/,
     );
     assert.match(
       message(6 * GiB),

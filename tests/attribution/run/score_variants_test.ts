@@ -17,9 +17,10 @@ import { measure, type Measured, type MeasureOptions, variantsOf } from "../../.
 import { planMemory, type PlanOptions } from "../../../attribution/run/memory_plan.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import type { Device } from "../../../core/tensor/mod.ts";
-import { fileSha256, type ModelSet, openModelSet } from "../../../models/model_set.ts";
+import { type ModelSet, openModelSet } from "../../../models/model_set.ts";
 import { standIns } from "../../sets.ts";
 import { withFolder, writeImages } from "../files.ts";
+import { hashFile } from "../../../util/hash.ts";
 
 const MiB = 2 ** 20;
 const common = { quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" } as const;
@@ -231,7 +232,7 @@ Deno.test("Journal keeps inferred classes of unfinished images", async () => {
       }
       using journal = Journal.open(path);
       const evidence = journal.evidence({ modelSet: set.hash, settings: infer });
-      const sha256 = await fileSha256(join(dir, "0.png"));
+      const sha256 = await hashFile(join(dir, "0.png"));
       const found = evidence.find(sha256);
       assert.ok(found!.classes!.var!.top.length > 0 && found!.tokens !== undefined);
       assert.deepEqual(found!.variants, {});

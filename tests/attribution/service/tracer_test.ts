@@ -12,12 +12,12 @@ import { loadCalibration } from "../../../attribution/decision/calibration_file.
 import { planMemory } from "../../../attribution/run/memory_plan.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import { openModelSet } from "../../../models/model_set.ts";
-import { sha256Hex } from "../../../models/manifest.ts";
 import { cpuOnly } from "../../core/devices.ts";
 import { withFolder } from "../files.ts";
 import { runTask } from "../../tasks/processes.ts";
 import { tiny } from "../../sets.ts";
 import { exampleImages } from "./server.ts";
+import { sha256Hex } from "../../../util/hash.ts";
 
 const options: TracerOptions = {
   models: tiny,

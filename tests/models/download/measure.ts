@@ -8,11 +8,11 @@ import { crc32 } from "node:zlib";
 import { openDevice } from "../../../core/open_device.ts";
 import { convertCheckpoint } from "../../../models/checkpoint/convert.ts";
 import { openCheckpoint } from "../../../models/checkpoint/mod.ts";
-import { hashFile } from "../../../models/download/hash.ts";
 import { varVariants } from "../../../models/var/config.ts";
 import { loadVarVariant } from "../../../models/var/family.ts";
 import { transformerSpecs } from "../../../models/var/transformer.ts";
 import { bytes, le, type TensorRecipe, tensorsPickle } from "../checkpoint/build.ts";
+import { hashFile } from "../../../util/hash.ts";
 
 const [step, folder, blocks = "7"] = Deno.args.length >= 2 ? Deno.args : ["", "", Deno.args[0]];
 const config = { ...varVariants[3].config, depth: Number(blocks) };

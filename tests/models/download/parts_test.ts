@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "npm:fast-check@4.10.2";
-import { explainFull, formatBytes, freeBytes, requireSpace } from "../../../models/download/disk.ts";
+import { explainFull, freeBytes, requireSpace } from "../../../models/download/disk.ts";
 import { hubUrl } from "../../../models/download/hub.ts";
 import { expectedBytes, readFileList, selectFiles } from "../../../models/download/list.ts";
 import { withLock } from "../../../models/download/lock.ts";
@@ -10,6 +10,7 @@ import { Ranges } from "../../../models/download/ranges.ts";
 import { backOff, defaultRetryPolicy, retryAfter, sleep } from "../../../models/download/retry.ts";
 import { withFolder } from "../../attribution/files.ts";
 import { smallList } from "./set.ts";
+import { formatBytes } from "../../../util/bytes.ts";
 
 Deno.test("Ranges know exactly the bytes that were added, whatever the order", () => {
   const size = 40;

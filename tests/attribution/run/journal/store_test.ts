@@ -20,9 +20,9 @@ import {
 import { pack, packTokens, unpack, unpackTokens } from "../../../../attribution/run/journal/packing.ts";
 import type { ImageInput } from "../../../../attribution/images/load.ts";
 import type { Measured } from "../../../../attribution/run/pipeline.ts";
-import { sha256Hex } from "../../../../models/manifest.ts";
 import { withFolder } from "../../files.ts";
 import { throughput } from "./throughput.ts";
+import { sha256Hex } from "../../../../util/hash.ts";
 
 const key: JournalKey = {
   modelSet: "a".repeat(64),

@@ -1,10 +1,16 @@
 /**
- * sha256 of files of any size, with progress and a way to stop.
- * It deliberately reads in order and keeps nothing but one buffer.
+ * sha256 of bytes and of files. Files may be of any size: they are read in order, through one buffer.
  */
 import { createHash } from "node:crypto";
 
+/** sha256 as lower-case hexadecimal digits. */
+export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/** Options of `hashFile`. */
 export interface HashOptions {
+  /** Ends the reading with its reason. */
   readonly signal?: AbortSignal;
   /** Bytes hashed so far. */
   readonly onProgress?: (bytes: number) => void;
