@@ -65,7 +65,7 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
   [
     "memory that is not enough",
     () => ["in", "--memory", "1MiB"],
-    /memory: the limit of 1 MiB is not enough; needed are:\n {2}rar: /,
+    /memory: the limit of 1\.00 MiB is not enough; needed are:\n {2}rar: /,
   ],
   [
     "a folder without a manifest",

@@ -122,7 +122,7 @@ Deno.test("planMemory() runs all official variants in half precision within 5 Gi
     );
     assert.match(
       message(6 * GiB),
-      /^memory: the limit of 6 GiB is not .*\n {2}rarxxl: [67](\.\d+)? GiB \(f32 .*\n {2}var30: 8\.\d+ GiB \(f32 .*\nhalve the weights with --weight-type f16/,
+      /^memory: the limit of 6\.00 GiB is not .*\n {2}rarxxl: [67](\.\d+)? GiB \(f32 .*\n {2}var30: 8\.\d+ GiB \(f32 .*\nhalve the weights with --weight-type f16/,
     );
     assert.match(message(0.5 * GiB), /\n {2}rar: .*\n {2}var: .*\n {2}rarb: /);
 

@@ -284,7 +284,7 @@ Deno.test("planMemory() keeps everything loaded where there is room, and says wh
     const small = openCpuDevice({ threads: 1, memoryLimitBytes: 2 * MiB });
     assert.throws(
       () => planMemory(set, small, { memoryBytes: 1024 * MiB }),
-      /limit of 2 MiB is not enough; needed are:(\n.*)+\nthe cpu device holds no more; .* use --device webgpu/,
+      /limit of 2\.00 MiB is not enough; needed are:(\n.*)+\nthe cpu device holds no more; .* use --device webgpu/,
     );
     small.close();
     await Promise.resolve();
