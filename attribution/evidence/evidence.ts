@@ -115,6 +115,8 @@ export const measuredLineSchema = v.object({
   height: v.number(),
   /** Hash of the model set (models/manifest.ts, modelSetHash). */
   modelSet: sha256,
+  /** Version of the program that wrote the line. Lines of versions before 0.2.0 have none. */
+  version: v.optional(v.string()),
   settings: settingsSchema,
   ...measurementsSchema.entries,
   /** Milliseconds per image: reading and decoding, tokenizers, transformers. A batch's time is shared equally. */

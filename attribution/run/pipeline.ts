@@ -5,6 +5,7 @@
  */
 import { disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
+import { version } from "../../util/version.ts";
 import {
   type EvidenceLine,
   type FamilyEvidence,
@@ -211,7 +212,7 @@ function line({ input, measured }: ReadItem, { modelSet, settings }: StreamOptio
   const { sha256, width, height, families, classes, variants, timings } = measured;
   return {
     image: input.imageName,
-    ...{ sha256, width, height, modelSet, settings },
+    ...{ sha256, width, height, modelSet, version, settings },
     families: families!,
     ...classes && { classes },
     ...{ variants, timings },

@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { MeasurementLine } from "../evidence/evidence.ts";
 import { createPart, partSuffix, writeFileAtomically, writeText } from "../../util/files.ts";
+import { version } from "../../util/version.ts";
 
 /** The journal of a run that has a report and no journal elsewhere. */
 export function journalIn(dir: string): string {
@@ -42,7 +43,7 @@ export class Report {
     this.#close();
     if (this.#lines > 0 || summary.status === "done") await Deno.rename(path + partSuffix, path);
     else await Deno.remove(path + partSuffix);
-    await writeFileAtomically(join(this.#dir, "summary.json"), JSON.stringify(summary, null, 2) + "\n");
+    await writeFileAtomically(join(this.#dir, "summary.json"), JSON.stringify({ version, ...summary }, null, 2) + "\n");
   }
 
   /** Closes the file of a run that did not begin, and removes it. After finish(), nothing. */

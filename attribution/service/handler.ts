@@ -8,6 +8,7 @@ import { secureHeaders } from "npm:hono@4.13.19/secure-headers";
 import { streamSSE } from "npm:hono@4.13.19/streaming";
 import type { ContentfulStatusCode } from "npm:hono@4.13.19/utils/http-status";
 import * as v from "npm:valibot@1.5.0";
+import { version } from "../../util/version.ts";
 import { labels } from "../labels.ts";
 import { ApiKeys, checkOrigin } from "./access.ts";
 import { receive } from "./body.ts";
@@ -187,6 +188,7 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
 function models({ info, config, batcher }: Service): ModelsBody {
   const { modelSet, variants, method, calibration, settings, device, imageSizes, maxBatch } = info;
   return {
+    version,
     modelSet,
     variants: { rar: [...variants.rar], var: [...variants.var] },
     labels: [...labels],

@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document, generated from the schemas that requests and answers have. */
 import { toJsonSchema } from "npm:@valibot/to-json-schema@1.8.0";
 import type * as v from "npm:valibot@1.5.0";
+import { version } from "../../util/version.ts";
 import { attributeQuery } from "./config.ts";
 import { attributionSchema, errorSchema, eventSchemas, modelsSchema, statusSchema } from "./schemas.ts";
 
@@ -38,7 +39,7 @@ export function openApi(keys: boolean): Record<string, unknown> {
     openapi: "3.1.0",
     info: {
       title: "model-tracer",
-      version: "1",
+      version,
       description: "Which image-autoregressive model made an image, if any of the known ones did.",
     },
     paths: {

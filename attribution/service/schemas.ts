@@ -72,6 +72,7 @@ export const attributionSchema = v.object({
 });
 
 export const modelsSchema = v.object({
+  version: v.pipe(v.string(), v.description("Of the program")),
   modelSet,
   variants: v.object({ rar: v.array(v.string()), var: v.array(v.string()) }),
   labels: v.array(label),
