@@ -6,10 +6,10 @@ import type { Activation } from "../kernels.ts";
 import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { formatShape, type Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
+import { broadcastTo, sum } from "./broadcast.ts";
 import { affine, binary } from "./elementwise.ts";
 import { packWeight } from "./matmul.ts";
-import { sum } from "./reduce.ts";
-import { broadcastTo, pad, slice } from "./shape.ts";
+import { pad, slice } from "./shape.ts";
 
 /** Zero padding: the same on all sides, or [top, bottom, left, right]. */
 export type Padding = number | readonly [top: number, bottom: number, left: number, right: number];

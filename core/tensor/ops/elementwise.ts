@@ -16,7 +16,7 @@ import { apply, defineOp, expectType, type Op } from "../op.ts";
 import { broadcastShapes, broadcastStrides, collapse } from "../shape.ts";
 import { setArithmetic } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-import { sumTo } from "./reduce.ts";
+import { sumTo } from "./broadcast.ts";
 
 interface UnaryParams {
   readonly a: number;

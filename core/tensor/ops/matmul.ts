@@ -6,8 +6,8 @@ import type { Activation, RowTable } from "../kernels.ts";
 import { apply, defineOp, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { formatShape, sizeOf } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
+import { sum, sumTo } from "./broadcast.ts";
 import { binary, mul, unary } from "./elementwise.ts";
-import { sum, sumTo } from "./reduce.ts";
 import { pad, slice } from "./shape.ts";
 
 /**

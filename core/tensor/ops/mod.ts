@@ -1,15 +1,17 @@
 /** All ops, and the table of their definitions. */
 import { attentionOp } from "./attention.ts";
+import { broadcastToOp, sumOp } from "./broadcast.ts";
 import { avgPool2dOp, conv2dOp } from "./conv.ts";
 import { binaryOps, castOp, unaryOps } from "./elementwise.ts";
 import { embeddingOp, nearestCodeOp } from "./embedding.ts";
 import { linearOp, matmulOp } from "./matmul.ts";
 import { groupNormOp, l2NormalizeOp, layerNormOp } from "./norm.ts";
 import { argReduceOp, reduceOp, topKOp } from "./reduce.ts";
-import { broadcastToOp, concatOp, padOp, permuteOp, sliceOp } from "./shape.ts";
+import { concatOp, padOp, permuteOp, sliceOp } from "./shape.ts";
 import { logSoftmaxGatherOp, softmaxOp } from "./softmax.ts";
 
 export * from "./attention.ts";
+export * from "./broadcast.ts";
 export * from "./conv.ts";
 export * from "./elementwise.ts";
 export * from "./embedding.ts";
@@ -25,6 +27,7 @@ export const opTable = {
   ...unaryOps,
   ...binaryOps,
   cast: castOp,
+  sum: sumOp,
   reduce: reduceOp,
   argReduce: argReduceOp,
   topK: topKOp,

@@ -6,9 +6,9 @@ import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } 
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { full } from "../create.ts";
+import { sum } from "./broadcast.ts";
 import { div, maximum, mul, sqrt, square, sub } from "./elementwise.ts";
 import { type Modulation, modulationGradient, type ModulationPlace, modulationPlace, rowTable } from "./matmul.ts";
-import { sum } from "./reduce.ts";
 
 interface GroupNormParams {
   readonly groups: number;

@@ -1,14 +1,14 @@
 /**
- * Reductions along one axis, or over everything: sum, mean, extremes and where they are.
- * Softmax and norms, which reduce too, are fused ops of their own (norm.ts, softmax.ts).
+ * Reductions along one axis, or over all elements: mean, extremes and their positions. `sum` is in broadcast.ts.
+ * Softmax and norms reduce, too, but are fused ops (softmax.ts, norm.ts).
  */
 import { apply, applyAll, defineOp, expectType } from "../op.ts";
-import { aroundAxis, formatShape, resolveAxis, type Shape } from "../shape.ts";
+import { aroundAxis, resolveAxis } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { broadcastTo, expectReducible, reducedShape, sum } from "./broadcast.ts";
 import { affine, div, equal, mul } from "./elementwise.ts";
-import { broadcastTo } from "./shape.ts";
 
-type ReduceName = "sum" | "mean" | "max" | "min";
+type ReduceName = "mean" | "max" | "min";
 
 interface AxisParams<N extends string> {
   readonly op: N;
@@ -16,19 +16,10 @@ interface AxisParams<N extends string> {
   readonly keepDims: boolean;
 }
 
-function reducedShape(shape: Shape, axis: number, keepDims: boolean): number[] {
-  return keepDims ? shape.map((d, i) => (i === axis ? 1 : d)) : shape.filter((_, i) => i !== axis);
-}
-
-function expectElements(op: string, x: Tensor, axis: number): void {
-  if (x.shape[axis] === 0) throw new Error(`${op}: axis ${axis} of ${formatShape(x.shape)} is empty`);
-}
-
 export const reduceOp = defineOp({
   name: "reduce",
   infer({ x }: { x: Tensor }, { op, axis, keepDims }: AxisParams<ReduceName>) {
-    expectType(op, "x", x, "f32");
-    expectElements(op, x, axis);
+    expectReducible(op, x, axis);
     return [{ shape: reducedShape(x.shape, axis, keepDims), dtype: "f32" }];
   },
   forward(device, { x }, [out], { op, axis }) {
@@ -37,20 +28,18 @@ export const reduceOp = defineOp({
   gradient: ({ inputs: { x }, outputs: [out], upstream: [upstream], params: { op, axis } }) => {
     const kept = reducedShape(x.shape, axis, true);
     const g = upstream.reshape(...kept);
-    if (op === "sum") return { x: broadcastTo(g, x.shape) };
     if (op === "mean") return { x: broadcastTo(affine(g, 1 / x.shape[axis]), x.shape) };
     // Equal extremes share the gradient, as in PyTorch's amax and amin.
     const extreme = equal(x, out.reshape(...kept));
     return { x: mul(extreme, div(g, sum(extreme, axis, true))) };
   },
-  saves: (_, { op }) => op === "sum" || op === "mean" ? [] : ["x", "out"],
+  saves: (_, { op }) => op === "mean" ? [] : ["x", "out"],
 });
 
 export const argReduceOp = defineOp({
   name: "argReduce",
   infer({ x }: { x: Tensor }, { op, axis, keepDims }: AxisParams<"argmax" | "argmin">) {
-    expectType(op, "x", x, "f32");
-    expectElements(op, x, axis);
+    expectReducible(op, x, axis);
     return [{ shape: reducedShape(x.shape, axis, keepDims), dtype: "i32" }];
   },
   forward(device, { x }, [out], { op, axis }) {
@@ -91,7 +80,6 @@ function reduce(op: ReduceName, x: Tensor, axis?: number, keepDims = false): Ten
   return apply(reduceOp, { x }, { op, axis: resolveAxis(op, axis, x.rank), keepDims });
 }
 
-export const sum = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("sum", x, axis, keepDims);
 export const mean = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("mean", x, axis, keepDims);
 export const max = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("max", x, axis, keepDims);
 export const min = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("min", x, axis, keepDims);
@@ -110,15 +98,4 @@ export function argmin(x: Tensor, axis = -1, keepDims = false): Tensor {
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
   const [values, indices] = applyAll(topKOp, { x }, { k });
   return { values, indices };
-}
-
-/** Sums x over the axes along which a tensor of shape `shape` was broadcast to x: the inverse of broadcasting. */
-export function sumTo(x: Tensor, shape: Shape): Tensor {
-  const lead = x.rank - shape.length;
-  let result = x;
-  for (let axis = 0; axis < x.rank; axis++) {
-    const target = axis < lead ? 1 : shape[axis - lead];
-    if (target === 1 && x.shape[axis] !== 1) result = sum(result, axis, true);
-  }
-  return result.reshape(...shape);
 }

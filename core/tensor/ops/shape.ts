@@ -1,13 +1,13 @@
 /**
- * Changes of layout: permute, slice, concat, pad, repeat. Every one is a strided copy; only `reshape` (a method) is free.
- * Elements may be f32, i32 or u32.
+ * Changes of layout: permute, slice, concat, pad. Each is a strided copy; only `reshape`, a method of tensors, is free.
+ * Elements may be f32, i32 or u32. Broadcasting is in broadcast.ts.
  */
 import type { Device } from "../device.ts";
 import { apply, defineOp, expectType } from "../op.ts";
-import { broadcastStrides, collapse, formatShape, resolveAxis, type Shape, stridesOf } from "../shape.ts";
+import { collapse, formatShape, resolveAxis, type Shape, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { sumTo } from "./reduce.ts";
 
+/** Which elements of x go where in out, in elements. */
 interface Region {
   readonly shape: Shape;
   readonly xStrides: readonly number[];
@@ -16,7 +16,8 @@ interface Region {
   readonly outOffset: number;
 }
 
-function copyRegion(device: Device, x: Tensor, out: Tensor, region: Region): void {
+/** Copies the elements of one region; a stride of 0 in x repeats. */
+export function copyRegion(device: Device, x: Tensor, out: Tensor, region: Region): void {
   if (region.shape.includes(0)) return;
   const { shape, strideSets: [xStrides, outStrides] } = collapse(region.shape, [region.xStrides, region.outStrides]);
   const { xOffset, outOffset } = region;
@@ -182,32 +183,6 @@ export const padOp = defineOp({
 export const pad = (x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor =>
   apply(padOp, { x }, { padding, value });
 
-export const broadcastToOp = defineOp({
-  name: "broadcastTo",
-  infer({ x }: { x: Tensor }, { shape }: { shape: Shape }) {
-    expectType("broadcastTo", "x", x, "f32", "i32", "u32");
-    const lead = shape.length - x.rank;
-    if (lead < 0 || x.shape.some((d, i) => d !== 1 && d !== shape[i + lead])) {
-      throw new Error(`broadcastTo: ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
-    }
-    return [{ shape, dtype: x.dtype }];
-  },
-  forward(device, { x }, [out]) {
-    copyRegion(device, x, out, {
-      shape: out.shape,
-      xStrides: broadcastStrides(x.shape, out.shape),
-      xOffset: 0,
-      outStrides: stridesOf(out.shape),
-      outOffset: 0,
-    });
-  },
-  gradient: ({ inputs: { x }, upstream: [g] }) => ({ x: sumTo(g, x.shape) }),
-  saves: [],
-});
-
-/** Repeats x along its axes of size 1 (and new leading ones) up to `shape`. */
-export const broadcastTo = (x: Tensor, shape: Shape): Tensor => apply(broadcastToOp, { x }, { shape });
-
 /**
  * Overwrites part of `target` with `x`, starting at `start` along `axis`: the one op that changes a tensor, for caches.
  * Shapes must agree except along `axis`. It has no gradient.
@@ -231,6 +206,3 @@ export function writeSlice(target: Tensor, x: Tensor, axis: number, start: numbe
     outOffset: start * outStrides[resolved],
   });
 }
-
-/** A copy with its own memory. */
-export const clone = (x: Tensor): Tensor => broadcastTo(x, x.shape);

@@ -4,9 +4,9 @@
 import { apply, defineOp, expectType, type TensorSpec } from "../op.ts";
 import { formatShape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { sum } from "./broadcast.ts";
 import { exp, mul, sub } from "./elementwise.ts";
 import { oneHot } from "./embedding.ts";
-import { sum } from "./reduce.ts";
 
 export const softmaxOp = defineOp({
   name: "softmax",
