@@ -13,10 +13,10 @@ import { rowKernels } from "./kernels/rows.ts";
 import { matmulKernels } from "./kernels/matmul.ts";
 import { weightGradientKernels } from "./kernels/weight_gradient.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
-import { Outside } from "./outside.ts";
 import { bestBuild, hasRelaxedSimd } from "./engine.ts";
 import { type KernelBuild, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
+import { WeightSpill } from "./weight_spill.ts";
 
 export interface CpuOptions {
   /** Threads that work on a kernel, the calling one included. Default: all that the machine has. */
@@ -24,8 +24,8 @@ export interface CpuOptions {
   /** Which build of the kernels. Default: the fastest that the engine runs (engine.ts). */
   readonly build?: KernelBuild;
   /**
-   * Largest size in bytes of the memory that kernels work in, which all but packed weights must fit into; those leave it
-   * while it is full. Default, and the most that there is: 4 GiB.
+   * Largest size of the heap that kernels work in, in bytes. Everything but packed weights must fit it; those are moved
+   * out while it is full (weight_spill.ts). Default, and the most possible: 4 GiB.
    */
   readonly memoryLimitBytes?: number;
 }
@@ -63,7 +63,7 @@ const CLOSED = "the CPU device is closed";
 class Cpu implements CpuDevice {
   readonly info: DeviceInfo;
   readonly #heap: Heap;
-  readonly #outside: Outside;
+  readonly #spill: WeightSpill;
   readonly #buffers: Buffers;
   readonly #kernels: KernelImplementations;
   readonly #pool: Pool;
@@ -71,8 +71,8 @@ class Cpu implements CpuDevice {
 
   constructor(readonly threads: number, readonly build: KernelBuild, memoryLimitBytes: number) {
     this.#heap = new Heap(POOL_BYTES, memoryLimitBytes);
-    this.#outside = new Outside(this.#heap);
-    this.#buffers = new Buffers(this.#heap, this.#outside);
+    this.#spill = new WeightSpill(this.#heap);
+    this.#buffers = new Buffers(this.#heap, this.#spill);
     this.#pool = new Pool(this.#heap, threads, build);
     const context: Context = { heap: this.#heap, buffers: this.#buffers, pool: this.#pool };
     this.#kernels = {
@@ -104,17 +104,17 @@ class Cpu implements CpuDevice {
 
   free(storage: Storage): void {
     this.#check();
-    const own = this.#buffers.own("free", "storage", storage);
-    this.#outside.forget(own);
-    if (own.ptr >= 0) this.#heap.free(own.ptr);
-    own.ptr = -1;
-    own.freed = true;
+    const block = this.#buffers.check("free", "storage", storage);
+    this.#spill.forget(block);
+    if (block.ptr >= 0) this.#heap.free(block.ptr);
+    block.ptr = -1;
+    block.freed = true;
   }
 
   write(storage: Storage, data: ArrayBufferView): void {
     this.#check();
     const ptr = this.#buffers.at("write", "storage", storage, data.byteLength);
-    this.#outside.forget(storage as CpuStorage); // what is written by hand stays
+    this.#spill.forget(storage as CpuStorage); // only packed weights are evicted
     this.#heap.u8.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), ptr);
   }
 
@@ -136,10 +136,10 @@ class Cpu implements CpuDevice {
       this.#kernels[kernel](args);
       if (kernel === "packLinear" || kernel === "packConv") {
         const { out } = args as Kernels["packLinear" | "packConv"];
-        this.#outside.mayLeave(this.#buffers.own(kernel, "out", out));
+        this.#spill.allow(this.#buffers.check(kernel, "out", out));
       }
     } finally {
-      this.#outside.kernelEnded();
+      this.#spill.kernelEnded();
     }
   }
 
@@ -156,17 +156,17 @@ class Cpu implements CpuDevice {
 
   memory(): MemoryUse {
     const { liveBytes, pooledBytes, peakBytes, liveCount } = this.#heap;
-    const { bytes, twiceBytes, absent, peakBytes: peakOutside } = this.#outside;
+    const { bytes, duplicateBytes, evicted, peakBytes: peakSpilled } = this.#spill;
     return {
-      liveBytes: liveBytes - twiceBytes + bytes,
-      pooledBytes: pooledBytes + twiceBytes,
-      peakBytes: peakBytes + peakOutside,
-      liveCount: liveCount + absent,
+      liveBytes: liveBytes - duplicateBytes + bytes,
+      pooledBytes: pooledBytes + duplicateBytes,
+      peakBytes: peakBytes + peakSpilled,
+      liveCount: liveCount + evicted,
     };
   }
 
   resetPeak(): void {
-    this.#outside.resetPeak();
+    this.#spill.resetPeak();
     this.#heap.resetPeak();
   }
 

@@ -4,13 +4,13 @@
  */
 import type { Storage } from "../tensor/kernels.ts";
 import type { Heap } from "./heap.ts";
-import { Outside } from "./outside.ts";
+import { type Spillable, WeightSpill } from "./weight_spill.ts";
 
-export class CpuStorage implements Storage {
-  /** Address in the heap, -1 while it is outside and once freed. */
+/** A block of the heap. */
+export class CpuStorage implements Storage, Spillable {
+  /** Address in the heap; -1 while weight_spill.ts keeps the contents on the host, and once freed. */
   ptr: number;
   freed = false;
-  /** What outside.ts keeps: the contents outside the heap, and the last kernel that used them. */
   copy: Uint8Array | undefined;
   usedBy = 0;
   constructor(readonly heap: Heap, ptr: number, readonly bytes: number) {
@@ -18,22 +18,22 @@ export class CpuStorage implements Storage {
   }
 }
 
-/** What a kernel sees of the device: its buffers as addresses or typed arrays, checked for life and size. */
+/** A kernel's view of the device's memory: storages as addresses or typed arrays, checked for life and size. */
 export class Buffers {
-  constructor(readonly heap: Heap, readonly outside: Outside = new Outside(heap)) {}
+  constructor(readonly heap: Heap, readonly spill: WeightSpill = new WeightSpill(heap)) {}
 
   /** The address of `storage` until the kernel ends. It must be live, of this device, and hold `bytes` bytes. */
   at(kernel: string, name: string, storage: Storage, bytes: number): number {
-    const own = this.own(kernel, name, storage);
+    const checked = this.check(kernel, name, storage);
     if (bytes > storage.bytes) {
       throw new Error(`${kernel}: ${name} needs ${bytes} bytes, its storage has ${storage.bytes}`);
     }
-    this.outside.use(own);
-    return own.ptr;
+    this.spill.use(checked);
+    return checked.ptr;
   }
 
-  /** `storage` as what it is. Throws when it was freed or is another device's. */
-  own(kernel: string, name: string, storage: Storage): CpuStorage {
+  /** `storage` with this device's fields. Throws when it was freed or belongs to another device. */
+  check(kernel: string, name: string, storage: Storage): CpuStorage {
     if (!(storage instanceof CpuStorage) || storage.heap !== this.heap) {
       throw new Error(`${kernel}: ${name} is not storage of this device`);
     }

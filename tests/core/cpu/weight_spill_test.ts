@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Heap } from "../../../core/cpu/heap.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
-import { Outside, TWICE } from "../../../core/cpu/outside.ts";
 import { Buffers, CpuStorage } from "../../../core/cpu/storage.ts";
+import { DUPLICATE_SHARE, WeightSpill } from "../../../core/cpu/weight_spill.ts";
 import {
   type Device,
   fromArray,
@@ -80,16 +80,16 @@ Deno.test("the CPU device moves out nothing but packed weights, and not those th
   device.close();
 });
 
-Deno.test("weights that come back leave their places outside to others, so that memory is what there is of them", () => {
+Deno.test("host copies of reloaded weights stay within their share, and bytes are counted once", () => {
   const heap = new Heap(4096, 4 * MiB);
-  const outside = new Outside(heap);
-  const buffers = new Buffers(heap, outside);
+  const spill = new WeightSpill(heap);
+  const buffers = new Buffers(heap, spill);
   const bytes = MiB / 8;
   const weights = Array.from({ length: 64 }, (_, i) => {
     const storage = new CpuStorage(heap, heap.alloc(bytes), bytes);
     heap.u8.fill(i, storage.ptr, storage.ptr + bytes);
-    outside.mayLeave(storage);
-    outside.kernelEnded();
+    spill.allow(storage);
+    spill.kernelEnded();
     return storage;
   });
   const total = 64 * bytes;
@@ -99,18 +99,18 @@ Deno.test("weights that come back leave their places outside to others, so that 
     const at = (state >>> 16) % 64;
     const ptr = buffers.at("test", "weight", weights[at], bytes);
     assert.ok(heap.u8[ptr] === at && heap.u8[ptr + bytes - 1] === at, `weight ${at} at step ${step}`);
-    outside.kernelEnded();
+    spill.kernelEnded();
     if (step % 97 === 0) { // what others need makes many leave at once, and then come back into free room
       const others = heap.alloc(3 * MiB);
       heap.free(others);
     }
-    assert.ok(outside.twiceBytes <= heap.limit * TWICE + bytes);
-    assert.equal(heap.liveBytes - outside.twiceBytes + outside.bytes, total);
+    assert.ok(spill.duplicateBytes <= heap.limit * DUPLICATE_SHARE + bytes);
+    assert.equal(heap.liveBytes - spill.duplicateBytes + spill.bytes, total);
   }
-  assert.ok(outside.peakBytes <= total);
+  assert.ok(spill.peakBytes <= total);
   for (const weight of weights) {
-    outside.forget(weight);
+    spill.forget(weight);
     if (weight.ptr >= 0) heap.free(weight.ptr);
   }
-  assert.deepEqual([outside.bytes, outside.twiceBytes, outside.absent, heap.liveBytes], [0, 0, 0, 0]);
+  assert.deepEqual([spill.bytes, spill.duplicateBytes, spill.evicted, heap.liveBytes], [0, 0, 0, 0]);
 });
