@@ -35,6 +35,11 @@ export interface CpuDevice extends Device {
   readonly build: KernelBuild;
   /** Workers that are up. They start with the first large kernel and close themselves after a second without work. */
   readonly workers: number;
+  /**
+   * The first `n` floats of a storage, for kernels of your own in TypeScript; see examples/own_kernel.ts. The view is valid
+   * while the storage lives. Throws for storage that was freed, is too small or belongs to another device.
+   */
+  view(storage: Storage, n: number): Float32Array;
 }
 
 /** Opens a CPU device. Kernels run at once, on the calling thread and on workers. Throws on options out of range. */
@@ -94,6 +99,11 @@ class Cpu implements CpuDevice {
 
   get workers(): number {
     return this.#pool.ready;
+  }
+
+  view(storage: Storage, n: number): Float32Array {
+    this.#check();
+    return this.#buffers.f32("view", "storage", storage, n);
   }
 
   alloc(bytes: number): Storage {

@@ -1,0 +1,11 @@
+/**
+ * The tensor library with its devices: tensors, ops with their gradients, optimisers, and what a kernel of your own needs.
+ *
+ * `openDevice` opens a GPU through WebGPU, or the CPU. `scope` frees what was made inside it. `differentiate` gives
+ * gradients; `gradcheck` compares those of an op with differences.
+ */
+export { type DeviceName, openDevice, type OpenDeviceOptions } from "./open_device.ts";
+export * from "./tensor/mod.ts";
+export type { CpuDevice } from "./cpu/mod.ts";
+export type { WebGpuDevice } from "./wgsl/mod.ts";
+export { linearGroups, perItem, type Program, type ProgramSource } from "./wgsl/program.ts";

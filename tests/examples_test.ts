@@ -1,0 +1,45 @@
+/**
+ * The examples, each as a program in a folder outside of the repository: neither deno.json nor the working folder helps it.
+ */
+import { match, strictEqual } from "node:assert";
+
+const root = new URL("../", import.meta.url).href;
+
+/** What an example is given, and what its output must match. */
+const runs: Record<string, { args?: string[]; prints: RegExp[] }[]> = {
+  "own_kernel.ts": ["cpu", ...Deno.args.includes("--cpu-only") ? [] : ["webgpu"]].map((device) => ({
+    args: [device],
+    prints: [/^sums: 1 3 6 4 9 15$/m, /^gradient agrees with differences: true$/m],
+  })),
+  "finetune.ts": [{
+    prints: [/^epoch 0: held-out loss 0\.0\d+$/m, /^epoch 2: /m, /^run\/encoder\.safetensors after 2 epochs$/m],
+  }],
+};
+
+Deno.test("every example has a test", async () => {
+  const files = (await Array.fromAsync(Deno.readDir(new URL("examples/", root)))).map(({ name }) => name);
+  strictEqual(files.filter((name) => name.endsWith(".ts")).sort().join(), Object.keys(runs).sort().join());
+});
+
+for (const [name, cases] of Object.entries(runs)) {
+  for (const { args = [], prints } of cases) {
+    Deno.test(`examples/${name} runs outside of the repository ${args.join(" ")}`, async () => {
+      const folder = await Deno.makeTempDir();
+      try {
+        const text = await Deno.readTextFile(new URL(`examples/${name}`, root));
+        await Deno.writeTextFile(`${folder}/example.ts`, text.replaceAll('"../', `"${root}`));
+        const command = new Deno.Command(Deno.execPath(), {
+          args: ["run", "-A", "--no-prompt", "example.ts", ...args],
+          cwd: folder,
+          env: { NO_COLOR: "1" },
+        });
+        const output = await command.output();
+        const [stdout, stderr] = [output.stdout, output.stderr].map((bytes) => new TextDecoder().decode(bytes));
+        strictEqual(output.code, 0, stderr);
+        for (const line of prints) match(stdout, line);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    });
+  }
+}
