@@ -7,10 +7,17 @@ import type { KernelImplementations, KernelName, Kernels, Storage } from "../ten
 import type { Context } from "./kernels/context.ts";
 import { attentionKernels } from "./kernels/attention.ts";
 import { attentionGradientKernels } from "./kernels/attention_gradient.ts";
+import { convKernels } from "./kernels/conv2d.ts";
 import { elementwiseKernels } from "./kernels/elementwise.ts";
-import { normGradientKernels } from "./kernels/norm_gradient.ts";
-import { rowKernels } from "./kernels/rows.ts";
+import { gatherRowsKernels } from "./kernels/gather_rows.ts";
 import { matmulKernels } from "./kernels/matmul.ts";
+import { nearestCodeKernels } from "./kernels/nearest_code.ts";
+import { normKernels } from "./kernels/norm.ts";
+import { normGradientKernels } from "./kernels/norm_gradient.ts";
+import { packKernels } from "./kernels/pack.ts";
+import { reduceKernels } from "./kernels/reduce.ts";
+import { softmaxKernels } from "./kernels/softmax.ts";
+import { topKKernels } from "./kernels/top_k.ts";
 import { weightGradientKernels } from "./kernels/weight_gradient.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
 import { bestBuild, hasRelaxedSimd } from "./engine.ts";
@@ -82,11 +89,18 @@ class Cpu implements CpuDevice {
     const context: Context = { heap: this.#heap, buffers: this.#buffers, pool: this.#pool };
     this.#kernels = {
       ...elementwiseKernels(context),
+      ...reduceKernels(context),
+      ...topKKernels(context),
+      ...gatherRowsKernels(context),
+      ...packKernels(context),
       ...matmulKernels(context),
+      ...convKernels(context),
+      ...normKernels(context),
+      ...normGradientKernels(context),
+      ...softmaxKernels(context),
       ...attentionKernels(context),
       ...attentionGradientKernels(context),
-      ...rowKernels(context),
-      ...normGradientKernels(context),
+      ...nearestCodeKernels(context),
       ...weightGradientKernels(context),
     };
     this.info = {

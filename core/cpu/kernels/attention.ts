@@ -1,18 +1,16 @@
 /**
- * attention and nearestCode: packing of what is multiplied with, block sizes, arguments.
- * The arithmetic is in core/cpu/assembly.
+ * Attention: packing of keys and values, block sizes, arguments of the WebAssembly kernel.
+ * The arithmetic is in core/cpu/assembly/attention.ts.
  */
 import type { KernelImplementations } from "../../tensor/kernels.ts";
 import { type Context, evenBlock, FLOPS_PER_NS, withTemporary } from "./context.ts";
-import { packedElements, packPlain } from "./matmul.ts";
+import { packedElements, packPlain } from "./pack.ts";
 
 /** Queries per block: their scores of 680 keys take 261 KiB, which stays in the second-level cache. */
 const QUERIES = 96;
-/** Rows per block of nearestCode: 256 channels of them and a panel of codes stay in the second-level cache. */
-const ROWS = 48;
 
-export function attentionKernels(context: Context): Pick<KernelImplementations, "attention" | "nearestCode"> {
-  const { buffers, heap, pool } = context;
+export function attentionKernels(context: Context): Pick<KernelImplementations, "attention"> {
+  const { buffers, pool } = context;
   return {
     attention({ q, k, v, out, visible, batch, heads, headDim, lq, lk, kvCapacity, scale }) {
       if (batch * lq * heads * headDim === 0) return;
@@ -51,30 +49,6 @@ export function attentionKernels(context: Context): Pick<KernelImplementations, 
           ],
           floats: [scale],
           scratch: 2 * table + (rows + 1) * 32 + rows * Math.ceil(lk / 8) * 32,
-        });
-      });
-    },
-
-    nearestCode({ x, codebook, out, rows, codes, c }) {
-      if (rows === 0) return;
-      if (codes < 1 || c < 1) throw new Error(`nearestCode: the codebook is empty: [${codes}, ${c}]`);
-      const from = buffers.at("nearestCode", "x", x, rows * c * 4);
-      const book = buffers.at("nearestCode", "codebook", codebook, codes * c * 4);
-      const to = buffers.at("nearestCode", "out", out, rows * 4);
-      const panels = Math.ceil(codes / 8);
-      const panelBytes = packedElements(codes, c) * 4;
-      withTemporary(context, panelBytes + panels * 32, (packed) => {
-        const norms = packed + panelBytes;
-        const one = { outer: 1, outerBytes: 0, inner: 1, innerBytes: 0 };
-        packPlain(context, { from: book, to: packed, n: codes, k: c, transposed: true, rowBytes: c * 4, ...one });
-        pool.run("squaredNorms", { units: codes, unitCost: c, ints: [book, norms, c] });
-        heap.f32.fill(Infinity, norms / 4 + codes, norms / 4 + panels * 8);
-        const blockRows = evenBlock(rows, ROWS, 6);
-        pool.run("nearestCode", {
-          units: Math.ceil(rows / blockRows),
-          unitCost: blockRows * codes * (2 * c / FLOPS_PER_NS + 1),
-          ints: [from, packed, norms, to, rows, codes, c, blockRows],
-          scratch: Math.ceil(blockRows / 16) * 16 * 4 + 3 * blockRows * 32,
         });
       });
     },

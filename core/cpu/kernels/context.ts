@@ -17,6 +17,8 @@ export interface Context {
 export const FLOPS_PER_NS = 40;
 /** Bytes per nanosecond of one thread, likewise. */
 export const BYTES_PER_NS = 8;
+/** Smallest piece of a product that is worth a unit, in floating-point operations. */
+export const UNIT_FLOPS = 8e6;
 
 /** PANELS of assembly/block.ts: panels of weights that a product holds widened or transformed at a time. */
 export function panelsAtOnce({ pool }: Context): number {
@@ -26,7 +28,7 @@ export function panelsAtOnce({ pool }: Context): number {
 const activations: readonly Activation[] = ["none", "silu", "gelu", "geluTanh", "relu"];
 
 /** The number that assembly/math.ts gives an activation. */
-export function activationCode(activation: Activation): number {
+function activationCode(activation: Activation): number {
   return activations.indexOf(activation);
 }
 
@@ -67,7 +69,7 @@ export function withTemporary<T>(context: Context, bytes: number, use: (address:
   }
 }
 
-/** Splits `total` into the least number of equal parts of at most `most`, each a multiple of `step`: the size of a part. */
+/** Size of a part when `total` is cut into as few equal parts of at most `most` as possible, each a multiple of `step`. */
 export function evenBlock(total: number, most: number, step: number): number {
   const parts = Math.ceil(total / most);
   return Math.ceil(total / parts / step) * step;

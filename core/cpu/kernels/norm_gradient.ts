@@ -4,10 +4,20 @@
  */
 import type { KernelImplementations } from "../../tensor/kernels.ts";
 import { BYTES_PER_NS, type Context, tableInts, withTemporary } from "./context.ts";
-import { normBlockRows } from "./rows.ts";
+import { normBlockRows } from "./norm.ts";
 
-/** Rows of layer norm whose sums are taken together; fixed, because the order of summation depends on it. */
+/** Rows of layer norm that are summed together. It is fixed because the order of summation depends on it. */
 const LAYER_ROWS = 64;
+
+/** out[channel] = the sum over images of sums[image, 0 or 1, channel], whose rows have whole fours of channels. */
+function sumImages(sums: Float64Array, out: Float32Array, images: number, offset: number): void {
+  const padded = Math.ceil(out.length / 4) * 4;
+  for (let channel = 0; channel < out.length; channel++) {
+    let sum = 0;
+    for (let image = 0; image < images; image++) sum += sums[2 * image * padded + offset + channel];
+    out[channel] = sum;
+  }
+}
 
 export function normGradientKernels(
   context: Context,
@@ -31,7 +41,7 @@ export function normGradientKernels(
       const units = batch * blocks;
       const blockBytes = rows * c * 4;
       const padded = Math.ceil(c / 4) * 4;
-      // Statistics of x and then sums of the gradient, per block: the one is not needed any more when the other is made.
+      // Per block: statistics of x, later overwritten by sums of the gradient.
       withTemporary(context, units * padded * 16, (parts) => {
         withTemporary(context, batch * (padded * 16 + c * 20), (totals) => {
           const moments = totals + batch * padded * 16; // mean and 1 / deviation
@@ -68,16 +78,9 @@ export function normGradientKernels(
             }
           }
           const sums = new Float64Array(heap.memory.buffer, totals, batch * padded * 2);
-          const overImages = (address: number, offset: number) => {
-            if (address === 0) return;
-            for (let ch = 0; ch < c; ch++) {
-              let sum = 0;
-              for (let z = 0; z < batch && hw > 0; z++) sum += sums[(2 * z + offset) * padded + ch];
-              heap.f32[address / 4 + ch] = sum;
-            }
-          };
-          overImages(D_BETA, 0);
-          overImages(D_GAMMA, 1);
+          const images = hw > 0 ? batch : 0;
+          if (D_BETA !== 0) sumImages(sums, heap.f32.subarray(D_BETA / 4, D_BETA / 4 + c), images, 0);
+          if (D_GAMMA !== 0) sumImages(sums, heap.f32.subarray(D_GAMMA / 4, D_GAMMA / 4 + c), images, padded);
         });
       });
     },

@@ -3,7 +3,7 @@
  * The arithmetic is in core/cpu/assembly/winograd.ts.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
-import { type Context, epilogueInts, evenBlock, FLOPS_PER_NS, panelsAtOnce } from "./context.ts";
+import { type Context, evenBlock, FLOPS_PER_NS, panelsAtOnce } from "./context.ts";
 
 /**
  * Tiles (of 2x2 pixels) of a region: as many rows share a transformed panel of weights. From 48 to 128 the speed is the
@@ -30,13 +30,16 @@ export function suitsWinograd(args: Kernels["conv2d"]): boolean {
     cOut >= CHANNELS && Math.ceil(outH / 2) * Math.ceil(outW / 2) >= TILES;
 }
 
-/** Runs conv2d (3x3, stride 1, cIn a multiple of 4) on checked addresses; `weight` is packed as for the sum over taps. */
+/**
+ * Runs conv2d (3x3, stride 1, cIn a multiple of 4) on checked addresses. `weight` is packed as for the sum over taps,
+ * `epilogue` is what `epilogueInts` returned.
+ */
 export function winogradConv(
   context: Context,
   args: Kernels["conv2d"],
-  addresses: { readonly x: number; readonly weight: number; readonly out: number },
+  addresses: Readonly<Record<"x" | "weight" | "out", number>> & { readonly epilogue: readonly number[] },
 ): void {
-  const { x, weight, out } = addresses;
+  const { x, weight, out, epilogue } = addresses;
   const { batch, h, w, cIn, cOut, upsample, padTop, padLeft, outH, outW } = args;
   const halves = args.wType === "f16";
   const tilesY = Math.ceil(outH / 2);
@@ -56,7 +59,7 @@ export function winogradConv(
     ints: [
       ...[x, weight, out, h, w, cIn, cOut, upsample, padTop, padLeft, outH, outW],
       ...[rows, columns, ...regions, blockPanels, blocks, halves ? 1 : 0, group],
-      ...epilogueInts(context, "conv2d", args, batch * outH * outW, cOut),
+      ...epilogue,
     ],
     scratch: (2 * rows + 2) * (2 * columns + 2) * 4 + tiles * 4 + cIn * 4 + 128 + // addresses and a pixel of zeros
       (64 * tiles * cIn + gaps) + (512 * cIn * panelsAtOnce(context) + gaps) + (512 * tiles * group + gaps) + // V, U, M

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Heap } from "../../../core/cpu/heap.ts";
-import { matmulKernels } from "../../../core/cpu/kernels/matmul.ts";
+import { convKernels } from "../../../core/cpu/kernels/conv2d.ts";
+import { packKernels } from "../../../core/cpu/kernels/pack.ts";
 import { suitsWinograd } from "../../../core/cpu/kernels/winograd.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
 import { bestBuild } from "../../../core/cpu/engine.ts";
@@ -70,7 +71,7 @@ function bothWays(args: HostArgs<"conv2d">): [Float32Array, Float32Array] {
     ...{ x: put(args.x), weight, bias: args.bias && put(args.bias), residual: args.residual && put(args.residual) },
   };
   const ways = [true, false].map((winograd) => {
-    const kernels = matmulKernels(context, () => winograd);
+    const kernels = { ...packKernels(context), ...convKernels(context, () => winograd) };
     const pack = { cOut, cIn, kh: 3, kw: 3, xType: "f32", outType: wType } as const;
     kernels.packConv({ x: put(args.weight), out: weight, ...pack });
     const out = put(new Float32Array(n + 16).fill(NaN));

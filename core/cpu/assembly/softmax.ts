@@ -2,10 +2,10 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * Softmax, top-k and gathering: kernels that take one row at a time. One unit is one row throughout.
+ * Softmax and log-softmax of rows, and the log-softmax of one element per row. One unit is one row.
  */
 import { int, lanesMax, lanesSum, loadTail, ptr, storeTail } from "./args.ts";
-import { expandHalves, expFlushed4 } from "./math.ts";
+import { expFlushed4 } from "./math.ts";
 
 /** Natural logarithm of x > 0 in f64, by the series of atanh; the standard library's needs tables in memory. */
 function log64(x: f64): f64 {
@@ -72,7 +72,7 @@ function rowExp(x: usize, n: i32, top: f32, out: usize, keep: bool): f64 {
   return total;
 }
 
-/** ints: 0 x, 1 out, 2 n, 3 log. */
+/** Softmax of x[rows, n], or log-softmax where `log` is not 0. ints: 0 x, 1 out, 2 n, 3 log. */
 export function softmax(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const n = int(args, 2);
   const log = int(args, 3) != 0;
@@ -106,7 +106,7 @@ export function softmax(args: usize, begin: i32, end: i32, _scratch: usize): voi
   }
 }
 
-/** ints: 0 x, 1 index, 2 out, 3 n. */
+/** out[r] = logSoftmax(x[r, :])[index[r]]. ints: 0 x, 1 index, 2 out, 3 n. */
 export function logSoftmaxGather(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const n = int(args, 3);
   for (let r = begin; r < end; r++) {
@@ -116,72 +116,5 @@ export function logSoftmaxGather(args: usize, begin: i32, end: i32, _scratch: us
     const index = max(0, min(n - 1, load<i32>(ptr(args, 1) + (<usize> r << 2))));
     const value = <f64> load<f32>(x + (<usize> index << 2)) - <f64> top - log64(sum);
     store<f32>(ptr(args, 2) + (<usize> r << 2), <f32> value);
-  }
-}
-
-/** Whether element `i` of a row comes after element `j` in descending order, ties by lower index. */
-@inline
-function after(x: usize, i: i32, j: i32): bool {
-  const a = load<f32>(x + (<usize> i << 2)), b = load<f32>(x + (<usize> j << 2));
-  return a < b || a == b && i > j;
-}
-
-/** Restores the heap of `size` indices at `heap`, whose root comes last in order, below position `at`. */
-function sink(x: usize, heap: usize, size: i32, at: i32): void {
-  const item = load<i32>(heap + (<usize> at << 2));
-  while (true) {
-    let child = 2 * at + 1;
-    if (child >= size) break;
-    if (
-      child + 1 < size &&
-      after(x, load<i32>(heap + (<usize> child << 2), 4), load<i32>(heap + (<usize> child << 2)))
-    ) child++;
-    const below = load<i32>(heap + (<usize> child << 2));
-    if (!after(x, below, item)) break;
-    store<i32>(heap + (<usize> at << 2), below);
-    at = child;
-  }
-  store<i32>(heap + (<usize> at << 2), item);
-}
-
-/** The k largest, by a heap of the k best so far in the place of the indices. ints: 0 x, 1 values, 2 indices, 3 n, 4 k. */
-export function topK(args: usize, begin: i32, end: i32, _scratch: usize): void {
-  const n = int(args, 3), k = int(args, 4);
-  for (let r = begin; r < end; r++) {
-    const x = ptr(args, 0) + (<usize> (r * n) << 2);
-    const heap = ptr(args, 2) + (<usize> (r * k) << 2);
-    const values = ptr(args, 1) + (<usize> (r * k) << 2);
-    for (let i = 0; i < k; i++) store<i32>(heap + (<usize> i << 2), i);
-    for (let i = (k >> 1) - 1; i >= 0; i--) sink(x, heap, k, i);
-    let least = load<f32>(x + (<usize> load<i32>(heap) << 2));
-    for (let i = k; i < n; i++) {
-      // A later element that equals the least one comes after it.
-      if (!(load<f32>(x + (<usize> i << 2)) > least)) continue;
-      store<i32>(heap, i);
-      sink(x, heap, k, 0);
-      least = load<f32>(x + (<usize> load<i32>(heap) << 2));
-    }
-    for (let size = k - 1; size > 0; size--) {
-      const last = load<i32>(heap);
-      store<i32>(heap, load<i32>(heap + (<usize> size << 2)));
-      store<i32>(heap + (<usize> size << 2), last);
-      sink(x, heap, size, 0);
-    }
-    for (let i = 0; i < k; i++) {
-      const index = load<i32>(heap + (<usize> i << 2));
-      store<f32>(values + (<usize> i << 2), load<f32>(x + (<usize> index << 2)));
-    }
-  }
-}
-
-/** ints: 0 x, 1 index, 2 out, 3 rows of x, 4 n, 5 x is halves. */
-export function gatherRows(args: usize, begin: i32, end: i32, _scratch: usize): void {
-  const rowsX = int(args, 3), n = int(args, 4);
-  const halves = int(args, 5) != 0;
-  for (let r = begin; r < end; r++) {
-    const index = max(0, min(rowsX - 1, load<i32>(ptr(args, 1) + (<usize> r << 2))));
-    const out = ptr(args, 2) + (<usize> (r * n) << 2);
-    if (halves) expandHalves(ptr(args, 0) + (<usize> (index * n) << 1), out, n);
-    else memory.copy(out, ptr(args, 0) + (<usize> (index * n) << 2), <usize> n << 2);
   }
 }

@@ -1,0 +1,20 @@
+/**
+ * The k largest elements of each row: arguments of the WebAssembly kernel in core/cpu/assembly/top_k.ts.
+ */
+import type { KernelImplementations } from "../../tensor/kernels.ts";
+import type { Context } from "./context.ts";
+
+export function topKKernels(
+  context: Context,
+): Pick<KernelImplementations, "topK"> {
+  const { buffers, pool } = context;
+  return {
+    topK({ x, values, indices, rows, n, k }) {
+      if (k < 1 || k > n) throw new Error(`topK: k must be from 1 to the row length ${n}, got ${k}`);
+      const X = buffers.at("topK", "x", x, rows * n * 4);
+      const VALUES = buffers.at("topK", "values", values, rows * k * 4);
+      const INDICES = buffers.at("topK", "indices", indices, rows * k * 4);
+      pool.run("topK", { units: rows, unitCost: 2 * n + 20 * k * Math.log2(k + 1), ints: [X, VALUES, INDICES, n, k] });
+    },
+  };
+}
