@@ -75,8 +75,6 @@ export const toBeConverted: readonly string[] = [
   "attribution/signals/measure.ts",
   "attribution/signals/own_encoder.ts",
   "attribution/signals/table.ts",
-  "core/tensor/ops/elementwise.ts",
-  "core/tensor/ops/reduce.ts",
   "generation/generator.ts",
   "generation/settings.ts",
   "models/checkpoint/overlay.ts",
