@@ -1,6 +1,7 @@
 /**
  * npm's @jax-js/jax as a contender for matrix products, on its `wasm` or `webgpu` device.
- * It is no dependency of the project: the package is fetched when --compare-jax asks for it, and only then.
+ * It is no dependency of the project: the package is fetched when --compare-jax asks for it, and only then. The lock file
+ * does not have it, so --compare-jax needs `deno run --no-lock`.
  */
 import type { BenchCase } from "./case.ts";
 import { type Contender, runsPerSample } from "./contender.ts";
@@ -39,7 +40,8 @@ export class JaxJs implements Contender {
       jax = await import(specifier);
     } catch (error) {
       throw new Error(
-        `bench: --compare-jax could not load ${specifier}: ${error instanceof Error ? error.message : error}`,
+        `bench: --compare-jax could not load ${specifier}, which the lock file does not have; ` +
+          `start bench with deno run --no-lock -A tasks/bench.ts: ${error instanceof Error ? error.message : error}`,
       );
     }
     if (!(await jax.init(device)).includes(device)) throw new Error(`bench: jax-js has no ${device} device here`);
