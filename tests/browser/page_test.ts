@@ -50,7 +50,7 @@ interface Opened {
 
 async function withBrowser(args: readonly string[], body: (opened: Opened) => Promise<void>): Promise<void> {
   const executablePath = await findBrowser();
-  const server = await startServer("--preload", "--method", "perplexity", ...args);
+  const server = await startServer(["--preload", "--method", "perplexity", ...args]);
   // The sandbox does not work for root, which tests in containers run as.
   const browser = await chromium.launch({ executablePath, args: Deno.uid() === 0 ? ["--no-sandbox"] : [] });
   const complaints: string[] = [];

@@ -155,7 +155,9 @@ Deno.test("calibrate and evaluate resume after Ctrl-C", async () => {
     await writeAll(join(dir, "train"), numbered("rarxl", 30), 100);
     const process = await spawnTask("calibrate", dir, both);
     const journal = join(dir, "runs", "calibrate", "evidence.jsonl.part");
-    while (await Deno.stat(journal).then(({ size }) => size === 0, () => true)) {
+    let ended = false;
+    process.status.then(() => ended = true);
+    while (!ended && await Deno.stat(journal).then(({ size }) => size === 0, () => true)) {
       await new Promise((f) => setTimeout(f, 20));
     }
     process.kill("SIGINT");

@@ -10,13 +10,19 @@ export interface Result {
 }
 
 /** Starts `deno task <task>` in a folder, without the `deno task` around it, which swallows signals. */
-export async function spawnTask(task: string, cwd: string, args: readonly string[]): Promise<Deno.ChildProcess> {
+export async function spawnTask(
+  task: string,
+  cwd: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Deno.ChildProcess> {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
   const [run, ...rest] = (tasks[task] as string).split(" ").slice(1)
     .map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
   return new Deno.Command(Deno.execPath(), {
     args: [run, "--config", join(root, "deno.json"), "--no-check", ...rest, ...args],
     cwd,
+    env,
     stdout: "piped",
     stderr: "piped",
   }).spawn();

@@ -84,9 +84,11 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe
     for (const begin = performance.now();;) {
       const state = await this.run("sinfo", "-h", "-o", "%T").catch((error) => `no answer: ${error.message}`);
       if (state.trim() === "idle") return;
-      if (performance.now() - begin > 30_000) {
+      if (performance.now() - begin > 300_000) {
         const logs = await Promise.all(["slurmctld.log", "slurmd.log"].map((name) => Deno.readTextFile(at(name))));
-        throw new Error(`Slurm: the node is not ready after 30 s (${state.trim()})\n${logs.join("\n").slice(-3000)}`);
+        throw new Error(
+          `Slurm: the node is not ready after five minutes (${state.trim()})\n${logs.join("\n").slice(-3000)}`,
+        );
       }
       await new Promise((wake) => setTimeout(wake, 200));
     }

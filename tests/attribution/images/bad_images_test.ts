@@ -9,6 +9,7 @@ import {
   UnreadableImageError,
   type UnreadableReason,
 } from "../../../attribution/images/decode.ts";
+import { testAlone } from "../../alone.ts";
 import { assertSamePixels, fixture, manifest } from "./fixtures.ts";
 
 /** The file must be refused for this reason, with a message that says at least this. */
@@ -104,14 +105,18 @@ Deno.test("decodeImage() honours maxPixels for every format", async () => {
   }
 });
 
-Deno.test("decodeImage() stops inflating a PNG whose data is larger than its header says", async () => {
-  await refused(png({ width: 4, height: 4 }, deflateSync(new Uint8Array(60))), "corrupt", /Too much image data/);
-  const bomb = png({ width: 4, height: 4 }, deflateSync(new Uint8Array(300_000_000)));
-  const before = Deno.memoryUsage().rss;
-  await refused(bomb, "corrupt", /Too much image data/);
-  const grown = Deno.memoryUsage().rss - before;
-  assert.ok(grown < 64e6, `300 MB of image data for 4x4 pixels took ${grown} bytes of memory`);
-});
+testAlone(
+  import.meta.filename!,
+  "decodeImage() stops inflating a PNG whose data is larger than its header says",
+  async () => {
+    await refused(png({ width: 4, height: 4 }, deflateSync(new Uint8Array(60))), "corrupt", /Too much image data/);
+    const bomb = png({ width: 4, height: 4 }, deflateSync(new Uint8Array(300_000_000)));
+    const before = Deno.memoryUsage().rss;
+    await refused(bomb, "corrupt", /Too much image data/);
+    const grown = Deno.memoryUsage().rss - before;
+    assert.ok(grown < 64e6, `300 MB of image data for 4x4 pixels took ${grown} bytes of memory`);
+  },
+);
 
 Deno.test("decodeImage() refuses every PNG that is cut short, wherever the cut is", async () => {
   for (const name of ["pillow_rgb.png", "colour3_depth4_interlaced.png"]) {

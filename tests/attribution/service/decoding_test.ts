@@ -8,7 +8,7 @@ async function withDecoders(
   more: Partial<ConstructorParameters<typeof Decoders>[0]>,
   body: (decoders: Decoders) => Promise<void>,
 ): Promise<void> {
-  const decoders = new Decoders({ workers: 2, timeoutMs: 20_000, maxPixels: 2 ** 20, ...more });
+  const decoders = new Decoders({ workers: 2, timeoutMs: 600_000, maxPixels: 2 ** 20, ...more });
   try {
     await body(decoders);
   } finally {

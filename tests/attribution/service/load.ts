@@ -3,7 +3,9 @@ import type { Server } from "./server.ts";
 
 export interface LoadOptions {
   readonly clients: number;
-  readonly seconds: number;
+  /** The load ends after so many seconds, or after so many answers of status 200. */
+  readonly seconds?: number;
+  readonly answers?: number;
   readonly bodies: readonly Uint8Array<ArrayBuffer>[];
   /** Receives every answer of status 200: the number of its body, and its text. */
   readonly onAnswer?: (body: number, text: string) => void;
@@ -16,7 +18,7 @@ export interface Load {
   readonly rate: number;
   /** Milliseconds, of answers of status 200. */
   readonly latency: { readonly median: number; readonly p99: number };
-  /** Milliseconds of /healthz, asked every 50 ms over connections of its own. */
+  /** Milliseconds of /healthz, asked every 20 ms over a separate connection. */
   readonly health: Times;
   /** Milliseconds by which timers of a thread that does nothing else are late: what the machine makes anybody wait. */
   readonly idle: Times;
@@ -33,14 +35,16 @@ export interface Times {
   readonly max: number;
 }
 
-export async function load(server: Server, { clients, seconds, bodies, onAnswer }: LoadOptions): Promise<Load> {
-  const end = performance.now() + 1000 * seconds;
+export async function load(server: Server, options: LoadOptions): Promise<Load> {
+  const { clients, seconds = Infinity, answers = Infinity, bodies, onAnswer } = options;
+  const start = performance.now();
   const statuses: Record<number, number> = {};
   const latencies: number[] = [], memory: number[] = [];
+  const isOver = () => performance.now() > start + 1000 * seconds || latencies.length >= answers;
   let loopDelay = 0;
   let asked = 0;
   const client = async () => {
-    while (performance.now() < end) {
+    while (!isOver()) {
       const body = asked++ % bodies.length;
       const start = performance.now();
       let status = 0;
@@ -57,7 +61,7 @@ export async function load(server: Server, { clients, seconds, bodies, onAnswer 
     }
   };
   const watch = async () => {
-    while (performance.now() < end) {
+    while (!isOver()) {
       const text = await (await fetch(`${server.url}/metrics`)).text();
       const value = (name: string) => Number(new RegExp(`^model_tracer_${name} (\\S+)$`, "m").exec(text)![1]);
       memory.push(value("process_resident_bytes"));
@@ -65,19 +69,23 @@ export async function load(server: Server, { clients, seconds, bodies, onAnswer 
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   };
-  const start = performance.now();
-  const [{ health, idle }] = await Promise.all([
-    askForHealth(server.url, 1000 * seconds),
-    watch(),
-    ...Array.from({ length: clients }, client),
-  ]);
+  using health = new Watcher(`
+    const start = performance.now();
+    await (await fetch("${server.url}/healthz")).text();
+    postMessage(performance.now() - start);
+    await new Promise((resolve) => setTimeout(resolve, 20));`);
+  using idle = new Watcher(`
+    const due = performance.now() + 20;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    postMessage(Math.max(0, performance.now() - due));`);
+  await Promise.all([watch(), ...Array.from({ length: clients }, client)]);
   const elapsed = (performance.now() - start) / 1000;
   return {
     statuses,
     rate: (statuses[200] ?? 0) / elapsed,
     latency: { median: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
-    health: times(health),
-    idle: times(idle),
+    health: times(health.values),
+    idle: times(idle.values),
     loopDelay,
     memory,
   };
@@ -88,44 +96,20 @@ function times(values: readonly number[]): Times {
   return { count: values.length, median: at(0.5), p99: at(0.99), max: at(1) };
 }
 
-/**
- * Milliseconds of every answer of /healthz, asked from a thread of its own that the other clients do not hold up, and what a
- * second thread sees meanwhile that only looks at the clock.
- */
-async function askForHealth(url: string, ms: number): Promise<{ health: number[]; idle: number[] }> {
-  const idleSource = `
-    const times = [], end = performance.now() + ${ms};
-    while (performance.now() < end) {
-      const due = performance.now() + 20;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      times.push(Math.max(0, performance.now() - due));
-    }
-    postMessage(times);`;
-  const source = `
-    const times = [], end = performance.now() + ${ms};
-    while (performance.now() < end) {
-      const start = performance.now();
-      await (await fetch("${url}/healthz")).text();
-      times.push(performance.now() - start);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    postMessage(times);`;
-  const [health, idle] = await Promise.all([inThread(source), inThread(idleSource)]);
-  return { health, idle };
-}
+/** Repeats a piece of code in a thread that other clients do not hold up, and keeps the numbers that it posts. */
+class Watcher implements Disposable {
+  readonly values: number[] = [];
+  readonly #worker: Worker;
 
-/** What a module posts from a worker. */
-async function inThread(source: string): Promise<number[]> {
-  const blob = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  const worker = new Worker(blob, { type: "module" });
-  try {
-    return await new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }) => resolve(data);
-      worker.onerror = (event) => reject(new Error(event.message));
-    });
-  } finally {
-    worker.terminate();
-    URL.revokeObjectURL(blob);
+  constructor(code: string) {
+    const url = URL.createObjectURL(new Blob([`while (true) {${code}\n}`], { type: "text/javascript" }));
+    this.#worker = new Worker(url, { type: "module" });
+    this.#worker.onmessage = ({ data }) => this.values.push(data);
+    URL.revokeObjectURL(url);
+  }
+
+  [Symbol.dispose]() {
+    this.#worker.terminate();
   }
 }
 

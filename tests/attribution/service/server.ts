@@ -55,8 +55,8 @@ export async function listening(process: Deno.ChildProcess): Promise<Server> {
 }
 
 /** Starts a server on any port; resolves when it is ready. */
-export async function startServer(...args: string[]): Promise<Server> {
-  const server = await listening(await spawnTask("serve", root, ["--port", "0", "--device", "cpu", ...args]));
+export async function startServer(args: readonly string[], env: Record<string, string> = {}): Promise<Server> {
+  const server = await listening(await spawnTask("serve", root, ["--port", "0", "--device", "cpu", ...args], env));
   await untilReady(server);
   return server;
 }
@@ -75,8 +75,12 @@ export async function untilReady({ url, process }: Server): Promise<void> {
 }
 
 /** Runs `body` with a server, which is ended after it. */
-export async function withServer(args: readonly string[], body: (server: Server) => Promise<void>): Promise<void> {
-  const server = await startServer(...args);
+export async function withServer(
+  args: readonly string[],
+  body: (server: Server) => Promise<void>,
+  env: Record<string, string> = {},
+): Promise<void> {
+  const server = await startServer(args, env);
   try {
     await body(server);
   } finally {
@@ -109,4 +113,10 @@ export async function post(
 // deno-lint-ignore no-explicit-any -- tests look at what they expect to be there
 export function numbers({ verdict, evidence: { timings: _, ...evidence }, maps }: any): unknown {
   return { verdict, evidence, maps };
+}
+
+/** A number of /metrics, by its name without the prefix. */
+export async function metric({ url }: Pick<Server, "url">, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`^model_tracer_${name} (\\S+)$`, "m").exec(text)![1]);
 }

@@ -217,11 +217,11 @@ export async function runEverything(device: CpuDevice): Promise<Map<string, Uint
   return results;
 }
 
-/** Makes a device start its workers, and resolves when all of them take part. Rejects after ten seconds. */
+/** Makes a device start its workers, and resolves when all of them take part. Rejects after two minutes. */
 export async function workersUp(device: CpuDevice): Promise<void> {
   const n = 1 << 20;
   const [x, out] = [device.alloc(n * 4), device.alloc(n * 4)];
-  for (const end = Date.now() + 10_000; device.workers < device.threads - 1;) {
+  for (const end = Date.now() + 120_000; device.workers < device.threads - 1;) {
     if (Date.now() > end) throw new Error(`only ${device.workers} of ${device.threads - 1} workers have started`);
     device.run("unary", { op: "tanh", x, out, n, a: 0, b: 0 });
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { describeCheckpoint, openCheckpoint } from "../../../models/checkpoint/mod.ts";
+import { testAlone } from "../../alone.ts";
 import { bytes, f32Bytes, le, type Part, tensorsPickle, torchLegacy } from "./build.ts";
 
 const GIB = 2 ** 30;
@@ -40,30 +41,34 @@ async function growth(use: () => Promise<void>): Promise<number> {
 const MIB = 2 ** 20;
 const MAX_GROWTH = 256 * MIB;
 
-Deno.test("a safetensors file of 5 GiB is read tensor by tensor, beyond 4 GiB, in little memory", async () => {
-  const header = JSON.stringify({
-    large: { dtype: "F32", shape: [LARGE / 4], data_offsets: [0, LARGE] },
-    after: { dtype: "F32", shape: [2, 2], data_offsets: [LARGE, LARGE + 16] },
-    longs: { dtype: "I64", shape: [1], data_offsets: [LARGE + 16, LARGE + 24] },
-  });
-  const text = bytes(header.padEnd(Math.ceil(header.length / 8) * 8));
-  const start = 8 + text.length;
-  const pieces: [number, Uint8Array][] = [
-    [0, bytes(le(text.length, 8), text)],
-    [start + LARGE, bytes(f32Bytes(1, 2, 3, 4), le(-5n & 0xffffffffffffffffn, 8))],
-  ];
-  await withSparseFile("large.safetensors", pieces, async (path) => {
-    const grown = await growth(async () => {
-      const source = await openCheckpoint(path);
-      assert.deepEqual(source.tensors.get("large")!.shape, [LARGE / 4]);
-      assert.deepEqual(await source.readF32("after"), Float32Array.of(1, 2, 3, 4));
-      assert.deepEqual(await source.readI32("longs"), Int32Array.of(-5));
-      source.close();
+testAlone(
+  import.meta.filename!,
+  "a safetensors file of 5 GiB is read tensor by tensor, beyond 4 GiB, in little memory",
+  async () => {
+    const header = JSON.stringify({
+      large: { dtype: "F32", shape: [LARGE / 4], data_offsets: [0, LARGE] },
+      after: { dtype: "F32", shape: [2, 2], data_offsets: [LARGE, LARGE + 16] },
+      longs: { dtype: "I64", shape: [1], data_offsets: [LARGE + 16, LARGE + 24] },
     });
-    assert.ok(grown < MAX_GROWTH, `grew by ${grown / MIB} MiB`);
-    assert.equal((await describeCheckpoint(path)).bytes, start + LARGE + 24);
-  });
-});
+    const text = bytes(header.padEnd(Math.ceil(header.length / 8) * 8));
+    const start = 8 + text.length;
+    const pieces: [number, Uint8Array][] = [
+      [0, bytes(le(text.length, 8), text)],
+      [start + LARGE, bytes(f32Bytes(1, 2, 3, 4), le(-5n & 0xffffffffffffffffn, 8))],
+    ];
+    await withSparseFile("large.safetensors", pieces, async (path) => {
+      const grown = await growth(async () => {
+        const source = await openCheckpoint(path);
+        assert.deepEqual(source.tensors.get("large")!.shape, [LARGE / 4]);
+        assert.deepEqual(await source.readF32("after"), Float32Array.of(1, 2, 3, 4));
+        assert.deepEqual(await source.readI32("longs"), Int32Array.of(-5));
+        source.close();
+      });
+      assert.ok(grown < MAX_GROWTH, `grew by ${grown / MIB} MiB`);
+      assert.equal((await describeCheckpoint(path)).bytes, start + LARGE + 24);
+    });
+  },
+);
 
 /** Local header of a stored zip64 member, as torch writes it. */
 function localHeader(name: string, size: number): Uint8Array {
@@ -88,7 +93,7 @@ function directoryEntry(name: string, size: number, offset: number): Part {
   ];
 }
 
-Deno.test("a zip64 PyTorch file of 5 GiB is read beyond 4 GiB, in little memory", async () => {
+testAlone(import.meta.filename!, "a zip64 PyTorch file of 5 GiB is read beyond 4 GiB, in little memory", async () => {
   const pickle = tensorsPickle([
     { name: "large", shape: [LARGE / 4], length: LARGE / 4 },
     { name: "tail of large", shape: [4], offset: LARGE / 4 - 4, length: LARGE / 4 },
@@ -147,7 +152,7 @@ Deno.test("a zip64 PyTorch file of 5 GiB is read beyond 4 GiB, in little memory"
   });
 });
 
-Deno.test("a legacy PyTorch file of 5 GiB is read beyond 4 GiB, in little memory", async () => {
+testAlone(import.meta.filename!, "a legacy PyTorch file of 5 GiB is read beyond 4 GiB, in little memory", async () => {
   const pickle = tensorsPickle([
     { name: "large", shape: [LARGE / 4], length: LARGE / 4 },
     { name: "tail of large", shape: [4], offset: LARGE / 4 - 4, length: LARGE / 4 },

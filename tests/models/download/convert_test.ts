@@ -22,6 +22,7 @@ import { tokenizerSpecs } from "../../../models/rar/tokenizer.ts";
 import { transformerSpecs } from "../../../models/var/transformer.ts";
 import type { VqvaeConfig } from "../../../models/var/config.ts";
 import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
+import { testAlone } from "../../alone.ts";
 import { withFolder } from "../../attribution/files.ts";
 import { standIns } from "../../sets.ts";
 import { GOLDEN, withFile } from "../checkpoint/build.ts";
@@ -172,7 +173,7 @@ function same(a: Uint16Array | Float32Array, b: Uint16Array | Float32Array): boo
   return a.length === b.length && a.every((value, i) => value === b[i]);
 }
 
-Deno.test("converting 512 MiB of float32 takes the memory of a few tensors", async () => {
+testAlone(import.meta.filename!, "converting 512 MiB of float32 takes the memory of a few tensors", async () => {
   const MIB = 2 ** 20;
   const shape = [2048, 4096]; // 32 MiB
   const specs = Array.from({ length: 16 }, (_, i) => ({ name: `t${i}`, shape, role: "linear" as const }));

@@ -180,15 +180,15 @@ for (const server of ["hub", "storage"] as const) {
           refusedAt = performance.now();
           return { status: 429, headers: { "Retry-After": "1" } };
         }
-        // Connections that were already on their way when the first was refused are not early.
         const after = performance.now() - refusedAt;
-        if (after > 500 && after < 990) early.push(after);
+        if (after < 990) early.push(after);
         return undefined;
       };
       hub.pause = () => new Promise((resolve) => setTimeout(resolve, 5));
       await download(hub, path, { connections: 3 });
       assert.deepEqual(await Deno.readFile(path), bytes);
-      assert.deepEqual(early, []);
+      // The two other connections may have been on their way when the first was refused.
+      assert.ok(early.length <= 2, `asked again after ${early} ms`);
       assert.ok(performance.now() - refusedAt >= 990);
     });
   });
