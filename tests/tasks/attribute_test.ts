@@ -8,7 +8,7 @@ import { blankPng } from "../attribution/blank_png.ts";
 import { readJsonLines, withFolder, writeImages } from "../attribution/files.ts";
 import { tightPlan } from "../attribution/memory.ts";
 import { standIns, tiny } from "../sets.ts";
-import { root, runTask, spawnTask } from "./processes.ts";
+import { root, runTask, spawnTask, tableRows } from "./processes.ts";
 
 const calibration = JSON.parse(await Deno.readTextFile(join(standIns, "calibration.json")));
 /** What runs without --models say of the set that they use. */
@@ -20,13 +20,6 @@ const fixtures = join(root, "tests", "fixtures", "images");
 const run = (cwd: string, ...args: string[]) => runTask("attribute", cwd, ...args);
 const spawn = (cwd: string, args: readonly string[]) => spawnTask("attribute", cwd, args);
 
-/** The rows of a table, its header checked. */
-async function rows(path: string): Promise<string[][]> {
-  const [header, ...lines] = (await Deno.readTextFile(path)).trimEnd().split("\n");
-  assert.equal(header, "image_name,label");
-  return lines.map((line) => line.split(","));
-}
-
 const labels = ["rarb", "rarl", "rarxl", "rarxxl", "var16", "var20", "var24", "var30", "outlier"];
 
 Deno.test("attribute writes a row per image in natural order, and prints nothing but results", async () => {
@@ -34,7 +27,7 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
     await writeImages(join(dir, "in"), 11, 32);
     const { code, stdout, stderr } = await run(dir, "in", "--device", "cpu");
     assert.equal(code, 0, stderr);
-    const table = await rows(join(dir, "submission.csv"));
+    const table = await tableRows(join(dir, "submission.csv"));
     assert.deepEqual(table.map(([name]) => name), Array.from({ length: 11 }, (_, k) => `${k}.png`));
     for (const [, label] of table) assert.ok(labels.includes(label), label);
     const printed = stdout.trimEnd().split("\n").map((line) => line.split(/ +/));
@@ -96,7 +89,7 @@ Deno.test("attribute gives files that it cannot read rows of their own, goes on,
     await Deno.writeFile(join(images, "5.png"), new Uint8Array(0));
     const { code, stdout, stderr } = await run(dir, "in", "--device", "cpu", "--report", "report");
     assert.equal(code, 2, stderr);
-    const table = await rows(join(dir, "submission.csv"));
+    const table = await tableRows(join(dir, "submission.csv"));
     assert.deepEqual(table.map(([name]) => name), [0, 1, 2, 3, 4, 5].map((k) => `${k}.png`));
     assert.deepEqual(table.map(([, label]) => label === "unreadable"), [false, true, false, true, true, true]);
     assert.match(stderr, /attribute: unreadable: 1\.png: /);
@@ -123,66 +116,6 @@ Deno.test("attribute gives files that it cannot read rows of their own, goes on,
     ]);
   });
 });
-
-Deno.test("attribute streams 200 images of 256x256: memory does not grow with their number, Ctrl-C keeps what is done", async () => {
-  await withFolder(async (dir) => {
-    await writeImages(join(dir, "in"), 200, 256, 8);
-    const report = (name: string) => ["in", "--device", "cpu", "--report", name, "--out", `${name}.csv`, "--json"];
-
-    const few = await run(dir, ...report("few"), "--limit", "50");
-    assert.equal(few.code, 0, few.stderr);
-
-    // All of them, interrupted on the way.
-    const process = await spawn(dir, report("many"));
-    const errors = new Response(process.stderr).text();
-    let printed = "";
-    for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
-      if (countLines(printed) < 80 && countLines(printed + text) >= 80) process.kill("SIGINT");
-      printed += text;
-    }
-    const many = { code: (await process.status).code, stdout: printed, stderr: await errors };
-    assert.equal(many.code, 130, many.stderr);
-    const done = (await rows(join(dir, "many.csv"))).length;
-    assert.ok(done >= 80 && done < 200, `${done} rows`);
-    assert.equal(many.stdout.trimEnd().split("\n").length, done);
-    assert.match(many.stderr, /attribute: interrupted: finishing the pass in progress/);
-    assert.match(
-      many.stderr,
-      /attribute: interrupted; to continue, run the same command again \(evidence is in many\/journal\.sqlite\)/,
-    );
-    assert.equal(JSON.parse(await Deno.readTextFile(join(dir, "many", "summary.json"))).status, "interrupted");
-
-    const rest = await run(dir, ...report("many"), "--resume");
-    assert.equal(rest.code, 0, rest.stderr);
-    const whole = await run(dir, ...report("whole"));
-    assert.equal(whole.code, 0, whole.stderr);
-    assert.equal((await rows(join(dir, "many.csv"))).length, 200);
-    const summary = JSON.parse(await Deno.readTextFile(join(dir, "many", "summary.json")));
-    const { recalled, computed } = summary.images;
-    assert.ok(
-      recalled >= done && computed <= 200 - done,
-      `${done} were done, ${recalled} recalled, ${computed} computed`,
-    );
-    // A run that was interrupted ends with the same lines as one that was not.
-    const numbers = (line: { image: string; timings: unknown }) => ({ ...line, timings: null });
-    assert.deepEqual(
-      (await readJsonLines(join(dir, "many", "evidence.jsonl"))).map(numbers),
-      (await readJsonLines(join(dir, "whole", "evidence.jsonl"))).map(numbers),
-    );
-
-    const memory = async (name: string) => JSON.parse(await Deno.readTextFile(join(dir, name, "summary.json"))).memory;
-    const [less, more] = [await memory("few"), await memory("whole")];
-    assert.equal(more.devicePeakBytes, less.devicePeakBytes);
-    // The rest of the process is JavaScript's heap, which is collected when it pleases: 64 MiB of play, where the pixels
-    // of the 150 images that are more would take 113 MiB as float32.
-    const grown = more.processPeakBytes - less.processPeakBytes;
-    assert.ok(less.processPeakBytes > 0 && grown < 64 * 2 ** 20, `memory grew by ${grown} bytes from 50 images to 200`);
-  });
-});
-
-function countLines(text: string): number {
-  return text.split("\n").length - 1;
-}
 
 Deno.test("attribute resumes after it was killed", async () => {
   await withFolder(async (dir) => {
@@ -215,7 +148,7 @@ Deno.test("attribute resumes after it was killed", async () => {
     assert.equal(code, 0, stderr);
     assert.match(stderr, /24 of 24 images in .*, \d+ from earlier runs/);
     assert.equal(stdout.trimEnd().split("\n").length, 24);
-    assert.equal((await rows(join(dir, "submission.csv"))).length, 24);
+    assert.equal((await tableRows(join(dir, "submission.csv"))).length, 24);
     const { plan } = JSON.parse(await Deno.readTextFile(join(dir, "report", "summary.json")));
     assert.ok(plan.swapped.length > 0, "the transformers took turns");
     const left = await Array.fromAsync(Deno.readDir(join(dir, "report")), ({ name }) => name);
@@ -230,7 +163,7 @@ Deno.test("attribute gives the same labels on webgpu", async () => {
     const gpu = await run(dir, "in", "--device", "webgpu", "--out", "gpu.csv", "--json");
     assert.equal(cpu.code, 0, cpu.stderr);
     assert.equal(gpu.code, 0, gpu.stderr);
-    assert.deepEqual(await rows(join(dir, "gpu.csv")), await rows(join(dir, "cpu.csv")));
+    assert.deepEqual(await tableRows(join(dir, "gpu.csv")), await tableRows(join(dir, "cpu.csv")));
     assert.equal(JSON.parse(gpu.stdout.split("\n")[0]).settings.device, "webgpu");
   });
 });
@@ -246,7 +179,7 @@ Deno.test("attribute --limit takes the first images in natural order, and SIGTER
       printed += text;
     }
     assert.equal((await process.status).code, 130);
-    const table = await rows(join(dir, "submission.csv"));
+    const table = await tableRows(join(dir, "submission.csv"));
     assert.ok(table.length >= 16 && table.length < 33, `${table.length} rows`);
     assert.equal(table[0][0], "0.png");
     assert.match(await errors, /of 33 images in .*; submission\.csv has \d+ rows\n.*interrupted; with --journal FILE/);

@@ -1,4 +1,5 @@
 /** Tasks as processes, with the permissions that deno.json gives them. */
+import assert from "node:assert/strict";
 import { join } from "node:path";
 
 export const root = new URL("../..", import.meta.url).pathname;
@@ -32,4 +33,11 @@ export async function spawnTask(
 export async function runTask(task: string, cwd: string, ...args: string[]): Promise<Result> {
   const { code, stdout, stderr } = await (await spawnTask(task, cwd, args)).output();
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+/** The rows of a table of labels, its header checked. */
+export async function tableRows(path: string): Promise<string[][]> {
+  const [header, ...lines] = (await Deno.readTextFile(path)).trimEnd().split("\n");
+  assert.equal(header, "image_name,label");
+  return lines.map((line) => line.split(","));
 }
