@@ -4,13 +4,19 @@
 import { match, strictEqual } from "node:assert";
 
 const root = new URL("../", import.meta.url).href;
+const image = decodeURIComponent(new URL("examples/Dataset/test/0001.png", root).pathname);
 
 /** What an example is given, and what its output must match. */
-const runs: Record<string, { args?: string[]; prints: RegExp[] }[]> = {
+const runs: Record<string, { flags?: string[]; args?: string[]; prints: RegExp[] }[]> = {
   "own_kernel.ts": ["cpu", ...Deno.args.includes("--cpu-only") ? [] : ["webgpu"]].map((device) => ({
     args: [device],
     prints: [/^sums: 1 3 6 4 9 15$/m, /^gradient agrees with differences: true$/m],
   })),
+  "fetch_handler.ts": [{
+    flags: ["--unstable-worker-options"],
+    args: [image],
+    prints: [/^200: rarxl, confidence 0\.\d\d$/m],
+  }],
   "finetune.ts": [{
     prints: [/^epoch 0: held-out loss 0\.0\d+$/m, /^epoch 2: /m, /^run\/encoder\.safetensors after 2 epochs$/m],
   }],
@@ -22,14 +28,14 @@ Deno.test("every example has a test", async () => {
 });
 
 for (const [name, cases] of Object.entries(runs)) {
-  for (const { args = [], prints } of cases) {
-    Deno.test(`examples/${name} runs outside of the repository ${args.join(" ")}`, async () => {
+  for (const [index, { flags = [], args = [], prints }] of cases.entries()) {
+    Deno.test(`examples/${name} runs outside of the repository, case ${index + 1}`, async () => {
       const folder = await Deno.makeTempDir();
       try {
         const text = await Deno.readTextFile(new URL(`examples/${name}`, root));
         await Deno.writeTextFile(`${folder}/example.ts`, text.replaceAll('"../', `"${root}`));
         const command = new Deno.Command(Deno.execPath(), {
-          args: ["run", "-A", "--no-prompt", "example.ts", ...args],
+          args: ["run", "-A", "--no-prompt", ...flags, "example.ts", ...args],
           cwd: folder,
           env: { NO_COLOR: "1" },
         });

@@ -1,0 +1,16 @@
+/**
+ * Images of any variant of a model set, each with its tokens. `runGeneration` is the whole job with files; `Generator` draws
+ * batches into memory.
+ */
+export type { GeneratedFiles, Provenance } from "./files.ts";
+export {
+  type GenerationEvents,
+  type GenerationOptions,
+  type GenerationSummary,
+  runGeneration,
+  type WrittenImage,
+} from "./generate.ts";
+export { type BatchOptions, type BatchSizes, type GeneratedImage, Generator, planBatch } from "./generator.ts";
+export { formatPair, type PairFile, pairPath, readPair } from "./pair_file.ts";
+export { writePng } from "./png.ts";
+export { type ClassChoice, type Sampler, samplerOf, type SamplerOverrides, type Series } from "./settings.ts";
