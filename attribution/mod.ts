@@ -98,26 +98,6 @@ export {
 } from "./signals/reconstruction.ts";
 export { Submission } from "./run/submission.ts";
 export {
-  DivergenceError,
-  type EpochRow,
-  formatPair,
-  makeRecipe,
-  officialRecipes,
-  openTrainingData,
-  type Pair,
-  type PairFile,
-  pairPath,
-  type PairSource,
-  readPair,
-  type Recipe as TrainingRecipe,
-  runTraining,
-  Trainee,
-  type TrainingData,
-  type TrainingEvents,
-  type TrainingJobOptions,
-  type TrainingSummary,
-} from "../training/mod.ts";
-export {
   chooseFamily,
   decide,
   type Decision,

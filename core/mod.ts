@@ -6,6 +6,14 @@
  */
 export { type DeviceName, openDevice, type OpenDeviceOptions } from "./open_device.ts";
 export * from "./tensor/mod.ts";
-export type { CpuDevice } from "./cpu/mod.ts";
-export type { WebGpuDevice } from "./wgsl/mod.ts";
-export { linearGroups, perItem, type Program, type ProgramSource } from "./wgsl/program.ts";
+export type { CpuDevice, KernelBuild } from "./cpu/mod.ts";
+export {
+  type BufferBinding,
+  type Groups,
+  linearGroups,
+  perItem,
+  type Program,
+  type ProgramSource,
+  type ScalarType,
+  type WgslDevice,
+} from "./wgsl/program.ts";

@@ -6,8 +6,10 @@ import { openCpuDevice } from "./cpu/mod.ts";
 import type { Device } from "./tensor/device.ts";
 import { openWebGpuDevice, probeWebGpu } from "./wgsl/mod.ts";
 
+/** `auto` takes a hardware WebGPU adapter, else the CPU. */
 export type DeviceName = "auto" | "cpu" | "webgpu";
 
+/** Options of `openDevice`. */
 export interface OpenDeviceOptions {
   /** CPU threads; all processors when not given. */
   readonly threads?: number;

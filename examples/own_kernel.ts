@@ -20,7 +20,7 @@ import {
   type Program,
   type Storage,
   type Tensor,
-  type WebGpuDevice,
+  type WgslDevice,
 } from "../core/mod.ts";
 
 interface Sums {
@@ -70,7 +70,7 @@ function run(device: Device, sums: Sums): void {
   if (device.info.kind === "cpu") onCpu(device as CpuDevice, sums);
   else {
     const groups = linearGroups(Math.ceil(rows / 64));
-    (device as WebGpuDevice).dispatch(program(reverse), { x, out }, { rows, n }, groups);
+    (device as WgslDevice).dispatch(program(reverse), { x, out }, { rows, n }, groups);
   }
 }
 

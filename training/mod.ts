@@ -1,9 +1,9 @@
-/** Fine-tuning an encoder into the inverse decoder of its family. Deliberately nothing but exports. */
-export { areaUnderCurve, evaluate, type HeldOut } from "./evaluate.ts";
+/**
+ * Fine-tuning an encoder into the inverse decoder of its family. `runTraining` is the whole job with its files; a `Recipe`
+ * says how, and `makeRecipe` changes an official one.
+ */
 export { runTraining, type TrainingEvents, type TrainingJobOptions, type TrainingSummary } from "./run_training.ts";
-export { checkTokens, formatPair, type PairFile, pairPath, readPair } from "../generation/pair_file.ts";
-export { openTrainingData, type Pair, type PairFamily, type PairSource, type TrainingData } from "./pairs.ts";
-export { learningRate, makeRecipe, officialRecipes, type Recipe } from "./recipe.ts";
-export type { EpochRow, RunState, Settings } from "./state.ts";
-export { DivergenceError, train, type TrainOptions, type TrainResult } from "./train.ts";
-export { isTrained, Trainee } from "./trainee.ts";
+export { makeRecipe, officialRecipes, type OptimizerName, type Recipe, type ScheduleName } from "./recipe.ts";
+export type { SampleSettings } from "./sampled.ts";
+export type { EpochRow } from "./state.ts";
+export { DivergenceError } from "./train.ts";

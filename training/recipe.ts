@@ -5,29 +5,41 @@
 import { type AdamOptions, constantLr, cosineLr, type Schedule, stepLr } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 
-export const optimizers = ["adam", "adamw", "adam-l2"] as const;
-export const schedules = ["steplr", "cosine", "constant"] as const;
+/** Which optimiser: see `Recipe.optimizer`. */
+export type OptimizerName = "adam" | "adamw" | "adam-l2";
+/** How the learning rate falls: see `Recipe.schedule`. */
+export type ScheduleName = "steplr" | "cosine" | "constant";
+
+export const optimizers: readonly OptimizerName[] = ["adam", "adamw", "adam-l2"];
+export const schedules: readonly ScheduleName[] = ["steplr", "cosine", "constant"];
 
 /** Everything that decides what a run computes, besides its data and its weights. */
 export interface Recipe {
+  /** Whose encoder is trained. */
   readonly family: FamilyName;
+  /** Passes over the training images, 1 or more. */
   readonly epochs: number;
   /** Images per step; the last step of an epoch has the rest. */
   readonly batch: number;
+  /** Learning rate of the first epoch, above 0. */
   readonly lr: number;
   /** `adamw` shrinks weights apart from the gradient, `adam-l2` adds the decay to the gradient. */
-  readonly optimizer: typeof optimizers[number];
+  readonly optimizer: OptimizerName;
+  /** 0 or more; 0 for `adam`. */
   readonly weightDecay: number;
   /** Largest l2 norm of all gradients together; 0 for none. */
   readonly clip: number;
   /** By epoch: `steplr` is lr * gamma^floor(epoch / stepSize), `cosine` falls to 0 at the last epoch. */
-  readonly schedule: typeof schedules[number];
+  readonly schedule: ScheduleName;
+  /** For `steplr`, above 0, at most 1. */
   readonly gamma: number;
+  /** For `steplr`, in epochs. */
   readonly stepSize: number;
   /** Decides the held-out images, the order of the others, and the augmentation. */
   readonly seed: number;
   /** Share of the images that is held out. */
   readonly holdout: number;
+  /** Post-processing of growing strength in half of the steps. */
   readonly augment: boolean;
   /** Weight of the loss between the decoded prediction and the image; 0 for none. */
   readonly imageLoss: number;

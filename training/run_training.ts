@@ -15,10 +15,11 @@ import { openTrainingData, type TrainingData } from "./pairs.ts";
 import { makeRecipe, type Recipe } from "./recipe.ts";
 import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.ts";
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
-import { train, trainingImages, type TrainResult } from "./train.ts";
+import { train, trainingImages } from "./train.ts";
 import { Trainee } from "./trainee.ts";
 import { hashFile } from "../util/hash.ts";
 
+/** What `runTraining` is to do. A run that resumes needs nothing but `resume`. */
 export interface TrainingJobOptions {
   /** Needed, but for a run that resumes. */
   readonly family?: FamilyName;
@@ -26,12 +27,15 @@ export interface TrainingJobOptions {
   readonly recipe?: Partial<Recipe>;
   /** Folder of the model set. */
   readonly models?: string;
+  /** Folders of images with their tokens beside them, as generation writes them. */
   readonly pairs?: readonly string[];
+  /** Folders of plain images in folders named after their labels; the encoder chooses their tokens. */
   readonly data?: readonly string[];
   /** Pairs are drawn from the set's transformers; `pairs`, `data` and `limit` are not given then. */
   readonly sample?: Partial<SampleSettings> & { readonly count?: number };
   /** Encoder to start from instead of the set's own. */
   readonly init?: string;
+  /** Only this many images, evenly spaced. */
   readonly limit?: number;
   /** Where the trained encoder goes; `encoder.safetensors` in the run's folder when not given. */
   readonly out?: string;
@@ -39,27 +43,41 @@ export interface TrainingJobOptions {
   readonly run?: string;
   /** Folder of a run to go on with. Whatever else is given must be what the run was started with. */
   readonly resume?: string;
+  /** `auto` by default. */
   readonly device?: DeviceName;
+  /** CPU threads; all processors by default. */
   readonly threads?: number;
+  /** Seconds between states that are saved within an epoch, 600 by default. */
   readonly saveSeconds?: number;
+  /** Ends the run after the current step; its state is saved. */
   readonly signal?: AbortSignal;
 }
 
+/** What `runTraining` tells while it works. */
 export interface TrainingEvents {
+  /** Something that a user should know, once. */
   readonly onNote?: (text: string) => void;
+  /** What is being prepared, before the first step. */
   readonly onPrepare?: (text: string) => void;
   /** Training images of the whole run, and those that are done already. */
   readonly onStart?: (total: number, done: number) => void;
+  /** Training images done since the beginning of the run. */
   readonly onProgress?: (images: number) => void;
+  /** An epoch is done and saved; epoch 0 is before training. */
   readonly onEpoch?: (row: EpochRow) => void;
 }
 
+/** How a run ended. */
 export interface TrainingSummary {
-  readonly status: TrainResult["status"];
+  /** `interrupted` by the signal; `resume` goes on with it. */
+  readonly status: "done" | "interrupted";
+  /** Folder of the run. */
   readonly run: string;
   /** The trained encoder; null when interrupted. */
   readonly out: string | null;
-  readonly best: TrainResult["position"]["best"];
+  /** The epoch with the lowest held-out loss; null where nothing is held out. */
+  readonly best: { readonly epoch: number; readonly heldOutLoss: number } | null;
+  /** The last finished epoch. */
   readonly last: EpochRow | undefined;
 }
 

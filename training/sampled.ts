@@ -19,6 +19,7 @@ export interface SampleSettings {
   readonly variants: readonly string[] | null;
   /** Device memory for the networks that draw and what they compute. */
   readonly memoryBytes: number;
+  /** Of the transformers that draw. */
   readonly weightType: "f32" | "f16";
 }
 

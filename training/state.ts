@@ -33,17 +33,25 @@ export interface Settings {
 
 /** One finished epoch; epoch 0 is before training. */
 export interface EpochRow {
+  /** Counted from 1; 0 is before training. */
   readonly epoch: number;
+  /** Steps from the beginning of the run. */
   readonly step: number;
+  /** Learning rate of the epoch. */
   readonly lr: number;
-  /** Means over the steps of the epoch; null before training. */
+  /** Mean squared error of the latent over the steps of the epoch; null before training. */
   readonly trainLoss: number | null;
+  /** Mean l2 norm of all gradients together over the steps of the epoch; null before training. */
   readonly gradientNorm: number | null;
+  /** Mean squared error of the latent over held-out images; null where there are none. */
   readonly heldOutLoss: number | null;
+  /** Share of held-out tokens that the encoder gives back, 0 to 1; null where there are no images. */
   readonly tokenRecovery: number | null;
+  /** How well the losses tell held-out images from the other family's, 0.5 to 1; null where there are too few. */
   readonly auc: number | null;
-  /** Training images per second, and seconds of the run up to here. */
+  /** Training images per second of the epoch; null before training. */
   readonly imagesPerSecond: number | null;
+  /** Seconds of the run up to here. */
   readonly seconds: number;
 }
 

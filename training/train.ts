@@ -13,6 +13,7 @@ import type { Trainee } from "./trainee.ts";
 
 /** Training stopped because its loss is no longer one. What was saved before is intact. */
 export class DivergenceError extends Error {
+  /** `DivergenceError`. */
   override readonly name = "DivergenceError";
 }
 

@@ -37,8 +37,11 @@ export interface CpuOptions {
   readonly memoryLimitBytes?: number;
 }
 
+/** The CPU device: kernels run at once, on the calling thread and on workers. */
 export interface CpuDevice extends Device {
+  /** Threads that work on a kernel, the calling one included. */
   readonly threads: number;
+  /** Which build of the kernels it runs. */
   readonly build: KernelBuild;
   /** Workers that are up. They start with the first large kernel and close themselves after a second without work. */
   readonly workers: number;

@@ -3,3 +3,4 @@
  * Shapes, gradients and the choice between devices are made elsewhere.
  */
 export { type CpuDevice, type CpuOptions, openCpuDevice } from "./device.ts";
+export type { KernelBuild } from "./pool.ts";

@@ -2,8 +2,11 @@
  * What a kernel hands to the recorder: a WGSL program with named parameters and buffers, built once per specialisation.
  * Only text and numbers are made here; pipelines are built in pipelines.ts.
  */
+import type { Device } from "../tensor/device.ts";
+import type { Storage } from "../tensor/kernels.ts";
 import { mathFunctions } from "./math.ts";
 
+/** Types of parameters. */
 export type ScalarType = "u32" | "i32" | "f32";
 
 /** A buffer as WGSL sees it, such as `{ type: "array<vec4f>", access: "read" }`, or a texture of floats. */
@@ -13,19 +16,40 @@ export type BufferBinding =
 
 /** `code` uses the parameters as `p.name`, the buffers by name, and defines `fn main`. */
 export interface ProgramSource {
+  /** Scalars by name, at most 64. */
   readonly params: Readonly<Record<string, ScalarType>>;
+  /** Buffers by name. */
   readonly buffers: Readonly<Record<string, BufferBinding>>;
+  /** WGSL. */
   readonly code: string;
 }
 
 /** A program and the key under which its pipeline is cached: kernel name, then what it is specialised for. */
 export interface Program {
+  /** For the cache, and for messages. */
   readonly kernel: string;
+  /** What the program is specialised for; any text that tells its programs apart. */
   readonly variant: string;
+  /** Makes the program's text, once per kernel and variant. */
   readonly build: () => ProgramSource;
 }
 
+/** Workgroups of a dispatch. */
 export type Groups = readonly [x: number, y: number, z: number];
+
+/** A WebGPU device, for kernels of your own; see examples/own_kernel.ts. */
+export interface WgslDevice extends Device {
+  /**
+   * Records a program over `groups` workgroups. `buffers` and `params` are those that the program names. Storages belong to
+   * this device and are not packed weights; errors of the GPU surface when something is read back.
+   */
+  dispatch(
+    program: Program,
+    buffers: Readonly<Record<string, Storage>>,
+    params: Record<string, number>,
+    groups: Groups,
+  ): void;
+}
 
 /** Bytes of one set of parameters. A multiple of every adapter's minUniformBufferOffsetAlignment (256 at most). */
 export const paramBytes = 256;
