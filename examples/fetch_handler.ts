@@ -6,31 +6,28 @@
  * With an image, it asks itself and ends. Otherwise: curl --data-binary @image.png http://127.0.0.1:8000/tracer/v1/attribute
  * In a project of your own, add --unstable-worker-options: images are decoded in workers without any permission.
  */
-import { readConfig, start } from "../attribution/service/mod.ts";
+import { openService } from "../attribution/service/mod.ts";
 
-// Settings have the names of docs/service.md. Here they come from an object; usually they come from Deno.env.
-const given: Record<string, string> = {
+const service = await openService({
   TRACER_MODELS: decodeURIComponent(new URL("../weights/tiny", import.meta.url).pathname),
   TRACER_DEVICE: "cpu",
-  TRACER_LOG: "off",
-};
-const tracer = await start(readConfig((name) => given[name]), { log: () => {} });
+});
 
 function handle(request: Request): Response | Promise<Response> {
   const url = new URL(request.url);
   if (!url.pathname.startsWith("/tracer/")) return new Response("a page of your own\n");
   url.pathname = url.pathname.slice("/tracer".length);
-  return tracer.fetch(new Request(url, request));
+  return service.fetch(new Request(url, request));
 }
 
 const server = Deno.serve({ port: Deno.args.length > 0 ? 0 : 8000, hostname: "127.0.0.1", onListen: () => {} }, handle);
 
 if (Deno.args.length > 0) {
-  await tracer.service.ready; // requests before that are answered with 503
+  await service.ready; // requests before that are answered with 503
   const address = `http://127.0.0.1:${server.addr.port}/tracer/v1/attribute`;
   const response = await fetch(address, { method: "POST", body: await Deno.readFile(Deno.args[0]) });
   const { images: [{ verdict }] } = await response.json();
   console.log(`${response.status}: ${verdict.label}, confidence ${verdict.confidence.toFixed(2)}`);
   await server.shutdown();
-  tracer.service.close();
+  await service[Symbol.asyncDispose]();
 }

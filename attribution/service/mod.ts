@@ -1,10 +1,13 @@
 /**
- * The HTTP service as a fetch handler. `readConfig` reads its settings by the names of their environment variables, `start`
- * opens device and workers and gives the handler. docs/service.md has the routes.
+ * The HTTP service as a fetch handler, for a server of your own. `deno task serve` is the same with a listener.
+ *
+ * @example
+ * ```ts
+ * import { openService } from "@model-tracer/model-tracer/service";
+ *
+ * await using service = await openService({ TRACER_MODELS: "weights/tiny", TRACER_DEVICE: "cpu" });
+ * const response = await service.fetch(new Request("http://localhost/healthz"));
+ * console.log(response.status); // 200
+ * ```
  */
-export { readConfig, type ServiceConfig, type SettingName, settingNames, settings, variables } from "./config.ts";
-export { createHandler, type Fetch, type HandlerOptions } from "./handler.ts";
-export { listen, type Listener } from "./listen.ts";
-export { type Running, start } from "./start.ts";
-export { Service, type ServiceOptions } from "./service.ts";
-export type { AttributionBody, ErrorBody, ImageResult, ModelsBody, StatusBody } from "./schemas.ts";
+export { type HttpService, openService, type OpenServiceOptions } from "./open_service.ts";
