@@ -1,6 +1,5 @@
 /**
- * Making tensors from host data, constants and random numbers.
- * What is made here is input or state; results of computation come from ops/.
+ * Tensors from host data, constants and random numbers.
  */
 import type { Device } from "./device.ts";
 import type { DType } from "./kernels.ts";
@@ -9,7 +8,10 @@ import { normals, uniforms } from "./random.ts";
 import { formatShape, type Shape, sizeOf } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** A tensor with the given elements, row-major. The type follows the array: f32, i32, u32, or f16 bits for Uint16Array. */
+/**
+ * A tensor with the given elements, row-major. The type follows the array: f32, i32, u32, or f16 bits for Uint16Array;
+ * plain numbers become i32 if `dtype` says so, else f32. Throws TypeError when type or number of elements do not fit.
+ */
 export function fromArray(
   device: Device,
   data: Float32Array | Int32Array | Uint32Array | Uint16Array | readonly number[],
@@ -17,20 +19,20 @@ export function fromArray(
   dtype?: DType,
 ): Tensor {
   const array = ArrayBuffer.isView(data) ? data : dtype === "i32" ? Int32Array.from(data) : Float32Array.from(data);
-  const own: DType = array instanceof Int32Array
+  const arrayType: DType = array instanceof Int32Array
     ? "i32"
     : array instanceof Uint32Array
     ? "u32"
     : array instanceof Uint16Array
     ? "f16"
     : "f32";
-  if (dtype !== undefined && dtype !== own) {
-    throw new Error(`fromArray: expected data for ${dtype}, got ${array.constructor.name}`);
+  if (dtype !== undefined && dtype !== arrayType) {
+    throw new TypeError(`fromArray: expected data for ${dtype}, got ${array.constructor.name}`);
   }
   if (array.length !== sizeOf(shape)) {
-    throw new Error(`fromArray: shape ${formatShape(shape)} needs ${sizeOf(shape)} elements, got ${array.length}`);
+    throw new TypeError(`fromArray: shape ${formatShape(shape)} needs ${sizeOf(shape)} elements, got ${array.length}`);
   }
-  const tensor = empty(device, shape, own);
+  const tensor = empty(device, shape, arrayType);
   device.write(tensor.storage, array);
   return tensor;
 }
@@ -46,6 +48,7 @@ export function full(device: Device, shape: Shape, value: number, dtype: DType =
   return tensor;
 }
 
+/** A tensor of zeros. */
 export function zeros(device: Device, shape: Shape, dtype: DType = "f32"): Tensor {
   return full(device, shape, 0, dtype);
 }
@@ -55,12 +58,12 @@ export function arange(device: Device, n: number): Tensor {
   return fromArray(device, Int32Array.from({ length: n }, (_, i) => i), [n]);
 }
 
-/** Uniform in [0, 1); the same numbers on every device. Different `stream`s of one seed are independent. */
-export function randomUniform(device: Device, shape: Shape, seed: number, stream = 0): Tensor {
+/** Uniform in [0, 1), f32; the same numbers on every device. Different `stream`s of one seed are independent. */
+export function randomUniform(device: Device, shape: Shape, seed: number, stream: number = 0): Tensor {
   return fromArray(device, uniforms(seed, stream, sizeOf(shape)), shape);
 }
 
-/** Standard normal; the same numbers on every device. */
-export function randomNormal(device: Device, shape: Shape, seed: number, stream = 0): Tensor {
+/** Standard normal, f32; the same numbers on every device. Streams as in `randomUniform`. */
+export function randomNormal(device: Device, shape: Shape, seed: number, stream: number = 0): Tensor {
   return fromArray(device, normals(seed, stream, sizeOf(shape)), shape);
 }

@@ -1,13 +1,14 @@
 /**
- * The contract between the tensor library and a machine: memory, kernels, reading back.
- * It says nothing about shapes or gradients, and no op knows which device it runs on.
+ * The interface of devices: memory, kernels, reading back. core/wgsl and core/cpu implement it.
+ * Shapes and gradients are the ops' business; no op knows which device it runs on.
  */
 import type { DType, KernelName, Kernels, Storage } from "./kernels.ts";
 
+/** Memory of a device, in bytes. */
 export interface MemoryUse {
-  /** Bytes of storage handed out and not freed. */
+  /** Bytes of storage in use. */
   readonly liveBytes: number;
-  /** Bytes held for reuse. */
+  /** Bytes that were freed and are kept for reuse. */
   readonly pooledBytes: number;
   /** Highest `liveBytes + pooledBytes` since the device was opened or `resetPeak` was called. */
   readonly peakBytes: number;
@@ -15,7 +16,9 @@ export interface MemoryUse {
   readonly liveCount: number;
 }
 
+/** What a device is. */
 export interface DeviceInfo {
+  /** Which implementation. */
   readonly kind: "cpu" | "webgpu";
   /** Adapter or processor, for reports: `llvmpipe (LLVM 15.0.6, 256 bits)`, `WASM SIMD (relaxed), 2 threads`. */
   readonly name: string;
@@ -30,28 +33,33 @@ export interface DeviceInfo {
  * through `read` only. Methods other than `read`, `sync` and `close` never wait for the device.
  */
 export interface Device {
+  /** What the device is. */
   readonly info: DeviceInfo;
-  /** Memory for at least `bytes` bytes, contents undefined. Throws when it cannot be had, with the numbers. */
+  /** Allocates at least `bytes` bytes, contents undefined. Throws when there is no room, with the numbers. */
   alloc(bytes: number): Storage;
   /** Returns storage to the pool. Kernels already recorded may still use it. */
   free(storage: Storage): void;
-  /** Copies host data into storage (from its beginning). The data may be changed by the caller afterwards. */
+  /** Copies host data to the beginning of storage. The caller may change the data afterwards. */
   write(storage: Storage, data: ArrayBufferView): void;
-  /** A copy of the first `bytes` bytes, once everything recorded before has run. Rejects if any kernel failed. */
+  /** Copies the first `bytes` bytes once all kernels recorded so far have run. Rejects if any of them failed. */
   read(storage: Storage, bytes: number): Promise<ArrayBuffer>;
+  /** Runs or records one kernel. Throws on arguments that do not fit. */
   run<K extends KernelName>(kernel: K, args: Kernels[K]): void;
-  /** Bytes that packLinear ([n, k]) or packConv ([cOut, cIn, kh, kw]) needs for its output. */
+  /** Bytes of the output of packLinear ([n, k]) or packConv ([cOut, cIn, kh, kw]). */
   packedBytes(role: "linear" | "conv", shape: readonly number[], dtype: "f32" | "f16"): number;
   /** Resolves when all recorded work is done. Rejects if any kernel failed. */
   sync(): Promise<void>;
+  /** Memory in use now. */
   memory(): MemoryUse;
+  /** Lets `peakBytes` start from what is in use now. */
   resetPeak(): void;
-  /** Drops pooled memory that is not in use. */
+  /** Gives up memory kept for reuse. */
   trim(): void;
   /** Frees everything and stops workers. Further calls throw. */
   close(): void;
 }
 
+/** 2 for f16, else 4. */
 export function bytesPerElement(dtype: DType): number {
   return dtype === "f16" ? 2 : 4;
 }

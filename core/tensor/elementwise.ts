@@ -1,18 +1,22 @@
 /**
- * The elementwise functions, one row each: forward and derivative as expressions that are valid both in WGSL and in
- * TypeScript. Devices generate their kernels from these rows.
+ * The elementwise functions, one row each: forward and derivative as expressions that are valid in WGSL and in
+ * TypeScript. Devices generate kernels from these rows.
  *
  * Expressions may use + - * / and comparison, the calls exp log sqrt abs floor tanh erf min max pow and
  * select(ifFalse, ifTrue, condition); `a` and `b` are the scalar parameters of a unary op.
  */
 
+/** A function of x. */
 export interface UnaryRow {
+  /** An expression of x, a and b. */
   readonly forward: string;
-  /** d forward / dx, as an expression of x; null where the op sees to it, because it is simpler or a and b take part. */
+  /** d forward / dx, as an expression of x; null where ops/elementwise.ts defines the gradient. */
   readonly derivative: string | null;
 }
 
+/** A function of x and y. */
 export interface BinaryRow {
+  /** An expression of x and y. */
   readonly forward: string;
 }
 
@@ -21,6 +25,7 @@ const normalCdf = "0.5 * (1.0 + erf(x * 0.7071067811865476))";
 const normalDensity = "0.3989422804014327 * exp(-0.5 * x * x)";
 const geluTanhOf = "tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))";
 
+/** The functions of one operand. */
 export const unaryRows = {
   neg: { forward: "-x", derivative: null },
   abs: { forward: "abs(x)", derivative: "select(select(0.0, -1.0, x < 0.0), 1.0, x > 0.0)" },
@@ -51,20 +56,23 @@ export const unaryRows = {
   power: { forward: "pow(x, a)", derivative: null },
 } as const satisfies Record<string, UnaryRow>;
 
+/** Names of the functions of one operand. */
 export type UnaryName = keyof typeof unaryRows;
 
-/** The unary functions whose gradient is a row of its own, `<name>Gradient`. */
+/** The unary functions with a derivative expression. */
 export type DifferentiableName = {
   [K in UnaryName]: (typeof unaryRows)[K]["derivative"] extends string ? K : never;
 }[UnaryName];
+/** Rows made from derivatives. */
 export type GradientName = `${DifferentiableName}Gradient`;
 
-/** `<name>Gradient`(x, y) = y f'(x) for the upstream gradient y, so that a gradient is one kernel. */
+/** `<name>Gradient`: y f'(x) for the upstream gradient y, so that a gradient is one kernel. */
 const gradientRows = Object.fromEntries(
   Object.entries(unaryRows).filter(([, row]) => row.derivative !== null)
     .map(([name, row]) => [`${name}Gradient`, { forward: `y * (${row.derivative})` }]),
 ) as Record<GradientName, BinaryRow>;
 
+/** The functions of two operands, gradients included. */
 export const binaryRows = {
   add: { forward: "x + y" },
   sub: { forward: "x - y" },
@@ -78,4 +86,5 @@ export const binaryRows = {
   ...gradientRows,
 } as const satisfies Record<string, BinaryRow>;
 
+/** Names of the functions of two operands. */
 export type BinaryName = keyof typeof binaryRows;

@@ -1,6 +1,6 @@
 /**
- * Compares gradients with central differences. Float32 differences are noisy, so the step is large and the comparison is
- * made on the projection of every gradient on a few random directions, not element by element.
+ * Compares gradients with central differences. Float32 differences are noisy. So steps are large, and gradients are
+ * compared along a few random directions, not element by element.
  */
 import { fromArray } from "./create.ts";
 import { normals } from "./random.ts";
@@ -10,6 +10,7 @@ import { differentiate } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 import { mul, sum } from "./ops/mod.ts";
 
+/** Options of `gradcheck`. */
 export interface GradcheckOptions {
   /** Length of the step, relative to directions of unit variance (default 1e-2). */
   readonly step?: number;
@@ -17,14 +18,15 @@ export interface GradcheckOptions {
   readonly tolerance?: number;
   /** Random directions per input (default 3). */
   readonly directions?: number;
+  /** Of the directions and the weighting (default 1). */
   readonly seed?: number;
 }
 
 /**
- * Checks the gradient of `body` with respect to each of `inputs` (dense f32): for random directions d, the gradient times d
- * must agree with (body(x + h d) - body(x - h d)) / 2h to second order (Richardson: the steps h and h / 2 are combined).
- * The result of `body`, of any shape, is first reduced to a scalar by a fixed random weighting.
- * Resolves to the largest relative difference; rejects, naming the input, when it exceeds the tolerance.
+ * Checks the gradient of `body` with respect to each of `inputs` (dense f32): for random directions d, the gradient
+ * times d must agree with (body(x + h d) - body(x - h d)) / 2h to second order (Richardson: the steps h and h / 2 are
+ * combined). The result of `body`, of any shape, is first reduced to a scalar by a fixed random weighting. Resolves to
+ * the largest relative difference; rejects, naming the input, when it exceeds the tolerance.
  */
 export async function gradcheck(
   inputs: readonly Tensor[],
@@ -58,13 +60,13 @@ export async function gradcheck(
       };
       const difference = async (h: number) => (await valueAt(h) - await valueAt(-h)) / (2 * h);
       const numeric = (4 * await difference(step / 2) - await difference(step)) / 3;
-      const own = slopes[i] ?? new Float32Array(x.size);
+      const slope = slopes[i] ?? new Float32Array(x.size);
       let analytic = 0, norm = 0;
-      for (let j = 0; j < own.length; j++) {
-        analytic += own[j] * direction[j];
-        norm += own[j] * own[j];
+      for (let j = 0; j < slope.length; j++) {
+        analytic += slope[j] * direction[j];
+        norm += slope[j] * slope[j];
       }
-      // The spread of directional derivatives is the gradient's norm: a small one is not compared with itself.
+      // Directional derivatives spread as widely as the gradient is long; a small one is compared with that spread.
       const relative = Math.abs(numeric - analytic) / Math.max(Math.abs(analytic), Math.sqrt(norm), 1e-3);
       worst = Math.max(worst, relative);
       if (!(relative <= tolerance)) {

@@ -1,16 +1,18 @@
 /**
- * The kernels that every device implements: one entry per kernel, with its buffers and sizes.
- * A kernel knows buffers and numbers only; shapes, broadcasting rules and gradients live in the ops that call it.
+ * The kernels that every device implements: what each computes, its buffers and its sizes. Kernels know buffers and
+ * numbers only; shapes, broadcasting and gradients are in the ops that run them (ops/mod.ts has a table of both).
  */
 
 /** Element types. `f16` is a storage type for weights; arithmetic is f32. */
 export type DType = "f32" | "f16" | "i32" | "u32";
 
-/** A piece of device memory. Devices attach their own fields; nobody else looks inside. */
+/** A piece of device memory. Each device adds fields that only it reads. */
 export interface Storage {
+  /** Usable bytes. */
   readonly bytes: number;
 }
 
+/** Activations that products and norms fuse. */
 export type Activation = "none" | "silu" | "gelu" | "geluTanh" | "relu";
 
 /**
@@ -19,19 +21,28 @@ export type Activation = "none" | "silu" | "gelu" | "geluTanh" | "relu";
  * adaLN scale, shift and gate chunks are read in place from one [batch or 1, seq or 1, chunks, n] tensor this way.
  */
 export interface RowTable {
+  /** f32. */
   readonly data: Storage;
+  /** Rows of the result per batch entry. */
   readonly seq: number;
+  /** Elements between batch entries. */
   readonly batchStride: number;
+  /** Elements between rows. */
   readonly rowStride: number;
+  /** Elements before the first. */
   readonly offset: number;
 }
 
-/** Everything a matrix product does to its result before it is stored: `residual + gate * act(ab + bias)`. */
+/** What a matrix product does to its result before storing it: `residual + gate * act(ab + bias)`. */
 export interface Epilogue {
-  readonly bias?: Storage; // [n]
+  /** [n]. */
+  readonly bias?: Storage;
+  /** Applied after the bias. */
   readonly activation: Activation;
+  /** A factor per element. */
   readonly gate?: RowTable;
-  readonly residual?: Storage; // same shape as the result
+  /** Of the result's shape. */
+  readonly residual?: Storage;
 }
 
 /**
@@ -41,7 +52,7 @@ export interface Epilogue {
 export interface Kernels {
   /** out[i] = value, for 4-byte elements; `value` is the bit pattern for integer types. */
   fill: { out: Storage; n: number; value: number; dtype: DType };
-  /** out[i] = op(x[i]), with the op's two scalar parameters `a` and `b`. Names are rows of ops/elementwise.ts. */
+  /** out[i] = op(x[i]), with the op's two scalar parameters `a` and `b`. Names are rows of elementwise.ts. */
   unary: { op: string; x: Storage; out: Storage; n: number; a: number; b: number };
   /** out[...] = op(x[...], y[...]) over `shape` (rank 1 to 6, contiguous out); stride 0 broadcasts. */
   binary: {
@@ -55,7 +66,10 @@ export interface Kernels {
   };
   /** out[i] = x[i] converted; f32 to integers truncates towards zero. */
   cast: { x: Storage; out: Storage; n: number; from: DType; to: DType };
-  /** out[outOffset + i.outStrides] = x[xOffset + i.xStrides] for every index i of `shape` (rank 1 to 6), 4-byte elements. */
+  /**
+   * out[outOffset + i.outStrides] = x[xOffset + i.xStrides] for every index i of `shape` (rank 1 to 6), 4-byte
+   * elements.
+   */
   stridedCopy: {
     x: Storage;
     out: Storage;
@@ -76,11 +90,13 @@ export interface Kernels {
   };
   /** out[outer, inner] (i32) = first index of the extreme of x[outer, n, inner] along n. */
   argReduce: { op: "argmax" | "argmin"; x: Storage; out: Storage; outer: number; n: number; inner: number };
-  /** The k largest of each row x[rows, n], descending, ties by lower index: values[rows, k] and indices[rows, k] (i32). */
+  /**
+   * The k largest of each row x[rows, n], descending, ties by lower index: values[rows, k] and indices[rows, k] (i32).
+   */
   topK: { x: Storage; values: Storage; indices: Storage; rows: number; n: number; k: number };
   /**
-   * out[z, m, n] = epilogue(A_z[m, k] B_z[k, n]), z < batch. `transA`: a is stored [k, m]; `transB`: b is stored [n, k].
-   * `packed`: b is a weight packed by packLinear (batch stride 0), of type `bType`; otherwise b is plain f32.
+   * out[z, m, n] = epilogue(A_z[m, k] B_z[k, n]), z < batch. `transA`: a is stored [k, m]; `transB`: b is stored [n,
+   * k]. `packed`: b is a weight packed by packLinear (batch stride 0), of type `bType`; otherwise b is plain f32.
    * RowTable rows and bias count rows over the whole [batch * m].
    */
   matmul: {
@@ -102,8 +118,8 @@ export interface Kernels {
   /** Re-lays a linear weight x[n, k] (type `xType`) into the device's own layout, stored as `outType`. */
   packLinear: { x: Storage; out: Storage; n: number; k: number; xType: "f32" | "f16"; outType: "f32" | "f16" };
   /**
-   * Re-lays a convolution weight x[cOut, cIn, kh, kw] likewise. With `turned`, x is [cIn, cOut, kh, kw] and its taps are
-   * taken in reverse, by rows and columns: the weight of the gradient of a convolution's input.
+   * Re-lays a convolution weight x[cOut, cIn, kh, kw] likewise. With `turned`, x is [cIn, cOut, kh, kw] and its taps
+   * are taken in reverse, by rows and columns: the weight of the gradient of a convolution's input.
    */
   packConv: {
     x: Storage;
@@ -117,8 +133,8 @@ export interface Kernels {
     turned?: boolean;
   };
   /**
-   * NHWC convolution with a weight packed by packConv. The input is read as if each pixel were repeated `upsample` times
-   * in both directions (nearest), then zero-padded; x is [batch, h, w, cIn], out [batch, outH, outW, cOut],
+   * NHWC convolution with a weight packed by packConv. The input is read as if each pixel were repeated `upsample`
+   * times in both directions (nearest), then zero-padded; x is [batch, h, w, cIn], out [batch, outH, outW, cOut],
    * out[y, x] = residual + act(bias + sum w[.., ky, kx] * in[y * stride + ky - padTop, x * stride + kx - padLeft]).
    */
   conv2d: {
@@ -144,8 +160,9 @@ export interface Kernels {
     wType: "f32" | "f16";
   };
   /**
-   * The gradient of conv2d's weight, [cOut, cIn, kh, kw] and not packed, given that of its result before the activation:
-   * out[o, i, ky, kx] = sum over images and y, x of upstream[y, x, o] * in[y * stride + ky - padTop, x * stride + kx - padLeft, i].
+   * The gradient of conv2d's weight, [cOut, cIn, kh, kw] and not packed, given that of its result before the
+   * activation: out[o, i, ky, kx] = sum over images and y, x of upstream[y, x, o] * in[y * stride + ky - padTop, x *
+   * stride + kx - padLeft, i].
    */
   conv2dWeightGradient: {
     x: Storage;
@@ -214,8 +231,8 @@ export interface Kernels {
   };
   /**
    * Gradients of layerNorm, given that of its result, each only where it is given: dx[rows, n]; dGamma[n], dBeta[n];
-   * and dScale[rows, n], that of scale before it is summed over the rows which share an entry of the table. The gradient
-   * of shift before that sum is the upstream itself.
+   * and dScale[rows, n], that of scale before it is summed over the rows which share an entry of the table. The
+   * gradient of shift before that sum is the upstream itself.
    */
   layerNormGradient: {
     x: Storage;
@@ -238,9 +255,9 @@ export interface Kernels {
   /** out[r] = logSoftmax(x[r, :])[index[r]], without storing the log-softmax. index is i32. */
   logSoftmaxGather: { x: Storage; index: Storage; out: Storage; rows: number; n: number };
   /**
-   * out[b, i, h, :] = softmax_j(scale * q[b, i, h, :] . k[b, j, h, :]) v[b, j, h, :], j < visible[i] (i32[lq], each in 1..lk;
-   * all keys when absent). q and out are [batch, lq, heads, headDim]; k and v are [batch, kvCapacity, heads, headDim], of
-   * which the first lk rows count. The score matrix is never stored whole.
+   * out[b, i, h, :] = softmax_j(scale * q[b, i, h, :] . k[b, j, h, :]) v[b, j, h, :], j < visible[i] (i32[lq], each in
+   * 1..lk; all keys when absent). q and out are [batch, lq, heads, headDim]; k and v are [batch, kvCapacity, heads,
+   * headDim], of which the first lk rows count. The score matrix is never stored whole.
    */
   attention: {
     q: Storage;
@@ -277,7 +294,9 @@ export interface Kernels {
     kvCapacity: number;
     scale: number;
   };
-  /** out[r, :] = x[index[r], :], x[rowsX, n] of type `xType`, index i32, out f32 (i32 stays i32). Indices are clamped. */
+  /**
+   * out[r, :] = x[index[r], :], x[rowsX, n] of type `xType`, index i32, out f32 (i32 stays i32). Indices are clamped.
+   */
   gatherRows: {
     x: Storage;
     index: Storage;
@@ -287,7 +306,10 @@ export interface Kernels {
     n: number;
     xType: "f32" | "f16" | "i32";
   };
-  /** out[r] (i32) = first argmin over v of |code_v|^2 - 2 x_r . code_v, that is, the nearest code; distances are not stored. */
+  /**
+   * out[r] (i32) = first argmin over v of |code_v|^2 - 2 x_r . code_v, that is, the nearest code; distances are not
+   * stored.
+   */
   nearestCode: { x: Storage; codebook: Storage; out: Storage; rows: number; codes: number; c: number };
   /**
    * One step of Adam over n elements, in place, with g = gradient + l2 * parameter:
@@ -312,7 +334,8 @@ export interface Kernels {
   avgPool2d: { x: Storage; out: Storage; batch: number; h: number; w: number; c: number; k: number };
 }
 
+/** Names of all kernels. */
 export type KernelName = keyof Kernels;
 
-/** What a device has to provide: one function per kernel. A missing kernel does not compile. */
+/** A device's kernels: one function each. A missing one does not compile. */
 export type KernelImplementations = { readonly [K in KernelName]: (args: Kernels[K]) => void };

@@ -1,6 +1,5 @@
 /**
- * What an op is: its shape rule, its forward and its gradient, side by side in one definition.
- * `apply` is the single place where outputs are allocated and where an op is recorded on a tape.
+ * Op definitions, and `apply`, which runs them: the only place that allocates outputs and records ops on a tape.
  */
 import { bytesPerElement, type Device } from "./device.ts";
 import type { DType } from "./kernels.ts";
@@ -11,18 +10,25 @@ import { Tensor } from "./tensor.ts";
 /** Named inputs of an op; optional ones may be undefined. */
 export type Inputs = { readonly [name: string]: Tensor | undefined };
 
+/** Shape and type of an output. */
 export interface TensorSpec {
+  /** Sizes of all axes. */
   readonly shape: Shape;
+  /** Element type. */
   readonly dtype: DType;
 }
 
-/** What a gradient gets to see. `needs` says for which inputs a gradient is wanted: the others must cost nothing. */
+/** Arguments of a gradient. */
 export interface GradientContext<I extends Inputs, P> {
+  /** The op's inputs; those that `saves` does not name have a shape, but no values. */
   readonly inputs: I;
+  /** The op's outputs, likewise. */
   readonly outputs: readonly Tensor[];
+  /** The op's parameters. */
   readonly params: P;
   /** Gradient of the loss with respect to each output. */
   readonly upstream: readonly Tensor[];
+  /** Which inputs need a gradient. Others must cost nothing. */
   readonly needs: { readonly [K in keyof I]: boolean };
 }
 
@@ -31,29 +37,38 @@ export type Gradient<I extends Inputs, P> = (
   context: GradientContext<I, P>,
 ) => { readonly [K in keyof I]?: Tensor };
 
+/** The definition of an op: shape rule, forward and gradient. `I` are its input tensors, `P` its other parameters. */
 export interface Op<I extends Inputs, P> {
+  /** For messages. */
   readonly name: string;
-  /** Shapes and types of the outputs; throws on operands that do not fit, naming the op, what was expected and what came. */
+  /**
+   * Shapes and types of the outputs. Throws on inputs that do not fit, naming the op, what it expected and what it got.
+   */
   infer(inputs: I, params: P): TensorSpec[];
   /** Runs kernels that fill `outputs`. */
   forward(device: Device, inputs: I, outputs: readonly Tensor[], params: P): void;
-  /** How gradients flow back, or the reason why they do not. Recorded on a tape only where an input depends on a variable. */
+  /** The gradient, or the reason why there is none. */
   readonly gradient: Gradient<I, P> | string;
-  /** Inputs whose values the gradient reads, and "out" for the outputs; all of them when not given. */
+  /**
+   * Inputs whose values the gradient reads, and "out" for the outputs; all when not given. The tape keeps only these.
+   */
   readonly saves?: readonly string[] | ((needs: { readonly [K in keyof I]: boolean }, params: P) => readonly string[]);
   /**
-   * Whether its output is computed again on the way back for the ops that read it, and not kept for them: for ops with
-   * one output that cost little beside what follows. Their own gradient must save every input.
+   * Rematerialised: the output is dropped and recomputed in the backward pass. For ops with one output that cost little
+   * beside what reads it. Their gradient must save every input.
    */
   readonly recomputed?: boolean;
 }
 
-/** Gives an op definition its inferred types. */
+/** Returns its argument: gives an op definition its inferred types. */
 export function defineOp<I extends Inputs, P>(op: Op<I, P>): Op<I, P> {
   return op;
 }
 
-/** Checks the operands, allocates the outputs, runs the forward and records the op on the open tape, if any. */
+/**
+ * Runs an op: checks the inputs, allocates the outputs, runs the forward, and records the op on the open tape, if any.
+ * Throws what `infer` throws, and TypeError for inputs on different devices.
+ */
 export function applyAll<I extends Inputs, P>(op: Op<I, P>, inputs: I, params: P): Tensor[] {
   const outputs = compute(op, inputs, params);
   record(op, inputs, outputs, params, (saved) => compute(op, saved, params)[0]);
@@ -67,21 +82,23 @@ function compute<I extends Inputs, P>(op: Op<I, P>, inputs: I, params: P): Tenso
   return outputs;
 }
 
-/** `applyAll` for ops with one output. */
+/** `applyAll` for ops with one output: returns it. */
 export function apply<I extends Inputs, P>(op: Op<I, P>, inputs: I, params: P): Tensor {
   return applyAll(op, inputs, params)[0];
 }
 
-/** A tensor with undefined contents. */
+/** A tensor with undefined contents. Throws when the device has no memory for it. */
 export function empty(device: Device, shape: Shape, dtype: DType = "f32"): Tensor {
   return new Tensor(device, shape, dtype, device.alloc(sizeOf(shape) * bytesPerElement(dtype)));
 }
 
 /** Throws unless `tensor` is dense and has one of the given types. */
 export function expectType(op: string, name: string, tensor: Tensor, ...dtypes: DType[]): void {
-  if (tensor.layout !== "dense") throw new Error(`${op}: ${name} must be a dense tensor, got a packed weight`);
+  if (tensor.layout !== "dense") throw new TypeError(`${op}: ${name} must be a dense tensor, got a packed weight`);
   if (!dtypes.includes(tensor.dtype)) {
-    throw new Error(`${op}: ${name} expects ${dtypes.join(" or ")}, got ${tensor.dtype} ${formatShape(tensor.shape)}`);
+    throw new TypeError(
+      `${op}: ${name} expects ${dtypes.join(" or ")}, got ${tensor.dtype} ${formatShape(tensor.shape)}`,
+    );
   }
 }
 
@@ -90,7 +107,7 @@ export function expectShape(op: string, name: string, tensor: Tensor, shape: Sha
   const fits = tensor.shape.length === shape.length && shape.every((d, i) => d === -1 || d === tensor.shape[i]);
   if (!fits) {
     const wanted = `[${shape.map((d) => d === -1 ? "?" : d).join(", ")}]`;
-    throw new Error(`${op}: ${name} expects shape ${wanted}, got ${formatShape(tensor.shape)}`);
+    throw new TypeError(`${op}: ${name} expects shape ${wanted}, got ${formatShape(tensor.shape)}`);
   }
 }
 
@@ -106,8 +123,8 @@ function commonDevice(op: string, inputs: Inputs): Device {
     if (tensor === undefined) continue;
     void tensor.storage; // throws when it was disposed
     device ??= tensor.device;
-    if (tensor.device !== device) throw new Error(`${op}: operands live on different devices`);
+    if (tensor.device !== device) throw new TypeError(`${op}: operands live on different devices`);
   }
-  if (device === undefined) throw new Error(`${op}: needs at least one tensor`);
+  if (device === undefined) throw new TypeError(`${op}: needs at least one tensor`);
   return device;
 }

@@ -1,7 +1,7 @@
 /**
- * Optimisers over named parameters, gradient clipping and learning-rate schedules, with PyTorch's definitions.
- * State is a set of named tensors and a step count, so that a run can be saved and go on exactly.
- * Sources: torch.optim.Adam, torch.optim.AdamW, torch.nn.utils.clip_grad_norm_, torch.optim.lr_scheduler.
+ * Adam over named parameters, gradient clipping and learning-rate schedules, with PyTorch's definitions. The state can
+ * be saved, so that a restored run continues exactly. Sources: torch.optim.Adam, torch.optim.AdamW,
+ * torch.nn.utils.clip_grad_norm_, torch.optim.lr_scheduler.
  */
 import type { Device } from "./device.ts";
 import { full, zeros } from "./create.ts";
@@ -10,17 +10,24 @@ import { keep, scope } from "./scope.ts";
 import { formatShape } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
+/** Options of `Adam`. */
 export interface AdamOptions {
   /** Decay rates of the two moments (default 0.9, 0.999). */
   readonly betas?: readonly [number, number];
+  /** Added to the root of the second moment (default 1e-8). */
   readonly eps?: number;
+  /** Default 0. */
   readonly weightDecay?: number;
-  /** True: weights shrink by lr * weightDecay before the step (AdamW); false: weightDecay * weight joins the gradient (L2). */
+  /**
+   * True: weights shrink by lr * weightDecay before the step (AdamW). False, the default: weightDecay * weight is added
+   * to the gradient (L2).
+   */
   readonly decoupled?: boolean;
 }
 
-/** What an optimiser has learnt so far, as plain data. */
+/** State of an optimiser as plain data, to save and restore. */
 export interface OptimizerState {
+  /** Number of steps taken. */
   readonly step: number;
   /** `<parameter>.m` and `<parameter>.v`, the first and second moments. */
   readonly tensors: ReadonlyMap<
@@ -29,7 +36,10 @@ export interface OptimizerState {
   >;
 }
 
-/** Adam (Kingma & Ba 2014), AdamW (Loshchilov & Hutter 2017) or Adam with L2, over dense f32 parameters updated in place. */
+/**
+ * Adam (Kingma & Ba 2014), AdamW (Loshchilov & Hutter 2017) or Adam with L2. Updates dense f32 parameters in place.
+ * Dispose it when done.
+ */
 export class Adam {
   readonly #device: Device;
   readonly #parameters: ReadonlyMap<string, Tensor>;
@@ -38,9 +48,10 @@ export class Adam {
   readonly #second = new Map<string, Tensor>();
   #step = 0;
 
+  /** Moments of zero for every parameter. Throws TypeError without parameters. */
   constructor(parameters: ReadonlyMap<string, Tensor>, options: AdamOptions = {}) {
     const first = parameters.values().next().value;
-    if (first === undefined) throw new Error("Adam: needs at least one parameter");
+    if (first === undefined) throw new TypeError("Adam: needs at least one parameter");
     this.#device = first.device;
     this.#parameters = parameters;
     this.#options = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, decoupled: false, ...options };
@@ -55,7 +66,10 @@ export class Adam {
     return this.#step;
   }
 
-  /** Updates every parameter from its gradient; parameters with a null gradient stay as they are. */
+  /**
+   * Updates every parameter that has a gradient, with learning rate `lr`. Throws TypeError when a gradient has another
+   * size than its parameter.
+   */
   update(gradients: ReadonlyMap<string, Tensor | null>, lr: number): void {
     this.#step++;
     const { betas: [b1, b2], eps, weightDecay, decoupled } = this.#options;
@@ -65,7 +79,7 @@ export class Adam {
       const gradient = gradients.get(name);
       if (!gradient) continue;
       if (gradient.size !== parameter.size) {
-        throw new Error(
+        throw new TypeError(
           `Adam: the gradient of ${name} has shape ${formatShape(gradient.shape)}, not ${formatShape(parameter.shape)}`,
         );
       }
@@ -86,6 +100,7 @@ export class Adam {
     }
   }
 
+  /** Reads step and moments back. */
   async state(): Promise<OptimizerState> {
     const tensors = new Map<string, { shape: readonly number[]; values: Float32Array<ArrayBuffer> }>();
     for (const name of this.#parameters.keys()) {
@@ -96,14 +111,17 @@ export class Adam {
     return { step: this.#step, tensors };
   }
 
-  /** Takes over a saved state. Throws naming a moment that is missing or has another shape; nothing is changed then. */
+  /**
+   * Restores a saved state. Throws TypeError, naming a moment that is missing or has another size; nothing changes
+   * then.
+   */
   restore(state: OptimizerState): void {
     const moments = [[".m", this.#first], [".v", this.#second]] as const;
     for (const [suffix, kind] of moments) {
       for (const [name, tensor] of kind) {
         const saved = state.tensors.get(name + suffix);
         if (saved?.values.length !== tensor.size) {
-          throw new Error(
+          throw new TypeError(
             `Adam: the saved state ${saved ? `has ${saved.values.length} elements` : "has no moment"} for ${
               name + suffix
             }, expected ${tensor.size}`,
@@ -117,21 +135,22 @@ export class Adam {
     this.#step = state.step;
   }
 
+  /** Frees the moments. */
   dispose(): void {
     for (const tensor of [...this.#first.values(), ...this.#second.values()]) tensor.dispose();
   }
 }
 
-/** The l2 norm of all gradients together. One element; read it with `item`. */
+/** The l2 norm of all gradients together, a tensor of one element. Throws TypeError when there is no gradient. */
 export function gradientNorm(gradients: Iterable<Tensor | null>): Tensor {
   return scope(() => {
     let total: Tensor | null = null;
     for (const gradient of gradients) {
       if (!gradient) continue;
-      const own = sum(square(gradient));
-      total = total ? add(total, own) : own;
+      const squares = sum(square(gradient));
+      total = total ? add(total, squares) : squares;
     }
-    if (!total) throw new Error("gradientNorm: there is no gradient");
+    if (!total) throw new TypeError("gradientNorm: there is no gradient");
     return sqrt(total);
   });
 }
@@ -166,16 +185,17 @@ export function stepLr(lr: number, stepSize: number, gamma: number): Schedule {
 }
 
 /** From lr to `floor` along half a cosine over `steps`, as CosineAnnealingLR; constant afterwards. */
-export function cosineLr(lr: number, steps: number, floor = 0): Schedule {
+export function cosineLr(lr: number, steps: number, floor: number = 0): Schedule {
   return (step) => floor + (lr - floor) * (1 + Math.cos(Math.PI * Math.min(step / steps, 1))) / 2;
 }
 
 /** Linearly from 0 over `rise` steps, then from lr to `floor` along half a cosine until `steps`. */
-export function warmupCosineLr(lr: number, rise: number, steps: number, floor = 0): Schedule {
+export function warmupCosineLr(lr: number, rise: number, steps: number, floor: number = 0): Schedule {
   const fall = cosineLr(lr, steps - rise, floor);
   return (step) => step < rise ? lr * (step + 1) / rise : fall(step - rise);
 }
 
+/** lr at every step. */
 export function constantLr(lr: number): Schedule {
   return () => lr;
 }

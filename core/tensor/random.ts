@@ -1,10 +1,10 @@
 /**
- * Seeded random numbers by counter (Philox 4x32-10, Salmon et al. 2011): the n-th number of a stream depends on nothing
- * but seed, stream and n. They are made on the host, so that every device sees the same ones.
+ * Counter-based random numbers (Philox 4x32-10, Salmon et al. 2011): the n-th number of a stream depends on seed,
+ * stream and n only. They are made on the host, so that every device gets the same ones.
  */
 
-/** Four 32-bit words for one counter value. `out` receives them from `at`. */
-export function philox(seed: number, stream: number, counter: number, out: Uint32Array, at = 0): void {
+/** Writes the four 32-bit words of one counter value to `out`, from `at` on. */
+export function philox(seed: number, stream: number, counter: number, out: Uint32Array, at: number = 0): void {
   let c0 = counter >>> 0, c1 = Math.floor(counter / 2 ** 32) >>> 0, c2 = stream >>> 0, c3 = 0;
   let k0 = seed >>> 0, k1 = Math.floor(seed / 2 ** 32) >>> 0;
   for (let round = 0; round < 10; round++) {

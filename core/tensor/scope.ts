@@ -1,6 +1,6 @@
 /**
- * Lifetimes: everything made inside a `scope` is freed at its end except what it returns.
- * Scopes are synchronous, as all recording of work is; reading results back happens outside.
+ * Lifetimes: a `scope` frees every tensor made inside it except those it returns.
+ * Scopes are synchronous, because all recording of work is. Results are read back outside.
  */
 import type { Tensor } from "./tensor.ts";
 
@@ -12,9 +12,9 @@ export function currentScope(): Set<Tensor> | undefined {
 }
 
 /**
- * Runs `body` and frees every tensor made inside, except those in its result (a tensor, or arrays and plain objects of
- * tensors), which move to the enclosing scope. Also frees everything when `body` throws.
- * Throws when `body` returns a promise: tensors of interleaved tasks could not be told apart.
+ * Runs `body` and frees every tensor made inside, except those in its result (a tensor, or arrays, maps and plain
+ * objects of tensors), which move to the enclosing scope. Frees all of them when `body` throws. Throws TypeError when
+ * `body` returns a promise: tensors of interleaved tasks could not be told apart.
  */
 export function scope<T>(body: () => T): T {
   const made = new Set<Tensor>();
@@ -23,7 +23,7 @@ export function scope<T>(body: () => T): T {
   try {
     const result = body();
     if (result instanceof Promise) {
-      throw new Error("scope: the body must not be async; record the work inside and await its data outside");
+      throw new TypeError("scope: the body must not be async; record the work inside and await its data outside");
     }
     kept = new Set();
     collectTensors(result, kept);
@@ -38,7 +38,7 @@ export function scope<T>(body: () => T): T {
   }
 }
 
-/** Takes tensors out of the current scope: they live until they are disposed. Returns its argument. */
+/** Takes tensors out of all scopes: they live until they are disposed. Returns its argument. */
 export function keep<T>(value: T): T {
   const tensors = new Set<Tensor>();
   collectTensors(value, tensors);
@@ -46,7 +46,7 @@ export function keep<T>(value: T): T {
   return value;
 }
 
-/** Disposes every tensor in a tensor, array or plain object. */
+/** Disposes every tensor in a tensor, array, map or plain object. */
 export function disposeAll(value: unknown): void {
   const tensors = new Set<Tensor>();
   collectTensors(value, tensors);
@@ -66,7 +66,7 @@ function collectTensors(value: unknown, into: Set<Tensor>): void {
   }
 }
 
-// Told by shape of the object, not by class, because tensor.ts imports this file.
+// By properties, not by class, because tensor.ts imports this file.
 function isTensor(value: object): value is Tensor {
   return "shape" in value && "dtype" in value && "dispose" in value && "storage" in value;
 }

@@ -3,18 +3,22 @@
  * Nothing here touches data or devices.
  */
 
+/** Sizes of all axes; [] for a scalar. */
 export type Shape = readonly number[];
 
+/** Number of elements. */
 export function sizeOf(shape: Shape): number {
   let size = 1;
   for (const d of shape) size *= d;
   return size;
 }
 
+/** `[2, 3]`, for messages. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(", ")}]`;
 }
 
+/** Whether two shapes are equal. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((d, i) => d === b[i]);
 }
@@ -30,7 +34,7 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** NumPy broadcasting of two shapes. Throws naming `op` when they do not fit. */
+/** NumPy broadcasting of two shapes. Throws TypeError, naming `op`, when they do not fit. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
   const out = new Array<number>(rank);
@@ -38,7 +42,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
     const da = a[a.length - i] ?? 1;
     const db = b[b.length - i] ?? 1;
     if (da !== db && da !== 1 && db !== 1) {
-      throw new Error(`${op}: shapes ${formatShape(a)} and ${formatShape(b)} do not broadcast`);
+      throw new TypeError(`${op}: shapes ${formatShape(a)} and ${formatShape(b)} do not broadcast`);
     }
     out[rank - i] = da === 1 ? db : da;
   }
@@ -53,8 +57,8 @@ export function broadcastStrides(from: Shape, to: Shape): number[] {
 }
 
 /**
- * Merges neighbouring dimensions that every operand walks as one, and drops dimensions of size 1, so that kernels see the
- * smallest rank (at least 1). `strideSets` are one stride list per operand.
+ * Merges neighbouring axes that are contiguous in every operand, and drops axes of size 1, so that kernels see the
+ * smallest rank (at least 1). `strideSets` has one list of strides per operand.
  */
 export function collapse(
   shape: Shape,
@@ -82,11 +86,11 @@ export function collapse(
   return { shape: outShape, strideSets: outStrides };
 }
 
-/** Resolves a possibly negative axis. Throws naming `op` when it is out of range. */
+/** An axis from 0; negative ones count from the end. Throws RangeError, naming `op`, when it is out of range. */
 export function resolveAxis(op: string, axis: number, rank: number): number {
   const resolved = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(resolved) || resolved < 0 || resolved >= rank) {
-    throw new Error(`${op}: axis ${axis} is out of range for rank ${rank}`);
+    throw new RangeError(`${op}: axis ${axis} is out of range for rank ${rank}`);
   }
   return resolved;
 }

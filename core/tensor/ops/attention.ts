@@ -19,7 +19,7 @@ interface AttentionInputs {
 
 interface AttentionParams {
   readonly scale: number;
-  /** How many of the rows of k and v count. */
+  /** How many rows of k and v are used. */
   readonly keys: number;
 }
 
@@ -29,14 +29,16 @@ export const attentionOp = defineOp({
     for (const [name, tensor] of Object.entries({ q, k, v })) {
       expectType("attention", name, tensor, "f32");
       if (tensor.rank !== 4) {
-        throw new Error(`attention: ${name} expects [batch, rows, heads, headDim], got ${formatShape(tensor.shape)}`);
+        throw new TypeError(
+          `attention: ${name} expects [batch, rows, heads, headDim], got ${formatShape(tensor.shape)}`,
+        );
       }
     }
     const [batch, rows, heads, headDim] = q.shape;
     expectShape("attention", "k", k, [batch, -1, heads, headDim]);
     expectShape("attention", "v", v, k.shape);
     if (!(keys >= 1 && keys <= k.shape[1])) {
-      throw new Error(`attention: keys expects 1 to ${k.shape[1]}, got ${keys}`);
+      throw new RangeError(`attention: keys expects 1 to ${k.shape[1]}, got ${keys}`);
     }
     if (visible) {
       expectType("attention", "visible", visible, "i32");
@@ -89,27 +91,31 @@ export const attentionOp = defineOp({
   saves: ["q", "k", "v", "visible"],
 });
 
+/** Options of `attention`. */
 export interface AttentionOptions {
   /** Factor on q.k; 1 / sqrt(headDim) when not given. */
   readonly scale?: number;
   /** i32[rows]: how many keys each query row sees, each in 1..keys; all of them when not given. */
   readonly visible?: Tensor;
-  /** How many rows of k and v count; all of them when not given. */
+  /** How many rows of k and v are used, from the first; all of them when not given. */
   readonly keys?: number;
 }
 
-/** softmax(scale q k^T) v per head: q[batch, rows, heads, headDim], k and v [batch, keys or more, heads, headDim]. */
+/**
+ * softmax(scale q k^T) v per head: q[batch, rows, heads, headDim], k and v [batch, keys or more, heads, headDim],
+ * result like q, f32. Throws TypeError when shapes do not fit, RangeError for `keys` out of range.
+ */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   const { scale = 1 / Math.sqrt(q.shape[3]), visible, keys = k.shape[1] } = options;
   return apply(attentionOp, { q, k, v, visible }, { scale, keys });
 }
 
-/** Visible prefixes of a causal mask: row i (0-based) sees offset + i + 1 keys. */
-export function causalVisible(device: Device, rows: number, offset = 0): Tensor {
+/** Visible prefixes of a causal mask, i32[rows]: row i, from 0, sees offset + i + 1 keys. */
+export function causalVisible(device: Device, rows: number, offset: number = 0): Tensor {
   return fromArray(device, Int32Array.from({ length: rows }, (_, i) => offset + i + 1), [rows]);
 }
 
-/** Visible prefixes of a block-causal mask: every row sees its own block and all earlier ones. */
+/** Visible prefixes of a block-causal mask, i32[rows]: every row sees its block and all earlier ones. */
 export function blockCausalVisible(device: Device, blockSizes: readonly number[]): Tensor {
   const visible: number[] = [];
   let end = 0;
@@ -120,13 +126,15 @@ export function blockCausalVisible(device: Device, blockSizes: readonly number[]
   return fromArray(device, Int32Array.from(visible), [visible.length]);
 }
 
-/** Keys and values of the rows seen so far, for one attention layer. */
+/** Keys and values of the rows seen so far, for one attention layer. Dispose it when done. */
 export class KeyValueCache {
+  /** Keys [batch, capacity, heads, headDim]; rows from `length` on are undefined. */
   readonly k: Tensor;
+  /** Values, likewise. */
   readonly v: Tensor;
   #length = 0;
 
-  /** Room for `capacity` rows of [heads, headDim] per batch entry. */
+  /** Reserves room for `capacity` rows of [heads, headDim] per batch entry. */
   constructor(device: Device, batch: number, capacity: number, heads: number, headDim: number) {
     this.k = empty(device, [batch, capacity, heads, headDim]);
     this.v = empty(device, [batch, capacity, heads, headDim]);
@@ -137,7 +145,7 @@ export class KeyValueCache {
     return this.#length;
   }
 
-  /** Adds rows k, v [batch, rows, heads, headDim]. Throws when they do not fit. */
+  /** Appends rows k, v [batch, rows, heads, headDim]. Throws RangeError when they do not fit. */
   append(k: Tensor, v: Tensor): void {
     writeSlice(this.k, k, 1, this.#length);
     writeSlice(this.v, v, 1, this.#length);
@@ -149,6 +157,7 @@ export class KeyValueCache {
     this.#length = 0;
   }
 
+  /** Frees the memory. */
   dispose(): void {
     this.k.dispose();
     this.v.dispose();

@@ -13,7 +13,7 @@ export const broadcastToOp = defineOp({
     expectType("broadcastTo", "x", x, "f32", "i32", "u32");
     const lead = shape.length - x.rank;
     if (lead < 0 || x.shape.some((d, i) => d !== 1 && d !== shape[i + lead])) {
-      throw new Error(`broadcastTo: ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
+      throw new TypeError(`broadcastTo: ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
     }
     return [{ shape, dtype: x.dtype }];
   },
@@ -30,10 +30,13 @@ export const broadcastToOp = defineOp({
   saves: [],
 });
 
-/** Repeats x along its axes of size 1 (and new leading ones) up to `shape`. */
+/**
+ * Repeats x along its axes of size 1 (and new leading ones) up to `shape`: a copy. f32, i32 or u32.
+ * Throws TypeError when x does not broadcast to it.
+ */
 export const broadcastTo = (x: Tensor, shape: Shape): Tensor => apply(broadcastToOp, { x }, { shape });
 
-/** A copy with its own memory. */
+/** A copy in memory of its own: f32, i32 or u32. */
 export const clone = (x: Tensor): Tensor => broadcastTo(x, x.shape);
 
 /** The shape that remains when `axis` is reduced to one element, which is kept as a size of 1 or dropped. */
@@ -44,7 +47,7 @@ export function reducedShape(shape: Shape, axis: number, keepDims: boolean): num
 /** Throws unless `x` can be reduced along `axis`: f32, and at least one element long. */
 export function expectReducible(op: string, x: Tensor, axis: number): void {
   expectType(op, "x", x, "f32");
-  if (x.shape[axis] === 0) throw new Error(`${op}: axis ${axis} of ${formatShape(x.shape)} is empty`);
+  if (x.shape[axis] === 0) throw new TypeError(`${op}: axis ${axis} of ${formatShape(x.shape)} is empty`);
 }
 
 interface SumParams {
@@ -67,8 +70,11 @@ export const sumOp = defineOp({
   saves: [],
 });
 
-/** Sums along one axis, or over all elements (result shape []) when `axis` is not given. */
-export function sum(x: Tensor, axis?: number, keepDims = false): Tensor {
+/**
+ * Sums along one axis, which is dropped or kept as 1, or over all elements (result shape []) when `axis` is not given.
+ * Throws RangeError when x has no such axis.
+ */
+export function sum(x: Tensor, axis?: number, keepDims: boolean = false): Tensor {
   if (axis === undefined) {
     using flat = x.reshape(x.size);
     return apply(sumOp, { x: flat }, { axis: 0, keepDims: false });

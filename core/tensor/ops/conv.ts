@@ -8,7 +8,7 @@ import { formatShape, type Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { broadcastTo, sum } from "./broadcast.ts";
 import { affine, binary } from "./elementwise.ts";
-import { packWeight } from "./matmul.ts";
+import { packWeight } from "./linear.ts";
 import { pad, slice } from "./shape.ts";
 
 /** Zero padding: the same on all sides, or [top, bottom, left, right]. */
@@ -33,19 +33,21 @@ export const conv2dOp = defineOp({
   name: "conv2d",
   infer({ x, weight, bias, residual }: ConvInputs, { stride, upsample, padding }: ConvParams): TensorSpec[] {
     expectType("conv2d", "x", x, "f32");
-    if (x.rank !== 4) throw new Error(`conv2d: x expects [batch, h, w, channels], got ${formatShape(x.shape)}`);
+    if (x.rank !== 4) throw new TypeError(`conv2d: x expects [batch, h, w, channels], got ${formatShape(x.shape)}`);
     if (weight.layout === "dense") expectType("conv2d", "weight", weight, "f32");
-    else if (weight.layout !== "conv") throw new Error("conv2d: weight was packed for a linear map");
-    if (weight.rank !== 4) throw new Error(`conv2d: weight expects rank 4, got ${formatShape(weight.shape)}`);
+    else if (weight.layout !== "conv") throw new TypeError("conv2d: weight was packed for a linear map");
+    if (weight.rank !== 4) throw new TypeError(`conv2d: weight expects rank 4, got ${formatShape(weight.shape)}`);
     const [batch, h, w, channels] = x.shape;
     const [cOut, cIn, kh, kw] = weight.shape;
-    if (cIn !== channels) throw new Error(`conv2d: weight expects ${cIn} input channels, got ${channels}`);
+    if (cIn !== channels) throw new TypeError(`conv2d: weight expects ${cIn} input channels, got ${channels}`);
     if (bias) expectParameter("conv2d", "bias", bias, [cOut]);
     const [top, bottom, left, right] = padding;
     const outH = Math.floor((h * upsample + top + bottom - kh) / stride) + 1;
     const outW = Math.floor((w * upsample + left + right - kw) / stride) + 1;
     if (outH < 1 || outW < 1) {
-      throw new Error(`conv2d: a ${kh}x${kw} kernel does not fit x ${formatShape(x.shape)} with padding [${padding}]`);
+      throw new TypeError(
+        `conv2d: a ${kh}x${kw} kernel does not fit x ${formatShape(x.shape)} with padding [${padding}]`,
+      );
     }
     const shape = [batch, outH, outW, cOut];
     if (residual) expectParameter("conv2d", "residual", residual, shape);
@@ -82,7 +84,7 @@ export const conv2dOp = defineOp({
   },
   gradient: ({ inputs: { x, weight, bias }, upstream: [g], params, needs }) => {
     if (weight.layout !== "dense" && (needs.x || params.activation !== "none")) {
-      throw new Error("conv2d: the gradient of x needs a dense weight, got a packed one; load the weights dense");
+      throw new TypeError("conv2d: the gradient of x needs a dense weight, got a packed one; load the weights dense");
     }
     const { activation } = params;
     const dz = activation === "none"
@@ -155,19 +157,24 @@ function weightGradient(g: Tensor, x: Tensor, shape: Shape, { stride, upsample, 
   return out;
 }
 
+/** Options of `conv2d`. */
 export interface ConvOptions {
+  /** In both directions (default 1). */
   readonly stride?: number;
+  /** Default 0. */
   readonly padding?: Padding;
-  /** Reads x as if it had been enlarged by this factor (nearest) before padding. */
+  /** Reads x enlarged by this factor (nearest) before padding (default 1). */
   readonly upsample?: 1 | 2;
+  /** Applied after the bias (default none). */
   readonly activation?: Activation;
-  /** Added to the result. */
+  /** [batch, outH, outW, cOut], added last. */
   readonly residual?: Tensor;
 }
 
 /**
- * residual + act(bias + weight * x): x[batch, h, w, cIn], weight[cOut, cIn, kh, kw] (packed, or dense and packed on the
- * fly), bias[cOut], result [batch, outH, outW, cOut] with outH = floor((h * upsample + top + bottom - kh) / stride) + 1.
+ * residual + act(bias + weight * x): x[batch, h, w, cIn], weight[cOut, cIn, kh, kw] (packed, or dense and packed for
+ * this call), bias[cOut], result [batch, outH, outW, cOut] with outH = floor((h * upsample + top + bottom - kh) /
+ * stride) + 1. Throws TypeError when shapes or types do not fit. A packed weight has no gradient.
  */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
   const { stride = 1, padding = 0, upsample = 1, activation = "none", residual } = options;
@@ -184,9 +191,9 @@ export const avgPool2dOp = defineOp({
   name: "avgPool2d",
   infer({ x }: { x: Tensor }, { k }: { k: number }): TensorSpec[] {
     expectType("avgPool2d", "x", x, "f32");
-    if (x.rank !== 4) throw new Error(`avgPool2d: x expects [batch, h, w, channels], got ${formatShape(x.shape)}`);
+    if (x.rank !== 4) throw new TypeError(`avgPool2d: x expects [batch, h, w, channels], got ${formatShape(x.shape)}`);
     const [batch, h, w, c] = x.shape;
-    if (h < k || w < k) throw new Error(`avgPool2d: ${k}x${k} blocks do not fit x ${formatShape(x.shape)}`);
+    if (h < k || w < k) throw new TypeError(`avgPool2d: ${k}x${k} blocks do not fit x ${formatShape(x.shape)}`);
     return [{ shape: [batch, Math.floor(h / k), Math.floor(w / k), c], dtype: "f32" }];
   },
   forward(device, { x }, [out], { k }) {
@@ -196,12 +203,15 @@ export const avgPool2dOp = defineOp({
   gradient: ({ inputs: { x }, upstream: [g], params: { k } }) => {
     const [batch, h, w, c] = x.shape;
     const [, outH, outW] = g.shape;
-    const each = affine(g, 1 / (k * k)).reshape(batch, outH, 1, outW, 1, c);
-    const blocks = broadcastTo(each, [batch, outH, k, outW, k, c]).reshape(batch, outH * k, outW * k, c);
+    const shares = affine(g, 1 / (k * k)).reshape(batch, outH, 1, outW, 1, c);
+    const blocks = broadcastTo(shares, [batch, outH, k, outW, k, c]).reshape(batch, outH * k, outW * k, c);
     return { x: pad(blocks, [[0, 0], [0, h - outH * k], [0, w - outW * k], [0, 0]]) };
   },
   saves: [],
 });
 
-/** Means of k x k blocks with stride k; incomplete blocks at the right and bottom are dropped. */
+/**
+ * Means of k x k blocks with stride k: x[batch, h, w, c] -> [batch, floor(h / k), floor(w / k), c]. Incomplete blocks
+ * at the right and bottom are dropped. Throws TypeError when x has no whole block.
+ */
 export const avgPool2d = (x: Tensor, k: number): Tensor => apply(avgPool2dOp, { x }, { k });

@@ -1,6 +1,6 @@
 /**
- * Elementwise ops: one op per row of ../elementwise.ts, with NumPy broadcasting for two operands.
- * Activations that follow a matrix product or a norm are better fused into it (see matmul.ts, norm.ts).
+ * Elementwise ops: one op per row of ../elementwise.ts, with NumPy broadcasting for two operands. An activation that
+ * follows a matrix product or a norm is faster as an option of that op (linear.ts, conv.ts, norm.ts).
  */
 import { full } from "../create.ts";
 import {
@@ -25,8 +25,8 @@ interface UnaryParams {
 
 type UnaryGradient = (x: Tensor, upstream: Tensor, params: UnaryParams) => Tensor;
 
-/** Gradients of the rows that have no derivative of their own. */
-const ownGradients: { readonly [K in Exclude<UnaryName, DifferentiableName>]: UnaryGradient } = {
+/** Gradients of the rows without a derivative expression. */
+const specialGradients: { readonly [K in Exclude<UnaryName, DifferentiableName>]: UnaryGradient } = {
   neg: (_, upstream) => neg(upstream),
   affine: (_, upstream, { a }) => unary("affine", upstream, a, 0),
   clamp: (x, upstream, { a, b }) => {
@@ -37,8 +37,8 @@ const ownGradients: { readonly [K in Exclude<UnaryName, DifferentiableName>]: Un
 };
 
 function unaryOp(name: UnaryName): Op<{ x: Tensor }, UnaryParams> {
-  const own: UnaryGradient = name in ownGradients
-    ? ownGradients[name as keyof typeof ownGradients]
+  const gradientOf: UnaryGradient = name in specialGradients
+    ? specialGradients[name as keyof typeof specialGradients]
     : (x, upstream) => binary(`${name as DifferentiableName}Gradient`, x, upstream);
   return defineOp({
     name,
@@ -49,14 +49,14 @@ function unaryOp(name: UnaryName): Op<{ x: Tensor }, UnaryParams> {
     forward(device, { x }, [out], { a, b }) {
       device.run("unary", { op: name, x: x.storage, out: out.storage, n: x.size, a, b });
     },
-    gradient: ({ inputs: { x }, upstream: [g], params }) => ({ x: own(x, g, params) }),
+    gradient: ({ inputs: { x }, upstream: [g], params }) => ({ x: gradientOf(x, g, params) }),
     saves: name === "affine" || name === "neg" ? [] : ["x"],
   });
 }
 
 type PlainBinaryName = Exclude<BinaryName, GradientName>;
 
-/** Gradients before broadcasting is undone: g is the upstream; a side may be left out where it is zero. */
+/** Gradients with the shape of the result; g is the upstream. A side is left out where its gradient is zero. */
 const binaryGradients: {
   readonly [K in PlainBinaryName]: {
     readonly x?: (g: Tensor, x: Tensor, y: Tensor) => Tensor;
@@ -114,48 +114,74 @@ function mapRows<K extends string, V>(rows: Readonly<Record<K, unknown>>, make: 
   return Object.fromEntries((Object.keys(rows) as K[]).map((name) => [name, make(name)])) as Record<K, V>;
 }
 
-export const unaryOps = mapRows(unaryRows, unaryOp);
-export const binaryOps = mapRows(binaryRows, binaryOp);
+/** The unary ops by name. */
+export const unaryOps: Record<UnaryName, Op<{ x: Tensor }, UnaryParams>> = mapRows(unaryRows, unaryOp);
+/** The binary ops by name. */
+export const binaryOps: Record<BinaryName, Op<{ x: Tensor; y: Tensor }, null>> = mapRows(binaryRows, binaryOp);
 
-/** Applies a unary row; `a` and `b` are its scalar parameters. */
-export function unary(name: UnaryName, x: Tensor, a = 0, b = 0): Tensor {
+/** Applies a unary row of ../elementwise.ts; `a` and `b` are its scalar parameters. */
+export function unary(name: UnaryName, x: Tensor, a: number = 0, b: number = 0): Tensor {
   return apply(unaryOps[name], { x }, { a, b });
 }
 
-/** Applies a binary row with broadcasting. */
+/** Applies a binary row of ../elementwise.ts with NumPy broadcasting. Throws TypeError when shapes do not broadcast. */
 export function binary(name: BinaryName, x: Tensor, y: Tensor): Tensor {
   return apply(binaryOps[name], { x, y }, null);
 }
 
+// All take and return f32. Those of two operands broadcast as NumPy does, and throw TypeError where shapes do not fit.
+
+/** x + y. */
 export const add = (x: Tensor, y: Tensor): Tensor => binary("add", x, y);
+/** x - y. */
 export const sub = (x: Tensor, y: Tensor): Tensor => binary("sub", x, y);
+/** x * y, element by element. */
 export const mul = (x: Tensor, y: Tensor): Tensor => binary("mul", x, y);
+/** x / y. */
 export const div = (x: Tensor, y: Tensor): Tensor => binary("div", x, y);
+/** The larger of x and y; equal operands share the gradient. */
 export const maximum = (x: Tensor, y: Tensor): Tensor => binary("maximum", x, y);
+/** The smaller of x and y; equal operands share the gradient. */
 export const minimum = (x: Tensor, y: Tensor): Tensor => binary("minimum", x, y);
+/** 1 where x = y, else 0. */
 export const equal = (x: Tensor, y: Tensor): Tensor => binary("equal", x, y);
+/** 1 where x < y, else 0. */
 export const less = (x: Tensor, y: Tensor): Tensor => binary("less", x, y);
+/** 1 where x <= y, else 0. */
 export const lessEqual = (x: Tensor, y: Tensor): Tensor => binary("lessEqual", x, y);
+/** -x. */
 export const neg = (x: Tensor): Tensor => unary("neg", x);
+/** |x|; the gradient at 0 is 0. */
 export const abs = (x: Tensor): Tensor => unary("abs", x);
+/** e^x. */
 export const exp = (x: Tensor): Tensor => unary("exp", x);
+/** Natural logarithm. */
 export const log = (x: Tensor): Tensor => unary("log", x);
+/** Square root. */
 export const sqrt = (x: Tensor): Tensor => unary("sqrt", x);
+/** x^2. */
 export const square = (x: Tensor): Tensor => unary("square", x);
+/** 1 / x. */
 export const reciprocal = (x: Tensor): Tensor => unary("reciprocal", x);
+/** The largest whole number that is at most x; the gradient is 0. */
 export const floor = (x: Tensor): Tensor => unary("floor", x);
+/** Hyperbolic tangent. */
 export const tanh = (x: Tensor): Tensor => unary("tanh", x);
+/** 1 / (1 + e^-x). */
 export const sigmoid = (x: Tensor): Tensor => unary("sigmoid", x);
+/** max(x, 0). */
 export const relu = (x: Tensor): Tensor => unary("relu", x);
+/** x where x > 0, else e^x - 1. */
 export const elu = (x: Tensor): Tensor => unary("elu", x);
+/** x * sigmoid(x). */
 export const silu = (x: Tensor): Tensor => unary("silu", x);
-/** Exact GELU (erf). */
+/** Exact GELU (erf), PyTorch's default. */
 export const gelu = (x: Tensor): Tensor => unary("gelu", x);
 /** GELU by its tanh approximation. */
 export const geluTanh = (x: Tensor): Tensor => unary("geluTanh", x);
-/** scale * x + offset. */
-export const affine = (x: Tensor, scale: number, offset = 0): Tensor => unary("affine", x, scale, offset);
-/** x limited to [low, high]. */
+/** scale * x + offset, with numbers. */
+export const affine = (x: Tensor, scale: number, offset: number = 0): Tensor => unary("affine", x, scale, offset);
+/** x limited to [low, high]; the gradient is 0 outside. */
 export const clamp = (x: Tensor, low: number, high: number): Tensor => unary("clamp", x, low, high);
 /** x^exponent, for x >= 0. */
 export const power = (x: Tensor, exponent: number): Tensor => unary("power", x, exponent);
@@ -172,7 +198,7 @@ export const castOp = defineOp({
   gradient: "the result is an integer, or came from one",
 });
 
-/** Converts the type; f32 to integers truncates towards zero. */
+/** Converts the type. f32 to integers truncates towards zero and saturates. */
 export const cast = (x: Tensor, to: DType): Tensor => apply(castOp, { x }, { to });
 
 setArithmetic({ add, onesLike: (x) => full(x.device, x.shape, 1) });

@@ -14,7 +14,7 @@ export const embeddingOp = defineOp({
   infer({ table, index }: { table: Tensor; index: Tensor }): TensorSpec[] {
     expectType("embedding", "table", table, "f32", "f16", "i32");
     expectType("embedding", "index", index, "i32");
-    if (table.rank !== 2) throw new Error(`embedding: table expects [rows, n], got ${formatShape(table.shape)}`);
+    if (table.rank !== 2) throw new TypeError(`embedding: table expects [rows, n], got ${formatShape(table.shape)}`);
     return [{ shape: [...index.shape, table.shape[1]], dtype: table.dtype === "i32" ? "i32" : "f32" }];
   },
   forward(device, { table, index }, [out]) {
@@ -36,7 +36,10 @@ export const embeddingOp = defineOp({
   saves: ["index"],
 });
 
-/** Rows of table[rows, n] (f32, f16 or i32) by index[...] (i32, clamped to the table): [..., n]. */
+/**
+ * Rows of table[rows, n] (f32, f16 or i32) by index[...] (i32, clamped to the table): [..., n], i32 for an i32 table,
+ * else f32. Throws TypeError when types or shapes do not fit.
+ */
 export const embedding = (table: Tensor, index: Tensor): Tensor => apply(embeddingOp, { table, index }, null);
 
 export const nearestCodeOp = defineOp({
@@ -65,5 +68,8 @@ export function oneHot(index: Tensor, classes: number): Tensor {
   return scope(() => equal(cast(index, "f32").reshape(...index.shape, 1), cast(arange(index.device, classes), "f32")));
 }
 
-/** Index (i32) of the code nearest to each x[..., c] by squared distance, codebook[codes, c]; first one on ties. */
+/**
+ * Index (i32) of the code of codebook[codes, c] nearest to each x[..., c] by squared distance, the first one on ties.
+ * Throws TypeError when shapes do not fit.
+ */
 export const nearestCode = (x: Tensor, codebook: Tensor): Tensor => apply(nearestCodeOp, { x, codebook }, null);

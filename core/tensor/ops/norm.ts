@@ -8,7 +8,13 @@ import type { Tensor } from "../tensor.ts";
 import { full } from "../create.ts";
 import { sum } from "./broadcast.ts";
 import { div, maximum, mul, sqrt, square, sub } from "./elementwise.ts";
-import { type Modulation, modulationGradient, type ModulationPlace, modulationPlace, rowTable } from "./matmul.ts";
+import {
+  type Modulation,
+  modulationGradient,
+  type ModulationPosition,
+  modulationPosition,
+  rowTable,
+} from "./modulation.ts";
 
 interface GroupNormParams {
   readonly groups: number;
@@ -22,7 +28,9 @@ export const groupNormOp = defineOp({
     expectType("groupNorm", "x", x, "f32");
     const c = x.shape[x.rank - 1];
     if (x.rank < 3 || c % groups !== 0) {
-      throw new Error(`groupNorm: x expects [batch, ..., channels] in ${groups} groups, got ${formatShape(x.shape)}`);
+      throw new TypeError(
+        `groupNorm: x expects [batch, ..., channels] in ${groups} groups, got ${formatShape(x.shape)}`,
+      );
     }
     expectParameter("groupNorm", "gamma", gamma, [c]);
     expectParameter("groupNorm", "beta", beta, [c]);
@@ -66,13 +74,21 @@ export const groupNormOp = defineOp({
   recomputed: true,
 });
 
-/** act(groupNorm(x)) for x[batch, ..., channels], gamma[channels], beta[channels]. */
-export function groupNorm(
-  x: Tensor,
-  gamma: Tensor,
-  beta: Tensor,
-  options: { groups?: number; eps?: number; activation?: "none" | "silu" } = {},
-): Tensor {
+/** Options of `groupNorm`. */
+export interface GroupNormOptions {
+  /** Number of groups, which must divide the channels (default 32). */
+  readonly groups?: number;
+  /** Added to the variance (default 1e-6). */
+  readonly eps?: number;
+  /** Applied to the result (default none). */
+  readonly activation?: "none" | "silu";
+}
+
+/**
+ * act(gamma * (x - mean) / sqrt(var + eps) + beta) for x[batch, ..., channels], gamma[channels], beta[channels], with
+ * mean and variance over all pixels and the channels of a group. Throws TypeError when shapes do not fit.
+ */
+export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: GroupNormOptions = {}): Tensor {
   const { groups = 32, eps = 1e-6, activation = "none" } = options;
   return apply(groupNormOp, { x, gamma, beta }, { groups, eps, activation });
 }
@@ -88,15 +104,15 @@ interface LayerNormInputs {
 
 interface LayerNormParams {
   readonly eps: number;
-  readonly scalePlace: ModulationPlace;
-  readonly shiftPlace: ModulationPlace;
+  readonly scaleAt: ModulationPosition;
+  readonly shiftAt: ModulationPosition;
 }
 
-function layerNormTables({ x, scale, shift }: LayerNormInputs, { scalePlace, shiftPlace }: LayerNormParams) {
+function layerNormTables({ x, scale, shift }: LayerNormInputs, { scaleAt, shiftAt }: LayerNormParams) {
   const n = x.shape[x.rank - 1];
   return {
-    scale: scale && rowTable("layerNorm", "scale", scale, scalePlace, x, n),
-    shift: shift && rowTable("layerNorm", "shift", shift, shiftPlace, x, n),
+    scale: scale && rowTable("layerNorm", "scale", { table: scale, ...scaleAt }, x, n),
+    shift: shift && rowTable("layerNorm", "shift", { table: shift, ...shiftAt }, x, n),
   };
 }
 
@@ -127,7 +143,7 @@ export const layerNormOp = defineOp({
   },
   gradient: ({ inputs: { x, gamma, beta, scale, shift }, upstream: [g], params, needs }) => {
     const { device, shape } = x;
-    const { eps, scalePlace, shiftPlace } = params;
+    const { eps, scaleAt, shiftAt } = params;
     const n = shape[x.rank - 1];
     const dx = needs.x ? empty(device, shape) : undefined;
     const dGamma = needs.gamma ? empty(device, [n]) : undefined;
@@ -146,33 +162,42 @@ export const layerNormOp = defineOp({
         eps,
         gamma: gamma?.storage,
         beta: beta?.storage,
-        scale: scale && rowTable("layerNorm", "scale", scale, scalePlace, x, n),
+        scale: scale && rowTable("layerNorm", "scale", { table: scale, ...scaleAt }, x, n),
       });
     }
     return {
       x: dx,
       gamma: dGamma,
       beta: dBeta,
-      scale: dScale && modulationGradient(scale!, scalePlace, dScale),
-      shift: needs.shift ? modulationGradient(shift!, shiftPlace, g) : undefined,
+      scale: dScale && modulationGradient(scale!, scaleAt, dScale),
+      shift: needs.shift ? modulationGradient(shift!, shiftAt, g) : undefined,
     };
   },
   saves: ["x", "gamma", "beta", "scale"],
 });
 
+/** Options of `layerNorm`. */
 export interface LayerNormOptions {
+  /** Factors [n]. */
   readonly gamma?: Tensor;
+  /** Summands [n]. */
   readonly beta?: Tensor;
+  /** adaLN scale, for x[batch, rows, n]: the result is multiplied by 1 + scale. */
   readonly scale?: Modulation;
+  /** adaLN shift, for x[batch, rows, n]: added last. */
   readonly shift?: Modulation;
+  /** Added to the variance (default 1e-6). */
   readonly eps?: number;
 }
 
-/** Normalises the last axis, then gamma and beta where given, then y * (1 + scale) + shift where given (x of rank 3). */
+/**
+ * y = (x - mean) / sqrt(var + eps) over the last axis of x[..., n]; then y * gamma + beta, then y * (1 + scale) +
+ * shift, each where given. Throws TypeError when shapes do not fit.
+ */
 export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   const { gamma, beta, scale, shift, eps = 1e-6 } = options;
   const inputs = { x, gamma, beta, scale: scale?.table, shift: shift?.table };
-  return apply(layerNormOp, inputs, { eps, scalePlace: modulationPlace(scale), shiftPlace: modulationPlace(shift) });
+  return apply(layerNormOp, inputs, { eps, scaleAt: modulationPosition(scale), shiftAt: modulationPosition(shift) });
 }
 
 export const l2NormalizeOp = defineOp({
@@ -192,4 +217,4 @@ export const l2NormalizeOp = defineOp({
 });
 
 /** x / max(|x|_2, eps) along the last axis. */
-export const l2Normalize = (x: Tensor, eps = 1e-12): Tensor => apply(l2NormalizeOp, { x }, { eps });
+export const l2Normalize = (x: Tensor, eps: number = 1e-12): Tensor => apply(l2NormalizeOp, { x }, { eps });

@@ -53,7 +53,7 @@ export const topKOp = defineOp({
   infer({ x }: { x: Tensor }, { k }: { k: number }) {
     expectType("topK", "x", x, "f32");
     const n = x.shape[x.rank - 1];
-    if (!(Number.isInteger(k) && k >= 1 && k <= n)) throw new Error(`topK: k expects 1 to ${n}, got ${k}`);
+    if (!(Number.isInteger(k) && k >= 1 && k <= n)) throw new RangeError(`topK: k expects 1 to ${n}, got ${k}`);
     const shape = [...x.shape.slice(0, -1), k];
     return [{ shape, dtype: "f32" }, { shape, dtype: "i32" }];
   },
@@ -80,21 +80,29 @@ function reduce(op: ReduceName, x: Tensor, axis?: number, keepDims = false): Ten
   return apply(reduceOp, { x }, { op, axis: resolveAxis(op, axis, x.rank), keepDims });
 }
 
-export const mean = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("mean", x, axis, keepDims);
-export const max = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("max", x, axis, keepDims);
-export const min = (x: Tensor, axis?: number, keepDims = false): Tensor => reduce("min", x, axis, keepDims);
+/** Means along one axis, or of all elements; arguments, result shape and errors as in `sum`. */
+export const mean = (x: Tensor, axis?: number, keepDims: boolean = false): Tensor => reduce("mean", x, axis, keepDims);
 
-/** Index (i32) of the first largest element along `axis`. */
-export function argmax(x: Tensor, axis = -1, keepDims = false): Tensor {
+/** Largest elements along one axis, or of all; arguments, result shape and errors as in `sum`. */
+export const max = (x: Tensor, axis?: number, keepDims: boolean = false): Tensor => reduce("max", x, axis, keepDims);
+
+/** Smallest elements along one axis, or of all; arguments, result shape and errors as in `sum`. */
+export const min = (x: Tensor, axis?: number, keepDims: boolean = false): Tensor => reduce("min", x, axis, keepDims);
+
+/** Index (i32) of the first largest element along `axis`. Throws RangeError when x has no such axis. */
+export function argmax(x: Tensor, axis: number = -1, keepDims: boolean = false): Tensor {
   return apply(argReduceOp, { x }, { op: "argmax", axis: resolveAxis("argmax", axis, x.rank), keepDims });
 }
 
-/** Index (i32) of the first smallest element along `axis`. */
-export function argmin(x: Tensor, axis = -1, keepDims = false): Tensor {
+/** Index (i32) of the first smallest element along `axis`. Throws RangeError when x has no such axis. */
+export function argmin(x: Tensor, axis: number = -1, keepDims: boolean = false): Tensor {
   return apply(argReduceOp, { x }, { op: "argmin", axis: resolveAxis("argmin", axis, x.rank), keepDims });
 }
 
-/** The k largest elements of the last axis, descending, ties by lower index: values and i32 indices, [..., k]. */
+/**
+ * The k largest elements of the last axis, descending, ties by lower index: values and i32 indices, [..., k].
+ * Throws RangeError unless k is from 1 to the size of the axis.
+ */
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
   const [values, indices] = applyAll(topKOp, { x }, { k });
   return { values, indices };

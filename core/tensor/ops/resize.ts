@@ -1,7 +1,7 @@
 /**
  * Resizing of channels-last images as torch.nn.functional.interpolate defines it (align_corners false, no antialias).
- * Every mode is a linear map per axis, so a resize is two matrix products with small constant matrices, and its gradient
- * comes with theirs.
+ * Every mode is a linear map per axis. So a resize is two matrix products with small constant matrices, and needs no
+ * gradient of its own.
  */
 import type { Device } from "../device.ts";
 import { fromArray } from "../create.ts";
@@ -10,7 +10,7 @@ import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { matmul } from "./matmul.ts";
 
-/** area = adaptive average pooling; bicubic with A = -0.75 and clamped borders. */
+/** Modes of torch.nn.functional.interpolate; area is adaptive average pooling, bicubic has A = -0.75 and clamps. */
 export type ResizeMode = "nearest" | "area" | "bilinear" | "bicubic";
 
 /** The matrix [to, from] (row-major) that resizes one axis. */
@@ -51,11 +51,14 @@ const cubicFar = (x: number) => ((A * x - 5 * A) * x + 8 * A) * x - 4 * A;
 
 /** A resize from [h, w] to [outH, outW] whose matrices are made once. Dispose it when done. */
 export class Resizer {
+  /** [h, w] of what is resized. */
   readonly from: readonly [number, number];
+  /** [outH, outW]. */
   readonly to: readonly [number, number];
   readonly #rows: Tensor | null;
   readonly #columns: Tensor | null;
 
+  /** Makes the matrices, on `device`. */
   constructor(device: Device, mode: ResizeMode, from: readonly [number, number], to: readonly [number, number]) {
     this.from = from;
     this.to = to;
@@ -67,11 +70,11 @@ export class Resizer {
     this.#columns = make(1);
   }
 
-  /** x[batch, h, w, c] -> [batch, outH, outW, c]; a new tensor in every case. */
+  /** x[batch, h, w, c] -> [batch, outH, outW, c], always a new tensor. Throws TypeError for another shape. */
   apply(x: Tensor): Tensor {
     const [batch, h, w, c] = x.shape;
     if (x.rank !== 4 || h !== this.from[0] || w !== this.from[1]) {
-      throw new Error(`resize: x expects [batch, ${this.from.join(", ")}, c], got ${formatShape(x.shape)}`);
+      throw new TypeError(`resize: x expects [batch, ${this.from.join(", ")}, c], got ${formatShape(x.shape)}`);
     }
     const [outH, outW] = this.to;
     return scope(() => {
@@ -82,13 +85,14 @@ export class Resizer {
     });
   }
 
+  /** Frees the matrices. */
   dispose(): void {
     this.#rows?.dispose();
     this.#columns?.dispose();
   }
 }
 
-/** Resizes x[batch, h, w, c] to [batch, outH, outW, c]. */
+/** Resizes x[batch, h, w, c] to [batch, outH, outW, c]. Throws TypeError for another rank. */
 export function resize(x: Tensor, mode: ResizeMode, outH: number, outW: number): Tensor {
   const resizer = new Resizer(x.device, mode, [x.shape[1], x.shape[2]], [outH, outW]);
   try {

@@ -30,7 +30,7 @@ export const permuteOp = defineOp({
     expectType("permute", "x", x, "f32", "i32", "u32");
     const sorted = [...axes].sort((a, b) => a - b);
     if (axes.length !== x.rank || sorted.some((a, i) => a !== i)) {
-      throw new Error(`permute: expected an order of ${x.rank} axes, got [${axes.join(", ")}]`);
+      throw new TypeError(`permute: expected an order of ${x.rank} axes, got [${axes.join(", ")}]`);
     }
     return [{ shape: axes.map((a) => x.shape[a]), dtype: x.dtype }];
   },
@@ -48,10 +48,10 @@ export const permuteOp = defineOp({
   saves: [],
 });
 
-/** Output axis i is input axis axes[i]. */
+/** Reorders axes: output axis i is input axis axes[i]. Throws TypeError unless `axes` is an order of all axes. */
 export const permute = (x: Tensor, ...axes: number[]): Tensor => apply(permuteOp, { x }, { axes });
 
-/** Swaps the last two axes. */
+/** Swaps the last two axes: x[..., m, n] -> [..., n, m]. */
 export function transpose(x: Tensor): Tensor {
   const axes = x.shape.map((_, i) => i);
   [axes[x.rank - 1], axes[x.rank - 2]] = [axes[x.rank - 2], axes[x.rank - 1]];
@@ -69,7 +69,7 @@ export const sliceOp = defineOp({
   infer({ x }: { x: Tensor }, { axis, start, end }: SliceParams) {
     expectType("slice", "x", x, "f32", "i32", "u32");
     if (!(Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start < end && end <= x.shape[axis])) {
-      throw new Error(`slice: [${start}, ${end}) is not inside axis ${axis} of ${formatShape(x.shape)}`);
+      throw new RangeError(`slice: [${start}, ${end}) is not inside axis ${axis} of ${formatShape(x.shape)}`);
     }
     return [{ shape: x.shape.map((d, i) => (i === axis ? end - start : d)), dtype: x.dtype }];
   },
@@ -89,7 +89,10 @@ export const sliceOp = defineOp({
   saves: [],
 });
 
-/** Elements start..end-1 along `axis`. */
+/**
+ * Elements start to end - 1 along `axis`; `end` is the size of the axis when not given. Throws RangeError outside of
+ * it.
+ */
 export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
   const resolved = resolveAxis("slice", axis, x.rank);
   return apply(sliceOp, { x }, { axis: resolved, start, end: end ?? x.shape[resolved] });
@@ -105,7 +108,7 @@ export const concatOp = defineOp({
       expectType("concat", "every part", part, first.dtype);
       const fits = part.rank === first.rank && part.shape.every((d, i) => i === axis || d === first.shape[i]);
       if (!fits) {
-        throw new Error(
+        throw new TypeError(
           `concat: part ${formatShape(part.shape)} does not fit ${formatShape(first.shape)} along axis ${axis}`,
         );
       }
@@ -139,9 +142,9 @@ export const concatOp = defineOp({
   saves: [],
 });
 
-/** Joins tensors along `axis`. */
+/** Joins tensors along `axis`; all other sizes must agree. Throws TypeError when they do not, or without tensors. */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
-  if (parts.length === 0) throw new Error("concat: needs at least one tensor");
+  if (parts.length === 0) throw new TypeError("concat: needs at least one tensor");
   const inputs = Object.fromEntries(parts.map((part, i) => [`part${i}`, part]));
   return apply(concatOp, inputs, { axis: resolveAxis("concat", axis, parts[0].rank) });
 }
@@ -156,7 +159,9 @@ export const padOp = defineOp({
   infer({ x }: { x: Tensor }, { padding }: PadParams) {
     expectType("pad", "x", x, "f32");
     if (padding.length !== x.rank || padding.some(([before, after]) => before < 0 || after < 0)) {
-      throw new Error(`pad: expected ${x.rank} pairs [before, after] of sizes >= 0, got ${JSON.stringify(padding)}`);
+      throw new TypeError(
+        `pad: expected ${x.rank} pairs [before, after] of sizes >= 0, got ${JSON.stringify(padding)}`,
+      );
     }
     return [{ shape: x.shape.map((d, i) => padding[i][0] + d + padding[i][1]), dtype: x.dtype }];
   },
@@ -179,13 +184,14 @@ export const padOp = defineOp({
   saves: [],
 });
 
-/** Surrounds x with `value`: one pair [before, after] per axis. */
-export const pad = (x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor =>
-  apply(padOp, { x }, { padding, value });
+/** Surrounds x (f32) with `value`: one pair [before, after] of sizes per axis. Throws TypeError for other paddings. */
+export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value: number = 0): Tensor {
+  return apply(padOp, { x }, { padding, value });
+}
 
 /**
  * Overwrites part of `target` with `x`, starting at `start` along `axis`: the one op that changes a tensor, for caches.
- * Shapes must agree except along `axis`. It has no gradient.
+ * Shapes must agree except along `axis`. It has no gradient. Throws RangeError when `x` does not fit.
  */
 export function writeSlice(target: Tensor, x: Tensor, axis: number, start: number): void {
   const resolved = resolveAxis("writeSlice", axis, target.rank);
@@ -193,7 +199,7 @@ export function writeSlice(target: Tensor, x: Tensor, axis: number, start: numbe
   const fits = x.rank === target.rank &&
     x.shape.every((d, i) => (i === resolved ? start >= 0 && start + d <= target.shape[i] : d === target.shape[i]));
   if (!fits) {
-    throw new Error(
+    throw new RangeError(
       `writeSlice: ${formatShape(x.shape)} at ${start} does not fit axis ${resolved} of ${formatShape(target.shape)}`,
     );
   }

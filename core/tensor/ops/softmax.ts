@@ -24,10 +24,10 @@ export const softmaxOp = defineOp({
   saves: ["out"],
 });
 
-/** Softmax of the last axis. */
+/** Softmax of the last axis: x[..., n] -> [..., n], f32. */
 export const softmax = (x: Tensor): Tensor => apply(softmaxOp, { x }, { log: false });
 
-/** Log-softmax of the last axis. */
+/** Log-softmax of the last axis, in nats: x[..., n] -> [..., n], f32. */
 export const logSoftmax = (x: Tensor): Tensor => apply(softmaxOp, { x }, { log: true });
 
 export const logSoftmaxGatherOp = defineOp({
@@ -36,7 +36,7 @@ export const logSoftmaxGatherOp = defineOp({
     expectType("logSoftmaxGather", "x", x, "f32");
     expectType("logSoftmaxGather", "index", index, "i32");
     if (!sameShape(index.shape, x.shape.slice(0, -1))) {
-      throw new Error(
+      throw new TypeError(
         `logSoftmaxGather: index expects shape ${formatShape(x.shape.slice(0, -1))}, got ${formatShape(index.shape)}`,
       );
     }
@@ -58,5 +58,8 @@ export const logSoftmaxGatherOp = defineOp({
   saves: ["x", "index"],
 });
 
-/** logSoftmax(x)[..., index[...]]: the log-probability of class index[...] under logits x[..., classes]; index is i32. */
+/**
+ * logSoftmax(x)[..., index[...]]: the log-probability, in nats, of class index[...] (i32) under logits x[..., classes].
+ * Throws TypeError when shapes do not fit.
+ */
 export const logSoftmaxGather = (x: Tensor, index: Tensor): Tensor => apply(logSoftmaxGatherOp, { x, index }, null);
