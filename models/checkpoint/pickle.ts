@@ -1,16 +1,16 @@
 /**
- * A reader for Python pickles, protocols 0 to 5, that builds plain data.
- * It is deliberately not an interpreter of Python: a global may only be named if it is on the caller's allow-list, what
- * stands behind a name is a function of this project, and everything else is refused by name.
+ * A reader for Python pickles, protocols 0 to 5, that builds plain data and executes nothing.
+ * A pickle may name a global only if it is on the caller's allow-list, where a function of this project stands for it;
+ * everything else is refused by name. Opcodes: Lib/pickletools.py of CPython.
  */
 
 import type { ByteCursor } from "./bytes.ts";
+import { PickleMachine } from "./pickle_machine.ts";
 import { latin1, parseDecimal, parseFloatText, parseQuoted, parseRawUnicode, readInteger } from "./pickle_text.ts";
 import {
   describe,
   type PicklePolicy,
   PyDict,
-  PyGlobal,
   PyList,
   PyObject,
   PySet,
@@ -18,16 +18,10 @@ import {
   type PyValue,
 } from "./pickle_values.ts";
 
-export * from "./pickle_values.ts";
-
 /** A pickle of more opcodes than this is not an index of tensors. */
 const MAX_OPCODES = 2_000_000;
-/** Longest text line of protocol 0 (names, numbers), in bytes. */
-const MAX_LINE = 1 << 20;
 /** Longest integer, in bytes; longer ones only serve to burn time. */
 const MAX_INTEGER_BYTES = 256;
-
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
  * Reads one pickle, from the cursor's position up to and including its STOP opcode.
@@ -36,362 +30,198 @@ const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
  * anything is built for it, and a description of the damage for anything that is not a well-formed pickle.
  */
 export function readPickle(input: ByteCursor, policy: PicklePolicy): PyValue {
-  return new PickleReader(input, policy).run();
+  const machine = new PickleMachine(input, policy);
+  for (let count = 0; count < MAX_OPCODES; count++) {
+    const opcode = input.u8();
+    if (opcode === 0x2e /* . STOP */) return machine.pop();
+    const run = OPCODES.get(opcode);
+    try {
+      if (run === undefined) {
+        const hex = opcode.toString(16).padStart(2, "0");
+        throw machine.error(`damaged: unknown opcode 0x${hex} before offset ${input.position}`);
+      }
+      run(machine);
+    } catch (error) {
+      // Errors of the token parsers and of the caller's constructors get the file's name here.
+      if (!(error instanceof Error) || error.message.startsWith(`${input.label}: `)) throw error;
+      throw machine.error(error.message);
+    }
+  }
+  throw machine.error(`more than ${MAX_OPCODES} opcodes`);
 }
 
-class PickleReader {
-  readonly #input: ByteCursor;
-  readonly #policy: PicklePolicy;
-  #stack: PyValue[] = [];
-  /** The stacks that MARK put aside. */
-  readonly #marked: PyValue[][] = [];
-  readonly #memo = new Map<number, PyValue>();
+type Opcode = readonly [code: number, run: (m: PickleMachine) => void];
 
-  constructor(input: ByteCursor, policy: PicklePolicy) {
-    this.#input = input;
-    this.#policy = policy;
-  }
+const STACK_OPCODES: readonly Opcode[] = [
+  [0x80, (m) => { // PROTO
+    const protocol = m.input.u8();
+    if (protocol > 5) throw m.error(`protocol ${protocol} is not supported; 0 to 5 are`);
+  }],
+  [0x95, (m) => { // FRAME: a hint for buffering, but its length must be possible
+    const length = m.number(8);
+    const { remaining } = m.input;
+    if (length > remaining) throw m.error(`truncated: a frame expects ${length} bytes, got ${remaining}`);
+  }],
+  [0x28, (m) => m.mark()], // ( MARK
+  [0x30, (m) => void (m.stack.length === 0 ? m.sinceMark() : m.pop())], // 0 POP, of a MARK when nothing is above it
+  [0x31, (m) => void m.sinceMark()], // 1 POP_MARK
+  [0x32, (m) => m.push(m.top())], // 2 DUP
+  [0x67, (m) => m.recall(Number(parseDecimal(m.line())))], // g GET
+  [0x68, (m) => m.recall(m.input.u8())], // h BINGET
+  [0x6a, (m) => m.recall(m.number(4))], // j LONG_BINGET
+  [0x70, (m) => m.remember(Number(parseDecimal(m.line())))], // p PUT
+  [0x71, (m) => m.remember(m.input.u8())], // q BINPUT
+  [0x72, (m) => m.remember(m.number(4))], // r LONG_BINPUT
+  [0x94, (m) => m.remember()], // MEMOIZE
+];
 
-  #fail(message: string): never {
-    throw new Error(`${this.#input.label}: pickle: ${message}`);
-  }
+const VALUE_OPCODES: readonly Opcode[] = [
+  [0x4e, (m) => m.push(null)], // N NONE
+  [0x88, (m) => m.push(true)], // NEWTRUE
+  [0x89, (m) => m.push(false)], // NEWFALSE
+  [0x49, (m) => { // I INT, which also writes truth values
+    const text = m.line();
+    m.push(text === "00" ? false : text === "01" ? true : parseDecimal(text));
+  }],
+  [0x4a, (m) => m.push(m.number(4) | 0)], // J BININT
+  [0x4b, (m) => m.push(m.input.u8())], // K BININT1
+  [0x4d, (m) => m.push(m.number(2))], // M BININT2
+  [0x4c, (m) => m.push(parseDecimal(m.line()))], // L LONG
+  [0x8a, (m) => pushLong(m, m.input.u8())], // LONG1
+  [0x8b, (m) => pushLong(m, m.number(4))], // LONG4
+  [0x46, (m) => m.push(parseFloatText(m.line()))], // F FLOAT
+  [0x47, (m) => { // G BINFLOAT, big-endian
+    const data = m.input.take(8);
+    m.push(new DataView(data.buffer, data.byteOffset, 8).getFloat64(0, false));
+  }],
+  [0x53, (m) => m.push(parseQuoted(m.line()))], // S STRING
+  [0x54, (m) => m.push(latin1(m.input.take(m.number(4))))], // T BINSTRING
+  [0x55, (m) => m.push(latin1(m.input.take(m.input.u8())))], // U SHORT_BINSTRING
+  [0x56, (m) => m.push(parseRawUnicode(m.line()))], // V UNICODE
+  [0x58, (m) => m.push(m.text(m.number(4)))], // X BINUNICODE
+  [0x8c, (m) => m.push(m.text(m.input.u8()))], // SHORT_BINUNICODE
+  [0x8d, (m) => m.push(m.text(m.number(8)))], // BINUNICODE8
+  [0x42, (m) => m.push(m.bytes(m.number(4)))], // B BINBYTES
+  [0x43, (m) => m.push(m.bytes(m.input.u8()))], // C SHORT_BINBYTES
+  [0x8e, (m) => m.push(m.bytes(m.number(8)))], // BINBYTES8
+  [0x96, (m) => m.push(m.bytes(m.number(8)))], // BYTEARRAY8
+];
 
-  run(): PyValue {
-    for (let count = 0; count < MAX_OPCODES; count++) {
-      const opcode = this.#input.u8();
-      if (opcode === 0x2e /* . STOP */) return this.#pop();
-      try {
-        this.#step(opcode);
-      } catch (error) {
-        // Everything from the token parsers and the caller's constructors gets the file's name here, once.
-        if (!(error instanceof Error) || error.message.startsWith(`${this.#input.label}: `)) throw error;
-        this.#fail(error.message);
-      }
-    }
-    this.#fail(`more than ${MAX_OPCODES} opcodes`);
-  }
-
-  #pop(): PyValue {
-    const value = this.#stack.pop();
-    if (value === undefined) {
-      this.#fail(`damaged: an opcode before offset ${this.#input.position} finds an empty stack`);
-    }
-    return value;
-  }
-
-  #top(): PyValue {
-    const value = this.#stack.at(-1);
-    if (value === undefined) {
-      this.#fail(`damaged: an opcode before offset ${this.#input.position} finds an empty stack`);
-    }
-    return value;
-  }
-
-  /** Values since the last MARK; the stack goes back to what it was then. */
-  #sinceMark(): PyValue[] {
-    const items = this.#stack;
-    const outer = this.#marked.pop();
-    if (outer === undefined) this.#fail(`damaged: an opcode before offset ${this.#input.position} finds no MARK`);
-    this.#stack = outer;
-    return items;
-  }
-
-  #number(bytes: number): number {
-    const data = this.#input.take(bytes);
-    let value = 0;
-    for (let i = bytes - 1; i >= 0; i--) value = value * 256 + data[i];
-    return value;
-  }
-
-  #bytes(length: number): Uint8Array<ArrayBuffer> {
-    return this.#input.take(length).slice();
-  }
-
-  #text(length: number): string {
-    // "surrogatepass" text cannot name anything useful, so invalid UTF-8 is damage.
-    const bytes = this.#input.take(length);
-    try {
-      return strictUtf8.decode(bytes);
-    } catch {
-      this.#fail(`damaged: text before offset ${this.#input.position} is not UTF-8`);
-    }
-  }
-
-  #line(): string {
-    return latin1(this.#input.line(MAX_LINE));
-  }
-
-  /** A name line of GLOBAL or INST is UTF-8 in Python 3. */
-  #nameLine(): string {
-    const bytes = this.#input.line(MAX_LINE);
-    try {
-      return strictUtf8.decode(bytes);
-    } catch {
-      this.#fail(`damaged: a global's name before offset ${this.#input.position} is not UTF-8`);
-    }
-  }
-
-  #global(module: PyValue, name: PyValue): PyGlobal {
-    if (typeof module !== "string" || typeof name !== "string") {
-      this.#fail(`damaged: a global is named by ${describe(module)} and ${describe(name)}, not by text`);
-    }
-    const qualified = `${module}.${name}`;
-    if (!this.#policy.globals.has(qualified)) {
-      this.#fail(`refuses global ${qualified.slice(0, 200)}; only ${this.#policy.allowed} are allowed`);
-    }
-    return new PyGlobal(qualified);
-  }
-
-  /** What `callee(*args)` stands for, from the allow-list's own table; nothing from the file is ever called. */
-  #construct(callee: PyValue, args: PyValue): PyValue {
-    if (!(callee instanceof PyGlobal)) {
-      this.#fail(`refuses to call ${describe(callee)}; only allowed globals build data`);
-    }
-    if (!(args instanceof PyTuple)) this.#fail(`damaged: ${callee.name} gets ${describe(args)} instead of a tuple`);
-    const build = this.#policy.globals.get(callee.name);
-    if (!build) this.#fail(`refuses to call ${callee.name}; it may only be named`);
-    return build(args.items);
-  }
-
-  #remember(index: number): void {
-    this.#memo.set(index, this.#top());
-  }
-
-  #recall(index: number): void {
-    const value = this.#memo.get(index);
-    if (value === undefined) this.#fail(`damaged: memo entry ${index} is used before it is set`);
-    this.#stack.push(value);
-  }
-
-  #setItems(target: PyValue, items: readonly PyValue[]): void {
-    if (!(target instanceof PyDict)) this.#fail(`damaged: sets items of ${describe(target)}`);
-    if (items.length % 2 !== 0) this.#fail("damaged: a dict gets a key without a value");
-    for (let i = 0; i < items.length; i += 2) target.entries.set(items[i], items[i + 1]);
-  }
-
-  #append(target: PyValue, items: readonly PyValue[]): void {
-    if (!(target instanceof PyList)) this.#fail(`damaged: appends to ${describe(target)}`);
-    for (const item of items) target.items.push(item);
-  }
-
-  #step(opcode: number): void {
-    const stack = this.#stack;
-    switch (opcode) {
-      case 0x80: { // PROTO
-        const protocol = this.#input.u8();
-        if (protocol > 5) this.#fail(`protocol ${protocol} is not supported; 0 to 5 are`);
-        return;
-      }
-      case 0x95: { // FRAME: only a hint for buffering, but its length must be possible
-        const length = this.#number(8);
-        if (length > this.#input.remaining) {
-          this.#fail(`truncated: a frame expects ${length} bytes, got ${this.#input.remaining}`);
-        }
-        return;
-      }
-
-      // The stack and the memo.
-      case 0x28: // ( MARK
-        this.#marked.push(stack);
-        this.#stack = [];
-        return;
-      case 0x30: // 0 POP: of a MARK when nothing stands above it
-        if (stack.length === 0) this.#sinceMark();
-        else stack.pop();
-        return;
-      case 0x31: // 1 POP_MARK
-        this.#sinceMark();
-        return;
-      case 0x32: // 2 DUP
-        stack.push(this.#top());
-        return;
-      case 0x67: // g GET
-        return this.#recall(Number(parseDecimal(this.#line())));
-      case 0x68: // h BINGET
-        return this.#recall(this.#input.u8());
-      case 0x6a: // j LONG_BINGET
-        return this.#recall(this.#number(4));
-      case 0x70: // p PUT
-        return this.#remember(Number(parseDecimal(this.#line())));
-      case 0x71: // q BINPUT
-        return this.#remember(this.#input.u8());
-      case 0x72: // r LONG_BINPUT
-        return this.#remember(this.#number(4));
-      case 0x94: // MEMOIZE
-        return this.#remember(this.#memo.size);
-
-      // Plain values.
-      case 0x4e: // N
-        return void stack.push(null);
-      case 0x88: // NEWTRUE
-        return void stack.push(true);
-      case 0x89: // NEWFALSE
-        return void stack.push(false);
-      case 0x49: { // I INT, which also writes truth values
-        const text = this.#line();
-        return void stack.push(text === "00" ? false : text === "01" ? true : parseDecimal(text));
-      }
-      case 0x4a: // J BININT
-        return void stack.push(this.#number(4) | 0);
-      case 0x4b: // K BININT1
-        return void stack.push(this.#input.u8());
-      case 0x4d: // M BININT2
-        return void stack.push(this.#number(2));
-      case 0x4c: // L LONG
-        return void stack.push(parseDecimal(this.#line()));
-      case 0x8a: // LONG1
-      case 0x8b: { // LONG4
-        const length = opcode === 0x8a ? this.#input.u8() : this.#number(4);
-        if (length > MAX_INTEGER_BYTES) {
-          this.#fail(`an integer of ${length} bytes; at most ${MAX_INTEGER_BYTES} are read`);
-        }
-        return void stack.push(readInteger(this.#input.take(length)));
-      }
-      case 0x46: // F FLOAT
-        return void stack.push(parseFloatText(this.#line()));
-      case 0x47: { // G BINFLOAT, big-endian
-        const data = this.#input.take(8);
-        return void stack.push(new DataView(data.buffer, data.byteOffset, 8).getFloat64(0, false));
-      }
-      case 0x53: // S STRING
-        return void stack.push(parseQuoted(this.#line()));
-      case 0x54: // T BINSTRING
-        return void stack.push(latin1(this.#input.take(this.#number(4))));
-      case 0x55: // U SHORT_BINSTRING
-        return void stack.push(latin1(this.#input.take(this.#input.u8())));
-      case 0x56: // V UNICODE
-        return void stack.push(parseRawUnicode(this.#line()));
-      case 0x58: // X BINUNICODE
-        return void stack.push(this.#text(this.#number(4)));
-      case 0x8c: // SHORT_BINUNICODE
-        return void stack.push(this.#text(this.#input.u8()));
-      case 0x8d: // BINUNICODE8
-        return void stack.push(this.#text(this.#number(8)));
-      case 0x42: // B BINBYTES
-        return void stack.push(this.#bytes(this.#number(4)));
-      case 0x43: // C SHORT_BINBYTES
-        return void stack.push(this.#bytes(this.#input.u8()));
-      case 0x8e: // BINBYTES8
-      case 0x96: // BYTEARRAY8
-        return void stack.push(this.#bytes(this.#number(8)));
-
-      // Containers.
-      case 0x5d: // ] EMPTY_LIST
-        return void stack.push(new PyList());
-      case 0x6c: { // l LIST
-        const items = this.#sinceMark();
-        return void this.#stack.push(new PyList(items));
-      }
-      case 0x61: { // a APPEND
-        const item = this.#pop();
-        return this.#append(this.#top(), [item]);
-      }
-      case 0x65: { // e APPENDS
-        const items = this.#sinceMark();
-        return this.#append(this.#top(), items);
-      }
-      case 0x29: // ) EMPTY_TUPLE
-        return void stack.push(new PyTuple([]));
-      case 0x74: { // t TUPLE
-        const items = this.#sinceMark();
-        return void this.#stack.push(new PyTuple(items));
-      }
-      case 0x85: // TUPLE1
-      case 0x86: // TUPLE2
-      case 0x87: { // TUPLE3
-        const length = opcode - 0x84;
-        if (stack.length < length) this.#fail(`damaged: a tuple of ${length} finds ${stack.length} values`);
-        return void stack.push(new PyTuple(stack.splice(stack.length - length)));
-      }
-      case 0x7d: // } EMPTY_DICT
-        return void stack.push(new PyDict());
-      case 0x64: { // d DICT
-        const items = this.#sinceMark();
-        const dict = new PyDict();
-        this.#setItems(dict, items);
-        return void this.#stack.push(dict);
-      }
-      case 0x73: { // s SETITEM
-        const value = this.#pop(), key = this.#pop();
-        return this.#setItems(this.#top(), [key, value]);
-      }
-      case 0x75: { // u SETITEMS
-        const items = this.#sinceMark();
-        return this.#setItems(this.#top(), items);
-      }
-      case 0x8f: // EMPTY_SET
-        return void stack.push(new PySet());
-      case 0x90: { // ADDITEMS
-        const items = this.#sinceMark();
-        const target = this.#top();
-        if (!(target instanceof PySet)) this.#fail(`damaged: adds items to ${describe(target)}`);
-        for (const item of items) target.items.add(item);
-        return;
-      }
-      case 0x91: { // FROZENSET
-        const set = new PySet();
-        for (const item of this.#sinceMark()) set.items.add(item);
-        return void this.#stack.push(set);
-      }
-
-      // Named objects: all of them end in #global and #construct.
-      case 0x63: { // c GLOBAL
-        const module = this.#nameLine();
-        return void stack.push(this.#global(module, this.#nameLine()));
-      }
-      case 0x93: { // STACK_GLOBAL
-        const name = this.#pop(), module = this.#pop();
-        return void stack.push(this.#global(module, name));
-      }
-      case 0x69: { // i INST
-        const module = this.#nameLine();
-        const global = this.#global(module, this.#nameLine());
-        const args = new PyTuple(this.#sinceMark());
-        return void this.#stack.push(this.#construct(global, args));
-      }
-      case 0x6f: { // o OBJ
-        const [callee, ...args] = this.#sinceMark();
-        return void this.#stack.push(this.#construct(callee, new PyTuple(args)));
-      }
-      case 0x52: // R REDUCE
-      case 0x81: { // NEWOBJ
-        const args = this.#pop();
-        return void stack.push(this.#construct(this.#pop(), args));
-      }
-      case 0x92: { // NEWOBJ_EX
-        const named = this.#pop(), args = this.#pop(), callee = this.#pop();
-        if (!(named instanceof PyDict) || named.entries.size > 0) this.#fail("refuses keyword arguments (NEWOBJ_EX)");
-        return void stack.push(this.#construct(callee, args));
-      }
-      case 0x62: { // b BUILD: attributes, as of OrderedDict's _metadata or a tensor subclass; no tensor's value is in them
-        this.#pop();
-        const target = this.#top();
-        if (!(target instanceof PyDict || target instanceof PyObject)) {
-          this.#fail(`refuses to set attributes of ${describe(target)} (BUILD)`);
-        }
-        return;
-      }
-      case 0x51: { // Q BINPERSID
-        const id = this.#pop();
-        if (this.#policy.persistent === undefined) this.#fail("refuses persistent ids here");
-        return void stack.push(this.#policy.persistent(id));
-      }
-      case 0x50: // P PERSID
-        return this.#fail(
-          "refuses a persistent id written as text (protocol 0), which PyTorch cannot read back either",
-        );
-      case 0x82: // EXT1
-      case 0x83: // EXT2
-      case 0x84: { // EXT4
-        const code = this.#number([1, 2, 4][opcode - 0x82]);
-        return this.#fail(`refuses extension code ${code}; only ${this.#policy.allowed} are allowed`);
-      }
-      case 0x97: // NEXT_BUFFER
-      case 0x98: // READONLY_BUFFER
-        return this.#fail("refuses out-of-band buffers (protocol 5); torch.save never writes them");
-    }
-    this.#fail(
-      `damaged: unknown opcode 0x${opcode.toString(16).padStart(2, "0")} before offset ${this.#input.position}`,
-    );
-  }
+function pushLong(m: PickleMachine, length: number): void {
+  if (length > MAX_INTEGER_BYTES) throw m.error(`an integer of ${length} bytes; at most ${MAX_INTEGER_BYTES} are read`);
+  m.push(readInteger(m.input.take(length)));
 }
+
+const CONTAINER_OPCODES: readonly Opcode[] = [
+  [0x5d, (m) => m.push(new PyList())], // ] EMPTY_LIST
+  [0x6c, (m) => { // l LIST
+    const items = m.sinceMark();
+    m.push(new PyList(items));
+  }],
+  [0x61, (m) => { // a APPEND
+    const item = m.pop();
+    m.append(m.top(), [item]);
+  }],
+  [0x65, (m) => { // e APPENDS
+    const items = m.sinceMark();
+    m.append(m.top(), items);
+  }],
+  [0x29, (m) => m.push(new PyTuple([]))], // ) EMPTY_TUPLE
+  [0x74, (m) => { // t TUPLE
+    const items = m.sinceMark();
+    m.push(new PyTuple(items));
+  }],
+  [0x85, (m) => m.push(m.popTuple(1))], // TUPLE1
+  [0x86, (m) => m.push(m.popTuple(2))], // TUPLE2
+  [0x87, (m) => m.push(m.popTuple(3))], // TUPLE3
+  [0x7d, (m) => m.push(new PyDict())], // } EMPTY_DICT
+  [0x64, (m) => { // d DICT
+    const items = m.sinceMark();
+    const dict = new PyDict();
+    m.setItems(dict, items);
+    m.push(dict);
+  }],
+  [0x73, (m) => { // s SETITEM
+    const value = m.pop(), key = m.pop();
+    m.setItems(m.top(), [key, value]);
+  }],
+  [0x75, (m) => { // u SETITEMS
+    const items = m.sinceMark();
+    m.setItems(m.top(), items);
+  }],
+  [0x8f, (m) => m.push(new PySet())], // EMPTY_SET
+  [0x90, (m) => { // ADDITEMS
+    const items = m.sinceMark();
+    const target = m.top();
+    if (!(target instanceof PySet)) throw m.error(`damaged: adds items to ${describe(target)}`);
+    for (const item of items) target.items.add(item);
+  }],
+  [0x91, (m) => { // FROZENSET
+    const set = new PySet();
+    for (const item of m.sinceMark()) set.items.add(item);
+    m.push(set);
+  }],
+];
+
+/** Named objects: all of them end in `global` and `construct`. */
+const OBJECT_OPCODES: readonly Opcode[] = [
+  [0x63, (m) => { // c GLOBAL
+    const module = m.nameLine();
+    m.push(m.global(module, m.nameLine()));
+  }],
+  [0x93, (m) => { // STACK_GLOBAL
+    const name = m.pop(), module = m.pop();
+    m.push(m.global(module, name));
+  }],
+  [0x69, (m) => { // i INST
+    const module = m.nameLine();
+    const global = m.global(module, m.nameLine());
+    const args = new PyTuple(m.sinceMark());
+    m.push(m.construct(global, args));
+  }],
+  [0x6f, (m) => { // o OBJ
+    const [callee, ...args] = m.sinceMark();
+    m.push(m.construct(callee, new PyTuple(args)));
+  }],
+  [0x52, (m) => callNamed(m, m.pop())], // R REDUCE
+  [0x81, (m) => callNamed(m, m.pop())], // NEWOBJ
+  [0x92, (m) => { // NEWOBJ_EX
+    const named = m.pop(), args = m.pop(), callee = m.pop();
+    if (!(named instanceof PyDict) || named.entries.size > 0) throw m.error("refuses keyword arguments (NEWOBJ_EX)");
+    m.push(m.construct(callee, args));
+  }],
+  [0x62, (m) => { // b BUILD: attributes (OrderedDict's _metadata, tensor subclasses), which hold no values of tensors
+    m.pop();
+    const target = m.top();
+    if (!(target instanceof PyDict || target instanceof PyObject)) {
+      throw m.error(`refuses to set attributes of ${describe(target)} (BUILD)`);
+    }
+  }],
+  [0x51, (m) => { // Q BINPERSID
+    const id = m.pop();
+    if (m.policy.persistent === undefined) throw m.error("refuses persistent ids here");
+    m.push(m.policy.persistent(id));
+  }],
+  [0x50, (m) => { // P PERSID
+    throw m.error("refuses a persistent id written as text (protocol 0), which PyTorch cannot read back either");
+  }],
+  [0x82, (m) => refuseExtension(m, 1)], // EXT1
+  [0x83, (m) => refuseExtension(m, 2)], // EXT2
+  [0x84, (m) => refuseExtension(m, 4)], // EXT4
+  [0x97, refuseBuffer], // NEXT_BUFFER
+  [0x98, refuseBuffer], // READONLY_BUFFER
+];
+
+function callNamed(m: PickleMachine, args: PyValue): void {
+  m.push(m.construct(m.pop(), args));
+}
+
+function refuseExtension(m: PickleMachine, bytes: number): never {
+  throw m.error(`refuses extension code ${m.number(bytes)}; only ${m.policy.allowed} are allowed`);
+}
+
+function refuseBuffer(m: PickleMachine): never {
+  throw m.error("refuses out-of-band buffers (protocol 5); torch.save never writes them");
+}
+
+const OPCODES = new Map([...STACK_OPCODES, ...VALUE_OPCODES, ...CONTAINER_OPCODES, ...OBJECT_OPCODES]);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
 import { ByteCursor } from "../../../models/checkpoint/bytes.ts";
+import { readPickle } from "../../../models/checkpoint/pickle.ts";
 import {
   type PicklePolicy,
   PyDict,
@@ -9,8 +10,7 @@ import {
   PySet,
   PyTuple,
   type PyValue,
-  readPickle,
-} from "../../../models/checkpoint/pickle.ts";
+} from "../../../models/checkpoint/pickle_values.ts";
 import { bytes, le, op, type Part } from "./build.ts";
 
 const policy: PicklePolicy = {
