@@ -5,11 +5,15 @@
 import { philox } from "../../core/tensor/mod.ts";
 import { quantile } from "./quantile.ts";
 
+/** An interval of a statistic. */
 export interface Interval {
+  /** Lower end. */
   readonly low: number;
+  /** Upper end. */
   readonly high: number;
 }
 
+/** How samples are drawn. */
 export interface BootstrapOptions {
   /** How many samples are drawn. Default 1000. */
   readonly resamples?: number;
@@ -24,9 +28,13 @@ const stream = 0x626f6f74;
 
 /** Which items make up each sample: `indices` holds, sample after sample, the items drawn from each group in turn. */
 export interface Samples {
+  /** Items of each group. */
   readonly sizes: readonly number[];
+  /** Number of samples. */
   readonly count: number;
+  /** Share of the statistics inside an interval. */
   readonly level: number;
+  /** Numbers of items, counted within their group. */
   readonly indices: Uint32Array;
 }
 

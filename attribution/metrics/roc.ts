@@ -16,6 +16,7 @@ export interface RocCurve {
   readonly thresholds: readonly number[];
 }
 
+/** How scores are read. */
 export interface RocOptions {
   /** Members are expected to score lower, as reconstruction losses do. Default true. */
   readonly membersLower?: boolean;

@@ -8,7 +8,9 @@ export type Scores = ArrayLike<number>;
 
 /** Scores of members (what is to be found) and of nonmembers. */
 export interface TwoGroups {
+  /** What is to be found. */
   readonly members: Float64Array;
+  /** What it is told from. */
   readonly nonmembers: Float64Array;
 }
 

@@ -8,8 +8,9 @@ import { logitKinds, statisticsOf, type TokenStatistics } from "./statistics.ts"
 import { zlibLength } from "./zlib_length.ts";
 
 /** `plain`: of the conditional logits. `cfg`: of conditional minus unconditional logits, without the `surp` features. */
-export type FeatureKind = (typeof logitKinds)[number];
+export type FeatureKind = "plain" | "cfg";
 
+/** Options of the features; the defaults are the reference's. */
 export interface FeatureOptions {
   /** Shares of the tokens that min-k takes, above 0 and at most 1 (default 0.1 to 0.5). */
   readonly ks?: readonly number[];

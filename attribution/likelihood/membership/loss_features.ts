@@ -7,6 +7,7 @@
 import { defaultKs, meanOf, shareBelowMean, shareBelowMeanSoFar, slopeOf, takenOf } from "./features.ts";
 import { zlibLength } from "./zlib_length.ts";
 
+/** Options of the features; the defaults are the reference's. */
 export interface LossFeatureOptions {
   /** Shares of the tokens, above 0 and at most 1 (default 0.1 to 0.5). */
   readonly ks?: readonly number[];

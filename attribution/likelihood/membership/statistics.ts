@@ -31,9 +31,13 @@ type StatisticName = (typeof statisticNames)[number];
 
 /** Statistics of one image's tokens, one element per token. */
 export interface TokenStatistics {
+  /** Log-probability of the token, in nats. */
   readonly logProbs: Float32Array;
+  /** Mean log-probability over the codes, the negative entropy of the row. */
   readonly means: Float32Array;
+  /** Variance of the log-probability over the codes. */
   readonly variances: Float32Array;
+  /** The token's logit minus the largest other one. */
   readonly hinges: Float32Array;
 }
 
@@ -88,13 +92,16 @@ function rowStatistics(logits: Tensor, tokens: Tensor): Record<StatisticName, Te
 
 /** Rows of logits of one variant, as a scorer has them: conditional and unconditional [rows, codes], tokens[rows] (i32). */
 export interface LogitRows {
+  /** [rows, codes], f32. */
   readonly conditional: Tensor;
+  /** [rows, codes], f32. */
   readonly unconditional: Tensor;
+  /** [rows], i32. */
   readonly tokens: Tensor;
 }
 
 /** Of which logits statistics are: `plain` of the conditional, `cfg` of the conditional minus the unconditional ones. */
-export const logitKinds = ["plain", "cfg"] as const;
+export const logitKinds: readonly ("plain" | "cfg")[] = ["plain", "cfg"];
 
 /**
  * Statistics of both kinds of logits for a block of rows, as `<kind>.<statistic>`, [rows] each: what a scorer's
@@ -112,7 +119,7 @@ export function membershipRows({ conditional, unconditional, tokens }: LogitRows
 
 /** One image's statistics out of the columns that `membershipRows` gave. Throws naming a column that is missing. */
 export function statisticsOf(
-  kind: (typeof logitKinds)[number],
+  kind: "plain" | "cfg",
   columns: Readonly<Record<string, Float32Array>>,
 ): TokenStatistics {
   const column = (name: StatisticName) => {

@@ -69,7 +69,9 @@ const modelsSchema = v.record(
 
 /** Score functions by model, and whatever else the file says: how they were fitted, on what. */
 export interface PradaFile {
+  /** By model. */
   readonly scoreFunctions: ReadonlyMap<string, ScoreFunction>;
+  /** Further metadata of the file. */
   readonly notes: Readonly<Record<string, string>>;
 }
 

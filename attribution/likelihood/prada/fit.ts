@@ -68,7 +68,9 @@ export interface FitOptions {
   readonly onProgress?: (epochs: number, loss: number) => void;
 }
 
+/** A fitted score function, and how the fit went. */
 export interface Fit {
+  /** High for images of the model. */
   readonly scoreFunction: ScoreFunction;
   /** Loss of every epoch, before its step. */
   readonly losses: Float32Array;

@@ -7,7 +7,18 @@
 import { uniforms } from "../../../core/tensor/mod.ts";
 
 /** Parameters, in the reference's order. `w` has one element per scale. */
-export const parameterNames = [
+/** Names of the weights, those of the reference. */
+export type ParameterName =
+  | "alpha"
+  | "w"
+  | "net.0.weight"
+  | "net.0.bias"
+  | "net.2.weight"
+  | "net.2.bias"
+  | "net.4.weight"
+  | "net.4.bias";
+/** All of them. */
+export const parameterNames: readonly ParameterName[] = [
   "alpha",
   "w",
   "net.0.weight",
@@ -16,8 +27,8 @@ export const parameterNames = [
   "net.2.bias",
   "net.4.weight",
   "net.4.bias",
-] as const;
-export type ParameterName = (typeof parameterNames)[number];
+];
+/** Weights by name; `parameterShapes` has their shapes. */
 export type Parameters = Readonly<Record<ParameterName, Float32Array<ArrayBuffer>>>;
 
 /** Shapes of the parameters for `hidden` units and `scales` scales. */
@@ -40,6 +51,7 @@ export function parameterShapes(hidden: number, scales: number): Readonly<Record
  * by the model than not.
  */
 export interface ScoreFunction {
+  /** Weights by name. */
   readonly parameters: Parameters;
   /** Units of each hidden layer. */
   readonly hidden: number;
@@ -49,7 +61,9 @@ export interface ScoreFunction {
 
 /** Tokens of one image under one model: conditional and unconditional log-probability of each, in nats. */
 export interface TokenPairs {
+  /** Under the image's class. */
   readonly conditional: Float32Array;
+  /** Without a class. */
   readonly unconditional: Float32Array;
 }
 

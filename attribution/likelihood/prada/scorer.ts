@@ -21,11 +21,13 @@ const batchBytes = 32 * 2 ** 20;
 
 /** A score function on a device. Dispose it when done. */
 export class PradaScorer {
+  /** As it was given. */
   readonly scoreFunction: ScoreFunction;
   readonly #device: Device;
   readonly #parameters: ParameterTensors;
   #scales: Scales | null = null;
 
+  /** Uploads the weights. */
   constructor(device: Device, scoreFunction: ScoreFunction) {
     this.scoreFunction = scoreFunction;
     this.#device = device;
@@ -77,6 +79,7 @@ export class PradaScorer {
     });
   }
 
+  /** Frees the weights. */
   dispose(): void {
     this.#scales?.dispose();
     for (const tensor of Object.values(this.#parameters)) tensor.dispose();
