@@ -59,20 +59,26 @@ export class Inputs {
   }
 
   f32(n: number, low = -1, high = 1): Float32Array {
-    return Float32Array.from({ length: n }, () => low + this.next() * (high - low));
+    return this.#fill(new Float32Array(n), () => low + this.next() * (high - low));
   }
 
   f16(n: number, low = -1, high = 1): Float16Array {
-    return Float16Array.from({ length: n }, () => low + this.next() * (high - low));
+    return this.#fill(new Float16Array(n), () => low + this.next() * (high - low));
   }
 
   i32(n: number, low: number, high: number): Int32Array {
-    return Int32Array.from({ length: n }, () => this.int(low, high));
+    return this.#fill(new Int32Array(n), () => this.int(low, high));
   }
 
   /** Whole numbers as f32: many exact ties, and sums of products without rounding. */
   wholeF32(n: number, low: number, high: number): Float32Array {
-    return Float32Array.from({ length: n }, () => this.int(low, high));
+    return this.#fill(new Float32Array(n), () => this.int(low, high));
+  }
+
+  /** Several times as fast as TypedArray.from(). */
+  #fill<T extends HostArray>(array: T, value: () => number): T {
+    for (let i = 0; i < array.length; i++) array[i] = value();
+    return array;
   }
 }
 

@@ -5,13 +5,20 @@
 import type { CpuDevice } from "../../../core/cpu/mod.ts";
 import type { Storage } from "../../../core/tensor/kernels.ts";
 
-/** Seeded numbers in [-1, 1). */
+const made = new Map<string, Float32Array>();
+
+/** Seeded numbers in [-1, 1), made once: making them takes longer than the kernels do. Not to be written to. */
 export function noise(n: number, seed: number): Float32Array {
-  let state = seed >>> 0;
-  return Float32Array.from({ length: n }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
+  const key = `${n} ${seed}`;
+  let values = made.get(key);
+  if (values === undefined) {
+    made.set(key, values = new Float32Array(n));
+    for (let i = 0, state = seed >>> 0; i < n; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      values[i] = state / 2 ** 31 - 1;
+    }
+  }
+  return values;
 }
 
 /** The results of every kernel on `device`, by name. Everything that it allocates is freed. */
