@@ -1,5 +1,5 @@
-/** The networks of full size against the official PyTorch code's tensors. */
-import { openCpuForTests } from "../core/devices.ts";
+/** The networks of full size, and all training runs on WebGPU, against the official PyTorch code's tensors. */
+import { cpuOnly, openCpuForTests, openWebGpuForTests } from "../core/devices.ts";
 import { agrees } from "./golden.ts";
 
 const fullSize: Readonly<Record<string, number>> = {
@@ -19,4 +19,17 @@ for (const [name, tensors] of Object.entries(fullSize)) {
       device.close();
     }
   });
+}
+
+if (!cpuOnly) {
+  for (const [name, tensors] of [["case06_finetune_rar", 77], ["case06_finetune_var", 125]] as const) {
+    Deno.test(`parity: ${name} agrees with the reference and leaves no memory behind [webgpu]`, async () => {
+      const device = await openWebGpuForTests();
+      try {
+        await agrees(name, tensors, device);
+      } finally {
+        device.close();
+      }
+    });
+  }
 }

@@ -27,9 +27,14 @@ const small: Readonly<Record<string, number>> = {
   case08_mia: 32,
   case10_attacks: 74,
 };
+/** Four optimisers of ten steps each take half a minute on a software adapter: one of them here, all in kinds_slow_test.ts. */
+const oneRun: Readonly<Record<string, number>> = { case06_finetune_rar: 65, case06_finetune_var: 110 };
+
 for (const [name, tensors] of Object.entries(small)) {
-  const title = `parity: ${name} agrees with the reference and leaves no memory behind`;
-  withDevices(title, (device) => agrees(name, tensors, device));
+  withDevices(`parity: ${name} agrees with the reference and leaves no memory behind`, async (device) => {
+    if (device.info.kind === "webgpu" && name in oneRun) await agrees(name, oneRun[name], device, "adam");
+    else await agrees(name, tensors, device);
+  });
 }
 
 Deno.test("parity: every checkpoint of case11 has the expected names, shapes, types and values", async () => {

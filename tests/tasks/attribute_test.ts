@@ -159,8 +159,9 @@ Deno.test("attribute resumes after it was killed", async () => {
 Deno.test("attribute gives the same labels on webgpu", async () => {
   await withFolder(async (dir) => {
     await writeImages(join(dir, "in"), 4, 32);
-    const cpu = await run(dir, "in", "--device", "cpu", "--out", "cpu.csv");
-    const gpu = await run(dir, "in", "--device", "webgpu", "--out", "gpu.csv", "--json");
+    const args = ["in", "--models", standIns];
+    const cpu = await run(dir, ...args, "--device", "cpu", "--out", "cpu.csv");
+    const gpu = await run(dir, ...args, "--device", "webgpu", "--out", "gpu.csv", "--json");
     assert.equal(cpu.code, 0, cpu.stderr);
     assert.equal(gpu.code, 0, gpu.stderr);
     assert.deepEqual(await tableRows(join(dir, "gpu.csv")), await tableRows(join(dir, "cpu.csv")));
