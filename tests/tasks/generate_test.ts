@@ -7,32 +7,13 @@ import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { withFolder } from "../attribution/files.ts";
 import { standIns } from "../sets.ts";
+import { runTask, spawnTask } from "./processes.ts";
 
-const root = new URL("../..", import.meta.url).pathname;
 const set = await openModelSet(standIns);
 const [rarName] = set.variants("rar");
 const [varName] = set.variants("var");
 
-/** The permissions and the file of the task in deno.json, without the `deno task` around it, which swallows signals. */
-const command: string[] = JSON.parse(await Deno.readTextFile(join(root, "deno.json"))).tasks.generate.split(" ").slice(
-  1,
-);
-
-function spawn(cwd: string, args: readonly string[]): Deno.ChildProcess {
-  const own = command.map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
-  const config = ["--config", join(root, "deno.json"), "--no-check"];
-  return new Deno.Command(Deno.execPath(), {
-    args: [own[0], ...config, ...own.slice(1), ...args],
-    cwd,
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-}
-
-async function run(cwd: string, ...args: string[]) {
-  const { code, stdout, stderr } = await spawn(cwd, args).output();
-  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
-}
+const run = (cwd: string, ...args: string[]) => runTask("generate", cwd, ...args);
 
 async function names(dir: string): Promise<string[]> {
   const found: string[] = [];
@@ -158,7 +139,7 @@ Deno.test("generate: an interrupted run keeps its images and --resume adds what 
     const args = [...onCpu, "--model", varName, "-n", "120", "--batch", "4"];
     const whole = await run(dir, ...args, "--out", "whole");
     assert.equal(whole.code, 0, whole.stderr);
-    const process = spawn(dir, [...args, "--out", "parts"]);
+    const process = await spawnTask("generate", dir, [...args, "--out", "parts"]);
     const stderr = new Response(process.stderr).text();
     let seen = 0;
     for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {

@@ -3,17 +3,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { decodeImage } from "../../attribution/images/decode.ts";
 import { withFolder } from "../attribution/files.ts";
+import { root, runTask } from "./processes.ts";
 
-const root = new URL("../..", import.meta.url).pathname;
-
-async function plot(...args: string[]) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "plot", ...args],
-    cwd: root,
-  })
-    .output();
-  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
-}
+const plot = (...args: string[]) => runTask("plot", root, ...args);
 
 const log =
   `epoch,step,learning_rate,train_loss,held_out_loss,token_recovery,quant_loss_auc,gradient_norm,images_per_second,seconds

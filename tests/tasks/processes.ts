@@ -29,10 +29,15 @@ export async function spawnTask(
   }).spawn();
 }
 
+/** Waits for a process to end. */
+export async function resultOf(process: Deno.ChildProcess): Promise<Result> {
+  const { code, stdout, stderr } = await process.output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
 /** Runs a task to its end. */
 export async function runTask(task: string, cwd: string, ...args: string[]): Promise<Result> {
-  const { code, stdout, stderr } = await (await spawnTask(task, cwd, args)).output();
-  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+  return await resultOf(await spawnTask(task, cwd, args));
 }
 
 /** The rows of a table of labels, its header checked. */

@@ -12,22 +12,15 @@ import { openCheckpoint } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { copyStandIns, standIns } from "../sets.ts";
+import { runTask } from "./processes.ts";
 import { hashFile } from "../../util/hash.ts";
-
-const root = new URL("../..", import.meta.url).pathname;
-
-async function task(name: string, ...args: string[]) {
-  const options = { args: ["task", name, ...args], cwd: root, env: { NO_COLOR: "1" } };
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), options).output();
-  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
-}
 
 /** QuantLoss by image and family, as attribute's evidence has it. */
 async function quantLosses(dir: string, images: string, models: string) {
   // The set that is calibrated and the one that is not would use different methods of quantisation.
   const args = [images, "--models", models, "--device", "cpu", "--quantization", "greedy", "--json"];
   args.push("--out", join(dir, "submission.csv"));
-  const { code, stdout, stderr } = await task("attribute", ...args);
+  const { code, stdout, stderr } = await runTask("attribute", dir, ...args);
   assert.equal(code, 0, stderr);
   const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
   return new Map<string, Record<FamilyName, number>>(
@@ -70,7 +63,7 @@ for (const family of ["rar", "var"] as const) {
       await writePairs(device, family, pairs, 6);
       device.close();
       const args = ["--family", family, "--pairs", pairs, "--models", standIns, "--run", run, "--device", "cpu"];
-      const trained = await task("train", ...args, "--epochs", "1", "--batch", "2", "--lr", "1e-3");
+      const trained = await runTask("train", dir, ...args, "--epochs", "1", "--batch", "2", "--lr", "1e-3");
       assert.equal(trained.code, 0, trained.stderr);
 
       // As docs/training.md has it: the file into a set's folder, and its entry into the manifest.
@@ -88,7 +81,7 @@ for (const family of ["rar", "var"] as const) {
       await save();
       if (manifest.calibration !== undefined) {
         // Thresholds of the encoder before are not taken for those of this one.
-        const refused = await task("attribute", pairs, "--models", models, "--device", "cpu");
+        const refused = await runTask("attribute", dir, pairs, "--models", models, "--device", "cpu");
         assert.equal(refused.code, 1);
         assert.match(refused.stderr, /was made for the model set .*calibrate again.*remove `calibration`/);
         delete manifest.calibration;

@@ -7,27 +7,9 @@ import { openDevice } from "../../core/open_device.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { cpuOnly } from "../core/devices.ts";
 import { standIns } from "../sets.ts";
+import { runTask, spawnTask } from "./processes.ts";
 
-const root = new URL("../..", import.meta.url).pathname;
-
-/** The permissions and the file of the task in deno.json, without the `deno task` around it, which swallows signals. */
-const command: string[] = JSON.parse(await Deno.readTextFile(join(root, "deno.json"))).tasks.train.split(" ").slice(1);
-
-function spawn(cwd: string, args: readonly string[]): Deno.ChildProcess {
-  const own = command.map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
-  const config = ["--config", join(root, "deno.json"), "--no-check"];
-  return new Deno.Command(Deno.execPath(), {
-    args: [own[0], ...config, ...own.slice(1), ...args],
-    cwd,
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-}
-
-async function run(cwd: string, ...args: string[]) {
-  const { code, stdout, stderr } = await spawn(cwd, args).output();
-  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
-}
+const run = (cwd: string, ...args: string[]) => runTask("train", cwd, ...args);
 
 /** Runs until `when` holds for what it has printed so far, then sends the signal: at once, or within the next epoch. */
 async function runUntil(
@@ -37,7 +19,7 @@ async function runUntil(
   signal: Deno.Signal,
   at: "once" | "third" = "third",
 ) {
-  const process = spawn(cwd, args);
+  const process = await spawnTask("train", cwd, args);
   let stdout = "";
   const stderr = new Response(process.stderr).text();
   let sent = false;

@@ -1,17 +1,9 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { Report } from "../../bench/report.ts";
 import { cpuOnly } from "../core/devices.ts";
+import { root, runTask } from "./processes.ts";
 
-/** The task's own command line, as deno.json has it, with further arguments. */
-async function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const root = new URL("../../", import.meta.url);
-  const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
-  const [, ...command] = config.tasks.bench.split(" ");
-  const child = new Deno.Command(Deno.execPath(), { args: [...command, ...args], cwd: root, env: { NO_COLOR: "1" } });
-  const { code, stdout, stderr } = await child.output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: text(stdout), stderr: text(stderr) };
-}
+const bench = (...args: string[]) => runTask("bench", root, ...args);
 
 Deno.test("bench --only matmul --quick prints a table and writes JSON without machine names or paths", async () => {
   const folder = await Deno.makeTempDir();
