@@ -4,7 +4,7 @@ import { type Contender, Ours } from "../bench/contender.ts";
 import { JaxJs } from "../bench/jax.ts";
 import { kernelWorkloads } from "../bench/kernels.ts";
 import { disturbed, measure, type Measured } from "../bench/measure.ts";
-import { type BenchOptions, type DeviceChoice, parseOptions, usage } from "../bench/options.ts";
+import { type BenchOptions, benchOptions, checkBenchOptions, type DeviceChoice } from "../bench/options.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
 import { profile } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
@@ -13,7 +13,26 @@ import { verdicts } from "../bench/targets.ts";
 import { cudaPrecisions, findPython, Torch } from "../bench/torch.ts";
 import { trainingWorkloads } from "../bench/training.ts";
 import { openDevice } from "../core/open_device.ts";
-import type { DeviceInfo } from "../core/tensor/mod.ts";
+import type { Device, DeviceInfo } from "../core/tensor/mod.ts";
+import { writeFileAtomically } from "../util/files.ts";
+import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { json } from "./cli/options.ts";
+
+export const command = defineCommand({
+  name: "bench",
+  about: "Measures speed and memory of the kernels and networks, at full size with synthetic weights.",
+  usage: ["[options]"],
+  options: { ...benchOptions, json: { ...json, help: "the results as JSON on stdout, instead of tables" } },
+  check: checkBenchOptions,
+  notes:
+    "Times are medians over the samples after a warm-up; a sample of a short case is the mean of many runs. GFLOP/s " +
+    "count the multiplications and additions of matrix products, convolutions and visible attention pairs " +
+    '(bench/flops.ts). "peak" is the device\'s memory at its highest, weights included; "rss" the process\'s memory ' +
+    "after the case.",
+  exitCodes: { 1: "usage or fatal error or (--assert) a missed target", 2: "some case failed" },
+});
+
+type Options = Input<typeof command.options>["values"];
 
 const message = (error: unknown) => error instanceof Error ? error.message : String(error);
 
@@ -23,9 +42,9 @@ function workloads(options: BenchOptions, info?: DeviceInfo): Workload[] {
   const isGpu = info?.kind === "webgpu" && !info.software;
   const all = [
     ...kernelWorkloads(options.quick),
-    ...passWorkloads(options.batches, sizes),
+    ...passWorkloads(options.batches ?? [1, 4], sizes),
     ...scoringWorkloads(sizes),
-    ...trainingWorkloads(options.trainingBatches ?? (info === undefined ? [1, 8] : [isGpu ? 8 : 1]), sizes),
+    ...trainingWorkloads(options.batches ?? (info === undefined ? [1, 8] : [isGpu ? 8 : 1]), sizes),
   ];
   return all.filter(({ group, names }) =>
     options.only.includes(group) && names.some((name) => name.includes(options.filter))
@@ -47,50 +66,71 @@ async function openTorch(options: BenchOptions): Promise<Torch[]> {
   return opened;
 }
 
-async function runDevice(choice: DeviceChoice, options: BenchOptions, rivals: readonly Contender[]) {
+/** Where the workloads of a device are measured, and against what. */
+interface Bench {
+  readonly device: Device;
+  readonly ours: Ours;
+  readonly rivals: readonly Contender[];
+  readonly options: Options;
+  readonly results: Measured[];
+  readonly failures: Failure[];
+}
+
+async function runDevice(choice: DeviceChoice, options: Options, torches: readonly Contender[]) {
   const device = await openDevice(choice, { threads: options.threads });
-  if (device.info.software) console.error(`bench: using a software adapter, ${device.info.name}`);
-  const own = [...rivals];
-  if (options.compareJax) own.push(await JaxJs.open(device.info.kind === "cpu" ? "wasm" : "webgpu"));
-  const ours = new Ours(device, options.quick);
-  const results: Measured[] = [];
-  const failures: Failure[] = [];
-  const limits = { repeat: options.repeat, maxSeconds: options.seconds, pauseMs: options.quick ? 0 : 100 };
-  for (const workload of workloads(options, device.info)) {
-    const wanted = workload.names.filter((name) => name.includes(options.filter));
-    try {
-      const open = await workload.open(device);
-      for (const benchCase of open.cases.filter(({ name }) => wanted.includes(name))) {
-        console.error(`${device.info.kind}: ${benchCase.name}`);
-        try {
-          results.push(await measure(benchCase, device, ours, own, limits));
-        } catch (error) {
-          failures.push({ name: benchCase.name, error: message(error) });
-          console.error(`bench: ${benchCase.name} failed: ${message(error)}`);
-        }
-      }
-      open.close();
-    } catch (error) {
-      failures.push(...wanted.map((name) => ({ name, error: message(error) })));
-      console.error(`bench: ${wanted.join(", ")} failed: ${message(error)}`);
-    }
-    for (const contender of [ours, ...own]) await contender.release();
-  }
   const { kind, name, software, maxTensorBytes } = device.info;
-  ours.close();
-  const found = options.quick ? [] : results.flatMap((measured) => verdicts(measured, device.info));
-  console.log(`${kind}: ${name}`);
-  console.log(resultTable(results, own.map(({ name }) => name), options.peakTflops));
-  if (found.length > 0) console.log(verdictTable(found));
-  const threads = options.threads ?? navigator.hardwareConcurrency;
-  const busy = kind === "cpu" || software ? disturbed(results, threads) : [];
-  if (busy.length > 0 && !options.quick) {
-    console.error(
-      `bench: ${busy.length} of ${results.length} cases got fewer than ${0.8 * threads} of ${threads} processors ` +
-        "(column cpus): others were using the machine, or the case is too short to share",
-    );
+  if (software) console.error(`bench: using a software adapter, ${name}`);
+  const rivals = [...torches];
+  if (options.compareJax) rivals.push(await JaxJs.open(kind === "cpu" ? "wasm" : "webgpu"));
+  const ours = new Ours(device, options.quick);
+  const bench: Bench = { device, ours, rivals, options, results: [], failures: [] };
+  for (const workload of workloads(options, device.info)) {
+    await runWorkload(workload, bench);
+    for (const contender of [ours, ...rivals]) await contender.release();
   }
-  return { device: { kind, name, software, maxTensorBytes }, results, failures, verdicts: found };
+  ours.close();
+  const { results, failures } = bench;
+  const targets = options.quick ? [] : results.flatMap((measured) => verdicts(measured, device.info));
+  if (!options.json) {
+    console.log(`${kind}: ${name}`);
+    console.log(resultTable(results, rivals.map(({ name }) => name), options.peakTflops));
+    if (targets.length > 0) console.log(verdictTable(targets));
+  }
+  if (!options.quick && (kind === "cpu" || software)) noteDisturbance(results, options.threads);
+  return { device: { kind, name, software, maxTensorBytes }, results, failures, verdicts: targets };
+}
+
+/** Measures the wanted cases of a workload. A case that fails is noted, and the others go on. */
+async function runWorkload(workload: Workload, { device, ours, rivals, options, results, failures }: Bench) {
+  const wanted = workload.names.filter((name) => name.includes(options.filter));
+  const limits = { repeat: options.repeat, maxSeconds: options.seconds, pauseMs: options.quick ? 0 : 100 };
+  const fail = (names: readonly string[], error: unknown) => {
+    failures.push(...names.map((name) => ({ name, error: message(error) })));
+    console.error(`bench: ${names.join(", ")} failed: ${message(error)}`);
+  };
+  try {
+    const open = await workload.open(device);
+    for (const benchCase of open.cases.filter(({ name }) => wanted.includes(name))) {
+      console.error(`${device.info.kind}: ${benchCase.name}`);
+      try {
+        results.push(await measure(benchCase, device, ours, rivals, limits));
+      } catch (error) {
+        fail([benchCase.name], error);
+      }
+    }
+    open.close();
+  } catch (error) {
+    fail(wanted, error);
+  }
+}
+
+function noteDisturbance(results: readonly Measured[], threads = navigator.hardwareConcurrency): void {
+  const busy = disturbed(results, threads);
+  if (busy.length === 0) return;
+  console.error(
+    `bench: ${busy.length} of ${results.length} cases got fewer than ${0.8 * threads} of ${threads} processors ` +
+      "(column cpus): others were using the machine, or the case is too short to share",
+  );
 }
 
 async function profileAll(options: BenchOptions): Promise<void> {
@@ -102,21 +142,9 @@ async function profileAll(options: BenchOptions): Promise<void> {
   device.close();
 }
 
-/** Writes under a temporary name and renames, so that an interrupted run leaves no half file. */
-async function writeJson(file: string, report: Report): Promise<void> {
-  const temporary = `${file}.part`;
-  await Deno.writeTextFile(temporary, JSON.stringify(report, null, 1) + "\n");
-  await Deno.rename(temporary, file);
-}
-
-async function main(): Promise<number> {
-  const options = parseOptions(Deno.args);
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
+async function main({ values: options }: Input<typeof command.options>): Promise<number> {
   const chosen = workloads(options);
-  if (chosen.length === 0) throw new Error(`bench: no case's name contains ${options.filter} (see --list)`);
+  if (chosen.length === 0) throw new Error(`no case's name contains ${options.filter} (see --list)`);
   if (options.list) {
     console.log(chosen.flatMap(({ names }) => names).filter((name) => name.includes(options.filter)).join("\n"));
     return 0;
@@ -128,30 +156,27 @@ async function main(): Promise<number> {
   const torches = options.compareTorch ? await openTorch(options) : [];
   const devices: DeviceResults[] = [];
   for (const choice of options.devices) devices.push(await runDevice(choice, options, torches));
-  const versions: Record<string, string> = { deno: Deno.version.deno, v8: Deno.version.v8 };
-  if (torches.length > 0) versions.torch = torches[0].version;
   for (const torch of torches) torch.close();
-  const { repeat, batches, quick, peakTflops, threads = navigator.hardwareConcurrency } = options;
-  const system = `${Deno.build.os} ${Deno.build.arch}`;
-  if (options.json) {
-    await writeJson(options.json, {
-      format: 1,
-      date: new Date().toISOString(),
-      versions,
-      system,
-      machine: options.machine ?? `${navigator.hardwareConcurrency} processors, ${system}`,
-      settings: { repeat, batches, threads, quick, ...peakTflops !== undefined && { peakTflops } },
-      devices,
-    });
-  }
+  const report = reportOf(devices, options, torches[0]?.version);
+  if (options.json) console.log(JSON.stringify(report));
+  if (options.out !== undefined) await writeFileAtomically(options.out, JSON.stringify(report, null, 1) + "\n");
   if (devices.some(({ failures }) => failures.length > 0)) return 2;
   const missed = devices.flatMap((device) => device.verdicts).filter(({ met }) => !met);
   return options.assert && missed.length > 0 ? 1 : 0;
 }
 
-try {
-  Deno.exit(await main());
-} catch (error) {
-  console.error(message(error));
-  Deno.exit(1);
+function reportOf(devices: readonly DeviceResults[], options: Options, torch: string | undefined): Report {
+  const { repeat, batches = [1, 4], quick, peakTflops, threads = navigator.hardwareConcurrency } = options;
+  const system = `${Deno.build.os} ${Deno.build.arch}`;
+  return {
+    format: 1,
+    date: new Date().toISOString(),
+    versions: { deno: Deno.version.deno, v8: Deno.version.v8, ...torch !== undefined && { torch } },
+    system,
+    machine: options.machine ?? `${navigator.hardwareConcurrency} processors, ${system}`,
+    settings: { repeat, batches, threads, quick, ...peakTflops !== undefined && { peakTflops } },
+    devices,
+  };
 }
+
+if (import.meta.main) await runTask(command, main);

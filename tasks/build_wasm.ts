@@ -1,12 +1,16 @@
-/**
- * Builds the CPU device's kernels (core/cpu/assembly) into core/cpu/kernels.generated.ts.
- * It is needed only after a change of those sources: the built file is committed, and `--check` proves it up to date.
- *
- *   deno run -A tasks/build_wasm.ts            writes the file
- *   deno run -A tasks/build_wasm.ts --check    exit code 1 when the committed file differs from a fresh build
- */
+/** `deno task build-wasm`: builds the CPU device's kernels (core/cpu/assembly) into core/cpu/kernels.generated.ts. */
 import asc from "npm:assemblyscript@0.28.9/asc";
 import type { KernelBuild } from "../core/cpu/pool.ts";
+import { defineCommand, type Input, runTask } from "./cli/command.ts";
+
+export const command = defineCommand({
+  name: "build-wasm",
+  about:
+    "Builds the CPU device's kernels from core/cpu/assembly into core/cpu/kernels.generated.ts, which is committed.",
+  usage: ["[--check]"],
+  options: { check: { help: "write nothing; exit code 1 when the committed file differs from a fresh build" } },
+  exitCodes: { 1: "usage or fatal error or (--check) out of date" },
+});
 
 const sources = new URL("../core/cpu/assembly/", import.meta.url);
 const output = new URL("../core/cpu/kernels.generated.ts", import.meta.url);
@@ -28,8 +32,8 @@ export async function compileKernels(build: KernelBuild): Promise<Uint8Array> {
       stdout: log,
       stderr: log,
       readFile(name, _base) {
-        // Names are relative to the sources; the compiler adds the extension that imports already have here, and probes for
-        // files that do not exist.
+        // Names are relative to the sources. The compiler adds the extension that imports already have here, and probes
+        // for files that do not exist.
         try {
           return Deno.readTextFileSync(new URL(name.replace(/\.ts\.ts$/, ".ts"), sources));
         } catch {
@@ -64,22 +68,18 @@ export const plainKernels = "${literal(await compileKernels("plain"))}";
 `;
 }
 
-if (import.meta.main) {
-  const check = Deno.args.includes("--check");
-  const unknown = Deno.args.filter((arg) => arg !== "--check");
-  if (unknown.length > 0) {
-    console.error(`build_wasm: unknown argument ${unknown[0]}; usage: build_wasm [--check]`);
-    Deno.exit(1);
-  }
+async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const fresh = await generate();
   const committed = await Deno.readTextFile(output).catch(() => "");
   if (fresh === committed) {
-    console.log("core/cpu/kernels.generated.ts is up to date");
-  } else if (check) {
-    console.error("core/cpu/kernels.generated.ts is out of date: run `deno run -A tasks/build_wasm.ts` and commit it");
-    Deno.exit(1);
+    progress.print("core/cpu/kernels.generated.ts is up to date\n");
+  } else if (values.check) {
+    throw new Error("core/cpu/kernels.generated.ts is out of date: run `deno task build-wasm` and commit it");
   } else {
     await Deno.writeTextFile(output, fresh);
-    console.log(`core/cpu/kernels.generated.ts: ${fresh.length} characters`);
+    progress.print(`core/cpu/kernels.generated.ts: ${fresh.length} characters\n`);
   }
+  return 0;
 }
+
+if (import.meta.main) await runTask(command, main);

@@ -1,135 +1,99 @@
 /**
  * `deno task calibrate --train DIR --val DIR`: fits the thresholds of a model set and writes its calibration file.
- * Parses the command line, runs the job of attribution/calibration/calibrate.ts and shows what it fitted.
+ * Runs the job of attribution/calibration/calibrate.ts and shows what it fitted.
  */
-import { type Calibration, strategies, type Strategy } from "../attribution/decision/calibration_file.ts";
+import { type Calibration, strategies } from "../attribution/decision/calibration_file.ts";
 import type { Fit } from "../attribution/calibration/thresholds.ts";
 import type { ClassifiersFit } from "../attribution/calibration/classifiers.ts";
-import { type CalibrationOptions, runCalibration } from "../attribution/calibration/calibrate.ts";
+import { type CalibrationResult, runCalibration } from "../attribution/calibration/calibrate.ts";
 import { familyNames } from "../attribution/labels.ts";
-import { quantizerNames } from "../attribution/quantisation/quantizers.ts";
 import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
-import { choice, number, parseOptions } from "./cli/args.ts";
+import { choice, real, type ValueType, whole } from "../util/options.ts";
+import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import {
-  fail,
-  interruptedNote,
-  journalNote,
-  journalUsage,
-  measuringOptions,
-  measuringUsage,
-  measuringValues,
-} from "./cli/measuring.ts";
-import { Progress, writeStdout } from "./cli/progress.ts";
+import { interruptedNote, journalNote, percent } from "./cli/notes.ts";
+import { condition, extras, json, limit, measuringOptions, report, signals, withJournal } from "./cli/options.ts";
 import { textTable } from "./cli/table.ts";
 
-const usage =
-  `Fits what a set of weights decides by, and writes its calibration file: the thresholds that tell families and outliers
-apart, and, with five images or more of every variant, the classifiers that tell variants apart.
-
-usage: deno task calibrate --train DIR --val DIR [options]
-
-  --train DIR, --val DIR  folders whose folders are labels (rarb ... var30, outlier); outliers are taken from val alone
-  --models DIR        set of weights (default weights/official where it is complete, else weights/tiny)
-  --out FILE          the calibration (default: the file that the manifest names)
-  --report DIR        evidence.jsonl and summary.json of this run (default runs/calibrate)
-${journalUsage}
-  --threshold NAME    what shall decide: quantile, gaussian or roc (default: chosen by cross-fitting on val)
-  --signal NAME       ${scoreNames.slice(0, 5).join(", ")},
-                      ${scoreNames.slice(5).join(", ")};
-                      for both families, or as rar=NAME,var=NAME (default: chosen by cross-fitting on val)
-  --quantile Q        quantile: share of a family's own images that pass (default 0.99)
-  --sigmas K          gaussian: standard deviations above the mean (default 3)
-  --false-alarms P    roc: share of outliers that may pass (default 0.01)
-  --signals LEVEL     core, or all, which costs half as much again (default all)
-  --quantization NAME ${quantizerNames.join(", ")}: how VAR's tokens are found (default: search for
-                      small tokenizers, else estimate)
-  --thresholds-only   fit no classifiers, and run no transformers
-  --condition NAME    none or infer: class under which tokens are scored for the classifiers (default infer)
-  --extras LIST       fit these methods, too: membership, prada (slow)
-  --prada-epochs N    steps of fitting each of PRADA's score functions (default 3000)
-  --limit N           at most N images per label and folder
-${measuringUsage}
-  --json              the calibration and every way to decide that was tried as JSON, instead of tables
-  --help              this text
-
-Without outliers in val there are no roc thresholds, and nothing to choose by: gaussian thresholds on oneClass decide
-(on QuantLoss with fewer than 20 images of a family).
-Exit code: 0 done, 1 usage or fatal error, 2 done but some images could not be read, 130 interrupted.`;
-
 /** Families to signals, from `quantLoss` or `rar=combined,var=quantLoss`. */
-function signalChoice(text: string | undefined): NonNullable<CalibrationOptions["fit"]>["signals"] {
-  if (text === undefined) return undefined;
-  if (!text.includes("=")) {
-    const name = choice<ScoreName>("--signal", text, scoreNames);
-    return { rar: name, var: name };
-  }
-  return Object.fromEntries(
-    text.split(",").map((part) => {
-      const [family, name] = part.split("=");
-      return [choice("--signal", family, familyNames), choice<ScoreName>(`--signal ${family}`, name, scoreNames)];
-    }),
-  );
-}
+const signalChoice: ValueType<Readonly<Record<string, ScoreName>>> = {
+  words: scoreNames,
+  parse(text) {
+    const name = choice(scoreNames), family = choice(familyNames);
+    if (!text.includes("=")) return Object.fromEntries(familyNames.map((family) => [family, name.parse(text)]));
+    return Object.fromEntries(
+      text.split(",").map((part) => {
+        const [left, right = ""] = part.split("=");
+        try {
+          return [family.parse(left), name.parse(right)];
+        } catch (error) {
+          throw new Error(`${left}: ${(error as Error).message}`, { cause: error });
+        }
+      }),
+    );
+  },
+};
 
-function options(
-  args: readonly string[],
-): { job: Omit<CalibrationOptions, "signal"> & { readonly journal: string }; json: boolean } | "help" {
-  const { values, positionals } = parseOptions(args, {
-    ...measuringOptions,
-    train: { type: "string" },
-    val: { type: "string" },
-    out: { type: "string" },
-    threshold: { type: "string" },
-    signal: { type: "string" },
-    quantile: { type: "string", default: "0.99" },
-    sigmas: { type: "string", default: "3" },
-    "false-alarms": { type: "string", default: "0.01" },
-    signals: { type: "string", default: "all" },
-    "thresholds-only": { type: "boolean", default: false },
-    condition: { type: "string", default: "infer" },
-    extras: { type: "string" },
-    "prada-epochs": { type: "string", default: "3000" },
-    limit: { type: "string" },
-    json: { type: "boolean", default: false },
-    help: { type: "boolean", short: "h", default: false },
-  });
-  if (values.help) return "help";
-  if (positionals.length > 0) {
-    throw new Error(`expected options only, got ${positionals[0]}; folders go to --train and --val`);
-  }
-  const { train, val } = values;
-  if (train === undefined || val === undefined) throw new Error("expected --train DIR and --val DIR (--help)");
-  const measuring = measuringValues(values, "runs/calibrate");
-  return {
-    json: values.json,
-    job: {
-      ...measuring,
-      train,
-      val,
-      out: values.out,
-      signals: choice("--signals", values.signals, ["core", "all"]),
-      thresholdsOnly: values["thresholds-only"],
-      condition: choice("--condition", values.condition, ["none", "infer"]),
-      extras: values.extras?.split(",").map((name) => choice("--extras", name, ["membership", "prada"])),
-      pradaEpochs: number("--prada-epochs", values["prada-epochs"], { low: 1, integer: true }),
-      limitPerLabel: values.limit === undefined
-        ? undefined
-        : number("--limit", values.limit, { low: 1, integer: true }),
-      fit: {
-        quantile: number("--quantile", values.quantile, { low: 0, high: 1 }),
-        sigmas: number("--sigmas", values.sigmas, { low: -10, high: 100 }),
-        falseAlarms: number("--false-alarms", values["false-alarms"], { low: 0, high: 1 }),
-        threshold: values.threshold === undefined
-          ? undefined
-          : choice<Strategy>("--threshold", values.threshold, strategies),
-        signals: signalChoice(values.signal),
-      },
+export const command = defineCommand({
+  name: "calibrate",
+  about: "Fits what a model set decides by, and writes its calibration file: the thresholds that tell families and " +
+    "outliers apart, and, with five images or more of every variant, the classifiers that tell variants apart.",
+  usage: ["--train DIR --val DIR [options]"],
+  options: {
+    train: { value: "DIR", required: true, help: "folder whose folders are labels (rarb ... var30)" },
+    val: { value: "DIR", required: true, help: "the same with outlier, from which alone outliers are taken" },
+    out: { value: "FILE", help: "the calibration", unset: "the file that the manifest names" },
+    report: { ...report, default: "runs/calibrate" },
+    threshold: {
+      value: "NAME",
+      type: choice(strategies),
+      help: "which thresholds decide",
+      unset: "chosen by cross-fitting on val",
     },
-  };
-}
+    signal: {
+      value: "NAME",
+      type: signalChoice,
+      help: "what thresholds are on, for both families or as rar=NAME,var=NAME",
+      unset: "chosen by cross-fitting on val",
+    },
+    quantile: {
+      value: "Q",
+      type: real(0, 1),
+      default: "0.99",
+      help: "for quantile thresholds: share of a family's images that pass",
+    },
+    sigmas: {
+      value: "K",
+      type: real(-10, 100),
+      default: "3",
+      help: "for gaussian thresholds: standard deviations above the mean",
+    },
+    falseAlarms: {
+      value: "P",
+      type: real(0, 1),
+      default: "0.01",
+      help: "for roc thresholds: share of outliers that may pass",
+    },
+    signals,
+    ...measuringOptions,
+    quantization: {
+      ...measuringOptions.quantization,
+      help: "how VAR's tokens are found",
+      unset: "search for small tokenizers, else estimate",
+    },
+    thresholdsOnly: { help: "fit no classifiers, and run no transformers" },
+    condition,
+    extras: { ...extras, help: "fit these methods, too; prada is slow" },
+    pradaEpochs: { value: "N", type: whole(1), default: "3000", help: "steps in which each PRADA function is fitted" },
+    limit: { ...limit, help: "at most N images per label and folder" },
+    json: { ...json, help: "the calibration and every rule that was tried as JSON, instead of tables" },
+  },
+  notes:
+    "Without outliers in val there are no roc thresholds, and nothing to choose by: gaussian thresholds on oneClass " +
+    "decide (on QuantLoss with fewer than 20 images of a family).",
+  exitCodes: { 2: "done but some images could not be read", 130: "interrupted" },
+});
 
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const rate = ({ count, of }: { count: number; of: number }) => of === 0 ? "-" : percent(count / of);
 
 /** Per family, signal and strategy: the threshold, and what it costs. */
@@ -182,63 +146,52 @@ function variantTable({ rates, columns }: ClassifiersFit): string {
   return textTable(["method", ...familyNames, ""], rows);
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const parsed = options(args);
-  if (parsed === "help") {
-    writeStdout(usage + "\n");
-    return 0;
-  }
-  const { job, json } = parsed;
-  const progress = new Progress();
-  const result = await runCalibration({ ...job, signal: interruptible("calibrate", progress) }, {
-    onNote: (text) => progress.note(`calibrate: ${text}`),
-    onPrepare: (text) => progress.prepare(text),
-    onStart: (total) => progress.start(total),
-    onProgress: (images) => progress.update(images),
-    onLine: (line) => {
-      if ("error" in line) progress.note(`calibrate: unreadable, left out: ${line.image}: ${line.error.message}`);
-    },
-  });
-  progress.clear();
-  if (result.status === "interrupted") {
-    progress.note(`calibrate: ${interruptedNote(job.journal)}`);
-    return 130;
-  }
-  const { calibration, fit, path } = result as Required<Omit<typeof result, "classifiers">>;
-  const { signals, threshold } = calibration.decision;
-  if (json) writeStdout(JSON.stringify({ path, calibration, candidates: fit.candidates }) + "\n");
-  else {
-    writeStdout(
-      "What thresholds cost on val (cross-fitted: each image is judged by thresholds that were fitted without it):\n\n" +
-        costTable(calibration) + "\n",
-    );
-    if (fit.candidates.length > 0) {
-      writeStdout("The best ways to decide, cross-fitted on val:\n\n" + decisionTable(fit) + "\n");
-    }
-    if (result.classifiers !== undefined) {
-      writeStdout(
-        "Variants that are found, given the family (cross-validated on train and val):\n\n" +
-          variantTable(result.classifiers) + "\n",
-      );
-    }
-  }
-  if (fit.candidates.length === 0 && job.fit?.threshold === undefined) {
-    progress.note(
-      "calibrate: val has no outliers: no roc thresholds, and nothing to choose a strategy by; gaussian decides",
+function tables({ calibration, fit, classifiers }: CalibrationDone): string {
+  const parts = [
+    "What thresholds cost on val (cross-fitted: each image is judged by thresholds that were fitted without it):\n\n" +
+    costTable(calibration),
+  ];
+  if (fit.candidates.length > 0) parts.push("The best ways to decide, cross-fitted on val:\n\n" + decisionTable(fit));
+  if (classifiers !== undefined) {
+    parts.push(
+      "Variants that are found, given the family (cross-validated on train and val):\n\n" + variantTable(classifiers),
     );
   }
-  progress.note(`calibrate: ${journalNote(result.computed, job.journal)}`);
-  progress.note(
-    `calibrate: ${path}: ${threshold} thresholds on ${signals.rar} for rar and ${signals.var} for var decide` +
-      (result.unreadable.length > 0 ? `; ${result.unreadable.length} images could not be read` : ""),
-  );
-  return result.unreadable.length > 0 ? 2 : 0;
+  return parts.map((part) => part + "\n").join("");
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    fail("calibrate", error);
+type CalibrationDone = CalibrationResult & Required<Pick<CalibrationResult, "calibration" | "fit" | "path">>;
+
+async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
+  const { json, limit, quantile, sigmas, falseAlarms, threshold, signal, ...job } = withJournal(values);
+  const result = await runCalibration({
+    ...job,
+    limitPerLabel: limit,
+    fit: { quantile, sigmas, falseAlarms, threshold, signals: signal },
+    signal: interruptible(progress),
+  }, {
+    ...progress.events,
+    onLine: (line) => {
+      if ("error" in line) progress.note(`unreadable, left out: ${line.image}: ${line.error.message}`);
+    },
+  });
+  if (result.status === "interrupted") {
+    progress.note(interruptedNote(job.journal));
+    return 130;
   }
+  const done = result as CalibrationDone;
+  const { calibration, fit, path, unreadable } = done;
+  progress.print(json ? JSON.stringify({ path, calibration, candidates: fit.candidates }) + "\n" : tables(done));
+  if (fit.candidates.length === 0 && threshold === undefined) {
+    progress.note("val has no outliers: no roc thresholds, and nothing to choose a strategy by; gaussian decides");
+  }
+  progress.note(journalNote(done.computed, job.journal));
+  const { rar, var: varSignal } = calibration.decision.signals;
+  progress.note(
+    `${path}: ${calibration.decision.threshold} thresholds on ${rar} for rar and ${varSignal} for var decide` +
+      (unreadable.length > 0 ? `; ${unreadable.length} images could not be read` : ""),
+  );
+  return unreadable.length > 0 ? 2 : 0;
 }
+
+if (import.meta.main) await runTask(command, main);

@@ -2,26 +2,37 @@
  * `deno task parity <case .json or folder>`: compares this implementation with reference tensors.
  * Prints one line per tensor and exits 1 when any disagrees or is missing.
  */
-import { parseArgs } from "node:util";
 import { openDevice } from "../core/open_device.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import { compare, type Comparison, ParityCase } from "../parity/case.ts";
 import { checkpoints, computeFor, isCheckpointCase, isMetricsCase, metrics } from "../parity/kinds.ts";
+import { choice } from "../util/options.ts";
+import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { deviceOptions, json } from "./cli/options.ts";
 
-const usage = `Compares this implementation with reference tensors computed by the official PyTorch code.
-
-usage: deno task parity <case .json or folder>... [options]
-
-  --device cpu|webgpu   where to compute (default cpu; webgpu also takes a software adapter)
-  --filter TEXT         only tensors whose "<case> <tensor>" contains TEXT
-  --stages              also list the stage:* tensors, which are debugging aids
-  --threads N           CPU threads
-  --json                one JSON object per tensor instead of text
-  --help                this text
-
-Per tensor: <case> <tensor> max_abs=<x> rel=<x> tol=<x> ok|FAIL|MISSING. Floats must agree within ten times the error that
-the reference's own float32 has against float64 (at least 2e-5 of the tensor's largest magnitude on cpu, 1e-4 on webgpu),
-integers exactly. MISSING: nothing computes that tensor yet; it counts as failed. Exit code 1 on any failure.`;
+export const command = defineCommand({
+  name: "parity",
+  about: "Compares this implementation with reference tensors computed by the official PyTorch code.",
+  usage: ["<case .json or folder>... [options]"],
+  operands: "cases",
+  options: {
+    device: {
+      ...deviceOptions.device,
+      type: choice(["cpu", "webgpu"]),
+      default: "cpu",
+      help: "where to compute; webgpu also takes a software adapter",
+    },
+    threads: deviceOptions.threads,
+    filter: { value: "TEXT", help: 'only tensors whose "<case> <tensor>" contains TEXT' },
+    stages: { help: "also the stage:* tensors, which are debugging aids" },
+    json: { ...json, help: "one JSON line per tensor instead of text" },
+  },
+  notes:
+    "Per tensor: <case> <tensor> max_abs=<x> rel=<x> tol=<x> ok|FAIL|MISSING. Floats must agree within ten times the " +
+    "error that the reference's own float32 has against float64 (at least 2e-5 of the tensor's largest magnitude on " +
+    "cpu, 1e-4 on webgpu), integers exactly. MISSING: nothing computes that tensor yet; it counts as failed.",
+  exitCodes: { 1: "usage or fatal error or a tensor that disagrees or is missing" },
+});
 
 async function caseFiles(paths: readonly string[]): Promise<string[]> {
   const files: string[] = [];
@@ -67,61 +78,37 @@ function line(name: string, { tensor, maxAbs, relative, tolerance, verdict }: Co
   return `${name} ${tensor} max_abs=${show(maxAbs)} rel=${show(relative)} tol=${show(tolerance)} ${verdict}`;
 }
 
-async function main(): Promise<number> {
-  const { values: options, positionals } = parseArgs({
-    args: Deno.args,
-    allowPositionals: true,
-    options: {
-      device: { type: "string", default: "cpu" },
-      filter: { type: "string", default: "" },
-      stages: { type: "boolean", default: false },
-      threads: { type: "string" },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
-    },
-  });
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
-  if (positionals.length === 0) throw new Error("parity: expected a case .json or a folder (see --help)");
-  if (options.device !== "cpu" && options.device !== "webgpu") {
-    throw new Error(`parity: --device expects cpu or webgpu, got ${options.device}`);
-  }
-  const files = await caseFiles(positionals);
-  const device = await openDevice(options.device, { threads: options.threads ? Number(options.threads) : undefined });
-  if (device.info.software) console.error(`parity: using a software adapter, ${device.info.name}`);
+async function main({ values, operands, progress }: Input<typeof command.options>): Promise<number> {
+  if (operands.length === 0) throw new Error("expected a case .json or a folder (--help)");
+  const { filter = "", stages, json, threads } = values;
+  const files = await caseFiles(operands);
+  const device = await openDevice(values.device, { threads });
+  if (device.info.software) progress.note(`using a software adapter, ${device.info.name}`);
   let passed = 0, failed = 0, cases = 0;
   for (const file of files) {
     const parityCase = await ParityCase.open(file);
     if (!parityCase) {
-      if (positionals.includes(file)) throw new Error(`parity: ${file} is not a case: it has no "case" and "salt"`);
-      console.error(`parity: ${file} is not a case, left out`);
+      if (operands.includes(file)) throw new Error(`${file} is not a case: it has no "case" and "salt"`);
+      progress.note(`${file} is not a case, left out`);
       continue;
     }
     cases++;
-    const wanted = (tensor: string) =>
-      `${parityCase.name} ${tensor}`.includes(options.filter) && (options.stages || !tensor.startsWith("stage:"));
+    const { name } = parityCase;
+    const wanted = (tensor: string) => `${name} ${tensor}`.includes(filter) && (stages || !tensor.startsWith("stage:"));
     for await (const result of results(parityCase, device, wanted)) {
       if (result.verdict === "ok") passed++;
       else failed++;
-      console.log(
-        options.json ? JSON.stringify({ case: parityCase.name, ...result }) : line(parityCase.name, result),
-      );
-      if (result.note) console.error(`  ${result.tensor}: ${result.note}`);
+      progress.print((json ? JSON.stringify({ case: name, ...result }) : line(name, result)) + "\n");
+      if (result.note) progress.note(`${result.tensor}: ${result.note}`);
     }
     parityCase.close();
   }
   device.close();
-  if (cases === 0) throw new Error(`parity: found no case in ${positionals.join(", ")}`);
-  if (passed + failed === 0) throw new Error(`parity: no tensor matches --filter ${options.filter}`);
-  console.log(`${passed} passed, ${failed} failed`);
+  if (cases === 0) throw new Error(`found no case in ${operands.join(", ")}`);
+  if (passed + failed === 0) throw new Error(`no tensor matches --filter ${filter}`);
+  if (json) progress.note(`${passed} passed, ${failed} failed`);
+  else progress.print(`${passed} passed, ${failed} failed\n`);
   return failed > 0 ? 1 : 0;
 }
 
-try {
-  Deno.exit(await main());
-} catch (error) {
-  console.error(error instanceof Error ? error.message : String(error));
-  Deno.exit(1);
-}
+if (import.meta.main) await runTask(command, main);

@@ -1,117 +1,112 @@
 /**
  * `deno task weights pull|list|verify|convert`: the published checkpoints, from the hub to a set that every task loads.
- * Parses the command line and calls models/download/; it alone has network permission. stdout has nothing but results.
+ * It calls models/download/, and alone has network permission. stdout has nothing but results.
  */
 import { join } from "node:path";
 import { type FileList, readFileList, selectFiles } from "../models/download/list.ts";
 import { addEncoder, convertedBytes, convertFiles, listFiles, verifyFiles } from "../models/download/local.ts";
 import { pullFiles } from "../models/download/pull.ts";
-import { choice, nearest, number, parseOptions } from "./cli/args.ts";
-import { interruptible } from "./cli/interrupt.ts";
-import { fail } from "./cli/measuring.ts";
-import { duration, Progress, writeStdout } from "./cli/progress.ts";
-import { textTable } from "./cli/table.ts";
 import { formatBytes } from "../util/bytes.ts";
+import { anyText, choice, group, listOf, whole } from "../util/options.ts";
+import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { interruptible } from "./cli/interrupt.ts";
+import { json } from "./cli/options.ts";
+import { duration, type Progress } from "./cli/progress.ts";
+import { textTable } from "./cli/table.ts";
 
-const usage =
-  `Fetches the published checkpoints of RAR and VAR, checks them, and makes them a set that every task loads.
+export const command = defineCommand({
+  name: "weights",
+  about: "Fetches the published checkpoints of RAR and VAR, checks them, and makes them a set that every task loads.",
+  usage: ["pull|list|verify|convert [options]"],
+  actions: {
+    pull: "downloads what is missing; an interrupted pull goes on where it stopped",
+    list: "what there is to pull, what is on the disk, and how it was checked; uses no network",
+    verify: "compares every file on the disk with its sha256",
+    convert:
+      "rewrites the checkpoints as safetensors that load faster: transformers in half precision (half the size), " +
+      "tokenizers in float32; with --encoder adds an inverse decoder instead",
+  },
+  options: {
+    family: { value: "NAME", type: choice(["rar", "var"]), help: "only the networks of this family", unset: "both" },
+    only: {
+      value: "NAMES",
+      many: true,
+      type: listOf(anyText),
+      help: "only these networks: rar, rarb, ..., var, var16, ... (rar and var are the tokenizers)",
+    },
+    out: { value: "DIR", help: "folder of the set", unset: "weights/official" },
+    list: { value: "FILE", help: "another list of files", unset: "weights/official.json" },
+    json: { ...json, help: "one JSON line per file instead of text" },
+    ...group("pull", {
+      connections: {
+        value: "N",
+        type: whole(1, 64),
+        default: "4",
+        help: "connections at once, for one file after the other",
+      },
+      endpoint: {
+        value: "URL",
+        env: "HF_ENDPOINT",
+        default: "https://huggingface.co",
+        help: "the hub or a mirror of it",
+      },
+      tries: {
+        value: "N",
+        type: whole(1, 1000),
+        default: "8",
+        help: "tries in a row without a new byte before giving up",
+      },
+      update: { help: "take today's file where an earlier pull noted another sha256" },
+      convert: { help: "convert every file when it is there" },
+    }),
+    ...group("convert, pull --convert", {
+      removeOriginals: { help: "remove a checkpoint when its converted file is complete" },
+      tokenizers: {
+        value: "TYPE",
+        type: choice(["f32", "f16"]),
+        default: "f32",
+        help:
+          "precision of tokenizers; half precision moves tokens at near ties and the losses that thresholds compare",
+      },
+    }),
+    ...group("convert", {
+      encoder: {
+        value: "FILE",
+        help:
+          "with --family: a fine-tuned encoder, such as encoder_final.pth of the paper's authors or one of deno task " +
+          "train",
+      },
+    }),
+  },
+  notes: "An access token for files that need one is read from HF_TOKEN, and sent to the endpoint only.",
+  exitCodes: { 1: "usage or fatal error or (verify) damaged or missing files", 130: "interrupted" },
+});
 
-usage: deno task weights pull|list|verify|convert [options]
+type Action = "pull" | "list" | "verify" | "convert";
 
-  pull      downloads what is missing; an interrupted pull goes on where it stopped
-  list      what there is to pull, what is on the disk, and how it was checked; uses no network
-  verify    compares every file on the disk with its sha256
-  convert   rewrites the checkpoints as safetensors that load faster: transformers in half precision (half the size),
-            tokenizers in float32; with --encoder adds an inverse decoder instead
-
-  --family NAME       rar or var; both when not given
-  --only NAMES        only these networks, with commas: rar, rarb, ..., var, var16, ... (rar and var are the tokenizers)
-  --out DIR           folder of the set (default weights/official)
-  --list FILE         another list of files (default weights/official.json)
-  --json              one JSON line per file instead of text
-  --help              this text
-
-pull:
-  --connections N     at once, for one file after the other (default 4)
-  --endpoint URL      the hub or a mirror of it (default: HF_ENDPOINT, else https://huggingface.co)
-  --tries N           tries in a row without a new byte before giving up (default 8)
-  --update            take today's file where an earlier pull noted another sha256
-  --convert           convert every file when it is there
-An access token for files that need one is read from HF_TOKEN, and sent to the endpoint only.
-
-convert, pull --convert:
-  --remove-originals  remove a checkpoint when its converted file is complete
-  --tokenizers TYPE   f32 or f16; half precision moves tokens at near ties and the losses that thresholds compare
-                      (default f32)
-
-convert --encoder FILE --family rar|var
-                      a fine-tuned encoder, such as encoder_final.pth of the paper's authors or one of deno task train
-
-Exit code: 0 done, 1 usage or fatal error, or files that are damaged or missing (verify), 130 interrupted.`;
-
-const actions = ["pull", "list", "verify", "convert"] as const;
-
-/** The command line, checked. */
-export function weightsOptions(args: readonly string[], env: (name: string) => string | undefined) {
-  const { values, positionals } = parseOptions(args, {
-    family: { type: "string" },
-    only: { type: "string", multiple: true },
-    out: { type: "string" },
-    list: { type: "string" },
-    connections: { type: "string", default: "4" },
-    endpoint: { type: "string" },
-    tries: { type: "string", default: "8" },
-    update: { type: "boolean", default: false },
-    convert: { type: "boolean", default: false },
-    "remove-originals": { type: "boolean", default: false },
-    tokenizers: { type: "string", default: "f32" },
-    encoder: { type: "string" },
-    json: { type: "boolean", default: false },
-    help: { type: "boolean", short: "h", default: false },
-  });
-  if (values.help) return "help";
-  const [word, ...more] = positionals;
-  if (word === undefined) throw new Error(`expected ${actions.join(", ")} (--help)`);
-  if (!(actions as readonly string[]).includes(word)) {
-    const near = nearest(word, actions);
-    throw new Error(`expected ${actions.join(", ")}, got ${word}${near ? `; did you mean ${near}?` : ""} (--help)`);
-  }
-  if (more.length > 0) throw new Error(`expected options after ${word}, got ${more[0]} (--help)`);
-  const action = word as typeof actions[number];
+/** Refuses options that go with another action, and fills in what the user left out. */
+function taskOptions(action: Action, { only, out, ...values }: Input<typeof command.options>["values"]) {
   const converts = action === "convert" || (action === "pull" && values.convert);
-  const onlyFor = (set: boolean, option: string, allowed: boolean, where: string) => {
-    if (set && !allowed) throw new Error(`${option}: goes with ${where}, not with ${action} (--help)`);
+  const onlyFor = (isSet: boolean, option: string, isAllowed: boolean, where: string) => {
+    if (isSet && !isAllowed) throw new Error(`${option}: goes with ${where}, not with ${action} (--help)`);
   };
   onlyFor(values.update, "--update", action === "pull", "pull");
   onlyFor(values.convert, "--convert", action === "pull", "pull");
-  onlyFor(values["remove-originals"], "--remove-originals", converts, "convert and pull --convert");
+  onlyFor(values.removeOriginals, "--remove-originals", converts, "convert and pull --convert");
   onlyFor(values.encoder !== undefined, "--encoder", action === "convert", "convert");
-  const family = values.family === undefined ? undefined : choice("--family", values.family, ["rar", "var"]);
-  if (values.encoder !== undefined && family === undefined) {
+  if (values.encoder !== undefined && values.family === undefined) {
     throw new Error("--encoder: expected --family rar or --family var with it");
   }
   return {
-    action,
-    family,
-    only: values.only?.flatMap((names) => names.split(",").map((name) => name.trim()).filter((name) => name !== "")),
-    out: values.out ?? join(import.meta.dirname ?? ".", "..", "weights", "official"),
-    list: values.list,
-    connections: number("--connections", values.connections, { low: 1, high: 64, integer: true }),
-    tries: number("--tries", values.tries, { low: 1, high: 1000, integer: true }),
-    hub: {
-      endpoint: values.endpoint ?? (env("HF_ENDPOINT") || "https://huggingface.co"),
-      token: env("HF_TOKEN")?.trim() || undefined,
-    },
-    update: values.update,
-    converts,
-    removeOriginals: values["remove-originals"],
-    tokenizers: choice("--tokenizers", values.tokenizers, ["f32", "f16"]),
-    encoder: values.encoder,
-    json: values.json,
+    ...values,
+    ...{ action, converts },
+    only: only?.flat().filter((name) => name !== ""),
+    out: out ?? join(import.meta.dirname ?? ".", "..", "weights", "official"),
+    hub: { endpoint: values.endpoint, token: Deno.env.get("HF_TOKEN")?.trim() || undefined },
   };
 }
 
-type Options = Exclude<ReturnType<typeof weightsOptions>, "help">;
+type Options = ReturnType<typeof taskOptions>;
 
 /** Bytes on their way: a bar on a terminal, a plain line every few seconds elsewhere. */
 class ByteProgress {
@@ -134,17 +129,20 @@ class ByteProgress {
     const left = rate > 0 ? `, ${formatBytes(rate)}/s, ${duration((total - bytes) / rate)} left` : "";
     const text = `${what}: ${formatBytes(bytes)} of ${formatBytes(total)}${left}`;
     if (terminal) this.progress.prepare(`${String(Math.floor(100 * bytes / total)).padStart(3)} % ${text}`);
-    else this.progress.note(`weights: ${text}`);
+    else this.progress.note(text);
   }
 }
 
 class Task {
-  readonly #progress = new Progress();
-  readonly #bytes = new ByteProgress(this.#progress);
-  readonly #signal = interruptible("weights", this.#progress);
-  #read = true;
+  readonly #progress: Progress;
+  readonly #bytes: ByteProgress;
+  readonly #signal: AbortSignal;
 
-  constructor(readonly options: Options, readonly list: FileList) {}
+  constructor(readonly options: Options, readonly list: FileList, progress: Progress) {
+    this.#progress = progress;
+    this.#bytes = new ByteProgress(progress);
+    this.#signal = interruptible(progress);
+  }
 
   async run(): Promise<number> {
     const { action, encoder } = this.options;
@@ -228,7 +226,9 @@ class Task {
       onDisk > 0 ? formatBytes(onDisk) : "-",
       sha256 === undefined ? "-" : `${sha256.slice(0, 12)}${checkedAgainst ? ` (${checkedAgainst})` : ""}`,
     ]);
-    writeStdout(textTable(["network", "file", "size", "status", "on disk", "sha256 (checked against)"], cells));
+    this.#progress.print(
+      textTable(["network", "file", "size", "status", "on disk", "sha256 (checked against)"], cells),
+    );
     return 0;
   }
 
@@ -242,7 +242,6 @@ class Task {
       this.#print(row, `${row.file}  ${row.result}${problem}  ${formatBytes(row.bytes)}`);
     }
     const bad = results.filter(({ result }) => result !== "ok").length;
-    this.#progress.clear();
     this.#note(`${results.length - bad} of ${results.length} files are what they should be`);
     if (bad > 0) {
       this.#note("remove the damaged files and pull again; what comes from deno task train has to be put back");
@@ -258,12 +257,11 @@ class Task {
   }
 
   #note(text: string): void {
-    this.#progress.note(`weights: ${text}`);
+    this.#progress.note(text);
   }
 
   #print(value: unknown, text: string): void {
-    this.#progress.clear();
-    if (this.#read) this.#read = writeStdout((this.options.json ? JSON.stringify(value) : text) + "\n");
+    this.#progress.print((this.options.json ? JSON.stringify(value) : text) + "\n");
   }
 
   /** Whether the user asked to stop. */
@@ -272,26 +270,18 @@ class Task {
   }
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const options = weightsOptions(args, (name) => Deno.env.get(name));
-  if (options === "help") {
-    writeStdout(usage + "\n");
-    return 0;
-  }
-  const task = new Task(options, await readFileList(options.list));
+async function main({ values, operands, progress }: Input<typeof command.options>): Promise<number> {
+  const [action, ...more] = operands;
+  if (more.length > 0) throw new Error(`expected options after ${action}, got ${more[0]} (--help)`);
+  const options = taskOptions(action as Action, values);
+  const task = new Task(options, await readFileList(options.list), progress);
   try {
     return await task.run();
   } catch (error) {
     if (!task.interrupted) throw error;
-    console.error("weights: interrupted; the same command goes on where this one stopped");
+    progress.note("interrupted; the same command goes on where this one stopped");
     return 130;
   }
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    fail("weights", error);
-  }
-}
+if (import.meta.main) await runTask(command, main);

@@ -1,14 +1,19 @@
 /**
  * `deno task zoo <step>`: builds the embedded model zoo from photographs, step by step.
- * Parses the command line and calls zoo/; stdout has nothing but results.
+ * The steps are zoo/'s; stdout has nothing but results.
  */
 import { openDevice } from "../core/open_device.ts";
+import { anyText, choice, listOf } from "../util/options.ts";
 import { loadCrops, type PhotoCrops } from "../zoo/crops.ts";
 import { tokenizerRecipes, transformerRecipes } from "../zoo/recipe.ts";
 import { trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
 import { makeTokens, type StepOptions, trainTokenizers, trainTransformers } from "../zoo/steps.ts";
-import { choice, number, parseOptions } from "./cli/args.ts";
-import { writeStdout } from "./cli/progress.ts";
+import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { interruptible } from "./cli/interrupt.ts";
+import { deviceOptions } from "./cli/options.ts";
+
+/** What --model names in the step `inverse`. */
+const familyName = choice(["rar", "var"]);
 
 /** The steps in the order in which they depend on each other; each says whether it finished. */
 const steps = {
@@ -33,7 +38,7 @@ const steps = {
     run: (options: Options) =>
       trainInverses({
         ...options,
-        families: options.models?.map((name) => choice("--model", name, ["rar", "var"] as const)),
+        families: options.models?.map((name) => familyName.parse(name)),
       }),
   },
   release: {
@@ -76,82 +81,62 @@ async function runAll(options: Options): Promise<boolean> {
   return true;
 }
 
-const usage = `Builds the tiny model zoo from photographs. Every step goes on where it was interrupted.
+const networkNames = [...Object.values(tokenizerRecipes), ...transformerRecipes].map(({ name }) => name);
 
-usage: deno task zoo STEP --photos DIR --work DIR [options]
+export const command = defineCommand({
+  name: "zoo",
+  about: "Builds the tiny model zoo from photographs. Every step goes on where it was interrupted.",
+  usage: ["STEP --photos DIR --work DIR [options]"],
+  actions: {
+    ...Object.fromEntries(stepNames.map((name) => [name, steps[name].about])),
+    all: "one after the other, without --model, --out, --set and --other",
+  },
+  options: {
+    photos: { value: "DIR", required: true, help: "crops of photographs, as deno task zoo-photos writes them" },
+    work: { value: "DIR", required: true, help: "folder for everything that is made on the way" },
+    model: {
+      value: "NAMES",
+      type: listOf(anyText),
+      help: `only these networks: ${networkNames.join(", ")}; rar or var for inverse`,
+    },
+    out: { value: "DIR", help: "where release, dataset and sheets write" },
+    set: { value: "DIR", help: "the set that the dataset is drawn from", unset: "that of the step sets" },
+    other: {
+      value: "DIR",
+      help: "images of the generator outside the zoo for the dataset",
+      unset: "drawn from its network",
+    },
+    device: {
+      ...deviceOptions.device,
+      default: "cpu",
+      help: "where to compute; results are compared by hash, which the processor's are",
+    },
+    threads: {
+      ...deviceOptions.threads,
+      help: "threads of the processor; several processes with one each train several models faster",
+    },
+  },
+  exitCodes: { 130: "interrupted (run it again to go on)" },
+});
 
-steps:
-${stepNames.map((name) => `  ${name.padEnd(14)}${steps[name].about}`).join("\n")}
-  all           one after the other, without --model, --out, --set and --other
-
-  --photos DIR      crops of photographs, as the photos step writes them
-  --work DIR        folder for everything that is made on the way
-  --model NAMES     only these networks, with commas, of ${
-  Object.values(tokenizerRecipes).map(({ name }) => name).join(", ")
-}
-                    or ${transformerRecipes.map(({ name }) => name).join(", ")}; rar or var for inverse
-  --out DIR         where release, dataset and sheets write
-  --set DIR         the set that the dataset is drawn from (default: that of the step sets)
-  --other DIR       images of the generator outside the zoo for the dataset (default: drawn from its network)
-  --device NAME     auto, cpu or webgpu (default cpu: results are compared by hash)
-  --threads N       CPU threads (default: all); several processes with one thread each train several models faster
-  --help            this text
-
-Exit code: 0 done, 1 usage or fatal error, 130 interrupted (run it again to go on).`;
-
-function interruptible(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(name, () => {
-      if (controller.signal.aborted) Deno.exit(130);
-      controller.abort();
-      console.error("zoo: interrupted: the last saved state goes on (again to stop at once)");
-    });
-  }
-  return controller.signal;
-}
-
-async function main(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseOptions(args, {
-    photos: { type: "string" },
-    work: { type: "string" },
-    model: { type: "string" },
-    device: { type: "string", default: "cpu" },
-    threads: { type: "string" },
-    out: { type: "string" },
-    set: { type: "string" },
-    other: { type: "string" },
-    help: { type: "boolean", short: "h", default: false },
-  });
-  if (values.help) {
-    writeStdout(usage + "\n");
-    return 0;
-  }
-  if (positionals.length !== 1) throw new Error(`expected one step, got ${positionals.length} (--help)`);
-  const step = choice("step", positionals[0], [...stepNames, "all"] as const);
-  const { photos, work, model } = values;
+async function main({ values, operands, progress }: Input<typeof command.options>): Promise<number> {
+  if (operands.length !== 1) throw new Error(`expected one step, got ${operands.length} (--help)`);
+  const step = operands[0] as StepName | "all";
   if (step === "all") {
     for (const name of ["model", "out", "set", "other"] as const) {
       if (values[name] !== undefined) throw new Error(`--${name}: belongs to a single step, not to all`);
     }
   }
-  if (photos === undefined || work === undefined) throw new Error("expected --photos DIR and --work DIR (--help)");
-  const threads = values.threads === undefined
-    ? undefined
-    : number("--threads", values.threads, { low: 1, integer: true });
-  const device = await openDevice(choice("--device", values.device, ["auto", "cpu", "webgpu"]), { threads });
+  const { photos, model, device: deviceName, ...options } = values;
+  const device = await openDevice(deviceName, { threads: options.threads });
   try {
     const run: (options: Options) => Promise<boolean> = step === "all" ? runAll : steps[step].run;
     const done = await run({
+      ...options,
       device,
-      work,
-      threads,
-      out: values.out,
-      set: values.set,
-      other: values.other,
       loadCrops: (split) => loadCrops(photos, split, { withoutClasses: step === "tokenizers" }),
-      models: model?.split(","),
-      signal: interruptible(),
+      models: model,
+      signal: interruptible(progress, "the last saved state goes on"),
       log: (line) => console.error(line),
     });
     return done ? 0 : 130;
@@ -160,12 +145,4 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    const lines = (error instanceof Error ? error.message : String(error)).split("\n");
-    console.error(lines.map((line, i) => (i === 0 ? `zoo: ${line}` : line)).join("\n"));
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runTask(command, main);

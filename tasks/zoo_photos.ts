@@ -20,35 +20,33 @@ import {
   splits,
 } from "../zoo/photos.ts";
 import { readResource } from "../zoo/rcc.ts";
-import { parseOptions } from "./cli/args.ts";
+import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { writeStdout } from "./cli/progress.ts";
 
-const usage = `Writes 64x64 crops of freely licensed photographs, in the splits train, val and outlier.
+export const command = defineCommand({
+  name: "zoo-photos",
+  about: "Writes 64x64 crops of freely licensed photographs, in the splits train, val and outlier.",
+  usage: ["--out DIR [options]"],
+  options: {
+    out: {
+      value: "DIR",
+      required: true,
+      help: "where the crops go: train.u8, val.u8, outlier.u8, their classes and index.json",
+    },
+    debs: { value: "DIR", help: "packages that were downloaded before", unset: "apt-get download fetches them" },
+    fit: {
+      value: "FILE",
+      help: "find the classes again by k-means over the train crops and write them to FILE in the format of " +
+        "zoo/classes.json",
+      unset: "use the classes in zoo/classes.json",
+    },
+  },
+  notes:
+    "The photographs come from the Debian 12 packages in zoo/photos.json, which are checked against their sha256 and " +
+    "unpacked with dpkg-deb; nothing is installed. The same packages give the same bytes.",
+});
 
-usage: deno task zoo-photos --out DIR [options]
-
-  --out DIR       where the crops go: train.u8, val.u8, outlier.u8, their classes and index.json
-  --debs DIR      packages that were downloaded before (default: they are fetched with apt-get download)
-  --fit FILE      finds the classes again by k-means over the train crops and writes them to FILE in the format of
-                  zoo/classes.json (default: the classes in zoo/classes.json are used)
-  --help          this text
-
-The photographs come from the Debian 12 packages in zoo/photos.json, which are checked against their sha256 and
-unpacked with dpkg-deb; nothing is installed. The same packages give the same bytes.`;
-
-async function main(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseOptions(args, {
-    out: { type: "string" },
-    debs: { type: "string" },
-    fit: { type: "string" },
-    help: { type: "boolean", short: "h", default: false },
-  });
-  if (values.help) {
-    writeStdout(usage + "\n");
-    return 0;
-  }
-  if (values.out === undefined) throw new Error("expected --out DIR (--help)");
-  if (positionals.length > 0) throw new Error(`expected no further arguments, got ${positionals.join(" ")} (--help)`);
+async function main({ values }: Input<typeof command.options>): Promise<number> {
   const temporary = await Deno.makeTempDir({ prefix: "zoo-photos-" });
   try {
     for (const wanted of packages) {
@@ -68,18 +66,18 @@ async function obtain(wanted: PhotoPackage, debs: string | undefined, temporary:
   // apt writes the colon of an epoch as %3a.
   const name = `${wanted.name}_${wanted.version.replaceAll(":", "%3a")}_${wanted.architecture}.deb`;
   const path = join(debs ?? temporary, name);
-  if (debs === undefined) await command("apt-get", ["download", `${wanted.name}=${wanted.version}`], temporary);
-  const found = createHash("sha256").update(await Deno.readFile(path)).digest("hex");
-  if (found !== wanted.sha256) throw new Error(`${name}: expected sha256 ${wanted.sha256}, got ${found}`);
+  if (debs === undefined) await execute("apt-get", ["download", `${wanted.name}=${wanted.version}`], temporary);
+  const sha256 = createHash("sha256").update(await Deno.readFile(path)).digest("hex");
+  if (sha256 !== wanted.sha256) throw new Error(`${name}: expected sha256 ${wanted.sha256}, got ${sha256}`);
   return path;
 }
 
 async function unpack(deb: string, to: string): Promise<void> {
   await Deno.mkdir(to);
-  await command("dpkg-deb", ["-x", deb, to]);
+  await execute("dpkg-deb", ["-x", deb, to]);
 }
 
-async function command(name: string, args: string[], cwd?: string): Promise<void> {
+async function execute(name: string, args: string[], cwd?: string): Promise<void> {
   const { success, stderr } = await new Deno.Command(name, { args, cwd, stdout: "null", stderr: "piped" }).output();
   if (!success) throw new Error(`${name} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
 }
@@ -150,11 +148,4 @@ function refuseTwins(hashes: readonly bigint[]): void {
   }
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    console.error(`zoo-photos: ${error instanceof Error ? error.message : String(error)}`);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runTask(command, main);

@@ -129,7 +129,7 @@ export const methods: Record<string, Method> = {
     return classifyRow(membership[family], row);
   }),
   prada: {
-    description: "in one step: the largest score of PRADA's functions for all eight variants, if above 0",
+    description: "PRADA's score functions for all eight variants; slow, needs calibrate --extras prada",
     condition: "infer",
     extras: "prada",
     needs: "prada",

@@ -29,8 +29,8 @@ export class ApiKeys {
 }
 
 /**
- * Throws a 403 for a request that a page of another site made, unless its origin is listed: CORS keeps answers from such
- * pages, but does not keep browsers from sending.
+ * Throws a 403 for a request that a page of another site made, unless its origin is listed: CORS keeps answers from
+ * such pages, but does not keep browsers from sending.
  */
 export function checkOrigin(headers: Headers, url: URL, allowed: readonly string[]): void {
   const origin = headers.get("origin");

@@ -1,6 +1,6 @@
 /**
- * Dynamic batching with a bounded queue: items wait until a batch is full or the first of them has waited long enough, and
- * batches run one after the other. It knows nothing of images; what a batch does is a function that it is given.
+ * Dynamic batching with a bounded queue: items wait until a batch is full or the first of them has waited long enough,
+ * and batches run one after the other. It knows nothing of images; what a batch does is a function that it is given.
  */
 import { setImmediate } from "node:timers";
 
@@ -24,7 +24,10 @@ export interface BatcherOptions {
   readonly maxWaitMs: number;
   /** Places: items accepted and not settled yet, those that run included. */
   readonly maxQueue: number;
-  /** No places either, in milliseconds, where those before would take longer than this: their deadline would pass in vain. */
+  /**
+   * No places either, in milliseconds, where those before would take longer than this: their deadline would pass in
+   * vain.
+   */
   readonly maxDelayMs?: number;
   /** A batch starts, after its first item waited so many seconds. */
   readonly onStart?: (items: number, waited: number) => void;
@@ -101,8 +104,8 @@ export class Batcher<T, R> {
   }
 
   /**
-   * Queues an item, for which the caller holds a place. Rejects with DeadlineError, with the signal's reason, or with what the
-   * runner throws; an item that is given up while its batch runs is settled at once, and the batch goes on.
+   * Queues an item, for which the caller holds a place. Rejects with DeadlineError, with the signal's reason, or with
+   * what the runner throws; an item that is given up while its batch runs is settled at once, and the batch goes on.
    */
   add(value: T, options: ItemOptions = {}): Promise<R> {
     return new Promise((resolve, reject) => {
@@ -169,7 +172,8 @@ export class Batcher<T, R> {
     const seconds = (performance.now() - start) / 1000 / batch.length;
     this.#secondsPerItem += 0.3 * (seconds - this.#secondsPerItem);
     this.#running = 0;
-    // The runner is busy again before anybody is answered, and others of this thread have their turn between two answers.
+    // The runner is busy again before anybody is answered, and others of this thread have their turn between two
+    // answers.
     this.#schedule();
     for (const [i, item] of batch.entries()) {
       item.settle(outcome(i));

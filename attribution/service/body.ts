@@ -1,6 +1,6 @@
 /**
- * Receives the body of a request within limits of bytes and time, and takes it apart into image files. Content types say how
- * a body is divided, never what an image is.
+ * Receives the body of a request within limits of bytes and time, and takes it apart into image files. Content types
+ * say how a body is divided, never what an image is.
  */
 import { HttpError } from "./errors.ts";
 import { QueueFullError } from "./batcher.ts";

@@ -1,6 +1,6 @@
 /**
- * Decodes images in workers without permissions, each image within a time limit; a worker that takes longer, or dies, is
- * replaced. Formats and limits on pixels are those of ../images/.
+ * Decodes images in workers without permissions, each image within a time limit; a worker that takes longer, or dies,
+ * is replaced. Formats and limits on pixels are those of ../images/.
  */
 import { sniff, UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
 import type { FromDecoder, ToDecoder } from "./protocol.ts";
@@ -47,8 +47,8 @@ export class Decoders {
   }
 
   /**
-   * The image, prepared for the given sizes. Throws UnreadableImageError, also for one that takes too long; a header that is
-   * wrong, or that says too many pixels, is refused before any worker sees it. `bytes` are given away.
+   * The image, prepared for the given sizes. Throws UnreadableImageError, also for one that takes too long; a header
+   * that is wrong, or that says too many pixels, is refused before any worker sees it. `bytes` are given away.
    */
   async decode(bytes: Uint8Array<ArrayBuffer>, sizes: readonly number[], signal?: AbortSignal): Promise<DecodedImage> {
     const { width, height } = sniff(bytes);
@@ -63,8 +63,8 @@ export class Decoders {
   }
 
   /**
-   * Starts all workers and has each decode an image, which loads its decoders: a request would wait for that, and so would
-   * the whole server while a worker starts.
+   * Starts all workers and has each decode an image, which loads its decoders: a request would wait for that, and so
+   * would the whole server while a worker starts.
    */
   async warmUp(): Promise<void> {
     const pixel = () => Uint8Array.from(atob(onePixel), (c) => c.charCodeAt(0));

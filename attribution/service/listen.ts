@@ -1,6 +1,6 @@
 /**
- * Listens for HTTP/1.1 and hands requests to a fetch handler, telling it through the request's signal when a client is gone.
- * It has no routes and decides nothing about a request.
+ * Listens for HTTP/1.1 and hands requests to a fetch handler, telling it through the request's signal when a client is
+ * gone. It has no routes and decides nothing about a request.
  *
  * `Deno.serve` would be shorter, but of a request with a body it does not notice that its client hangs up before the
  * answer (Deno 2.9, serve_http11_raw in ext/http/http_next.rs): such work would be done for nobody.
@@ -39,7 +39,8 @@ export async function listen({ hostname, port }: { hostname: string; port: numbe
     url: `http://${host}:${address.port}/`,
     shutdown: () =>
       new Promise((resolve, reject) => {
-        // What is left once all are answered has no request that has begun: kept for further ones, or stuck in a header.
+        // What is left once all are answered has no request that has begun: kept for further ones, or stuck in a
+        // header.
         let quiet = 0;
         const timer = setInterval(() => {
           quiet = answering.size === 0 ? quiet + 1 : 0;

@@ -1,6 +1,7 @@
 /**
- * Measures how late timers of the server's own thread come: that late is every answer, /healthz included, that waits for
- * the thread meanwhile. It does not say why; a thread that has nothing to do is late, too, when the machine is busy.
+ * Measures how late timers of the server's own thread come: that late is every answer, /healthz included, that waits
+ * for the thread meanwhile. It does not say why; a thread that has nothing to do is late, too, when the machine is
+ * busy.
  */
 
 export interface LoopDelayOptions {

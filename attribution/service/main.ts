@@ -1,6 +1,6 @@
 /**
- * The entry point for `deno serve`, and for any runtime that takes a module with a fetch handler. All settings come from the
- * environment (config.ts).
+ * The entry point for `deno serve`, and for any runtime that takes a module with a fetch handler. All settings come
+ * from the environment (config.ts).
  */
 import { readConfig, variables } from "./config.ts";
 import { exitUnlessReady, onSignals, start } from "./start.ts";

@@ -1,5 +1,6 @@
 /**
- * What an operator sees of a server, in Prometheus' text format. Numbers only: no names, no addresses, nothing of an image.
+ * What an operator sees of a server, in Prometheus' text format. Numbers only: no names, no addresses, nothing of an
+ * image.
  */
 import { Counter, Gauge, Histogram, Registry } from "npm:prom-client@15.1.3";
 

@@ -1,6 +1,6 @@
 /**
- * The parts of a server joined: decoders, queue, device, metrics, and what a request for verdicts does with them. Routes and
- * headers are in handler.ts, listening and signals in serve.ts.
+ * The parts of a server joined: decoders, queue, device, metrics, and what a request for verdicts does with them.
+ * Routes and headers are in handler.ts, listening and signals in serve.ts.
  */
 import { Batcher, type Places } from "./batcher.ts";
 import { type BodyLimits, ByteBudget, type Received } from "./body.ts";
@@ -227,7 +227,10 @@ export class Service {
     metrics.externalBytes.set(external);
   }
 
-  /** Tells balancers to send no more; after `delayMs`, takes no more requests for verdicts, and resolves when all are answered. */
+  /**
+   * Tells balancers to send no more; after `delayMs`, takes no more requests for verdicts, and resolves when all are
+   * answered.
+   */
   async drain(delayMs = this.config.drainDelayMs): Promise<void> {
     if (this.#state !== "failed") this.#state = "draining";
     if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));

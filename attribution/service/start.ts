@@ -14,10 +14,10 @@ export interface Running {
 }
 
 /**
- * V8 lets a heap grow for minutes before it collects what has become garbage; a server's memory is to be flat from its first
- * minute on. The young generation has its size from the start, and the old one is looked through early, which takes no
- * more time than V8's own way. Flags hold for threads that start later; the first thread has them from the command
- * line (deno.json, deploy/Containerfile).
+ * V8 lets a heap grow for minutes before it collects what has become garbage; a server's memory is to be flat from its
+ * first minute on. The young generation has its size from the start, and the old one is looked through early, which
+ * takes no more time than V8's own way. Flags hold for threads that start later; the first thread has them from the
+ * command line (deno.json, deploy/Containerfile).
  */
 const heapFlags = ["--min-semi-space-size=8", "--max-semi-space-size=8", "--initial-old-space-size=32"];
 
@@ -50,8 +50,8 @@ export function logLine(line: Readonly<Record<string, unknown>>): void {
 }
 
 /**
- * Calls `stop` at the first SIGTERM or Ctrl-C, and ends the process when it is done: exit code 0 when everything that was
- * accepted has been answered. A second signal ends it at once.
+ * Calls `stop` at the first SIGTERM or Ctrl-C, and ends the process when it is done: exit code 0 when everything that
+ * was accepted has been answered. A second signal ends it at once.
  */
 export function onSignals(stop: () => Promise<void>): void {
   let stopping = false;
@@ -68,7 +68,9 @@ export function onSignals(stop: () => Promise<void>): void {
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", handle);
 }
 
-/** A device that cannot be opened when the server starts ends it: an orchestrator shows the message and tries elsewhere. */
+/**
+ * A device that cannot be opened when the server starts ends it: an orchestrator shows the message and tries elsewhere.
+ */
 export function exitUnlessReady({ service }: Running): void {
   service.ready.catch((error: Error) => {
     for (const line of error.message.split("\n")) console.error(`serve: ${line}`);

@@ -1,6 +1,6 @@
 /**
- * Progress on stderr: a bar that redraws itself on a terminal, a plain line now and then elsewhere.
- * Results never go through here; they belong to stdout.
+ * What a task shows while it runs: on stderr notes and progress, as a bar that redraws itself on a terminal and as a
+ * plain line now and then elsewhere; on stdout results.
  */
 
 /** How often a bar is redrawn, and a plain line written, in milliseconds. */
@@ -13,6 +13,20 @@ export class Progress {
   #start = 0;
   #shown = 0;
   #drawn = false;
+  #isRead = true;
+
+  /** Notes begin with the name of the task. */
+  constructor(readonly task: string) {}
+
+  /** What a run tells of itself, shown. */
+  get events() {
+    return {
+      onNote: (text: string) => this.note(text),
+      onPrepare: (text: string) => this.prepare(text),
+      onStart: (total: number) => this.start(total),
+      onProgress: (images: number) => this.update(images),
+    };
+  }
 
   /** Starts counting towards `total` images. */
   start(total: number): void {
@@ -35,10 +49,16 @@ export class Progress {
     else writeStderr(`${text}\n`);
   }
 
-  /** Writes a line without disturbing the bar. */
+  /** Writes a line to stderr, after the name of the task, without disturbing the bar. */
   note(text: string): void {
     this.clear();
-    writeStderr(`${text}\n`);
+    writeStderr(`${this.task}: ${text}\n`);
+  }
+
+  /** Writes results to stdout, and says whether anybody still reads it. */
+  print(text: string): boolean {
+    this.clear();
+    return this.#isRead &&= writeStdout(text);
   }
 
   /** Removes the bar, until the next update. */
@@ -83,7 +103,7 @@ function bar(share: number): string {
 }
 
 /** Writes all of a text to stderr at once. */
-export function writeStderr(text: string): void {
+function writeStderr(text: string): void {
   write(Deno.stderr, text);
 }
 

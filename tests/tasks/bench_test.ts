@@ -9,7 +9,7 @@ Deno.test("bench --only matmul --quick prints a table and writes JSON without ma
   const folder = await Deno.makeTempDir();
   try {
     const file = `${folder}/bench.json`;
-    const { code, stdout, stderr } = await bench("--only", "matmul", "--repeat", "1", "--quick", "--json", file);
+    const { code, stdout, stderr } = await bench("--only", "matmul", "--repeat", "1", "--quick", "--out", file);
     strictEqual(code, 0, stderr);
     const lines = stdout.split("\n");
     ok(lines[0].startsWith("cpu: "), stdout);
@@ -55,7 +55,7 @@ Deno.test("bench --quick runs training steps on every device, with images per se
   try {
     const kinds = cpuOnly ? ["cpu"] : ["cpu", "webgpu"];
     const args = ["--only", "training", "--repeat", "1", "--quick", "--device", kinds.join()];
-    const { code, stdout, stderr } = await bench(...args, "--batch", "1,3", "--json", `${folder}/bench.json`);
+    const { code, stdout, stderr } = await bench(...args, "--batch", "1,3", "--out", `${folder}/bench.json`);
     strictEqual(code, 0, stderr);
     const { devices }: Report = JSON.parse(await Deno.readTextFile(`${folder}/bench.json`));
     deepStrictEqual(devices.map(({ device }) => device.kind), kinds);
@@ -96,7 +96,7 @@ Deno.test("bench exits with 1 and a message on arguments that it does not unders
   strictEqual(code, 1);
   strictEqual(stdout, "");
   ok(
-    stderr.includes("bench: --only expects matmul, conv, attention, passes, scoring, training, got everything"),
+    stderr.includes("bench: --only: expected matmul, conv, attention, passes, scoring or training, got everything"),
     stderr,
   );
 });

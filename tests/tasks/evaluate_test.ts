@@ -289,7 +289,7 @@ const refusals: [string, "calibrate" | "evaluate", (dir: string) => Promise<stri
     "an unknown signal",
     "calibrate",
     () => [...both, "--signal", "rar=magic"],
-    /--signal rar: expected oneClass, quantLoss, .* or changedTokens, got magic/,
+    /--signal: rar: expected oneClass, quantLoss, .* or changedTokens, got magic/,
   ],
   [
     "an unknown attack",

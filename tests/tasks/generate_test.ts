@@ -180,8 +180,8 @@ Deno.test("generate refuses what cannot work, before it writes anything", async 
     await Deno.writeTextFile(join(dir, "full", "notes.txt"), "mine");
     await Deno.writeTextFile(join(dir, "file"), "");
     const refused: [string[], RegExp][] = [
-      [[], /--model: expected a variant/],
-      [["--model", rarName], /--out: expected a folder/],
+      [[], /expected --model NAME and --out DIR/],
+      [["--model", rarName], /expected --model NAME and --out DIR/],
       [["--model", "rarm", "--out", "x"], /--model: expected all or variants of .*var16.*, got rarm/],
       [["--model", rarName, "--out", "x", "-n", "0"], /--count: expected a whole number, 1 or more, got 0/],
       [["--model", rarName, "--out", "x", "--class", "cat"], /--class: expected the number of a class, random or none/],

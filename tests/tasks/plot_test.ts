@@ -54,7 +54,7 @@ Deno.test("plot refuses what is no run and no plot", async () => {
     assert.match(none.stderr, /^.*plot: .*log\.csv: expected the log of a training run: No such file/s);
     assert.match(
       (await plot("tarin", dir)).stderr,
-      /plot: what to plot: expected train, features, reliability or prada, got tarin/,
+      /plot: expected train, features, reliability or prada, got tarin/,
     );
   });
 });

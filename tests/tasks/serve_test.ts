@@ -10,15 +10,15 @@ Deno.test("serve --help names every option and its environment variable", async 
   const { code, stdout } = await runTask("serve", root, "--help");
   assert.equal(code, 0);
   for (const name of settingNames) {
-    assert.match(stdout, new RegExp(`--${settings[name].option}\\b.*\\[${settings[name].env}\\]`));
+    assert.match(stdout, new RegExp(`--${settings[name].name}\\b.*\\[${settings[name].env}\\]`));
   }
 });
 
 Deno.test("serve refuses wrong settings before it listens, all at once", async () => {
   const { code, stderr } = await runTask("serve", root, "--max-batch", "0", "--device", "tpu", "--api-keys", "short");
   assert.equal(code, 1);
-  assert.match(stderr, /^serve: --max-batch: expected a whole number, 1 to 256, got 0$/m);
-  assert.match(stderr, /^serve: --device: expected auto, cpu, webgpu, got tpu$/m);
+  assert.match(stderr, /^serve: --max-batch: expected a whole number, from 1 to 256, got 0$/m);
+  assert.match(stderr, /^serve: --device: expected auto, cpu or webgpu, got tpu$/m);
   assert.match(stderr, /^serve: --api-keys: expected keys of at least 16 characters$/m);
   assert.doesNotMatch(stderr, /listening|short/);
   const unknown = await runTask("serve", root, "--max-bacth", "4");

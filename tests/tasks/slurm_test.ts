@@ -25,7 +25,7 @@ Deno.test("slurm --dry-run prints the sbatch commands; it refuses options that i
         [[], /expected submit, follow or cancel/],
         [["submit", "attribute", "--", "in"], /attribute: expects --shards N/],
         [["submit", "attribute", "--shards", "4"], /expected images and options of attribute after --/],
-        [["submit", "serve"], /slurm submit: expected attribute or train, got serve/],
+        [["submit", "serve"], /slurm: submit: expected attribute or train, got serve/],
       ] as const
     ) {
       const { code, stderr } = await runTask("slurm", dir, ...args);

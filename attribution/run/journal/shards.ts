@@ -13,11 +13,11 @@ export interface Shard {
 }
 
 /** Reads `i/n`. Throws for the user on anything else than 1 <= i <= n. */
-export function parseShard(option: string, text: string): Shard {
+export function parseShard(text: string): Shard {
   const match = /^(\d+)\/(\d+)$/.exec(text.trim());
   const [index, count] = [Number(match?.[1]), Number(match?.[2])];
   if (index >= 1 && index <= count && Number.isSafeInteger(count)) return { index, count };
-  throw new Error(`${option}: expected i/n with 1 <= i <= n, such as 1/4, got ${text}`);
+  throw new Error(`expected i/n with 1 <= i <= n, such as 1/4, got ${text}`);
 }
 
 /** The shard, from 1, of content with this hash: its first 48 bits modulo `count`. */

@@ -6,7 +6,7 @@ const read = (values: Readonly<Record<string, string>>) => readConfig((env) => v
 
 Deno.test("readConfig() has a default for everything, and takes an empty text for none", () => {
   const config = read({ TRACER_MAX_BATCH: "" });
-  assert.equal(config.maxBatch, settings.maxBatch.initial);
+  assert.equal(config.maxBatch, Number(settings.maxBatch.default));
   assert.equal(config.host, "127.0.0.1");
   assert.deepEqual(config.apiKeys, []);
 });
@@ -42,8 +42,8 @@ Deno.test("readConfig() lists all that is wrong, by the names that the user gave
   assert.throws(() => read(values), ({ message }: Error) => {
     const lines = message.split("\n");
     assert.equal(lines.length, 7);
-    assert.match(message, /^PORT: expected a whole number, 0 to 65535, got 70000$/m);
-    assert.match(message, /^TRACER_DEVICE: expected auto, cpu, webgpu, got tpu$/m);
+    assert.match(message, /^PORT: expected a whole number, from 0 to 65535, got 70000$/m);
+    assert.match(message, /^TRACER_DEVICE: expected auto, cpu or webgpu, got tpu$/m);
     assert.match(message, /^TRACER_API_KEYS: expected keys of at least 16 characters$/m);
     assert.match(message, /^TRACER_MAX_READING: expected at least TRACER_MAX_BODY/m);
     return true;

@@ -169,9 +169,9 @@ Deno.test("shardOf() spreads content evenly and depends on nothing else; parseSh
   for (let n = 0; n < 4000; n++) counts[shardOf(await sha256Hex(new TextEncoder().encode(`${n}`)), 4) - 1]++;
   // Binomial, n = 4000, p = 1/4: standard deviation 27; five of them.
   for (const count of counts) assert.ok(Math.abs(count - 1000) < 137, `${counts}`);
-  assert.deepEqual(parseShard("--shard", "2/4"), { index: 2, count: 4 });
+  assert.deepEqual(parseShard("2/4"), { index: 2, count: 4 });
   for (const text of ["0/4", "5/4", "1", "a/b", "1/0", "-1/4", ""]) {
-    assert.throws(() => parseShard("--shard", text), /--shard: expected i\/n with 1 <= i <= n/);
+    assert.throws(() => parseShard(text), /expected i\/n with 1 <= i <= n/);
   }
 });
 
