@@ -101,7 +101,7 @@ withDevices("a Resizer takes any batch and channels, frees its matrices, and ref
   compare("area", await got.data(), expected, { roundings: 4 });
   assert.throws(
     () => scope(() => void resizer.apply(fromArray(device, data, [2, 2, 4, 3]))),
-    /^Error: resize: x expects \[batch, 4, 2, c\], got \[2, 2, 4, 3\]$/,
+    /^TypeError: resize: x expects \[batch, 4, 2, c\], got \[2, 2, 4, 3\]$/,
   );
   got.dispose();
   resizer.dispose();

@@ -53,11 +53,11 @@ withoutLeak("fromArray() takes its type from the array and reads back the same",
 withoutLeak("fromArray() refuses data that does not fit the shape or type", (device) => {
   assert.throws(
     () => fromArray(device, [1, 2, 3], [2, 2]),
-    /^Error: fromArray: shape \[2, 2\] needs 4 elements, got 3$/,
+    /^TypeError: fromArray: shape \[2, 2\] needs 4 elements, got 3$/,
   );
   assert.throws(
     () => fromArray(device, Float32Array.of(1), [1], "i32"),
-    /^Error: fromArray: expected data for i32, got Float32Array$/,
+    /^TypeError: fromArray: expected data for i32, got Float32Array$/,
   );
 });
 
@@ -97,9 +97,9 @@ withoutLeak("randomUniform() and randomNormal() are the same numbers on every de
 withoutLeak("data(), ints() and item() refuse other types and sizes", async (device) => {
   using f = zeros(device, [2]);
   using i = arange(device, 2);
-  await assert.rejects(() => i.data(), /^Error: data: expected f32, got i32 \[2\]$/);
-  await assert.rejects(() => f.ints(), /^Error: ints: expected i32 or u32, got f32 \[2\]$/);
-  await assert.rejects(() => f.item(), /^Error: item: expected one element, got shape \[2\]$/);
+  await assert.rejects(() => i.data(), /^TypeError: data: expected f32, got i32 \[2\]$/);
+  await assert.rejects(() => f.ints(), /^TypeError: ints: expected i32 or u32, got f32 \[2\]$/);
+  await assert.rejects(() => f.item(), /^TypeError: item: expected one element, got shape \[2\]$/);
   using single = full(device, [1, 1], 9, "i32");
   assert.equal(await single.item(), 9);
 });
@@ -124,8 +124,8 @@ withoutLeak("reshape() shares memory until the last tensor is disposed", async (
 withoutLeak("reshape() refuses shapes of another size", (device) => {
   using x = zeros(device, [2, 3]);
   for (const shape of [[4], [-1, 4], [-1, -1], [2.5, 2.4], [-2, -3], [-1, 0]]) {
-    const message = `Error: reshape: [2, 3] does not fit [${shape.join(", ")}]`;
-    assert.throws(() => x.reshape(...shape), (error: Error) => `Error: ${error.message}` === message);
+    const message = `TypeError: reshape: [2, 3] does not fit [${shape.join(", ")}]`;
+    assert.throws(() => x.reshape(...shape), (error: Error) => String(error) === message);
   }
 });
 
@@ -144,7 +144,7 @@ withDevices("operands of two devices are refused", async (device) => {
   try {
     using x = zeros(device, [2]);
     using y = zeros(other, [2]);
-    assert.throws(() => add(x, y), /^Error: add: operands live on different devices$/);
+    assert.throws(() => add(x, y), /^TypeError: add: operands live on different devices$/);
   } finally {
     other.close();
   }
@@ -200,7 +200,7 @@ withoutLeak("scope() refuses an async body and frees its tensors", async (device
       zeros(device, [4]);
       pending = Promise.resolve(1);
       return pending;
-    }), /^Error: scope: the body must not be async/);
+    }), /^TypeError: scope: the body must not be async/);
   await pending;
   assert.equal(device.memory().liveCount, before);
 });
