@@ -1,13 +1,12 @@
 /**
  * Bytes at known positions: a file that is read by random access, and a cursor that walks over bytes in order.
- * It deliberately knows no format and keeps nothing in memory beyond what is asked for.
  */
 
 /** A span of bytes that can be read piecewise; offsets are relative to the span's first byte. */
 export interface ByteRange {
   /** Length in bytes. */
   readonly size: number;
-  /** Fills `into` from `offset` on; the promise fails when the span ends earlier. */
+  /** Fills `into` from `offset` on. Rejects when the span ends earlier. */
   read(offset: number, into: Uint8Array<ArrayBuffer>): Promise<void>;
 }
 
@@ -81,7 +80,7 @@ export class RandomAccessFile implements ByteRange {
     const result = this.#last.then(async () => {
       requireInside(this.label, this.size, offset, into.length);
       this.#requireOpen();
-      // Not awaited: the reading itself must be under way when whoever asked for it goes on to block the event loop.
+      // Synchronous: the read must have started before the caller goes on to block the event loop.
       this.#file.seekSync(offset, Deno.SeekMode.Start);
       let done = 0;
       while (done < into.length) {
@@ -180,7 +179,8 @@ export class ByteCursor {
   take(length: number): Uint8Array<ArrayBuffer> {
     if (!(length >= 0 && length <= this.remaining)) {
       throw new Error(
-        `${this.label}: truncated or damaged: expected ${length} bytes at offset ${this.#position}, got ${this.remaining}`,
+        `${this.label}: truncated or damaged: expected ${length} bytes at offset ${this.#position}, ` +
+          `got ${this.remaining}`,
       );
     }
     let from = this.#position - this.#blockStart;

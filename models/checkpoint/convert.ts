@@ -1,48 +1,52 @@
 /**
- * Checkpoints rewritten as safetensors for quick loading: matrices and embeddings in half precision, names unchanged, one
- * tensor in memory at a time. It deliberately changes no layout (devices pack weights as they like) and rounds nothing that
- * loading would not round: what a network reads as float32 stays float32.
+ * Rewrites checkpoints as safetensors for quick loading: matrices and embeddings in half precision, names and layouts
+ * unchanged. Parameters that loading keeps in float32 stay float32. Also reads fine-tuned encoders in their several
+ * forms.
  */
+import { sizeOf } from "../../core/tensor/shape.ts";
 import { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
-import { autoUnwrap, subSource } from "./prefix.ts";
+import { autoUnwrap, renamed, subSource } from "./prefix.ts";
 import { type SafetensorsEntry, writeSafetensors } from "./safetensors.ts";
 import { readAhead } from "./read_ahead.ts";
-import type { TensorInfo, TensorSource } from "./source.ts";
-import { DTYPE_BYTES, elementCount } from "./stored.ts";
+import type { TensorSource } from "./source.ts";
+import { DTYPE_BYTES } from "./stored.ts";
 
-/** How a parameter is stored in the new file. */
+/** Element type of a parameter in the new file. */
 export type StoredFloat = "f32" | "f16";
 
-/** A parameter and, where loading changes its values, that it does. */
+/** A parameter; `transform` is set where loading changes its values. */
 export type ConvertSpec = ParamSpec & { readonly transform?: unknown };
 
+/** Options of `convertCheckpoint`. */
 export interface ConvertOptions extends CheckOptions {
   /** Header entries of the new file. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Default {@link halfWhereLoaded}. */
   readonly type?: (spec: ConvertSpec) => StoredFloat;
   readonly signal?: AbortSignal;
-  /** Bytes of values written, of all. */
+  /** Called with bytes of values written, and their total. */
   readonly onProgress?: (bytes: number, total: number) => void;
 }
 
+/** What `convertCheckpoint` wrote. */
 export interface Converted {
+  /** Number of tensors. */
   readonly tensors: number;
-  /** Elements of all of them. */
+  /** Elements of all tensors. */
   readonly elements: number;
   /** Tensors that stayed float32 because values do not fit half precision (beyond 65504 in magnitude). */
   readonly tooLarge: readonly string[];
 }
 
-/** Half precision for what `loadWeights` stores in half precision: matrices, convolutions and embeddings. */
+/** Half precision for the parameters that `loadWeights` can store so: matrices, convolutions and embeddings. */
 export function halfWhereLoaded({ role, transform }: ConvertSpec): StoredFloat {
   return role === "vector" || role === "tensor" || transform !== undefined ? "f32" : "f16";
 }
 
 /**
- * Writes the parameters `specs` of `source` to the safetensors file `path`; buffers that no network reads are left out.
- * The next tensor is read while one is written, so memory is about two of the largest. Throws when names or shapes do not
- * fit, naming them, and leaves nothing behind then. Equal sources give equal files.
+ * Writes the parameters `specs` of `source` to the safetensors file `path`, without buffers that no network reads. It
+ * reads the next tensor while it writes one, so memory is about two of the largest. Throws when names or shapes do not
+ * fit, naming them; no file is left then. Equal sources give equal files.
  */
 export async function convertCheckpoint(
   source: TensorSource,
@@ -52,7 +56,7 @@ export async function convertCheckpoint(
 ): Promise<Converted> {
   checkNames(source, specs, options);
   const type = options.type ?? halfWhereLoaded;
-  const total = specs.reduce((sum, spec) => sum + elementCount(spec.shape) * DTYPE_BYTES[type(spec)], 0);
+  const total = specs.reduce((sum, spec) => sum + sizeOf(spec.shape) * DTYPE_BYTES[type(spec)], 0);
   const tooLarge = new Set<string>();
   for (;;) {
     const entries = specs.map((spec) => ({ spec, dtype: tooLarge.has(spec.name) ? "f32" as const : type(spec) }));
@@ -60,11 +64,11 @@ export async function convertCheckpoint(
     entries.sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
     try {
       await writeSafetensors(path, entriesOf(source, entries, total, options), options.metadata);
-      const elements = specs.reduce((sum, spec) => sum + elementCount(spec.shape), 0);
+      const elements = specs.reduce((sum, spec) => sum + sizeOf(spec.shape), 0);
       return { tensors: specs.length, elements, tooLarge: [...tooLarge] };
     } catch (error) {
-      // The header is written first, so a tensor that turns out not to fit means another file. None of the published
-      // networks has one: weights are far below 65504.
+      // The header is written first, so a tensor that does not fit half precision means another file. No published
+      // network has one: weights are far below 65504.
       if (!(error instanceof TooLarge)) throw error;
       tooLarge.add(error.tensor);
     }
@@ -78,7 +82,7 @@ class TooLarge extends Error {
   }
 }
 
-/** Entries whose values are on their way before they are asked for. */
+/** Entries that read ahead: the next tensor is being read while one is written. */
 function entriesOf(
   source: TensorSource,
   entries: readonly { spec: ConvertSpec; dtype: StoredFloat }[],
@@ -108,14 +112,14 @@ function entriesOf(
 export function hasInfinity(bits: Uint16Array<ArrayBuffer>): boolean {
   // Two values per word. Adding 0x0400 to a magnitude carries into its sign bit exactly for infinities and NaNs.
   const words = new Uint32Array(bits.buffer, bits.byteOffset, bits.length >> 1);
-  let found = 0;
-  for (let i = 0; i < words.length; i++) found |= (words[i] & 0x7fff7fff) + 0x04000400;
-  if (bits.length % 2 === 1) found |= (bits[bits.length - 1] & 0x7fff) + 0x0400;
-  if ((found & 0x80008000) === 0) return false;
+  let carries = 0;
+  for (let i = 0; i < words.length; i++) carries |= (words[i] & 0x7fff7fff) + 0x04000400;
+  if (bits.length % 2 === 1) carries |= (bits[bits.length - 1] & 0x7fff) + 0x0400;
+  if ((carries & 0x80008000) === 0) return false;
   return bits.some((value) => (value & 0x7fff) === 0x7c00);
 }
 
-/** Whether the stored values themselves are infinite, which half precision does hold. */
+/** Whether the infinities of a tensor in half precision are stored ones, and none comes from rounding. */
 async function isInfinite(source: TensorSource, name: string): Promise<boolean> {
   const values = await source.readF32(name);
   return values.every((value) => !(Number.isFinite(value) && Math.abs(value) >= 65520));
@@ -131,9 +135,9 @@ export function encoderSpecs<S extends ParamSpec>(family: "rar" | "var", tokeniz
 
 /**
  * A fine-tuned encoder under the tokenizer's own names, whichever way it was saved: `module0.` (encoder) and `module1.`
- * (VAR's quant_conv) as the authors publish it (`encoder_final.pth`), a nested `encoder_state_dict`, the tokenizer's names
- * with or without something before them, or a whole tokenizer, whose other tensors are left out. Throws when nothing fits.
- * Source: sprintml/DataProvenanceIAR, dataprov/models/base.py, scripts/prep_release_checkpoint.py.
+ * (VAR's quant_conv) as the authors publish it (`encoder_final.pth`), a nested `encoder_state_dict`, the tokenizer's
+ * names with or without something before them, or a whole tokenizer, whose other tensors are left out. Throws when
+ * nothing fits. Source: sprintml/DataProvenanceIAR, dataprov/models/base.py, scripts/prep_release_checkpoint.py.
  */
 export function encoderSource(
   source: TensorSource,
@@ -150,7 +154,7 @@ export function encoderSource(
     return module === undefined ? undefined : module + name.slice(numbered[0].length);
   };
   if (names.some((name) => rename(name) !== undefined && wanted.has(rename(name)!))) {
-    return renamed(source, (name) => rename(name) ?? name);
+    return renamed(source, new Map(names.map((name) => [rename(name) ?? name, name])));
   }
   const nested = "encoder_state_dict.";
   if (names.some((name) => name.startsWith(nested))) return subSource(source, { strip: nested, add: modules[0] });
@@ -161,37 +165,6 @@ export function encoderSource(
         `module0.${specs[0].name.slice(modules[0].length)}, got ${names.slice(0, 3).join(", ") || "none"}`,
     );
   }
-  return only(unwrapped, (name) => wanted.has(name));
-}
-
-/** A source with other names for its tensors. */
-function renamed(source: TensorSource, rename: (name: string) => string): TensorSource {
-  const tensors = new Map<string, TensorInfo>();
-  const originals = new Map<string, string>();
-  for (const [original, info] of source.tensors) {
-    const name = rename(original);
-    tensors.set(name, { ...info, name });
-    originals.set(name, original);
-  }
-  const of = (name: string) => originals.get(name) ?? name;
-  return {
-    label: source.label,
-    tensors,
-    readF32: (name) => source.readF32(of(name)),
-    readF16: (name) => source.readF16(of(name)),
-    readI32: (name) => source.readI32(of(name)),
-    close: () => source.close(),
-  };
-}
-
-/** The part of a source whose names are wanted. */
-function only(source: TensorSource, wanted: (name: string) => boolean): TensorSource {
-  return {
-    label: source.label,
-    tensors: new Map([...source.tensors].filter(([name]) => wanted(name))),
-    readF32: (name) => source.readF32(name),
-    readF16: (name) => source.readF16(name),
-    readI32: (name) => source.readI32(name),
-    close: () => source.close(),
-  };
+  const kept = [...unwrapped.tensors.keys()].filter((name) => wanted.has(name));
+  return renamed(unwrapped, new Map(kept.map((name) => [name, name])));
 }

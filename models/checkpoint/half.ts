@@ -1,10 +1,10 @@
 /**
  * Conversions of whole arrays between float32 and the two 16-bit float formats, IEEE half and bfloat16.
- * It is deliberately not arithmetic: values are rounded once, to nearest with ties to even, and never computed with.
+ * Values are rounded once, to nearest with ties to even.
  */
 
-// Typed-array copies to and from Float16Array are compiled to the processor's conversion instructions: measured here at
-// 1.1 (to half) and 2.1 (from half) billion values a second, against 0.8 and 1.7 with integer code and tables.
+// Copies to and from Float16Array use the processor's conversion instructions: 1.1 (to half) and 2.1 (from half)
+// billion values a second, against 0.8 and 1.7 with integer code and tables.
 
 function requireLength(operation: string, expected: number, got: number): void {
   if (expected !== got) throw new Error(`${operation}: destination expects ${expected} values, has room for ${got}`);

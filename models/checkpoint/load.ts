@@ -1,27 +1,29 @@
 /**
- * Strict loading: a checkpoint must have exactly the tensors that a network asks for, in exactly their shapes.
- * It deliberately neither reads values nor places them on a device.
+ * Strict checking of names: a checkpoint must have exactly the tensors of a network, in their shapes. No values are
+ * read.
  */
 
+import { sameShape } from "../../core/tensor/shape.ts";
 import { autoUnwrap } from "./prefix.ts";
 import type { TensorSource } from "./source.ts";
 
 /** A parameter of a network. */
 export interface ParamSpec {
+  /** As in the checkpoint. */
   readonly name: string;
   /** As in the checkpoint, row-major. */
   readonly shape: readonly number[];
-  /** What the parameter is used for, which decides how a device lays it out. */
+  /** Use of the parameter, which decides its layout on a device. */
   readonly role: "vector" | "linear" | "conv" | "embedding" | "tensor";
 }
 
-/** How strict {@link checkNames} is, and what it can suggest. */
+/** Options of `checkNames`. */
 export interface CheckOptions {
   /** What the file should fit, for messages: `var-d16`. */
   readonly what: string;
-  /** Known buffers that may be present: full names, name endings after a dot, or patterns. */
+  /** Buffers that may be present: full names, name endings after a dot, or patterns. */
   readonly ignored?: readonly (string | RegExp)[];
-  /** Specs by variant name, so that the message can say which variant the file fits instead. */
+  /** Parameters of other variants by name, so that the message can say which variant the file fits. */
   readonly alternatives?: ReadonlyMap<string, readonly ParamSpec[]>;
 }
 
@@ -31,12 +33,12 @@ interface Problems {
   readonly misshaped: string[];
 }
 
-/** How many of each kind of problem are spelled out. */
+/** How many problems of each kind a message lists. */
 const SHOWN = 3;
 
 /**
- * Throws one error that lists missing, unused and mis-shaped tensors (the first few of each, with counts) and names the
- * file, the variant that it fits instead, or the prefix under which the names would match. Returns when all is well.
+ * Throws one error when a source does not have exactly the tensors `specs`. It names the file, counts missing, unused
+ * and mis-shaped tensors and lists the first of each, and says which variant or prefix would fit.
  */
 export function checkNames(source: TensorSource, specs: readonly ParamSpec[], options: CheckOptions): void {
   const ignored = options.ignored ?? [];
@@ -61,11 +63,9 @@ function findProblems(
   const known = new Set<string>();
   for (const { name, shape } of specs) {
     known.add(name);
-    const found = source.tensors.get(name);
-    if (found === undefined) problems.missing.push(name);
-    else if (found.shape.length !== shape.length || found.shape.some((size, axis) => size !== shape[axis])) {
-      problems.misshaped.push(`${name} expects [${shape}], got [${found.shape}]`);
-    }
+    const info = source.tensors.get(name);
+    if (info === undefined) problems.missing.push(name);
+    else if (!sameShape(info.shape, shape)) problems.misshaped.push(`${name} expects [${shape}], got [${info.shape}]`);
   }
   for (const name of source.tensors.keys()) {
     if (!known.has(name) && !ignored.some((rule) => matches(name, rule))) problems.unused.push(name);

@@ -1,13 +1,15 @@
-/**
- * Everything of models/checkpoint/ that other folders use.
- * It is deliberately nothing but exports.
- */
-
-export { type CheckpointDescription, type CheckpointFormat, describeCheckpoint } from "./open.ts";
-export { openCheckpoint, type StoredDType, type TensorInfo, type TensorSource } from "./source.ts";
-export { openSafetensors, type SafetensorsEntry, type SafetensorsSource, writeSafetensors } from "./safetensors.ts";
+/** Checkpoints: opening and writing files, checking and renaming their tensors, synthetic weights. */
+export { type CheckpointDescription, type CheckpointFormat, describeCheckpoint, openCheckpoint } from "./open.ts";
+export type { StoredDType, TensorInfo, TensorSource } from "./source.ts";
+export {
+  openSafetensors,
+  type SafetensorsEntry,
+  type SafetensorsSource,
+  type TensorBytes,
+  writeSafetensors,
+} from "./safetensors.ts";
 export { syntheticInput, type SyntheticOptions, syntheticSource, syntheticTensor } from "./synthetic.ts";
 export { withEncoder } from "./overlay.ts";
-export { autoUnwrap, subSource, withPrefix } from "./prefix.ts";
+export { autoUnwrap, subSource, type SubSourceOptions, withPrefix } from "./prefix.ts";
 export { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./half.ts";

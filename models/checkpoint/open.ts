@@ -1,12 +1,12 @@
 /**
- * Tells the checkpoint formats apart by their first bytes, and describes what a file holds.
- * It deliberately never looks at a file's name: `.pth`, `.pt` and `.bin` are each used for several formats.
+ * Opens checkpoints. The first bytes decide the format, never the file's name: `.pth`, `.pt` and `.bin` are each used
+ * for several formats.
  */
 
+import { sizeOf } from "../../core/tensor/shape.ts";
 import { ByteCursor, RandomAccessFile } from "./bytes.ts";
 import { readSafetensors } from "./safetensors.ts";
 import type { TensorInfo, TensorSource } from "./source.ts";
-import { elementCount } from "./stored.ts";
 import { readTorchLegacy, startsWithLegacyMagic } from "./torch_legacy.ts";
 import { readTorchZip } from "./torch_zip.ts";
 
@@ -19,8 +19,16 @@ const READERS: Readonly<Record<CheckpointFormat, (file: RandomAccessFile) => Pro
   "torch-legacy": readTorchLegacy,
 };
 
-/** Opens a checkpoint and says which format it has. */
-export async function openWithFormat(path: string): Promise<{ source: TensorSource; format: CheckpointFormat }> {
+/**
+ * Opens a safetensors file, a PyTorch zip file or a legacy PyTorch file; reads its index only. Rejects with an error
+ * that begins with the file's name when it is none of these, is truncated, or names a Python global that is not on the
+ * allow-list.
+ */
+export async function openCheckpoint(path: string): Promise<TensorSource> {
+  return (await openWithFormat(path)).source;
+}
+
+async function openWithFormat(path: string): Promise<{ source: TensorSource; format: CheckpointFormat }> {
   const file = await RandomAccessFile.open(path);
   try {
     const format = detectFormat(file);
@@ -40,7 +48,7 @@ function detectFormat(file: RandomAccessFile): CheckpointFormat {
   if (text.startsWith("PK\x03\x04") || text.startsWith("PK\x05\x06")) return "torch-zip";
   if (startsWithLegacyMagic(ByteCursor.overBytes(label, start))) return "torch-legacy";
   if (text[8] === "{") {
-    // A plain text file with a brace there is told apart by the absurd header length it would announce.
+    // A text file with a brace there would announce an absurd header length.
     const length = new DataView(start.buffer).getBigUint64(0, true);
     if (length <= BigInt(2 ** 32)) return "safetensors";
   }
@@ -59,10 +67,11 @@ function detectFormat(file: RandomAccessFile): CheckpointFormat {
   throw new Error(`${label}: is not a checkpoint: ${expected}, got ${got}`);
 }
 
-/** What a checkpoint file holds. */
+/** Contents of a checkpoint file. */
 export interface CheckpointDescription {
   /** File name without folders. */
   readonly label: string;
+  /** Told by the first bytes. */
   readonly format: CheckpointFormat;
   /** File size in bytes. */
   readonly bytes: number;
@@ -77,7 +86,7 @@ export async function describeCheckpoint(path: string): Promise<CheckpointDescri
   const { source, format } = await openWithFormat(path);
   try {
     const tensors = [...source.tensors.values()].map(({ name, shape, dtype }) => ({ name, shape, dtype }));
-    const elements = tensors.reduce((sum, tensor) => sum + elementCount(tensor.shape), 0);
+    const elements = tensors.reduce((sum, tensor) => sum + sizeOf(tensor.shape), 0);
     return { label: source.label, format, bytes: (await Deno.stat(path)).size, tensors, elements };
   } finally {
     source.close();

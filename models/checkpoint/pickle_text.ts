@@ -1,6 +1,6 @@
 /**
- * Numbers and text as pickles spell them: little-endian integers, and the text lines of protocol 0.
- * It is deliberately without position or stack (pickle.ts); every function takes one token and throws what is wrong with it.
+ * Numbers and text in pickles: little-endian integers, and the text lines of protocol 0. Every function takes one token
+ * and throws when it is damaged.
  */
 
 /** Python's two's complement, little-endian integers; a plain number where it is exact. */

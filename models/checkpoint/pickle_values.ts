@@ -1,6 +1,5 @@
 /**
- * The plain data that a pickle may hold, and the allow-list that says what it may name.
- * It is deliberately not a model of Python: there are no classes, no methods and no attributes.
+ * The plain data that a pickle may hold, and the allow-list of names in it.
  */
 
 /** A Python list. */
@@ -13,7 +12,10 @@ export class PyTuple {
   constructor(readonly items: readonly PyValue[]) {}
 }
 
-/** A Python dict or OrderedDict, in insertion order; keys that are not text, numbers, truth values or None compare by identity. */
+/**
+ * A Python dict or OrderedDict, in insertion order. Keys other than text, numbers, booleans and None compare by
+ * identity.
+ */
 export class PyDict {
   readonly entries: Map<PyValue, PyValue> = new Map();
 }
@@ -29,12 +31,12 @@ export class PyGlobal {
   constructor(readonly name: string) {}
 }
 
-/** Base class of what the caller's constructors build (tensors, storages). */
+/** Base class of objects that the allow-list's functions build (tensors, storages). */
 export abstract class PyObject {
   abstract readonly kind: string;
 }
 
-/** Everything that a pickle can hold here. */
+/** Any value of a pickle. */
 export type PyValue =
   | null
   | boolean
@@ -49,9 +51,9 @@ export type PyValue =
   | PyGlobal
   | PyObject;
 
-/** What a pickle may name, and what is built for it. */
+/** Which globals a pickle may name, and the functions that stand for them. */
 export interface PicklePolicy {
-  /** Qualified name -> what `name(*args)` builds; `null` for names that may be mentioned but not called. */
+  /** By qualified name: builds the data for `name(*args)`; `null` for names that may be mentioned but not called. */
   readonly globals: ReadonlyMap<string, ((args: readonly PyValue[]) => PyValue) | null>;
   /** The allow-list in words, for the message that refuses a name. */
   readonly allowed: string;

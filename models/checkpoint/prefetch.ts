@@ -1,9 +1,9 @@
 /**
- * Reads files in the background, so that the system has them in memory when they are loaded: the next network's while one
- * computes. Nothing is kept here, and nothing depends on it; where a file cannot be read, loading it will say so.
+ * Reads files in the background, so that the system has them in memory when they are loaded: the next network's files
+ * while one computes. The bytes are dropped. A file that cannot be read is skipped; loading it will report the error.
  */
 
-/** The body of the Worker, passed on as source text: it may refer to nothing but its parameters and globals. */
+/** The body of the Worker. It is passed as source text, so it may refer to its parameters and globals only. */
 function workerMain(scope: { onmessage: unknown; postMessage(message: unknown): void; close(): void }) {
   scope.onmessage = (event: MessageEvent) => {
     const buffer = new Uint8Array(1 << 22);
@@ -13,7 +13,7 @@ function workerMain(scope: { onmessage: unknown; postMessage(message: unknown): 
         using file = Deno.openSync(path);
         for (let n = file.readSync(buffer); n !== null; n = file.readSync(buffer)) bytes += n;
       } catch {
-        // whoever loads it says what is wrong with it
+        // loading it will report the error
       }
     }
     scope.postMessage(bytes);
@@ -23,14 +23,15 @@ function workerMain(scope: { onmessage: unknown; postMessage(message: unknown): 
 
 let workerUrl: string | undefined;
 
-/** A reading that is under way. */
+/** A read in progress. */
 export interface Prefetch {
-  /** The bytes that were read, when all is read or `stop` was called. Waiting for it is not needed. */
+  /** Resolves with the number of bytes read, or 0 after `stop`. Nobody needs to wait for it. */
   readonly done: Promise<number>;
+  /** Ends the reading. */
   stop(): void;
 }
 
-/** Starts reading `paths`, one after the other, at a thread's full speed. It ends by itself, or by `stop`. */
+/** Starts reading `paths`, one after the other, in a Worker that ends by itself. */
 export function prefetch(paths: readonly string[]): Prefetch {
   if (paths.length === 0) return { done: Promise.resolve(0), stop: () => {} };
   workerUrl ??= URL.createObjectURL(new Blob([`(${workerMain})(self);`], { type: "text/javascript" }));

@@ -1,49 +1,50 @@
 /**
- * A checkpoint read from one end to the other: the next tensor is on its way while the last one is worked with, and the
- * same memory is used again and again, because touching new memory takes as long as reading from a fast disk.
- * It deliberately guesses nothing: out of the planned order it is the source itself.
+ * Reads a checkpoint in a planned order: the next tensor is being read while the caller works with the last one. Memory
+ * is reused, because touching new memory takes as long as reading from a fast disk. Reads out of order go to the
+ * source.
  */
+import { sizeOf, stridesOf } from "../../core/tensor/shape.ts";
 import { f32ToF16 } from "./half.ts";
 import type { TensorInfo, TensorSource } from "./source.ts";
-import { contiguousStrides, elementCount, type StoredTensor } from "./stored.ts";
+import { type StoredTensor } from "./stored.ts";
 
-/** One read that will come. */
+/** One planned read. */
 export interface PlannedRead {
   readonly name: string;
+  /** Type of the values. */
   readonly as: "f32" | "f16";
 }
 
 type Values = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 
-/** Tensors of fewer values are read when they are asked for: they must not take the turn of one that is worth reading ahead. */
+/** Smaller tensors (in elements) are not read ahead: they would take the turn of one that is worth it. */
 const smallest = 1 << 18;
 
 /**
- * `source` with the reads of `plan` in order; that of the next large tensor is under way from the moment the one before it
- * is handed out. **Values are valid until the next read**; memory is that of the two largest tensors. Errors come with the
- * read that they belong to.
+ * `source` with its large tensors read ahead in the order of `plan`: returning one starts the next. **Values are valid
+ * until the next read.** Memory is that of the two largest tensors. An error rejects the read that it belongs to.
  */
 export function readAhead(source: TensorSource, plan: readonly PlannedRead[]): TensorSource {
-  const places = new Map(plan.map(({ name }, index) => [name, index]));
+  const indices = new Map(plan.map(({ name }, index) => [name, index]));
   const isLarge = ({ name }: PlannedRead) => {
     const tensor = source.tensors.get(name);
-    return tensor !== undefined && elementCount(tensor.shape) >= smallest;
+    return tensor !== undefined && sizeOf(tensor.shape) >= smallest;
   };
   const buffers = [new ReusedBuffer(source), new ReusedBuffer(source)];
   let turn = 0;
   let next: { index: number; values: Promise<Values> } | undefined;
   const start = (index: number) => {
     const values = buffers[turn++ % 2].read(plan[index]);
-    values.catch(() => {}); // thrown by the read that asks for it, or never asked for
+    values.catch(() => {}); // rethrown by the read that wants it
     next = { index, values };
   };
   const read = async (name: string, as: "f32" | "f16"): Promise<Values> => {
-    const index = places.get(name);
+    const index = indices.get(name);
     if (index === undefined || plan[index].as !== as || !isLarge(plan[index])) {
       return as === "f32" ? await source.readF32(name) : await source.readF16(name);
     }
     if (next?.index !== index) {
-      await next?.values.catch(() => {}); // it may be writing into the buffer that is wanted now
+      await next?.values.catch(() => {}); // it may be writing into the buffer needed now
       start(index);
     }
     const values = await next!.values;
@@ -63,23 +64,23 @@ export function readAhead(source: TensorSource, plan: readonly PlannedRead[]): T
   };
 }
 
-/** Values that are rounded on the way are read in pieces of so many: one is read while another is rounded. */
+/** Values to round are read in pieces of this many: one is read while another is rounded. */
 const piece = 1 << 20;
 
-/** Memory for one tensor after the other. */
+/** Memory that is reused from tensor to tensor. */
 class ReusedBuffer {
   #memory = new ArrayBuffer(0);
   #pieces: Float32Array<ArrayBuffer>[] = [];
 
   constructor(readonly source: TensorSource) {}
 
-  /** Values of a tensor; in this buffer where it lies in its file as one run of f32 or f16. */
+  /** Values of a tensor, in this buffer where the file has them as one run of f32 or f16. */
   async read({ name, as }: PlannedRead): Promise<Values> {
     const tensor = this.source.tensors.get(name);
     if (tensor === undefined || !isOneRun(tensor) || (tensor.dtype !== as && tensor.dtype !== "f32")) {
       return as === "f32" ? await this.source.readF32(name) : await this.source.readF16(name);
     }
-    const count = elementCount(tensor.shape);
+    const count = sizeOf(tensor.shape);
     const bytes = count * (as === "f32" ? 4 : 2);
     if (this.#memory.byteLength < bytes) this.#memory = new ArrayBuffer(bytes);
     try {
@@ -113,10 +114,10 @@ class ReusedBuffer {
   }
 }
 
-/** Whether a tensor's values lie next to each other in a file. */
+/** Whether a tensor is stored contiguously in a file. */
 function isOneRun(tensor: TensorInfo): tensor is StoredTensor {
   if (!("storage" in tensor)) return false;
   const { shape, strides } = tensor as StoredTensor;
-  const plain = contiguousStrides(shape);
-  return elementCount(shape) > 0 && shape.every((size, axis) => size === 1 || strides[axis] === plain[axis]);
+  const plain = stridesOf(shape);
+  return sizeOf(shape) > 0 && shape.every((size, axis) => size === 1 || strides[axis] === plain[axis]);
 }

@@ -1,13 +1,13 @@
 /**
- * safetensors files: eight bytes of header length, a JSON index, raw little-endian values; read by random access and
- * written one tensor at a time.
- * It deliberately supports only the element types that networks here are stored in, and accepts no file that the format
- * forbids (holes, overlaps, bytes beyond the last tensor). Format: https://github.com/huggingface/safetensors.
+ * safetensors files: eight bytes of header length, a JSON index, raw little-endian values. They are read by random
+ * access and written one tensor at a time. Files that the format forbids (holes, overlaps, bytes beyond the last
+ * tensor) are refused. Format: https://github.com/huggingface/safetensors.
  */
 
+import { sizeOf, stridesOf } from "../../core/tensor/shape.ts";
 import { fileLabel, RandomAccessFile, subRange } from "./bytes.ts";
 import type { StoredDType, TensorSource } from "./source.ts";
-import { contiguousStrides, DTYPE_BYTES, elementCount, type StoredTensor, StoredTensors } from "./stored.ts";
+import { DTYPE_BYTES, type StoredTensor, StoredTensors } from "./stored.ts";
 
 /** The reference implementation's limit, too. */
 const MAX_HEADER = 100_000_000;
@@ -93,7 +93,7 @@ export async function readSafetensors(file: RandomAccessFile): Promise<Safetenso
     shape,
     storage: subRange(file, dataStart + begin, end - begin, label),
     offset: 0,
-    strides: contiguousStrides(shape),
+    strides: stridesOf(shape),
   }));
   return Object.assign(new StoredTensors(label, tensors, () => file.close()), { metadata });
 }
@@ -111,14 +111,16 @@ function readEntry(name: string, entry: Record<string, unknown>, fail: (message:
     return fail(`damaged: ${what}: data_offsets is not a pair of byte positions`);
   }
   const [begin, end] = offsets;
-  const expected = elementCount(shape) * DTYPE_BYTES[dtype];
+  const expected = sizeOf(shape) * DTYPE_BYTES[dtype];
   if (end - begin !== expected) {
     return fail(`damaged: ${what}: [${shape}] of ${dtype} expects ${expected} bytes, got ${end - begin}`);
   }
   return { name, dtype, shape: shape as number[], begin: begin as number, end: end as number };
 }
 
-/** The format wants the tensors, here in the order of their positions, to cover the data exactly: no overlap, no hole, nothing behind them. */
+/**
+ * Throws unless the tensors, in the order of their positions, cover the data exactly: no overlaps, no holes, no rest.
+ */
 function requireDense(
   spans: readonly { name: string; begin: number; end: number }[],
   available: number,
@@ -139,20 +141,25 @@ function requireDense(
 /** Values to write: any typed array or DataView whose bytes are the little-endian values. */
 export type TensorBytes = ArrayBufferView<ArrayBufferLike>;
 
-/** One tensor to write; `data` is asked for when its turn comes and may be dropped afterwards. */
+/** One tensor to write. */
 export interface SafetensorsEntry {
+  /** Unique in the file. */
   readonly name: string;
+  /** Row-major; `[]` for a scalar. */
   readonly shape: readonly number[];
+  /** Element type in the file. */
   readonly dtype: StoredDType;
+  /** The values, requested when the tensor is written. */
   data(): TensorBytes | Promise<TensorBytes>;
 }
 
 /**
- * Writes a safetensors file, holding one tensor in memory at a time.
+ * Writes a safetensors file, holding one tensor in memory at a time. Rejects, naming file and tensor, for two tensors
+ * of one name, an impossible shape, or values of another length; no file is left then.
  *
- * Tensors are laid out by element size, widest first, otherwise in the order given, and the header is padded to a
- * multiple of 8 bytes: so every tensor is aligned to its element size. The file is written under a temporary name in
- * the same folder and renamed when complete; on an error nothing is left behind.
+ * Tensors are ordered by element size, widest first, otherwise as given, and the header is padded to a multiple of 8
+ * bytes. So every tensor is aligned to its element size. The file has a temporary name in the same folder until it is
+ * complete.
  */
 export async function writeSafetensors(
   path: string,
@@ -173,7 +180,7 @@ export async function writeSafetensors(
     if (names.has(name)) throw new Error(`${label}: writeSafetensors: two tensors are named ${JSON.stringify(name)}`);
     names.add(name);
     const begin = end;
-    end += elementCount(shape) * DTYPE_BYTES[dtype];
+    end += sizeOf(shape) * DTYPE_BYTES[dtype];
     if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0) || !Number.isSafeInteger(end)) {
       throw new Error(`${label}: writeSafetensors: tensor ${JSON.stringify(name)}: impossible shape [${shape}]`);
     }
@@ -195,7 +202,7 @@ export async function writeSafetensors(
       await writeAll(file, start);
       for (const entry of list) {
         const data = await entry.data();
-        const expected = elementCount(entry.shape) * DTYPE_BYTES[entry.dtype];
+        const expected = sizeOf(entry.shape) * DTYPE_BYTES[entry.dtype];
         if (data.byteLength !== expected) {
           throw new Error(
             `${label}: writeSafetensors: tensor ${JSON.stringify(entry.name)}: [${entry.shape}] of ${entry.dtype} ` +

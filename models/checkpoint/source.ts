@@ -1,18 +1,19 @@
 /**
- * What the rest of the project sees of a checkpoint: a set of named tensors that are read one at a time.
- * It is deliberately neither a container format (torch_zip.ts, torch_legacy.ts, safetensors.ts, synthetic.ts) nor a
- * check that the names fit a network (load.ts).
+ * A checkpoint as the rest of the project sees it: named tensors that are read one at a time.
+ * Sources of them: files (open.ts), synthetic weights (synthetic.ts), and other sources in part or under other names
+ * (prefix.ts, overlay.ts). load.ts checks that the names fit a network.
  */
-
-import { openWithFormat } from "./open.ts";
 
 /** Element type as stored in the file. */
 export type StoredDType = "f64" | "f32" | "f16" | "bf16" | "i64" | "i32" | "i16" | "i8" | "u8" | "bool";
 
-/** Name, shape (row-major, outermost dimension first; `[]` for a scalar) and stored element type of one tensor. */
+/** A tensor in the index of a checkpoint. */
 export interface TensorInfo {
+  /** As in the file; dots separate modules. */
   readonly name: string;
+  /** Row-major, outermost dimension first; `[]` for a scalar. */
   readonly shape: readonly number[];
+  /** Element type in the file. */
   readonly dtype: StoredDType;
 }
 
@@ -20,24 +21,14 @@ export interface TensorInfo {
 export interface TensorSource {
   /** File name (never an absolute path) or `synthetic:<salt>`, for messages. */
   readonly label: string;
-  /** In file order. */
+  /** The index, in file order. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** Values as float32, logical row-major order. */
+  /** Values as float32, row-major. Rejects for an unknown name, naming it. */
   readF32(name: string): Promise<Float32Array<ArrayBuffer>>;
   /** IEEE half bits, row-major: as stored when f16, else rounded to nearest even from the stored values. */
   readF16(name: string): Promise<Uint16Array<ArrayBuffer>>;
-  /** Integer and bool tensors; an i64 value that does not fit 32 bits is an error. */
+  /** Values of an integer or bool tensor. Rejects for other types, and for i64 values that do not fit 32 bits. */
   readI32(name: string): Promise<Int32Array<ArrayBuffer>>;
+  /** Closes the file. Reading afterwards is an error. */
   close(): void;
-}
-
-/**
- * Opens a safetensors file, a PyTorch zip file or a legacy PyTorch file, decided by its first bytes and never by its
- * name.
- *
- * Throws an error that begins with the file's name when it is none of these, is truncated, or asks for a Python global
- * that is not on the allow-list.
- */
-export async function openCheckpoint(path: string): Promise<TensorSource> {
-  return (await openWithFormat(path)).source;
 }

@@ -1,8 +1,9 @@
 /**
- * Tensors as they lie in a file: element type, strides and a span of bytes, turned into typed arrays piece by piece.
- * It is deliberately ignorant of the container around the bytes; the formats hand it spans.
+ * Tensors in a file (element type, strides, a span of bytes), and their conversion to typed arrays piece by piece.
+ * The formats find the spans.
  */
 
+import { sizeOf, stridesOf } from "../../core/tensor/shape.ts";
 import type { ByteRange } from "./bytes.ts";
 import { bf16ToF32, f16ToF32, f32ToF16 } from "./half.ts";
 import type { StoredDType, TensorInfo, TensorSource } from "./source.ts";
@@ -34,30 +35,14 @@ export interface StoredTensor extends TensorInfo {
 const CHUNK = 1 << 20;
 /** Bytes of a view with gaps that are read at a time. */
 const WINDOW = 4 << 20;
-/** A view that repeats elements (stride 0) may be larger than its storage, but not without bound. */
+/** Most elements of a view that repeats elements (stride 0) and so is larger than its storage. */
 const MAX_REPEATED = 1 << 26;
-
-/** Number of elements of a shape; 1 for `[]`. */
-export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
-/** Row-major strides of a contiguous tensor, in elements. */
-export function contiguousStrides(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    strides[axis] = stride;
-    stride *= shape[axis];
-  }
-  return strides;
-}
 
 /**
  * Checks that shape and strides are possible and that every element lies inside the storage; throws with what was
  * expected and got.
  */
-export function requireStored(tensor: StoredTensor): void {
+function requireStored(tensor: StoredTensor): void {
   const { name, shape, strides, offset, dtype, storage } = tensor;
   const what = `tensor ${JSON.stringify(name)}`;
   if (shape.length > 32) throw new Error(`${what}: has ${shape.length} dimensions; at most 32 are read`);
@@ -69,7 +54,7 @@ export function requireStored(tensor: StoredTensor): void {
       throw new Error(`${what}: shape, strides and offset must be whole numbers from 0 on, got ${value}`);
     }
   }
-  const count = elementCount(shape);
+  const count = sizeOf(shape);
   if (!Number.isSafeInteger(count)) throw new Error(`${what}: shape [${shape}] has too many elements`);
   if (count === 0) return;
   const end = offset + spanOf(shape, strides);
@@ -82,13 +67,13 @@ export function requireStored(tensor: StoredTensor): void {
   }
 }
 
-/** Elements from the first to the last that a tensor touches. */
+/** Elements from the first to the last of a strided view. */
 function spanOf(shape: readonly number[], strides: readonly number[]): number {
   return shape.reduce((last, size, axis) => last + (size - 1) * strides[axis], 0) + 1;
 }
 
 function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
-  const expected = contiguousStrides(shape);
+  const expected = stridesOf(shape);
   return shape.every((size, axis) => size === 1 || strides[axis] === expected[axis]);
 }
 
@@ -103,7 +88,7 @@ function view<T>(
 /** A whole number as float32, rounded once (through float64 it would be rounded twice beyond 2^53). */
 function bigToF32(value: bigint): number {
   if (value >= -0x20000000000000n && value <= 0x20000000000000n) return Math.fround(Number(value));
-  // The lowest kept bit says whether anything was cut off below it, so that ties are told from near-ties.
+  // The lowest kept bit is set if any bit below was, so that near-ties are not rounded like ties.
   const kept = (value >> 16n) | (BigInt.asUintN(16, value) === 0n ? 0n : 1n);
   return Math.fround(Number(kept) * 65536);
 }
@@ -182,53 +167,59 @@ type Words =
   | Uint32Array<ArrayBuffer>
   | BigUint64Array<ArrayBuffer>;
 
-/** Copies a strided view into row-major order; `into` is filled from `position` on, whose end comes back. */
-function gather(
-  from: Words,
-  start: number,
-  into: Words,
-  position: number,
-  shape: readonly number[],
-  strides: readonly number[],
-  axis: number,
-): number {
-  if (axis === shape.length) {
-    into[position] = from[start];
-    return position + 1;
+/** Puts strided views in row-major order, one after the other. */
+class RowWriter {
+  #position = 0;
+
+  constructor(readonly into: Words) {}
+
+  /** Appends the elements of a view of `from` from axis `axis` on; its first element is at `start`. */
+  append(
+    from: Words,
+    view: { readonly shape: readonly number[]; readonly strides: readonly number[] },
+    start = 0,
+    axis = 0,
+  ) {
+    const { shape, strides } = view;
+    if (axis === shape.length) {
+      this.into[this.#position++] = from[start];
+      return;
+    }
+    const size = shape[axis], stride = strides[axis];
+    if (axis === shape.length - 1) {
+      let position = this.#position;
+      for (let i = 0, at = start; i < size; i++, at += stride) this.into[position++] = from[at];
+      this.#position = position;
+      return;
+    }
+    for (let i = 0; i < size; i++) this.append(from, view, start + i * stride, axis + 1);
   }
-  const size = shape[axis], stride = strides[axis];
-  if (axis === shape.length - 1) {
-    for (let i = 0, at = start; i < size; i++, at += stride) into[position++] = from[at];
-    return position;
-  }
-  for (let i = 0; i < size; i++) position = gather(from, start + i * stride, into, position, shape, strides, axis + 1);
-  return position;
 }
 
-/** Bytes of a tensor that is not contiguous, in row-major order and still as stored. */
+/** Bytes of a tensor that is not contiguous, in row-major order, in the stored type. */
 async function readStrided(tensor: StoredTensor): Promise<Uint8Array<ArrayBuffer>> {
   const { storage, shape, strides } = tensor;
   const size = DTYPE_BYTES[tensor.dtype];
   const make = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[size]!;
-  const rows = new Uint8Array(elementCount(shape) * size);
-  const words = new make(rows.buffer);
-  // A transposed tensor is read whole and then put in order. What picks little out of much (a column) is read window by
-  // window, so that memory stays in proportion to the tensor and not to what it is cut out of.
+  const rows = new Uint8Array(sizeOf(shape) * size);
+  const writer = new RowWriter(new make(rows.buffer));
+  // A transposed tensor is read whole and then put in order. A view of a small part (a column) is read window by
+  // window, so that memory is in proportion to the tensor and not to its storage.
   const window = Math.max(WINDOW, 4 * rows.length);
-  let position = 0;
+  const readView = async (view: { shape: readonly number[]; strides: readonly number[] }, start: number) => {
+    const span = new Uint8Array(spanOf(view.shape, view.strides) * size);
+    await storage.read(start * size, span);
+    writer.append(new make(span.buffer), view);
+  };
   const walk = async (axis: number, start: number): Promise<void> => {
     const inner = shape.slice(axis), steps = strides.slice(axis);
     if (axis === shape.length || spanOf(inner, steps) * size <= window) {
-      const span = new Uint8Array(spanOf(inner, steps) * size);
-      await storage.read(start * size, span);
-      position = gather(new make(span.buffer), 0, words, position, inner, steps, 0);
+      await readView({ shape: inner, strides: steps }, start);
     } else if (axis === shape.length - 1) {
       const block = Math.max(1, Math.floor(window / (steps[0] * size)));
       for (let i = 0; i < inner[0]; i += block) {
         const count = Math.min(block, inner[0] - i);
-        const span = new Uint8Array(spanOf([count], steps) * size);
-        await storage.read((start + i * steps[0]) * size, span);
-        position = gather(new make(span.buffer), 0, words, position, [count], steps, 0);
+        await readView({ shape: [count], strides: steps }, start + i * steps[0]);
       }
     } else {
       for (let i = 0; i < inner[0]; i++) await walk(axis + 1, start + i * steps[0]);
@@ -289,7 +280,7 @@ export class StoredTensors implements TensorSource {
       throw new Error(`${this.label}: ${operation}: no tensor is named ${JSON.stringify(name)}`);
     }
     const { dtype, shape, strides, storage } = tensor;
-    const count = elementCount(shape);
+    const count = sizeOf(shape);
     const size = DTYPE_BYTES[dtype];
     try {
       const out = make(count);

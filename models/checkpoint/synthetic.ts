@@ -1,6 +1,6 @@
 /**
- * Weights made from their names by a fixed rule, so that full-size networks can be checked and timed without files.
- * They are deliberately not an initialisation to train from: the rule only keeps activations finite.
+ * Weights computed from their names by a fixed rule, so that full-size networks can be checked and timed without files.
+ * The rule keeps activations finite; it is no initialisation for training.
  *
  * The rule, with `+` and `*` on uint32 wrapping around, for element i (row-major) of the tensor called `name`:
  *
@@ -12,11 +12,11 @@
  * FNV-1a: Fowler, Noll, Vo; lowbias32: Chris Wellons' 32-bit integer hash.
  */
 
+import { sizeOf } from "../../core/tensor/shape.ts";
 import { f32ToF16 } from "./half.ts";
 import type { TensorInfo, TensorSource } from "./source.ts";
-import { elementCount } from "./stored.ts";
 
-/** What the official constants among the weights depend on. */
+/** Options of `syntheticTensor`, for the official constants among the weights. */
 export interface SyntheticOptions {
   /** Side lengths of VAR's token maps, coarse to fine; needed by `lvl_1L` and `attn_bias_for_masking` only. */
   readonly patchNums?: readonly number[];
@@ -45,7 +45,7 @@ export function syntheticRange(name: string, shape: readonly number[]): { offset
   if (leaf === "scale_mul_1H11") return { offset: Math.log(4), scale: 0.1 };
   if (HALF_SCALE.has(name) || leaf === "ada_gss") return { offset: 0, scale: 0.5 };
   if (shape.length === 1) return leaf === "weight" ? { offset: 1, scale: 0.1 } : { offset: 0, scale: 0.05 };
-  return { offset: 0, scale: Math.sqrt(3 / elementCount(shape.slice(1))) };
+  return { offset: 0, scale: Math.sqrt(3 / sizeOf(shape.slice(1))) };
 }
 
 /** Writes `count` values of the generator. */
@@ -92,7 +92,7 @@ export function syntheticTensor(
   shape: readonly number[],
   options: SyntheticOptions = {},
 ): Float32Array<ArrayBuffer> {
-  const count = elementCount(shape);
+  const count = sizeOf(shape);
   switch (leafOf(name)) {
     case "ema_vocab_hit_SV":
     case "zero_k_bias":
@@ -118,7 +118,7 @@ export function syntheticTensor(
 
 /** A synthetic input: the generator under the name `input:<id>`, uniform in [-1, 1). */
 export function syntheticInput(salt: string, id: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
-  return generate(fnv1a32(`${salt}:input:${id}`), 0, 1, elementCount(shape));
+  return generate(fnv1a32(`${salt}:input:${id}`), 0, 1, sizeOf(shape));
 }
 
 /** A checkpoint of the given names and shapes without a file: every read computes the tensor. */

@@ -1,7 +1,7 @@
 /**
  * PyTorch's format before 1.6 (and today with `_use_new_zipfile_serialization=False`): five pickles, then every storage
  * as its length and its values.
- * It deliberately does not read the tar files of PyTorch before 0.1.10.
+ * The tar files of PyTorch before 0.1.10 are not read.
  * Layout: `_legacy_save` in torch/serialization.py of PyTorch.
  */
 

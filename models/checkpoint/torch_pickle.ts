@@ -1,7 +1,6 @@
 /**
- * What torch.save puts into its pickles: storages behind persistent ids, tensors as views of them, and dicts and lists
- * around those.
- * It deliberately builds descriptions only; no values are read here, and nothing but the names below is accepted.
+ * The contents of torch.save's pickles: storages (persistent ids), tensors as views of them, and dicts and lists around
+ * those. Only descriptions are built; no values are read. Only the names below are accepted.
  * Names and argument orders: torch/_utils.py and torch/serialization.py of PyTorch.
  */
 
@@ -36,7 +35,7 @@ const DTYPE_NAMES = [
   ...["int16", "short", "int8", "uint8", "bool", "complex64", "complex128"],
 ];
 
-/** A span of values in the file, by the key that the container knows it by. */
+/** A span of values in the file, by its key in the container. */
 export class TorchStorage extends PyObject {
   readonly kind = "a storage";
   constructor(
@@ -157,7 +156,9 @@ const GLOBALS: ReadonlyMap<string, ((args: readonly PyValue[]) => PyValue) | nul
   ),
 ]);
 
-/** `("storage", type, key, location, elements)`, and in legacy files a sixth entry `(view key, offset, size)` or None. */
+/**
+ * `("storage", type, key, location, elements)`, and in legacy files a sixth entry `(view key, offset, size)` or None.
+ */
 function persistentStorage(id: PyValue): TorchStorage {
   const items = id instanceof PyTuple ? id.items : [];
   const [tag, type, key, , elements, part] = items;
@@ -192,16 +193,16 @@ const MAX_VISITS = 4_000_000;
 const MAX_NAME = 4096;
 
 /**
- * The tensors inside nested dicts, lists and tuples, in file order. Names are the keys and indices on the way, joined by
- * dots; a bare tensor is named "". Everything that is not a tensor is passed over.
+ * The tensors inside nested dicts, lists and tuples, in file order. A name joins the keys and indices that lead to the
+ * tensor by dots; a bare tensor is named "". Other values are skipped.
  */
 export function collectTensors(root: PyValue, label: string): [name: string, tensor: TorchTensor][] {
-  const found: [string, TorchTensor][] = [];
+  const tensors: [string, TorchTensor][] = [];
   const barren = new Set<PyValue>();
   let visits = 0;
   const visit = (value: PyValue, name: string | undefined, depth: number): void => {
     if (++visits > MAX_VISITS) throw new Error(`${label}: refuses a structure of more than ${MAX_VISITS} entries`);
-    if (value instanceof TorchTensor) return void found.push([name ?? "", value]);
+    if (value instanceof TorchTensor) return void tensors.push([name ?? "", value]);
     const children: Iterable<[PyValue, PyValue]> | undefined = value instanceof PyDict
       ? value.entries
       : value instanceof PyList || value instanceof PyTuple
@@ -209,7 +210,7 @@ export function collectTensors(root: PyValue, label: string): [name: string, ten
       : undefined;
     if (children === undefined || barren.has(value)) return;
     if (depth >= MAX_DEPTH) throw new Error(`${label}: refuses a structure nested more than ${MAX_DEPTH} deep`);
-    const before = found.length;
+    const before = tensors.length;
     let index = 0;
     for (const [key, child] of children) {
       const part = typeof key === "object" && key !== null ? `#${index}` : String(key);
@@ -220,8 +221,8 @@ export function collectTensors(root: PyValue, label: string): [name: string, ten
       }
       visit(child, childName, depth + 1);
     }
-    if (found.length === before) barren.add(value);
+    if (tensors.length === before) barren.add(value);
   };
   visit(root, undefined, 0);
-  return found;
+  return tensors;
 }

@@ -1,7 +1,7 @@
 /**
  * PyTorch's zip format (torch.save since 1.6): a pickle `data.pkl` and one member `data/<key>` per storage.
- * It deliberately reads only the archive's directory and the pickle when it opens a file; stored members are then read
- * in place, and compressed ones, which torch never writes, are inflated one at a time.
+ * Opening reads the archive's directory and the pickle only. Stored members are then read in place; compressed ones,
+ * which torch never writes, are inflated one at a time.
  * Layout: torch/serialization.py and caffe2/serialize of PyTorch; zip and zip64: PKWARE APPNOTE 4.3 to 4.5.
  */
 
@@ -106,7 +106,7 @@ async function readSmall(
   return bytes;
 }
 
-/** Keeps the member that was inflated last. */
+/** Keeps the last inflated member. */
 class InflateCache {
   #entry: FileEntry | undefined;
   #bytes: Promise<Uint8Array<ArrayBuffer>> | undefined;

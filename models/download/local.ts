@@ -5,7 +5,8 @@
 import { basename, join } from "node:path";
 import { convertCheckpoint, encoderSource, encoderSpecs, type StoredFloat } from "../checkpoint/convert.ts";
 import type { ParamSpec } from "../checkpoint/load.ts";
-import { openCheckpoint, type TensorSource } from "../checkpoint/source.ts";
+import { openCheckpoint } from "../checkpoint/open.ts";
+import type { TensorSource } from "../checkpoint/source.ts";
 import { withPrefix } from "../checkpoint/prefix.ts";
 import type { FamilyName } from "../family.ts";
 import { parseManifest } from "../manifest.ts";
