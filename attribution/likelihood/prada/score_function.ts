@@ -6,8 +6,7 @@
  */
 import { uniforms } from "../../../core/tensor/mod.ts";
 
-/** Parameters, in the reference's order. `w` has one element per scale. */
-/** Names of the weights, those of the reference. */
+/** Name of a weight, as the reference has it. `w` has one element per scale. */
 export type ParameterName =
   | "alpha"
   | "w"
@@ -17,7 +16,8 @@ export type ParameterName =
   | "net.2.bias"
   | "net.4.weight"
   | "net.4.bias";
-/** All of them. */
+
+/** All of them, in the reference's order. */
 export const parameterNames: readonly ParameterName[] = [
   "alpha",
   "w",
@@ -28,6 +28,7 @@ export const parameterNames: readonly ParameterName[] = [
   "net.4.weight",
   "net.4.bias",
 ];
+
 /** Weights by name; `parameterShapes` has their shapes. */
 export type Parameters = Readonly<Record<ParameterName, Float32Array<ArrayBuffer>>>;
 
