@@ -59,7 +59,6 @@ export const toBeConverted: readonly string[] = [
   "attribution/likelihood/draw_rule.ts",
   "attribution/likelihood/token_scores.ts",
   "attribution/likelihood/variant_scorer.ts",
-  "attribution/mod.ts",
   "attribution/quantisation/footprint.ts",
   "attribution/quantisation/mmse.ts",
   "attribution/quantisation/mmse_model.ts",
