@@ -104,17 +104,17 @@ function costTable({ families, decision }: Calibration): string {
       const fit = families[family][name];
       if (fit === undefined) continue;
       for (const strategy of strategies) {
-        const own = fit.thresholds[strategy];
-        if (own === null) continue;
+        const fitted = fit.thresholds[strategy];
+        if (fitted === null) continue;
         const decides = decision.signals[family] === name && decision.threshold === strategy;
-        const costs = own.crossFitted ?? own.onVal;
+        const costs = fitted.crossFitted ?? fitted.onVal;
         rows.push([
           family,
           scoreTable[name].title,
           strategy,
-          String(Number(own.threshold.toPrecision(4))),
+          String(Number(fitted.threshold.toPrecision(4))),
           ...costs ? [costs.misses, costs.falseAlarms, costs.otherFamily].map(rate) : ["-", "-", "-"],
-          own.crossFitted ? "" : "in sample",
+          fitted.crossFitted ? "" : "in sample",
           decides ? "decides" : "",
         ]);
       }

@@ -1,31 +1,18 @@
-/** Who may ask: API keys, compared in constant time, and the sites whose pages may. */
-import { createHash, timingSafeEqual } from "node:crypto";
+/** Who may send requests: clients with an API key, and pages of listed sites. */
+import type { MiddlewareHandler } from "npm:hono@4.13.19";
+import { bearerAuth } from "npm:hono@4.13.19/bearer-auth";
+import { some } from "npm:hono@4.13.19/combine";
 import { HttpError } from "./errors.ts";
 
-/** Checks keys that were given at the start. Without any, everybody may ask. */
-export class ApiKeys {
-  readonly #hashes: readonly Uint8Array[];
-
-  constructor(keys: readonly string[]) {
-    this.#hashes = keys.map(sha256);
-  }
-
-  get required(): boolean {
-    return this.#hashes.length > 0;
-  }
-
-  /** Throws a 401 unless the request has one of the keys, as `Authorization: Bearer KEY` or `X-API-Key: KEY`. */
-  check(headers: Headers): void {
-    if (!this.required) return;
-    const bearer = /^Bearer +(\S+) *$/i.exec(headers.get("authorization") ?? "")?.[1];
-    const given = sha256(bearer ?? headers.get("x-api-key") ?? "");
-    // Every key is compared, and hashes of equal length are: the time says nothing of which one was nearly right.
-    const matches = this.#hashes.map((hash) => timingSafeEqual(hash, given));
-    if (matches.includes(true)) return;
-    throw new HttpError(401, "unauthorised", "expected a valid key: Authorization: Bearer KEY", {
-      "www-authenticate": 'Bearer realm="model-tracer"',
-    });
-  }
+/**
+ * Refuses requests without one of the keys, as `Authorization: Bearer KEY` or `X-API-Key: KEY`, which are compared as
+ * hashes in constant time (hono's bearerAuth). publicError() turns what it throws into a 401. Without keys, nobody is
+ * refused.
+ */
+export function requireKey(keys: readonly string[]): MiddlewareHandler {
+  if (keys.length === 0) return (_, next) => next();
+  const token = [...keys];
+  return some(bearerAuth({ token }), bearerAuth({ token, headerName: "x-api-key", prefix: "" }));
 }
 
 /**
@@ -40,8 +27,4 @@ export function checkOrigin(headers: Headers, url: URL, allowed: readonly string
   if (URL.canParse(origin) && new URL(origin).host === host) return;
   if (headers.get("sec-fetch-site") === "same-origin") return;
   throw new HttpError(403, "origin", "requests from pages of this origin are not allowed");
-}
-
-function sha256(text: string): Uint8Array {
-  return createHash("sha256").update(text).digest();
 }

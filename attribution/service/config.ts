@@ -36,6 +36,9 @@ const keys: ValueType<readonly string[]> = {
   parse(text) {
     const keys = words.parse(text);
     if (keys.some((key) => key.length < 16)) throw new Error("expected keys of at least 16 characters");
+    if (!keys.every((key) => /^[A-Za-z0-9._~+/-]+=*$/.test(key))) {
+      throw new Error("expected keys of letters, digits and . _ ~ + / -, as bearer tokens have (RFC 6750)");
+    }
     return keys;
   },
 };

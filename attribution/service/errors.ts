@@ -1,4 +1,5 @@
 /** Errors as clients see them: a status, a stable code and a sentence. What happens inside stays inside. */
+import { HTTPException } from "npm:hono@4.13.19/http-exception";
 import { UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
 import { DeadlineError, QueueFullError } from "./batcher.ts";
 
@@ -30,6 +31,12 @@ const unreadableStatus: Readonly<Record<UnreadableReason, Status>> = {
 /** What a client is told of an error; undefined for one that is the server's own. */
 export function publicError(error: unknown): HttpError | undefined {
   if (error instanceof HttpError) return error;
+  // The only middleware that throws these is the one that checks keys.
+  if (error instanceof HTTPException) {
+    return new HttpError(401, "unauthorised", "expected a valid key: Authorization: Bearer KEY", {
+      "www-authenticate": 'Bearer realm="model-tracer"',
+    });
+  }
   if (error instanceof UnreadableImageError) {
     return new HttpError(unreadableStatus[error.reason] ?? 422, error.reason, error.message);
   }

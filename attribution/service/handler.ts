@@ -2,7 +2,7 @@
  * The routes of the service as a fetch handler: validation, headers and status codes. What happens to an image is in
  * service.ts; nothing here opens files or other connections.
  */
-import { type Context, Hono } from "npm:hono@4.13.19";
+import { type Context, Hono, type MiddlewareHandler } from "npm:hono@4.13.19";
 import { cors } from "npm:hono@4.13.19/cors";
 import { secureHeaders } from "npm:hono@4.13.19/secure-headers";
 import { streamSSE } from "npm:hono@4.13.19/streaming";
@@ -10,9 +10,9 @@ import type { ContentfulStatusCode } from "npm:hono@4.13.19/utils/http-status";
 import * as v from "npm:valibot@1.5.0";
 import { version } from "../../util/version.ts";
 import { labels } from "../labels.ts";
-import { ApiKeys, checkOrigin } from "./access.ts";
+import { checkOrigin, requireKey } from "./access.ts";
 import { receive } from "./body.ts";
-import { attributeQuery } from "./config.ts";
+import { attributeQuery, type ServiceConfig } from "./config.ts";
 import { HttpError, publicError } from "./errors.ts";
 import { openApi } from "./openapi.ts";
 import type { Asset } from "./page.ts";
@@ -32,11 +32,55 @@ type Env = { Variables: { id: string; leave: () => void; streams: boolean } };
 /** The handler. It answers every request, and never throws. */
 export function createHandler({ service, apiKeys, page }: HandlerOptions): Fetch {
   const { config, metrics } = service;
-  const keys = new ApiKeys(apiKeys);
-  const document = openApi(keys.required);
   const app = new Hono<Env>();
+  const known = new Set<string>();
+  app.use(observeRequests(service, known));
+  app.use(securityHeaders(config));
+  if (config.cors.length > 0) app.use("/v1/*", corsHeaders(config));
+  app.use("/v1/*", (c, next) => {
+    checkOrigin(c.req.raw.headers, new URL(c.req.url), config.cors);
+    c.header("cache-control", "no-store");
+    return next();
+  });
+  app.use("/v1/*", requireKey(apiKeys));
 
-  app.use(async (c, next) => {
+  app.post("/v1/attribute", (c) => attribute(c, service));
+  app.get("/v1/models", (c) => c.json(models(service)));
+  app.get("/healthz", (c) => {
+    const isFailed = service.status.status === "failed";
+    return c.json<StatusBody>(isFailed ? service.status : { status: "ok" }, isFailed ? 503 : 200);
+  });
+  app.get("/readyz", (c) => c.json<StatusBody>(service.status, service.status.status === "ready" ? 200 : 503));
+  app.get("/metrics", async () => {
+    service.observe();
+    const { body, contentType } = await metrics.text();
+    return new Response(body, { headers: { "content-type": contentType } });
+  });
+  const document = openApi(apiKeys.length > 0);
+  app.get("/openapi.json", (c) => c.json(document));
+  for (const [path, { body, type }] of page) {
+    app.get(path, () => new Response(body, { headers: { "content-type": type, "cache-control": "no-cache" } }));
+  }
+  for (const { method, path } of app.routes) if (method !== "ALL") known.add(path);
+
+  app.all("*", (c) => {
+    if (!known.has(c.req.path)) throw new HttpError(404, "not-found", "there is nothing at this path");
+    const allow = c.req.path === "/v1/attribute" ? "POST" : "GET, HEAD";
+    throw new HttpError(405, "method", `expected ${allow}, got ${c.req.method}`, { allow });
+  });
+  app.onError((error, c) => {
+    const { status, code, message, headers } = describeError(error, c.get("id"), service);
+    metrics.refused.inc({ reason: code });
+    for (const [name, value] of Object.entries(headers)) c.header(name, value);
+    return c.json<ErrorBody>({ error: { code, message } }, status as ContentfulStatusCode);
+  });
+  return async (request) => await app.fetch(request);
+}
+
+/** Gives every request its id, and counts, times and logs it. Paths that are not `known` are one route to metrics. */
+function observeRequests(service: Service, known: ReadonlySet<string>): MiddlewareHandler<Env> {
+  const { config, metrics } = service;
+  return async (c, next) => {
     const start = performance.now();
     const leave = service.enter();
     c.set("id", crypto.randomUUID());
@@ -55,8 +99,11 @@ export function createHandler({ service, apiKeys, page }: HandlerOptions): Fetch
         service.options.log?.({ event: "request", id: c.get("id"), method, route, status: c.res.status, ms });
       }
     }
-  });
-  app.use(secureHeaders({
+  };
+}
+
+function securityHeaders({ cors }: ServiceConfig): MiddlewareHandler {
+  return secureHeaders({
     contentSecurityPolicy: {
       defaultSrc: ["'none'"],
       scriptSrc: ["'self'"],
@@ -67,62 +114,28 @@ export function createHandler({ service, apiKeys, page }: HandlerOptions): Fetch
       formAction: ["'none'"],
       frameAncestors: ["'none'"],
     },
-    crossOriginResourcePolicy: config.cors.length > 0 ? "cross-origin" : "same-origin",
+    crossOriginResourcePolicy: cors.length > 0 ? "cross-origin" : "same-origin",
     xFrameOptions: "DENY",
     referrerPolicy: "no-referrer",
     permissionsPolicy: { camera: [], microphone: [], geolocation: [] },
-  }));
-  if (config.cors.length > 0) {
-    app.use(
-      "/v1/*",
-      cors({
-        origin: [...config.cors],
-        allowMethods: ["GET", "POST"],
-        allowHeaders: ["authorization", "content-type", "x-api-key"],
-        exposeHeaders: ["x-request-id", "retry-after"],
-        maxAge: 3600,
-      }),
-    );
-  }
-  app.use("/v1/*", async (c, next) => {
-    checkOrigin(c.req.raw.headers, new URL(c.req.url), config.cors);
-    keys.check(c.req.raw.headers);
-    c.header("cache-control", "no-store");
-    await next();
   });
+}
 
-  app.post("/v1/attribute", (c) => attribute(c, service));
-  app.get("/v1/models", (c) => c.json(models(service)));
-  app.get("/healthz", (c) => {
-    const isFailed = service.status.status === "failed";
-    return c.json<StatusBody>(isFailed ? service.status : { status: "ok" }, isFailed ? 503 : 200);
+function corsHeaders(config: ServiceConfig): MiddlewareHandler {
+  return cors({
+    origin: [...config.cors],
+    allowMethods: ["GET", "POST"],
+    allowHeaders: ["authorization", "content-type", "x-api-key"],
+    exposeHeaders: ["x-request-id", "retry-after"],
+    maxAge: 3600,
   });
-  app.get("/readyz", (c) => c.json<StatusBody>(service.status, service.status.status === "ready" ? 200 : 503));
-  app.get("/metrics", async () => {
-    service.observe();
-    const { body, contentType } = await metrics.text();
-    return new Response(body, { headers: { "content-type": contentType } });
-  });
-  app.get("/openapi.json", (c) => c.json(document));
-  for (const [path, { body, type }] of page) {
-    app.get(path, () => new Response(body, { headers: { "content-type": type, "cache-control": "no-cache" } }));
-  }
-  const known = new Set([...app.routes.filter(({ method }) => method !== "ALL").map(({ path }) => path)]);
+}
 
-  app.all("*", (c) => {
-    if (!known.has(c.req.path)) throw new HttpError(404, "not-found", "there is nothing at this path");
-    const allow = c.req.path === "/v1/attribute" ? "POST" : "GET, HEAD";
-    throw new HttpError(405, "method", `expected ${allow}, got ${c.req.method}`, { allow });
-  });
-  app.onError((error, c) => {
-    const shown = publicError(error);
-    if (shown === undefined) service.options.log?.({ event: "error", id: c.get("id"), reason: error.message });
-    const { status, code, message, headers } = shown ?? internal;
-    metrics.refused.inc({ reason: code });
-    for (const [name, value] of Object.entries(headers)) c.header(name, value);
-    return c.json<ErrorBody>({ error: { code, message } }, status as ContentfulStatusCode);
-  });
-  return async (request) => await app.fetch(request);
+/** What a client is told of an error. One that is the server's own is logged, and the client gets the request's id. */
+function describeError(error: unknown, id: string, service: Service): HttpError {
+  const shown = publicError(error);
+  if (shown === undefined) service.options.log?.({ event: "error", id, reason: (error as Error).message });
+  return shown ?? internal;
 }
 
 /** For metrics and the log, by the number that other servers use for it: nobody receives it. */
@@ -175,9 +188,7 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
       });
       await send("result", body);
     } catch (error) {
-      const shown = publicError(error);
-      if (shown === undefined) service.options.log?.({ event: "error", id, reason: (error as Error).message });
-      const { code, message } = shown ?? internal;
+      const { code, message } = describeError(error, id, service);
       await send("error", { error: { code, message } });
     } finally {
       c.get("leave")();

@@ -1,19 +1,18 @@
 /**
- * Measures how late timers of the server's own thread come: that late is every answer, /healthz included, that waits
- * for the thread meanwhile. It does not say why; a thread that has nothing to do is late, too, when the machine is
- * busy.
+ * Measures the lag of the event loop of the server's main thread: how late its timers fire. Every response, /healthz
+ * included, waits at least that long. On a busy machine an idle thread lags, too.
  */
 
 export interface LoopDelayOptions {
-  /** Milliseconds between two looks. Default 20. */
+  /** Milliseconds between two measurements. Default 20. */
   readonly everyMs?: number;
-  /** `longest` is that of the time between one and two of these before now. Default 30 s. */
+  /** `longest` covers the last one to two windows of this length, in milliseconds. Default 30 s. */
   readonly windowMs?: number;
-  /** Receives every delay in seconds. */
+  /** Receives every lag in seconds. */
   readonly onDelay?: (seconds: number) => void;
 }
 
-/** It does not keep the process running. Stop it when done. */
+/** Its timer does not keep the process running. Call `stop` when done. */
 export class LoopDelay {
   readonly #timer: ReturnType<typeof setTimeout>;
   #windowStart: number;
@@ -38,7 +37,7 @@ export class LoopDelay {
     this.#timer.unref();
   }
 
-  /** Seconds. */
+  /** The longest lag of the last one to two windows, in seconds. */
   get longest(): number {
     return Math.max(this.#before, this.#now);
   }

@@ -1,5 +1,5 @@
 /**
- * What an operator sees of a server, in Prometheus' text format. Numbers only: no names, no addresses, nothing of an
+ * The metrics of a server, in Prometheus' text format. Numbers only: no names, no addresses, nothing of an
  * image.
  */
 import { Counter, Gauge, Histogram, Registry } from "npm:prom-client@15.1.3";
@@ -47,8 +47,10 @@ export class Metrics {
     buckets: readonly number[],
     labelNames: readonly L[] = [],
   ): Histogram<L> {
-    const own = { name: `model_tracer_${name}`, help, labelNames: [...labelNames], buckets: [...buckets] };
-    return new Histogram({ ...own, registers: [this.registry] });
+    return new Histogram({
+      ...{ name: `model_tracer_${name}`, help, labelNames: [...labelNames], buckets: [...buckets] },
+      registers: [this.registry],
+    });
   }
 
   /** The text, and its content type. */

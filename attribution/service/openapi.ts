@@ -26,15 +26,16 @@ const failures: Readonly<Record<string, string>> = {
   504: "The deadline passed",
 };
 
+const image = { schema: { type: "string", format: "binary" } };
+const about: Readonly<Record<string, string>> = {
+  stream: "1: answer with server-sent events (queued, progress, then result or error)",
+  maps: "1: with the two maps of every image",
+  timeout_ms: "The answer is of no use after so many milliseconds",
+};
+
 /** The document; `keys` says whether requests need one. */
 export function openApi(keys: boolean): Record<string, unknown> {
-  const image = { schema: { type: "string", format: "binary" } };
-  const query = json(attributeQuery).properties as Record<string, unknown>;
-  const about: Record<string, string> = {
-    stream: "1: answer with server-sent events (queued, progress, then result or error)",
-    maps: "1: with the two maps of every image",
-    timeout_ms: "The answer is of no use after so many milliseconds",
-  };
+  const security = keys ? { security: [{ key: [] }] } : {};
   return {
     openapi: "3.1.0",
     info: {
@@ -43,75 +44,30 @@ export function openApi(keys: boolean): Record<string, unknown> {
       description: "Which image-autoregressive model made an image, if any of the known ones did.",
     },
     paths: {
-      "/v1/attribute": {
-        post: {
-          summary: "Verdicts on images",
-          ...keys && { security: [{ key: [] }] },
-          parameters: Object.entries(query).map(([name, schema]) => ({
-            ...{ name, in: "query", schema, description: about[name] },
-          })),
-          requestBody: {
-            required: true,
-            content: {
-              "image/png": image,
-              "image/jpeg": image,
-              "image/webp": image,
-              "application/octet-stream": image,
-              "multipart/form-data": {
-                schema: { type: "object", properties: { image: { type: "array", items: image.schema } } },
-              },
-            },
-          },
-          responses: {
-            200: {
-              description: "A verdict per image; in a multipart request, an error in the place of an unreadable one",
-              content: {
-                ...content("Attribution"),
-                "text/event-stream": {
-                  schema: { type: "string" },
-                  "x-events": { queued: ref("Queued"), progress: ref("Progress"), result: ref("Attribution") },
-                },
-              },
-            },
-            ...Object.fromEntries(
-              Object.entries(failures).map(([status, description]) => [
-                status,
-                { description, content: content("Error") },
-              ]),
-            ),
-          },
-        },
-      },
+      "/v1/attribute": { post: { ...attributeOperation(), ...security } },
       "/v1/models": {
-        get: {
-          summary: "The model set, the device and the limits",
-          ...keys && { security: [{ key: [] }] },
-          responses: { 200: { description: "What answers", content: content("Models") } },
-        },
+        get: operation(
+          "The model set, the device and the limits",
+          { 200: ["What answers", content("Models")] },
+          security,
+        ),
       },
       "/healthz": {
-        get: {
-          summary: "Whether the process lives",
-          responses: {
-            200: { description: "It does", content: content("Status") },
-            503: { description: "The device cannot be opened any more: restart it", content: content("Status") },
-          },
-        },
+        get: operation("Whether the process lives", {
+          200: ["It does", content("Status")],
+          503: ["The device cannot be opened any more: restart it", content("Status")],
+        }),
       },
       "/readyz": {
-        get: {
-          summary: "Whether requests should be sent here",
-          responses: {
-            200: { description: "The device is warm", content: content("Status") },
-            503: { description: "It starts or drains", content: content("Status") },
-          },
-        },
+        get: operation("Whether requests should be sent here", {
+          200: ["The device is warm", content("Status")],
+          503: ["It starts or drains", content("Status")],
+        }),
       },
       "/metrics": {
-        get: {
-          summary: "Metrics in Prometheus' text format",
-          responses: { 200: { description: "Metrics", content: { "text/plain": { schema: { type: "string" } } } } },
-        },
+        get: operation("Metrics in Prometheus' text format", {
+          200: ["Metrics", { "text/plain": { schema: { type: "string" } } }],
+        }),
       },
     },
     components: {
@@ -126,4 +82,44 @@ export function openApi(keys: boolean): Record<string, unknown> {
       },
     },
   };
+}
+
+/** An operation with its answers, by status: what they mean, and what they hold. */
+function operation(summary: string, answers: Readonly<Record<number, readonly [string, unknown]>>, more: object = {}) {
+  const responses = Object.entries(answers).map((
+    [status, [description, content]],
+  ) => [status, { description, content }]);
+  return { summary, ...more, responses: Object.fromEntries(responses) };
+}
+
+function attributeOperation() {
+  const query = json(attributeQuery).properties as Record<string, unknown>;
+  const verdicts = {
+    ...content("Attribution"),
+    "text/event-stream": {
+      schema: { type: "string" },
+      "x-events": { queued: ref("Queued"), progress: ref("Progress"), result: ref("Attribution") },
+    },
+  };
+  const form = { type: "object", properties: { image: { type: "array", items: image.schema } } };
+  return operation("Verdicts on images", {
+    200: ["A verdict per image; in a multipart request, an error in the place of an unreadable one", verdicts],
+    ...Object.fromEntries(
+      Object.entries(failures).map(([status, description]) => [status, [description, content("Error")] as const]),
+    ),
+  }, {
+    parameters: Object.entries(query).map(([name, schema]) => ({
+      ...{ name, in: "query", schema, description: about[name] },
+    })),
+    requestBody: {
+      required: true,
+      content: {
+        "image/png": image,
+        "image/jpeg": image,
+        "image/webp": image,
+        "application/octet-stream": image,
+        "multipart/form-data": { schema: form },
+      },
+    },
+  });
 }

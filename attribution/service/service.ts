@@ -1,6 +1,6 @@
 /**
- * The parts of a server joined: decoders, queue, device, metrics, and what a request for verdicts does with them.
- * Routes and headers are in handler.ts, listening and signals in serve.ts.
+ * One server: decoders, queue, device, metrics, and the way of a request for verdicts through them. Routes and headers are
+ * in handler.ts, listening in listen.ts, keys and signals in start.ts.
  */
 import { Batcher, type Places } from "./batcher.ts";
 import { type BodyLimits, ByteBudget, type Received } from "./body.ts";

@@ -38,11 +38,11 @@ export class Score {
     const all = [...labels, "unreadable"];
     const matrix = confusionMatrix(this.#actual, this.#said, all);
     const rows = all.flatMap((label, i) => {
-      const own = matrix.counts[i].reduce((sum, count) => sum + count, 0);
+      const images = matrix.counts[i].reduce((sum, count) => sum + count, 0);
       const said = matrix.counts.reduce((sum, row) => sum + row[i], 0);
-      if (own + said === 0) return [];
+      if (images + said === 0) return [];
       return [
-        [label, own, matrix.counts[i][i], said].map(String).concat(
+        [label, images, matrix.counts[i][i], said].map(String).concat(
           percent(recall(matrix, label)),
           percent(precision(matrix, label)),
         ),

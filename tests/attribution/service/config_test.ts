@@ -50,6 +50,12 @@ Deno.test("readConfig() lists all that is wrong, by the names that the user gave
   });
 });
 
+Deno.test("readConfig() refuses keys that no request could have", () => {
+  assert.throws(() => read({ TRACER_API_KEYS: "0123456789abcdef:1" }), {
+    message: "TRACER_API_KEYS: expected keys of letters, digits and . _ ~ + / -, as bearer tokens have (RFC 6750)",
+  });
+});
+
 Deno.test("the task serve may read exactly the environment variables that there are settings for", async () => {
   const { tasks } = JSON.parse(await Deno.readTextFile(`${root}/deno.json`));
   const allowed = /--allow-env=(\S+)/.exec(tasks.serve)![1].split(",");

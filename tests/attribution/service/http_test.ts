@@ -216,6 +216,10 @@ Deno.test("service: keys, other sites and a body's limits", async (t) => {
       await expectError(without, 401, "unauthorised");
       await expectError(await post(server, images[0].bytes, "", { "x-api-key": `${keys[0]}x` }), 401, "unauthorised");
       await expectError(await fetch(`${url}/v1/models`), 401, "unauthorised");
+      const malformed = [["x-api-key", "no token!"], ["authorization", `Basic ${keys[0]}`], ["authorization", ""]];
+      for (const [name, value] of malformed) {
+        await expectError(await post(server, images[0].bytes, "", { [name]: value }), 401, "unauthorised");
+      }
       for (const headers of [key, { authorization: `Bearer ${keys[0]}` }]) {
         const response = await post(server, images[0].bytes, "", headers as HeadersInit);
         await response.body?.cancel();
