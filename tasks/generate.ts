@@ -69,11 +69,7 @@ export const command = defineCommand({
     }),
     ...group("Where and how to compute; no image depends on it", {
       ...networkOptions,
-      memoryBytes: {
-        ...networkOptions.memoryBytes,
-        default: "4GiB",
-        unset: undefined,
-      },
+      memoryBytes: { ...networkOptions.memoryBytes, default: "4GiB", unset: undefined },
       batch: { value: "N", type: whole(1), help: "images at a time", unset: "what fits into the memory, at most 64" },
     }),
     json: { ...json, group: "Output", help: "one JSON line per image and a last one for the run, instead of text" },

@@ -36,9 +36,7 @@ export const command = defineCommand({
       help: "merge: the evidence of all of them, too, in this journal, which is created if need be",
     },
     modelSet: { value: "HASH", help: "gc: keep evidence of this model set only" },
-    tokens: {
-      help: "gc: drop tokens, too (a seventh of the size; other variants can then not be added without them)",
-    },
+    tokens: { help: "gc: drop tokens, too (a seventh of the size; other variants can then not be added without them)" },
     quick: { help: "stats: do not read all of every file to see whether it is whole" },
     json,
   },

@@ -52,11 +52,7 @@ export const command = defineCommand({
       help: "--sample: draw from these, such as rarb,rarl",
       unset: "all",
     },
-    memoryBytes: {
-      ...networkOptions.memoryBytes,
-      help: "--sample: memory for the networks that draw",
-      unset: "4GiB",
-    },
+    memoryBytes: { ...networkOptions.memoryBytes, help: "--sample: memory for the networks that draw", unset: "4GiB" },
     weightType: {
       ...networkOptions.weightType,
       default: undefined,

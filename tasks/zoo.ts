@@ -17,22 +17,13 @@ const familyName = choice(["rar", "var"]);
 
 /** The steps in the order in which they depend on each other; each says whether it finished. */
 const steps = {
-  tokenizers: {
-    about: "trains the tokenizers on the crops, one after the other",
-    run: trainTokenizers,
-  },
+  tokenizers: { about: "trains the tokenizers on the crops, one after the other", run: trainTokenizers },
   tokens: {
     about: "the crops as tokens, under every tokenizer",
     run: (options: StepOptions) => makeTokens(options).then(() => true),
   },
-  transformers: {
-    about: "trains the transformers on the tokens, one after the other",
-    run: trainTransformers,
-  },
-  sets: {
-    about: "the networks as model sets in the working folder",
-    run: writeSets,
-  },
+  transformers: { about: "trains the transformers on the tokens, one after the other", run: trainTransformers },
+  sets: { about: "the networks as model sets in the working folder", run: writeSets },
   inverse: {
     about: "fine-tunes both encoders on images that the transformers generate",
     run: (options: Options) =>

@@ -85,12 +85,7 @@ export const settings = withVariables({
     help: "how to decide",
     unset: "the best that is calibrated",
   },
-  unsureBelow: {
-    value: "P",
-    type: real(0, 1),
-    default: "0",
-    help: "mark verdicts below this confidence as unsure",
-  },
+  unsureBelow: { value: "P", type: real(0, 1), default: "0", help: "mark verdicts below this confidence as unsure" },
   preload: { help: "load all transformers that fit before being ready" },
   maxBatch: {
     value: "N",
