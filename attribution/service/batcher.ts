@@ -1,10 +1,10 @@
 /**
  * Dynamic batching with a bounded queue: items wait until a batch is full or the first of them has waited long enough,
- * and batches run one after the other. It knows nothing of images; what a batch does is a function that it is given.
+ * and batches run one after the other. It knows nothing of images: the caller gives the function that runs a batch.
  */
 import { setImmediate } from "node:timers";
 
-/** The queue is full, or closed; the caller may come again after `retryAfter` seconds. */
+/** The queue is full, or closed; the caller may try again after `retryAfter` seconds. */
 export class QueueFullError extends Error {
   override readonly name = "QueueFullError";
 
@@ -22,11 +22,10 @@ export interface BatcherOptions {
   readonly maxBatch: number;
   /** How long the first item of a batch waits for others, in milliseconds, while the runner is idle. */
   readonly maxWaitMs: number;
-  /** Places: items accepted and not settled yet, those that run included. */
+  /** Largest number of items that are accepted and not settled yet, those in the running batch included. */
   readonly maxQueue: number;
   /**
-   * No places either, in milliseconds, where those before would take longer than this: their deadline would pass in
-   * vain.
+   * Items are refused when those before them would take longer than this, in milliseconds: they would miss a deadline.
    */
   readonly maxDelayMs?: number;
   /** A batch starts, after its first item waited so many seconds. */
@@ -44,8 +43,8 @@ export interface ItemOptions {
   readonly onProgress?: (done: number) => void;
 }
 
-/** Places in the queue, taken before the items are there. Every place must be used or released, once. */
-export interface Places {
+/** Places in the queue, reserved before the items are there. Every place must be used or released, once. */
+export interface Reservation {
   readonly count: number;
   /** Gives back all places that were not used. */
   release(): void;
@@ -72,7 +71,7 @@ export class Batcher<T, R> {
 
   constructor(readonly run: Runner<T, R>, readonly options: BatcherOptions) {}
 
-  /** Places that are taken. */
+  /** Reserved places. */
   get depth(): number {
     return this.#taken;
   }
@@ -87,8 +86,8 @@ export class Batcher<T, R> {
     return Math.max(1, Math.min(60, Math.ceil(0.5 * this.#taken * this.#secondsPerItem)));
   }
 
-  /** Takes places. Throws QueueFullError when there are not enough, or no more items are taken. */
-  reserve(count: number): Places {
+  /** Reserves places. Throws QueueFullError when there are not enough, or the queue is closed. */
+  reserve(count: number): Reservation {
     const { maxQueue, maxDelayMs = Infinity } = this.options;
     if (this.#closed) throw new QueueFullError("the server is shutting down", 5);
     if (this.#taken + count > maxQueue) {
@@ -172,8 +171,8 @@ export class Batcher<T, R> {
     const seconds = (performance.now() - start) / 1000 / batch.length;
     this.#secondsPerItem += 0.3 * (seconds - this.#secondsPerItem);
     this.#running = 0;
-    // The runner is busy again before anybody is answered, and others of this thread have their turn between two
-    // answers.
+    // The next batch starts before the items of this one are settled, and other tasks of the thread run between two
+    // items.
     this.#schedule();
     for (const [i, item] of batch.entries()) {
       item.settle(outcome(i));
@@ -181,7 +180,7 @@ export class Batcher<T, R> {
     }
   }
 
-  /** Takes no more items; those that have a place are worked off. */
+  /** Accepts no more items. Those that have a place still run. */
   close(): void {
     this.#closed = true;
   }

@@ -1,6 +1,6 @@
 /**
- * Receives the body of a request within limits of bytes and time, and takes it apart into image files. Content types
- * say how a body is divided, never what an image is.
+ * Receives the body of a request within limits of bytes and time, and splits it into image files. The content type
+ * decides how a body is split; it is not used as the format of an image.
  */
 import { HttpError } from "./errors.ts";
 import { QueueFullError } from "./batcher.ts";
@@ -34,7 +34,7 @@ export class ByteBudget {
 }
 
 export interface ReceivedFile {
-  /** As the client calls it, at most 255 characters; null for a body that is one image. */
+  /** The name that the client gives, at most 255 characters; null for a body that is one image. */
   readonly name: string | null;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
@@ -43,11 +43,11 @@ export interface Received {
   readonly files: readonly ReceivedFile[];
   /** Whether the body was one image, and not a list. */
   readonly single: boolean;
-  /** What `ByteBudget` is owed. */
+  /** Bytes taken from the `ByteBudget`, which the caller must give back. */
   readonly held: number;
 }
 
-/** Reads the whole body. Throws HttpError (400, 408, 413) or QueueFullError; the budget is then as before. */
+/** Reads the whole body. Throws HttpError (400, 408, 413) or QueueFullError, and then gives back what it took. */
 export async function receive(request: Request, limits: BodyLimits, budget: ByteBudget): Promise<Received> {
   const declared = Number(request.headers.get("content-length") ?? NaN);
   if (declared > limits.maxBytes) throw tooLarge(limits.maxBytes, request);
@@ -94,7 +94,7 @@ async function readAll(
     }
   } catch (error) {
     budget.give(length);
-    reader.cancel().catch(() => {}); // the rest is of no interest, nor is why it cannot be cancelled
+    reader.cancel().catch(() => {}); // the request has failed already
     if (error instanceof HttpError || error instanceof QueueFullError) throw error;
     throw new HttpError(400, "incomplete-body", "the body ended before it was complete", { connection: "close" });
   } finally {

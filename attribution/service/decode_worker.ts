@@ -1,5 +1,5 @@
 /**
- * A worker that decodes images of strangers: it has no permission at all, and its owner ends it when it takes too long.
+ * A worker that decodes untrusted images. It has no permissions, and its owner ends it when it takes too long.
  */
 import { UnreadableImageError } from "../images/decode.ts";
 import { decodePixels } from "../images/load.ts";

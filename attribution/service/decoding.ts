@@ -13,9 +13,9 @@ export interface DecoderOptions {
   readonly spawn?: () => Worker;
 }
 
-/** A worker is replaced after so many images: memory that its decoders grew to is not given back otherwise. */
+/** A worker is replaced after this many images: WebAssembly memory grows and never shrinks. */
 const imagesPerWorker = 2000;
-/** And after one image with more pixels than this, for the same reason. */
+/** It is also replaced after one image with more pixels than this. */
 const largePixels = 4 * 2 ** 20;
 
 /** A PNG of one grey pixel. */
@@ -47,8 +47,9 @@ export class Decoders {
   }
 
   /**
-   * The image, prepared for the given sizes. Throws UnreadableImageError, also for one that takes too long; a header
-   * that is wrong, or that says too many pixels, is refused before any worker sees it. `bytes` are given away.
+   * The image, prepared for the given sizes. Throws UnreadableImageError, also for one that takes too long. An image
+   * with a wrong header, or with too many pixels by its header, is refused before a worker gets it. `bytes` are
+   * transferred.
    */
   async decode(bytes: Uint8Array<ArrayBuffer>, sizes: readonly number[], signal?: AbortSignal): Promise<DecodedImage> {
     const { width, height } = sniff(bytes);
@@ -63,8 +64,8 @@ export class Decoders {
   }
 
   /**
-   * Starts all workers and has each decode an image, which loads its decoders: a request would wait for that, and so
-   * would the whole server while a worker starts.
+   * Starts all workers and has each decode an image, which loads its decoders. Otherwise the first requests would wait
+   * for that.
    */
   async warmUp(): Promise<void> {
     const pixel = () => Uint8Array.from(atob(onePixel), (c) => c.charCodeAt(0));
@@ -127,7 +128,7 @@ export class Decoders {
   }
 }
 
-/** Code can be imported without a permission, files cannot be opened with it, nor anything else. */
+/** A worker without permissions: it can import code, and can open no file or connection. */
 export function spawnDecodeWorker(): Worker {
   return new Worker(new URL("./decode_worker.ts", import.meta.url), {
     type: "module",

@@ -1,4 +1,4 @@
-/** Errors as clients see them: a status, a stable code and a sentence. What happens inside stays inside. */
+/** Errors as clients see them: a status, a stable code and a sentence. Internal errors show no details. */
 import { HTTPException } from "npm:hono@4.13.19/http-exception";
 import { UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
 import { DeadlineError, QueueFullError } from "./batcher.ts";
@@ -28,7 +28,7 @@ const unreadableStatus: Readonly<Record<UnreadableReason, Status>> = {
   "io": 422,
 };
 
-/** What a client is told of an error; undefined for one that is the server's own. */
+/** What a client is told of an error; undefined for an internal one. */
 export function publicError(error: unknown): HttpError | undefined {
   if (error instanceof HttpError) return error;
   // The only middleware that throws these is the one that checks keys.

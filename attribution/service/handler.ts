@@ -131,14 +131,14 @@ function corsHeaders(config: ServiceConfig): MiddlewareHandler {
   });
 }
 
-/** What a client is told of an error. One that is the server's own is logged, and the client gets the request's id. */
+/** What a client is told of an error. An internal one is logged under the request's id. */
 function describeError(error: unknown, id: string, service: Service): HttpError {
   const shown = publicError(error);
   if (shown === undefined) service.options.log?.({ event: "error", id, reason: (error as Error).message });
   return shown ?? internal;
 }
 
-/** For metrics and the log, by the number that other servers use for it: nobody receives it. */
+/** For metrics and the log; the client is gone. Other servers use this status, too. */
 const gone = new HttpError(499, "gone", "the client hung up");
 const internal = new HttpError(500, "internal", "the request failed; the server's log says why under its request id");
 
@@ -152,19 +152,19 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
   }
   const limit = Number(query.output.timeout_ms ?? config.deadlineMs);
   const deadline = start + Math.min(limit, config.deadlineMs);
-  // A full queue is said before a body is received.
+  // A full queue refuses a request before its body is received.
   service.reserve(1).release();
   const received = await receive(c.req.raw, service.limits, service.budget);
   const receiveMs = performance.now() - start;
   const id = c.get("id");
-  let places;
+  let reservation;
   try {
-    places = service.reserve(received.files.length);
+    reservation = service.reserve(received.files.length);
   } catch (error) {
     service.budget.give(received.held);
     throw error;
   }
-  const request = { id, received, places, deadline, start, receiveMs, maps: query.output.maps === "1" };
+  const request = { id, received, reservation, deadline, start, receiveMs, maps: query.output.maps === "1" };
   const hungUp = new AbortController();
   if (query.output.stream !== "1") {
     const { signal } = c.req.raw;
@@ -179,8 +179,8 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
     stream.onAbort(() => hungUp.abort(gone));
     const send = (event: string, data: unknown) => stream.writeSSE({ event, data: JSON.stringify(data) });
     try {
-      const ahead = service.batcher.depth - places.count;
-      await send("queued", { id, images: places.count, ahead });
+      const ahead = service.batcher.depth - reservation.count;
+      await send("queued", { id, images: reservation.count, ahead });
       const body = await service.attribute({
         ...request,
         signal: hungUp.signal,

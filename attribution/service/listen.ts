@@ -2,21 +2,21 @@
  * Listens for HTTP/1.1 and hands requests to a fetch handler, telling it through the request's signal when a client is
  * gone. It has no routes and decides nothing about a request.
  *
- * `Deno.serve` would be shorter, but of a request with a body it does not notice that its client hangs up before the
- * answer (Deno 2.9, serve_http11_raw in ext/http/http_next.rs): such work would be done for nobody.
+ * `Deno.serve` would be shorter, but while a request with a body waits for its answer, it does not notice that the
+ * client hangs up (Deno 2.9, serve_http11_raw in ext/http/http_next.rs). Its images would be measured for nobody.
  */
 import { createServer, type ServerResponse } from "node:http";
 import { getRequestListener } from "npm:@hono/node-server@2.1.8";
 import type { Fetch } from "./handler.ts";
 
 export interface Listener {
-  /** As a client on this machine writes it. */
+  /** The address for clients on this machine. */
   readonly url: string;
-  /** Takes no more connections; resolves when all requests that had begun are answered. */
+  /** Accepts no more connections. Resolves when all requests that had begun are answered. */
   shutdown(): Promise<void>;
 }
 
-/** How often connections are looked at that nothing waits for any more while shutting down. */
+/** Milliseconds between two checks for idle connections while shutting down. */
 const idleCheckMs = 50;
 
 /** Rejects with a message for the user when the address cannot be listened on. */
@@ -39,8 +39,7 @@ export async function listen({ hostname, port }: { hostname: string; port: numbe
     url: `http://${host}:${address.port}/`,
     shutdown: () =>
       new Promise((resolve, reject) => {
-        // What is left once all are answered has no request that has begun: kept for further ones, or stuck in a
-        // header.
+        // Once all requests are answered, the connections that are left are idle, or stuck in a header.
         let quiet = 0;
         const timer = setInterval(() => {
           quiet = answering.size === 0 ? quiet + 1 : 0;

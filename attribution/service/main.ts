@@ -13,7 +13,7 @@ const running = await start(readConfig((env) => readable.has(env) ? Deno.env.get
 exitUnlessReady(running);
 onSignals(async () => {
   await running.service.drain();
-  // The last answers are handed over; the runtime gives no sign when their last byte is sent.
+  // The runtime does not say when the last byte of the last answer is sent.
   await new Promise((resolve) => setTimeout(resolve, 500));
   running.service.close();
 });

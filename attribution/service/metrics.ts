@@ -1,6 +1,5 @@
 /**
- * The metrics of a server, in Prometheus' text format. Numbers only: no names, no addresses, nothing of an
- * image.
+ * The metrics of a server, in Prometheus' text format. They are numbers, and contain no names, addresses or images.
  */
 import { Counter, Gauge, Histogram, Registry } from "npm:prom-client@15.1.3";
 

@@ -1,8 +1,8 @@
 /**
- * One server: decoders, queue, device, metrics, and the way of a request for verdicts through them. Routes and headers are
- * in handler.ts, listening in listen.ts, keys and signals in start.ts.
+ * One server: decoders, queue, device, metrics, and how a request for verdicts passes through them. Routes and headers
+ * are in handler.ts, listening in listen.ts, keys and signals in start.ts.
  */
-import { Batcher, type Places } from "./batcher.ts";
+import { Batcher, type Reservation } from "./batcher.ts";
 import { type BodyLimits, ByteBudget, type Received } from "./body.ts";
 import type { ServiceConfig } from "./config.ts";
 import { Decoders } from "./decoding.ts";
@@ -25,7 +25,7 @@ export interface AttributeRequest {
   readonly id: string;
   readonly received: Received;
   /** One for every file. */
-  readonly places: Places;
+  readonly reservation: Reservation;
   readonly maps: boolean;
   /** As performance.now() has it. */
   readonly deadline: number;
@@ -35,7 +35,7 @@ export interface AttributeRequest {
   readonly onProgress?: (index: number, done: number) => void;
 }
 
-/** It starts to open its device at once. Close it, or the process stays. */
+/** Opens its device at once. Call `close`, or the process does not end. */
 export class Service {
   readonly metrics = new Metrics();
   readonly budget: ByteBudget;
@@ -93,7 +93,7 @@ export class Service {
       },
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,
-      // Some of it is left to a batch that takes longer than those before it.
+      // The rest of the deadline is a reserve for batches that take longer than the ones before.
       maxDelayMs: 0.6 * config.deadlineMs,
       onStart: (_, waited) => metrics.waitSeconds.observe(waited),
     });
@@ -154,7 +154,7 @@ export class Service {
     }
   }
 
-  /** Counts a request in; the function counts it out, once its answer is complete. */
+  /** Counts a request that begins. The caller calls the returned function once its answer is complete. */
   enter(): () => void {
     this.metrics.inFlight.set(++this.#requests);
     let left = false;
@@ -166,8 +166,8 @@ export class Service {
     };
   }
 
-  /** Takes places for images. Throws what makes a 503 while the server starts, drains, has failed or is full. */
-  reserve(count: number): Places {
+  /** Reserves places for images. Throws what becomes a 503 while the server starts, drains, has failed or is full. */
+  reserve(count: number): Reservation {
     if (this.#state === "failed") throw new HttpError(503, "failed", this.#failure!, { "retry-after": "30" });
     void this.info;
     return this.batcher.reserve(count);
@@ -175,7 +175,7 @@ export class Service {
 
   /** Decodes, queues and waits. An unreadable image of several has an error in its place; a single one throws. */
   async attribute(request: AttributeRequest): Promise<AttributionBody> {
-    const { id, received, places, deadline, start, receiveMs, signal, onProgress, maps } = request;
+    const { id, received, reservation, deadline, start, receiveMs, signal, onProgress, maps } = request;
     const { modelSet, imageSizes } = this.info;
     const decoding = performance.now();
     let decode = 0, started = 0, finished = 0;
@@ -208,12 +208,12 @@ export class Service {
       const timings = { receive: receiveMs, decode, wait, device, total };
       return { id, modelSet, images, timings: mapValues(timings, (ms) => Math.max(0, Math.round(ms * 100) / 100)) };
     } finally {
-      places.release();
+      reservation.release();
       this.budget.give(received.held);
     }
   }
 
-  /** Brings the gauges up to date. */
+  /** Updates the gauges. */
   observe(): void {
     const { metrics } = this;
     metrics.queue.set(this.batcher.depth);
@@ -228,8 +228,8 @@ export class Service {
   }
 
   /**
-   * Tells balancers to send no more; after `delayMs`, takes no more requests for verdicts, and resolves when all are
-   * answered.
+   * /readyz tells load balancers to send no more requests. After `delayMs`, the server accepts no more requests for
+   * verdicts. Resolves when all are answered.
    */
   async drain(delayMs = this.config.drainDelayMs): Promise<void> {
     if (this.#state !== "failed") this.#state = "draining";

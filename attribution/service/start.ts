@@ -1,6 +1,6 @@
 /**
- * From settings to a running handler: keys, page, service. Listening is the caller's (main.ts under `deno serve`,
- * ../../tasks/serve.ts); what a signal does to work in progress is said here.
+ * From settings to a running handler: keys, page, service, and what a signal does to work in progress. The caller
+ * listens: main.ts under `deno serve`, or ../../tasks/serve.ts.
  */
 import { setFlagsFromString } from "node:v8";
 import { readConfig, type ServiceConfig, settings } from "./config.ts";
@@ -14,14 +14,14 @@ export interface Running {
 }
 
 /**
- * V8 lets a heap grow for minutes before it collects what has become garbage; a server's memory is to be flat from its
- * first minute on. The young generation has its size from the start, and the old one is looked through early, which
- * takes no more time than V8's own way. Flags hold for threads that start later; the first thread has them from the
- * command line (deno.json, deploy/Containerfile).
+ * V8 lets a heap grow for minutes before it collects garbage; a server's memory should be flat from its first minute
+ * on. With these flags the young generation starts at its final size, and the old one is collected early, which takes
+ * no more time than V8's default. They hold for threads that start later; the first thread has them from the command
+ * line (deno.json, deploy/Containerfile).
  */
 const heapFlags = ["--min-semi-space-size=8", "--max-semi-space-size=8", "--initial-old-space-size=32"];
 
-/** Reads keys and page, and starts the workers. Throws for the user on a file of keys that cannot be used. */
+/** Reads keys and page, and starts the workers. Throws an error for the user when the file of keys cannot be used. */
 export async function start(config: ServiceConfig, options: Omit<ServiceOptions, "config"> = {}): Promise<Running> {
   const apiKeys = [...config.apiKeys, ...await keysOf(config.apiKeysFile)];
   const page = await loadPage();
@@ -44,7 +44,7 @@ async function keysOf(file: string | undefined): Promise<readonly string[]> {
   return apiKeys;
 }
 
-/** A line of JSON on stderr, as collectors of logs take it. */
+/** Writes a line of JSON to stderr, for log collectors. */
 export function logLine(line: Readonly<Record<string, unknown>>): void {
   console.error(JSON.stringify({ time: new Date().toISOString(), ...line }));
 }
