@@ -1,10 +1,22 @@
 /**
  * model-tracer: which image-autoregressive model made this image?
  *
- * The public API; nothing but exports. `core/tensor` is the tensor library, `models` the networks, `attribution` the way
- * from pixels to a verdict.
+ * `Tracer` answers that for images; the other names are what goes in and comes out. The parts are modules of their own:
+ * `./tensor`, `./models`, `./attribution`, `./generation`, `./training` and `./service`.
+ *
+ * @module
  */
-export { type DeviceName, openDevice, type OpenDeviceOptions } from "./core/open_device.ts";
-export * from "./core/tensor/mod.ts";
-export * from "./models/mod.ts";
-export * from "./attribution/mod.ts";
+export type { DeviceName } from "./core/open_device.ts";
+export {
+  type AttributeOptions,
+  type ImageSource,
+  type NamedImage,
+  Tracer,
+  type TracerInfo,
+  type TracerOptions,
+} from "./attribution/run/tracer.ts";
+export type { RunEvents, RunOptions } from "./attribution/run/open_run.ts";
+export { type Evidence, type EvidenceLine, isUnreadable, type Unreadable } from "./attribution/evidence/evidence.ts";
+export { type ListedImage, listImages } from "./attribution/images/list.ts";
+export { type RgbImage, UnreadableImageError } from "./attribution/images/image.ts";
+export { type Decision, type Method, methodNames, registerMethod } from "./attribution/decision/methods.ts";

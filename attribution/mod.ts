@@ -1,9 +1,10 @@
 /**
- * Attribution: from images to verdicts, as functions that compose. Deliberately nothing but exports.
+ * Attribution: from images to verdicts, as functions that compose. Nothing but exports.
  *
- * pixels -> f -> tokens (signals.ts) -> logits (likelihood/) -> evidence (evidence.ts) -> verdict (verdict.ts);
- * pipeline.ts joins them into a stream, job.ts is the whole job with files. training/ fine-tunes a family's encoder,
- * calibration_job.ts fits thresholds, evaluation/ says how good all of it is, metrics/ has the measures.
+ * images -> pixels -> f -> tokens -> signals and likelihoods -> evidence -> decision. `Tracer` joins them; the folders in
+ * their order are images, quantisation, likelihood, signals, evidence, decision, run, calibration, evaluation.
+ *
+ * @module
  */
 export {
   type Calibration,
@@ -50,35 +51,36 @@ export {
   type Verdict,
 } from "./evidence/evidence.ts";
 export { decodePixels, type ImageInput, type Pixels, readImageFile, toValueRange } from "./images/load.ts";
-export { type JobEvents, type JobOptions, runJob, type Summary } from "./run/attribute.ts";
 export {
-  familyNames,
-  familyOf,
-  type Label,
-  labels,
-  unreadableLabel,
-  type VariantLabel,
-  variantLabels,
-} from "./labels.ts";
+  type AttributeOptions,
+  type ImageSource,
+  type NamedImage,
+  Tracer,
+  type TracerInfo,
+  type TracerOptions,
+} from "./run/tracer.ts";
+export { chooseModels } from "./run/choose_models.ts";
+export { type JobEvents, type JobOptions, runJob, type Summary } from "./run/attribute.ts";
+export { groupOf, type Label, type Labels, labelsOf, makeLabels, outlierLabel, unreadableLabel } from "./labels.ts";
 export * from "./likelihood/mod.ts";
-export { type LoadedVariant, Models, type OpenModelsOptions } from "./run/variant_pool.ts";
+export { type LoadedVariant, type OpenPoolOptions, VariantPool } from "./run/variant_pool.ts";
 export * from "./likelihood/membership/mod.ts";
 export * from "./metrics/mod.ts";
-export {
-  attribute,
-  type AttributeOptions,
-  measure,
-  type Measured,
-  type MeasureOptions,
-  type Networks,
-  variantsOf,
-} from "./run/pipeline.ts";
+export { attribute, measure, type Measured, type MeasureOptions, type Networks } from "./run/pipeline.ts";
 export { type Plan, planMemory, type PlanOptions } from "./run/memory_plan.ts";
 export * from "./likelihood/prada/mod.ts";
 export { Report } from "./run/report.ts";
-export { type Measuring, type RunOptions, type Scoring, settingsOf } from "./run/open_run.ts";
+export {
+  type Measuring,
+  type Observer,
+  type RunEvents,
+  type RunOptions,
+  type Scoring,
+  settingsOf,
+} from "./run/open_run.ts";
 export { latentTracer, type LatentTracerOptions, tracedWeights } from "./signals/latent_tracer.ts";
 export { measureSignals } from "./signals/measure.ts";
+export type { Quantize } from "./quantisation/quantize.ts";
 export { openQuantizer, type Quantizer, type QuantizerName, quantizerNames } from "./quantisation/quantizers.ts";
 export { type SignalLevel, type SignalName, signalNames, signalTable } from "./signals/table.ts";
 export {
@@ -86,7 +88,6 @@ export {
   encLossEpsilon,
   familySignals,
   meanSquaredError,
-  type Quantize,
   quantLoss,
   reconstruct,
   reconstructionLoss,
@@ -105,8 +106,9 @@ export {
   type ExtrasName,
   type Method,
   type MethodName,
+  methodNames,
   methodOf,
-  methods,
+  registerMethod,
   twoStages,
   type VariantScores,
 } from "./decision/methods.ts";

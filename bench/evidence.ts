@@ -16,13 +16,13 @@ import { measureSignals } from "../attribution/signals/measure.ts";
 import { openCpuDevice } from "../core/cpu/mod.ts";
 import { concat, type Device, keep, randomUniform, scope, type Tensor } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
-import type { Condition, Family, Variant } from "../models/family.ts";
+import type { Condition, ImageTokenizer, Variant } from "../models/family.ts";
 import { rarTokenizer, rarVariants } from "../models/rar/config.ts";
-import { loadRarFamily, loadRarVariant } from "../models/rar/family.ts";
+import { loadRarTokenizer, loadRarVariant } from "../models/rar/family.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
 import { transformerSpecs as rarSpecs } from "../models/rar/transformer.ts";
 import { varTokenizer, varVariants } from "../models/var/config.ts";
-import { loadVarFamily, loadVarVariant, type VarFamily } from "../models/var/family.ts";
+import { loadVarTokenizer, loadVarVariant, type VarImageTokenizer } from "../models/var/family.ts";
 import { transformerSpecs as varSpecs } from "../models/var/transformer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { WeightSpec } from "../models/weights.ts";
@@ -82,9 +82,9 @@ interface Run {
 /** Signals of one family for all images, and the optimised quantisation that VAR's begin with as a piece of its own. */
 async function signals(
   { device, images, torch, python, threads }: Run,
-  family: Family,
+  family: ImageTokenizer,
 ): Promise<{ pieces: Piece[]; tokens: Int32Array }> {
-  const { encode, decode } = family.name === "rar" ? rarTokenizerFlops(rarTokenizer) : vqvaeFlops(varTokenizer);
+  const { encode, decode } = family.family === "rar" ? rarTokenizerFlops(rarTokenizer) : vqvaeFlops(varTokenizer);
   const [quantizer, preparing] = await timed(device, () => openQuantizer("estimate", family));
   const size = family.imageSize;
   const all = new Int32Array(images * family.tokenCount);
@@ -110,27 +110,33 @@ async function signals(
     for (let i = 0; i < images; i++) await measureOne(i);
   });
   quantizer.dispose();
-  const name = family.name === "rar" ? "maskgit-vq" : "vqvae";
+  const name = family.family === "rar" ? "maskgit-vq" : "vqvae";
   const encoders = await passes(torch, `${name}-encoder`, 2 * images);
   const decoders = await passes(torch, `${name}-decoder`, 2 * images);
   await torch?.release();
   const pieces: Piece[] = [{
-    name: `${family.name} signals`,
+    name: `${family.family} signals`,
     seconds: seconds - quantising,
     gflop: 2 * images * (encode + decode) / 1e9,
     torchSeconds: torch && encoders + decoders,
     processors,
-    preparing: family.name === "rar" ? 0 : preparing,
+    preparing: family.family === "rar" ? 0 : preparing,
   }];
-  if (family.name === "var") {
-    const torchSeconds = torch && await torchQuantisation(device, family as VarFamily, images, python, threads);
+  if (family.family === "var") {
+    const torchSeconds = torch && await torchQuantisation(device, family as VarImageTokenizer, images, python, threads);
     pieces.push({ name: "var optimised quantisation", seconds: quantising, gflop: 0, torchSeconds });
   }
   return { pieces, tokens: all };
 }
 
 /** Seconds of the reference's schedule in PyTorch on the latents of all images, one after the other. */
-async function torchQuantisation(device: Device, family: VarFamily, images: number, python: string, threads: number) {
+async function torchQuantisation(
+  device: Device,
+  family: VarImageTokenizer,
+  images: number,
+  python: string,
+  threads: number,
+) {
   const size = family.imageSize;
   const { f, greedy } = scope(() => {
     const each = Array.from(
@@ -154,7 +160,7 @@ async function torchQuantisation(device: Device, family: VarFamily, images: numb
 }
 
 /** Likelihoods of all images under one variant, without a class and under a class of its own each. */
-async function likelihoods({ device, images, torch }: Run, name: string, family: Family, tokens: Int32Array) {
+async function likelihoods({ device, images, torch }: Run, name: string, family: ImageTokenizer, tokens: Int32Array) {
   const rar = rarVariants.find(({ label }) => label === name);
   const found = varVariants.find(({ label }) => label === name);
   const options = { weightType: "f16" } as const;
@@ -221,14 +227,14 @@ async function main(): Promise<void> {
     const share = processors === undefined ? "" : ` (${processors.toFixed(2)} processors)`;
     console.error(`${name}: ${seconds.toFixed(1)} s${share}${theirs}`);
   };
-  const families: Family[] = [
-    await loadRarFamily(device, source(tokenizerSpecs(rarTokenizer)), rarTokenizer),
-    await loadVarFamily(device, source(vqvaeSpecs(varTokenizer)), varTokenizer),
+  const families: ImageTokenizer[] = [
+    await loadRarTokenizer(device, source(tokenizerSpecs(rarTokenizer)), rarTokenizer),
+    await loadVarTokenizer(device, source(vqvaeSpecs(varTokenizer)), varTokenizer),
   ];
   for (const family of families) {
     const { pieces: own, tokens } = await signals(run, family);
     own.forEach(note);
-    for (const name of variants.filter((name) => name.startsWith(family.name))) {
+    for (const name of variants.filter((name) => name.startsWith(family.family))) {
       note(await likelihoods(run, name, family, tokens));
     }
   }

@@ -6,7 +6,6 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { samplerOf } from "../generation/settings.ts";
 import { decodePixels, readImageFile, toValueRange } from "../attribution/images/load.ts";
 import {
   inferClasses,
@@ -17,12 +16,11 @@ import {
   summarise,
   TokenScorer,
 } from "../attribution/likelihood/mod.ts";
-import { variantLabels } from "../attribution/labels.ts";
 import { latentOf } from "../attribution/signals/reconstruction.ts";
 import { openQuantizer, type QuantizerName } from "../attribution/quantisation/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
-import type { Family, FamilyName, Variant } from "../models/family.ts";
+import type { FamilyName, ImageTokenizer, Variant } from "../models/family.ts";
 import { openModelSet } from "../models/model_set.ts";
 import { table } from "./table.ts";
 
@@ -60,7 +58,7 @@ const device = await openDevice(options.device as "cpu", {
   threads: options.threads ? Number(options.threads) : undefined,
 });
 
-async function recover(family: Family, paths: readonly string[]): Promise<Int32Array[]> {
+async function recover(family: ImageTokenizer, paths: readonly string[]): Promise<Int32Array[]> {
   const quantizer = await openQuantizer(options.quantization as QuantizerName, family);
   const found: Int32Array[] = [];
   for (let at = 0; at < paths.length; at += 20) {
@@ -82,14 +80,14 @@ async function recover(family: Family, paths: readonly string[]): Promise<Int32A
   return found;
 }
 
-async function read(name: FamilyName, family: Family): Promise<Sample[]> {
+async function read(name: FamilyName, family: ImageTokenizer): Promise<Sample[]> {
   const samples: Sample[] = [];
-  for (const variant of variantLabels[name].filter((each) => set.variants(name).includes(each))) {
+  for (const variant of set.variants(name)) {
     const numbers = Array.from({ length: Number(options.count) }, (_, i) => Number(options.first) + i);
     const path = (i: number, ending: string) => join(positionals[0], variant, `${i}.${ending}`);
     const paths = numbers.map((i) => path(i, "png"));
     const recovered = await recover(family, paths);
-    const others = name === "rar" ? await recover(coarse.family, paths) : undefined;
+    const others = name !== coarse.family.family ? await recover(coarse.family, paths) : undefined;
     for (const [k, i] of numbers.entries()) {
       const { tokens, class: label } = JSON.parse(await Deno.readTextFile(path(i, "json")));
       samples.push({
@@ -111,12 +109,12 @@ function joined(each: readonly Int32Array[]): Int32Array {
 }
 
 /** As the pipeline infers: VAR's coarse scales first, in parts of twenty images. */
-async function infer(family: Family, variant: Variant, samples: readonly Sample[], source: Source) {
+async function infer(family: ImageTokenizer, variant: Variant, samples: readonly Sample[], source: Source) {
   const found: InferredClasses[] = [];
   for (let at = 0; at < samples.length; at += 20) {
     const own = samples.slice(at, at + 20);
     let start: Start[] | undefined;
-    if (family.name === "rar") {
+    if (family.patchNums.length === 1) {
       const others = joined(own.map((each) => each.others!));
       const begun = await inferClasses(device, coarse.family, coarse.variant, others, { coarseOnly: true });
       start = begun.map((each) => each.coarse!);
@@ -129,22 +127,22 @@ async function infer(family: Family, variant: Variant, samples: readonly Sample[
 }
 
 const coarse = {
-  family: await set.loadFamily(device, "var"),
-  variant: await set.loadVariant(device, variantLabels.var.find((each) => set.variants("var").includes(each))!),
+  family: await set.loadTokenizer(device, "var"),
+  variant: await set.loadVariant(device, set.variants("var")[0]),
 };
 const share = (values: readonly boolean[]) => (100 * values.filter(Boolean).length / values.length).toFixed(1);
 const best = (values: readonly number[]) => values.indexOf(Math.max(...values));
 
 for (const name of options.families.split(",") as FamilyName[]) {
-  const family = await set.loadFamily(device, name);
+  const family = await set.loadTokenizer(device, name);
   const samples = await read(name, family);
-  const variants = variantLabels[name].filter((each) => set.variants(name).includes(each));
+  const variants = set.variants(name);
   let classes = 0;
   for (const variantName of variants) {
     const variant = await set.loadVariant(device, variantName);
     classes = variant.classes;
     const labels = [...Array.from({ length: classes }, (_, c) => c), null];
-    const scorer = new TokenScorer(device, family, variant, samplerOf(set, variantName), { batch: 40 });
+    const scorer = new TokenScorer(device, family, variant, set.samplerOf(variantName), { batch: 40 });
     for (const source of sources) {
       for (let at = 0; at < samples.length; at += 20) {
         const own = samples.slice(at, at + 20);

@@ -4,13 +4,13 @@
  */
 import { type Device, fromArray, keep, randomUniform, scope, type Tensor } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
-import type { Condition, Family, Variant } from "../models/family.ts";
+import type { Condition, ImageTokenizer, Variant } from "../models/family.ts";
 import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "../models/rar/config.ts";
-import { loadRarFamily, loadRarVariant } from "../models/rar/family.ts";
+import { loadRarTokenizer, loadRarVariant } from "../models/rar/family.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
 import { transformerSpecs as rarSpecs } from "../models/rar/transformer.ts";
 import { type VarConfig, varTokenizer, varVariants, type VqvaeConfig } from "../models/var/config.ts";
-import { loadVarFamily, loadVarVariant } from "../models/var/family.ts";
+import { loadVarTokenizer, loadVarVariant } from "../models/var/family.ts";
 import { transformerSpecs as varSpecs } from "../models/var/transformer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { WeightSpec } from "../models/weights.ts";
@@ -62,7 +62,7 @@ function tokenizerWorkload(
   name: string,
   batches: readonly number[],
   flops: { encode: number; decode: number },
-  load: (device: Device) => Promise<Family>,
+  load: (device: Device) => Promise<ImageTokenizer>,
 ): Workload {
   return {
     group: "passes",
@@ -158,13 +158,13 @@ export function passWorkloads(batches: readonly number[], sizes: PassSizes = ful
       "maskgit-vq",
       batches,
       rarTokenizerFlops(sizes.rarTokenizer),
-      (device) => loadRarFamily(device, weights(tokenizerSpecs(sizes.rarTokenizer)), sizes.rarTokenizer),
+      (device) => loadRarTokenizer(device, weights(tokenizerSpecs(sizes.rarTokenizer)), sizes.rarTokenizer),
     ),
     tokenizerWorkload(
       "vqvae",
       batches,
       vqvaeFlops(sizes.vqvae),
-      (device) => loadVarFamily(device, weights(vqvaeSpecs(sizes.vqvae)), sizes.vqvae),
+      (device) => loadVarTokenizer(device, weights(vqvaeSpecs(sizes.vqvae)), sizes.vqvae),
     ),
     transformerWorkload(
       "rarb",

@@ -25,7 +25,7 @@ import {
 } from "../core/tensor/mod.ts";
 import { openCheckpoint, syntheticSource, writeSafetensors } from "../models/checkpoint/mod.ts";
 import { varTokenizer } from "../models/var/config.ts";
-import { loadVarFamily, type VarFamily } from "../models/var/family.ts";
+import { loadVarTokenizer, type VarImageTokenizer } from "../models/var/family.ts";
 import { phiIndices } from "../models/var/quantizer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import { median, type Timing, timing } from "./measure.ts";
@@ -53,7 +53,7 @@ async function imageLatent(device: Device): Promise<Tensor> {
 }
 
 /** The latent of random tokens with noise, and the tokens. */
-async function tokenLatent(device: Device, family: VarFamily): Promise<{ f: Tensor; truth: Int32Array }> {
+async function tokenLatent(device: Device, family: VarImageTokenizer): Promise<{ f: Tensor; truth: Int32Array }> {
   const truth = Int32Array.from(uniforms(5, 0, family.tokenCount), (u) => Math.floor(u * family.codes));
   const clean = scope(() => family.dequantize(fromArray(device, truth, [1, family.tokenCount])));
   const error = scope(() => meanSquaredError(clean, family.quantize(clean).fHat));
@@ -78,7 +78,7 @@ async function time(repeat: number, run: () => Tensor): Promise<number[]> {
 }
 
 /** Writes what quantisation_torch.py reads: tensors in PyTorch's layout. */
-export async function writeInputs(path: string, family: VarFamily, f: Tensor, tokens: Tensor): Promise<void> {
+export async function writeInputs(path: string, family: VarImageTokenizer, f: Tensor, tokens: Tensor): Promise<void> {
   const { zChannels: c, codes, sharedPhi, patchNums } = config;
   const source = syntheticSource(salt, new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape])));
   const own = async (name: string, from: string, shape: number[]) => {
@@ -145,7 +145,7 @@ interface Row {
 /** PyTorch's whole schedule, after a check that it computes what ours does. */
 async function torchRow(
   python: string,
-  family: VarFamily,
+  family: VarImageTokenizer,
   { f, truth, repeat, threads }: { f: Tensor; truth: Int32Array; repeat: number; threads: number },
 ): Promise<{ row: Row; torch: string; threads: number; policy: WaitPolicy; secondsPerFreeIteration: number }> {
   const maps = new ScaleMaps(family);
@@ -225,7 +225,7 @@ async function main(): Promise<void> {
   const threads = options.threads ? Number(options.threads) : navigator.hardwareConcurrency;
   const device = await openDevice("cpu", { threads });
   const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
-  const family = await loadVarFamily(device, syntheticSource(salt, shapes), config);
+  const family = await loadVarTokenizer(device, syntheticSource(salt, shapes), config);
   const image = await imageLatent(device);
   const { f: ofTokens, truth } = await tokenLatent(device, family);
   const both = scope(() => concat([image, ofTokens], 0));

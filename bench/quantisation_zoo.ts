@@ -29,7 +29,8 @@ import { openDevice } from "../core/open_device.ts";
 import { type Device, disposeAll, fromArray, keep, scope } from "../core/tensor/mod.ts";
 import { openCheckpoint, withEncoder } from "../models/checkpoint/mod.ts";
 import { openModelSet } from "../models/model_set.ts";
-import { loadVarFamily, VarFamily } from "../models/var/family.ts";
+import type { VqvaeConfig } from "../models/var/config.ts";
+import { loadVarTokenizer, VarImageTokenizer } from "../models/var/family.ts";
 import { loadCrops } from "../zoo/crops.ts";
 
 const batch = 20;
@@ -54,7 +55,11 @@ interface Result {
   readonly tpr: number;
 }
 
-async function encode(device: Device, family: VarFamily, pixels: readonly Float32Array[]): Promise<Float32Array[]> {
+async function encode(
+  device: Device,
+  family: VarImageTokenizer,
+  pixels: readonly Float32Array[],
+): Promise<Float32Array[]> {
   const size = family.imageSize, found: Float32Array[] = [];
   for (let at = 0; at < pixels.length; at += batch) {
     const own = pixels.slice(at, at + batch);
@@ -90,24 +95,24 @@ async function readCrops(dir: string, count: number): Promise<Float32Array[]> {
   return found;
 }
 
-async function loadFamily(device: Device, models: string, encoder: string | undefined): Promise<VarFamily> {
+async function loadTokenizer(device: Device, models: string, encoder: string | undefined): Promise<VarImageTokenizer> {
   const set = await openModelSet(models);
   if (encoder === undefined) {
-    const family = await set.loadFamily(device, "var");
-    if (!(family instanceof VarFamily)) throw new Error(`${models}: expected a VAR tokenizer`);
+    const family = await set.loadTokenizer(device, "var");
+    if (!(family instanceof VarImageTokenizer)) throw new Error(`${models}: expected a VAR tokenizer`);
     return family;
   }
   const tokenizer = set.manifest.families.var.tokenizer;
   const source = withEncoder(await set.openNetwork({ family: "var" }), await openCheckpoint(encoder));
   try {
-    return await loadVarFamily(device, source, tokenizer.config);
+    return await loadVarTokenizer(device, source, tokenizer.config as VqvaeConfig);
   } finally {
     source.close();
   }
 }
 
 /** The members' latents with a part of the encoder's error only. */
-async function nearer(device: Device, family: VarFamily, source: Source, share: number): Promise<Source> {
+async function nearer(device: Device, family: VarImageTokenizer, source: Source, share: number): Promise<Source> {
   if (share === 1) return source;
   const tokens = fromArray(device, Int32Array.from(source.tokens!.flat()), [source.latents.length, family.tokenCount]);
   const clean = family.dequantize(tokens);
@@ -122,7 +127,7 @@ async function nearer(device: Device, family: VarFamily, source: Source, share: 
 
 async function quantLosses(
   device: Device,
-  family: VarFamily,
+  family: VarImageTokenizer,
   quantizer: Pick<Quantizer, "quantize">,
   { latents }: Source,
 ) {
@@ -149,7 +154,7 @@ const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / 
 
 async function compare(
   device: Device,
-  family: VarFamily,
+  family: VarImageTokenizer,
   name: QuantizerName,
   share: number,
   members: readonly Source[],
@@ -217,7 +222,7 @@ async function main(): Promise<void> {
   }
   const device = await openDevice("cpu");
   const { hash: modelSet } = await openModelSet(options.models);
-  const family = await loadFamily(device, options.models, options.encoder);
+  const family = await loadTokenizer(device, options.models, options.encoder);
   const size = family.imageSize;
   const members = await Promise.all(options.members.map(async (dir): Promise<Source> => {
     const tokens = await Promise.all(

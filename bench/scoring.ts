@@ -4,7 +4,7 @@
  */
 import { TokenScorer } from "../attribution/likelihood/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
-import type { Family } from "../models/family.ts";
+import type { ImageTokenizer } from "../models/family.ts";
 import { rarVariants } from "../models/rar/config.ts";
 import { loadRarVariant } from "../models/rar/family.ts";
 import { transformerSpecs } from "../models/rar/transformer.ts";
@@ -13,7 +13,7 @@ import { rarFlops } from "./flops.ts";
 import { fullSizes, type PassSizes } from "./passes.ts";
 
 /** RAR's tokenizer has no part in scoring: its tokens are the transformer's input. */
-const family = { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as Family;
+const family = { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as ImageTokenizer;
 
 /** RAR-B, 8 images of one class. PyTorch makes plain passes for as many images and conditions. */
 export function scoringWorkloads(sizes: PassSizes = fullSizes, images = 8): Workload[] {

@@ -40,12 +40,10 @@ function trainingWorkload(family: "rar" | "var", batch: number, checkpointing: b
     async open(device) {
       const specs = family === "rar" ? tokenizerSpecs(sizes.rarTokenizer) : vqvaeSpecs(sizes.vqvae);
       const source = syntheticSource("bench", new Map(specs.map((spec) => [spec.name, spec.shape])));
-      const tokenizer = family === "rar"
-        ? { name: family, config: sizes.rarTokenizer }
-        : { name: family, config: sizes.vqvae };
+      const tokenizer = family === "rar" ? { family, config: sizes.rarTokenizer } : { family, config: sizes.vqvae };
       const trainee = await Trainee.load(device, source, tokenizer, { checkpointing });
       const adam = new Adam(trainee.parameters);
-      const { imageSize, tokenCount, codes } = trainee.family;
+      const { imageSize, tokenCount, codes } = trainee.tokenizer;
       const random = (stream: number, n: number) => uniforms(0, stream, n);
       const numbers = Array.from({ length: batch }, (_, i) => i);
       const x = trainee.images(numbers.map((i) => random(2 * i, imageSize * imageSize * 3)));

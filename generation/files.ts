@@ -6,7 +6,7 @@ import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
 import { writeSafetensors } from "../models/checkpoint/mod.ts";
 import type { FamilyName } from "../models/family.ts";
-import { parseJson } from "../models/manifest.ts";
+import { parseJson } from "../util/json.ts";
 import { formatPair, type PairFile, pairPath } from "./pair_file.ts";
 import type { GeneratedImage } from "./generator.ts";
 import { writePng } from "./png.ts";

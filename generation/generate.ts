@@ -5,11 +5,11 @@
  */
 import { join } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
-import type { Family, FamilyName } from "../models/family.ts";
+import type { FamilyName, ImageTokenizer } from "../models/family.ts";
 import { type ModelSet, openModelSet } from "../models/model_set.ts";
 import { imagePath, isThere, prepareFolder, type Provenance, provenance, writeImage } from "./files.ts";
 import { type BatchSizes, Generator, planBatch } from "./generator.ts";
-import { checkClass, type ClassChoice, samplerOf, type SamplerOverrides, type Series } from "./settings.ts";
+import { checkClass, chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";
 import { hashFile } from "../util/hash.ts";
 
 export interface GenerationOptions {
@@ -93,7 +93,7 @@ export async function runGeneration(
       variant,
       seed: options.seed ?? 0,
       class: choice,
-      sampler: samplerOf(set, variant, options.sampler),
+      sampler: chooseSampler(set, variant, options.sampler),
       argmax: options.argmax ?? false,
     };
   });
@@ -130,22 +130,22 @@ export async function runGeneration(
     devicePeakBytes: device.memory().peakBytes,
   });
   events.onStart?.(toDraw);
-  let family: Family | undefined;
-  cleanup.defer(() => family?.dispose());
+  let tokenizer: ImageTokenizer | undefined;
+  cleanup.defer(() => tokenizer?.dispose());
   for (const { series, family: familyName, dir, missing, record } of shares) {
     if (missing.length === 0) continue;
     const { variant: name } = series;
-    if (family?.name !== familyName) {
-      family?.dispose();
+    if (tokenizer?.family !== familyName) {
+      tokenizer?.dispose();
       events.onPrepare?.(`loading the ${familyName} tokenizer`);
-      family = undefined;
-      family = await set.loadFamily(device, familyName, { weightType });
+      tokenizer = undefined;
+      tokenizer = await set.loadTokenizer(device, familyName, { weightType });
     }
     events.onPrepare?.(`loading ${name}`);
     const variant = await set.loadVariant(device, name, { weightType });
     try {
       await Deno.mkdir(dir, { recursive: true });
-      const generator = new Generator(family, variant, plans.get(name)!);
+      const generator = new Generator(tokenizer, variant, plans.get(name)!);
       let last = performance.now();
       for (let at = 0; at < missing.length; at += generator.sizes.generate) {
         const own = missing.slice(at, at + generator.sizes.generate);
@@ -174,7 +174,7 @@ export async function runGeneration(
 
 /** The variants that are meant, in the manifest's order, families one after the other. */
 function chosenVariants(set: ModelSet, names: readonly string[]): string[] {
-  const known = [...set.variants("rar"), ...set.variants("var")];
+  const known = set.families.flatMap((family) => set.variants(family));
   if (names.length === 0) throw new Error(`--model: expected ${known.join(", ")} or all`);
   if (names.includes("all")) return known;
   const unknown = names.find((name) => !known.includes(name));
@@ -216,7 +216,7 @@ async function planShare(
 ): Promise<Share> {
   const { variant } = series;
   const family = set.familyOf(variant);
-  const { classes } = set.manifest.families[family].variants[variant].config;
+  const { classes } = set.variantFacts(variant);
   const dir = several ? join(out, variant) : out;
   const record = (index: number) => provenance(series, index, { family, classes, modelSet: set.hash });
   const missing: number[] = [];

@@ -3,15 +3,9 @@
  * Where images go, and which ones are wanted, is decided elsewhere.
  */
 import { affine, type Device, disposeAll, scope, slice, type Tensor } from "../core/tensor/mod.ts";
-import type { Family, Variant } from "../models/family.ts";
+import type { ImageTokenizer, Variant } from "../models/family.ts";
 import type { ModelSet } from "../models/model_set.ts";
-import { generateRar } from "../models/rar/generate.ts";
-import { RarVariant } from "../models/rar/family.ts";
-import type { RarSampler } from "../models/rar/config.ts";
-import { type GenerateOptions, seriesSeed } from "../models/sampling.ts";
-import type { VarSampler } from "../models/var/config.ts";
-import { VarFamily, VarVariant } from "../models/var/family.ts";
-import { generateVar } from "../models/var/generate.ts";
+import { seriesSeed } from "../models/sampling.ts";
 import { toRgbImage } from "../attribution/images/augment/mod.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { classOf, type Series } from "./settings.ts";
@@ -20,7 +14,7 @@ export interface GeneratedImage {
   /** Number in its series. */
   readonly index: number;
   readonly class: number | null;
-  /** In the order of `Family.quantize`. */
+  /** In the order of `ImageTokenizer.quantize`. */
   readonly tokens: Int32Array;
   /** The decoded image, clamped and cut off to bytes as the official repositories do. */
   readonly image: RgbImage;
@@ -52,13 +46,13 @@ const transformerShare = 0.7;
 
 /** Draws and decodes images of one variant. The networks belong to the caller. */
 export class Generator {
-  constructor(readonly family: Family, readonly variant: Variant, readonly sizes: BatchSizes) {}
+  constructor(readonly tokenizer: ImageTokenizer, readonly variant: Variant, readonly sizes: BatchSizes) {}
 
   /** The given images of a series, at most `sizes.generate` of them. Throws the signal's reason when aborted. */
   async batch(series: Series, images: readonly number[], options: BatchOptions = {}): Promise<GeneratedImage[]> {
     const { latents = false, onProgress, signal } = options;
     const labels = images.map((image) => classOf(series, image, this.variant.classes));
-    const { tokens, fHat } = await this.#draw(series, {
+    const { tokens, fHat } = await this.variant.generate(this.tokenizer, series.sampler, {
       labels,
       images,
       seed: seriesSeed(series.seed, series.variant),
@@ -94,23 +88,9 @@ export class Generator {
     }
   }
 
-  async #draw({ sampler }: Series, options: GenerateOptions): Promise<{ tokens: Tensor; fHat: Tensor }> {
-    const { family, variant } = this;
-    if (variant instanceof RarVariant && "temperature" in sampler) {
-      const tokens = await generateRar(variant.transformer, sampler as RarSampler, options);
-      return { tokens, fHat: family.dequantize(tokens) };
-    }
-    if (variant instanceof VarVariant && family instanceof VarFamily && "topK" in sampler) {
-      return await generateVar(variant.transformer, family.quantizer, sampler as VarSampler, options);
-    }
-    throw new Error(
-      `generate: ${variant.name} (${variant.family}) does not fit the sampler ${JSON.stringify(sampler)}`,
-    );
-  }
-
   async #decode(fHat: Tensor, variant: string, indices: readonly number[]): Promise<RgbImage[]> {
-    const { imageSize: size, valueRange: [low, high] } = this.family;
-    const pixels = scope(() => affine(this.family.decode(fHat), 1 / (high - low), -low / (high - low)));
+    const { imageSize: size, valueRange: [low, high] } = this.tokenizer;
+    const pixels = scope(() => affine(this.tokenizer.decode(fHat), 1 / (high - low), -low / (high - low)));
     const values = await pixels.data();
     pixels.dispose();
     const each = size * size * 3;
@@ -151,19 +131,15 @@ export function planBatch(
   const family = set.familyOf(variant);
   const transformer = set.footprint(device, { family, variant }, weightType);
   const tokenizer = set.footprint(device, { family }, weightType);
-  const { config } = set.manifest.families[family].variants[variant];
-  const [width, layers] = "hiddenSize" in config ? [config.hiddenSize, config.layers] : [config.embedDim, config.depth];
-  const { tokens, codes } = tokenSizes(set, variant);
-  const cache = 2 * layers * tokens * width * 4;
-  const drawing = 24 * Math.min(2 ** 21, tokens * codes) * 4 + tokens * codes * 4; // sampling.ts works in parts
-  const perImage = 2 * (transformer.condition + transformer.perImage + cache);
+  const { tokenCount, codes, generation } = set.variantFacts(variant);
+  const drawing = 24 * Math.min(2 ** 21, tokenCount * codes) * 4 + tokenCount * codes * 4; // sampling.ts works in parts
+  const perImage = 2 * (transformer.condition + transformer.perImage + generation.cacheBytes);
   const fixed = transformer.weights + tokenizer.weights + Math.max(transformer.loading, drawing);
   const left = memoryBytes - fixed;
   const fits = (each: number, largest: number) =>
     Math.min(mostImages, Math.floor(left / each), Math.floor(device.info.maxTensorBytes / largest));
-  const table = family === "rar" ? 6 * tokens * width * 4 : 0; // a block's adaLN table has a row per token
   const sizes = {
-    generate: fits(perImage, 2 * Math.max(transformer.largestTensor, table)),
+    generate: fits(perImage, 2 * Math.max(transformer.largestTensor, generation.largestTensor)),
     decode: fits(tokenizer.perImage, tokenizer.largestTensor),
   };
   if (sizes.generate >= 1 && sizes.decode >= 1) return sizes;
@@ -172,16 +148,6 @@ export function planBatch(
     `--memory: ${variant} needs at least ${mebibytes(needed)} (${mebibytes(fixed)} of it for weights), ` +
       `got ${mebibytes(memoryBytes)}; --weight-type f16 halves the weights`,
   );
-}
-
-function tokenSizes(set: ModelSet, variant: string): { tokens: number; codes: number } {
-  const { rar, var: varFamily } = set.manifest.families;
-  if (set.familyOf(variant) === "rar") {
-    const { tokenCount, codes } = rar.variants[variant].config;
-    return { tokens: tokenCount + 2, codes };
-  }
-  const { patchNums, codes } = varFamily.variants[variant].config;
-  return { tokens: patchNums.reduce((sum, pn) => sum + pn * pn, 0), codes };
 }
 
 function mebibytes(bytes: number): string {

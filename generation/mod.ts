@@ -13,4 +13,5 @@ export {
 export { type BatchOptions, type BatchSizes, type GeneratedImage, Generator, planBatch } from "./generator.ts";
 export { formatPair, type PairFile, pairPath, readPair } from "./pair_file.ts";
 export { writePng } from "./png.ts";
-export { type ClassChoice, type Sampler, samplerOf, type SamplerOverrides, type Series } from "./settings.ts";
+export { chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";
+export type { Sampler } from "../models/draw_rule.ts";

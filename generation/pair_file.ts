@@ -4,19 +4,20 @@
  *
  *     {"tokens": [17, 4, ...], "family": "rar", "variant": "rarb", "class": 207, "seed": 1}
  *
- * `tokens` are the codes in the order of `Family.quantize`: raster order (RAR), or scale after scale, each in raster order
+ * `tokens` are the codes in the order of `ImageTokenizer.quantize`: raster order (RAR), or scale after scale, each in raster order
  * (VAR). f_Z, what a fine-tuned encoder is to return, is `family.dequantize(tokens)`. All other fields may be missing;
  * fields that are not known here are left alone.
  */
+import { familyNames } from "../models/registry.ts";
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../models/family.ts";
-import { parseJson } from "../models/manifest.ts";
+import { parseJson } from "../util/json.ts";
 
 const whole = v.pipe(v.number(), v.integer("a whole number"), v.minValue(0, "0 or more"));
 
 const schema = v.object({
   tokens: v.pipe(v.array(whole), v.minLength(1, "at least one token")),
-  family: v.optional(v.picklist(["rar", "var"])),
+  family: v.optional(v.picklist(familyNames)),
   /** Label of the transformer that drew the tokens. */
   variant: v.optional(v.string()),
   /** Class that it was asked for. */
@@ -56,15 +57,15 @@ export async function readPair(imagePath: string): Promise<PairFile | undefined>
 export function checkTokens(
   path: string,
   { tokens }: PairFile,
-  family: { readonly name: FamilyName; readonly tokenCount: number; readonly codes: number },
+  family: { readonly family: FamilyName; readonly tokenCount: number; readonly codes: number },
 ): void {
   if (tokens.length !== family.tokenCount) {
-    throw new Error(`${path}: expected ${family.tokenCount} tokens (${family.name}), got ${tokens.length}`);
+    throw new Error(`${path}: expected ${family.tokenCount} tokens (${family.family}), got ${tokens.length}`);
   }
   const wrong = tokens.findIndex((token) => token >= family.codes);
   if (wrong >= 0) {
     throw new Error(
-      `${path}: token ${wrong}: expected a code below ${family.codes} (${family.name}), got ${tokens[wrong]}`,
+      `${path}: token ${wrong}: expected a code below ${family.codes} (${family.family}), got ${tokens[wrong]}`,
     );
   }
 }

@@ -2,22 +2,13 @@
  * What images are drawn with: the sampler of a variant, from the manifest and from what a user wants otherwise, and the
  * class of every image. It draws nothing; see generator.ts.
  */
-import type { FamilyName } from "../models/family.ts";
+import type { Sampler, SamplerSetting } from "../models/draw_rule.ts";
 import type { ModelSet } from "../models/model_set.ts";
-import type { RarSampler } from "../models/rar/config.ts";
+import { familyNamed } from "../models/registry.ts";
 import { randomClass, seriesSeed } from "../models/sampling.ts";
-import type { VarSampler } from "../models/var/config.ts";
-
-export type Sampler = RarSampler | VarSampler;
 
 /** What differs from the manifest. */
-export interface SamplerOverrides {
-  readonly guidance?: number;
-  readonly power?: number;
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-}
+export type SamplerOverrides = Readonly<Partial<Record<SamplerSetting, number | undefined>>>;
 
 /** A class, no class (null), or one that is drawn for every image. */
 export type ClassChoice = number | null | "random";
@@ -32,12 +23,8 @@ export interface Series {
   readonly argmax: boolean;
 }
 
-/** The settings that the samplers have, and the options that change them. */
-const known: Readonly<Record<FamilyName, readonly (keyof SamplerOverrides)[]>> = {
-  rar: ["guidance", "power", "temperature"],
-  var: ["guidance", "topK", "topP"],
-};
-export const optionNames: Readonly<Record<keyof SamplerOverrides, string>> = {
+/** The options that change settings of samplers. */
+export const optionNames: Readonly<Record<SamplerSetting, string>> = {
   guidance: "--guidance",
   power: "--power",
   temperature: "--temperature",
@@ -46,21 +33,23 @@ export const optionNames: Readonly<Record<keyof SamplerOverrides, string>> = {
 };
 
 /** The manifest's sampler of a variant with a user's changes. Throws on settings that it does not have or cannot have. */
-export function samplerOf(set: ModelSet, variant: string, overrides: SamplerOverrides = {}): Sampler {
-  const family = set.familyOf(variant);
+export function chooseSampler(set: ModelSet, variant: string, overrides: SamplerOverrides = {}): Sampler {
+  const family = familyNamed(set.familyOf(variant));
   const given = Object.entries(overrides).filter(([, value]) => value !== undefined) as [
-    keyof SamplerOverrides,
+    SamplerSetting,
     number,
   ][];
   for (const [name] of given) {
-    if (known[family].includes(name)) continue;
-    const own = known[family].map((each) => optionNames[each]).join(", ");
-    throw new Error(`${optionNames[name]}: the sampler of ${variant} (${family}) has no such setting; it has ${own}`);
+    if (family.samplerSettings.includes(name)) continue;
+    const known = family.samplerSettings.map((setting) => optionNames[setting]).join(", ");
+    throw new Error(
+      `${optionNames[name]}: the sampler of ${variant} (${family.name}) has no such setting; it has ${known}`,
+    );
   }
-  const { config, sampler } = set.manifest.families[family].variants[variant];
-  const changed = { ...sampler, ...Object.fromEntries(given) };
-  const check = (name: keyof SamplerOverrides, fits: (value: number) => boolean, expected: string) => {
-    const value = (changed as SamplerOverrides)[name];
+  const { codes } = set.variantFacts(variant);
+  const changed: Sampler = { ...set.samplerOf(variant), ...Object.fromEntries(given) };
+  const check = (name: SamplerSetting, fits: (value: number) => boolean, expected: string) => {
+    const value = changed[name];
     if (value !== undefined && !(Number.isFinite(value) && fits(value))) {
       throw new Error(`${optionNames[name]}: expected ${expected}, got ${value}`);
     }
@@ -70,8 +59,8 @@ export function samplerOf(set: ModelSet, variant: string, overrides: SamplerOver
   check("temperature", (x) => x > 0, "a number above 0");
   check(
     "topK",
-    (x) => Number.isInteger(x) && x >= 0 && x <= config.codes,
-    `a whole number from 0 (off) to the ${config.codes} codes of ${variant}`,
+    (x) => Number.isInteger(x) && x >= 0 && x <= codes,
+    `a whole number from 0 (off) to the ${codes} codes of ${variant}`,
   );
   check("topP", (x) => x >= 0 && x <= 1, "a number from 0 (off) to 1");
   return changed;
@@ -80,7 +69,7 @@ export function samplerOf(set: ModelSet, variant: string, overrides: SamplerOver
 /** Throws unless the class is one of the variant's. */
 export function checkClass(set: ModelSet, variant: string, choice: ClassChoice): void {
   if (choice === null || choice === "random") return;
-  const { classes } = set.manifest.families[set.familyOf(variant)].variants[variant].config;
+  const { classes } = set.variantFacts(variant);
   if (!(Number.isInteger(choice) && choice >= 0 && choice < classes)) {
     throw new Error(`--class: ${variant} has the classes 0 to ${classes - 1}, got ${choice}`);
   }

@@ -1,15 +1,125 @@
 /**
- * What attribution sees of a model family and of its variants: images to latents to tokens to logits.
- * Nothing here knows what a label or a verdict is.
+ * What a model family is to the rest of the program: one row of models/registry.ts, filled by one folder below models/.
+ * Loaded networks are `ImageTokenizer` and `Variant`. Nothing here knows what a label or a verdict is.
  */
-import type { Tensor } from "../core/tensor/mod.ts";
-import type { LatentStatistics } from "./var/latent_statistics.ts";
+import type { GenericSchema } from "npm:valibot@1.5.0";
+import type { Device, Tensor } from "../core/tensor/mod.ts";
+import type { TensorSource } from "./checkpoint/source.ts";
+import type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
+import type { Activations } from "./footprint.ts";
+import type { LatentStatistics } from "./latent_statistics.ts";
+import type { GenerateOptions } from "./sampling.ts";
+import type { LoadNetworkOptions, Weights, WeightSpec } from "./weights.ts";
 
-export type FamilyName = "rar" | "var";
+/** Name of a family, such as `rar`: a folder below models/ and a row of the registry. */
+export type FamilyName = string;
 
-/** A tokenizer: the part that all variants of a family share. */
-export interface Family {
+/** A value for each of some families. */
+export type ByFamily<T> = Readonly<Record<FamilyName, T>>;
+
+/** What is known of a tokenizer from its configuration alone. */
+export interface TokenizerFacts {
+  /** Side of the square images in pixels. */
+  readonly imageSize: number;
+  readonly tokenCount: number;
+  /** Size of the codebook. */
+  readonly codes: number;
+  /** Channels of a code. */
+  readonly channels: number;
+  /** Sides of the square maps that the tokens form, in order: one map, or one per scale from coarse to fine. */
+  readonly patchNums: readonly number[];
+  readonly activations: Activations;
+}
+
+/** What is known of a transformer from its configuration alone. */
+export interface VariantFacts {
+  readonly classes: number;
+  readonly tokenCount: number;
+  readonly codes: number;
+  /** As those of its tokenizer. */
+  readonly patchNums: readonly number[];
+  readonly activations: Activations;
+  /** What generating with a key/value cache needs, per image. */
+  readonly generation: {
+    /** Bytes of keys and values. */
+    readonly cacheBytes: number;
+    /** Bytes of the largest single tensor that a pass over all tokens does not have. */
+    readonly largestTensor: number;
+  };
+}
+
+/** A published variant. */
+export interface OfficialVariant<Config = unknown> {
+  /** As data folders and results call it: `rarb`. */
+  readonly label: string;
+  /** As its authors call it: `RAR-B`. */
+  readonly title: string;
+  readonly config: Config;
+  readonly sampler: Sampler;
+}
+
+/** Something that must be equal in the configurations of a tokenizer and of a transformer over its tokens. */
+export interface Agreement {
+  /** Field of the transformer's configuration. */
+  readonly field: string;
+  /** For messages: `the tokenizer's`. */
+  readonly what: string;
+  readonly expected: unknown;
+  readonly got: unknown;
+}
+
+/** A model family: configurations, weight names and loaders of its tokenizer and of its transformers. */
+export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly name: FamilyName;
+  /** For people: `RAR`. */
+  readonly title: string;
+  readonly tokenizerSchema: GenericSchema<unknown, TokenizerConfig>;
+  readonly variantSchema: GenericSchema<unknown, VariantConfig>;
+  readonly samplerSchema: GenericSchema<unknown, Sampler>;
+  /** The settings that its samplers have. */
+  readonly samplerSettings: readonly SamplerSetting[];
+  readonly officialTokenizer: TokenizerConfig;
+  /** From small to large. */
+  readonly officialVariants: readonly OfficialVariant<VariantConfig>[];
+  /** Tensors that its checkpoints may carry and that no network reads. */
+  readonly buffers: readonly RegExp[];
+  /** Prefixes of the tokenizer's parameters that the inverse decoder replaces. */
+  readonly encoderModules: readonly string[];
+  /** How its inverse decoder was trained: epochs, images per step and learning rate (arXiv 2606.28386). */
+  readonly encoderRecipe: { readonly epochs: number; readonly batch: number; readonly lr: number };
+  tokenizerSpecs(config: TokenizerConfig): WeightSpec[];
+  variantSpecs(config: VariantConfig): WeightSpec[];
+  tokenizerFacts(config: TokenizerConfig): TokenizerFacts;
+  variantFacts(config: VariantConfig): VariantFacts;
+  /** What must hold within a tokenizer's configuration, and between it and a transformer's. */
+  tokenizerAgreements(config: TokenizerConfig): readonly Agreement[];
+  variantAgreements(tokenizer: TokenizerConfig, variant: VariantConfig): readonly Agreement[];
+  /** Loads a tokenizer. Throws naming missing, unused or mis-shaped tensors. */
+  loadTokenizer(
+    device: Device,
+    source: TensorSource,
+    config: TokenizerConfig,
+    options?: LoadNetworkOptions,
+  ): Promise<ImageTokenizer>;
+  /** Loads a transformer. Throws as `loadTokenizer`; when the file fits another official variant, the error says which. */
+  loadVariant(
+    device: Device,
+    source: TensorSource,
+    config: VariantConfig,
+    name: string,
+    options?: LoadNetworkOptions,
+  ): Promise<Variant>;
+}
+
+/** A pass of the encoder. */
+export interface EncodeOptions {
+  /** Recomputes the inside of every block in the backward pass, to save memory. */
+  readonly recompute?: boolean;
+}
+
+/** A loaded image tokenizer: encoder, quantiser and decoder, shared by all variants of a family. */
+export interface ImageTokenizer {
+  readonly family: FamilyName;
   /** Side of the square images in pixels. */
   readonly imageSize: number;
   /** Range of pixel values that `encode` expects and `decode` aims at. */
@@ -18,20 +128,40 @@ export interface Family {
   readonly tokenCount: number;
   /** Codebook size. */
   readonly codes: number;
+  /** Sides of the square maps that the tokens form, in order: one map, or one per scale from coarse to fine. */
+  readonly patchNums: readonly number[];
   readonly weightBytes: number;
-  /** How far the latents of the family's inverse decoder are off, where it says so; they are refined then (attribution/signals/reconstruction.ts). */
+  /** Its parameters by the checkpoint's names. */
+  readonly weights: Weights;
+  /** The codebook, [codes, channels]. */
+  readonly codebook: Tensor;
+  /** How far the latents of its inverse decoder are off, where the encoder's file says so. */
   readonly latents: LatentStatistics | null;
+  /** How codes of several scales add up to fHat; null where every position of fHat is one code. */
+  readonly residual: ResidualCodes | null;
   /** images[batch, size, size, 3] in `valueRange` -> f[batch, h, w, channels]. */
-  encode(images: Tensor): Tensor;
-  /** f -> tokens[batch, tokenCount] (i32) and fHat, the latent they stand for, of the shape of f. Greedy for VAR. */
+  encode(images: Tensor, options?: EncodeOptions): Tensor;
+  /** f -> tokens[batch, tokenCount] (i32) and fHat, the latent they stand for, of the shape of f. Greedy over scales. */
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor };
   /** tokens[batch, tokenCount] -> fHat[batch, h, w, channels]. */
   dequantize(tokens: Tensor): Tensor;
   /** fHat (or f) -> images[batch, size, size, 3], not clamped. */
   decode(fHat: Tensor): Tensor;
-  /** tokens[batch, tokenCount] -> what `Variant.logits` takes: the tokens themselves (RAR), or the inputs of every scale (VAR). */
+  /** tokens[batch, tokenCount] -> what `Variant.logits` takes: the tokens themselves, or the inputs of every scale. */
   transformerInput(tokens: Tensor): Tensor;
   dispose(): void;
+}
+
+/**
+ * A residual codebook over scales: fHat is the sum over scales of phi(enlarge(codes)), with bicubic enlargement to the side
+ * of the last scale and one of a few shared 3x3 convolutions phi(x) = x / 2 + conv(x) / 2 (FoundationVision/VAR,
+ * models/quant.py).
+ */
+export interface ResidualCodes {
+  /** Parameters of every shared convolution as they are loaded: `weight`, packed or [c, c, 3, 3], and `bias` [c]. */
+  readonly phis: readonly { readonly weight: Tensor; readonly bias: Tensor }[];
+  /** Which of them a scale uses. */
+  readonly phiOf: readonly number[];
 }
 
 /** What depends on nothing but the condition, computed once and used for every image. */
@@ -42,6 +172,19 @@ export interface Condition {
   dispose(): void;
 }
 
+/** What a class condition costs, next to a row of tokens. */
+export interface ConditionCost {
+  /**
+   * True where a condition's tables have a row per token: a pass should be under one condition, which all its images share.
+   * False where they are small: images under any conditions share a pass.
+   */
+  readonly perToken: boolean;
+  /** Work of preparing it and of rows without a token, in rows of a pass. */
+  readonly work: number;
+  /** Its memory beside the tokens' rows, in rows of a pass. */
+  readonly memory: number;
+}
+
 /** A transformer over the tokens of its family. */
 export interface Variant<C extends Condition = Condition> {
   readonly name: string;
@@ -49,9 +192,12 @@ export interface Variant<C extends Condition = Condition> {
   readonly classes: number;
   readonly tokenCount: number;
   readonly codes: number;
+  /** As those of its tokenizer. */
+  readonly patchNums: readonly number[];
   readonly weightBytes: number;
-  /** How many of the first tokens can be scored without the others, ascending: any number (RAR), or whole scales (VAR). */
+  /** How many of the first tokens can be scored without the others, ascending: any number, or whole scales. */
   readonly prefixes: readonly number[];
+  readonly conditionCost: ConditionCost;
   /**
    * Prepares class labels, null for the unconditional one. One label serves any batch, several are one per image. With
    * `tokens`, one of `prefixes`, it is good for no more than so many tokens, and no larger than they need.
@@ -60,11 +206,26 @@ export interface Variant<C extends Condition = Condition> {
   /** Teacher-forced logits[batch, tokenCount, codes]: row t predicts token t. */
   logits(input: Tensor, condition: C): Tensor;
   /**
-   * What the logits of the first `tokens` tokens (one of `prefixes`, default all) are a linear map of, [batch, tokens, width].
-   * Much smaller than they are: `codeLogits` gives those of as many rows as there is room for.
+   * Hidden states that the logits of the first `tokens` tokens (one of `prefixes`, default all) are a linear map of,
+   * [batch, tokens, width]. Much smaller than the logits: `codeLogits` gives those of as many rows as there is room for.
    */
-  features(input: Tensor, condition: C, tokens?: number): Tensor;
-  /** features[..., width] -> logits[..., codes]. */
-  codeLogits(features: Tensor): Tensor;
+  hiddenStates(input: Tensor, condition: C, tokens?: number): Tensor;
+  /** hidden[..., width] -> logits[..., codes]. */
+  codeLogits(hidden: Tensor): Tensor;
+  /** The distribution that a sampler draws from. Throws where the settings are not those of this family. */
+  drawRule(sampler: Sampler): DrawRule;
+  /** Draws images: tokens[batch, tokenCount] (i32) and their fHat; dispose both. */
+  generate(
+    tokenizer: ImageTokenizer,
+    sampler: Sampler,
+    options: GenerateOptions,
+  ): Promise<{ tokens: Tensor; fHat: Tensor }>;
   dispose(): void;
+}
+
+/** First token of every map, and the number of tokens at the end. */
+export function scaleStarts(patchNums: readonly number[]): number[] {
+  const starts = [0];
+  for (const side of patchNums) starts.push(starts[starts.length - 1] + side * side);
+  return starts;
 }

@@ -3,8 +3,6 @@
  * loaded. Weights are exact; activations are estimates from above, which the tests hold against measured peaks.
  */
 import { bytesPerElement, type Device } from "../core/tensor/mod.ts";
-import type { RarConfig, RarTokenizerConfig } from "./rar/config.ts";
-import { tokenCount, type VarConfig, type VqvaeConfig } from "./var/config.ts";
 import type { WeightSpec } from "./weights.ts";
 
 /** Bytes of device memory. */
@@ -21,19 +19,10 @@ export interface Footprint {
   readonly perImage: number;
   /** Largest single activation, per image. */
   readonly largestTensor: number;
-  /** Of a tokenizer of several scales: what the tables of its quantisers depend on. */
-  readonly multiScale?: MultiScale;
 }
 
 /** What a network needs apart from its weights. */
 export type Activations = Omit<Footprint, "weights" | "packed" | "loading">;
-
-/** Sides of the token maps, coarse to fine, and the codebook's size. */
-export interface MultiScale {
-  readonly patchNums: readonly number[];
-  readonly codes: number;
-  readonly channels: number;
-}
 
 /** Weights as `loadWeights` stores them: matrices, convolutions and embeddings in `weightType`, everything else f32. */
 export function weightFootprint(
@@ -55,57 +44,26 @@ export function weightFootprint(
   return { weights: packed + others, packed, loading };
 }
 
-/** Activations of the MaskGIT-VQ tokenizer. */
-export function rarTokenizerActivations(config: RarTokenizerConfig): Pick<Footprint, "perImage" | "largestTensor"> {
-  return convolutional(config.resolution, config.channelMult.map((m) => m * config.hiddenChannels), config.resBlocks);
-}
-
-/** Activations of VAR's VQVAE, whose decoder has one block more per level. */
-export function vqvaeActivations(config: VqvaeConfig): Pick<Footprint, "perImage" | "largestTensor" | "multiScale"> {
-  const { patchNums, codes, zChannels: channels } = config;
-  return {
-    ...convolutional(config.resolution, config.chMult.map((m) => m * config.ch), config.resBlocks + 1),
-    multiScale: { patchNums, codes, channels },
-  };
-}
-
 /**
- * The peak is at one resolution level: the outputs of its blocks stay until the level ends, a block holds its input, two
+ * Activations of a convolutional autoencoder with these widths per level, finest first. The peak is at one resolution level: the outputs of its blocks stay until the level ends, a block holds its input, two
  * norms, two convolutions and a shortcut, and a convolution may pad a copy of its input. The decoder enters a level with
  * the width of the level below.
  */
-function convolutional(resolution: number, widths: readonly number[], blocks: number) {
+export function convolutionalActivations(resolution: number, widths: readonly number[], blocks: number): Activations {
   const perLevel = widths.map((width, i) => {
     const side = resolution / 2 ** i;
     return side * side * Math.max(width, widths[i + 1] ?? width) * bytesPerElement("f32");
   });
   const largestTensor = Math.max(...perLevel);
-  return { perImage: (blocks + 8) * largestTensor, largestTensor };
+  return { condition: 0, perImage: (blocks + 8) * largestTensor, largestTensor };
 }
 
-/** Condition and activations of a RAR transformer: adaLN tables for every row of every block. */
-export function rarActivations(config: RarConfig): Activations {
-  const { hiddenSize: d, layers, intermediateSize, codes } = config;
-  const rows = config.tokenCount + 2;
-  return {
-    condition: rows * (6 * layers + 2 + 3) * d * bytesPerElement("f32"),
-    ...transformer(rows, d, intermediateSize, codes),
-  };
-}
-
-/** Condition and activations of a VAR transformer, the quantiser's work on its input included. */
-export function varActivations(config: VarConfig): Activations {
-  const { embedDim: d, depth, mlpRatio, codes, patchNums, codeChannels } = config;
-  const rows = tokenCount(patchNums);
-  const { perImage, largestTensor } = transformer(rows, d, mlpRatio * d, codes);
-  const side = patchNums[patchNums.length - 1];
-  const latents = 4 * patchNums.length * side * side * codeChannels * bytesPerElement("f32");
-  const condition = (6 * depth + 3 + rows) * d * bytesPerElement("f32");
-  return { condition, perImage: perImage + latents, largestTensor };
-}
-
-/** A block holds a dozen or so tensors of the model's width and one of the MLP's; the logits come out twice (sliced). */
-function transformer(rows: number, d: number, mlp: number, codes: number) {
+/**
+ * Activations of a transformer pass over `rows` rows. A block holds a dozen or so tensors of the model's width and one of the MLP's; the logits come out twice (sliced).
+ */
+export function transformerActivations(
+  { rows, width, mlp, codes }: { rows: number; width: number; mlp: number; codes: number },
+): Pick<Activations, "perImage" | "largestTensor"> {
   const row = bytesPerElement("f32") * rows;
-  return { perImage: row * (16 * d + mlp + 2 * codes), largestTensor: row * Math.max(d, mlp, codes) };
+  return { perImage: row * (16 * width + mlp + 2 * codes), largestTensor: row * Math.max(width, mlp, codes) };
 }

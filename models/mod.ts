@@ -1,31 +1,34 @@
-/** The networks, their checkpoints and model sets. */
+/**
+ * Model families: their networks, their checkpoints, and sets of weights on disk. Nothing here knows what a label or a
+ * verdict is.
+ */
 export * from "./checkpoint/mod.ts";
-export type { Condition, Family, FamilyName, Variant } from "./family.ts";
+export type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
+export type {
+  Agreement,
+  ByFamily,
+  Condition,
+  ConditionCost,
+  EncodeOptions,
+  Family,
+  FamilyName,
+  ImageTokenizer,
+  OfficialVariant,
+  ResidualCodes,
+  TokenizerFacts,
+  Variant,
+  VariantFacts,
+} from "./family.ts";
+export type { Activations, Footprint } from "./footprint.ts";
+export type { LatentStatistics } from "./latent_statistics.ts";
 export * from "./manifest.ts";
 export {
-  type RarConfig,
-  type RarSampler,
-  rarTokenizer,
-  type RarTokenizerConfig,
-  type RarVariantRow,
-  rarVariants,
-} from "./rar/config.ts";
-export { loadRarFamily, loadRarVariant, RarFamily, RarVariant } from "./rar/family.ts";
-export { generateRar } from "./rar/generate.ts";
-export { guidanceScales } from "./rar/sampler.ts";
-export { type RarCondition, type RarState, RarTransformer } from "./rar/transformer.ts";
-export {
-  type VarConfig,
-  type VarSampler,
-  varTokenizer,
-  type VarVariantRow,
-  varVariants,
-  type VqvaeConfig,
-} from "./var/config.ts";
-export { loadVarFamily, loadVarVariant, VarFamily, VarVariant } from "./var/family.ts";
-export { generateVar } from "./var/generate.ts";
-export { MultiScaleQuantizer, phiIndices } from "./var/quantizer.ts";
-export { guidanceStrengths } from "./var/sampler.ts";
-export { type VarCondition, type VarState, VarTransformer } from "./var/transformer.ts";
-export { type GenerateOptions, randomClass, seriesSeed, TokenDraw, TokenNoise } from "./sampling.ts";
-export { type LoadOptions, loadWeights, Weights, type WeightSpec } from "./weights.ts";
+  type CheckOptions,
+  type LoadTokenizerOptions,
+  type ModelSet,
+  type NetworkId,
+  openModelSet,
+} from "./model_set.ts";
+export { families, familyNamed, familyNames } from "./registry.ts";
+export { type GenerateOptions, randomClass, seriesSeed, type Support } from "./sampling.ts";
+export { type LoadNetworkOptions, Weights, type WeightSpec } from "./weights.ts";

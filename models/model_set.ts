@@ -3,8 +3,8 @@
  * Which of them are kept on a device, and for how long, is the caller's plan; `footprint` says what that costs.
  */
 import { basename, join } from "node:path";
-import { hashFile } from "../util/hash.ts";
 import type { Device } from "../core/tensor/mod.ts";
+import { hashFile } from "../util/hash.ts";
 import {
   checkNames,
   openCheckpoint,
@@ -13,27 +13,20 @@ import {
   withEncoder,
   withPrefix,
 } from "./checkpoint/mod.ts";
-import type { Family, FamilyName, Variant } from "./family.ts";
+import type { Sampler } from "./draw_rule.ts";
+import type { FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
+import { type Activations, type Footprint, weightFootprint } from "./footprint.ts";
+import { latentNames } from "./latent_statistics.ts";
 import {
-  type Activations,
-  type Footprint,
-  rarActivations,
-  rarTokenizerActivations,
-  varActivations,
-  vqvaeActivations,
-  weightFootprint,
-} from "./footprint.ts";
-import { type Manifest, modelSetHash, parseManifest, type WeightEntry } from "./manifest.ts";
-import { rarVariants } from "./rar/config.ts";
-import { loadRarFamily, loadRarVariant } from "./rar/family.ts";
-import { tokenizerSpecs } from "./rar/tokenizer.ts";
-import { transformerSpecs as rarSpecs } from "./rar/transformer.ts";
-import { varVariants } from "./var/config.ts";
-import { loadVarFamily, loadVarVariant } from "./var/family.ts";
-import { latentNames } from "./var/latent_statistics.ts";
-import { transformerSpecs as varSpecs, varBuffers } from "./var/transformer.ts";
-import { vqvaeSpecs } from "./var/vqvae.ts";
-import type { WeightSpec } from "./weights.ts";
+  familiesOf,
+  type FileEntry,
+  type Manifest,
+  modelSetHash,
+  parseManifest,
+  type WeightEntry,
+} from "./manifest.ts";
+import { families, familyNamed } from "./registry.ts";
+import type { LoadNetworkOptions, WeightSpec } from "./weights.ts";
 
 /** A network of a set: the tokenizer of a family, or a variant. */
 export interface NetworkId {
@@ -42,10 +35,10 @@ export interface NetworkId {
   readonly variant?: string;
 }
 
-export interface LoadOptions {
-  /** Storage of matrices and convolution kernels. Default f32. */
-  readonly weightType?: "f32" | "f16";
-  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+/** How a tokenizer is loaded. */
+export interface LoadTokenizerOptions extends LoadNetworkOptions {
+  /** With the encoder that it was trained with, even where the manifest puts a fine-tuned one in its place. */
+  readonly originalEncoder?: boolean;
 }
 
 export interface CheckOptions {
@@ -62,10 +55,18 @@ export interface ModelSet {
   readonly hash: string;
   /** Every network, tokenizers first. */
   readonly networks: readonly NetworkId[];
-  /** The variants of a family in the manifest's order. */
+  /** Its families in the order of the registry. */
+  readonly families: readonly FamilyName[];
+  /** The variants of a family in the manifest's order. Throws when the set has no such family. */
   variants(family: FamilyName): readonly string[];
   /** The family of a variant. Throws when the set has no such variant. */
   familyOf(variant: string): FamilyName;
+  /** What is known of a family's tokenizer without loading it. */
+  tokenizerFacts(family: FamilyName): TokenizerFacts;
+  /** What is known of a variant without loading it. */
+  variantFacts(variant: string): VariantFacts;
+  /** The manifest's sampler of a variant. */
+  samplerOf(variant: string): Sampler;
   /** Device memory that a network needs. */
   footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
   /** Paths of the files that a network is loaded from; none for weights that are computed. */
@@ -74,11 +75,9 @@ export interface ModelSet {
   check(options?: CheckOptions): Promise<void>;
   /** The checkpoint of a network, its names being the network's own; the caller closes it. */
   openNetwork(network: NetworkId): Promise<TensorSource>;
-  loadFamily(device: Device, family: FamilyName, options?: LoadOptions): Promise<Family>;
-  loadVariant(device: Device, variant: string, options?: LoadOptions): Promise<Variant>;
+  loadTokenizer(device: Device, family: FamilyName, options?: LoadTokenizerOptions): Promise<ImageTokenizer>;
+  loadVariant(device: Device, variant: string, options?: LoadNetworkOptions): Promise<Variant>;
 }
-
-type FileEntry = Extract<WeightEntry, { readonly file: string }>;
 
 interface NetworkRow {
   readonly id: NetworkId;
@@ -125,15 +124,32 @@ class OpenedSet implements ModelSet {
     return this.#rows.map((row) => row.id);
   }
 
+  get families(): readonly FamilyName[] {
+    return familiesOf(this.manifest);
+  }
+
   variants(family: FamilyName): readonly string[] {
-    return Object.keys(this.manifest.families[family].variants);
+    return Object.keys(this.#family(family).variants);
   }
 
   familyOf(variant: string): FamilyName {
     const row = this.#rows.find(({ id }) => id.variant === variant);
     if (row !== undefined) return row.id.family;
-    const known = [...this.variants("rar"), ...this.variants("var")].join(", ");
-    throw new Error(`${this.dir}: has no variant ${variant}; it has ${known}`);
+    const known = this.families.flatMap((family) => this.variants(family)).join(", ");
+    throw new RangeError(`${this.dir}: has no variant ${variant}; it has ${known}`);
+  }
+
+  tokenizerFacts(family: FamilyName): TokenizerFacts {
+    return familyNamed(family).tokenizerFacts(this.#family(family).tokenizer.config);
+  }
+
+  variantFacts(variant: string): VariantFacts {
+    const family = this.familyOf(variant);
+    return familyNamed(family).variantFacts(this.#family(family).variants[variant].config);
+  }
+
+  samplerOf(variant: string): Sampler {
+    return this.#family(this.familyOf(variant)).variants[variant].sampler;
   }
 
   footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
@@ -203,30 +219,37 @@ class OpenedSet implements ModelSet {
     return await this.#open(this.#row(network));
   }
 
-  async loadFamily(device: Device, family: FamilyName, options: LoadOptions = {}): Promise<Family> {
-    const { families } = this.manifest;
-    const source = await this.#open(this.#row({ family }));
+  async loadTokenizer(
+    device: Device,
+    family: FamilyName,
+    { originalEncoder = false, ...options }: LoadTokenizerOptions = {},
+  ): Promise<ImageTokenizer> {
+    const row = this.#row({ family });
+    const source = await this.#open(originalEncoder ? { ...row, encoder: undefined } : row);
     try {
-      return family === "rar"
-        ? await loadRarFamily(device, source, families.rar.tokenizer.config, options)
-        : await loadVarFamily(device, source, families.var.tokenizer.config, options);
+      return await familyNamed(family).loadTokenizer(device, source, this.#family(family).tokenizer.config, options);
     } finally {
       source.close();
     }
   }
 
-  async loadVariant(device: Device, variant: string, options: LoadOptions = {}): Promise<Variant> {
-    const { families } = this.manifest;
-    const row = this.#row({ family: this.familyOf(variant), variant });
+  async loadVariant(device: Device, variant: string, options: LoadNetworkOptions = {}): Promise<Variant> {
+    const family = this.familyOf(variant);
+    const row = this.#row({ family, variant });
     const source = await this.#open(row);
     try {
       this.#checkNames(row, source); // knows the set's other variants, which the loader does not
-      return row.id.family === "rar"
-        ? await loadRarVariant(device, source, families.rar.variants[variant].config, variant, options)
-        : await loadVarVariant(device, source, families.var.variants[variant].config, variant, options);
+      const { config } = this.#family(family).variants[variant];
+      return await familyNamed(family).loadVariant(device, source, config, variant, options);
     } finally {
       source.close();
     }
+  }
+
+  #family(family: FamilyName): Manifest["families"][string] {
+    const entry = this.manifest.families[family];
+    if (entry !== undefined) return entry;
+    throw new RangeError(`${this.dir}: has no family ${family}; it has ${this.families.join(", ")}`);
   }
 
   #row({ family, variant }: NetworkId): NetworkRow {
@@ -269,7 +292,7 @@ class OpenedSet implements ModelSet {
       ignored: knownBuffers,
       alternatives: new Map([
         ...siblings.map((sibling) => [sibling.title, sibling.specs()] as const),
-        ...(row.id.variant === undefined ? [] : officialSpecs[row.id.family]()),
+        ...(row.id.variant === undefined ? [] : officialSpecs(row.id.family)),
       ]),
     });
   }
@@ -290,53 +313,44 @@ class OpenedSet implements ModelSet {
   }
 }
 
-/** Tensors that checkpoints of either family may carry and no network uses. */
-const knownBuffers: readonly RegExp[] = [/(^|\.)attn_mask$/, /(^|\.)ema_vocab_hit_SV$/, latentNames, ...varBuffers];
+/** Tensors that checkpoints of any family may carry and no network uses. */
+const knownBuffers: readonly RegExp[] = [...families.flatMap(({ buffers }) => buffers), latentNames];
 
-const officialSpecs: Record<FamilyName, () => [string, readonly WeightSpec[]][]> = {
-  rar: () => rarVariants.map((row) => [row.title, rarSpecs(row.config)]),
-  var: () => varVariants.map((row) => [row.title, varSpecs(row.config)]),
-};
+function officialSpecs(name: FamilyName): [string, readonly WeightSpec[]][] {
+  const family = familyNamed(name);
+  return family.officialVariants.map(({ title, config }) => [title, family.variantSpecs(config)]);
+}
 
 /** The files that a network comes from; none for weights that are computed. */
 function filesOf({ entry, encoder }: NetworkRow): FileEntry[] {
   return [..."file" in entry ? [entry] : [], ...encoder === undefined ? [] : [encoder]];
 }
 
-function networkRows({ families }: Manifest): NetworkRow[] {
-  const { rar, var: varFamily } = families;
-  return [
-    {
-      id: { family: "rar" },
-      title: "RAR tokenizer",
-      entry: rar.tokenizer,
-      encoder: rar.encoder,
-      specs: () => tokenizerSpecs(rar.tokenizer.config),
-      activations: { condition: 0, ...rarTokenizerActivations(rar.tokenizer.config) },
-    },
-    {
-      id: { family: "var" },
-      title: "VAR tokenizer",
-      entry: varFamily.tokenizer,
-      encoder: varFamily.encoder,
-      specs: () => vqvaeSpecs(varFamily.tokenizer.config),
-      activations: { condition: 0, ...vqvaeActivations(varFamily.tokenizer.config) },
-    },
-    ...Object.entries(rar.variants).map(([variant, entry]): NetworkRow => ({
-      id: { family: "rar", variant },
-      title: `RAR transformer ${variant}`,
-      entry,
-      specs: () => rarSpecs(entry.config),
-      activations: rarActivations(entry.config),
-    })),
-    ...Object.entries(varFamily.variants).map(([variant, entry]): NetworkRow => ({
-      id: { family: "var", variant },
-      title: `VAR transformer ${variant}`,
-      entry,
-      specs: () => varSpecs(entry.config),
-      activations: varActivations(entry.config),
-    })),
-  ];
+/** Tokenizers first. */
+function networkRows(manifest: Manifest): NetworkRow[] {
+  const tokenizers: NetworkRow[] = [], transformers: NetworkRow[] = [];
+  for (const name of familiesOf(manifest)) {
+    const family = familyNamed(name);
+    const { tokenizer, encoder, variants } = manifest.families[name];
+    tokenizers.push({
+      id: { family: name },
+      title: `${family.title} tokenizer`,
+      entry: tokenizer,
+      encoder,
+      specs: () => family.tokenizerSpecs(tokenizer.config),
+      activations: family.tokenizerFacts(tokenizer.config).activations,
+    });
+    for (const [variant, entry] of Object.entries(variants)) {
+      transformers.push({
+        id: { family: name, variant },
+        title: `${family.title} transformer ${variant}`,
+        entry,
+        specs: () => family.variantSpecs(entry.config),
+        activations: family.variantFacts(entry.config).activations,
+      });
+    }
+  }
+  return [...tokenizers, ...transformers];
 }
 
 /** Name of a network for messages and reports: `rar` for a tokenizer, `rarb` for a variant. */

@@ -2,11 +2,11 @@
 import type { Device } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
 import type { RarConfig, RarTokenizerConfig } from "../models/rar/config.ts";
-import { loadRarFamily, loadRarVariant, type RarFamily, type RarVariant } from "../models/rar/family.ts";
+import { loadRarTokenizer, loadRarVariant, type RarImageTokenizer, type RarVariant } from "../models/rar/family.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
 import { transformerSpecs as rarSpecs } from "../models/rar/transformer.ts";
 import type { VarConfig, VqvaeConfig } from "../models/var/config.ts";
-import { loadVarFamily, loadVarVariant, type VarFamily, type VarVariant } from "../models/var/family.ts";
+import { loadVarTokenizer, loadVarVariant, type VarImageTokenizer, type VarVariant } from "../models/var/family.ts";
 import { transformerSpecs as varSpecs } from "../models/var/transformer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { WeightSpec } from "../models/weights.ts";
@@ -74,16 +74,20 @@ export function varConfig(
   };
 }
 
-export function syntheticRarFamily(device: Device, salt: string, config: RarTokenizerConfig): Promise<RarFamily> {
-  return loadRarFamily(device, source(salt, tokenizerSpecs(config)), config);
+export function syntheticRarFamily(
+  device: Device,
+  salt: string,
+  config: RarTokenizerConfig,
+): Promise<RarImageTokenizer> {
+  return loadRarTokenizer(device, source(salt, tokenizerSpecs(config)), config);
 }
 
 export function syntheticRarVariant(device: Device, salt: string, config: RarConfig): Promise<RarVariant> {
   return loadRarVariant(device, source(salt, rarSpecs(config)), config, "synthetic");
 }
 
-export function syntheticVarFamily(device: Device, salt: string, config: VqvaeConfig): Promise<VarFamily> {
-  return loadVarFamily(device, source(salt, vqvaeSpecs(config)), config);
+export function syntheticVarFamily(device: Device, salt: string, config: VqvaeConfig): Promise<VarImageTokenizer> {
+  return loadVarTokenizer(device, source(salt, vqvaeSpecs(config)), config);
 }
 
 export function syntheticVarVariant(device: Device, salt: string, config: VarConfig): Promise<VarVariant> {

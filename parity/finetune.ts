@@ -18,8 +18,8 @@ import {
 } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
 import { encode as encodeRar, tokenizerSpecs } from "../models/rar/tokenizer.ts";
-import { RarFamily } from "../models/rar/family.ts";
-import { VarFamily } from "../models/var/family.ts";
+import { RarImageTokenizer } from "../models/rar/family.ts";
+import { VarImageTokenizer } from "../models/var/family.ts";
 import { encode as encodeVar, vqvaeSpecs } from "../models/var/vqvae.ts";
 import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
 import type { ParityCase } from "./case.ts";
@@ -50,8 +50,8 @@ async function openEncoder(parityCase: ParityCase, device: Device): Promise<Enco
   const weights = await loadWeights(device, source, specs, { what: parityCase.name, dense: trained });
   const config = isVar ? vqvaeConfig(tokenizer) : tokenizerConfig(tokenizer);
   const family = isVar
-    ? new VarFamily(device, weights, vqvaeConfig(tokenizer))
-    : new RarFamily(weights, tokenizerConfig(tokenizer));
+    ? new VarImageTokenizer(device, weights, vqvaeConfig(tokenizer))
+    : new RarImageTokenizer(weights, tokenizerConfig(tokenizer));
   return {
     specs: specs.filter((spec) => trained(spec.name)),
     weights,

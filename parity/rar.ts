@@ -20,7 +20,7 @@ import {
   type Tensor,
   topK,
 } from "../core/tensor/mod.ts";
-import type { RarFamily, RarVariant } from "../models/rar/family.ts";
+import type { RarImageTokenizer, RarVariant } from "../models/rar/family.ts";
 import { generateRar } from "../models/rar/generate.ts";
 import { guidanceScales } from "../models/rar/sampler.ts";
 import type { RarCondition } from "../models/rar/transformer.ts";
@@ -180,7 +180,7 @@ async function* withTokenizer(
     yield { tensor: "tokens", values: givenTokens };
     return;
   }
-  const family: RarFamily = await syntheticRarFamily(
+  const family: RarImageTokenizer = await syntheticRarFamily(
     device,
     sibling.salt,
     tokenizerConfig(sibling.manifest.config.tokenizer),

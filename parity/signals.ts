@@ -1,19 +1,15 @@
 /** Case 05, signals: both families on four images, VAR with greedy and with optimised quantisation, and LatentTracer. */
 import { ScaleMaps } from "../attribution/quantisation/scale_maps.ts";
 import { gradientQuantize } from "../attribution/quantisation/soft_assign.ts";
+import type { Quantize } from "../attribution/quantisation/quantize.ts";
 import { latentTracer, type LatentTracerOptions, tracedWeights } from "../attribution/signals/latent_tracer.ts";
-import {
-  familySignals,
-  type Quantize,
-  reconstruct,
-  requantizedSignals,
-} from "../attribution/signals/reconstruction.ts";
+import { familySignals, reconstruct, requantizedSignals } from "../attribution/signals/reconstruction.ts";
 import { add, type Device, scope, slice, sub } from "../core/tensor/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";
-import type { Family } from "../models/family.ts";
-import { loadRarFamily } from "../models/rar/family.ts";
+import type { ImageTokenizer } from "../models/family.ts";
+import { loadRarTokenizer } from "../models/rar/family.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
-import { loadVarFamily } from "../models/var/family.ts";
+import { loadVarTokenizer } from "../models/var/family.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { WeightSpec } from "../models/weights.ts";
 import type { ParityCase } from "./case.ts";
@@ -42,7 +38,7 @@ export async function* signals(parityCase: ParityCase, device: Device): AsyncGen
     syntheticSource(parityCase.salt, new Map(specs.map(({ name, shape }) => [name, shape])));
   if (tokenizer) {
     const config = tokenizerConfig(tokenizer);
-    const family = await loadRarFamily(device, source(tokenizerSpecs(config)), config, tracedWeights);
+    const family = await loadRarTokenizer(device, source(tokenizerSpecs(config)), config, tracedWeights);
     yield* familyResults(parityCase, device, family, "rar_", (f) => {
       // The reference hands on f + (fHat - f), which differs from fHat by rounding.
       const { tokens, fHat } = family.quantize(f);
@@ -52,7 +48,7 @@ export async function* signals(parityCase: ParityCase, device: Device): AsyncGen
   }
   if (vae) {
     const config = vqvaeConfig(vae);
-    const family = await loadVarFamily(device, source(vqvaeSpecs(config)), config, tracedWeights);
+    const family = await loadVarTokenizer(device, source(vqvaeSpecs(config)), config, tracedWeights);
     yield* familyResults(parityCase, device, family, "var_greedy_", (f) => family.quantize(f));
     const maps = new ScaleMaps(family);
     yield* familyResults(
@@ -78,14 +74,14 @@ export async function* signals(parityCase: ParityCase, device: Device): AsyncGen
 async function* familyResults(
   parityCase: ParityCase,
   device: Device,
-  family: Family,
+  family: ImageTokenizer,
   prefix: string,
   quantize: Quantize,
 ): AsyncGenerator<Result> {
   const indices: readonly number[] = parityCase.manifest.config.image_indices;
   const size = family.imageSize;
   const bytes = indices.flatMap((k) => Array.from(testImage(k, size, size)));
-  const pixels = scalePixels(bytes, family.name === "rar" ? "[0,1]" : "[-1,1]");
+  const pixels = scalePixels(bytes, family.family === "rar" ? "[0,1]" : "[-1,1]");
   const images = fromNchw(device, pixels, [indices.length, 3, size, size]);
   const { f, tokens, fHat, signals } = scope(() => familySignals(family, images, quantize));
   yield { tensor: `${prefix}quant_loss`, values: await take(signals.quantLoss) };

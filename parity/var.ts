@@ -15,8 +15,8 @@ import {
   sub,
   type Tensor,
 } from "../core/tensor/mod.ts";
-import { scaleStarts } from "../models/var/config.ts";
-import type { VarFamily, VarVariant } from "../models/var/family.ts";
+import { scaleStarts } from "../models/family.ts";
+import type { VarImageTokenizer, VarVariant } from "../models/var/family.ts";
 import type { ScaleTrace } from "../models/var/quantizer.ts";
 import { generateVar } from "../models/var/generate.ts";
 import type { VarCondition } from "../models/var/transformer.ts";
@@ -65,7 +65,7 @@ export async function* vqvae(parityCase: ParityCase, device: Device): AsyncGener
   family.dispose();
 }
 
-async function* reconstructions(family: VarFamily, f: Tensor, fHat: Tensor): AsyncGenerator<Result> {
+async function* reconstructions(family: VarImageTokenizer, f: Tensor, fHat: Tensor): AsyncGenerator<Result> {
   const raw = family.decode(fHat);
   yield { tensor: "rec_raw", values: await toNchw(raw) };
   const clamped = await takeNchw(clamp(raw, -1, 1));
@@ -78,7 +78,7 @@ async function* reconstructions(family: VarFamily, f: Tensor, fHat: Tensor): Asy
 async function* fromTokens(
   parityCase: ParityCase,
   device: Device,
-  family: VarFamily,
+  family: VarImageTokenizer,
   tokens: Tensor,
 ): AsyncGenerator<Result> {
   yield { tensor: "var_input", values: await take(family.transformerInput(tokens)) };
@@ -164,7 +164,7 @@ function stepLogits(variant: VarVariant, condition: VarCondition, input: Tensor)
 
 /** The library's sampler with the most likely token taken everywhere (top-k of 1). */
 async function greedySample(
-  family: VarFamily,
+  family: VarImageTokenizer,
   variant: VarVariant,
   labels: readonly number[],
   guidance: number,

@@ -3,7 +3,9 @@
  * Runs the job of attribution/run/attribute.ts and shows it; stdout has nothing but results.
  */
 import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence/evidence.ts";
+import { labelsOf } from "../attribution/labels.ts";
 import { runJob, type Summary } from "../attribution/run/attribute.ts";
+import { chooseModels } from "../attribution/run/choose_models.ts";
 import { parseShard } from "../attribution/run/journal/shards.ts";
 import { journalIn } from "../attribution/run/report.ts";
 import { choice, real } from "../util/options.ts";
@@ -83,10 +85,11 @@ async function main({ values, operands, progress }: Input<typeof command.options
   }
   // A shard's table would be a part of one, under the name of the whole.
   const out = options.out ?? (options.shard === undefined ? "submission.csv" : undefined);
-  const score = labels === undefined ? undefined : await Score.open(labels);
+  const models = await chooseModels(options.models, progress.events);
+  const score = labels === undefined ? undefined : await Score.open(labels, labelsOf(models));
   const rules = { outlierPrior, threshold };
   const signal = interruptible(progress);
-  const summary = await runJob({ ...options, inputs: operands, out, rules, signal }, {
+  const summary = await runJob({ ...options, models, inputs: operands, out, rules, signal }, {
     ...progress.events,
     onLine: (line) => {
       if (isUnreadable(line)) progress.note(`unreadable: ${line.image}: ${line.error.message}`);

@@ -6,7 +6,7 @@ import { type Calibration, strategies } from "../attribution/decision/calibratio
 import type { Fit } from "../attribution/calibration/thresholds.ts";
 import type { ClassifiersFit } from "../attribution/calibration/classifiers.ts";
 import { type CalibrationResult, runCalibration } from "../attribution/calibration/calibrate.ts";
-import { familyNames } from "../attribution/labels.ts";
+import { familyNames } from "../models/registry.ts";
 import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
 import { choice, real, type ValueType, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
@@ -53,7 +53,7 @@ export const command = defineCommand({
     signal: {
       value: "NAME",
       type: signalChoice,
-      help: "what thresholds are on, for both families or as rar=NAME,var=NAME",
+      help: "what thresholds are on, for all families or as rar=NAME,var=NAME",
       unset: "chosen by cross-fitting on val",
     },
     quantile: {
@@ -99,7 +99,7 @@ const rate = ({ count, of }: { count: number; of: number }) => of === 0 ? "-" : 
 /** Per family, signal and strategy: the threshold, and what it costs. */
 function costTable({ families, decision }: Calibration): string {
   const rows: string[][] = [];
-  for (const family of familyNames) {
+  for (const family of Object.keys(families)) {
     for (const name of scoreNames) {
       const fit = families[family][name];
       if (fit === undefined) continue;
@@ -121,29 +121,34 @@ function costTable({ families, decision }: Calibration): string {
     }
   }
   return textTable(
-    ["family", "signal", "strategy", "threshold", "missed", "outliers in", "other family in", "", ""],
+    ["family", "signal", "strategy", "threshold", "missed", "outliers in", "other families in", "", ""],
     rows,
   );
 }
 
 function decisionTable({ candidates }: Fit): string {
   const rows = candidates.slice(0, 10).map(({ signals, threshold, matrix, balanced }) => [
-    signals.rar,
-    signals.var,
+    ...Object.values(signals),
     threshold,
     percent(balanced),
     ...matrix.counts.map((row, i) => rate({ count: row[i], of: row.reduce((a, b) => a + b, 0) })),
   ]);
-  return textTable(["rar by", "var by", "strategy", "mean recall", "rar", "var", "outlier"], rows);
+  const families = Object.keys(candidates[0]?.signals ?? {});
+  return textTable(
+    [...families.map((family) => `${family} by`), "strategy", "mean recall", ...families, "outlier"],
+    rows,
+  );
 }
 
 function variantTable({ rates, columns }: ClassifiersFit): string {
   const rows = Object.entries(rates).map(([method, share]) => [
     method,
-    ...familyNames.map((name) => percent(share[name])),
-    method === "two-stage" ? `columns: rar ${columns.rar.chosen}, var ${columns.var.chosen}` : "",
+    ...Object.values(share).map(percent),
+    method === "two-stage"
+      ? `columns: ${Object.entries(columns).map(([family, { chosen }]) => `${family} ${chosen}`).join(", ")}`
+      : "",
   ]);
-  return textTable(["method", ...familyNames, ""], rows);
+  return textTable(["method", ...Object.keys(columns), ""], rows);
 }
 
 function tables({ calibration, fit, classifiers }: CalibrationDone): string {
@@ -186,9 +191,9 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
     progress.note("val has no outliers: no roc thresholds, and nothing to choose a strategy by; gaussian decides");
   }
   progress.note(journalNote(done.computed, job.journal));
-  const { rar, var: varSignal } = calibration.decision.signals;
+  const signals = Object.entries(calibration.decision.signals).map(([family, signal]) => `${signal} for ${family}`);
   progress.note(
-    `${path}: ${calibration.decision.threshold} thresholds on ${rar} for rar and ${varSignal} for var decide` +
+    `${path}: ${calibration.decision.threshold} thresholds on ${signals.join(" and ")} decide` +
       (unreadable.length > 0 ? `; ${unreadable.length} images could not be read` : ""),
   );
   return unreadable.length > 0 ? 2 : 0;

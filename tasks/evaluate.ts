@@ -5,7 +5,7 @@
 import { transformNames } from "../attribution/images/augment/mod.ts";
 import { type Estimate, type Evaluation, everythingElse } from "../attribution/evaluation/evaluate.ts";
 import { type EvaluationResult, runEvaluation } from "../attribution/evaluation/run_evaluation.ts";
-import { methodTitles } from "../attribution/evaluation/methods.ts";
+import { methodColumns } from "../attribution/evaluation/methods.ts";
 import { methodRows } from "../attribution/evaluation/report.ts";
 import { isUnreadable } from "../attribution/evidence/evidence.ts";
 import { choice, listOf, whole } from "../util/options.ts";
@@ -107,11 +107,14 @@ function signalTables({ strategies, signals }: Evaluation): string[] {
 
 function robustnessTable(points: Required<EvaluationResult>["robustness"]): string {
   return textTable(
-    ["attack", "strength", "family accuracy", "outlier recall", "rar TPR at 1 % FPR", "var TPR at 1 % FPR"],
+    [
+      ...["attack", "strength", "family accuracy", "outlier recall"],
+      ...Object.keys(points[0].separation).map((family) => `${family} TPR at 1 % FPR`),
+    ],
     points.map(({ attack, strength, familyAccuracy, outlierRecall, separation }) => [
       attack,
       String(strength),
-      ...[familyAccuracy, outlierRecall, separation.rar?.tpr, separation.var?.tpr]
+      ...[familyAccuracy, outlierRecall, ...Object.values(separation).map((found) => found?.tpr)]
         .map((value) => value === null || value === undefined ? "-" : percent(value)),
     ]),
   );
@@ -121,7 +124,10 @@ function tables({ evaluation, robustness, methods }: Required<EvaluationResult>)
   const parts = [...verdictTables(evaluation), ...signalTables(evaluation)];
   if (methods.length > 0) {
     parts.push(
-      textTable(["method", ...Object.values(methodTitles), "half the outliers", "twice"], methodRows(methods)),
+      textTable(
+        ["method", ...methodColumns(methods).map(({ title }) => title), "half the outliers", "twice"],
+        methodRows(methods),
+      ),
     );
   }
   if (robustness.length > 0) parts.push(robustnessTable(robustness));

@@ -9,8 +9,8 @@ import { isUnreadable } from "../attribution/evidence/evidence.ts";
 import { type FeatureItem, featuresOf, featureTable, writeFeatureTable } from "../attribution/evidence/features.ts";
 import { listLabelFolders, listWithTable } from "../attribution/images/labelled.ts";
 import { type ListedImage, listImages } from "../attribution/images/list.ts";
-import type { Label } from "../attribution/labels.ts";
-import { chooseModels } from "../attribution/run/attribute.ts";
+import { type Label, type Labels, labelsOf } from "../attribution/labels.ts";
+import { chooseModels } from "../attribution/run/choose_models.ts";
 import { gatherLines } from "../attribution/run/measure_images.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
@@ -42,23 +42,25 @@ type LabelledImage = ListedImage & { readonly label?: Label; readonly source?: s
 
 async function list(
   operands: readonly string[],
-  { labelled, labels, limit }: { labelled?: string; labels?: string; limit?: number },
+  { labelled, labels: table, limit }: { labelled?: string; labels?: string; limit?: number },
+  labels: Labels,
 ): Promise<readonly LabelledImage[]> {
   if ((labelled === undefined) === (operands.length === 0)) {
     throw new Error("expected either files and folders, or --labelled DIR (--help)");
   }
   const images = labelled === undefined
     ? await listImages(operands)
-    : labels === undefined
-    ? await listLabelFolders("--labelled", labelled)
-    : (await listWithTable("--labelled", labelled, labels)).images;
+    : table === undefined
+    ? await listLabelFolders("--labelled", labelled, labels)
+    : (await listWithTable("--labelled", labelled, table, labels)).images;
   return images.slice(0, limit);
 }
 
 async function main({ values, operands, progress }: Input<typeof command.options>): Promise<number> {
   const { condition, extras = [], json, out, ...options } = withJournal(values);
-  const images = await list(operands, options);
   const set = await chooseModels(options.models, progress.events);
+  const labels = labelsOf(set);
+  const images = await list(operands, options, labels);
   const { calibration } = await loadCalibration(set);
   if (extras.includes("prada") && calibration.classifiers?.prada === undefined) {
     throw new Error("--extras prada: the calibration has no score functions: run deno task calibrate --extras prada");
@@ -92,7 +94,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
     return [{ image: line.image, label, source, row: featuresOf(line) }];
   });
   if (items.length === 0) throw new Error(`none of ${images.length} images can be read`);
-  const files = await writeFeatureTable(featureTable(items), out ?? join(options.report, "features"));
+  const files = await writeFeatureTable(featureTable(items), labels, out ?? join(options.report, "features"));
   progress.print(json ? JSON.stringify({ files }) + "\n" : files.join("\n") + "\n");
   return unreadable > 0 ? 2 : 0;
 }

@@ -3,6 +3,8 @@
  * Draws with attribution/plot/; stdout has the names of the files.
  */
 import { basename, dirname, join, resolve } from "node:path";
+import { labelsOf } from "../attribution/labels.ts";
+import { chooseModels } from "../attribution/run/choose_models.ts";
 import {
   featureFigures,
   pradaOf,
@@ -15,7 +17,7 @@ import { curvesSize, trainingCurves } from "../training/curves.ts";
 import { readLog } from "../training/log.ts";
 import { anyText, listOf } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
-import { json } from "./cli/options.ts";
+import { json, models } from "./cli/options.ts";
 
 export const command = defineCommand({
   name: "plot",
@@ -42,6 +44,7 @@ export const command = defineCommand({
       help: "features: only these, such as rar.encLoss,rarb.guided.mean",
       unset: "some of each kind",
     },
+    models: { ...models, help: "features: the model set whose labels the table has" },
     out: {
       value: "NAME",
       help: "train: the files without extension; else a folder",
@@ -70,12 +73,16 @@ async function plotTraining(run: string, out = join(run, "curves")): Promise<rea
 async function plotFigures(
   action: string,
   of: string,
-  { features, out = join(action === "prada" ? of : dirname(of), "plots") }: Input<typeof command.options>["values"],
+  { features, models, out = join(action === "prada" ? of : dirname(of), "plots") }: Input<
+    typeof command.options
+  >["values"],
 ): Promise<readonly string[]> {
-  const figures = action === "features"
-    ? featureFigures(await readFeatureCsv(of), features)
-    : new Map([[action, await (action === "prada" ? pradaOf(of) : reliabilityOf(of))]]);
-  return await writeFigures(out, figures);
+  if (action === "features") {
+    const labels = labelsOf(await chooseModels(models));
+    return await writeFigures(out, featureFigures(await readFeatureCsv(of, labels), labels, features));
+  }
+  const figure = await (action === "prada" ? pradaOf(of) : reliabilityOf(of));
+  return await writeFigures(out, new Map([[action, figure]]));
 }
 
 if (import.meta.main) await runTask(command, main);

@@ -2,6 +2,7 @@
  * `deno task slurm submit attribute|train`: a job array on Slurm, the job that merges its results, and their progress.
  * Scheduling, restarting and ordering are Slurm's; this fills in slurm/*.sbatch and reads what squeue says.
  */
+import { familyNames } from "../models/registry.ts";
 import { join, resolve } from "node:path";
 import { choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
@@ -33,8 +34,8 @@ export const command = defineCommand({
     out: { value: "FILE", default: "submission.csv", help: "attribute: the table of labels that the merge job writes" },
     families: {
       value: "LIST",
-      type: listOf(choice(["rar", "var"])),
-      default: "rar,var",
+      type: listOf(choice(familyNames)),
+      default: familyNames.join(","),
       help: "train: which to train, one task each",
     },
     atOnce: { value: "N", type: whole(1), help: "run at most N tasks at a time" },

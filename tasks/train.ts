@@ -2,48 +2,55 @@
  * `deno task train --family NAME`: fine-tunes a family's encoder into the inverse of its decoder.
  * Runs training/run_training.ts and shows it; stdout has nothing but results.
  */
-import { officialRecipes, optimizers, schedules } from "../training/recipe.ts";
+import { officialRecipe, optimizers, schedules } from "../training/recipe.ts";
 import { runTraining } from "../training/run_training.ts";
+import { familyNames } from "../models/registry.ts";
 import type { EpochRow } from "../training/state.ts";
 import { anyText, choice, group, listOf, real, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { deviceOptions, json, networkOptions } from "./cli/options.ts";
 
-const { rar, var: varRecipe } = officialRecipes;
+/** A field of the official recipes: `50 for rar, 10 for var`. */
+function perFamily(field: "epochs" | "batch" | "lr"): string {
+  return familyNames.map((family) => `${officialRecipe(family)[field]} for ${family}`).join(", ");
+}
+
+const common = officialRecipe(familyNames[0]);
+const families = familyNames.join("|");
 
 export const command = defineCommand({
   name: "train",
   about: "Fine-tunes the encoder of a family on the family's own images, so that it gives back the latent that the " +
     "decoder got; decoder and codebook stay as they are.",
   usage: [
-    "--family rar|var --pairs DIR [options]",
-    "--family rar|var --data Dataset/train [options]",
-    "--family rar|var --sample N [options]",
+    `--family ${families} --pairs DIR [options]`,
+    `--family ${families} --data Dataset/train [options]`,
+    `--family ${families} --sample N [options]`,
     "--resume RUN",
   ],
   options: {
-    family: { value: "NAME", type: choice(["rar", "var"]), help: "whose encoder is trained" },
+    family: { value: "NAME", type: choice(familyNames), help: "whose encoder is trained" },
     pairs: {
       value: "DIR",
       many: true,
       help:
         "generated images, in all folders below, each with its tokens beside it, as deno task generate writes them: " +
-        '7.json for 7.png has {"tokens": [...], "family"?, "variant"?, "class"?, "seed"?}; images of the other ' +
-        "family are used for the AUC",
+        '7.json for 7.png has {"tokens": [...], "family"?, "variant"?, "class"?, "seed"?}; images of other ' +
+        "families are used for the AUC",
     },
     data: {
       value: "DIR",
       many: true,
       help:
         "folders of plain images named after their labels; their targets are the tokens that the encoder gives them, " +
-        "chosen anew every epoch; labels of the other family are used for the AUC; also together with --pairs",
+        "chosen anew every epoch; labels of other families are used for the AUC; also together with --pairs",
     },
     sample: {
       value: "N",
       type: whole(1),
       help:
-        "N pairs drawn from the family's transformers as they are needed, and some images of the other family's for " +
+        "N pairs drawn from the family's transformers as they are needed, and some images of another family's for " +
         "the AUC; kept in memory while there is room",
     },
     variants: {
@@ -66,9 +73,9 @@ export const command = defineCommand({
       value: "SHARE",
       type: real(0),
       help: "share of the images to evaluate on, not trained on",
-      unset: `${rar.holdout}`,
+      unset: `${common.holdout}`,
     },
-    run: { value: "DIR", help: "folder for the state, log.csv and best.safetensors", unset: "runs/rar or runs/var" },
+    run: { value: "DIR", help: "folder for the state, log.csv and best.safetensors", unset: "runs/NAME of the family" },
     out: { value: "FILE", help: "the trained encoder", unset: "encoder.safetensors in the folder of the run" },
     resume: { value: "DIR", help: "go on with a run; everything else is taken from it" },
     saveSeconds: {
@@ -83,15 +90,15 @@ export const command = defineCommand({
         value: "N",
         type: whole(1),
         help: "times that every image is trained on",
-        unset: `${rar.epochs} for rar, ${varRecipe.epochs} for var`,
+        unset: perFamily("epochs"),
       },
       batch: {
         value: "N",
         type: whole(1),
         help: "images per step",
-        unset: `${rar.batch} for rar, ${varRecipe.batch} for var`,
+        unset: perFamily("batch"),
       },
-      lr: { value: "RATE", type: real(0), help: "learning rate", unset: `${rar.lr} for rar, ${varRecipe.lr} for var` },
+      lr: { value: "RATE", type: real(0), help: "learning rate", unset: perFamily("lr") },
       optimizer: { value: "NAME", type: choice(optimizers), help: "how steps are taken", unset: "adam" },
       weightDecay: { value: "W", type: real(0), help: "for adamw and adam-l2", unset: "0.01" },
       clip: { value: "NORM", type: real(0), help: "largest norm of all gradients together", unset: "0: off" },
@@ -100,9 +107,9 @@ export const command = defineCommand({
         value: "G",
         type: real(0),
         help: "steplr: each step multiplies the rate by this",
-        unset: `${rar.gamma}`,
+        unset: `${common.gamma}`,
       },
-      stepSize: { value: "N", type: whole(1), help: "steplr: epochs between two steps", unset: `${rar.stepSize}` },
+      stepSize: { value: "N", type: whole(1), help: "steplr: epochs between two steps", unset: `${common.stepSize}` },
       imageLoss: {
         value: "W",
         type: real(0),
@@ -139,7 +146,9 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
   const { json, family, resume, sample, variants, memoryBytes, weightType, ...options } = values;
   const { models, pairs, data, init, limit, run, out, saveSeconds, device, threads, ...recipe } = options;
   if (resume !== undefined && run !== undefined) throw new Error("--resume and --run: expected one of them");
-  if (family === undefined && resume === undefined) throw new Error("--family: expected rar or var (--help)");
+  if (family === undefined && resume === undefined) {
+    throw new Error(`--family: expected ${familyNames.join(" or ")} (--help)`);
+  }
   let before = 0;
   const summary = await runTraining({
     ...{ family, resume, models, pairs, data, init, limit, run, out, saveSeconds, device, threads },

@@ -2,6 +2,7 @@
  * `deno task weights pull|list|verify|convert`: the published checkpoints, from the hub to a set that every task loads.
  * It calls models/download/, and alone has network permission. stdout has nothing but results.
  */
+import { familyNames } from "../models/registry.ts";
 import { join } from "node:path";
 import { type FileList, readFileList, selectFiles } from "../models/download/list.ts";
 import { addEncoder, convertedBytes, convertFiles, listFiles, verifyFiles } from "../models/download/local.ts";
@@ -27,7 +28,7 @@ export const command = defineCommand({
       "tokenizers in float32; with --encoder adds an inverse decoder instead",
   },
   options: {
-    family: { value: "NAME", type: choice(["rar", "var"]), help: "only the networks of this family", unset: "both" },
+    family: { value: "NAME", type: choice(familyNames), help: "only the networks of this family", unset: "all" },
     only: {
       value: "NAMES",
       many: true,
@@ -95,7 +96,7 @@ function taskOptions(action: Action, { only, out, ...values }: Input<typeof comm
   onlyFor(values.removeOriginals, "--remove-originals", converts, "convert and pull --convert");
   onlyFor(values.encoder !== undefined, "--encoder", action === "convert", "convert");
   if (values.encoder !== undefined && values.family === undefined) {
-    throw new Error("--encoder: expected --family rar or --family var with it");
+    throw new Error(`--encoder: expected --family ${familyNames.join(" or --family ")} with it`);
   }
   return {
     ...values,

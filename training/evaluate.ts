@@ -46,14 +46,14 @@ export async function evaluate(
     const found = await pairs.batch(indices);
     const wanted = found.map((pair, b) => options.tokens(pair, indices[b]));
     const measured = scope(() => {
-      const f = trainee.family.encode(trainee.images(found.map((pair) => pair.pixels)));
-      const { tokens, fHat } = trainee.family.quantize(f);
+      const f = trainee.tokenizer.encode(trainee.images(found.map((pair) => pair.pixels)));
+      const { tokens, fHat } = trainee.tokenizer.quantize(f);
       return { tokens, error: meanSquaredError(f, trainee.targets(wanted)), quant: quantLoss(f, fHat) };
     });
     for (const error of await measured.error.data()) loss += error;
     own.push(...await measured.quant.data());
     const got = await measured.tokens.ints();
-    const { tokenCount } = trainee.family;
+    const { tokenCount } = trainee.tokenizer;
     wanted.forEach((tokens, b) => tokens.forEach((token, i) => recovered += token === got[b * tokenCount + i] ? 1 : 0));
     disposeAll(measured);
   }
@@ -62,15 +62,15 @@ export async function evaluate(
     if (signal?.aborted) return null;
     const pixels = (await options.others!.batch(indices)).map((pair) => pair.pixels);
     const measured = scope(() => {
-      const f = trainee.family.encode(trainee.images(pixels));
-      return quantLoss(f, trainee.family.quantize(f).fHat);
+      const f = trainee.tokenizer.encode(trainee.images(pixels));
+      return quantLoss(f, trainee.tokenizer.quantize(f).fHat);
     });
     others.push(...await measured.data());
     measured.dispose();
   }
   return {
     loss: loss / heldOut.length,
-    recovery: recovered / (heldOut.length * trainee.family.tokenCount),
+    recovery: recovered / (heldOut.length * trainee.tokenizer.tokenCount),
     auc: others.length === 0 ? null : areaUnderCurve(own, others),
   };
 }
@@ -82,15 +82,15 @@ export async function quantizeAll(
   batch: number,
   signal?: AbortSignal,
 ): Promise<Int32Array<ArrayBuffer> | null> {
-  const { tokenCount } = trainee.family;
+  const { tokenCount } = trainee.tokenizer;
   const all = new Int32Array(pairs.count * tokenCount);
   for (const indices of batches(Array.from({ length: pairs.count }, (_, i) => i), batch)) {
     await breathe();
     if (signal?.aborted) return null;
     const found = await pairs.batch(indices);
     const tokens = scope(() => {
-      const { family } = trainee;
-      return family.quantize(family.encode(trainee.images(found.map((pair) => pair.pixels)))).tokens;
+      const { tokenizer } = trainee;
+      return tokenizer.quantize(tokenizer.encode(trainee.images(found.map((pair) => pair.pixels)))).tokens;
     });
     all.set(await tokens.ints(), indices[0] * tokenCount);
     tokens.dispose();

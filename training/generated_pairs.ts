@@ -3,11 +3,11 @@
  * is drawn stays in memory as long as there is room; what does not fit is drawn again and comes out the same.
  */
 import type { Device } from "../core/tensor/mod.ts";
-import type { Family, FamilyName, Variant } from "../models/family.ts";
+import type { FamilyName, ImageTokenizer, Variant } from "../models/family.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import type { Pair, PairSource } from "./pairs.ts";
 import { Generator, planBatch } from "../generation/generator.ts";
-import { checkClass, type ClassChoice, samplerOf, type Series } from "../generation/settings.ts";
+import { checkClass, chooseSampler, type ClassChoice, type Series } from "../generation/settings.ts";
 import { canonicalJson } from "../util/json.ts";
 import { sha256Hex } from "../util/hash.ts";
 
@@ -63,13 +63,13 @@ export class SampledPairs implements PairSource {
     const choice = options.class === undefined ? "random" : options.class;
     const series = variants.map((variant): Series => {
       checkClass(set, variant, choice);
-      return { variant, seed, class: choice, sampler: samplerOf(set, variant), argmax: false };
+      return { variant, seed, class: choice, sampler: chooseSampler(set, variant), argmax: false };
     });
-    let family: Family | undefined;
+    let tokenizer: ImageTokenizer | undefined;
     const loaded: Variant[] = [];
     try {
       onPrepare?.(`loading the ${name} tokenizer`);
-      family = await set.loadFamily(device, name, { weightType });
+      tokenizer = await set.loadTokenizer(device, name, { weightType });
       const generators: Generator[] = [];
       for (const variant of variants) {
         onPrepare?.(`loading ${variant}`);
@@ -79,14 +79,14 @@ export class SampledPairs implements PairSource {
         const sizes = { generate: Math.min(blockImages, generate), decode: Math.min(blockImages, decode) };
         const network = await set.loadVariant(device, variant, { weightType });
         loaded.push(network);
-        generators.push(new Generator(family, network, sizes));
+        generators.push(new Generator(tokenizer, network, sizes));
       }
       const blocks = generators.map(({ sizes }) => sizes.generate);
       const description = { modelSet: set.hash, series, count, blocks, device: device.info.kind, weightType };
       const fingerprint = await sha256Hex(new TextEncoder().encode(canonicalJson(description)));
       return new SampledPairs(count, fingerprint, series, generators, options.cacheBytes ?? 512 * 2 ** 20);
     } catch (error) {
-      family?.dispose();
+      tokenizer?.dispose();
       for (const network of loaded) network.dispose();
       throw error;
     }
@@ -141,7 +141,7 @@ export class SampledPairs implements PairSource {
   }
 
   dispose(): void {
-    this.generators[0].family.dispose();
+    this.generators[0].tokenizer.dispose();
     for (const { variant } of this.generators) variant.dispose();
     this.#kept.clear();
     this.#keptBytes = 0;

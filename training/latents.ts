@@ -3,8 +3,7 @@
  * codes there are. It trains nothing; the quantiser of attribution/quantisation uses the result.
  */
 import { disposeAll, fromArray, matmul, scope, sub } from "../core/tensor/mod.ts";
-import { bandCount, bandOf, type LatentStatistics } from "../models/var/latent_statistics.ts";
-import { VarFamily } from "../models/var/family.ts";
+import { bandCount, bandOf, type LatentStatistics } from "../models/latent_statistics.ts";
 import { byFrequency } from "../attribution/quantisation/covariance.ts";
 import { cosines } from "../attribution/quantisation/spectral_blocks.ts";
 import { trace } from "../attribution/quantisation/symmetric.ts";
@@ -26,9 +25,10 @@ export async function measureLatents(
   indices: readonly number[],
   batch: number,
 ): Promise<LatentStatistics | null> {
-  const { family } = trainee;
-  if (!(family instanceof VarFamily) || pairs.partial || indices.length === 0) return null;
-  const { zChannels: c, codes, patchNums } = family.config;
+  const { tokenizer } = trainee;
+  if (tokenizer.residual === null || pairs.partial || indices.length === 0) return null;
+  const { patchNums } = tokenizer;
+  const [codes, c] = tokenizer.codebook.shape;
   const side = patchNums[patchNums.length - 1], bands = bandCount(side);
   const noise = Array.from({ length: bands }, () => new Float64Array(c * c)), samples = new Float64Array(bands);
   const counts = patchNums.map(() => new Float64Array(codes));
@@ -38,7 +38,7 @@ export async function measureLatents(
     const found = await pairs.batch(some);
     const tokens = found.map((pair) => pair.tokens!);
     const measured = scope(() => {
-      const f = invert(family, trainee.images(found.map((pair) => pair.pixels)), true).latent;
+      const f = invert(tokenizer, trainee.images(found.map((pair) => pair.pixels)), true).latent;
       const error = sub(f, trainee.targets(tokens));
       const basis = fromArray(f.device, cosines(side), [side, side]);
       const spectrum = byFrequency(basis, error);

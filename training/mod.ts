@@ -3,7 +3,7 @@
  * says how, and `makeRecipe` changes an official one.
  */
 export { runTraining, type TrainingEvents, type TrainingJobOptions, type TrainingSummary } from "./run_training.ts";
-export { makeRecipe, officialRecipes, type OptimizerName, type Recipe, type ScheduleName } from "./recipe.ts";
+export { makeRecipe, officialRecipe, type OptimizerName, type Recipe, type ScheduleName } from "./recipe.ts";
 export type { SampleSettings } from "./sampled.ts";
 export type { EpochRow } from "./state.ts";
 export { DivergenceError } from "./train.ts";

@@ -3,8 +3,7 @@
  * It has no state of the optimiser and no times, so that equal runs give equal files.
  */
 import { type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
-import { VarFamily } from "../models/var/family.ts";
-import { latentShapes, type LatentStatistics, latentTensors } from "../models/var/latent_statistics.ts";
+import { latentShapes, type LatentStatistics, latentTensors } from "../models/latent_statistics.ts";
 import { type EpochRow, type Settings, writeOrExplain, type WriteTensors } from "./state.ts";
 import type { Trainee } from "./trainee.ts";
 import { canonicalJson } from "../util/json.ts";
@@ -41,8 +40,10 @@ export async function writeEncoder(
     dtype: "f32",
     data: () => trainee.parameter(spec),
   }));
-  if (latents !== null && trainee.family instanceof VarFamily) {
-    for (const [name, shape] of latentShapes(trainee.family.config)) {
+  if (latents !== null) {
+    const { codebook, patchNums } = trainee.tokenizer;
+    const [codes, channels] = codebook.shape;
+    for (const [name, shape] of latentShapes({ codes, channels, patchNums })) {
       const values = name === latentTensors.noise ? latents.noise : latents.prior;
       entries.push({ name, shape, dtype: "f32", data: () => values });
     }

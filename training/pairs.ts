@@ -8,7 +8,7 @@ import { decodeImage } from "../attribution/images/decode.ts";
 import { type ListedImage, listImages } from "../attribution/images/list.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { readImageFile } from "../attribution/images/load.ts";
-import { labels, variantLabels } from "../attribution/labels.ts";
+import { type Labels, outlierLabel } from "../attribution/labels.ts";
 import { spread } from "./order.ts";
 import { checkTokens, readPair } from "../generation/pair_file.ts";
 import { sha256Hex } from "../util/hash.ts";
@@ -34,15 +34,15 @@ export interface PairSource {
   batch(indices: readonly number[]): Promise<readonly Pair[]>;
 }
 
-/** What pairs must fit. */
+/** The tokenizer that pairs must fit. */
 export interface PairFamily {
-  readonly name: FamilyName;
+  readonly family: FamilyName;
   readonly imageSize: number;
   readonly tokenCount: number;
   readonly codes: number;
 }
 
-/** Pairs of a family, and images of the other one, which tell how well the two can be told apart. */
+/** Pairs of a family, and images of other families, which tell how well they can be told apart. */
 export interface TrainingData {
   readonly pairs: PairSource;
   readonly others: PairSource | null;
@@ -53,6 +53,8 @@ export interface OpenDataOptions {
   readonly pairs: readonly string[];
   /** Folders whose folders are labels: `Dataset/train`. */
   readonly data: readonly string[];
+  /** The labels of the model set. */
+  readonly labels: Labels;
   /** Only this many pairs, evenly spaced in the sorted list. */
   readonly limit?: number;
   readonly onProgress?: (done: number, total: number) => void;
@@ -79,7 +81,7 @@ export async function openTrainingData(family: PairFamily, options: OpenDataOpti
     );
   }
   if (options.pairs.length > 0) await listPairs(family, options.pairs, own, others);
-  if (options.data.length > 0) await listLabelled(family, options.data, own, others);
+  if (options.data.length > 0) await listLabelled(family, options, own, others);
   const chosen = spread(own.length, options.limit ?? own.length).map((i) => own[i]);
   const total = chosen.length + others.length;
   const progress = (before: number) => (done: number) => options.onProgress?.(before + done, total);
@@ -109,7 +111,7 @@ async function listPairs(family: PairFamily, folders: readonly string[], own: It
   for (const image of images) {
     const pair = await readPair(image.path);
     if (pair === undefined) missing.push(image.imageName);
-    else if (pair.family !== undefined && pair.family !== family.name) others.push({ image, tokens: null });
+    else if (pair.family !== undefined && pair.family !== family.family) others.push({ image, tokens: null });
     else {
       checkTokens(image.path, pair, family);
       own.push({ image, tokens: Int32Array.from(pair.tokens) });
@@ -128,32 +130,32 @@ async function listPairs(family: PairFamily, folders: readonly string[], own: It
     );
   }
   if (own.length === 0) {
-    throw new Error(`${where}: no pairs found: all ${others.length} images are of the family ${other(family.name)}`);
+    throw new Error(`${where}: no pairs found: all ${others.length} images are of other families`);
   }
 }
 
 async function listLabelled(
-  family: PairFamily,
-  folders: readonly string[],
+  { family }: PairFamily,
+  { data: folders, labels }: OpenDataOptions,
   own: Item[],
   others: Item[],
 ): Promise<void> {
-  const mine: readonly string[] = variantLabels[family.name],
-    theirs: readonly string[] = variantLabels[other(family.name)];
   const before = own.length;
   for (const image of await listFolders(folders)) {
     const { labelFolder, imageName } = image;
-    if (labelFolder === undefined || !(labels as readonly string[]).includes(labelFolder)) {
+    if (labelFolder === undefined || !labels.all.includes(labelFolder)) {
       throw new Error(
-        `--data ${folders.join(", ")}: ${imageName}: expected folders named ${labels.join(", ")}, ` +
+        `--data ${folders.join(", ")}: ${imageName}: expected folders named ${labels.all.join(", ")}, ` +
           `got ${labelFolder ?? "an image outside of them"}`,
       );
     }
-    if (mine.includes(labelFolder)) own.push({ image, tokens: null });
-    else if (theirs.includes(labelFolder)) others.push({ image, tokens: null });
+    if (labels.familyOf(labelFolder) === family) own.push({ image, tokens: null });
+    else if (labelFolder !== outlierLabel) others.push({ image, tokens: null });
   }
   if (own.length === before) {
-    throw new Error(`--data ${folders.join(", ")}: no images of the family ${family.name} found (${mine.join(", ")})`);
+    throw new Error(
+      `--data ${folders.join(", ")}: no images of the family ${family} found (${labels.variants[family].join(", ")})`,
+    );
   }
 }
 
@@ -204,7 +206,9 @@ class ImagePairs implements PairSource {
         `${size} (${names.length} ${names.length === 1 ? "image" : "images"}, such as ${names[0]})`
       );
       throw new Error(
-        `${sizes.size > 1 ? "images of mixed sizes" : "images of another size"}: the ${family.name} encoder expects ` +
+        `${
+          sizes.size > 1 ? "images of mixed sizes" : "images of another size"
+        }: the ${family.family} encoder expects ` +
           `${wanted}, got ${
             some(found)
           }; resizing would destroy what the encoder is to learn: leave other images out, ` +
@@ -234,10 +238,6 @@ class ImagePairs implements PairSource {
     this.#left -= image.data.length;
     if (this.#left >= 0) this.#cache.set(i, image);
   }
-}
-
-function other(family: FamilyName): FamilyName {
-  return family === "rar" ? "var" : "rar";
 }
 
 /** The first few of a list, and how many more there are. */

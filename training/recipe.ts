@@ -4,6 +4,7 @@
  */
 import { type AdamOptions, constantLr, cosineLr, type Schedule, stepLr } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
+import { familyNamed } from "../models/registry.ts";
 
 /** Which optimiser: see `Recipe.optimizer`. */
 export type OptimizerName = "adam" | "adamw" | "adam-l2";
@@ -61,11 +62,10 @@ const common = {
   checkpointing: false,
 } as const;
 
-/** The published recipes: "Data Provenance for Image Auto-Regressive Generation" (arXiv 2606.28386) and its repository. */
-export const officialRecipes: Readonly<Record<FamilyName, Recipe>> = {
-  rar: { family: "rar", epochs: 50, batch: 8, lr: 5e-4, ...common },
-  var: { family: "var", epochs: 10, batch: 16, lr: 5e-5, ...common },
-};
+/** The published recipe of a family: "Data Provenance for Image Auto-Regressive Generation" (arXiv 2606.28386). */
+export function officialRecipe(family: FamilyName): Recipe {
+  return { family, ...familyNamed(family).encoderRecipe, ...common };
+}
 
 /** PyTorch's decay of AdamW; also taken for `adam-l2`, which without decay would be `adam`. */
 const defaultDecay = 0.01;
@@ -73,7 +73,7 @@ const defaultDecay = 0.01;
 /** The official recipe of a family with some fields changed. Throws naming the option whose value is out of range. */
 export function makeRecipe(family: FamilyName, changes: Partial<Recipe> = {}): Recipe {
   const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-  const recipe: Recipe = { ...officialRecipes[family], ...given, family };
+  const recipe: Recipe = { ...officialRecipe(family), ...given, family };
   const { optimizer } = recipe;
   if (changes.weightDecay === undefined && optimizer !== "adam") {
     return makeRecipe(family, { ...given, weightDecay: defaultDecay });

@@ -3,6 +3,8 @@
  * trains, and writes the result. It prints nothing: what a command line shows it is told through `TrainingEvents`.
  */
 import { dirname, join, resolve } from "node:path";
+import { labelsOf } from "../attribution/labels.ts";
+import { familyNames } from "../models/registry.ts";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
 import { openCheckpoint } from "../models/checkpoint/mod.ts";
 import type { FamilyName } from "../models/family.ts";
@@ -92,7 +94,7 @@ export async function runTraining(
   const state = options.resume === undefined ? undefined : await loadState(options.resume);
   if (state) requireSame(options.resume!, state.settings, options);
   const family = state?.settings.recipe.family ?? options.family;
-  if (family === undefined) throw new Error("--family: expected rar or var");
+  if (family === undefined) throw new Error(`--family: expected ${familyNames.join(" or ")}`);
   const recipe = state?.settings.recipe ?? makeRecipe(family, options.recipe);
   const run = options.resume ?? options.run ?? join("runs", family);
   const inputs: Settings["inputs"] = state?.settings.inputs ?? {
@@ -123,9 +125,10 @@ export async function runTraining(
     cleanup.defer(() => sampled.dispose());
     data = sampled;
   } else {
-    data = await openTrainingData(trainee.family, {
+    data = await openTrainingData(trainee.tokenizer, {
       pairs: inputs.pairs,
       data: inputs.data,
+      labels: labelsOf(set),
       limit: inputs.limit ?? undefined,
       onProgress: (done, total) => events.onPrepare?.(`reading images: ${done} of ${total}`),
     });

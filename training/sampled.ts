@@ -1,9 +1,8 @@
 /**
  * Training data that is drawn from a model set's own transformers: pairs of the family when they are asked for, and a few
- * images of the other family to compare with. How images are drawn is generation/'s business.
+ * images of another family to compare with. How images are drawn is generation/'s business.
  */
 import type { Device } from "../core/tensor/mod.ts";
-import type { FamilyName } from "../models/family.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import { SampledPairs } from "./generated_pairs.ts";
 import { batches, breathe, leastOthers } from "./evaluate.ts";
@@ -35,7 +34,7 @@ export interface SampledData extends TrainingData {
 }
 
 /**
- * Draws the other family's images, whose networks are freed again, and opens the family's pairs. The recipe's seed decides
+ * Draws another family's images, where the set has one, whose networks are freed again, and opens the family's pairs. The recipe's seed decides
  * both; its share of held-out pairs is kept away from training as everywhere.
  */
 export async function openSampledData(
@@ -45,13 +44,13 @@ export async function openSampledData(
   { count, variants, memoryBytes, weightType }: SampleSettings,
   onPrepare?: (text: string) => void,
 ): Promise<SampledData> {
-  // Before the other family's images are drawn, which takes a while.
+  // Before another family's images are drawn, which takes a while.
   const wrong = variants?.find((variant) => set.familyOf(variant) !== family);
   if (wrong !== undefined) throw new Error(`--variants: expected variants of the family ${family}, got ${wrong}`);
   const wanted = Math.max(leastOthers, split(count, holdout, seed).heldOut.length);
-  const other: FamilyName = family === "rar" ? "var" : "rar";
+  const other = set.families.find((name) => name !== family);
   const common = { seed: seed % 2 ** 32, memoryBytes, weightType, onPrepare };
-  const others = set.variants(other).length === 0
+  const others = other === undefined
     ? null
     : await drawAll(await SampledPairs.open(set, device, { ...common, family: other, count: wanted }), onPrepare);
   const pairs = await SampledPairs.open(set, device, {

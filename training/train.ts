@@ -7,7 +7,7 @@ import { augmented } from "./augmented.ts";
 import { batches, breathe, evaluate, leastOthers, quantizeAll } from "./evaluate.ts";
 import { epochOrder, permutation, type Split, split } from "./order.ts";
 import type { Pair, PairSource, TrainingData } from "./pairs.ts";
-import { adamOptions, learningRate, officialRecipes, type Recipe } from "./recipe.ts";
+import { adamOptions, learningRate, officialRecipe, type Recipe } from "./recipe.ts";
 import type { EpochRow, Position, RunState, Settings } from "./state.ts";
 import type { Trainee } from "./trainee.ts";
 
@@ -146,7 +146,7 @@ class Run {
     const pixels = pairs.map((pair) => pair.pixels);
     const image = trainee.images(pixels);
     const x = augment
-      ? trainee.images(await augmented(pixels, trainee.family.imageSize, this.#recipe, at.epoch, at.step))
+      ? trainee.images(await augmented(pixels, trainee.tokenizer.imageSize, this.#recipe, at.epoch, at.step))
       : image;
     const target = trainee.targets(pairs.map((pair, b) => this.#tokensOf(pair, indices[b])));
     const { loss, gradients } = trainee.differentiate(x, target, image);
@@ -167,7 +167,7 @@ class Run {
   }
 
   #tokensOf = (pair: Pair, index: number): Int32Array => {
-    const { tokenCount } = this.#trainee.family;
+    const { tokenCount } = this.#trainee.tokenizer;
     return pair.tokens ?? this.#targets!.subarray(index * tokenCount, (index + 1) * tokenCount);
   };
 
@@ -200,7 +200,7 @@ class Run {
 
   #diverged(what: string, lr: number, step: number): DivergenceError {
     const { epoch } = this.at;
-    const calmer = Number(Math.min(lr / 10, officialRecipes[this.#recipe.family].lr).toPrecision(2));
+    const calmer = Number(Math.min(lr / 10, officialRecipe(this.#recipe.family).lr).toPrecision(2));
     const clip = this.#recipe.clip === 0 ? " or with --clip 1" : "";
     return new DivergenceError(
       `training diverges at step ${step} (epoch ${epoch + 1}, learning rate ${lr}): ${what}; ` +

@@ -1,5 +1,5 @@
 /**
- * A family whose encoder is trained: its parameters on the device, the loss and its gradients, and their values.
+ * A tokenizer whose encoder is trained: its parameters on the device, the loss and its gradients, and their values.
  * Decoder and codebook are frozen. Optimisers, data and files are the business of others.
  */
 import {
@@ -14,29 +14,18 @@ import {
   sub,
   type Tensor,
 } from "../core/tensor/mod.ts";
-import { checkNames } from "../models/checkpoint/mod.ts";
-import { withEncoder } from "../models/checkpoint/overlay.ts";
-import type { TensorSource } from "../models/checkpoint/source.ts";
-import type { Family, FamilyName } from "../models/family.ts";
+import { checkNames, type TensorSource, withEncoder } from "../models/checkpoint/mod.ts";
+import type { FamilyName, ImageTokenizer } from "../models/family.ts";
+import { latentNames } from "../models/latent_statistics.ts";
 import type { ModelSet } from "../models/model_set.ts";
-import type { RarTokenizerConfig } from "../models/rar/config.ts";
-import { RarFamily } from "../models/rar/family.ts";
-import { encode as encodeRar, tokenizerSpecs } from "../models/rar/tokenizer.ts";
-import type { VqvaeConfig } from "../models/var/config.ts";
-import { VarFamily } from "../models/var/family.ts";
-import { latentNames } from "../models/var/latent_statistics.ts";
-import { encode as encodeVar, vqvaeSpecs } from "../models/var/vqvae.ts";
-import { joinParts, loadWeights, partNames, type WeightSpec } from "../models/weights.ts";
+import { familyNamed } from "../models/registry.ts";
+import { joinParts, partNames, type WeightSpec } from "../models/weights.ts";
 
-/** The parameters that are trained: `encoder.*` (RAR), `encoder.*` and `quant_conv.*` (VAR). */
-export function isTrained(name: string): boolean {
-  return name.startsWith("encoder.") || name.startsWith("quant_conv.");
+/** Which tokenizer, and its sizes as the family's row of the registry types them. */
+export interface TokenizerConfig {
+  readonly family: FamilyName;
+  readonly config: unknown;
 }
-
-/** Which tokenizer, and its sizes. */
-export type Tokenizer =
-  | { readonly name: "rar"; readonly config: RarTokenizerConfig }
-  | { readonly name: "var"; readonly config: VqvaeConfig };
 
 export interface TraineeOptions {
   /** Weight of the image loss; above 0, gradients flow through the decoder. */
@@ -57,40 +46,34 @@ export interface StepGradients {
 
 export class Trainee {
   readonly device: Device;
-  readonly family: Family;
+  readonly tokenizer: ImageTokenizer;
   /** Trained parameters as a checkpoint has them. */
   readonly specs: readonly WeightSpec[];
   /** Their parts on the device, dense. */
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly #imageLoss: number;
-  /** The family's `encode`, recomputing where that is wanted. */
-  readonly #encode: (images: Tensor) => Tensor;
+  readonly #recompute: boolean;
 
   private constructor(
     device: Device,
-    family: Family,
+    tokenizer: ImageTokenizer,
     specs: readonly WeightSpec[],
-    parameters: Map<string, Tensor>,
-    imageLoss: number,
-    encode: (images: Tensor) => Tensor,
+    { imageLoss = 0, checkpointing = false }: TraineeOptions,
   ) {
     this.device = device;
-    this.family = family;
+    this.tokenizer = tokenizer;
     this.specs = specs;
-    this.parameters = parameters;
+    this.parameters = new Map(specs.flatMap(partNames).map((part) => [part, tokenizer.weights.get(part)]));
     this.#imageLoss = imageLoss;
-    this.#encode = encode;
+    this.#recompute = checkpointing;
   }
 
   /** Loads the family's tokenizer. Throws when `init` is not the encoder of this tokenizer, naming what does not fit. */
   static async open(device: Device, set: ModelSet, name: FamilyName, options: TraineeOptions = {}): Promise<Trainee> {
-    const { rar, var: varFamily } = set.manifest.families;
-    const tokenizer: Tokenizer = name === "rar"
-      ? { name, config: rar.tokenizer.config }
-      : { name, config: varFamily.tokenizer.config };
+    const { config } = set.manifest.families[name].tokenizer;
     const source = await set.openNetwork({ family: name });
     try {
-      return await Trainee.load(device, source, tokenizer, options, set.dir);
+      return await Trainee.load(device, source, { family: name, config }, options, set.dir);
     } finally {
       source.close();
     }
@@ -100,34 +83,24 @@ export class Trainee {
   static async load(
     device: Device,
     weightSource: TensorSource,
-    tokenizer: Tokenizer,
-    { imageLoss = 0, checkpointing: recompute = false, init }: TraineeOptions = {},
+    { family: name, config }: TokenizerConfig,
+    options: TraineeOptions = {},
     where = weightSource.label,
   ): Promise<Trainee> {
-    const { name } = tokenizer;
-    const specs = name === "rar" ? tokenizerSpecs(tokenizer.config) : vqvaeSpecs(tokenizer.config);
-    const trained = specs.filter((spec) => isTrained(spec.name));
+    const { imageLoss = 0, init } = options;
+    const family = familyNamed(name);
+    const isTrained = (parameter: string) => family.encoderModules.some((module) => parameter.startsWith(module));
+    const trained = family.tokenizerSpecs(config).filter((spec) => isTrained(spec.name));
     try {
       if (init !== undefined) {
         checkNames(init, trained, { what: `the ${name} encoder of ${where}`, ignored: [latentNames] });
       }
       const source = init === undefined ? weightSource : withEncoder(weightSource, init);
       const throughDecoder = (spec: string) => spec.startsWith("decoder.") || spec.startsWith("post_quant_conv.");
-      const weights = await loadWeights(device, source, specs, {
-        what: `the ${name} tokenizer`,
-        ignored: [/(^|\.)ema_vocab_hit_SV$/, latentNames],
+      const tokenizer = await family.loadTokenizer(device, source, config, {
         dense: (spec) => isTrained(spec) || (imageLoss > 0 && throughDecoder(spec)),
       });
-      const family = name === "rar"
-        ? new RarFamily(weights, tokenizer.config)
-        : new VarFamily(device, weights, tokenizer.config);
-      const parts = trained.flatMap(partNames);
-      const parameters = new Map(parts.map((part) => [part, weights.get(part)]));
-      const encode = (images: Tensor) =>
-        name === "rar"
-          ? encodeRar(images, weights, tokenizer.config, { recompute })
-          : encodeVar(images, weights, tokenizer.config, { recompute });
-      return new Trainee(device, family, trained, parameters, imageLoss, encode);
+      return new Trainee(device, tokenizer, trained, options);
     } finally {
       init?.close();
     }
@@ -135,7 +108,7 @@ export class Trainee {
 
   /** pixels of [size, size, 3] in [0, 1] -> images[batch, size, size, 3] in the family's value range. */
   images(pixels: readonly Float32Array[]): Tensor {
-    const { imageSize, valueRange: [low, high] } = this.family;
+    const { imageSize, valueRange: [low, high] } = this.tokenizer;
     const each = imageSize * imageSize * 3;
     const values = new Float32Array(pixels.length * each);
     pixels.forEach((own, b) => {
@@ -146,10 +119,10 @@ export class Trainee {
 
   /** f_Z of tokens, each of [tokenCount]. */
   targets(tokens: readonly Int32Array[]): Tensor {
-    const { tokenCount } = this.family;
+    const { tokenCount } = this.tokenizer;
     const values = new Int32Array(tokens.length * tokenCount);
     tokens.forEach((own, b) => values.set(own, b * tokenCount));
-    return scope(() => this.family.dequantize(fromArray(this.device, values, [tokens.length, tokenCount])));
+    return scope(() => this.tokenizer.dequantize(fromArray(this.device, values, [tokens.length, tokenCount])));
   }
 
   /**
@@ -159,10 +132,10 @@ export class Trainee {
   differentiate(x: Tensor, target: Tensor, image: Tensor): StepGradients {
     const names = [...this.parameters.keys()];
     const { result, gradients } = differentiate([...this.parameters.values()], () => {
-      const f = this.#encode(x);
+      const f = this.tokenizer.encode(x, { recompute: this.#recompute });
       const latent = mean(square(sub(f, target)));
       if (this.#imageLoss === 0) return { loss: latent };
-      const decoded = mean(square(sub(this.family.decode(f), image)));
+      const decoded = mean(square(sub(this.tokenizer.decode(f), image)));
       return { loss: add(latent, affine(decoded, this.#imageLoss)) };
     });
     return { loss: result.loss, gradients: new Map(names.map((name, i) => [name, gradients[i]])) };
@@ -188,6 +161,6 @@ export class Trainee {
   }
 
   dispose(): void {
-    this.family.dispose();
+    this.tokenizer.dispose();
   }
 }

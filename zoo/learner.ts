@@ -21,7 +21,7 @@ export interface LearnerBatch {
   readonly orders?: readonly Int32Array[];
 }
 
-/** tokens[batch, tokenCount] -> a VAR transformer's input; `Family.transformerInput`. */
+/** tokens[batch, tokenCount] -> a VAR transformer's input; `ImageTokenizer.transformerInput`. */
 export type TransformerInput = (tokens: Tensor) => Tensor;
 
 export class Learner {

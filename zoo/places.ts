@@ -5,9 +5,9 @@
 import { join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import { openCheckpoint } from "../models/checkpoint/mod.ts";
-import type { Family } from "../models/family.ts";
-import { loadRarFamily } from "../models/rar/family.ts";
-import { loadVarFamily } from "../models/var/family.ts";
+import type { ImageTokenizer } from "../models/family.ts";
+import { loadRarTokenizer } from "../models/rar/family.ts";
+import { loadVarTokenizer } from "../models/var/family.ts";
 import type { TokenizerRecipe } from "./tokenizers.ts";
 import { sha256Hex } from "../util/hash.ts";
 
@@ -48,13 +48,13 @@ export async function fileHash(path: string, madeBy: string): Promise<string> {
 }
 
 /** Loads a finished tokenizer. */
-export async function loadTokenizer(device: Device, recipe: TokenizerRecipe, path: string): Promise<Family> {
+export async function loadTokenizer(device: Device, recipe: TokenizerRecipe, path: string): Promise<ImageTokenizer> {
   const { network } = recipe;
   const source = await openCheckpoint(path);
   try {
     return network.kind === "rar"
-      ? await loadRarFamily(device, source, network.config)
-      : await loadVarFamily(device, source, network.config);
+      ? await loadRarTokenizer(device, source, network.config)
+      : await loadVarTokenizer(device, source, network.config);
   } finally {
     source.close();
   }

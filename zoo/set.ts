@@ -6,7 +6,7 @@ import { basename, join } from "node:path";
 import { f32ToF16 } from "../models/checkpoint/half.ts";
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
 import { type Manifest, modelSetHash, parseManifest } from "../models/manifest.ts";
-import { latentNames } from "../models/var/latent_statistics.ts";
+import { latentNames } from "../models/latent_statistics.ts";
 import type { TokenizerRecipe } from "./tokenizers.ts";
 import type { TransformerRecipe } from "./recipe.ts";
 import { sha256Hex } from "../util/hash.ts";

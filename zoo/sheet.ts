@@ -5,7 +5,7 @@
 import { writePng } from "../generation/png.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
-import type { Family } from "../models/family.ts";
+import type { ImageTokenizer } from "../models/family.ts";
 import type { Crops } from "./images.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { photos } from "./photos.ts";
@@ -47,7 +47,7 @@ export function spread(crops: PhotoCrops, count: number): RgbImage[] {
 /** Pictures through encoder, quantiser and decoder. */
 export async function reconstructions(
   device: Device,
-  family: Family,
+  family: ImageTokenizer,
   pictures: readonly RgbImage[],
 ): Promise<RgbImage[]> {
   const side = family.imageSize, each = side * side * 3;

@@ -19,13 +19,13 @@ import {
 } from "../core/tensor/mod.ts";
 import { f32ToF16 } from "../models/checkpoint/half.ts";
 import { openCheckpoint, type SafetensorsEntry, syntheticSource, writeSafetensors } from "../models/checkpoint/mod.ts";
-import type { Family } from "../models/family.ts";
+import type { ImageTokenizer } from "../models/family.ts";
 import type { RarTokenizerConfig } from "../models/rar/config.ts";
-import { RarFamily } from "../models/rar/family.ts";
+import { RarImageTokenizer } from "../models/rar/family.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
 import { type Quantised, type TokenizerLoss, tokenizerLoss } from "../models/rar/tokenizer_training.ts";
 import type { VqvaeConfig } from "../models/var/config.ts";
-import { VarFamily } from "../models/var/family.ts";
+import { VarImageTokenizer } from "../models/var/family.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import { mixedPlaces, mixTokens, throughBytes } from "../models/var/read_back.ts";
 import { vqvaeLoss } from "../models/var/vqvae_training.ts";
@@ -193,7 +193,7 @@ class Tokenizer {
     readonly recipe: TokenizerRecipe,
     readonly specs: readonly WeightSpec[],
     readonly weights: Weights,
-    readonly family: Family,
+    readonly family: ImageTokenizer,
     readonly parameters: ReadonlyMap<string, Tensor>,
   ) {}
 
@@ -211,8 +211,8 @@ class Tokenizer {
     const weights = await loadWeights(device, source, specs, { what: name, dense: () => true })
       .finally(() => start?.close());
     const family = network.kind === "rar"
-      ? new RarFamily(weights, network.config)
-      : new VarFamily(device, weights, network.config);
+      ? new RarImageTokenizer(weights, network.config)
+      : new VarImageTokenizer(device, weights, network.config);
     const parameters = new Map(specs.flatMap(partNames).map((part) => [part, weights.get(part)]));
     return new Tokenizer(device, recipe, specs, weights, family, parameters);
   }
@@ -230,7 +230,7 @@ class Tokenizer {
   loss(images: Tensor, step: number, observe: (quantised: Quantised) => void): TokenizerLoss {
     const { network, latentWeight, readBack, seed, batch } = this.recipe;
     if (network.kind === "rar") return tokenizerLoss(images, this.weights, network.config, latentWeight, observe);
-    const { quantizer } = this.family as VarFamily;
+    const { quantizer } = this.family as VarImageTokenizer;
     const places = () => mixedPlaces(batch, network.config.patchNums, { seed, step });
     return vqvaeLoss(images, this.weights, quantizer, network.config, {
       latentWeight,

@@ -4,7 +4,7 @@
  */
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import { openSafetensors, writeSafetensors } from "../models/checkpoint/mod.ts";
-import type { Family } from "../models/family.ts";
+import type { ImageTokenizer } from "../models/family.ts";
 import type { Crops } from "./images.ts";
 import { cropPixels } from "./tokenizers.ts";
 import { sha256Hex } from "../util/hash.ts";
@@ -33,7 +33,7 @@ export async function tokensFingerprint(crops: Crops, tokenizerSha256: string): 
 /** Encodes and quantises all crops. */
 export async function tokenise(
   device: Device,
-  family: Family,
+  family: ImageTokenizer,
   crops: Crops,
   tokenizerSha256: string,
   onProgress: (done: number, total: number) => void = () => {},

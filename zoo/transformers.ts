@@ -6,7 +6,7 @@ import type { Device } from "../core/tensor/mod.ts";
 import { warmupCosineLr } from "../core/tensor/mod.ts";
 import { randomOrderShare, sampleOrders } from "../models/rar/training.ts";
 import { draws, dropLabels } from "../models/training.ts";
-import { scaleStarts } from "../models/var/config.ts";
+import { scaleStarts } from "../models/family.ts";
 import { Learner, type LearnerBatch, type TransformerInput } from "./learner.ts";
 import { optimise } from "./loop.ts";
 import type { TransformerRecipe } from "./recipe.ts";

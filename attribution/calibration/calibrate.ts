@@ -1,9 +1,9 @@
 /**
  * Calibration of a model set from label folders: measures train and val with a journal, fits, and writes the set's file.
- * Checks everything that can be wrong before any work. It prints nothing; what is fitted and how is calibration_fit.ts.
+ * Checks everything that can be wrong before any work. It prints nothing; what is fitted and how is in thresholds.ts and classifiers.ts.
  */
 import { dirname, join } from "node:path";
-import { parseJson } from "../../models/manifest.ts";
+import { parseJson } from "../../util/json.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import * as v from "npm:valibot@1.5.0";
 import { openDevice } from "../../core/open_device.ts";
@@ -12,13 +12,12 @@ import { type Fit, fitCalibration, type FitOptions, type Labelled, requireFittab
 import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "../images/labelled.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
 import { writeFileAtomically } from "../../util/files.ts";
-import { chooseModels } from "../run/attribute.ts";
+import { chooseModels } from "../run/choose_models.ts";
 import type { SignalLevel } from "../signals/table.ts";
 import { type ClassifiersFit, fitClassifiers, type LabelledLine, whyNotFittable } from "./classifiers.ts";
 import { extrasFor } from "../decision/extras.ts";
-import { familyNames, variantLabels } from "../labels.ts";
+import { type Labels, labelsOf, mapFamilies } from "../labels.ts";
 import { gatherLines, type MeasuringEvents } from "../run/measure_images.ts";
-import { variantsOf } from "../run/pipeline.ts";
 import type { RunOptions } from "../run/open_run.ts";
 import { defaultQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
 import { sha256Hex } from "../../util/hash.ts";
@@ -67,10 +66,11 @@ export async function runCalibration(
 ): Promise<CalibrationResult> {
   const limited = (images: LabelledImage[]) =>
     options.limitPerLabel === undefined ? images : limitPerLabel(images, options.limitPerLabel);
-  const train = limited(await listLabelFolders("--train", options.train));
-  const val = limited(await listLabelFolders("--val", options.val));
-  requireFittable(train, val, options.fit);
   const set = await chooseModels(options.models, events);
+  const labels = labelsOf(set);
+  const train = limited(await listLabelFolders("--train", options.train, labels));
+  const val = limited(await listLabelFolders("--val", options.val, labels));
+  requireFittable(train, val, labels, options.fit);
   const path = options.out ?? join(set.dir, set.manifest.calibration ?? defaultFile);
   await requireWritable(path);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
@@ -85,8 +85,8 @@ export async function runCalibration(
     },
   };
   const { thresholdsOnly = false, extras = [], signals = "all", condition = "infer" } = options;
-  const quantization = options.quantization ?? defaultQuantizer(set.manifest);
-  const problem = thresholdsOnly ? undefined : whyNotFittable(images) ?? whyNotAll(set);
+  const quantization = options.quantization ?? defaultQuantizer(set);
+  const problem = thresholdsOnly ? undefined : whyNotFittable(images, labels);
   if (problem !== undefined) events.onNote?.(`thresholds alone are fitted: ${problem}`);
   const full = !thresholdsOnly && problem === undefined;
   const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
@@ -107,12 +107,12 @@ export async function runCalibration(
   noteTwins(own, held, events);
   const labelled = (items: typeof measured): Labelled[] =>
     items.map(({ label, line }) => ({ label, families: line.families }));
-  const fit = fitCalibration(labelled(own), labelled(held), options.fit);
+  const fit = fitCalibration(labelled(own), labelled(held), labels, options.fit);
   const thresholds: Calibration = {
     format: calibrationFormat,
     modelSet: set.hash,
     quantization,
-    data: { train: await summarise(own), val: await summarise(held) },
+    data: { train: await summarise(own, labels), val: await summarise(held, labels) },
     decision: fit.decision,
     families: fit.families,
     oneClass: fit.oneClass,
@@ -128,13 +128,6 @@ export async function runCalibration(
   return { status: "done", modelSet, computed, unreadable, path, calibration, fit, classifiers };
 }
 
-/** Why a set's variants do not allow classifiers. */
-function whyNotAll(set: ModelSet): string | undefined {
-  const own = variantsOf(set);
-  const missing = familyNames.flatMap((name) => variantLabels[name].filter((label) => !own[name].includes(label)));
-  return missing.length === 0 ? undefined : `the model set lacks ${missing.join(", ")}`;
-}
-
 /** Fits the classifiers; PRADA's score functions on a device of its own, since the one that measured is closed. */
 async function fitOn(
   set: ModelSet,
@@ -143,12 +136,14 @@ async function fitOn(
   options: CalibrationOptions,
   events: MeasuringEvents,
 ): Promise<ClassifiersFit> {
-  const rules = rulesOf(thresholds);
+  const rules = rulesOf(thresholds, labelsOf(set));
   if (!options.extras?.includes("prada")) return await fitClassifiers(measured, { rules });
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   try {
-    const { patchNums } = Object.values(set.manifest.families.var.variants)[0].config;
-    const scaleLengths = { rar: null, var: patchNums.map((side) => side * side) };
+    const scaleLengths = mapFamilies(set.families, (family) => {
+      const { patchNums } = set.tokenizerFacts(family);
+      return patchNums.length === 1 ? null : patchNums.map((side) => side * side);
+    });
     const prada = { device, epochs: options.pradaEpochs ?? 3000, scaleLengths };
     return await fitClassifiers(measured, { rules, prada, onNote: events.onPrepare });
   } finally {
@@ -194,11 +189,12 @@ function noteTwins(
 /** Fingerprint and sizes of a part of the data. */
 async function summarise(
   items: readonly { label: LabelledImage["label"]; line: MeasuredLine }[],
+  labels: Labels,
 ): Promise<DataSummary> {
   return {
     fingerprint: await dataFingerprint(items.map(({ label, line }) => ({ label, sha256: line.sha256 }))),
     images: items.length,
-    labels: countLabels(items) as Record<string, number>,
+    labels: countLabels(items, labels),
   };
 }
 

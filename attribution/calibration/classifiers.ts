@@ -1,13 +1,13 @@
 /**
  * From labelled measurements to every classifier of a calibration, with what cross-validation said about each. Numbers in,
- * numbers out; thresholds are calibration_fit.ts, measuring and files calibration_job.ts.
+ * numbers out; thresholds are fitted in thresholds.ts, measuring and files are in calibrate.ts.
  */
 import type { Device } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import type { Rules } from "../decision/calibration_file.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
 import { type FeatureRow, featuresOf } from "../evidence/features.ts";
-import { familyNames, familyOf, type Label, variantLabels } from "../labels.ts";
+import { type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { membershipTableNames } from "../likelihood/membership/mod.ts";
 import { fitPrada, type ScoreFunction, type TokenPairs } from "../likelihood/prada/mod.ts";
 import { belonging, chooseFamily, perplexityScores } from "../decision/methods.ts";
@@ -57,9 +57,9 @@ export interface ClassifiersFit {
 export const leastPerVariant = 5;
 
 /** Why classifiers cannot be fitted to these labels; undefined where they can. */
-export function whyNotFittable(labels: readonly { readonly label: Label }[]): string | undefined {
-  const short = familyNames.flatMap((name) => variantLabels[name])
-    .map((label) => ({ label, n: labels.filter((item) => item.label === label).length }))
+export function whyNotFittable(images: readonly { readonly label: Label }[], labels: Labels): string | undefined {
+  const short = labels.all.filter((label) => label !== outlierLabel)
+    .map((label) => ({ label, n: images.filter((item) => item.label === label).length }))
     .filter(({ n }) => n < leastPerVariant);
   if (short.length === 0) return undefined;
   const list = short.map(({ label, n }) => `${n} of ${label}`).join(", ");
@@ -71,28 +71,28 @@ export async function fitClassifiers(
   lines: readonly LabelledLine[],
   options: ClassifierFitOptions,
 ): Promise<ClassifiersFit> {
-  const problem = whyNotFittable(lines);
+  const { rules } = options, { labels } = rules;
+  const problem = whyNotFittable(lines, labels);
   if (problem !== undefined) throw new Error(problem);
-  const { rules } = options;
   const rows = lines.map(({ label, line }): LabelledRow => ({ label, row: featuresOf(line) }));
-  const isOwn = (name: FamilyName) => ({ label }: { label: Label }) => label !== "outlier" && familyOf(label) === name;
-  const each = <T>(make: (name: FamilyName) => T) => ({ rar: make("rar"), var: make("var") });
-  const joint = fitJoint(rows);
+  const isOwn = (name: FamilyName) => ({ label }: { label: Label }) => labels.familyOf(label) === name;
+  const each = <T>(make: (name: FamilyName) => T) => mapFamilies(labels.families, make);
+  const joint = fitJoint(rows, labels);
   const ownSamples = fitOwnSamples(rows);
-  const likelihood = each((name) => fitVariants(rows.filter(isOwn(name)), name));
+  const likelihood = each((name) => fitVariants(rows.filter(isOwn(name)), labels.variants[name]));
   const names = membershipTableNames().map((name) => `membership.${name}`);
-  const hasMembership = rows.every(({ row }) => names.every((name) => `rarb.${name}` in row));
+  const hasMembership = rows.every(({ row }) => names.every((name) => `${labels.all[0]}.${name}` in row));
   const membership = hasMembership
-    ? each((name) => fitVariants(rows.filter(isOwn(name)), name, { membership: names }))
+    ? each((name) => fitVariants(rows.filter(isOwn(name)), labels.variants[name], { membership: names }))
     : undefined;
   const prada = options.prada === undefined ? undefined : await fitPradaFunctions(lines, options);
   // Probabilities of the variants by classifiers that did not see the image; baselines have next to nothing to learn.
   const probabilities: Record<string, (i: number, name: FamilyName) => Readonly<Record<string, number>>> = {
-    "two-stage": crossFitted(rows, likelihood),
+    "two-stage": crossFitted(rows, likelihood, labels),
     // Perplexity is that of tokens without a class.
     perplexity: (i, name) => perplexityScores(withoutClass(rows[i].row), name, rules),
-    "own-sample": (i, name) => ownSampleScores(ownSamples, name, rows[i].row),
-    ...membership !== undefined && { membership: crossFitted(rows, membership) },
+    "own-sample": (i, name) => ownSampleScores(ownSamples, labels.variants[name], rows[i].row),
+    ...membership !== undefined && { membership: crossFitted(rows, membership, labels) },
   };
   const confidence: Record<string, Stretch> = {};
   const rates: Record<string, Record<FamilyName, number>> = {};
@@ -103,7 +103,7 @@ export async function fitClassifiers(
     });
     confidence[method] = fitConfidence(lines, rules, scores);
   }
-  confidence.joint = fitJointConfidence(rows);
+  confidence.joint = fitJointConfidence(rows, labels);
   const { condition, inference } = lines[0].line.settings;
   return {
     classifiers: {
@@ -129,21 +129,26 @@ function withoutClass(row: FeatureRow): FeatureRow {
 }
 
 /** Probabilities from cross-fitted log-odds; of images of other families, which no fit has seen, from the classifier itself. */
-function crossFitted(rows: readonly LabelledRow[], fits: Readonly<Record<FamilyName, NamedFit>>) {
+function crossFitted(
+  rows: readonly LabelledRow[],
+  fits: Readonly<Record<FamilyName, NamedFit>>,
+  labels: Labels,
+) {
   const known = new Map<LabelledRow, Record<string, number>>();
-  for (const name of familyNames) {
-    const own = rows.filter(({ label }) => label !== "outlier" && familyOf(label) === name);
+  for (const name of labels.families) {
+    const own = rows.filter(({ label }) => labels.familyOf(label) === name);
     own.forEach((row, i) => {
       const p = softmax(fits[name].crossFitted[i]);
-      known.set(row, Object.fromEntries(variantLabels[name].map((label, k) => [label, p[k]])));
+      known.set(row, Object.fromEntries(labels.variants[name].map((label, k) => [label, p[k]])));
     });
   }
   // Verdicts for the wrong family are wrong whatever the variant: equal shares will do.
   return (i: number, name: FamilyName): Record<string, number> => {
     const found = known.get(rows[i]);
-    return found !== undefined && variantLabels[name][0] in found
+    const variants = labels.variants[name];
+    return found !== undefined && variants[0] in found
       ? found
-      : Object.fromEntries(variantLabels[name].map((label) => [label, 1 / variantLabels[name].length]));
+      : Object.fromEntries(variants.map((label) => [label, 1 / variants.length]));
   };
 }
 
@@ -152,11 +157,11 @@ function largest(scores: Readonly<Record<string, number>>): [string, number] {
 }
 
 /** The same for `joint`, from verdicts of models that were fitted without the image. */
-function fitJointConfidence(rows: readonly LabelledRow[]): Stretch {
+function fitJointConfidence(rows: readonly LabelledRow[], labels: Labels): Stretch {
   const folds = 5, part = stratifiedFolds(rows.map(({ label }) => label), folds);
   const raw: number[] = [], right: boolean[] = [];
   for (let fold = 0; fold < folds; fold++) {
-    const model = fitJoint(rows.filter((_, i) => part[i] !== fold));
+    const model = fitJoint(rows.filter((_, i) => part[i] !== fold), labels);
     rows.forEach(({ label, row }, i) => {
       if (part[i] !== fold) return;
       const scores = jointScores(model, row), said = jointLabel(scores);
@@ -177,10 +182,10 @@ function fitConfidence(
   lines.forEach(({ label, line: { families } }, i) => {
     const family = chooseFamily(families, rules);
     if (family === null) {
-      raw.push(Math.min(...familyNames.map((name) => 1 - belonging(families, rules, name))));
-      right.push(label === "outlier");
+      raw.push(Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name))));
+      right.push(label === outlierLabel);
     } else {
-      const own = label !== "outlier" && familyOf(label) === family;
+      const own = rules.labels.familyOf(label) === family;
       const [best, p] = own ? largest(scores(i, family)) : ["", largest(scores(i, family))[1]];
       raw.push(belonging(families, rules, family) * p);
       right.push(best === label);
@@ -192,12 +197,12 @@ function fitConfidence(
 /** A score function per variant: its own images against every other image, outliers of val among them. */
 async function fitPradaFunctions(
   lines: readonly LabelledLine[],
-  { prada, onNote }: ClassifierFitOptions,
+  { prada, onNote, rules: { labels } }: ClassifierFitOptions,
 ): Promise<Map<string, ScoreFunction>> {
   const { device, epochs, scaleLengths } = prada!;
   const found = new Map<string, ScoreFunction>();
-  for (const name of familyNames) {
-    for (const label of variantLabels[name]) {
+  for (const name of labels.families) {
+    for (const label of labels.variants[name]) {
       onNote?.(`fitting PRADA's score function of ${label}`);
       const pairs = ({ line }: LabelledLine) => tokenPairs(line, label);
       const own = lines.filter((item) => item.label === label), others = lines.filter((item) => item.label !== label);

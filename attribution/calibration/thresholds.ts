@@ -1,6 +1,6 @@
 /**
  * From labelled evidence to a calibration: thresholds of the three strategies for every family and signal, what each costs,
- * and which of them should decide. Numbers in, numbers out; measuring and files are in calibration_job.ts.
+ * and which of them should decide. Numbers in, numbers out; measuring and files are in calibrate.ts.
  */
 import type { FamilyName } from "../../models/family.ts";
 import {
@@ -14,7 +14,7 @@ import {
   type Strategy,
 } from "../decision/calibration_file.ts";
 import type { Measurements } from "../evidence/evidence.ts";
-import { familyNames, type Label, variantLabels } from "../labels.ts";
+import { groupOf, type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { balancedAccuracy, type ConfusionMatrix, confusionMatrix, meanAndDeviation, quantile } from "../metrics/mod.ts";
 import type { OneClass } from "../decision/classifiers/one_class.ts";
 import { familyScore, fitFamilyDistance } from "../decision/family_distance.ts";
@@ -47,7 +47,7 @@ export interface Candidate {
   readonly threshold: Strategy;
   /** Images of val by true family (or outlier) and what was decided. */
   readonly matrix: ConfusionMatrix;
-  /** Mean of the recalls of both families and of outliers, so that it does not depend on how many of each there are. */
+  /** Mean of the recalls of all families and of outliers, so that it does not depend on how many of each there are. */
   readonly balanced: number;
 }
 
@@ -57,15 +57,6 @@ export interface Fit {
   readonly decision: Calibration["decision"];
   /** Every way to decide that was tried, the best first; empty without outliers. */
   readonly candidates: readonly Candidate[];
-}
-
-/** True families for confusion matrices. */
-export const familyLabels = ["rar", "var", "outlier"] as const;
-export type FamilyLabel = (typeof familyLabels)[number];
-
-/** The family of a label, or `outlier`. */
-export function familyLabel(label: Label): FamilyLabel {
-  return familyNames.find((name) => (variantLabels[name] as readonly string[]).includes(label)) ?? "outlier";
 }
 
 /** val is cut into so many parts; thresholds for one part are fitted on train and the others. */
@@ -83,17 +74,18 @@ const preferredStrategies: readonly Strategy[] = ["quantile", "gaussian", "roc"]
 export function requireFittable(
   train: readonly { readonly label: Label }[],
   val: readonly { readonly label: Label }[],
+  labels: Labels,
   options: FitOptions = {},
 ): void {
-  const counts = familyNames.map((name) => [name, count([...train, ...val], name)] as const);
+  const counts = labels.families.map((name) => [name, count([...train, ...val], name, labels)] as const);
   const short = counts.filter(([, n]) => n < 2);
   if (short.length > 0) {
-    const missing = short.map(([name, n]) => `${n} of ${name} (${variantLabels[name].join(", ")})`).join(" and ");
+    const missing = short.map(([name, n]) => `${n} of ${name} (${labels.variants[name].join(", ")})`).join(" and ");
     throw new Error(
       `calibration: expected two images or more of each family in train and val together, got ${missing}`,
     );
   }
-  if (options.threshold === "roc" && count(val, "outlier") === 0) {
+  if (options.threshold === "roc" && count(val, outlierLabel, labels) === 0) {
     throw new Error(
       "--threshold roc: val has no outliers, whose rate of false alarms it would fix: add val/outlier, or use " +
         "--threshold gaussian or quantile, which need none",
@@ -102,26 +94,31 @@ export function requireFittable(
 }
 
 /** Fits every signal that the evidence has. Throws as requireFittable() does, and when a chosen signal was not measured. */
-export function fitCalibration(train: readonly Labelled[], val: readonly Labelled[], options: FitOptions = {}): Fit {
-  requireFittable(train, val, options);
-  const outliers = count(val, "outlier");
-  const names = [...measuredSignals([...train, ...val]), "oneClass" as const];
+export function fitCalibration(
+  train: readonly Labelled[],
+  val: readonly Labelled[],
+  labels: Labels,
+  options: FitOptions = {},
+): Fit {
+  requireFittable(train, val, labels, options);
+  const outliers = count(val, outlierLabel, labels);
+  const names = [...measuredSignals([...train, ...val], labels), "oneClass" as const];
   for (const [family, name] of Object.entries(options.signals ?? {})) {
     if (!names.includes(name as typeof names[number])) {
       throw new Error(`--signal: expected one of ${names.join(", ")} for ${family}, which were measured; got ${name}`);
     }
   }
-  const fitted = fitAll(train, val, names, options);
+  const fitted = fitAll([...train, ...val], names, labels, options);
   const parts = Array.from({ length: folds }, (_, fold): Part => ({
     held: val.filter((_, i) => foldOf(val, i) === fold),
-    fitted: fitAll(train, val.filter((_, i) => foldOf(val, i) !== fold), names, options),
+    fitted: fitAll([...train, ...val.filter((_, i) => foldOf(val, i) !== fold)], names, labels, options),
   }));
-  for (const family of familyNames) {
-    for (const name of names) addCosts(fitted, family, name, val, parts);
+  for (const family of labels.families) {
+    for (const name of names) addCosts(fitted, { family, name, labels }, val, parts);
   }
-  const candidates = outliers === 0 ? [] : tryAll(names, parts, options);
-  const enough = familyNames.every((family) => count([...train, ...val], family) >= enoughForDistances);
-  const decision = chooseDecision(candidates, options, enough ? "oneClass" : "quantLoss");
+  const candidates = outliers === 0 ? [] : tryAll(names, parts, labels, options);
+  const enough = labels.families.every((name) => count([...train, ...val], name, labels) >= enoughForDistances);
+  const decision = chooseDecision(candidates, labels, options, enough ? "oneClass" : "quantLoss");
   return { ...fitted, decision, candidates };
 }
 
@@ -129,9 +126,11 @@ export function fitCalibration(train: readonly Labelled[], val: readonly Labelle
 const enoughForDistances = 20;
 
 /** The signals that all evidence has, in the order of the table. */
-function measuredSignals(all: readonly Labelled[]): SignalName[] {
+function measuredSignals(all: readonly Labelled[], labels: Labels): SignalName[] {
   return (Object.keys(signalTable) as SignalName[]).filter((name) =>
-    all.every(({ families }) => familyNames.every((family) => signalTable[name].score(families[family]) !== undefined))
+    all.every(({ families }) =>
+      labels.families.every((family) => signalTable[name].score(families[family]) !== undefined)
+    )
   );
 }
 
@@ -154,16 +153,15 @@ const foldCache = new WeakMap<readonly Labelled[], readonly number[]>();
 type Fitted = Pick<Fit, "families" | "oneClass">;
 
 function fitAll(
-  train: readonly Labelled[],
-  val: readonly Labelled[],
+  all: readonly Labelled[],
   names: readonly ScoreName[],
+  labels: Labels,
   options: FitOptions,
 ): Fitted {
-  const all = [...train, ...val];
-  const outliers = val.filter(({ label }) => label === "outlier");
+  const outliers = all.filter(({ label }) => label === outlierLabel);
   const oneClass = {} as Record<FamilyName, OneClass>, families = {} as Fitted["families"];
-  for (const family of familyNames) {
-    const own = all.filter(({ label }) => familyLabel(label) === family);
+  for (const family of labels.families) {
+    const own = all.filter(({ label }) => labels.familyOf(label) === family);
     const model = oneClass[family] = fitFamilyDistance(own.map(({ families }) => families), family);
     const ownDistances = distancesOfOthers(own, family);
     const fits = names.map((name) => {
@@ -171,7 +169,9 @@ function fitAll(
       const ownScores = name === "oneClass" ? ownDistances : own.map(score);
       return [name, fitSignal(name, ownScores, outliers.map(score), options)] as const;
     });
-    families[family] = Object.fromEntries(fits) as Partial<Record<ScoreName, SignalCalibration>> as typeof families.rar;
+    families[family] = Object.fromEntries(fits) as Partial<
+      Record<ScoreName, SignalCalibration>
+    > as Fitted["families"][string];
   }
   return { families, oneClass };
 }
@@ -247,13 +247,17 @@ interface Part {
 /** Adds what every threshold of a score costs on val, in sample and cross-fitted. */
 function addCosts(
   fit: Fitted,
-  family: FamilyName,
-  name: ScoreName,
+  { family, name, labels }: { family: FamilyName; name: ScoreName; labels: Labels },
   val: readonly Labelled[],
   parts: readonly Part[],
 ): void {
   const costs = (items: readonly Labelled[], fitted: Fitted, threshold: number) =>
-    costsOf(items, family, threshold, (item) => familyScore(name, item.families, family, fitted.oneClass[family]));
+    costsOf(
+      items,
+      family,
+      labels,
+      (item) => familyScore(name, item.families, family, fitted.oneClass[family]) <= threshold,
+    );
   for (const strategy of strategies) {
     const own = fit.families[family][name]!.thresholds[strategy];
     if (own === null) continue;
@@ -269,8 +273,8 @@ function addCosts(
 function costsOf(
   items: readonly Labelled[],
   family: FamilyName,
-  threshold: number,
-  score: (item: Labelled) => number,
+  labels: Labels,
+  passes: (item: Labelled) => boolean,
 ): Costs {
   const total: Costs = {
     misses: { count: 0, of: 0 },
@@ -278,9 +282,9 @@ function costsOf(
     otherFamily: { count: 0, of: 0 },
   };
   for (const item of items) {
-    const truth = familyLabel(item.label);
-    const isIn = score(item) <= threshold;
-    const kind = truth === family ? total.misses : truth === "outlier" ? total.falseAlarms : total.otherFamily;
+    const truth = labels.familyOf(item.label);
+    const isIn = passes(item);
+    const kind = truth === family ? total.misses : truth === null ? total.falseAlarms : total.otherFamily;
     kind.of++;
     kind.count += isIn === (truth !== family) ? 1 : 0;
   }
@@ -299,42 +303,57 @@ function addUp(a: Costs, b: Costs): Costs {
   };
 }
 
-/** Decides every image of val by every pair of signals and every strategy, with thresholds fitted without it. */
-function tryAll(names: readonly ScoreName[], parts: readonly Part[], options: FitOptions): Candidate[] {
+/**
+ * Decides every image of val by every signal and every strategy, with thresholds fitted without it. All families are judged
+ * by the same signal, but for those whose signal is given: signals of several families in all combinations would be chosen
+ * by luck.
+ */
+function tryAll(
+  names: readonly ScoreName[],
+  parts: readonly Part[],
+  labels: Labels,
+  options: FitOptions,
+): Candidate[] {
   const found: Candidate[] = [];
-  const ofFamily = (family: FamilyName) => options.signals?.[family] ? [options.signals[family]] : names;
+  const isGiven = labels.families.every((family) => options.signals?.[family] !== undefined);
   for (const threshold of options.threshold ? [options.threshold] : strategies) {
-    for (const rar of ofFamily("rar")) {
-      for (const other of ofFamily("var")) {
-        const signals = { rar, var: other };
-        const actual: string[] = [], decided: string[] = [];
-        let fitted = true;
-        for (const part of parts) {
-          if (part.held.length === 0) continue;
-          const rules = partRules(part, signals, threshold);
-          fitted &&= rules !== null;
-          if (rules === null) break;
-          for (const { label, families } of part.held) {
-            actual.push(familyLabel(label));
-            decided.push(chooseFamily(families, rules) ?? "outlier");
-          }
-        }
-        if (!fitted) continue;
-        const matrix = confusionMatrix(actual, decided, familyLabels);
-        found.push({ signals, threshold, matrix, balanced: balancedAccuracy(matrix) ?? 0 });
-      }
+    for (const name of isGiven ? names.slice(0, 1) : names) {
+      const signals = mapFamilies(labels.families, (family) => options.signals?.[family] ?? name);
+      const matrix = crossFittedMatrix(parts, labels, signals, threshold);
+      if (matrix !== null) found.push({ signals, threshold, matrix, balanced: balancedAccuracy(matrix) ?? 0 });
     }
   }
   return found.sort((a, b) => b.balanced - a.balanced || rank(a) - rank(b));
 }
 
+/** True and decided families of val; null where a part has no such thresholds. */
+function crossFittedMatrix(
+  parts: readonly Part[],
+  labels: Labels,
+  signals: Candidate["signals"],
+  threshold: Strategy,
+): ConfusionMatrix | null {
+  const actual: string[] = [], decided: string[] = [];
+  for (const part of parts) {
+    if (part.held.length === 0) continue;
+    const rules = partRules(part, labels, signals, threshold);
+    if (rules === null) return null;
+    for (const { label, families } of part.held) {
+      actual.push(groupOf(labels, label));
+      decided.push(chooseFamily(families, rules) ?? outlierLabel);
+    }
+  }
+  return confusionMatrix(actual, decided, [...labels.families, outlierLabel]);
+}
+
 /** Rules of a part's fit; null where it has no such thresholds. */
 function partRules(
   { fitted: { families, oneClass } }: Part,
+  labels: Labels,
   signals: Candidate["signals"],
   threshold: Strategy,
 ): Rules | null {
-  if (familyNames.some((family) => families[family][signals[family]]!.thresholds[threshold] === null)) return null;
+  if (labels.families.some((family) => families[family][signals[family]]!.thresholds[threshold] === null)) return null;
   return rulesOf({
     format: calibrationFormat,
     modelSet: "",
@@ -344,17 +363,17 @@ function partRules(
     families,
     oneClass,
     variants: { scale: 1 },
-  });
+  }, labels);
 }
 
-/** Small for the ways to decide that are preferred among equals: the same plain signal for both families, then strategies. */
+/** Small for the ways to decide that are preferred among equals: plain signals, then strategies. */
 function rank({ signals, threshold }: Candidate): number {
   const place = (name: ScoreName) => {
     const i = preferred.indexOf(name);
     return i < 0 ? preferred.length : i;
   };
-  const different = signals.rar === signals.var ? 0 : 1;
-  return 100 * (place(signals.rar) + place(signals.var)) + 10 * different + preferredStrategies.indexOf(threshold);
+  const places = Object.values(signals).reduce((sum, name) => sum + place(name), 0);
+  return 10 * places + preferredStrategies.indexOf(threshold);
 }
 
 /**
@@ -363,12 +382,13 @@ function rank({ signals, threshold }: Candidate): number {
  */
 function chooseDecision(
   candidates: readonly Candidate[],
+  labels: Labels,
   options: FitOptions,
   untried: ScoreName,
 ): Calibration["decision"] {
   const [best] = candidates;
   if (best === undefined) {
-    const signals = { rar: options.signals?.rar ?? untried, var: options.signals?.var ?? untried };
+    const signals = mapFamilies(labels.families, (family) => options.signals?.[family] ?? untried);
     return { signals, threshold: options.threshold ?? "gaussian" };
   }
   const within = (errors: number) => {
@@ -378,7 +398,8 @@ function chooseDecision(
   const first = (some: readonly Candidate[]) => some.reduce((a, b) => (rank(b) < rank(a) ? b : a));
   const { signals } = first(within(1));
   // What val says about strategies holds for outliers like its own, so that it must say more to set the order aside.
-  const { threshold } = first(within(2).filter((other) => familyNames.every((f) => other.signals[f] === signals[f])));
+  const isSame = (other: Candidate) => labels.families.every((family) => other.signals[family] === signals[family]);
+  const { threshold } = first(within(2).filter(isSame));
   return { signals, threshold };
 }
 
@@ -390,6 +411,6 @@ function standardError({ counts }: ConfusionMatrix): number {
   return Math.sqrt(variance) / present.length;
 }
 
-function count(items: readonly { readonly label: Label }[], wanted: FamilyLabel): number {
-  return items.filter(({ label }) => familyLabel(label) === wanted).length;
+function count(items: readonly { readonly label: Label }[], group: string, labels: Labels): number {
+  return items.filter(({ label }) => groupOf(labels, label) === group).length;
 }

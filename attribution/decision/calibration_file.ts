@@ -1,15 +1,15 @@
 /**
  * The calibration file of a model set: for every family and signal the typical score and the thresholds of three
- * strategies, and which of them decide. Fitting is in calibration_fit.ts, deciding in verdict.ts; a set without a file gets
+ * strategies, and which of them decide. Fitting is in calibration/thresholds.ts, deciding in methods.ts; a set without a file gets
  * rules that accept every image.
  */
 import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
-import { parseJson } from "../../models/manifest.ts";
+import { parseJson } from "../../util/json.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import type { ConditionName, Measurements } from "../evidence/evidence.ts";
-import { familyNames } from "../labels.ts";
+import { type Labels, mapFamilies } from "../labels.ts";
 import { defaultQuantizer, type QuantizerName, quantizerNames } from "../quantisation/quantizers.ts";
 import { type Classifiers, classifiersSchema } from "./classifiers/schema.ts";
 import { defaultOutlierPrior } from "./classifiers/joint.ts";
@@ -77,14 +77,15 @@ const schema = v.strictObject({
   quantization: v.picklist(quantizerNames),
   /** What was fitted on; null for numbers that were set by hand. */
   data: v.nullable(v.strictObject({ train: data, val: data })),
-  /** What decides unless the user says otherwise. Without a strategy every image is accepted by both families. */
+  /** What decides unless the user says otherwise. Without a strategy every image is accepted by all families. */
   decision: v.strictObject({
-    signals: v.strictObject({ rar: scoreName, var: scoreName }),
+    signals: v.record(v.string(), scoreName),
     threshold: v.nullable(v.picklist(strategies)),
   }),
-  families: v.strictObject({ rar: v.record(scoreName, signal), var: v.record(scoreName, signal) }),
-  /** What the scores `oneClass` of both families are computed with. */
-  oneClass: v.optional(v.strictObject({ rar: oneClassSchema, var: oneClassSchema })),
+  /** By family, then by signal. */
+  families: v.record(v.string(), v.record(scoreName, signal)),
+  /** What the scores `oneClass` of the families are computed with. */
+  oneClass: v.optional(v.record(v.string(), oneClassSchema)),
   /** What methods beyond thresholds and perplexity decide by; left out where train and val had too few images of a variant. */
   classifiers: v.optional(classifiersSchema),
   variants: v.strictObject({
@@ -95,16 +96,19 @@ const schema = v.strictObject({
 
 export type Calibration = v.InferOutput<typeof schema>;
 
-/** Accepts every image for both families: no outliers are found with it. */
-export function uncalibrated(modelSet: string, quantization: QuantizerName = "estimate"): Calibration {
+/** Accepts every image for all families of a set: no outliers are found with it. */
+export function uncalibrated(
+  set: Pick<ModelSet, "hash" | "families">,
+  quantization: QuantizerName = "estimate",
+): Calibration {
   const open = { quantLoss: { mean: 0, deviation: 1, thresholds: { quantile: null, gaussian: null, roc: null } } };
   return {
     format: calibrationFormat,
-    modelSet,
+    modelSet: set.hash,
     quantization,
     data: null,
-    decision: { signals: { rar: "quantLoss", var: "quantLoss" }, threshold: null },
-    families: { rar: open, var: open },
+    decision: { signals: mapFamilies(set.families, () => "quantLoss" as const), threshold: null },
+    families: mapFamilies(set.families, () => open),
     variants: { scale: 20 },
   };
 }
@@ -115,7 +119,7 @@ export function uncalibrated(modelSet: string, quantization: QuantizerName = "es
  */
 export async function loadCalibration(set: ModelSet): Promise<{ calibration: Calibration; sha256: string | null }> {
   const { calibration: file } = set.manifest;
-  if (file === undefined) return { calibration: uncalibrated(set.hash, defaultQuantizer(set.manifest)), sha256: null };
+  if (file === undefined) return { calibration: uncalibrated(set, defaultQuantizer(set)), sha256: null };
   const path = join(set.dir, file);
   let bytes: Uint8Array<ArrayBuffer>;
   try {
@@ -127,16 +131,20 @@ export async function loadCalibration(set: ModelSet): Promise<{ calibration: Cal
       { cause },
     );
   }
-  const calibration = parseCalibration(new TextDecoder().decode(bytes), set.hash, path);
+  const calibration = parseCalibration(new TextDecoder().decode(bytes), set, path);
   return { calibration, sha256: await sha256Hex(bytes) };
 }
 
-/** Reads a calibration for the model set with this hash. Throws when it is not valid, or was made for another set. */
-export function parseCalibration(text: string, modelSet: string, label = "calibration.json"): Calibration {
-  const calibration = parseJson(schema, text, label, inconsistencies);
-  if (calibration.modelSet !== modelSet) {
+/** Reads a calibration for a model set. Throws when it is not valid, or was made for another set. */
+export function parseCalibration(
+  text: string,
+  set: Pick<ModelSet, "hash" | "families">,
+  label = "calibration.json",
+): Calibration {
+  const calibration = parseJson(schema, text, label, (found) => inconsistencies(found, set.families));
+  if (calibration.modelSet !== set.hash) {
     throw new Error(
-      `${label}: was made for the model set ${short(calibration.modelSet)}, these weights are ${short(modelSet)}: ` +
+      `${label}: was made for the model set ${short(calibration.modelSet)}, these weights are ${short(set.hash)}: ` +
         "thresholds of other weights mean nothing; calibrate again (deno task calibrate), or remove `calibration` " +
         "from the manifest",
     );
@@ -145,9 +153,13 @@ export function parseCalibration(text: string, modelSet: string, label = "calibr
 }
 
 /** A decision that rests on numbers that the file does not have. */
-function inconsistencies({ decision, families, oneClass }: Calibration): string[] {
+function inconsistencies({ decision, families, oneClass }: Calibration, names: readonly FamilyName[]): string[] {
   const problems: string[] = [];
-  for (const name of familyNames) {
+  for (const name of names) {
+    if (families[name] === undefined || decision.signals[name] === undefined) {
+      problems.push(`families: expected ${names.join(", ")}, got ${Object.keys(families).join(", ") || "none"}`);
+      continue;
+    }
     const own = decision.signals[name], found = families[name][own];
     if (found === undefined) {
       problems.push(`decision.signals.${name}: expected one of ${Object.keys(families[name]).join(", ")}, got ${own}`);
@@ -175,6 +187,8 @@ export interface FamilyRule {
 
 /** All that a method decides by. */
 export interface Rules {
+  /** What images may be. */
+  readonly labels: Labels;
   readonly families: Readonly<Record<FamilyName, FamilyRule>>;
   /** Mean log-probabilities per token are multiplied by this before the softmax over variants. */
   readonly variantScale: number;
@@ -192,7 +206,7 @@ export interface RuleChoice {
 }
 
 /** The rules of a calibration, or others that it has. Throws naming what was not fitted, and what was. */
-export function rulesOf(calibration: Calibration, choice: RuleChoice = {}): Rules {
+export function rulesOf(calibration: Calibration, labels: Labels, choice: RuleChoice = {}): Rules {
   const rule = (name: FamilyName): FamilyRule => {
     const own = choice.signals?.[name] ?? calibration.decision.signals[name];
     const found = calibration.families[name][own];
@@ -225,7 +239,8 @@ export function rulesOf(calibration: Calibration, choice: RuleChoice = {}): Rule
   }
   const { classifiers, variants } = calibration;
   return {
-    families: { rar: rule("rar"), var: rule("var") },
+    labels,
+    families: mapFamilies(labels.families, rule),
     variantScale: variants.scale,
     ...classifiers !== undefined && { classifiers, outlierPrior },
   };
@@ -233,7 +248,7 @@ export function rulesOf(calibration: Calibration, choice: RuleChoice = {}): Rule
 
 /** How much must be measured of an image to decide by these rules. */
 export function levelOf(rules: Rules): SignalLevel {
-  return levelFor(familyNames.map((name) => rules.families[name].signal));
+  return levelFor(Object.values(rules.families).map(({ signal }) => signal));
 }
 
 /** Refuses thresholds that were fitted to scores of another quantiser. */

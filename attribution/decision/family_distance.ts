@@ -1,12 +1,11 @@
 /**
- * The score `oneClass`: how far an image's signals under both tokenizers lie from those of a family's own images. It needs no
- * outliers to fit; thresholds on it are fitted like those on single signals (calibration_fit.ts).
+ * The score `oneClass`: how far an image's signals under all tokenizers lie from those of a family's own images. It needs no
+ * outliers to fit; thresholds on it are fitted like those on single signals (calibration/thresholds.ts).
  */
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
 import { fitOneClass, type OneClass, oneClassDistance } from "./classifiers/one_class.ts";
 import type { Measurements } from "../evidence/evidence.ts";
-import { familyNames } from "../labels.ts";
 import { type ScoreName, scoreOf, type SignalName, toScale } from "../signals/table.ts";
 
 /** Measured of every image; `combined` is left out, being the sum of two of them in logarithms. */
@@ -22,9 +21,9 @@ export const oneClassSchema = v.strictObject({
   factor: v.pipe(v.array(numbers), v.readonly()),
 });
 
-/** Logarithms of the inputs, the family's own first: the other tokenizer's say how difficult an image is anyway. */
+/** Logarithms of the inputs, the family's own first: those of other tokenizers say how difficult an image is anyway. */
 function row(families: Measurements["families"], family: FamilyName): number[] {
-  return [family, ...familyNames.filter((name) => name !== family)]
+  return [family, ...Object.keys(families).filter((name) => name !== family)]
     .flatMap((name) => inputs.map((input) => toScale(input, scoreOf(input, families[name]))));
 }
 

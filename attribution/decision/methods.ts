@@ -1,6 +1,6 @@
 /**
  * From evidence to a verdict: a table of methods, each of which says what it needs to know of an image and then decides.
- * Methods see numbers only; they neither run networks nor read files. A method of one's own is another row of the table.
+ * Methods see numbers only; they neither run networks nor read files. A method of one's own is registered by its name.
  */
 import type { FamilyName } from "../../models/family.ts";
 import { passes, type Rules, ruleScore, standardise } from "./calibration_file.ts";
@@ -11,7 +11,7 @@ import type { Classifiers } from "./classifiers/schema.ts";
 import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
 import type { ConditionName, FamilyEvidence, Measurements, Verdict } from "../evidence/evidence.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
-import { familyNames, familyOf, type Label, variantLabels } from "../labels.ts";
+import { outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
 
 export type { Rules } from "./calibration_file.ts";
@@ -60,8 +60,8 @@ export function twoStages(
       const family = chooseFamily(families, rules);
       const stretch = rules.classifiers?.confidence[name] ?? noStretch;
       if (family === null) {
-        const raw = Math.min(...familyNames.map((name) => 1 - belonging(families, rules, name)));
-        return { label: "outlier", confidence: stretchConfidence(stretch, raw), family, scores: {} };
+        const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
+        return { label: outlierLabel, confidence: stretchConfidence(stretch, raw), family, scores: {} };
       }
       const own = Object.entries(scores(featuresOf(evidence), family, rules));
       if (own.length === 0) throw new Error(`${name}: expected likelihoods of the ${family} variants, got none`);
@@ -81,18 +81,18 @@ function classifiersOf(name: string, rules: Rules): Classifiers {
 
 /** The variant with the lowest perplexity; probabilities are a softmax of mean log-probabilities. */
 export const perplexityScores: VariantScores = (row, family, rules) => {
-  const own = variantLabels[family].filter((label) => `${label}.conditional.mean` in row);
+  const own = rules.labels.variants[family].filter((label) => `${label}.conditional.mean` in row);
   if (own.length === 0) return {};
   const weights = softmax(own.map((label) => rules.variantScale * Math.min(0, row[`${label}.conditional.mean`])));
   return Object.fromEntries(own.map((label, i) => [label, weights[i]]));
 };
 
-const everyFamily = () => familyNames;
+const everyFamily: Method["wants"] = (_, { labels }) => labels.families;
 
-/** Every way to decide, by name. Add a row for a method of your own: `--method` takes it where the table is changed first. */
-export const methods: Record<string, Method> = {
+/** The methods that come with the program. */
+const builtIn: Record<string, Method> = {
   joint: {
-    description: "one decision over signals, likelihoods of all eight variants, and a prior for outliers",
+    description: "one decision over signals, likelihoods of all variants, and a prior for outliers",
     condition: "infer",
     needs: "joint",
     wants: everyFamily,
@@ -102,7 +102,7 @@ export const methods: Record<string, Method> = {
       const label = jointLabel(scores);
       const stretch = rules.classifiers?.confidence.joint ?? noStretch;
       const confidence = stretchConfidence(stretch, scores[label]);
-      return { label, confidence, family: label === "outlier" ? null : familyOf(label), scores };
+      return { label, confidence, family: rules.labels.familyOf(label), scores };
     },
   },
   "two-stage": twoStages("two-stage", {
@@ -113,11 +113,16 @@ export const methods: Record<string, Method> = {
   perplexity: twoStages("perplexity", {
     description: "thresholds for the family, lowest perplexity for the variant",
   }, perplexityScores),
-  "own-sample": twoStages("own-sample", {
-    description: "thresholds for the family, the variant whose own images' likelihood is like this one's",
-    condition: "infer",
-    needs: "ownSamples",
-  }, (row, family, rules) => ownSampleScores(classifiersOf("own-sample", rules).ownSamples, family, row)),
+  "own-sample": twoStages(
+    "own-sample",
+    {
+      description: "thresholds for the family, the variant whose own images' likelihood is like this one's",
+      condition: "infer",
+      needs: "ownSamples",
+    },
+    (row, family, rules) =>
+      ownSampleScores(classifiersOf("own-sample", rules).ownSamples, rules.labels.variants[family], row),
+  ),
   membership: twoStages("membership", {
     description: "thresholds for the family, a classifier over membership features for the variant",
     condition: "infer",
@@ -129,7 +134,7 @@ export const methods: Record<string, Method> = {
     return classifyRow(membership[family], row);
   }),
   prada: {
-    description: "PRADA's score functions for all eight variants; slow, needs calibrate --extras prada",
+    description: "PRADA's score functions for all variants; slow, needs calibrate --extras prada",
     condition: "infer",
     extras: "prada",
     needs: "prada",
@@ -142,25 +147,42 @@ export const methods: Record<string, Method> = {
       const { model, none, probabilities } = decidePrada(
         Object.fromEntries(known.map((label, i) => [label, values[i]])),
       );
-      const label = model ?? "outlier";
+      const label = model ?? outlierLabel;
       const scores: Record<string, number> = { ...probabilities, outlier: none };
       const stretch = rules.classifiers?.confidence.prada ?? noStretch;
       return {
         label,
         confidence: stretchConfidence(stretch, scores[label]),
-        family: label === "outlier" ? null : familyOf(label as Label),
+        family: rules.labels.familyOf(label),
         scores,
       };
     },
   },
 };
+/** Name of a built-in method, or of one that was registered. */
 export type MethodName = string;
 
-/** The method of a name. Throws, listing those there are. */
+const methods = new Map<MethodName, Method>(Object.entries(builtIn));
+
+/**
+ * Adds a method of one's own, which `Tracer.open({ method })` then takes by its name. Throws a RangeError where the name is
+ * taken.
+ */
+export function registerMethod(name: MethodName, method: Method): void {
+  if (methods.has(name)) throw new RangeError(`registerMethod: expected a new name, ${name} is taken`);
+  methods.set(name, method);
+}
+
+/** The names of all methods, those that were registered last. */
+export function methodNames(): readonly MethodName[] {
+  return [...methods.keys()];
+}
+
+/** The method of a name. Throws a RangeError, listing those there are. */
 export function methodOf(name: MethodName): Method {
-  const found = Object.hasOwn(methods, name) ? methods[name] : undefined;
-  if (found === undefined) throw new Error(`--method: expected ${Object.keys(methods).join(", ")}, got ${name}`);
-  return found;
+  const method = methods.get(name);
+  if (method !== undefined) return method;
+  throw new RangeError(`--method: expected ${methodNames().join(", ")}, got ${name}`);
 }
 
 /** What a calibration decides by unless the user says otherwise: everything that it has. */
@@ -190,7 +212,7 @@ export function decide(
 
 /** The family whose threshold the image passes; of two, the one with the lower standardised score; of none, null. */
 export function chooseFamily(families: Families, rules: Rules): FamilyName | null {
-  const passing = familyNames.filter((name) => passes(rules, families, name));
+  const passing = rules.labels.families.filter((name) => passes(rules, families, name));
   const distance = (name: FamilyName) => standardisedScore(families, rules, name);
   return passing.length === 0 ? null : passing.reduce((best, name) => (distance(name) < distance(best) ? name : best));
 }

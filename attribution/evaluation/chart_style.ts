@@ -3,6 +3,8 @@
  * None of them is drawn here.
  */
 import type { FamilyName } from "../../models/family.ts";
+import { familyNames } from "../../models/registry.ts";
+import { outlierLabel } from "../labels.ts";
 import { axisStyle, type ChartOption, palette } from "../plot/chart.ts";
 
 /** A chart with its size in pixels. */
@@ -15,9 +17,12 @@ export interface Figure {
 export const ink = axisStyle.nameTextStyle.color;
 export const width = 860;
 
-/** Families in one colour each, outliers in a third. */
-export const groupColors = { rar: palette[0], var: palette[1], outlier: palette[2] } as const;
-export const familyTitles: Readonly<Record<FamilyName, string>> = { rar: "RAR", var: "VAR" };
+/** Families in one colour each, in the order of the registry; outliers in the third of the palette. */
+export function groupColor(group: FamilyName | typeof outlierLabel): string {
+  if (group === outlierLabel) return palette[2];
+  const place = familyNames.indexOf(group);
+  return palette[(place < 2 ? place : place + 1) % palette.length];
+}
 
 /** The page has no scripts: nothing changes under the pointer. */
 export const still = { silent: true, emphasis: { disabled: true } } as const;

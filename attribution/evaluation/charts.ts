@@ -7,11 +7,11 @@ import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { axisStyle, palette } from "../plot/chart.ts";
 import { scoreTable } from "../signals/table.ts";
 import { strengthRanges, type TransformName, transformNames } from "../images/augment/mod.ts";
-import { familyNames } from "../labels.ts";
+import { familyNamed, familyNames } from "../../models/registry.ts";
+import { outlierLabel } from "../labels.ts";
 import {
-  familyTitles,
   type Figure,
-  groupColors,
+  groupColor,
   ink,
   legendStyle,
   percentLabel,
@@ -61,17 +61,23 @@ const cellInk = "#10151a";
 /** Signals that are drawn, at most; those that decide come first, then in the table's order. */
 const drawnSignals = 5;
 
-/** ROC curves of each family (left, right), against outliers (above) and the other family (below). */
+/** The families that signals are of, in the order of the registry. */
+function familiesOf(signals: readonly SignalResult[]): readonly FamilyName[] {
+  return familyNames.filter((name) => signals.some(({ family }) => family === name));
+}
+
+/** ROC curves of each family, side by side, against outliers (above) and the other families (below). */
 export function rocFigure(signals: readonly SignalResult[]): Figure | null {
-  const kinds = (family: FamilyName) => ["outlier", family === "rar" ? "var" : "rar"];
-  const panels = familyNames.flatMap((family) => {
+  const families = familiesOf(signals);
+  const kinds = (family: FamilyName) => [outlierLabel, ...families.filter((other) => other !== family)];
+  const panels = families.flatMap((family, column) => {
     const own = signals.filter((result) => result.family === family);
     return kinds(family).flatMap((kind, row) => {
       const lines = own.flatMap(({ signal, title, decides, separations }) => {
         const found = separations.find(({ nonmembers }) => nonmembers === kind);
         return found ? [{ signal, title, decides, found }] : [];
       });
-      return lines.length === 0 ? [] : [{ family, kind, row, column: familyNames.indexOf(family), lines }];
+      return lines.length === 0 ? [] : [{ family, kind, row, column, lines }];
     });
   });
   if (panels.length === 0) return null;
@@ -81,9 +87,9 @@ export function rocFigure(signals: readonly SignalResult[]): Figure | null {
   const least = panels.map(({ lines }) => Math.min(...lines.map(({ found }) => 1 / found.others)));
   const lowest = least.map((rate) => 10 ** Math.floor(Math.log10(Math.min(rate, 0.01)) - 0.01));
   const place = ({ row, column }: { row: number; column: number }) => ({
-    left: 66 + column * (width / 2),
+    left: 66 + column * (width / families.length),
     top: top + row * (panelHeight + gap),
-    width: width / 2 - 90,
+    width: width / families.length - 90,
     height: panelHeight,
   });
   return {
@@ -98,8 +104,8 @@ export function rocFigure(signals: readonly SignalResult[]): Figure | null {
         ...legendStyle,
       },
       title: panels.map((panel) => ({
-        text: `${familyTitles[panel.family]} against ${
-          panel.kind === "outlier" ? "outliers" : panel.kind.toUpperCase()
+        text: `${familyNamed(panel.family).title} against ${
+          panel.kind === outlierLabel ? "outliers" : familyNamed(panel.kind).title
         }`,
         left: place(panel).left,
         top: place(panel).top - 24,
@@ -187,16 +193,11 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
   const lines = [
     { name: "family accuracy", color: palette[0], y: (point: RobustnessPoint) => point.familyAccuracy },
     { name: "outlier recall", color: palette[2], y: (point: RobustnessPoint) => point.outlierRecall },
-    {
-      name: "RAR: TPR at 1 % FPR",
-      color: palette[1],
-      y: (point: RobustnessPoint) => point.separation.rar?.tpr ?? null,
-    },
-    {
-      name: "VAR: TPR at 1 % FPR",
-      color: palette[3],
-      y: (point: RobustnessPoint) => point.separation.var?.tpr ?? null,
-    },
+    ...Object.keys(points[0].separation).map((family, i) => ({
+      name: `${familyNamed(family).title}: TPR at 1 % FPR`,
+      color: [palette[1], palette[3], palette[4], palette[5]][i % 4],
+      y: (point: RobustnessPoint) => point.separation[family]?.tpr ?? null,
+    })),
   ];
   const left = (i: number) => 66 + (i % columns) * (panelWidth + gapX);
   const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
@@ -262,19 +263,20 @@ function isFalling(attack: TransformName): boolean {
   return second < first;
 }
 
-/** AUC of every signal against everything else, for both families side by side. */
+/** AUC of every signal against everything else, for all families side by side. */
 export function aucFigure(signals: readonly SignalResult[]): Figure | null {
   const names = [...new Map(signals.map(({ signal, title }) => [signal, title]))].reverse();
   const value = (family: FamilyName, signal: string) =>
     signals.find((result) => result.family === family && result.signal === signal)
       ?.separations.find(({ nonmembers }) => nonmembers === everythingElse);
-  if (!familyNames.some((family) => names.some(([signal]) => value(family, signal)))) return null;
+  const families = familiesOf(signals);
+  if (!families.some((family) => names.some(([signal]) => value(family, signal)))) return null;
   const rows = 30 * names.length + 20;
   return {
     width,
     height: rows + 100,
     option: {
-      legend: { top: 4, left: "center", data: Object.values(familyTitles), ...legendStyle },
+      legend: { top: 4, left: "center", data: families.map((name) => familyNamed(name).title), ...legendStyle },
       grid: { left: 270, right: 40, top: 40, height: rows },
       xAxis: {
         ...axisStyle,
@@ -292,11 +294,11 @@ export function aucFigure(signals: readonly SignalResult[]): Figure | null {
         nameGap: 232,
         splitLine: { show: false },
       },
-      series: familyNames.map((family) => ({
+      series: families.map((family) => ({
         type: "bar" as const,
         ...still,
-        name: familyTitles[family],
-        color: groupColors[family],
+        name: familyNamed(family).title,
+        color: groupColor(family),
         barWidth: 9,
         data: names.map(([signal]) => value(family, signal)?.auc.value ?? null),
       })),

@@ -1,12 +1,11 @@
 /**
  * From judged images to the numbers of a report: how often verdicts are right, and how well every signal separates a family
- * from everything else. Numbers in, numbers out; how images are measured is evaluation_job's business.
+ * from everything else. Numbers in, numbers out; how images are measured is in run_evaluation.ts.
  */
 import type { FamilyName } from "../../models/family.ts";
 import { type Calibration, type Rules, rulesOf, strategies, type Strategy } from "../decision/calibration_file.ts";
-import { familyLabel, familyLabels } from "../calibration/thresholds.ts";
 import type { FamilyEvidence, Measurements } from "../evidence/evidence.ts";
-import { familyNames, type Label, labels } from "../labels.ts";
+import { groupOf, type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import {
   accuracy,
   auc,
@@ -49,7 +48,7 @@ export interface Estimate {
 
 /** How well scores tell members of a family from one kind of nonmembers. */
 export interface Separation {
-  /** What the nonmembers are: `everything else`, a label, `outlier`, a source of outliers, or the other family. */
+  /** What the nonmembers are: `everything else`, a label, `outlier`, a source of outliers, or another family. */
   readonly nonmembers: string;
   readonly members: number;
   readonly others: number;
@@ -82,9 +81,9 @@ export interface Evaluation {
   readonly images: number;
   /** Images by label. */
   readonly labels: Readonly<Partial<Record<Label, number>>>;
-  /** Share of the nine-way verdicts that are right. */
+  /** Share of the verdicts that are right. */
   readonly accuracy: Estimate;
-  /** The same of RAR, VAR or outlier. */
+  /** The same of families and outlier. */
   readonly familyAccuracy: Estimate;
   /** Of the images whose family was found, the share whose variant was. */
   readonly variantAccuracy: Estimate;
@@ -107,27 +106,29 @@ export interface EvaluateOptions {
 /** Evaluates. Throws without images. */
 export function evaluate(judged: readonly Judged[], options: EvaluateOptions): Evaluation {
   if (judged.length === 0) throw new Error("evaluate: expected at least one image that could be read, got none");
-  const { bootstrap } = options;
+  const { bootstrap, rules: { labels } } = options;
   const pairs = judged.map(({ label, verdict }) => ({ label, verdict }));
   const over = (statistic: (sample: readonly Pair[]) => number | null) => estimate(pairs, statistic, bootstrap);
   const draw = sampler(bootstrap);
+  const exact = (sample: readonly Pair[]) => labelMatrix(sample, labels);
+  const byFamily = (sample: readonly Pair[]) => familyMatrix(sample, labels);
   const variants = pairs.filter(({ label, verdict }) =>
-    label !== "outlier" && familyLabel(label) === familyLabel(verdict)
+    label !== outlierLabel && labels.familyOf(label) === labels.familyOf(verdict)
   );
   const counts: Partial<Record<Label, number>> = {};
   for (const { label } of judged) counts[label] = (counts[label] ?? 0) + 1;
   return {
     images: judged.length,
     labels: counts,
-    accuracy: over((sample) => accuracy(nineWay(sample))),
-    familyAccuracy: over((sample) => accuracy(threeWay(sample))),
-    variantAccuracy: estimate(variants, (sample) => accuracy(nineWay(sample)), bootstrap),
-    outlierRecall: over((sample) => recall(threeWay(sample), "outlier")),
-    outlierPrecision: over((sample) => precision(threeWay(sample), "outlier")),
-    confusion: nineWay(pairs),
-    familyConfusion: threeWay(pairs),
+    accuracy: over((sample) => accuracy(exact(sample))),
+    familyAccuracy: over((sample) => accuracy(byFamily(sample))),
+    variantAccuracy: estimate(variants, (sample) => accuracy(exact(sample)), bootstrap),
+    outlierRecall: over((sample) => recall(byFamily(sample), outlierLabel)),
+    outlierPrecision: over((sample) => precision(byFamily(sample), outlierLabel)),
+    confusion: exact(pairs),
+    familyConfusion: byFamily(pairs),
     strategies: strategyResults(judged, options),
-    signals: familyNames.flatMap((family) => signalResults(judged, family, options, draw)),
+    signals: labels.families.flatMap((family) => signalResults(judged, family, options, draw)),
   };
 }
 
@@ -136,13 +137,16 @@ interface Pair {
   readonly verdict: Label;
 }
 
-function nineWay(pairs: readonly Pair[]): ConfusionMatrix {
-  return confusionMatrix(pairs.map(({ label }) => label), pairs.map(({ verdict }) => verdict), labels);
+function labelMatrix(pairs: readonly Pair[], labels: Labels): ConfusionMatrix {
+  return confusionMatrix(pairs.map(({ label }) => label), pairs.map(({ verdict }) => verdict), labels.all);
 }
 
-function threeWay(pairs: readonly Pair[]): ConfusionMatrix {
-  const of = (pick: (pair: Pair) => Label) => pairs.map((pair) => familyLabel(pick(pair)));
-  return confusionMatrix(of(({ label }) => label), of(({ verdict }) => verdict), familyLabels);
+function familyMatrix(pairs: readonly Pair[], labels: Labels): ConfusionMatrix {
+  const groups = (pick: (pair: Pair) => Label) => pairs.map((pair) => groupOf(labels, pick(pair)));
+  return confusionMatrix(groups(({ label }) => label), groups(({ verdict }) => verdict), [
+    ...labels.families,
+    outlierLabel,
+  ]);
 }
 
 /** A statistic of items and its interval, which is drawn within each true label. */
@@ -160,25 +164,26 @@ function estimate(
 
 /** What each strategy's thresholds would decide, on the signals that the rules use. */
 function strategyResults(judged: readonly Judged[], { calibration, rules, threshold, bootstrap }: EvaluateOptions) {
-  const signals = { rar: rules.families.rar.signal, var: rules.families.var.signal };
+  const { labels } = rules;
+  const signals = mapFamilies(labels.families, (family) => rules.families[family].signal);
   const found: StrategyResult[] = [];
   for (const strategy of strategies) {
-    const missing = familyNames.some((name) => !calibration.families[name][signals[name]]?.thresholds[strategy]);
+    const missing = labels.families.some((name) => !calibration.families[name][signals[name]]?.thresholds[strategy]);
     if (missing) continue;
-    const other = rulesOf(calibration, { threshold: strategy, signals });
-    // Any label of the family stands for it: the three-way rates look no further.
+    const other = rulesOf(calibration, labels, { threshold: strategy, signals });
+    // Any variant of the family stands for it: these rates look no further.
     const pairs = judged.map(({ label, families }): Pair => {
       const family = chooseFamily(families, other);
-      return { label, verdict: family === null ? "outlier" : family === "rar" ? "rarb" : "var16" };
+      return { label, verdict: family === null ? outlierLabel : labels.variants[family][0] };
     });
     const over = (statistic: (matrix: ConfusionMatrix) => number | null) =>
-      estimate(pairs, (sample) => statistic(threeWay(sample)), bootstrap);
+      estimate(pairs, (sample) => statistic(familyMatrix(sample, labels)), bootstrap);
     found.push({
       threshold: strategy,
       decides: strategy === threshold,
       familyAccuracy: over(accuracy),
-      outlierRecall: over((matrix) => recall(matrix, "outlier")),
-      outlierPrecision: over((matrix) => precision(matrix, "outlier")),
+      outlierRecall: over((matrix) => recall(matrix, outlierLabel)),
+      outlierPrecision: over((matrix) => precision(matrix, outlierLabel)),
     });
   }
   return found;
@@ -212,7 +217,13 @@ function signalResults(
   const row = (signal: string, title: string, score: Score): SignalResult[] => {
     if (judged.some((item) => score(item) === undefined)) return [];
     const decides = rules.families[family].signal === signal;
-    return [{ family, signal, title, decides, separations: separations(judged, family, score, draw) }];
+    return [{
+      family,
+      signal,
+      title,
+      decides,
+      separations: separations(judged, { family, labels: rules.labels, score }, draw),
+    }];
   };
   const model = calibration.oneClass?.[family];
   const own = scoreNames.flatMap((name) =>
@@ -231,15 +242,14 @@ function signalResults(
 /** Members against each kind of nonmembers that there are; none where the family has no images. */
 function separations(
   judged: readonly Judged[],
-  family: FamilyName,
-  score: Score,
+  { family, labels, score }: { family: FamilyName; labels: Labels; score: Score },
   draw: Draw,
 ): Separation[] {
-  const members = judged.filter(({ label }) => familyLabel(label) === family);
-  const rest = judged.filter(({ label }) => familyLabel(label) !== family);
+  const members = judged.filter(({ label }) => labels.familyOf(label) === family);
+  const rest = judged.filter(({ label }) => labels.familyOf(label) !== family);
   const own = members.map((item) => score(item)!);
   if (own.length === 0) return [];
-  return nonmemberKinds(rest).map(({ name, items }) => {
+  return nonmemberKinds(rest, labels).map(({ name, items }) => {
     const others = items.map((item) => score(item)!);
     const intervals = bootstrapRoc(own, others, draw(own.length, others.length), operatingPoint);
     return {
@@ -253,16 +263,16 @@ function separations(
   });
 }
 
-/** Everything else, then outliers and their sources, then the other family and its variants, as far as there are any. */
-function nonmemberKinds(rest: readonly Judged[]): { name: string; items: readonly Judged[] }[] {
+/** Everything else, then outliers and their sources, then other families and their variants, as far as there are any. */
+function nonmemberKinds(rest: readonly Judged[], labels: Labels): { name: string; items: readonly Judged[] }[] {
   const kinds: { name: string; items: readonly Judged[] }[] = [{ name: everythingElse, items: rest }];
   const add = (name: string, items: readonly Judged[]) => kinds.push({ name, items });
-  const outliers = rest.filter(({ label }) => label === "outlier");
-  add("outlier", outliers);
+  const outliers = rest.filter(({ label }) => label === outlierLabel);
+  add(outlierLabel, outliers);
   const sources = Map.groupBy(outliers, ({ source }) => source);
   if (sources.size > 1) { for (const [source, items] of sources) add(source, items); }
-  for (const family of familyNames) add(family, rest.filter(({ label }) => familyLabel(label) === family));
-  for (const label of labels) if (label !== "outlier") add(label, rest.filter((item) => item.label === label));
+  for (const family of labels.families) add(family, rest.filter(({ label }) => labels.familyOf(label) === family));
+  for (const label of labels.all) if (label !== outlierLabel) add(label, rest.filter((item) => item.label === label));
   const seen = new Set<string>();
   return kinds.filter(({ name, items }) => items.length > 0 && !seen.has(name) && seen.add(name) !== undefined);
 }

@@ -2,9 +2,9 @@
  * Diagrams of a table of features as chart options: distributions per class, pairwise AUC, who scores whose images how,
  * reliability, PRADA's score functions. Drawing is plot/'s business, which files plots.ts's.
  */
-import type { Figure } from "./chart_style.ts";
+import { type Figure, groupColor } from "./chart_style.ts";
 import type { MethodResult } from "./methods.ts";
-import { type Label, labels } from "../labels.ts";
+import { groupOf, type Label, type Labels, outlierLabel } from "../labels.ts";
 import { auc } from "../metrics/mod.ts";
 import { axisStyle, palette } from "../plot/chart.ts";
 import type { FeatureItem } from "../evidence/features.ts";
@@ -25,9 +25,9 @@ const title = (text: string, left: number, top: number) => ({
 type Labelled = FeatureItem & { readonly label: Label };
 
 /** The items whose label is known, by label in the order of the labels. */
-function groupsOf(items: readonly FeatureItem[]): { label: Label; own: Labelled[] }[] {
+function groupsOf(items: readonly FeatureItem[], labels: Labels): { label: Label; own: Labelled[] }[] {
   const known = items.filter((item): item is Labelled => item.label !== undefined);
-  return labels.map((label) => ({ label, own: known.filter((item) => item.label === label) }))
+  return labels.all.map((label) => ({ label, own: known.filter((item) => item.label === label) }))
     .filter(({ own }) => own.length > 0);
 }
 
@@ -37,8 +37,12 @@ function short(value: number): string {
 }
 
 /** Box plots of features, a panel each: quartiles, and whiskers from the 5th to the 95th percentile, per class. */
-export function distributionFigure(items: readonly FeatureItem[], names: readonly string[]): Figure {
-  const groups = groupsOf(items);
+export function distributionFigure(
+  items: readonly FeatureItem[],
+  labels: Labels,
+  names: readonly string[],
+): Figure {
+  const groups = groupsOf(items, labels);
   const columns = Math.min(2, names.length), panelWidth = 350, panelHeight = 190, gapX = 90, gapY = 96, top = 44;
   const left = (i: number) => 76 + (i % columns) * (panelWidth + gapX);
   const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
@@ -73,7 +77,11 @@ export function distributionFigure(items: readonly FeatureItem[], names: readonl
         yAxisIndex: i,
         data: boxes.map((value, k) => ({
           value,
-          itemStyle: { color: "transparent", borderColor: colorOf(groups[k].label), borderWidth: 2 },
+          itemStyle: {
+            color: "transparent",
+            borderColor: groupColor(groupOf(labels, groups[k].label)),
+            borderWidth: 2,
+          },
         })),
         boxWidth: [6, 22],
       })),
@@ -87,11 +95,6 @@ function rangeOf(boxes: readonly (readonly number[])[]) {
   if (low > 0 && high > 100 * low) return { type: "log" as const, min: low / 1.2, max: high * 1.2 };
   const margin = 0.04 * (high - low || 1);
   return { type: "value" as const, min: low - margin, max: high + margin };
-}
-
-/** One colour per family, a third for outliers. */
-function colorOf(label: Label): string {
-  return label === "outlier" ? palette[2] : label.startsWith("rar") ? palette[0] : palette[1];
 }
 
 function boxOf(values: readonly number[]): [number, number, number, number, number] {
@@ -135,8 +138,8 @@ function matrixFigure(
 }
 
 /** How well one feature tells each pair of classes apart: the chance that an image of the row's class has the higher value. */
-export function aucFigure(items: readonly FeatureItem[], name: string): Figure {
-  const groups = groupsOf(items);
+export function aucFigure(items: readonly FeatureItem[], labels: Labels, name: string): Figure {
+  const groups = groupsOf(items, labels);
   const values = groups.map(({ own }) => own.map(({ row }) => row[name]));
   const cells = values.map((own, i) => values.map((others, j) => i === j ? null : higher(own, others)));
   const names = groups.map(({ label }) => label);
@@ -157,9 +160,11 @@ function higher(own: readonly number[], others: readonly number[]): number {
 }
 
 /** The mean of a feature of every variant (columns: who scores) over the images of every class (rows: who generated). */
-export function scoreMatrixFigure(items: readonly FeatureItem[], feature: string): Figure {
-  const groups = groupsOf(items);
-  const scorers = labels.filter((label) => items.every(({ row }) => `${label}.${feature}` in row));
+export function scoreMatrixFigure(items: readonly FeatureItem[], labels: Labels, feature: string): Figure {
+  const groups = groupsOf(items, labels);
+  const scorers = labels.all.filter((label) => label !== outlierLabel).filter((label) =>
+    items.every(({ row }) => `${label}.${feature}` in row)
+  );
   const cells = groups.map(({ own }) =>
     scorers.map((scorer) => own.reduce((sum, { row }) => sum + row[`${scorer}.${feature}`], 0) / own.length)
   );
@@ -223,9 +228,10 @@ export function reliabilityFigure(methods: readonly Pick<MethodResult, "method" 
 /** Learnt score functions: what a token adds, by the weighed difference of its log-probabilities. */
 export function pradaFigure(
   curves: readonly { readonly label: string; readonly x: readonly number[]; readonly y: readonly number[] }[],
+  labels: Labels,
 ): Figure {
   const width = 360, height = 240, top = 70;
-  const panels = ["rar", "var"].map((family) => curves.filter(({ label }) => label.startsWith(family)))
+  const panels = labels.families.map((family) => curves.filter(({ label }) => labels.familyOf(label) === family))
     .filter((own) => own.length > 0);
   const dashes = ["solid", "dashed", "dotted", [8, 3, 2, 3]] as const;
   return {

@@ -1,14 +1,22 @@
 /**
  * All methods on the same images: how often each is right, and how far its confidence is to be believed. Measured images and
- * rules in, a table out; measuring is job.ts's business.
+ * rules in, a table out; measuring is in run_evaluation.ts.
  */
 import type { Rules } from "../decision/calibration_file.ts";
-import { familyLabel } from "../calibration/thresholds.ts";
 import { calibrationError, type ReliabilityBin, reliabilityBins } from "../decision/classifiers/confidence.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
-import { familyOf, type Label, variantLabels } from "../labels.ts";
+import { groupOf, type Label, mapFamilies, outlierLabel } from "../labels.ts";
+import { familyNamed } from "../../models/registry.ts";
+import type { ByFamily, FamilyName } from "../../models/family.ts";
 import { bootstrapInterval, type BootstrapOptions } from "../metrics/mod.ts";
-import { type Decision, type ExtrasName, type Method, methods, requireMethod } from "../decision/methods.ts";
+import {
+  type Decision,
+  type ExtrasName,
+  type Method,
+  methodNames,
+  methodOf,
+  requireMethod,
+} from "../decision/methods.ts";
 import type { Estimate } from "./evaluate.ts";
 
 /** An image whose label is known, measured under all variants. */
@@ -19,12 +27,11 @@ export interface MeasuredImage {
 
 export interface MethodResult {
   readonly method: string;
-  /** Share of nine-way verdicts that are right. */
+  /** Share of verdicts that are right. */
   readonly accuracy: Estimate;
   readonly familyAccuracy: Estimate;
-  /** Of a family's images, the share whose variant is found by a method that is told the family. */
-  readonly rarVariants: Estimate;
-  readonly varVariants: Estimate;
+  /** Of each family's images, the share whose variant is found by a method that is told the family. */
+  readonly variants: ByFamily<Estimate>;
   readonly outlierRecall: Estimate;
   readonly outlierPrecision: Estimate;
   /** Expected calibration error of the confidence, ten bins. */
@@ -37,7 +44,7 @@ export interface MethodResult {
 
 /** The methods that a calibration has what they need for, in the order of the table. */
 export function knownMethods(rules: Rules): string[] {
-  return Object.keys(methods).filter((name) => {
+  return methodNames().filter((name) => {
     try {
       requireMethod(name, rules);
       return true;
@@ -49,7 +56,7 @@ export function knownMethods(rules: Rules): string[] {
 
 /** What must be measured beyond the summaries for these methods. */
 export function extrasOf(names: readonly string[]): ExtrasName[] {
-  return [...new Set(names.flatMap((name) => methods[name].extras ?? []))];
+  return [...new Set(names.flatMap((name) => methodOf(name).extras ?? []))];
 }
 
 interface Judgement {
@@ -69,7 +76,7 @@ export function compareMethods(
 ): MethodResult[] {
   if (images.length === 0) throw new Error("compareMethods: expected at least one image, got none");
   return names.map((name) => {
-    const judged = images.map((image) => judge(methods[name], image, rules));
+    const judged = images.map((image) => judge(methodOf(name), image, rules));
     const over = (items: readonly Judgement[], statistic: (items: readonly Judgement[]) => number | null): Estimate => {
       const groups = [...Map.groupBy(items, ({ label }) => label).values()];
       return {
@@ -77,20 +84,23 @@ export function compareMethods(
         interval: bootstrapInterval(groups, (sample) => statistic(sample.flat()), bootstrap),
       };
     };
-    const of = (family: string) => judged.filter(({ label }) => familyLabel(label) === family);
+    const { labels } = rules;
+    const of = (group: string) => judged.filter(({ label }) => groupOf(labels, label) === group);
     const isRight = ({ label, verdict }: Judgement) => label === verdict;
-    const isOut = ({ verdict }: Judgement) => verdict === "outlier";
+    const isOut = ({ verdict }: Judgement) => verdict === outlierLabel;
     const [confidence, right] = [judged.map((item) => item.confidence), judged.map(isRight)];
     return {
       method: name,
       accuracy: over(judged, (items) => share(items, isRight)),
       familyAccuracy: over(
         judged,
-        (items) => share(items, ({ label, verdict }) => familyLabel(label) === familyLabel(verdict as Label)),
+        (items) => share(items, ({ label, verdict }) => labels.familyOf(label) === labels.familyOf(verdict)),
       ),
-      rarVariants: over(of("rar"), (items) => share(items, ({ variantFound }) => variantFound!)),
-      varVariants: over(of("var"), (items) => share(items, ({ variantFound }) => variantFound!)),
-      outlierRecall: over(of("outlier"), (items) => share(items, isOut)),
+      variants: mapFamilies(
+        labels.families,
+        (family) => over(of(family), (items) => share(items, ({ variantFound }) => variantFound!)),
+      ),
+      outlierRecall: over(of(outlierLabel), (items) => share(items, isOut)),
       outlierPrecision: over(judged, (items) => share(items.filter(isOut), isRight)),
       calibrationError: over(
         judged,
@@ -99,8 +109,8 @@ export function compareMethods(
       reliability: reliabilityBins(confidence, right),
       ...shifted(
         judged,
-        share(of("outlier"), isRight),
-        share(judged.filter(({ label }) => label !== "outlier"), isRight),
+        share(of(outlierLabel), isRight),
+        share(judged.filter(({ label }) => label !== outlierLabel), isRight),
       ),
     };
   });
@@ -109,20 +119,22 @@ export function compareMethods(
 function judge(method: Method, { label, line }: MeasuredImage, rules: Rules): Judgement {
   const evidence = method.condition === undefined ? withoutClass(line) : line;
   const { label: verdict, confidence } = method.decide(evidence, rules);
-  if (label === "outlier") return { label, verdict, confidence, variantFound: null };
-  const family = familyOf(label);
+  const family = rules.labels.familyOf(label);
+  if (family === null) return { label, verdict, confidence, variantFound: null };
   const told = method.decide(evidence, { ...rules, families: only(rules, family) });
-  return { label, verdict, confidence, variantFound: bestVariant(told, family) === label };
+  return { label, verdict, confidence, variantFound: bestVariant(told, rules.labels.variants[family]) === label };
 }
 
 /** Rules by which an image passes as this family's, and as no other's. */
-function only(rules: Rules, family: string): Rules["families"] {
-  const rule = (name: "rar" | "var") => ({ ...rules.families[name], threshold: name === family ? null : -Infinity });
-  return { rar: rule("rar"), var: rule("var") };
+function only(rules: Rules, family: FamilyName): Rules["families"] {
+  return mapFamilies(
+    rules.labels.families,
+    (name) => ({ ...rules.families[name], threshold: name === family ? null : -Infinity }),
+  );
 }
 
-function bestVariant({ scores }: Decision, family: "rar" | "var"): string {
-  return variantLabels[family].reduce((a, b) => ((scores[b] ?? -1) > (scores[a] ?? -1) ? b : a));
+function bestVariant({ scores }: Decision, variants: readonly string[]): string {
+  return variants.reduce((a, b) => ((scores[b] ?? -1) > (scores[a] ?? -1) ? b : a));
 }
 
 /** The evidence as it is where tokens are scored without a class: for methods that are made for that. */
@@ -147,27 +159,33 @@ function share<T>(items: readonly T[], is: (item: T) => boolean): number | null 
 
 function shifted(judged: readonly Judgement[], outliers: number | null, members: number | null) {
   if (outliers === null || members === null) return { halfOutliers: null, doubleOutliers: null };
-  const own = judged.filter(({ label }) => label === "outlier").length / judged.length;
+  const own = judged.filter(({ label }) => label === outlierLabel).length / judged.length;
   const at = (rate: number) => rate * outliers + (1 - rate) * members;
   return { halfOutliers: at(own / 2), doubleOutliers: at(Math.min(1, 2 * own)) };
 }
 
-/** Columns of tables of methods, and their titles. */
-export const methodColumns = [
-  "accuracy",
-  "familyAccuracy",
-  "rarVariants",
-  "varVariants",
-  "outlierRecall",
-  "outlierPrecision",
-  "calibrationError",
-] as const;
-export const methodTitles: Readonly<Record<(typeof methodColumns)[number], string>> = {
-  accuracy: "accuracy, nine labels",
-  familyAccuracy: "family accuracy",
-  rarVariants: "variant, RAR given",
-  varVariants: "variant, VAR given",
-  outlierRecall: "outlier recall",
-  outlierPrecision: "outlier precision",
-  calibrationError: "calibration error",
-};
+/** A column of a table of methods. */
+export interface MethodColumn {
+  /** In files. */
+  readonly name: string;
+  /** For people. */
+  readonly title: string;
+  readonly of: (result: MethodResult) => Estimate;
+}
+
+/** Columns of tables of methods: a share of found variants per family of the results. */
+export function methodColumns(results: readonly MethodResult[]): readonly MethodColumn[] {
+  const families = Object.keys(results[0]?.variants ?? {});
+  return [
+    { name: "accuracy", title: "accuracy, all labels", of: ({ accuracy }) => accuracy },
+    { name: "familyAccuracy", title: "family accuracy", of: ({ familyAccuracy }) => familyAccuracy },
+    ...families.map((family): MethodColumn => ({
+      name: `${family}Variants`,
+      title: `variant, ${familyNamed(family).title} given`,
+      of: ({ variants }) => variants[family],
+    })),
+    { name: "outlierRecall", title: "outlier recall", of: ({ outlierRecall }) => outlierRecall },
+    { name: "outlierPrecision", title: "outlier precision", of: ({ outlierPrecision }) => outlierPrecision },
+    { name: "calibrationError", title: "calibration error", of: ({ calibrationError }) => calibrationError },
+  ];
+}

@@ -10,22 +10,24 @@ import type { Figure } from "./chart_style.ts";
 import type { MethodResult } from "./methods.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { renderPng, renderSvg } from "../plot/chart.ts";
-import { type Label, labels } from "../labels.ts";
+import { type Labels, labelsOf } from "../labels.ts";
 import { aucFigure, distributionFigure, pradaFigure, reliabilityFigure, scoreMatrixFigure } from "./feature_charts.ts";
 import { type FeatureItem, type FeatureTable, featureTable } from "../evidence/features.ts";
 
-/** Drawn unless others are asked for. */
-export const defaultFeatures = [
-  ...["rar", "var"].flatMap((family) => ["quantLoss", "encLoss"].map((name) => `${family}.${name}`)),
-  ...["rarb", "rarxxl", "var16", "var30"].flatMap((label) =>
-    ["guided.mean", "support.rate"].map((name) => `${label}.${name}`)
-  ),
-];
+/** Drawn unless others are asked for: two signals per family, two summaries of its smallest and largest variant. */
+export function defaultFeatures({ families, variants }: Labels): string[] {
+  return [
+    ...families.flatMap((family) => ["quantLoss", "encLoss"].map((name) => `${family}.${name}`)),
+    ...families.flatMap((family) => [variants[family][0], variants[family].at(-1)])
+      .flatMap((label) => ["guided.mean", "support.rate"].map((name) => `${label}.${name}`)),
+  ];
+}
+
 /** Of every variant, as matrices of who generated and who scores. */
 export const defaultScores = ["guided.mean", "conditional.mean", "difference.mean", "support.rate"];
 
 /** Reads a table that writeFeatureTable() wrote. Throws, naming file and line, on anything else. */
-export async function readFeatureCsv(path: string): Promise<FeatureTable> {
+export async function readFeatureCsv(path: string, labels: Labels): Promise<FeatureTable> {
   const rows: string[][] = parse(await Deno.readTextFile(path), { bom: true, skip_empty_lines: true });
   const [head = [], ...body] = rows;
   if (head.slice(0, 3).join() !== "image_name,label,source") {
@@ -35,31 +37,35 @@ export async function readFeatureCsv(path: string): Promise<FeatureTable> {
   }
   const names = head.slice(3);
   const items = body.map(([image, label, source, ...values], i): FeatureItem => {
-    if (label !== "" && !(labels as readonly string[]).includes(label)) {
-      throw new Error(`${path}: line ${i + 2}: expected one of ${labels.join(", ")}, got ${label}`);
+    if (label !== "" && !labels.all.includes(label)) {
+      throw new Error(`${path}: line ${i + 2}: expected one of ${labels.all.join(", ")}, got ${label}`);
     }
     const row = Object.fromEntries(names.map((name, j) => [name, Number(values[j])]));
     const wrong = names.find((name) => !Number.isFinite(row[name]));
     if (wrong !== undefined) throw new Error(`${path}: line ${i + 2}: ${wrong}: expected a number`);
-    return { image, label: label === "" ? undefined : label as Label, source, row };
+    return { image, label: label === "" ? undefined : label, source, row };
   });
   return { ...featureTable(items), items };
 }
 
 /** Diagrams of a table by the name of their file. Throws when a feature is not in it, or no image has a label. */
-export function featureFigures(table: FeatureTable, features?: readonly string[]): Map<string, Figure> {
+export function featureFigures(
+  table: FeatureTable,
+  labels: Labels,
+  features?: readonly string[],
+): Map<string, Figure> {
   const labelled = table.items.filter(({ label }) => label !== undefined);
   if (labelled.length === 0) throw new Error("plot features: expected images with labels, got none");
-  const chosen = features ?? defaultFeatures.filter((name) => table.names.includes(name));
+  const chosen = features ?? defaultFeatures(labels).filter((name) => table.names.includes(name));
   const missing = chosen.find((name) => !table.names.includes(name));
   if (missing !== undefined) throw new Error(`plot features: expected features of the table, got ${missing}`);
   const scores = defaultScores.filter((name) => table.names.some((own) => own.endsWith(`.${name}`)));
   return new Map<string, Figure>([
-    ["distributions", distributionFigure(labelled, chosen)],
-    ...chosen.map((name): [string, Figure] => [`auc_${name}`, aucFigure(labelled, name)]),
+    ["distributions", distributionFigure(labelled, labels, chosen)],
+    ...chosen.map((name): [string, Figure] => [`auc_${name}`, aucFigure(labelled, labels, name)]),
     ...(features === undefined ? scores : []).map((
       name,
-    ): [string, Figure] => [`scores_${name}`, scoreMatrixFigure(labelled, name)]),
+    ): [string, Figure] => [`scores_${name}`, scoreMatrixFigure(labelled, labels, name)]),
   ]);
 }
 
@@ -72,7 +78,8 @@ export async function reliabilityOf(path: string): Promise<Figure> {
 
 /** PRADA's score functions of a model set's calibration, over the differences from -12 to 4 nats. */
 export async function pradaOf(models: string): Promise<Figure> {
-  const { calibration } = await loadCalibration(await openModelSet(models));
+  const set = await openModelSet(models);
+  const { calibration } = await loadCalibration(set);
   const stored = calibration.classifiers?.prada;
   if (stored === undefined) {
     throw new Error(`${models}: the calibration has no score functions: run deno task calibrate --extras prada`);
@@ -80,6 +87,7 @@ export async function pradaOf(models: string): Promise<Figure> {
   const x = Array.from({ length: 161 }, (_, i) => -12 + i / 10);
   return pradaFigure(
     [...readPrada(stored)].map(([label, own]) => ({ label, x, y: x.map((at) => pradaTokenScore(own, at)) })),
+    labelsOf(set),
   );
 }
 

@@ -6,12 +6,12 @@ import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { join } from "node:path";
 import type { Calibration, Rules } from "../decision/calibration_file.ts";
 import { writeFileAtomically } from "../../util/files.ts";
-import { familyNames } from "../labels.ts";
+import { familyNamed } from "../../models/registry.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "./charts.ts";
 import { scoreFigure } from "./score_chart.ts";
 import { type Estimate, type Evaluation, everythingElse, type Judged } from "./evaluate.ts";
-import { methodColumns, type MethodResult, methodTitles } from "./methods.ts";
+import { methodColumns, type MethodResult } from "./methods.ts";
 import { reliabilityFigure } from "./feature_charts.ts";
 import { figure, htmlTable, page, type Section, tile } from "./html.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
@@ -100,7 +100,12 @@ async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<s
     add(
       "Methods",
       htmlTable(
-        ["method", ...Object.values(methodTitles), "half the outliers", "twice the outliers"],
+        [
+          "method",
+          ...methodColumns(report.methods).map(({ title }) => title),
+          "half the outliers",
+          "twice the outliers",
+        ],
         methodRows(report.methods),
       ),
       paragraphs([
@@ -126,7 +131,7 @@ async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<s
             "that decides is drawn thicker; the dotted line is a false positive rate of 1 %.",
         ),
       ],
-      ...familyNames.map((family) => separationTable(evaluation, family)),
+      ...drawn.rules.labels.families.map((family) => separationTable(evaluation, family)),
       paragraphs([
         "With fewer than 100 nonmembers a false positive rate of 1 % allows no false alarm at all.",
       ]),
@@ -142,7 +147,7 @@ async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<s
           "thresholds that were fitted to untouched images; TPR at 1 % FPR is against equally processed images of " +
           "everything else. Harsher to the right.",
       ),
-      htmlTable(robustnessHead, robustnessRows(robustness)),
+      htmlTable(robustnessHead(robustness), robustnessRows(robustness)),
     );
   }
   if (unreadable.length > 0) {
@@ -158,7 +163,7 @@ function tiles(
   const one = (name: string, estimate: Estimate) =>
     tile(name, percent(estimate.value), estimate.interval === null ? "" : describeInterval(estimate.interval));
   return `<div class="tiles">` +
-    one("Accuracy, nine labels", accuracy) +
+    one("Accuracy, all labels", accuracy) +
     one("Family accuracy", familyAccuracy) +
     one("Variant, given the family", variantAccuracy) +
     one("Outlier recall", outlierRecall) +
@@ -196,7 +201,7 @@ function separationTable({ signals }: Evaluation, family: string): string {
       }))
     );
   if (rows.length === 0) return "";
-  return `<h3>${family.toUpperCase()}</h3>` + htmlTable(
+  return `<h3>${familyNamed(family).title}</h3>` + htmlTable(
     ["signal", "against", "images", "AUC", "95 %", "TPR at 1 % FPR (95 %)"],
     rows.map(({ cells }) => cells),
     rows.flatMap(({ strong }, i) => strong ? [i] : []),
@@ -207,18 +212,13 @@ function paragraphs(texts: readonly string[]): string {
   return texts.map((text) => `<p>${text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)}</p>`).join("\n");
 }
 
-const robustnessHead = [
-  "attack",
-  "strength",
-  "images",
-  "family accuracy",
-  "outlier recall",
-  "outlier precision",
-  "RAR AUC",
-  "RAR TPR at 1 % FPR",
-  "VAR AUC",
-  "VAR TPR at 1 % FPR",
-];
+function robustnessHead(points: readonly RobustnessPoint[]): string[] {
+  return [
+    ...["attack", "strength", "images", "family accuracy", "outlier recall", "outlier precision"],
+    ...Object.keys(points[0].separation).map((name) => familyNamed(name).title)
+      .flatMap((title) => [`${title} AUC`, `${title} TPR at 1 % FPR`]),
+  ];
+}
 
 function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
   return points.map(({ attack, strength, images, familyAccuracy, outlierRecall, outlierPrecision, separation }) => [
@@ -226,7 +226,7 @@ function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
     String(strength),
     String(images),
     ...[familyAccuracy, outlierRecall, outlierPrecision].map(percent),
-    ...familyNames.flatMap((name) => [separation[name]?.auc.toFixed(4) ?? dash, percent(separation[name]?.tpr)]),
+    ...Object.values(separation).flatMap((found) => [found?.auc.toFixed(4) ?? dash, percent(found?.tpr)]),
   ]);
 }
 
@@ -234,7 +234,7 @@ function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
 export function methodRows(methods: readonly MethodResult[]): string[][] {
   return methods.map((result) => [
     result.method,
-    ...methodColumns.map((name) => describeEstimate(result[name])),
+    ...methodColumns(methods).map((column) => describeEstimate(column.of(result))),
     percent(result.halfOutliers),
     percent(result.doubleOutliers),
   ]);
@@ -242,10 +242,10 @@ export function methodRows(methods: readonly MethodResult[]): string[][] {
 
 function methodsCsv(methods: readonly MethodResult[]): string {
   return stringify([
-    ["method", ...methodColumns.flatMap(boundNames), "halfOutliers", "doubleOutliers"],
+    ["method", ...methodColumns(methods).flatMap(({ name }) => boundNames(name)), "halfOutliers", "doubleOutliers"],
     ...methods.map((result) => [
       result.method,
-      ...methodColumns.flatMap((name) => bounds(result[name])),
+      ...methodColumns(methods).flatMap((column) => bounds(column.of(result))),
       result.halfOutliers ?? "",
       result.doubleOutliers ?? "",
     ]),
@@ -306,7 +306,7 @@ function thresholdsCsv({ strategies }: Evaluation): string {
 }
 
 function robustnessCsv(points: readonly RobustnessPoint[]): string {
-  const rates = familyNames.flatMap((name) => [`${name}_auc`, `${name}_tpr_at_1fpr`]);
+  const rates = Object.keys(points[0].separation).flatMap((name) => [`${name}_auc`, `${name}_tpr_at_1fpr`]);
   return stringify([
     ["attack", "strength", "images", "family_accuracy", "outlier_recall", "outlier_precision", ...rates],
     ...points.map(({ attack, strength, images, familyAccuracy, outlierRecall, outlierPrecision, separation }) => [
@@ -316,7 +316,7 @@ function robustnessCsv(points: readonly RobustnessPoint[]): string {
       familyAccuracy ?? "",
       outlierRecall ?? "",
       outlierPrecision ?? "",
-      ...familyNames.flatMap((name) => [separation[name]?.auc ?? "", separation[name]?.tpr ?? ""]),
+      ...Object.values(separation).flatMap((found) => [found?.auc ?? "", found?.tpr ?? ""]),
     ]),
   ]);
 }

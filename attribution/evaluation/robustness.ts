@@ -14,10 +14,9 @@ import {
   transformNames,
 } from "../images/augment/mod.ts";
 import { type Rules, ruleScore } from "../decision/calibration_file.ts";
-import { familyLabel, familyLabels } from "../calibration/thresholds.ts";
 import type { Measurements } from "../evidence/evidence.ts";
 import type { ImageInput } from "../images/load.ts";
-import { familyNames, type Label } from "../labels.ts";
+import { groupOf, type Label, mapFamilies, outlierLabel } from "../labels.ts";
 import { accuracy, auc, confusionMatrix, precision, recall, tprAtFpr } from "../metrics/mod.ts";
 import { chooseFamily } from "../decision/methods.ts";
 import type { LabelledImage } from "../images/labelled.ts";
@@ -32,7 +31,7 @@ export interface RobustnessPoint {
   readonly attack: TransformName;
   readonly strength: number;
   readonly images: number;
-  /** Of the transformed images, RAR, VAR or outlier. */
+  /** Of the transformed images: their family, or outlier. */
   readonly familyAccuracy: number | null;
   readonly outlierRecall: number | null;
   readonly outlierPrecision: number | null;
@@ -87,11 +86,12 @@ export function robustnessPoint(
   judged: readonly { readonly label: Label; readonly families: Measurements["families"] }[],
   rules: Rules,
 ): RobustnessPoint {
-  const actual = judged.map(({ label }) => familyLabel(label));
+  const { labels } = rules;
+  const actual = judged.map(({ label }) => groupOf(labels, label));
   const matrix = confusionMatrix(
     actual,
-    judged.map(({ families }) => chooseFamily(families, rules) ?? "outlier"),
-    familyLabels,
+    judged.map(({ families }) => chooseFamily(families, rules) ?? outlierLabel),
+    [...labels.families, outlierLabel],
   );
   const separate = (family: FamilyName) => {
     const scores = (isMember: boolean) =>
@@ -105,8 +105,8 @@ export function robustnessPoint(
     strength,
     images: judged.length,
     familyAccuracy: accuracy(matrix),
-    outlierRecall: recall(matrix, "outlier"),
-    outlierPrecision: precision(matrix, "outlier"),
-    separation: Object.fromEntries(familyNames.map((name) => [name, separate(name)])) as RobustnessPoint["separation"],
+    outlierRecall: recall(matrix, outlierLabel),
+    outlierPrecision: precision(matrix, outlierLabel),
+    separation: mapFamilies(labels.families, separate),
   };
 }

@@ -4,12 +4,14 @@
  */
 import { join } from "node:path";
 import type { TransformName } from "../images/augment/mod.ts";
-import { loadCalibration, rulesOf } from "../decision/calibration_file.ts";
+import { levelOf, loadCalibration, type Rules, rulesOf } from "../decision/calibration_file.ts";
 import { dataFingerprint } from "../calibration/calibrate.ts";
 import { isUnreadable, type MeasuredLine } from "../evidence/evidence.ts";
-import { chooseModels, type JobOptions, runJob } from "../run/attribute.ts";
-import { familyNames, type Label } from "../labels.ts";
-import { levelFor, scoreTable } from "../signals/table.ts";
+import { type JobOptions, runJob } from "../run/attribute.ts";
+import { chooseModels } from "../run/choose_models.ts";
+import { type Label, type Labels, labelsOf } from "../labels.ts";
+import { familyNamed } from "../../models/registry.ts";
+import { scoreTable } from "../signals/table.ts";
 import { evaluate, type Evaluation, type Judged } from "./evaluate.ts";
 import { type LabelledImage, limitPerLabel, listLabelFolders, listWithTable } from "../images/labelled.ts";
 import { extrasFor } from "../decision/extras.ts";
@@ -61,10 +63,11 @@ export async function runEvaluation(
   events: EvaluationEvents = {},
 ): Promise<EvaluationResult> {
   const { report, seed = 0, resamples = 1000 } = options;
-  const images = await labelledImages(options, events);
   const set = await chooseModels(options.models, events);
+  const labels = labelsOf(set);
+  const images = await labelledImages(options, labels, events);
   const { calibration, sha256: calibrationHash } = await loadCalibration(set);
-  const rules = rulesOf(calibration, options.rules);
+  const rules = rulesOf(calibration, labels, options.rules);
   const quantization = options.quantization ?? calibration.quantization;
   await makeReportFolder(report);
   const shared = { ...options, models: set.dir, quantization, journal: options.journal ?? journalIn(report) };
@@ -91,7 +94,7 @@ export async function runEvaluation(
         const { label, source } = byName.get(line.image)!;
         const { image, confidence, families } = line;
         contents.push({ label, sha256: line.sha256 });
-        judged.push({ image, label, source, verdict: line.label as Label, confidence, families });
+        judged.push({ image, label, source, verdict: line.label, confidence, families });
       }
     },
   });
@@ -123,7 +126,7 @@ export async function runEvaluation(
   }
 
   let points: RobustnessPoint[] = [];
-  const level = levelFor(familyNames.map((name) => rules.families[name].signal));
+  const level = levelOf(rules);
   if (options.robustness) {
     events.onStage?.("robustness");
     const readable = images.filter(({ imageName }) => !unreadable.some(({ image }) => image === imageName));
@@ -166,7 +169,6 @@ export async function runEvaluation(
   events.onStage?.("report");
   const threshold = options.rules?.threshold ?? calibration.decision.threshold;
   const evaluation = evaluate(judged, { calibration, rules, threshold, bootstrap: { seed, resamples } });
-  const { rar, var: other } = rules.families;
   const fingerprint = await dataFingerprint(contents);
   const about = {
     images: `${options.val}${options.labels === undefined ? "" : ` with ${options.labels}`}, ${images.length} images`,
@@ -178,8 +180,7 @@ export async function runEvaluation(
       : `train ${calibration.data.train.fingerprint.slice(0, 12)}, val ${
         calibration.data.val.fingerprint.slice(0, 12)
       }`,
-    decides: `${threshold ?? "no"} thresholds on ${scoreTable[rar.signal].title} (RAR, ${show(rar.threshold)}) and ` +
-      `${scoreTable[other.signal].title} (VAR, ${show(other.threshold)}); variants by ${summary.method}`,
+    decides: `${threshold ?? "no"} thresholds on ${describeRules(rules)}; variants by ${summary.method}`,
     quantisation: quantization,
     device: `${summary.settings.device}, ${summary.device}`,
     weights: summary.settings.weightType,
@@ -203,17 +204,26 @@ export async function runEvaluation(
   };
 }
 
+/** `Distance (RAR, 2.71) and Distance (VAR, 3.14)`. */
+function describeRules({ labels, families }: Rules): string {
+  return labels.families.map((name) => {
+    const { signal, threshold } = families[name];
+    return `${scoreTable[signal].title} (${familyNamed(name).title}, ${show(threshold)})`;
+  }).join(" and ");
+}
+
 async function labelledImages(
-  { val, labels, limitPerLabel: limit }: EvaluationOptions,
+  { val, labels: table, limitPerLabel: limit }: EvaluationOptions,
+  labels: Labels,
   events: EvaluationEvents,
 ): Promise<LabelledImage[]> {
   let images: LabelledImage[];
-  if (labels === undefined) images = await listLabelFolders("--val", val);
+  if (table === undefined) images = await listLabelFolders("--val", val, labels);
   else {
-    const found = await listWithTable("--val", val, labels);
+    const found = await listWithTable("--val", val, table, labels);
     images = found.images;
     if (found.unlabelled > 0) {
-      events.onNote?.(`${found.unlabelled} images of ${val} have no row in ${labels}: left out`);
+      events.onNote?.(`${found.unlabelled} images of ${val} have no row in ${table}: left out`);
     }
   }
   return limit === undefined ? images : limitPerLabel(images, limit);

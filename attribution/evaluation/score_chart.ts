@@ -4,47 +4,39 @@
  */
 import type { FamilyName } from "../../models/family.ts";
 import { type Calibration, type Rules, ruleScore, strategies } from "../decision/calibration_file.ts";
-import { familyLabel } from "../calibration/thresholds.ts";
-import { familyNames } from "../labels.ts";
+import { familyNamed } from "../../models/registry.ts";
+import { groupOf, type Labels, outlierLabel } from "../labels.ts";
 import { axisStyle } from "../plot/chart.ts";
 import { fromScale, type ScoreName, scoreTable, toScale } from "../signals/table.ts";
-import {
-  familyTitles,
-  type Figure,
-  groupColors,
-  ink,
-  legendStyle,
-  percentLabel,
-  shortNumber,
-  still,
-  width,
-} from "./chart_style.ts";
+import { type Figure, groupColor, ink, legendStyle, percentLabel, shortNumber, still, width } from "./chart_style.ts";
 import type { Judged } from "./evaluate.ts";
 
 /** Distribution of the deciding score per family, for each family and outliers, with the thresholds of all strategies. */
 export function scoreFigure(judged: readonly Judged[], calibration: Calibration, rules: Rules): Figure {
   const panelHeight = 210, top = 96, gap = 108;
-  const groups = ["rar", "var", "outlier"] as const;
-  const panels = familyNames.map((family) => {
+  const { labels } = rules;
+  const groups = [...labels.families, outlierLabel];
+  const title = (group: string) => group === outlierLabel ? "outliers" : `images of ${familyNamed(group).title}`;
+  const panels = labels.families.map((family) => {
     const { signal } = rules.families[family];
     const score = ({ families }: Judged) => ruleScore(rules, families, family);
     const thresholds = strategies.flatMap((name) =>
       calibration.families[family][signal]?.thresholds[name]?.threshold ?? []
     );
-    return { family, signal, ...histogram(signal, judged, score, thresholds) };
+    return { family, signal, ...histogram(signal, judged, { score, labels, thresholds }) };
   });
   return {
     width,
-    height: top + 2 * (panelHeight + gap) - 56,
+    height: top + panels.length * (panelHeight + gap) - 56,
     option: {
       legend: {
         top: 4,
         left: "center",
-        data: ["images of RAR", "images of VAR", "outliers"],
+        data: groups.map(title),
         ...legendStyle,
       },
       title: panels.map(({ family }, i) => ({
-        text: `Scores by the tokenizer of ${familyTitles[family]}`,
+        text: `Scores by the tokenizer of ${familyNamed(family).title}`,
         left: 70,
         top: top + i * (panelHeight + gap) - 60,
         textStyle: { fontSize: 13, color: ink },
@@ -75,12 +67,12 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
         groups.map((group, g) => ({
           type: "line" as const,
           ...still,
-          name: group === "outlier" ? "outliers" : `images of ${familyTitles[group]}`,
+          name: title(group),
           xAxisIndex: i,
           yAxisIndex: i,
           data: bins[group],
           showSymbol: false,
-          color: groupColors[group],
+          color: groupColor(group),
           lineStyle: { width: 2 },
           areaStyle: { opacity: 0.18 },
           markLine: g === 0 ? thresholdLines(calibration, family, signal) : undefined,
@@ -110,7 +102,7 @@ function thresholdLines(calibration: Calibration, family: FamilyName, signal: Sc
   };
 }
 
-type Bins = Record<"rar" | "var" | "outlier", [number, number][]>;
+type Bins = Record<string, [number, number][]>;
 
 function isWide(signal: ScoreName, low: number, high: number): boolean {
   return scoreTable[signal].scale === "log" && high >= 10 * low;
@@ -120,17 +112,20 @@ function isWide(signal: ScoreName, low: number, high: number): boolean {
 function histogram(
   signal: ScoreName,
   judged: readonly Judged[],
-  score: (item: Judged) => number,
-  thresholds: readonly number[],
+  { score, labels, thresholds }: {
+    score: (item: Judged) => number;
+    labels: Labels;
+    thresholds: readonly number[];
+  },
 ) {
   const to = (x: number) => toScale(signal, x), from = (x: number) => fromScale(signal, x);
-  const values = judged.map((item) => ({ group: familyLabel(item.label), at: to(score(item)) }));
+  const values = judged.map((item) => ({ group: groupOf(labels, item.label), at: to(score(item)) }));
   const shown = [...values.map(({ at }) => at), ...thresholds.map(to)];
   const low = shown.reduce((a, b) => Math.min(a, b)), high = shown.reduce((a, b) => Math.max(a, b));
   const margin = Math.max((high - low) * 0.06, 1e-3);
   const count = 40, start = low - margin, step = (high - low + 2 * margin) / count;
-  const bins: Bins = { rar: [], var: [], outlier: [] };
-  for (const group of ["rar", "var", "outlier"] as const) {
+  const bins: Bins = {};
+  for (const group of [...labels.families, outlierLabel]) {
     const own = values.filter((value) => value.group === group);
     const counts = new Array(count).fill(0);
     for (const { at } of own) counts[Math.min(count - 1, Math.floor((at - start) / step))]++;

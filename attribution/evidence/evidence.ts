@@ -1,36 +1,15 @@
 /**
  * What is known about one image, as it is written to evidence.jsonl: the schema of a line, its units and its types.
- * How evidence is gathered is in pipeline.ts, what follows from it in verdict.ts.
+ * How evidence is gathered is in run/pipeline.ts, what follows from it in decision/methods.ts.
  */
 import * as v from "npm:valibot@1.5.0";
 import { quantizerNames } from "../quantisation/quantizers.ts";
+import { type FamilyEvidence, familyEvidenceSchema } from "../signals/family_evidence.ts";
 import { signalLevels } from "../signals/table.ts";
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));
 const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
-const family = v.picklist(["rar", "var"]);
-
-/** Reconstruction signals of one family; see signals.ts. Squares of values in the family's own value range. */
-export const familyEvidenceSchema = v.object({
-  quantLoss: nonNegative,
-  /** Calibrated, a ratio. */
-  encLoss: nonNegative,
-  encLossUncalibrated: nonNegative,
-  /** quantLoss * encLoss. */
-  combined: nonNegative,
-  /** 90th percentile of the errors that quantLoss is the mean of. */
-  quantErrorTail: nonNegative,
-  // Measured where the settings' `signals` say so.
-  /** Error of the reconstruction through the tokens. */
-  reconstruction: v.optional(nonNegative),
-  /** EncLoss with quantisation, a ratio. */
-  encLossQuantized: v.optional(nonNegative),
-  /** Share of the tokens that encoding the reconstruction gives back. */
-  unchangedTokens: v.optional(probability),
-  /** Error of the reconstruction after a hundred steps of descent on the latent. */
-  latentTracer: v.optional(nonNegative),
-});
 
 /** Likelihood of the image's tokens under one variant, given the image's classes where there are any; see likelihood/. */
 export const variantEvidenceSchema = v.object({
@@ -72,7 +51,7 @@ export const settingsSchema = v.object({
   ),
   /** Names what is computed from tokens beyond the summaries. */
   extras: v.optional(v.string()),
-  /** How VAR's tokens are found (signals/quantizers.ts). */
+  /** How tokens of several scales are found (quantisation/quantizers.ts). */
   quantization: v.picklist(quantizerNames),
   /** How much is measured by the tokenizers, and with which encoder (signals/table.ts). */
   signals: v.picklist(signalLevels),
@@ -83,15 +62,16 @@ export const settingsSchema = v.object({
 
 /** Numbers alone: what is expensive, and depends on neither thresholds nor method. */
 export const measurementsSchema = v.object({
-  families: v.object({ rar: familyEvidenceSchema, var: familyEvidenceSchema }),
+  /** By family, all that the set has. */
+  families: v.record(v.string(), familyEvidenceSchema),
   /** By family; only the families that the method asked for, and only where there is a condition. */
-  classes: v.optional(v.object({ rar: v.optional(classEvidenceSchema), var: v.optional(classEvidenceSchema) })),
+  classes: v.optional(v.record(v.string(), classEvidenceSchema)),
   /** By label; only the variants that the method asked for. */
   variants: v.record(v.string(), variantEvidenceSchema),
 });
 
 export const verdictSchema = v.object({
-  /** One of the nine labels. */
+  /** A variant of the set, or `outlier`. */
   label: v.string(),
   /** 0 to 1. Not calibrated yet: it orders verdicts, it is no rate of being right. */
   confidence: probability,
@@ -99,7 +79,7 @@ export const verdictSchema = v.object({
   unsure: v.boolean(),
   method: v.string(),
   /** The family decided for, null for an outlier. */
-  family: v.nullable(family),
+  family: v.nullable(v.string()),
   /** Probabilities of the variants given the family, by label; empty for an outlier. */
   scores: v.record(v.string(), probability),
 });
@@ -138,7 +118,7 @@ export const unreadableSchema = v.object({
   error: v.object({ reason: v.string(), message: v.string() }),
 });
 
-export type FamilyEvidence = v.InferOutput<typeof familyEvidenceSchema>;
+export type { FamilyEvidence };
 export type VariantEvidence = v.InferOutput<typeof variantEvidenceSchema>;
 export type ClassEvidence = v.InferOutput<typeof classEvidenceSchema>;
 export type Settings = v.InferOutput<typeof settingsSchema>;

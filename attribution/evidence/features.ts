@@ -6,7 +6,7 @@ import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { writeSafetensors } from "../../models/checkpoint/mod.ts";
 import type { Measurements } from "./evidence.ts";
 import { writeFileAtomically } from "../../util/files.ts";
-import { familyNames, type Label, labels } from "../labels.ts";
+import type { Label, Labels } from "../labels.ts";
 
 /**
  * Numbers by name: `<family>.<signal>` as in evidence, `<family>.class.weight` and `<family>.class.entropy` (of the inferred
@@ -20,7 +20,7 @@ const isPerToken = (name: string) => name.startsWith("token.");
 /** The row of an image. */
 export function featuresOf({ families, classes, variants }: Measurements): FeatureRow {
   const row: Record<string, number> = {};
-  for (const family of familyNames) {
+  for (const family of Object.keys(families)) {
     for (const [name, value] of Object.entries(families[family])) row[`${family}.${name}`] = value;
     const top = classes?.[family]?.top;
     if (top !== undefined) {
@@ -78,20 +78,20 @@ export function featureCsv({ names, items }: FeatureTable): string {
 
 /**
  * Writes <base>.csv and <base>.safetensors; the latter has `features` [images, columns] (f32), `label` [images] (i32, the
- * place among the nine labels, -1 where unknown) and the names of columns, labels and images as JSON in its metadata.
+ * place among the labels, -1 where unknown) and the names of columns, labels and images as JSON in its metadata.
  */
-export async function writeFeatureTable(table: FeatureTable, base: string): Promise<string[]> {
+export async function writeFeatureTable(table: FeatureTable, labels: Labels, base: string): Promise<string[]> {
   const { names, items } = table;
   const csv = `${base}.csv`, tensors = `${base}.safetensors`;
   await writeFileAtomically(csv, featureCsv(table));
   const values = Float32Array.from(items.flatMap(({ row }) => names.map((name) => row[name])));
-  const places = Int32Array.from(items, ({ label }) => label === undefined ? -1 : labels.indexOf(label));
+  const places = Int32Array.from(items, ({ label }) => label === undefined ? -1 : labels.all.indexOf(label));
   await writeSafetensors(tensors, [
     { name: "features", dtype: "f32", shape: [items.length, names.length], data: () => values },
     { name: "label", dtype: "i32", shape: [items.length], data: () => places },
   ], {
     columns: JSON.stringify(names),
-    labels: JSON.stringify(labels),
+    labels: JSON.stringify(labels.all),
     images: JSON.stringify(items.map(({ image }) => image)),
   });
   return [csv, tensors];

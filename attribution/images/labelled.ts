@@ -6,7 +6,7 @@
 import { parse } from "npm:csv-parse@6.1.0/sync";
 import { basename, join } from "node:path";
 import { type ListedImage, listImages } from "./list.ts";
-import { type Label, labels } from "../labels.ts";
+import { type Label, type Labels, outlierLabel } from "../labels.ts";
 
 export interface LabelledImage extends ListedImage {
   readonly label: Label;
@@ -14,22 +14,20 @@ export interface LabelledImage extends ListedImage {
   readonly source: string;
 }
 
-const known: readonly string[] = labels;
-
 /**
  * The images of label folders, in natural order. `option` is named in errors. Throws when an image lies outside of folders
  * named by a label, listing which folders are not.
  */
-export async function listLabelFolders(option: string, dir: string): Promise<LabelledImage[]> {
+export async function listLabelFolders(option: string, dir: string, labels: Labels): Promise<LabelledImage[]> {
   const images = await listFolder(option, dir);
   const strange = new Map<string, number>();
   const labelled: LabelledImage[] = [];
   for (const image of images) {
     const parts = image.imageName.split("/");
     const folder = parts.length > 1 ? parts[0] : "";
-    if (known.includes(folder)) {
-      const source = folder === "outlier" ? parts.slice(0, -1).join("/") : folder;
-      labelled.push({ ...image, label: folder as Label, source });
+    if (labels.all.includes(folder)) {
+      const source = folder === outlierLabel ? parts.slice(0, -1).join("/") : folder;
+      labelled.push({ ...image, label: folder, source });
     } else strange.set(folder, (strange.get(folder) ?? 0) + 1);
   }
   if (strange.size > 0) {
@@ -37,7 +35,7 @@ export async function listLabelFolders(option: string, dir: string): Promise<Lab
       folder === "" ? `${n} ${n === 1 ? "image" : "images"} outside of them` : `${folder} (${n})`
     );
     const hint = labelled.length === 0 ? "; for one folder of images of all kinds give a table with --labels FILE" : "";
-    throw new Error(`${option} ${dir}: expected folders named ${labels.join(", ")}, got ${some(found)}${hint}`);
+    throw new Error(`${option} ${dir}: expected folders named ${labels.all.join(", ")}, got ${some(found)}${hint}`);
   }
   return labelled;
 }
@@ -51,6 +49,7 @@ export async function listWithTable(
   option: string,
   dir: string,
   table: string,
+  labels: Labels,
 ): Promise<{ images: LabelledImage[]; unlabelled: number }> {
   const images = await listFolder(option, dir);
   const byName = new Map<string, ListedImage | null>();
@@ -66,8 +65,8 @@ export async function listWithTable(
   rows.forEach(({ image_name: name, label, source }, i) => {
     const line = i + 2;
     const image = byName.get(name);
-    if (!known.includes(label)) {
-      problems.push(unknownLabel(line, label));
+    if (!labels.all.includes(label)) {
+      problems.push(unknownLabel(line, label, labels));
     } else if (image === undefined) problems.push(`line ${line}: no image called ${name} in ${dir}`);
     else if (image === null) {
       problems.push(`line ${line}: ${name}: several images are called so; give the path below ${dir}`);
@@ -75,7 +74,7 @@ export async function listWithTable(
       problems.push(`line ${line}: ${name}: has a row already, in line ${seen.get(image.path)}`);
     } else {
       seen.set(image.path, line);
-      labelled.push({ ...image, label: label as Label, source: source || label });
+      labelled.push({ ...image, label, source: source || label });
     }
   });
   if (problems.length > 0) throw new Error(`--labels ${table}: ${some(problems, 5, "; ")}`);
@@ -86,13 +85,13 @@ export async function listWithTable(
 }
 
 /** Labels by image name, of a table with the columns image_name and label. Throws on unknown labels and double rows. */
-export async function readLabels(table: string): Promise<Map<string, Label>> {
+export async function readLabels(table: string, labels: Labels): Promise<Map<string, Label>> {
   const byName = new Map<string, Label>();
   const problems: string[] = [];
   (await readTable(table)).forEach(({ image_name: name, label }, i) => {
-    if (!known.includes(label)) problems.push(unknownLabel(i + 2, label));
+    if (!labels.all.includes(label)) problems.push(unknownLabel(i + 2, label, labels));
     else if (byName.has(name)) problems.push(`line ${i + 2}: ${name}: has a row already`);
-    byName.set(name, label as Label);
+    byName.set(name, label);
   });
   if (problems.length > 0) throw new Error(`--labels ${table}: ${some(problems, 5, "; ")}`);
   if (byName.size === 0) throw new Error(`--labels ${table}: expected a row per image, got none`);
@@ -111,9 +110,9 @@ export function limitPerLabel(images: readonly LabelledImage[], limit: number): 
 }
 
 /** How many images each label has, in the order of the labels. */
-export function countLabels(images: readonly { readonly label: Label }[]): Partial<Record<Label, number>> {
-  const counts: Partial<Record<Label, number>> = {};
-  for (const label of labels) {
+export function countLabels(images: readonly { readonly label: Label }[], labels: Labels): Record<Label, number> {
+  const counts: Record<Label, number> = {};
+  for (const label of labels.all) {
     const n = images.filter((image) => image.label === label).length;
     if (n > 0) counts[label] = n;
   }
@@ -150,8 +149,8 @@ async function readTable(path: string): Promise<{ image_name: string; label: str
   return rows as { image_name: string; label: string; source?: string }[];
 }
 
-function unknownLabel(line: number, label: string): string {
-  return `line ${line}: label: expected one of ${labels.join(", ")}, got ${label || "nothing"}`;
+function unknownLabel(line: number, label: string, labels: Labels): string {
+  return `line ${line}: label: expected one of ${labels.all.join(", ")}, got ${label || "nothing"}`;
 }
 
 /** The first few of a list, and how many more there are. */

@@ -4,16 +4,22 @@
  */
 import { augment8, type Augmentation } from "./augment/mod.ts";
 import { decodeImage, DEFAULT_MAX_PIXELS, UnreadableImageError } from "./decode.ts";
+import type { RgbImage } from "./image.ts";
 import { preprocess, resizeAndCrop } from "./preprocess.ts";
 import { canonicalJson } from "../../util/json.ts";
 import { sha256Hex } from "../../util/hash.ts";
 
-/** An image to work on: where it lies and what the results call it. */
+/** An image to work on: what the results call it, and one of `path`, `bytes`, `image` and `decoded`. */
 export interface ImageInput {
-  readonly path: string;
-  /** What decoding the file gave, where that was done elsewhere: nothing is read then. Not together with `augmentation`. */
-  readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
   readonly imageName: string;
+  /** Of a file. */
+  readonly path?: string;
+  /** Content of a file. */
+  readonly bytes?: Uint8Array<ArrayBuffer>;
+  /** Pixels. Its hash is that of its size and its bytes. */
+  readonly image?: RgbImage;
+  /** Pixels at every image size that the networks take. Not together with `augmentation`. */
+  readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
   /** Applied to the bytes of the image at every family's image size, before scaling to its value range. */
   readonly augmentation?: Augmentation;
   /** Its class, where the user says it. */
@@ -54,18 +60,55 @@ export async function readImageFile(path: string, maxPixels = DEFAULT_MAX_PIXELS
 }
 
 /**
- * What identifies the content of an image, and its file's bytes where it was not decoded before: sha256 of the bytes, of that
- * and the transform where the image is transformed first. Throws as readImageFile() does.
+ * What identifies the content of an image, and its file's bytes where it is one: sha256 of the bytes, of that and the
+ * transform where the image is transformed first. Throws as readImageFile() does.
  */
 export async function readContent(
-  { path, decoded, augmentation }: ImageInput,
+  input: ImageInput,
   maxPixels?: number,
 ): Promise<{ readonly sha256: string; readonly bytes?: Uint8Array<ArrayBuffer> }> {
+  const { decoded, augmentation } = input;
   if (decoded !== undefined) return { sha256: decoded.sha256 };
-  const { bytes, sha256 } = await readImageFile(path, maxPixels);
+  const { bytes, sha256 } = await contentOf(input, maxPixels);
   if (augmentation === undefined) return { bytes, sha256 };
   const text = `${sha256} ${canonicalJson(augmentation)}`;
   return { bytes, sha256: await sha256Hex(new TextEncoder().encode(text)) };
+}
+
+async function contentOf(
+  { imageName, path, bytes, image }: ImageInput,
+  maxPixels?: number,
+): Promise<{ readonly sha256: string; readonly bytes?: Uint8Array<ArrayBuffer> }> {
+  if (image !== undefined) {
+    const head = new TextEncoder().encode(`rgb ${image.width} ${image.height} `);
+    const content = new Uint8Array(head.length + image.data.length);
+    content.set(head);
+    content.set(image.data, head.length);
+    return { sha256: await sha256Hex(content) };
+  }
+  if (bytes !== undefined) return { bytes, sha256: await sha256Hex(bytes) };
+  if (path !== undefined) return await readImageFile(path, maxPixels);
+  throw new TypeError(`${imageName}: expected a path, bytes or pixels, got none of them`);
+}
+
+/**
+ * The pixels of an input at the given image sizes; `bytes` are what readContent() read of it. Throws UnreadableImageError.
+ */
+export async function pixelsOf(
+  { decoded, image, augmentation }: ImageInput,
+  bytes: Uint8Array | undefined,
+  sizes: Iterable<number>,
+  maxPixels = DEFAULT_MAX_PIXELS,
+): Promise<Pixels> {
+  if (decoded !== undefined) return decoded.pixels;
+  const read = image ?? await decodeImage(bytes!, { maxPixels });
+  if (read.width * read.height > maxPixels) {
+    throw new UnreadableImageError(
+      "too-large",
+      `${read.width}x${read.height} pixels, at most ${maxPixels} are allowed`,
+    );
+  }
+  return await prepare(read, sizes, augmentation);
 }
 
 /** Decodes an image and prepares it for the given image sizes. Throws UnreadableImageError. */
@@ -73,9 +116,15 @@ export async function decodePixels(
   bytes: Uint8Array,
   sizes: Iterable<number>,
   maxPixels = DEFAULT_MAX_PIXELS,
+): Promise<Pixels> {
+  return await prepare(await decodeImage(bytes, { maxPixels }), sizes);
+}
+
+async function prepare(
+  image: RgbImage,
+  sizes: Iterable<number>,
   augmentation: Augmentation | null = null,
 ): Promise<Pixels> {
-  const image = await decodeImage(bytes, { maxPixels });
   const bySize = new Map<number, Float32Array>();
   for (const size of new Set(sizes)) {
     const square = augmentation === null ? image : await augment8(resizeAndCrop(image, size), augmentation);

@@ -16,7 +16,7 @@ import {
   sum,
   type Tensor,
 } from "../../core/tensor/mod.ts";
-import type { Condition, Family, FamilyName, Variant } from "../../models/family.ts";
+import type { Condition, ImageTokenizer, Variant } from "../../models/family.ts";
 import { chunks } from "../../util/chunks.ts";
 
 /** Classes that are compared on so many of the first tokens; the likeliest go on to the next round. */
@@ -37,7 +37,7 @@ export interface InferenceSettings {
   readonly sharpness: number;
   /** Classes of less weight than this are left out; each one costs a pass of every variant. */
   readonly leastWeight: number;
-  /** Most classes that VAR's coarse scales leave to RAR. */
+  /** Most classes that coarse scales leave to families without scales. */
   readonly candidates: number;
 }
 
@@ -50,12 +50,10 @@ export const defaultInference: InferenceSettings = {
 };
 
 /** What is known of a variant before it is loaded. */
-export interface InferenceSizes {
-  readonly family: FamilyName;
-  readonly classes: number;
-  readonly tokenCount: number;
-  readonly prefixes: readonly number[];
-}
+export type InferenceSizes = Pick<
+  Variant,
+  "classes" | "tokenCount" | "prefixes" | "patchNums" | "conditionCost"
+>;
 
 /** A class with its share of the weight, 0 to 1. */
 export interface WeightedClass {
@@ -81,7 +79,7 @@ export interface InferredClasses {
   readonly top: readonly WeightedClass[];
   /** In teacher-forced passes over one image, those of the start included. */
   readonly cost: number;
-  /** What RAR may start from; of VAR only. */
+  /** What families without scales may start from; of variants with scales only. */
   readonly coarse?: Start;
 }
 
@@ -89,12 +87,13 @@ export interface InferredClasses {
 const growth = 2.5;
 
 /**
- * Cost of the first `tokens` tokens under one class, as a share of the pass over all of them. A row is one token; RAR has
- * one more at the beginning. Preparing a condition is part of it: for RAR it costs the same for every row, for VAR half a
- * row. An upper bound, since later rows attend to more of the others.
+ * Cost of the first `tokens` tokens under one class, as a share of the pass over all of them. A row is one token;
+ * preparing a condition is part of it. An upper bound, since later rows attend to more of the others.
  */
-export function passShare({ family, tokenCount }: InferenceSizes, tokens: number): number {
-  const extra = family === "rar" ? 1 : 0.5;
+export function passShare(
+  { conditionCost: { work: extra }, tokenCount }: Pick<InferenceSizes, "conditionCost" | "tokenCount">,
+  tokens: number,
+): number {
   return (tokens + extra) / (tokenCount + extra);
 }
 
@@ -103,20 +102,20 @@ export function inferenceCost(sizes: InferenceSizes, rounds: readonly InferenceR
   return rounds.reduce((sum, { tokens, classes }) => sum + classes * passShare(sizes, tokens), 0);
 }
 
-/** Share of VAR's tokens that may count as coarse. */
+/** Share of the tokens that may count as coarse. */
 const coarseShare = 0.04;
 
-/** Tokens of the scales of VAR that are coarse; at least those of the first scale. */
+/** Tokens of the scales that are coarse; at least those of the first scale. */
 export function coarseTokens({ prefixes, tokenCount }: Pick<InferenceSizes, "prefixes" | "tokenCount">): number {
   return prefixes.filter((tokens) => tokens <= coarseShare * tokenCount).at(-1) ?? prefixes[0];
 }
 
 /**
- * The prefixes that classes are compared on. VAR's last scale, which is a third of the tokens or more, is left out: it says
+ * The prefixes that classes are compared on. The last of several scales, a third of the tokens or more, is left out: it says
  * little about the class, least of all under a variant that did not draw the image (docs/likelihood.md).
  */
-function usedPrefixes({ family, prefixes }: InferenceSizes): readonly number[] {
-  return family === "var" && prefixes.length > 1 ? prefixes.slice(0, -1) : prefixes;
+function usedPrefixes({ patchNums, prefixes }: InferenceSizes): readonly number[] {
+  return patchNums.length > 1 ? prefixes.slice(0, -1) : prefixes;
 }
 
 /**
@@ -187,7 +186,7 @@ const blockTensors = 3;
  */
 export async function inferClasses(
   device: Device,
-  family: Family,
+  tokenizer: ImageTokenizer,
   variant: Variant,
   tokens: Int32Array,
   options: InferOptions = {},
@@ -204,10 +203,10 @@ export async function inferClasses(
   const classes = start === undefined ? variant.classes : Math.max(...start.map((own) => own.candidates.length));
   const known = start === undefined ? 0 : Math.max(...start.map(({ cost }) => cost));
   const planned = inferenceRounds(
-    { family: variant.family, classes, tokenCount: n, prefixes: variant.prefixes },
+    { classes, tokenCount: n, ...sizesOf(variant) },
     { ...settings, budget: Math.max(1, settings.budget - known) },
   );
-  const coarse = variant.family === "var" ? coarseTokens(variant) : undefined;
+  const coarse = variant.patchNums.length > 1 ? coarseTokens(variant) : undefined;
   const coarseRound = coarse === undefined ? -1 : planned.findIndex((round) => round.tokens >= coarse);
   const rounds = coarseOnly && coarseRound >= 0
     ? [...planned.slice(0, coarseRound), { ...planned[coarseRound], tokens: coarse! }]
@@ -236,7 +235,7 @@ export async function inferClasses(
             for (const image of group) {
               const ids = tokens.slice(image * n, (image + 1) * n);
               const parts = isCoarse ? [coarse!, prefix] : [prefix];
-              sums.push(scope(() => prefixLikelihood(device, family, variant, ids, condition, parts, blockRows)));
+              sums.push(scope(() => prefixLikelihood(device, tokenizer, variant, ids, condition, parts, blockRows)));
               order.push({ image, classes: own });
             }
           } finally {
@@ -282,7 +281,7 @@ export async function inferClasses(
 /** log p(first tokens | class) for every class of the condition, for each number of first tokens in turn: [parts * classes]. */
 function prefixLikelihood(
   device: Device,
-  family: Family,
+  tokenizer: ImageTokenizer,
   variant: Variant,
   ids: Int32Array<ArrayBuffer>,
   condition: Condition,
@@ -290,17 +289,17 @@ function prefixLikelihood(
   blockRows: number,
 ): Tensor {
   const prefix = ends[ends.length - 1];
-  const input = family.transformerInput(fromArray(device, ids, [1, ids.length]));
+  const input = tokenizer.transformerInput(fromArray(device, ids, [1, ids.length]));
   const classes = condition.batch;
   const repeated = classes === 1 ? input : broadcastTo(input, [classes, ...input.shape.slice(1)]);
   const rows = classes * prefix;
-  const features = scope(() => variant.features(repeated, condition, prefix)).reshape(rows, -1);
+  const hidden = scope(() => variant.hiddenStates(repeated, condition, prefix)).reshape(rows, -1);
   const parts: Tensor[] = [];
   for (let start = 0; start < rows; start += blockRows) {
     const end = Math.min(rows, start + blockRows);
     const chosen = Int32Array.from({ length: end - start }, (_, r) => ids[(start + r) % prefix]);
     parts.push(scope(() => {
-      const logits = variant.codeLogits(slice(features, 0, start, end));
+      const logits = variant.codeLogits(slice(hidden, 0, start, end));
       return logSoftmaxGather(logits, fromArray(device, chosen, [end - start]));
     }));
   }
@@ -309,9 +308,12 @@ function prefixLikelihood(
 }
 
 /** How many classes fit where `batch` whole passes, each with a condition of its own, do. */
-function pairsAtOnce({ family, tokenCount }: Variant, prefix: number, batch: number): number {
-  const extra = family === "rar" ? 2 : 8; // VAR's tables take the room of a few rows, whatever the prefix
+function pairsAtOnce({ conditionCost: { memory: extra }, tokenCount }: Variant, prefix: number, batch: number): number {
   return Math.min(mostPairs, Math.max(1, Math.floor(batch * (tokenCount + extra) / (prefix + extra))));
+}
+
+function sizesOf({ prefixes, patchNums, conditionCost }: Variant) {
+  return { prefixes, patchNums, conditionCost };
 }
 
 function range(n: number): number[] {

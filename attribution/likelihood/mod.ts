@@ -16,7 +16,6 @@ export {
   weighClasses,
   type WeightedClass,
 } from "./class_inference.ts";
-export { type DrawRule, drawRule, type Sampler } from "./draw_rule.ts";
 export { logSumExp, mixSummaries, type Summaries, summarise, summaryNames } from "./summaries.ts";
 export { type RowBlock, type ScorerOptions, tokenLogProbs, TokenScorer, type TokenScores } from "./token_scores.ts";
 export { type ExtraScores, VariantScorer, type VariantScorerOptions } from "./variant_scorer.ts";

@@ -2,7 +2,7 @@
  * From tokens to their likelihood under one variant: teacher-forced, per token, under a list of conditions per image. What
  * the numbers mean for the verdict, and which conditions to try, is decided elsewhere.
  *
- * The networks' features, of the model's width, are kept for a whole batch; logits, which are as wide as the codebook, only
+ * The networks' hidden states, of the model's width, are kept for a whole batch; logits, which are as wide as the codebook, only
  * for a block of rows at a time.
  */
 import {
@@ -20,14 +20,14 @@ import {
   sum,
   type Tensor,
 } from "../../core/tensor/mod.ts";
-import type { Condition, Family, Variant } from "../../models/family.ts";
+import type { Condition, ImageTokenizer, Variant } from "../../models/family.ts";
 import { TokenDraw } from "../../models/sampling.ts";
-import { type DrawRule, drawRule, type Sampler } from "./draw_rule.ts";
+import type { DrawRule, Sampler } from "../../models/draw_rule.ts";
 import { chunks } from "../../util/chunks.ts";
 
 /**
  * log p(token t | tokens before it, condition) in nats, [batch, tokenCount]. `input` is what the variant's family makes of
- * `tokens` [batch, tokenCount] (`Family.transformerInput`). For a few images: it keeps all logits.
+ * `tokens` [batch, tokenCount] (`ImageTokenizer.transformerInput`). For a few images: it keeps all logits.
  */
 export function tokenLogProbs(variant: Variant, input: Tensor, tokens: Tensor, condition: Condition): Tensor {
   return scope(() => logSoftmaxGather(variant.logits(input, condition), tokens));
@@ -82,7 +82,7 @@ export interface Job {
 /** Features[jobs, tokens, width] of jobs, in their order. */
 interface Pass {
   readonly jobs: readonly Job[];
-  readonly features: Tensor;
+  readonly hidden: Tensor;
 }
 
 /** Scores tokens under one variant. Holds small constant tensors: dispose it when done; the networks are the caller's. */
@@ -96,13 +96,13 @@ export class TokenScorer {
 
   constructor(
     readonly device: Device,
-    readonly family: Family,
+    readonly tokenizer: ImageTokenizer,
     readonly variant: Variant,
     sampler: Sampler,
     readonly options: ScorerOptions = {},
   ) {
     const { blockBytes = 32 * 2 ** 20, batch = 8 } = options;
-    this.rule = drawRule(variant, sampler);
+    this.rule = variant.drawRule(sampler);
     this.#draw = new TokenDraw(device, variant.codes, this.rule.support);
     const tensors = this.#isNarrow ? blockTensors.narrow : blockTensors.whole;
     this.#blockRows = Math.max(1, Math.floor(blockBytes / (4 * variant.codes * tensors)));
@@ -117,7 +117,7 @@ export class TokenScorer {
 
   /**
    * Scores tokens[images * tokenCount], image after image, each under its own classes (null: none). Result [image][class].
-   * The unconditional features of an image are computed once for all its classes, and of a RAR variant, whose modulation
+   * The unconditional hidden states of an image are computed once for all its classes, and of a RAR variant, whose modulation
    * costs half as much as a pass, the tables of a class once for all images of the call that have it.
    */
   async score(tokens: Int32Array, classes: readonly (readonly (number | null)[])[]): Promise<TokenScores[][]> {
@@ -154,22 +154,20 @@ export class TokenScorer {
   ): { order: readonly Job[]; packed: Tensor; names: string[] } {
     const images = classes.length;
     const jobs = classes.flatMap((labels, image) => labels.map((label): Job => ({ image, label })));
-    const { device, family } = this;
+    const { device, tokenizer } = this;
     const n = this.variant.tokenCount;
     return scope(() => {
       const tokens = fromArray(device, Int32Array.from(ids), [images, n]);
-      const input = family.transformerInput(tokens);
+      const input = tokenizer.transformerInput(tokens);
       const plain = Array.from({ length: images }, (_, image): Job => ({ image, label: null }));
       const wanted = jobs.filter(({ label }) => label !== null);
       // Images without a class need no other pass than the unconditional one.
       const passes = this.#passes(input, [...plain, ...wanted]);
       const unconditional = passes.filter(({ jobs }) => jobs[0].label === null);
-      const base = unconditional.length === 1
-        ? unconditional[0].features
-        : concat(unconditional.map((p) => p.features), 0);
+      const base = unconditional.length === 1 ? unconditional[0].hidden : concat(unconditional.map((p) => p.hidden), 0);
       const nulls = jobs.filter(({ label }) => label === null);
       const scored: Pass[] = passes.filter(({ jobs }) => jobs[0].label !== null);
-      if (nulls.length > 0) scored.push({ jobs: nulls, features: this.#rowsOf(base, nulls) });
+      if (nulls.length > 0) scored.push({ jobs: nulls, hidden: this.#rowsOf(base, nulls) });
       const columns: Tensor[][] = [];
       let names: string[] = [];
       for (const pass of scored) {
@@ -185,24 +183,24 @@ export class TokenScorer {
   }
 
   /**
-   * Runs the network. RAR: a pass per class, whose tables have a row per position and serve all images. VAR: its tables are
-   * small, so that any conditions share a batch, unconditional rows included. Unconditional and other jobs never share a
+   * Runs the network. Where a condition's tables have a row per token, there is a pass per class, whose tables serve all
+   * images. Where they are small, any conditions share a batch, unconditional rows included. Unconditional and other jobs never share a
    * result, and unconditional ones stay in the order of the images.
    */
   #passes(input: Tensor, jobs: readonly Job[]): Pass[] {
     const { variant } = this;
     const passes: Pass[] = [];
     const run = (own: readonly Job[], condition: Condition) => {
-      const features = scope(() => variant.features(this.#rowsOf(input, own), condition));
+      const hidden = scope(() => variant.hiddenStates(this.#rowsOf(input, own), condition));
       let start = 0;
       for (let end = 1; end <= own.length; end++) {
         if (end < own.length && (own[end].label === null) === (own[start].label === null)) continue;
         const isAll = end - start === own.length;
-        passes.push({ jobs: own.slice(start, end), features: isAll ? features : slice(features, 0, start, end) });
+        passes.push({ jobs: own.slice(start, end), hidden: isAll ? hidden : slice(hidden, 0, start, end) });
         start = end;
       }
     };
-    if (variant.family === "var") {
+    if (!variant.conditionCost.perToken) {
       for (const own of chunks(jobs, this.#batch)) {
         const condition = variant.condition(own.map(({ label }) => label));
         run(own, condition);
@@ -236,7 +234,7 @@ export class TokenScorer {
     const n = variant.tokenCount, { codes } = variant;
     const rows = pass.jobs.length * n, width = base.shape[2];
     const isPlain = pass.jobs[0].label === null;
-    const own = pass.features.reshape(rows, width);
+    const own = pass.hidden.reshape(rows, width);
     const other = isPlain ? own : this.#rowsOf(base, pass.jobs).reshape(rows, width);
     const parts: Tensor[][] = [];
     let extra: string[] = [];

@@ -3,9 +3,14 @@
  * them. It joins scores, summaries and inference; which images, in which order, is the pipeline's business.
  */
 import type { Device } from "../../core/tensor/mod.ts";
-import type { Condition, Family, FamilyName, Variant } from "../../models/family.ts";
-import { scaleStarts } from "../../models/var/config.ts";
-import { VarVariant } from "../../models/var/family.ts";
+import type { Sampler } from "../../models/draw_rule.ts";
+import {
+  type Condition,
+  type FamilyName,
+  type ImageTokenizer,
+  scaleStarts,
+  type Variant,
+} from "../../models/family.ts";
 import {
   defaultInference,
   inferClasses,
@@ -14,7 +19,6 @@ import {
   type InferredClasses,
   type WeightedClass,
 } from "./class_inference.ts";
-import type { Sampler } from "./draw_rule.ts";
 import { mixSummaries, type Summaries, summarise } from "./summaries.ts";
 import { type ScorerOptions, TokenScorer, type TokenScores } from "./token_scores.ts";
 
@@ -43,27 +47,27 @@ const digits = 8;
 /** Dispose it when done; the networks are the caller's. */
 export class VariantScorer {
   readonly #device: Device;
-  readonly #family: Family;
+  readonly #tokenizer: ImageTokenizer;
   readonly #variant: Variant;
   readonly #scorer: TokenScorer;
   readonly #starts: readonly number[];
 
   constructor(
     device: Device,
-    family: Family,
+    tokenizer: ImageTokenizer,
     { variant, condition, sampler }: { variant: Variant; condition: Condition; sampler: Sampler },
     readonly options: VariantScorerOptions = {},
   ) {
     const { batch, blockBytes, extras } = options;
     this.#device = device;
-    this.#family = family;
+    this.#tokenizer = tokenizer;
     this.#variant = variant;
     const rowStatistics = extras?.rowStatistics;
-    this.#scorer = new TokenScorer(device, family, variant, sampler, {
+    this.#scorer = new TokenScorer(device, tokenizer, variant, sampler, {
       ...{ batch, blockBytes, rowStatistics },
       unconditional: condition,
     });
-    this.#starts = variant instanceof VarVariant ? scaleStarts(variant.transformer.config.patchNums) : [];
+    this.#starts = variant.patchNums.length > 1 ? scaleStarts(variant.patchNums) : [];
   }
 
   get family(): FamilyName {
@@ -84,7 +88,7 @@ export class VariantScorer {
     more: Pick<InferOptions, "start" | "coarseOnly"> = {},
   ): Promise<InferredClasses[]> {
     const { batch = 8, ownConditions = batch, blockBytes, inference = defaultInference } = this.options;
-    return await inferClasses(this.#device, this.#family, this.#variant, tokens, {
+    return await inferClasses(this.#device, this.#tokenizer, this.#variant, tokens, {
       settings: inference,
       batch: ownConditions,
       blockBytes,

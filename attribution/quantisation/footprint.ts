@@ -3,8 +3,7 @@
  * before anything is loaded. The tests hold it against quantisers that were opened.
  */
 import { resizeMatrix } from "../../core/tensor/mod.ts";
-import type { MultiScale } from "../../models/footprint.ts";
-import { tokenCount } from "../../models/var/config.ts";
+import type { TokenizerFacts } from "../../models/family.ts";
 import { interactionPeriod, positionClasses } from "./classes.ts";
 import { defaultMmse } from "./mmse.ts";
 import { simulatedLatents } from "./mmse_model.ts";
@@ -21,13 +20,19 @@ export interface QuantiserFootprint {
 
 const f32 = 4;
 
-/** Tables of `OptimisedQuantizer` by method; greedy quantisation has none. Throws on a search that would be refused. */
+/**
+ * Tables of `OptimisedQuantizer` by method; greedy quantisation has none, and nor has a tokenizer of one map. Throws on a
+ * search that would be refused.
+ */
 export function quantiserFootprint(
   method: "estimate" | "search" | "sweeps" | "gradient" | "greedy",
-  { patchNums, codes, channels: c }: MultiScale,
+  { patchNums, codes, channels: c, tokenCount: n }: Pick<
+    TokenizerFacts,
+    "patchNums" | "codes" | "channels" | "tokenCount"
+  >,
 ): QuantiserFootprint {
-  if (method === "greedy") return { tables: 0, opening: 0 };
-  const side = patchNums[patchNums.length - 1], n = tokenCount(patchNums);
+  if (method === "greedy" || patchNums.length === 1) return { tables: 0, opening: 0 };
+  const side = patchNums[patchNums.length - 1];
   // Enlargements and their products with themselves, Phi's adjoints and plain kernels: a tokenizer has four.
   const maps = f32 * (patchNums.length * 2 * side * side + 8 * 9 * c * c + c);
   if (method === "gradient") return { tables: maps, opening: maps };

@@ -13,7 +13,7 @@
  * Venkataramanan 2017 (decoding of sparse superposition codes, which multi-scale residual codes are).
  */
 import { argmax, concat, linear, scope, type Tensor } from "../../core/tensor/mod.ts";
-import type { VarFamily } from "../../models/var/family.ts";
+import type { ImageTokenizer } from "../../models/family.ts";
 import { simulate } from "./mmse_simulation.ts";
 import { posterior, startState, type Step, withMeans } from "./mmse_step.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
@@ -84,9 +84,13 @@ export class MmseTables {
   }
 
   /** Simulates and keeps the tables. `maps` must outlive them. */
-  static async build(maps: ScaleMaps, family: VarFamily, settings: MmseSettings = defaultMmse): Promise<MmseTables> {
+  static async build(
+    maps: ScaleMaps,
+    tokenizer: ImageTokenizer,
+    settings: MmseSettings = defaultMmse,
+  ): Promise<MmseTables> {
     check(settings);
-    const made = await simulate(maps, family, settings);
+    const made = await simulate(maps, tokenizer, settings);
     return new MmseTables(maps, settings, made);
   }
 

@@ -14,8 +14,8 @@ import {
   type Tensor,
   uniforms,
 } from "../../core/tensor/mod.ts";
-import type { VarFamily } from "../../models/var/family.ts";
-import { bandOf } from "../../models/var/latent_statistics.ts";
+import type { ImageTokenizer } from "../../models/family.ts";
+import { bandOf } from "../../models/latent_statistics.ts";
 import { applySpectral } from "./covariance.ts";
 import type { MmseSettings } from "./mmse.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
@@ -54,17 +54,17 @@ export function simulatedLatents(
 /** From the family's statistics, or for lack of them from the settings and the greedy quantiser. */
 export async function assumptions(
   maps: ScaleMaps,
-  family: VarFamily,
+  tokenizer: ImageTokenizer,
   codebook: Float32Array,
   settings: MmseSettings,
 ): Promise<Assumptions> {
   const { channels: c, codes, patchNums } = maps;
   const prior = Float64Array.from(
-    family.latents?.prior ?? new Float64Array(patchNums.length * codes).fill(1 / codes),
+    tokenizer.latents?.prior ?? new Float64Array(patchNums.length * codes).fill(1 / codes),
   );
   const moments = patchNums.map((_, s) => momentsOf(codebook, prior.subarray(s * codes, (s + 1) * codes), c));
-  if (family.latents !== null) {
-    const { side } = maps, measured = family.latents.noise;
+  if (tokenizer.latents !== null) {
+    const { side } = maps, measured = tokenizer.latents.noise;
     const bands = Array.from({ length: measured.length / (c * c) }, (_, band) => {
       return Float64Array.from(
         measured.subarray(band * c * c, (band + 1) * c * c),
@@ -78,7 +78,7 @@ export async function assumptions(
     const noise = noiseCovariances.reduce((sum, covariance) => sum + trace(covariance, c), 0) / (c * side * side);
     return { moments, prior, noiseCovariances, noise };
   }
-  const noise = await noiseOfGreedy(maps, family, settings);
+  const noise = await noiseOfGreedy(maps, tokenizer, settings);
   return { moments, prior, noiseCovariances: [identity(c).map((value) => value * noise)], noise };
 }
 
@@ -99,14 +99,14 @@ function momentsOf(codebook: Float32Array, prior: Float64Array, c: number): Mome
 /** The settings' part of the greedy quantiser's error on latents of random tokens. */
 async function noiseOfGreedy(
   maps: ScaleMaps,
-  family: VarFamily,
+  tokenizer: ImageTokenizer,
   settings: MmseSettings,
 ): Promise<number> {
   const { noiseOfGreedyError, seed } = settings, simulated = simulatedLatents(settings, maps.tokenCount);
   const truth = Int32Array.from(uniforms(seed, 0, simulated * maps.tokenCount), (u) => Math.floor(u * maps.codes));
   const error = scope(() => {
     const fHat = maps.dequantize(fromArray(maps.device, truth, [simulated, maps.tokenCount]));
-    return mean(square(sub(family.quantize(fHat).fHat, fHat)));
+    return mean(square(sub(tokenizer.quantize(fHat).fHat, fHat)));
   });
   const noise = Math.max(noiseOfGreedyError * await error.item(), leastVariance);
   error.dispose();

@@ -18,7 +18,7 @@ import {
   transpose,
   uniforms,
 } from "../../core/tensor/mod.ts";
-import type { VarFamily } from "../../models/var/family.ts";
+import type { ImageTokenizer } from "../../models/family.ts";
 import { type Covariance, solve } from "./covariance.ts";
 import type { MmseSettings } from "./mmse.ts";
 import { assumptions, drawTokens, type Moments, noisyLatents, simulatedLatents } from "./mmse_model.ts";
@@ -54,12 +54,12 @@ export interface Simulated {
 }
 
 /** Runs all steps. The tensors it returns belong to the caller. */
-export async function simulate(maps: ScaleMaps, family: VarFamily, settings: MmseSettings): Promise<Simulated> {
+export async function simulate(maps: ScaleMaps, tokenizer: ImageTokenizer, settings: MmseSettings): Promise<Simulated> {
   const { device, channels: c, patchNums } = maps;
   const { passes, solveSteps, resolveSteps, seed } = settings;
   const batch = simulatedLatents(settings, maps.tokenCount);
   const codebook = await maps.codebook.data();
-  const model = await assumptions(maps, family, codebook, settings);
+  const model = await assumptions(maps, tokenizer, codebook, settings);
   const { moments, noise, noiseCovariances } = model;
   const uncertain = moments.map(({ covariance }) => covariance);
   const start = moments.map(({ mean }) => keep(fromArray(device, Float32Array.from(mean), [1, 1, c])));

@@ -3,7 +3,7 @@
  * It joins the methods behind one class; what is done with the tokens is decided elsewhere.
  */
 import { affine, scope, type Tensor } from "../../core/tensor/mod.ts";
-import type { VarFamily } from "../../models/var/family.ts";
+import type { ImageTokenizer } from "../../models/family.ts";
 import { type MmseSettings, MmseTables } from "./mmse.ts";
 import { ScaleMaps } from "./scale_maps.ts";
 import {
@@ -63,7 +63,7 @@ export type QuantisationSettings =
 /** Quantises a VAR tokenizer's latents. It reads the family's tensors, so dispose it before the family. */
 export class OptimisedQuantizer {
   readonly settings: QuantisationSettings;
-  readonly #family: VarFamily;
+  readonly #tokenizer: ImageTokenizer;
   readonly #maps: ScaleMaps;
   readonly #sweeps: SweepTables | null;
   readonly #estimate: MmseTables | null;
@@ -71,14 +71,14 @@ export class OptimisedQuantizer {
 
   private constructor(
     settings: QuantisationSettings,
-    family: VarFamily,
+    tokenizer: ImageTokenizer,
     maps: ScaleMaps,
     sweeps: SweepTables | null,
     estimate: MmseTables | null,
     search: SearchTables | null,
   ) {
     this.settings = settings;
-    this.#family = family;
+    this.#tokenizer = tokenizer;
     this.#maps = maps;
     this.#sweeps = sweeps;
     this.#estimate = estimate;
@@ -90,20 +90,20 @@ export class OptimisedQuantizer {
    * for the estimate; none for the gradient method. Throws on settings that make no sense, and on a search that is too large.
    */
   static async open(
-    family: VarFamily,
+    tokenizer: ImageTokenizer,
     settings: QuantisationSettings = { method: "estimate" },
   ): Promise<OptimisedQuantizer> {
     check(settings);
-    const maps = new ScaleMaps(family);
+    const maps = new ScaleMaps(tokenizer);
     try {
       const { method } = settings;
-      const search = method === "search" ? await searchTables(maps, family, settings.search) : null;
-      const estimate = method === "estimate" ? await MmseTables.build(maps, family, settings.estimate) : null;
+      const search = method === "search" ? await searchTables(maps, tokenizer, settings.search) : null;
+      const estimate = method === "estimate" ? await MmseTables.build(maps, tokenizer, settings.estimate) : null;
       // Where an estimate knows the noise, sweeps would only follow it.
-      const sweeps = method === "sweeps" || (estimate !== null && family.latents === null)
+      const sweeps = method === "sweeps" || (estimate !== null && tokenizer.latents === null)
         ? new SweepTables(maps)
         : null;
-      return new OptimisedQuantizer(settings, family, maps, sweeps, estimate, search);
+      return new OptimisedQuantizer(settings, tokenizer, maps, sweeps, estimate, search);
     } catch (error) {
       maps.dispose();
       throw error;
@@ -116,14 +116,14 @@ export class OptimisedQuantizer {
     return scope(() => {
       if (settings.method === "search") {
         const tokens = treeSearch(this.#search!, f);
-        return { tokens, fHat: this.#family.dequantize(tokens) };
+        return { tokens, fHat: this.#tokenizer.dequantize(tokens) };
       }
-      const greedy = this.#family.quantize(f);
+      const greedy = this.#tokenizer.quantize(f);
       if (settings.method === "gradient") {
         return gradientQuantize(this.#maps, f, greedy.tokens, settings.schedule ?? referenceSchedule);
       }
       const start = this.#estimate ? this.#estimate.quantize(f) : greedy.tokens;
-      if (this.#sweeps === null) return { tokens: start, fHat: this.#family.dequantize(start) };
+      if (this.#sweeps === null) return { tokens: start, fHat: this.#tokenizer.dequantize(start) };
       const { annealed, hottest, coldest, exact } = sweepsOf(settings);
       const error = errorOf(f, greedy.fHat);
       const temperatures = Array.from({ length: annealed }, (_, i) => {

@@ -1,5 +1,5 @@
 /**
- * fHat as a sum of linear maps: for every scale of VAR's tokenizer the map from code vectors to full size, and its adjoint.
+ * fHat as a sum of linear maps: for every scale of a residual tokenizer the map from code vectors to full size, and its adjoint.
  * Which codes are chosen, and why, is not decided here.
  */
 import {
@@ -20,15 +20,13 @@ import {
   type Tensor,
   zeros,
 } from "../../core/tensor/mod.ts";
-import { scaleStarts } from "../../models/var/config.ts";
-import type { VarFamily } from "../../models/var/family.ts";
-import { phiIndices } from "../../models/var/quantizer.ts";
+import { type ImageTokenizer, scaleStarts } from "../../models/family.ts";
 
 /** One of the shared Phi convolutions: its linear part, the adjoint of that, and the constant it adds to every pixel. */
 interface Phi {
-  readonly weight: Tensor; // the family's own
+  readonly weight: Tensor; // the tokenizer's
   readonly adjoint: Tensor; // packed
-  readonly bias: Tensor; // the family's own, [c]
+  readonly bias: Tensor; // the tokenizer's, [c]
   /** Plain [cOut, cIn, 3, 3]. */
   readonly kernel: Tensor;
 }
@@ -36,7 +34,7 @@ interface Phi {
 /**
  * The maps A_s of all scales: fHat = sum over s of A_s z_s + offset, with z_s the code vectors [batch, pn, pn, c] of scale s.
  * A_s enlarges by bicubic interpolation (not at the last scale) and convolves (Phi). Source: FoundationVision/VAR,
- * models/quant.py. It reads the family's tensors, so dispose it before the family.
+ * models/quant.py. It reads the tokenizer's tensors, so dispose it before the tokenizer.
  */
 export class ScaleMaps {
   readonly device: Device;
@@ -47,7 +45,7 @@ export class ScaleMaps {
   readonly codes: number;
   /** Side of f in pixels. */
   readonly side: number;
-  /** [codes, channels]; the family's own. */
+  /** [codes, channels]; the tokenizer's. */
   readonly codebook: Tensor;
   /** What Phi's biases of all scales add to every pixel, [channels]. */
   readonly offset: Tensor;
@@ -59,28 +57,28 @@ export class ScaleMaps {
   /** Of every #up the product with its transpose, [side, side]. */
   readonly #smoothing: readonly (Tensor | null)[];
 
-  constructor(family: VarFamily) {
-    const { config, codebook, weights } = family;
+  constructor(tokenizer: ImageTokenizer) {
+    const { patchNums, codebook, residual } = tokenizer;
+    if (residual === null) {
+      throw new TypeError(`ScaleMaps: expected a tokenizer of several scales, got that of ${tokenizer.family}`);
+    }
     this.device = codebook.device;
-    this.patchNums = config.patchNums;
-    this.starts = scaleStarts(config.patchNums);
-    this.channels = config.zChannels;
-    this.codes = config.codes;
-    this.side = config.patchNums[config.patchNums.length - 1];
+    this.patchNums = patchNums;
+    this.starts = scaleStarts(patchNums);
+    [this.codes, this.channels] = codebook.shape;
+    this.side = patchNums[patchNums.length - 1];
     this.codebook = codebook;
-    const last = config.patchNums.length - 1;
-    this.enlargements = config.patchNums.map((pn) => resizeMatrix("bicubic", pn, this.side));
-    this.#up = config.patchNums.map((pn, s) =>
+    const last = patchNums.length - 1;
+    this.enlargements = patchNums.map((pn) => resizeMatrix("bicubic", pn, this.side));
+    this.#up = patchNums.map((pn, s) =>
       s === last ? null : keep(fromArray(this.device, this.enlargements[s].slice(), [this.side, pn]))
     );
     this.#smoothing = this.#up.map((up) => up && keep(matmul(up, up, { transB: true })));
-    this.#phiOf = phiIndices(config.sharedPhi, config.patchNums.length);
-    this.#phis = Array.from({ length: config.sharedPhi }, (_, k) => {
-      const w = weights.at(`quantize.quant_resi.qresi_ls.${k}`);
-      const weight = w.get("weight");
+    this.#phiOf = residual.phiOf;
+    this.#phis = residual.phis.map(({ weight, bias }) => {
       return scope(() => {
         const kernel = convolutionKernel(weight, this.channels);
-        return keep({ weight, bias: w.get("bias"), kernel, adjoint: packWeight(turned(kernel), "conv") });
+        return keep({ weight, bias, kernel, adjoint: packWeight(turned(kernel), "conv") });
       });
     });
     this.offset = keep(scope(() => {

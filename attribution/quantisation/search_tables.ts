@@ -18,7 +18,7 @@ import {
   sub,
   type Tensor,
 } from "../../core/tensor/mod.ts";
-import type { VarFamily } from "../../models/var/family.ts";
+import type { ImageTokenizer } from "../../models/family.ts";
 import { applySpectral } from "./covariance.ts";
 import { defaultMmse, type MmseSettings } from "./mmse.ts";
 import { assumptions, type Moments } from "./mmse_model.ts";
@@ -94,14 +94,14 @@ export interface SearchTables {
 /** Makes the tables, in half a second for a thousand values. Throws on settings that make no sense and above `searchLimit`. */
 export async function searchTables(
   maps: ScaleMaps,
-  family: VarFamily,
+  tokenizer: ImageTokenizer,
   settings: SearchSettings = defaultSearch,
 ): Promise<SearchTables> {
   check(settings, maps);
   const { device, channels: c, codes, tokenCount, patchNums, starts } = maps;
   const codebook = await maps.codebook.data();
   const assumed: MmseSettings = { ...defaultMmse, ...settings };
-  const { moments, prior, noiseCovariances } = await assumptions(maps, family, codebook, assumed);
+  const { moments, prior, noiseCovariances } = await assumptions(maps, tokenizer, codebook, assumed);
   const kernels = await Promise.all(maps.kernels.map((kernel) => kernel.data()));
   const noiseAt = (w: number) => noiseCovariances[noiseCovariances.length > 1 ? w : 0];
   const basis = keep(fromArray(device, cosines(maps.side), [maps.side, maps.side]));

@@ -1,53 +1,30 @@
 /**
- * The main job: images on disk to a table of labels and a report. Checks everything that can be wrong before any work,
- * then streams. It prints nothing: what a command line shows it is told through `JobEvents`.
+ * The main job: image files to a table of labels and a report. Checks everything that can be wrong before any work, then
+ * streams. It prints nothing: what a command line shows it is told through `JobEvents`.
  */
-import { join } from "node:path";
-import { type ModelSet, openModelSet, setName } from "../../models/model_set.ts";
-import {
-  levelOf,
-  loadCalibration,
-  requireCondition,
-  requireQuantizer,
-  type RuleChoice,
-  rulesOf,
-} from "../decision/calibration_file.ts";
-import { extrasFor } from "../decision/extras.ts";
+import { type ModelSet, setName } from "../../models/model_set.ts";
+import type { MethodName, Rules } from "../decision/methods.ts";
 import { type ConditionName, type EvidenceLine, isUnreadable, type Settings } from "../evidence/evidence.ts";
 import { type ListedImage, listImages } from "../images/list.ts";
 import type { ImageInput } from "../images/load.ts";
-import type { Shard } from "./journal/mod.ts";
 import { readClassTable, withClasses } from "../likelihood/class_table.ts";
-import { attribute } from "./pipeline.ts";
-import { openRun, type RunEvents, type RunOptions } from "./open_run.ts";
-import type { QuantizerName } from "../quantisation/quantizers.ts";
-import { type SignalLevel, signalLevels } from "../signals/table.ts";
+import { chooseModels } from "./choose_models.ts";
+import type { Shard } from "./journal/mod.ts";
+import type { RunEvents } from "./open_run.ts";
 import { Submission } from "./submission.ts";
-import { defaultMethod, type MethodName, methodOf, requireMethod, type Rules } from "../decision/methods.ts";
+import { Tracer, type TracerOptions } from "./tracer.ts";
 
-export interface JobOptions extends RunOptions {
+export interface JobOptions extends Omit<TracerOptions, "exclusive"> {
   /** Files and folders, or images that were listed before. */
   readonly inputs: readonly string[] | readonly ListedImage[];
-  /** Folder of the model set. Default: weights/official where it is complete, else weights/tiny. */
-  readonly models?: string;
   /** The table of labels. Without a name none is written. */
   readonly out?: string;
   /** Only the images whose content is this shard's. Needs a journal of its own, which merging reads. */
   readonly shard?: Shard;
   /** Only the first images, in natural order of their names. */
   readonly limit?: number;
-  readonly method?: MethodName;
-  /** Thresholds and signals in place of those that the calibration decides by. */
-  readonly rules?: RuleChoice;
-  /** Default: the one that the calibration was made with. */
-  readonly quantization?: QuantizerName;
-  /** Under which classes tokens are scored. Default: `given` with `classes`, else what the method is made for. */
-  readonly condition?: ConditionName;
-  /** Table of the images' classes, image_name,class. */
+  /** Table of the images' classes, image_name,class; the condition is `given` then. */
   readonly classes?: string;
-  /** Signals to measure beyond those that decide. */
-  readonly signals?: Exclude<SignalLevel, "baselines">;
-  readonly unsureBelow?: number;
 }
 
 export interface JobEvents extends RunEvents {
@@ -75,7 +52,7 @@ export interface Summary {
   readonly calibration: string | null;
   readonly method: MethodName;
   /** What the families were decided by. */
-  readonly rules: Rules;
+  readonly rules: Omit<Rules, "labels">;
   readonly unsureBelow: number;
   readonly settings: Settings;
   readonly device: string;
@@ -119,34 +96,20 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   if (shard !== undefined && options.journal === undefined) {
     throw new Error("--shard: expects --journal FILE, a journal of this shard's own");
   }
+  const condition = conditionOf(options);
   let images: readonly ImageInput[] = (await listInputs(options.inputs)).slice(0, options.limit);
   const set = await chooseModels(options.models, events);
   if (options.classes !== undefined) {
     images = withClasses(images, options.classes, await readClassTable(options.classes, classesOf(set)));
   }
-  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
-  const { calibration, sha256: calibrationHash } = await loadCalibration(set);
-  const rules = rulesOf(calibration, options.rules);
-  const method = options.method ?? (isFittedFor(options, rules) ? defaultMethod(rules) : "perplexity");
-  requireMethod(method, rules);
-  const condition = conditionOf(options, method, rules);
-  if (methodOf(method).needs !== undefined) requireCondition(calibration, condition);
-  const { extras: own } = methodOf(method);
-  const extras = extrasFor(own === undefined ? [] : [own], rules.classifiers);
-  const quantization = options.quantization ?? calibration.quantization;
-  requireQuantizer(calibration, quantization);
-  const level = moreOf(levelOf(rules), options.signals ?? "core");
-
   await using cleanup = new AsyncDisposableStack();
   const submission = options.out === undefined ? undefined : await Submission.create(options.out);
   cleanup.defer(() => submission?.discard());
-  const what = {
-    quantization,
-    signals: level,
-    scoring: { condition, inference: inferenceFor(method, rules), extras },
-  };
-  const run = await openRun(set, what, { ...options, exclusive: shard !== undefined }, events, cleanup);
-  const { device, plan, settings, journal, report } = run;
+  const tracer = await Tracer.open({ ...options, models: set, condition, exclusive: shard !== undefined }, events);
+  cleanup.use(tracer);
+  const { device, plan, settings, journal, report, counts } = tracer.run;
+  const { method, calibration } = tracer.info;
+  const { labels: _, ...rules } = tracer.rules;
 
   const tally = new Tally();
   const started = new Date();
@@ -154,12 +117,12 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   let processPeakBytes = 0;
   const summary = (status: Summary["status"]): Summary => ({
     status,
-    images: { total: images.length, done: tally.done, unreadable: tally.unreadableCount, ...run.counts },
+    images: { total: images.length, done: tally.done, unreadable: tally.unreadableCount, ...counts },
     labels: tally.labels,
     unsure: tally.unsure,
     unreadable: tally.unreadable,
     modelSet: { name: setName(set), hash: set.hash },
-    calibration: calibrationHash,
+    calibration,
     method,
     rules,
     unsureBelow,
@@ -171,15 +134,11 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
     seconds: (performance.now() - start) / 1000,
   });
   events.onStart?.(Math.ceil(images.length / (shard?.count ?? 1)));
-  const asked = { modelSet: set.hash, settings, calibration: calibrationHash, method, rules, unsureBelow };
+  const asked = { modelSet: set.hash, settings, calibration, method, rules, unsureBelow };
   const names = options.inputs.map((input) => typeof input === "string" ? input : input.path);
   const session = await journal?.begin({ ...asked, inputs: names, limit: options.limit ?? null }, images.length, shard);
   try {
-    const lines = run.lines(
-      images,
-      (own) => attribute(own, { ...run.measuring, rules, calibrationHash, method, unsureBelow }),
-      { shard, onKept: (kept) => journal!.addResults(session!, kept) },
-    );
+    const lines = tracer.attribute(images, { shard, onKept: (kept) => journal!.addResults(session!, kept) });
     for await (const line of lines) {
       tally.add(line);
       processPeakBytes = Math.max(processPeakBytes, Deno.memoryUsage().rss);
@@ -201,46 +160,9 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   return result;
 }
 
-/** Sets that come with the program, or are downloaded to beside it. */
-const weightsFolder = join(import.meta.dirname ?? ".", "..", "..", "weights");
-
-/** The set in `dir`; without one weights/official where it is complete, else weights/tiny, telling the user which. */
-export async function chooseModels(
-  dir: string | undefined,
-  { onNote }: Pick<JobEvents, "onNote">,
-): Promise<ModelSet> {
-  if (dir !== undefined) return await openModelSet(dir);
-  const official = join(weightsFolder, "official");
-  const isThere = await Deno.stat(join(official, "manifest.json")).then(() => true, () => false);
-  if (isThere) {
-    try {
-      return await openModelSet(official);
-    } catch (error) {
-      onNote?.(`weights/official cannot be used: ${(error as Error).message.split("\n")[0]}`);
-    }
-  }
-  const set = await openModelSet(join(weightsFolder, "tiny"));
-  const reason = isThere ? "" : " (no --models, and weights/official is not there)";
-  onNote?.(`using weights/tiny${reason}: ${set.manifest.description ?? "no description"}`);
-  return set;
-}
-
-/** Whether the calibration's classifiers know likelihoods under the condition that the user asks for, if any. */
-function isFittedFor({ condition, classes }: JobOptions, { classifiers }: Rules): boolean {
-  const asked = condition ?? (classes === undefined ? undefined : "given");
-  return asked === undefined || asked === classifiers?.condition;
-}
-
-/** How classes are inferred: as they were for what the method was fitted to; undefined for the default. */
-function inferenceFor(method: MethodName, { classifiers }: Rules) {
-  return methodOf(method).needs === undefined ? undefined : classifiers?.inference;
-}
-
-/** The condition that the user asks for, or the method is made for. Throws where it does not fit the table of classes. */
-function conditionOf({ condition, classes }: JobOptions, method: MethodName, { classifiers }: Rules): ConditionName {
-  const { needs, condition: usual = "none" } = methodOf(method);
-  const own = needs !== undefined && classifiers !== undefined ? classifiers.condition : usual;
-  const chosen = condition ?? (classes === undefined ? own : "given");
+/** The condition that is asked for. Throws where it does not fit the table of classes. */
+function conditionOf({ condition, classes }: JobOptions): ConditionName | undefined {
+  const chosen = condition ?? (classes === undefined ? undefined : "given");
   if (chosen === "given" && classes === undefined) {
     throw new Error("--condition given: expected --classes FILE, a table image_name,class");
   }
@@ -251,9 +173,9 @@ function conditionOf({ condition, classes }: JobOptions, method: MethodName, { c
 }
 
 /** Classes that all variants know. */
-function classesOf({ manifest: { families } }: ModelSet): number {
-  const all = [...Object.values(families.rar.variants), ...Object.values(families.var.variants)];
-  return Math.min(...all.map(({ config }) => config.classes));
+function classesOf(set: ModelSet): number {
+  const variants = set.families.flatMap((family) => set.variants(family));
+  return Math.min(...variants.map((variant) => set.variantFacts(variant).classes));
 }
 
 async function listInputs(inputs: JobOptions["inputs"]): Promise<readonly ListedImage[]> {
@@ -261,9 +183,4 @@ async function listInputs(inputs: JobOptions["inputs"]): Promise<readonly Listed
   return first === undefined || typeof first === "string"
     ? await listImages(inputs as readonly string[])
     : inputs as readonly ListedImage[];
-}
-
-/** The level of two that measures more. */
-function moreOf(a: SignalLevel, b: SignalLevel): SignalLevel {
-  return signalLevels.indexOf(a) < signalLevels.indexOf(b) ? b : a;
 }

@@ -1,16 +1,16 @@
 /**
  * An image on its way through the pipeline: what a stream is asked for, what is known of an image so far, and when that is
- * enough. It runs no network and reads no file: pipeline.ts and measure_variants.ts do.
+ * enough. It runs no network and reads no file: pipeline.ts and score_variants.ts do.
  */
 import type { Device } from "../../core/tensor/mod.ts";
-import type { Family, FamilyName } from "../../models/family.ts";
+import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
 import type { ClassEvidence, Measurements, Settings, VariantEvidence } from "../evidence/evidence.ts";
 import type { UnreadableImageError } from "../images/decode.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
 import type { LoadedVariant } from "./variant_pool.ts";
 import type { Plan } from "./memory_plan.ts";
-import type { Quantize } from "../signals/reconstruction.ts";
+import type { Quantize } from "../quantisation/quantize.ts";
 
 /** What was measured of an image so far. Complete once every variant that the method wants is there. */
 export interface Measured {
@@ -21,14 +21,20 @@ export interface Measured {
   /** Tokens by family, as long as they may be needed. */
   tokens?: Record<FamilyName, Int32Array>;
   /** By family; once they are there, every variant of the family is run under them. */
-  classes?: Partial<Record<FamilyName, ClassEvidence>>;
+  classes?: Record<FamilyName, ClassEvidence>;
   variants: Record<string, VariantEvidence>;
   timings: { read: number; families: number; variants: number };
 }
 
-/** The networks that a stream runs; models.ts loads those of a set. */
+/** The class that the user gave an image, which is the same for all families; undefined where none was given. */
+export function classOf({ classes = {} }: Pick<Measured, "classes">): number | undefined {
+  return Object.values(classes)[0]?.top[0].class;
+}
+
+/** The networks that a stream runs; variant_pool.ts loads those of a set. */
 export interface Networks {
-  readonly families: Readonly<Record<FamilyName, Family>>;
+  /** By family, in the order of the registry. */
+  readonly tokenizers: ByFamily<ImageTokenizer>;
   withVariant<T>(name: string, body: (loaded: LoadedVariant) => Promise<T>): Promise<T>;
 }
 
@@ -41,7 +47,7 @@ export interface MeasureOptions {
   /** Hash of the model set. */
   readonly modelSet: string;
   readonly settings: Settings;
-  /** Quantisers in place of the families' own; they must be those that the settings name. */
+  /** Quantisers in place of the tokenizers' own; they must be those that the settings name. */
   readonly quantizers?: Readonly<Partial<Record<FamilyName, Quantize>>>;
   /** Further numbers about an image's tokens, in the evidence beside the summaries; the settings name them. */
   readonly extras?: ExtraScores;
@@ -90,7 +96,7 @@ export function isComplete(measured: Measured, options: StreamOptions): boolean 
 }
 
 /** Signals of the operating system are seen only between two turns of the event loop, which a CPU device never gives up. */
-export function letSignalsIn(): Promise<void> {
+export function yieldToEventLoop(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 

@@ -5,7 +5,6 @@
 import type { ModelSet } from "../../models/model_set.ts";
 import { isUnreadable, type MeasuredLine, type MeasurementLine, type Settings } from "../evidence/evidence.ts";
 import type { ImageInput } from "../images/load.ts";
-import { familyNames } from "../labels.ts";
 import { measure } from "./pipeline.ts";
 import { type Measuring, openRun, type RunEvents, type RunOptions } from "./open_run.ts";
 
@@ -53,7 +52,7 @@ export async function measureImages(
   });
   events.onStart?.(images.length);
   try {
-    const wanted = options.scoring === undefined ? [] : familyNames;
+    const wanted = options.scoring === undefined ? [] : set.families;
     for await (const line of run.lines(images, (own) => measure(own, () => wanted, run.measuring))) {
       events.onLine?.(line, measured + unreadable);
       if (isUnreadable(line)) unreadable++;

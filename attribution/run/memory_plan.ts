@@ -71,11 +71,11 @@ const twiceShare = 1 / 16;
 const mostBlockBytes = 32 * 2 ** 20;
 
 /**
- * Both tokenizers stay loaded, as many variants as fit stay too, the others take turns. Throws before any work when a
+ * All tokenizers stay loaded, as many variants as fit stay too, the others take turns. Throws before any work when a
  * network does not fit, saying what each one needs.
  */
 export function planMemory(
-  set: Pick<ModelSet, "networks" | "footprint">,
+  set: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts">,
   device: Pick<Device, "info" | "packedBytes">,
   options: PlanOptions,
 ): Plan {
@@ -87,8 +87,10 @@ export function planMemory(
   const memoryBytes = Math.max(options.memoryBytes - twice, Math.min(options.memoryBytes, workBytes));
   const networks = set.networks.map((id): Network => {
     const footprint = set.footprint(device, id, weightType);
-    const { weights, packed, condition, loading, perImage, multiScale } = footprint;
-    const { tables, opening } = multiScale ? quantiserFootprint(quantization, multiScale) : { tables: 0, opening: 0 };
+    const { weights, packed, condition, loading, perImage } = footprint;
+    const { tables, opening } = id.variant === undefined
+      ? quantiserFootprint(quantization, set.tokenizerFacts(id.family))
+      : { tables: 0, opening: 0 };
     const pass = perImage + (classes ? condition : 0);
     return {
       name: networkName(id),

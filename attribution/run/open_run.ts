@@ -1,34 +1,45 @@
 /**
- * What every run over images is made of: options, settings, and everything that is opened before its first image, in an order
- * in which anything that is wrong fails before work. What a run does with its lines is job.ts's and measuring_run.ts's business.
+ * Opens device, memory plan, journal, report and networks for a run over images, in an order in which errors surface before
+ * any inference. What is done with the lines of a run is up to tracer.ts and measure_images.ts.
  */
 import { type DeviceName, openDevice } from "../../core/open_device.ts";
-import type { Device } from "../../core/tensor/mod.ts";
+import type { Device, Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
+import { joinExtras } from "../decision/extras.ts";
 import { type ConditionName, isUnreadable, type MeasurementLine, type Settings } from "../evidence/evidence.ts";
 import type { ImageInput } from "../images/load.ts";
-import { Journal, journaled, type JournaledLine, type JournalKey, type Shard } from "./journal/mod.ts";
-import { familyNames } from "../labels.ts";
+import { labelsOf } from "../labels.ts";
 import { defaultInference, type InferenceSettings } from "../likelihood/class_inference.ts";
+import type { TokenScores } from "../likelihood/token_scores.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
-import { Models } from "./variant_pool.ts";
-import { type MeasureOptions, variantsOf } from "./pipeline.ts";
+import type { Quantize } from "../quantisation/quantize.ts";
+import { openQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
+import { loadWithOwnEncoder, tracingShare } from "../signals/own_encoder.ts";
+import type { SignalLevel } from "../signals/table.ts";
+import type { Measured, MeasureOptions } from "./image_state.ts";
+import { Journal, journaled, type JournaledLine, type JournalKey, type Shard } from "./journal/mod.ts";
 import { usualMemoryLimit } from "./memory_limit.ts";
 import { type Plan, planMemory } from "./memory_plan.ts";
 import { journalIn, Report } from "./report.ts";
-import type { Quantize } from "../signals/reconstruction.ts";
-import { loadWithOwnEncoder, tracingShare } from "../signals/own_encoder.ts";
-import { openQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
-import type { SignalLevel } from "../signals/table.ts";
+import { VariantPool } from "./variant_pool.ts";
 
 /** Where a run computes, and where it keeps what it measures. */
 export interface RunOptions {
+  /** Default `auto`: a hardware adapter of WebGPU, else the CPU. */
   readonly device?: DeviceName;
+  /** Whether `webgpu` may be a software adapter. Default true. */
+  readonly allowSoftware?: boolean;
+  /** Of the CPU device. Default: all processors. */
   readonly threads?: number;
   readonly weightType?: "f32" | "f16";
   /** Limit for weights and activations; see `usualMemoryLimit` for the default. */
   readonly memoryBytes?: number;
+  /** Images per pass at most; memory may allow fewer. Default 16. */
+  readonly maxBatch?: number;
+  /** Load all variants that fit into memory before the first image. Default true. */
+  readonly preload?: boolean;
+  /** Larger images are unreadable. Default 64 Mi pixels. */
   readonly maxPixels?: number;
   /** Folder for evidence.jsonl, a line per image, and summary.json. */
   readonly report?: string;
@@ -38,6 +49,16 @@ export interface RunOptions {
    */
   readonly journal?: string;
   readonly signal?: AbortSignal;
+}
+
+/** Sees intermediate results that evidence does not keep. */
+export interface Observer {
+  /** A batch was quantised: f and fHat, [batch, h, w, channels], which are freed afterwards. */
+  readonly onQuantised?: (family: FamilyName, f: Tensor, fHat: Tensor) => void;
+  /** What was measured of images so far, tokens included, whenever a pass is done. */
+  readonly onMeasured?: (measured: readonly Measured[]) => void;
+  /** Log-probabilities of an image's tokens under a variant. */
+  readonly onScores?: (variant: string, tokens: Int32Array, scores: TokenScores) => void;
 }
 
 export interface RunEvents {
@@ -95,6 +116,7 @@ export interface RunCounts {
 
 export interface OpenRun {
   readonly device: Device;
+  readonly pool: VariantPool;
   readonly plan: Plan;
   readonly settings: Settings;
   readonly journal?: Journal;
@@ -104,29 +126,36 @@ export interface OpenRun {
   readonly measuring: MeasureOptions;
   /** Runs the pipeline over images; what it measures is in the journal and the report before it comes out. */
   lines<L extends MeasurementLine>(
-    images: Iterable<ImageInput>,
+    images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
     pipeline: (images: Iterable<ImageInput> | AsyncIterable<ImageInput>) => AsyncGenerator<L, void, void>,
     journaling?: { readonly shard?: Shard; readonly onKept?: (lines: readonly JournaledLine<L>[]) => void },
   ): AsyncGenerator<L, void, void>;
 }
 
+/** How a run is opened. */
+export interface OpenRunOptions extends RunOptions {
+  /** Take the journal for this process alone. */
+  readonly exclusive?: boolean;
+  readonly observer?: Observer;
+}
+
 /**
  * Opens device, journal, report and networks, and hands them to `cleanup`. Throws before any work when memory, weights or
- * files do not allow the run. `exclusive` takes the journal for this process alone.
+ * files do not allow the run.
  */
 export async function openRun(
   set: ModelSet,
   what: Measuring,
-  options: RunOptions & { readonly exclusive?: boolean },
+  options: OpenRunOptions,
   events: RunEvents,
   cleanup: AsyncDisposableStack,
 ): Promise<OpenRun> {
-  const { weightType = "f32", maxPixels, signal, exclusive } = options;
+  const { weightType = "f32", maxPixels, signal, exclusive, preload, observer = {} } = options;
   const { quantization, signals, scoring } = what;
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
-  if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
-  const plan = planRun(set, device, what, options.memoryBytes ?? usualMemoryLimit(device), weightType);
+  noteSoftware(device, options, events);
+  const plan = planRun(set, device, what, options);
   const settings = settingsOf(what, device.info.kind, weightType);
 
   const report = options.report === undefined ? undefined : await Report.open(options.report);
@@ -137,17 +166,18 @@ export async function openRun(
   const key: JournalKey = { modelSet: set.hash, settings };
   const evidence = journal?.evidence(key);
 
-  const models = await Models.open(set, device, plan, {
+  const pool = await VariantPool.open(set, device, plan, {
     weightType,
+    preload,
     onLoad: (name) => events.onPrepare?.(`loading ${name}`),
-    loadFamily: signals === "baselines" ? (name) => loadWithOwnEncoder(set, device, name) : undefined,
+    loadTokenizer: signals === "baselines" ? (name) => loadWithOwnEncoder(set, device, name) : undefined,
   });
-  cleanup.defer(() => models.dispose());
-  const quantizers: Partial<Record<FamilyName, Quantize>> = {};
-  for (const name of familyNames) {
-    const quantizer = await openQuantizer(quantization, models.families[name]);
+  cleanup.defer(() => pool.dispose());
+  const quantizers: Record<FamilyName, Quantize> = {};
+  for (const name of set.families) {
+    const quantizer = await openQuantizer(quantization, pool.tokenizers[name]);
     cleanup.defer(() => quantizer.dispose());
-    quantizers[name] = quantizer.quantize;
+    quantizers[name] = observed(name, quantizer.quantize, observer);
   }
 
   const counts: RunCounts = { recalled: 0, computed: 0 };
@@ -155,10 +185,10 @@ export async function openRun(
   const inWork = new Set<string>();
   let worked = 0;
   const measuring: MeasureOptions = {
-    ...{ device, models, plan, settings, quantizers, maxPixels, signal },
-    variants: scoring === undefined ? { rar: [], var: [] } : variantsOf(set),
+    ...{ device, models: pool, plan, settings, quantizers, maxPixels, signal },
+    variants: scoring === undefined ? {} : labelsOf(set).variants,
     modelSet: set.hash,
-    extras: scoring?.extras,
+    extras: withObserver(scoring?.extras, observer),
     recall: evidence && ((sha256) => {
       const found = evidence.recall(sha256);
       if (found !== undefined) counts.recalled++;
@@ -169,13 +199,14 @@ export async function openRun(
         if (!inWork.has(sha256)) counts.computed++;
         inWork.add(sha256);
       }
+      observer.onMeasured?.(measured);
       evidence?.remember(measured);
       return Promise.resolve();
     },
     onWork: (images) => events.onProgress?.(worked += images),
   };
   return {
-    ...{ device, plan, settings, journal, report, counts, measuring },
+    ...{ device, pool, plan, settings, journal, report, counts, measuring },
     async *lines(images, pipeline, { shard, onKept } = {}) {
       const stream = evidence === undefined
         ? pipeline(images)
@@ -189,18 +220,54 @@ export async function openRun(
   };
 }
 
+/** Tells the user of a software adapter. Throws where it will not do. */
+function noteSoftware({ info }: Device, { allowSoftware = true }: RunOptions, events: RunEvents): void {
+  if (!info.software) return;
+  if (allowSoftware) return events.onNote?.(`using a software adapter: ${info.name}`);
+  throw new Error(
+    `device: expected a GPU, found the software adapter ${info.name}, which is slower than --device cpu; ` +
+      "install the GPU's Vulkan driver (docs/deploy.md), or allow it with --allow-software",
+  );
+}
+
+function observed(family: FamilyName, quantize: Quantize, { onQuantised }: Observer): Quantize {
+  if (onQuantised === undefined) return quantize;
+  return (f) => {
+    const result = quantize(f);
+    onQuantised(family, f, result.fHat);
+    return result;
+  };
+}
+
+/** Extras that also show token scores to the observer; it adds no number to the evidence. */
+function withObserver(extras: ExtraScores | undefined, { onScores }: Observer): ExtraScores | undefined {
+  if (onScores === undefined) return extras;
+  const watcher: ExtraScores = {
+    id: "",
+    summarise(scores, tokens, variant) {
+      onScores(variant, tokens, scores);
+      return {};
+    },
+  };
+  return joinExtras([...extras === undefined ? [] : [extras], watcher]);
+}
+
 /** Memory for the networks that run: the tokenizers, and the transformers where there is scoring. */
 function planRun(
   set: ModelSet,
   device: Device,
   { quantization, signals, scoring }: Measuring,
-  memoryBytes: number,
-  weightType: "f32" | "f16",
+  options: RunOptions,
 ): Plan {
+  const { memoryBytes = usualMemoryLimit(device), weightType, maxBatch } = options;
   const networks = set.networks.filter(({ variant }) => variant === undefined || scoring !== undefined);
   const classes = scoring !== undefined && scoring.condition !== "none";
-  const own = { networks, footprint: set.footprint.bind(set) };
-  const plan = planMemory(own, device, { memoryBytes, weightType, classes, quantization });
+  const planned = {
+    networks,
+    footprint: set.footprint.bind(set),
+    tokenizerFacts: set.tokenizerFacts.bind(set),
+  };
+  const plan = planMemory(planned, device, { memoryBytes, weightType, maxBatch, classes, quantization });
   if (signals !== "baselines") return plan;
   const batch = Math.max(1, Math.floor(plan.tokenizerBatch / tracingShare));
   return { ...plan, tokenizerBatch: batch, chunk: batch };

@@ -14,23 +14,24 @@ import {
   type MeasurementLine,
 } from "../evidence/evidence.ts";
 import { UnreadableImageError } from "../images/decode.ts";
-import { decodePixels, type ImageInput, readContent, toValueRange } from "../images/load.ts";
-import { familyNames, unreadableLabel, variantLabels } from "../labels.ts";
+import { type ImageInput, pixelsOf, readContent, toValueRange } from "../images/load.ts";
+import { mapFamilies, unreadableLabel } from "../labels.ts";
 import { measureVariants } from "./score_variants.ts";
 import { measureSignals } from "../signals/measure.ts";
 import {
+  classOf,
   credit,
   expectFinite,
   familyShare,
   isComplete,
   isRead,
   type Item,
-  letSignalsIn,
   type Measured,
   type MeasureOptions,
   type ReadItem,
   type StreamOptions,
   type Wants,
+  yieldToEventLoop,
 } from "./image_state.ts";
 import { decide, type MethodName, methodOf, type Rules } from "../decision/methods.ts";
 
@@ -93,10 +94,10 @@ async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptio
   }
 }
 
-/** Reads the images and runs both tokenizers. Stops early, with the items so far, when the signal is aborted. */
+/** Reads the images and runs all tokenizers. Stops early, with the items so far, when the signal is aborted. */
 async function measureFamilies(inputs: readonly ImageInput[], options: StreamOptions): Promise<Item[]> {
   const { plan, signal, models, maxPixels } = options;
-  const sizes = familyNames.map((name) => models.families[name].imageSize);
+  const sizes = Object.values(models.tokenizers).map(({ imageSize }) => imageSize);
   const items: Item[] = [];
   let batch: ReadItem[] = [];
   const flush = async () => {
@@ -116,9 +117,7 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
         credit(item, familyShare, options);
         continue;
       }
-      const pixels = bytes === undefined
-        ? input.decoded!.pixels
-        : await decodePixels(bytes, sizes, maxPixels, input.augmentation);
+      const pixels = await pixelsOf(input, bytes, sizes, maxPixels);
       const timings = { read: performance.now() - start, families: 0, variants: 0 };
       const { width, height } = pixels;
       // The tokens will be the same again: what transformers said of them stays.
@@ -140,24 +139,25 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
 }
 
 /**
- * Gives an image the class that the user says, for both families. False where it was measured under another one, when it
+ * Gives an image the class that the user says, for all families. False where it was measured under another one, when it
  * went by another name.
  */
-function withGivenClass(measured: Measured, input: ImageInput, { settings }: StreamOptions): boolean {
+function withGivenClass(measured: Measured, input: ImageInput, { settings, models }: StreamOptions): boolean {
   if (settings.condition !== "given") return true;
   if (input.class === undefined) throw new Error(`${input.imageName}: expected its class (--classes), got none`);
-  const known = measured.classes?.rar?.top[0].class;
+  const known = classOf(measured);
   if (known !== undefined) return known === input.class;
-  const own = { top: [{ class: input.class, weight: 1 }], cost: 0 };
-  measured.classes = { rar: own, var: own };
+  const given = { top: [{ class: input.class, weight: 1 }], cost: 0 };
+  measured.classes = mapFamilies(Object.keys(models.tokenizers), () => given);
   return true;
 }
 
-/** One pass of both tokenizers over a batch. */
+/** One pass of all tokenizers over a batch. */
 async function passFamilies(batch: readonly ReadItem[], options: StreamOptions): Promise<void> {
   const start = performance.now();
   const results = {} as Record<FamilyName, FamilyResults>;
-  for (const name of familyNames) results[name] = await passFamily(name, batch, options);
+  const names = Object.keys(options.models.tokenizers);
+  for (const name of names) results[name] = await passFamily(name, batch, options);
   const elapsed = (performance.now() - start) / batch.length;
   batch.forEach((item, i) => {
     const at = (name: FamilyName): FamilyEvidence => {
@@ -166,19 +166,19 @@ async function passFamilies(batch: readonly ReadItem[], options: StreamOptions):
       expectFinite(`${name} tokenizer`, item.input, evidence);
       return evidence;
     };
-    const own = (name: FamilyName) => {
+    const tokensOf = (name: FamilyName) => {
       const { tokens } = results[name];
       const each = tokens.length / batch.length;
       return tokens.slice(i * each, (i + 1) * each);
     };
-    item.measured.families = { rar: at("rar"), var: at("var") };
-    item.measured.tokens = { rar: own("rar"), var: own("var") };
+    item.measured.families = mapFamilies(names, at);
+    item.measured.tokens = mapFamilies(names, tokensOf);
     item.measured.timings.families = elapsed;
     delete item.pixels;
     credit(item, familyShare, options);
   });
   await options.remember?.(batch.map((item) => item.measured));
-  await letSignalsIn();
+  await yieldToEventLoop();
 }
 
 /** Tokens of a batch one after the other, and a number per image for every signal. */
@@ -192,12 +192,12 @@ async function passFamily(
   batch: readonly ReadItem[],
   { device, models, settings, quantizers }: StreamOptions,
 ): Promise<FamilyResults> {
-  const family = models.families[name];
-  const size = family.imageSize;
-  const pixels = toValueRange(batch.map((item) => item.pixels!.bySize.get(size)!), family.valueRange);
+  const tokenizer = models.tokenizers[name];
+  const size = tokenizer.imageSize;
+  const pixels = toValueRange(batch.map((item) => item.pixels!.bySize.get(size)!), tokenizer.valueRange);
   const { tokens, signals } = scope(() => {
     const images = fromArray(device, pixels, [batch.length, size, size, 3]);
-    return measureSignals(family, images, settings.signals, quantizers?.[name]);
+    return measureSignals(tokenizer, images, settings.signals, quantizers?.[name]);
   });
   try {
     const names = Object.keys(signals) as (keyof typeof signals)[];
@@ -217,20 +217,4 @@ function line({ input, measured }: ReadItem, { modelSet, settings }: StreamOptio
     ...classes && { classes },
     ...{ variants, timings },
   };
-}
-
-/** The variants of a set by family, in the order of the labels. Throws on names that are not labels. */
-export function variantsOf(set: { variants(family: FamilyName): readonly string[] }): Record<FamilyName, string[]> {
-  const ordered = (family: FamilyName) => {
-    const known: readonly string[] = variantLabels[family];
-    for (const name of set.variants(family)) {
-      if (!known.includes(name)) {
-        throw new Error(
-          `families.${family}.variants.${name}: expected one of ${known.join(", ")} (a label), got ${name}`,
-        );
-      }
-    }
-    return known.filter((name) => set.variants(family).includes(name));
-  };
-  return { rar: ordered("rar"), var: ordered("var") };
 }

@@ -3,7 +3,8 @@
  * need it, one network after the other. Tokens come from the tokenizers' half in pipeline.ts; it decides nothing.
  */
 import type { FamilyName } from "../../models/family.ts";
-import { familyNames } from "../labels.ts";
+import { chunks } from "../../util/chunks.ts";
+import { mapFamilies } from "../labels.ts";
 import type { Start } from "../likelihood/class_inference.ts";
 import { VariantScorer } from "../likelihood/variant_scorer.ts";
 import {
@@ -11,10 +12,10 @@ import {
   expectFinite,
   familyShare,
   isComplete,
-  letSignalsIn,
   type ReadItem,
   type StreamOptions,
   wantedVariants,
+  yieldToEventLoop,
 } from "./image_state.ts";
 
 /** Runs every variant over the images for which the method wants it and which it has not seen yet. */
@@ -22,7 +23,7 @@ export async function measureVariants(items: readonly ReadItem[], options: Strea
   const { signal, settings } = options;
   if (settings.condition === "infer") await measureClasses(items, options);
   const wanted = new Map(items.map((item) => [item, wantedVariants(item.measured, options)]));
-  for (const name of familyNames.flatMap((family) => options.variants[family])) {
+  for (const name of Object.values(options.variants).flat()) {
     const waiting = items.filter((item) => wanted.get(item)!.includes(name) && !(name in item.measured.variants));
     if (waiting.length === 0 || signal?.aborted) continue;
     await withScorer(name, options, async (scorer, batch) => {
@@ -57,10 +58,10 @@ async function withScorer(
 ): Promise<void> {
   await models.withVariant(name, async (loaded) => {
     const batch = plan.variantBatch.get(name) ?? 1;
-    const family = models.families[loaded.variant.family];
+    const tokenizer = models.tokenizers[loaded.variant.family];
     const { inference } = settings;
     const own = { batch, ...plan.scoring?.get(name), inference, extras };
-    const scorer = new VariantScorer(device, family, loaded, own);
+    const scorer = new VariantScorer(device, tokenizer, loaded, own);
     try {
       await body(scorer, batch);
     } finally {
@@ -71,71 +72,78 @@ async function withScorer(
 
 /**
  * Infers what images may show, for every family that the method wants and where it is not known yet, by the smallest
- * variant of each family. VAR comes first, also for images that only RAR is wanted for: its coarse scales are where RAR
- * begins, as long as both have the same number of classes.
+ * variant of each family. The first family with scales leads, also for images that only families without scales are wanted
+ * for: its coarse scales are where those begin, as long as both have the same number of classes.
  */
 async function measureClasses(items: readonly ReadItem[], options: StreamOptions): Promise<void> {
-  const { signal, variants, wants } = options;
-  const lacking = (family: FamilyName) =>
-    items.filter(({ measured }) =>
-      wants(measured.families!).includes(family) && measured.classes?.[family] === undefined &&
-      !isComplete(measured, options)
-    );
-  const waiting = { rar: lacking("rar"), var: lacking("var") };
+  const { signal, variants, wants, models } = options;
+  const isScaled = (family: FamilyName) => models.tokenizers[family].patchNums.length > 1;
+  const known = Object.keys(variants).filter((family) => variants[family].length > 0);
+  const waiting = mapFamilies(
+    known,
+    (family) =>
+      items.filter(({ measured }) =>
+        wants(measured.families!).includes(family) && measured.classes?.[family] === undefined &&
+        !isComplete(measured, options)
+      ),
+  );
+  const scaled = known.filter(isScaled), plain = known.filter((family) => !isScaled(family));
+  const [lead] = scaled;
   const starts = new Map<ReadItem, Start>();
   let classes = 0;
-  const batches = async (
-    own: readonly ReadItem[],
-    size: number,
-    pass: (batch: readonly ReadItem[]) => Promise<void>,
-  ) => {
-    for (let at = 0; at < own.length && !signal?.aborted; at += size) await pass(own.slice(at, at + size));
-  };
-  const others = waiting.rar.filter((item) => !waiting.var.includes(item));
-  if (variants.var.length > 0 && waiting.var.length + others.length > 0 && !signal?.aborted) {
-    await withScorer(variants.var[0], options, async (scorer, size) => {
-      classes = scorer.classes;
-      await batches(waiting.var, size, (batch) => passClasses(scorer, batch, starts, options));
-      await batches(others, size, async (batch) => {
-        const begin = performance.now();
-        const found = await scorer.infer(tokensOf(batch, "var", scorer.tokenCount), { coarseOnly: true });
-        const elapsed = (performance.now() - begin) / batch.length;
-        batch.forEach((item, i) => {
-          starts.set(item, found[i].coarse!);
-          item.measured.timings.variants += elapsed;
-        });
-        await letSignalsIn();
-      });
-    });
-  }
-  if (variants.rar.length > 0 && waiting.rar.length > 0 && !signal?.aborted) {
-    await withScorer(variants.rar[0], options, async (scorer, size) => {
-      const known = classes === scorer.classes ? starts : new Map<ReadItem, Start>();
-      await batches(waiting.rar, size, (batch) => passClasses(scorer, batch, known, options));
+  for (const family of [...scaled, ...plain]) {
+    const own = waiting[family];
+    const others = family === lead
+      ? items.filter((item) => !own.includes(item) && plain.some((other) => waiting[other].includes(item)))
+      : [];
+    if (own.length + others.length === 0 || signal?.aborted) continue;
+    await withScorer(variants[family][0], options, async (scorer, size) => {
+      if (family === lead) classes = scorer.classes;
+      const start = !isScaled(family) && starts.size > 0 && classes === scorer.classes ? starts : undefined;
+      for (const batch of chunks(own, size)) {
+        if (signal?.aborted) return;
+        const coarse = await passClasses(scorer, batch, start, options);
+        if (family === lead) batch.forEach((item, i) => starts.set(item, coarse[i]!));
+      }
+      for (const batch of chunks(others, size)) {
+        if (signal?.aborted) return;
+        const coarse = await passCoarse(scorer, batch);
+        batch.forEach((item, i) => starts.set(item, coarse[i]!));
+        await yieldToEventLoop();
+      }
     });
   }
 }
 
-/** Infers the classes of a batch, from where `starts` has come for RAR, to which VAR adds. */
+/** Compares classes on coarse scales alone. */
+async function passCoarse(scorer: VariantScorer, batch: readonly ReadItem[]): Promise<(Start | undefined)[]> {
+  const begin = performance.now();
+  const inferred = await scorer.infer(tokensOf(batch, scorer.family, scorer.tokenCount), { coarseOnly: true });
+  const elapsed = (performance.now() - begin) / batch.length;
+  for (const item of batch) item.measured.timings.variants += elapsed;
+  return inferred.map(({ coarse }) => coarse);
+}
+
+/** Infers the classes of a batch, beginning with `starts` where there are any; returns where other families may begin. */
 async function passClasses(
   scorer: VariantScorer,
   batch: readonly ReadItem[],
-  starts: Map<ReadItem, Start>,
+  starts: ReadonlyMap<ReadItem, Start> | undefined,
   options: StreamOptions,
-): Promise<void> {
+): Promise<(Start | undefined)[]> {
   const begin = performance.now();
   const { family } = scorer;
-  const start = family === "rar" && starts.size > 0 ? batch.map((item) => starts.get(item)!) : undefined;
+  const start = starts && batch.map((item) => starts.get(item)!);
   const inferred = await scorer.infer(tokensOf(batch, family, scorer.tokenCount), { start });
   const elapsed = (performance.now() - begin) / batch.length;
   batch.forEach((item, i) => {
-    const { top, cost, coarse } = inferred[i];
-    if (coarse !== undefined) starts.set(item, coarse);
+    const { top, cost } = inferred[i];
     item.measured.classes = { ...item.measured.classes, [family]: { top: [...top], cost } };
     item.measured.timings.variants += elapsed;
   });
   await options.remember?.(batch.map((item) => item.measured));
-  await letSignalsIn();
+  await yieldToEventLoop();
+  return inferred.map(({ coarse }) => coarse);
 }
 
 /** One pass of a variant over the tokens of a batch, under the classes of each image where there are any. */
@@ -161,5 +169,5 @@ async function passVariant(
     credit(item, familyShare + (1 - familyShare) * done / wanted.length, options);
   });
   await options.remember?.(batch.map((item) => item.measured));
-  await letSignalsIn();
+  await yieldToEventLoop();
 }

@@ -1,14 +1,12 @@
 /**
- * The networks of a set on a device: tokenizers and resident variants stay loaded, the others come and go.
- * Which are resident is decided in plan.ts; what is computed with them in pipeline.ts.
+ * The networks of a set on a device. Tokenizers stay loaded. So do the variants that the memory plan keeps; the others are
+ * loaded when it is their turn, and freed after it. What is computed with them is in pipeline.ts.
  */
 import type { Device } from "../../core/tensor/mod.ts";
 import { type Prefetch, prefetch } from "../../models/checkpoint/prefetch.ts";
-import type { Condition, Family, FamilyName, Variant } from "../../models/family.ts";
+import type { Sampler } from "../../models/draw_rule.ts";
+import type { ByFamily, Condition, FamilyName, ImageTokenizer, Variant } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
-import { samplerOf } from "../../generation/settings.ts";
-import { familyNames } from "../labels.ts";
-import type { Sampler } from "../likelihood/mod.ts";
 import type { Plan } from "./memory_plan.ts";
 
 export interface LoadedVariant {
@@ -19,83 +17,87 @@ export interface LoadedVariant {
   readonly sampler: Sampler;
 }
 
-export interface OpenModelsOptions {
+export interface OpenPoolOptions {
   readonly weightType?: "f32" | "f16";
+  /** Load the variants that stay when the pool is opened, not when they are first needed. Default true. */
+  readonly preload?: boolean;
   /** Called before a network is loaded. */
   readonly onLoad?: (name: string) => void;
   /** Loads a tokenizer. Default: as the set says. */
-  readonly loadFamily?: (name: FamilyName) => Promise<Family>;
-  /** Starts reading a variant's files, which is loaded next. Default: in the background. */
+  readonly loadTokenizer?: (family: FamilyName) => Promise<ImageTokenizer>;
+  /** Starts to read the files of the variant that is loaded next. Default: in the background. */
   readonly prefetch?: (name: string) => Prefetch;
 }
 
-export class Models {
-  readonly families: Readonly<Record<FamilyName, Family>>;
-  readonly #load: (name: string) => Promise<LoadedVariant>;
-  readonly #resident: ReadonlyMap<string, LoadedVariant>;
-  /** Those that come and go, in the order in which they do. */
-  readonly #swapped: readonly string[];
-  readonly #prefetch: (name: string) => Prefetch;
-  /** Those that have been here. */
+/**
+ * Calls of `withVariant` must not overlap: there is room for one variant that takes its turn. Which variants stay is fixed
+ * by the plan: an LRU cache would never hit, because each image runs all variants of its family in order.
+ */
+export class VariantPool {
+  readonly tokenizers: ByFamily<ImageTokenizer>;
+  readonly #set: ModelSet;
+  readonly #device: Device;
+  readonly #plan: Plan;
+  readonly #options: OpenPoolOptions;
+  /** The variants that stay, once they are loaded. */
+  readonly #kept = new Map<string, LoadedVariant>();
+  /** Variants that took their turn at least once. */
   readonly #seen = new Set<string>();
   #reading: Prefetch | undefined;
 
   private constructor(
-    families: Record<FamilyName, Family>,
-    resident: Map<string, LoadedVariant>,
-    load: (name: string) => Promise<LoadedVariant>,
-    swapped: readonly string[],
-    prefetch: (name: string) => Prefetch,
+    tokenizers: ByFamily<ImageTokenizer>,
+    set: ModelSet,
+    device: Device,
+    plan: Plan,
+    options: OpenPoolOptions,
   ) {
-    this.families = families;
-    this.#resident = resident;
-    this.#load = load;
-    this.#swapped = swapped;
-    this.#prefetch = prefetch;
-    if (swapped.length > 0) this.#reading = prefetch(swapped[0]); // while the tokenizers run
+    this.tokenizers = tokenizers;
+    this.#set = set;
+    this.#device = device;
+    this.#plan = plan;
+    this.#options = options;
   }
 
-  /** Loads the tokenizers and the plan's resident variants. Nothing stays allocated when one of them fails. */
-  static async open(set: ModelSet, device: Device, plan: Plan, options: OpenModelsOptions = {}): Promise<Models> {
-    const { weightType = "f32", onLoad } = options;
-    const { loadFamily = (name) => set.loadFamily(device, name, { weightType }) } = options;
-    const families: Partial<Record<FamilyName, Family>> = {};
-    const resident = new Map<string, LoadedVariant>();
-    const load = async (name: string): Promise<LoadedVariant> => {
-      onLoad?.(name);
-      const variant = await set.loadVariant(device, name, { weightType });
-      try {
-        return { variant, sampler: samplerOf(set, name), condition: variant.condition([null]) };
-      } catch (error) {
-        variant.dispose();
-        throw error;
-      }
-    };
+  /** Loads the tokenizers, and the plan's resident variants unless `preload` is false. Frees all of it when one fails. */
+  static async open(set: ModelSet, device: Device, plan: Plan, options: OpenPoolOptions = {}): Promise<VariantPool> {
+    const { weightType, preload = true, onLoad } = options;
+    const { loadTokenizer = (family) => set.loadTokenizer(device, family, { weightType }) } = options;
+    const tokenizers: Record<FamilyName, ImageTokenizer> = {};
+    const pool = new VariantPool(tokenizers, set, device, plan, options);
     try {
-      for (const name of familyNames) {
-        onLoad?.(name);
-        families[name] = await loadFamily(name);
+      for (const family of set.families) {
+        onLoad?.(family);
+        tokenizers[family] = await loadTokenizer(family);
       }
-      for (const name of plan.resident) resident.set(name, await load(name));
+      if (preload) { for (const name of plan.resident) pool.#kept.set(name, await pool.#load(name)); }
     } catch (error) {
-      for (const family of Object.values(families)) family.dispose();
-      for (const each of resident.values()) disposeVariant(each);
+      pool.dispose();
       throw error;
     }
     device.trim();
-    const read = options.prefetch ??
-      ((name) => prefetch(set.filesOf({ family: set.familyOf(name), variant: name })));
-    return new Models(families as Record<FamilyName, Family>, resident, load, plan.swapped, read);
+    if (preload) pool.#prefetch(plan.swapped[0]); // while the tokenizers run
+    return pool;
+  }
+
+  /** Names of the variants that stay and are loaded. */
+  get loaded(): readonly string[] {
+    return [...this.#kept.keys()];
   }
 
   /**
-   * Runs `body` with a variant, which is loaded for it and freed after it unless it is resident. While it runs, the file
-   * of the one whose turn is next is read.
+   * Runs `body` with a variant. One that takes its turn is loaded before and freed after; meanwhile the file of the next
+   * one is read.
    */
   async withVariant<T>(name: string, body: (loaded: LoadedVariant) => Promise<T>): Promise<T> {
-    const resident = this.#resident.get(name);
-    if (resident !== undefined) return await body(resident);
+    const kept = this.#kept.get(name);
+    if (kept !== undefined) return await body(kept);
+    this.#device.trim(); // pooled activations of earlier passes must not wait while weights are loaded
     const loaded = await this.#load(name);
+    if (this.#plan.resident.has(name)) {
+      this.#kept.set(name, loaded);
+      return await body(loaded);
+    }
     this.#readNext(name);
     try {
       return await body(loaded);
@@ -104,19 +106,38 @@ export class Models {
     }
   }
 
+  async #load(name: string): Promise<LoadedVariant> {
+    const { weightType, onLoad } = this.#options;
+    onLoad?.(name);
+    const variant = await this.#set.loadVariant(this.#device, name, { weightType });
+    try {
+      return { variant, sampler: this.#set.samplerOf(name), condition: variant.condition([null]) };
+    } catch (error) {
+      variant.dispose();
+      throw error;
+    }
+  }
+
   #readNext(name: string): void {
-    this.#reading?.stop();
-    const index = this.#swapped.indexOf(name);
-    // After the last one comes the first one again where there are more images than one round works on.
-    const next = this.#swapped[index + 1] ?? (this.#seen.has(name) ? this.#swapped[0] : undefined);
+    const { swapped } = this.#plan;
+    // After the last variant comes the first one again, where there are more images than one round works on.
+    const next = swapped[swapped.indexOf(name) + 1] ?? (this.#seen.has(name) ? swapped[0] : undefined);
     this.#seen.add(name);
-    this.#reading = next === undefined || next === name ? undefined : this.#prefetch(next);
+    this.#prefetch(next === name ? undefined : next);
+  }
+
+  #prefetch(name: string | undefined): void {
+    this.#reading?.stop();
+    const read = this.#options.prefetch ??
+      ((variant) => prefetch(this.#set.filesOf({ family: this.#set.familyOf(variant), variant })));
+    this.#reading = name === undefined ? undefined : read(name);
   }
 
   dispose(): void {
     this.#reading?.stop();
-    for (const family of Object.values(this.families)) family.dispose();
-    for (const each of this.#resident.values()) disposeVariant(each);
+    for (const tokenizer of Object.values(this.tokenizers)) tokenizer.dispose();
+    for (const loaded of this.#kept.values()) disposeVariant(loaded);
+    this.#kept.clear();
   }
 }
 

@@ -16,7 +16,7 @@ import {
   type ValueType,
   whole,
 } from "../../util/options.ts";
-import { type MethodName, methods } from "../decision/methods.ts";
+import { methodNames } from "../decision/methods.ts";
 
 const words: ValueType<readonly string[]> = { parse: (text) => text.split(/[\s,]+/).filter((word) => word !== "") };
 
@@ -81,7 +81,7 @@ export const settings = withVariables({
   },
   method: {
     value: "NAME",
-    type: choice(Object.keys(methods) as MethodName[]),
+    type: choice(methodNames()),
     help: "how to decide",
     unset: "the best that is calibrated",
   },

@@ -4,7 +4,7 @@
  */
 import { sniff, UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
 import type { FromDecoder, ToDecoder } from "./protocol.ts";
-import type { DecodedImage } from "./tracer.ts";
+import type { DecodedImage } from "./mapped_tracer.ts";
 
 export interface DecoderOptions {
   readonly workers: number;

@@ -3,7 +3,8 @@
  * lost, the worker dies or a batch takes too long. Each batch is tried at most twice.
  */
 import type { DeviceUse, FromDevice, ToDevice } from "./protocol.ts";
-import type { Attribution, DecodedImage, TracerInfo, TracerOptions } from "./tracer.ts";
+import type { TracerInfo } from "../run/tracer.ts";
+import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
 
 export interface DeviceEvents {
   readonly onNote?: (text: string) => void;
@@ -32,7 +33,7 @@ export class DeviceWorker {
   #closed = false;
 
   constructor(
-    readonly options: TracerOptions,
+    readonly options: MappedTracerOptions,
     readonly batchMs: number,
     readonly spawn: Spawn,
     readonly events: DeviceEvents = {},
@@ -75,7 +76,7 @@ export class DeviceWorker {
   async attribute(
     images: readonly DecodedImage[],
     onProgress: (done: number) => void,
-  ): Promise<readonly Attribution[]> {
+  ): Promise<readonly MappedVerdict[]> {
     try {
       return await this.#try(images, onProgress);
     } catch (error) {
@@ -85,7 +86,7 @@ export class DeviceWorker {
     }
   }
 
-  async #try(images: readonly DecodedImage[], onProgress: (done: number) => void): Promise<readonly Attribution[]> {
+  async #try(images: readonly DecodedImage[], onProgress: (done: number) => void): Promise<readonly MappedVerdict[]> {
     await this.open();
     const id = ++this.#id;
     let timer: ReturnType<typeof setTimeout> | undefined;

@@ -3,7 +3,7 @@
  * waits for a device. It decides nothing about what to do when something fails.
  */
 import type { DeviceUse, FromDevice, ToDevice } from "./protocol.ts";
-import { Tracer } from "./tracer.ts";
+import { MappedTracer } from "./mapped_tracer.ts";
 
 /** The part of a worker's global scope that is used, which the compiler does not know by default. */
 const scope = globalThis as unknown as {
@@ -11,17 +11,17 @@ const scope = globalThis as unknown as {
   postMessage(message: FromDevice, transfer?: Transferable[]): void;
 };
 
-let tracer: Tracer | undefined;
+let tracer: MappedTracer | undefined;
 
-function use({ device, networks }: Tracer): DeviceUse {
+function use({ tracer: { run: { device, pool } } }: MappedTracer): DeviceUse {
   const { liveBytes, pooledBytes, peakBytes } = device.memory();
-  return { liveBytes, pooledBytes, peakBytes, heapBytes: Deno.memoryUsage().heapTotal, loaded: networks.loaded };
+  return { liveBytes, pooledBytes, peakBytes, heapBytes: Deno.memoryUsage().heapTotal, loaded: pool.loaded };
 }
 
 scope.onmessage = async ({ data: message }) => {
   if (message.type === "open") {
     try {
-      tracer = await Tracer.open(message.options, (text) => scope.postMessage({ type: "note", text }));
+      tracer = await MappedTracer.open(message.options, (text) => scope.postMessage({ type: "note", text }));
       scope.postMessage({ type: "opened", info: tracer.info, use: use(tracer) });
     } catch (error) {
       scope.postMessage({ type: "failed", message: (error as Error).message });

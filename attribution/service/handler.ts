@@ -9,7 +9,6 @@ import { streamSSE } from "npm:hono@4.13.19/streaming";
 import type { ContentfulStatusCode } from "npm:hono@4.13.19/utils/http-status";
 import * as v from "npm:valibot@1.5.0";
 import { version } from "../../util/version.ts";
-import { labels } from "../labels.ts";
 import { checkOrigin, requireKey } from "./access.ts";
 import { receive } from "./body.ts";
 import { attributeQuery, type ServiceConfig } from "./config.ts";
@@ -197,11 +196,11 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
 }
 
 function models({ info, config, batcher }: Service): ModelsBody {
-  const { modelSet, variants, method, calibration, settings, device, imageSizes, maxBatch } = info;
+  const { modelSet, variants, labels, method, calibration, settings, device, imageSizes, maxBatch } = info;
   return {
     version,
     modelSet,
-    variants: { rar: [...variants.rar], var: [...variants.var] },
+    variants: Object.fromEntries(Object.entries(variants).map(([family, names]) => [family, [...names]])),
     labels: [...labels],
     ...{ method, calibration, settings, device, imageSizes: [...imageSizes] },
     limits: {

@@ -4,13 +4,13 @@
  */
 import type { Rules } from "../decision/calibration_file.ts";
 import type { Evidence } from "../evidence/evidence.ts";
-import { familyNames, type Label, labels, variantLabels } from "../labels.ts";
+import { type Label, outlierLabel } from "../labels.ts";
 import { belonging } from "../decision/methods.ts";
 
 export type LabelScores = Readonly<Record<Label, number>>;
 
 /**
- * Scores of all nine labels, adding up to 1. They are as the method has them: a confidence that was calibrated is not the
+ * Scores of all labels, adding up to 1. They are as the method has them: a confidence that was calibrated is not the
  * score of its label.
  *
  * A method that gives all of them is taken by its word. One that gives the variants of the family that it decided for leaves
@@ -18,24 +18,24 @@ export type LabelScores = Readonly<Record<Label, number>>;
  * belongs to them (0.5 at the threshold), and evenly by the variants of a family.
  */
 export function labelScores(evidence: Evidence, rules: Rules): LabelScores {
-  const own = evidence.scores;
+  const own = evidence.scores, { families, variants, all: labels } = rules.labels;
   if (labels.every((label) => own[label] !== undefined)) {
     const total = labels.reduce((sum, label) => sum + own[label], 0);
-    return Object.fromEntries(labels.map((label) => [label, own[label] / total])) as Record<Label, number>;
+    return Object.fromEntries(labels.map((label) => [label, own[label] / total]));
   }
-  const scores = Object.fromEntries(labels.map((label) => [label, 0])) as Record<Label, number>;
-  const near = familyNames.map((name) => belonging(evidence.families, rules, name));
+  const scores: Record<Label, number> = Object.fromEntries(labels.map((label) => [label, 0]));
+  const near = families.map((name) => belonging(evidence.families, rules, name));
   if (evidence.family !== null) {
-    const belongs = near[familyNames.indexOf(evidence.family)];
-    for (const [label, share] of Object.entries(own)) scores[label as Label] = belongs * share;
-    scores.outlier = 1 - belongs;
+    const belongs = near[families.indexOf(evidence.family)];
+    for (const [label, share] of Object.entries(own)) scores[label] = belongs * share;
+    scores[outlierLabel] = 1 - belongs;
     return scores;
   }
   const rest = Math.max(...near), total = near.reduce((sum, value) => sum + value, 0);
-  scores.outlier = 1 - rest;
-  familyNames.forEach((name, i) => {
-    for (const label of variantLabels[name]) {
-      scores[label] = total > 0 ? rest * near[i] / total / variantLabels[name].length : 0;
+  scores[outlierLabel] = 1 - rest;
+  families.forEach((name, i) => {
+    for (const label of variants[name]) {
+      scores[label] = total > 0 ? rest * near[i] / total / variants[name].length : 0;
     }
   });
   return scores;

@@ -13,24 +13,15 @@ export interface GridMap {
 /** Digits that are sent of a value: colours show far fewer. */
 const digits = 5;
 
-/** values[side * side] -> a square map. Throws where the number of values is not a square. */
-export function squareMap(values: ArrayLike<number>): GridMap {
-  const side = Math.round(Math.sqrt(values.length));
-  if (side * side !== values.length) {
-    throw new Error(`squareMap: expected as many values as a square has positions, got ${values.length}`);
-  }
-  return { width: side, height: side, values: rounded(values) };
-}
-
 /**
- * Surprises of tokens on several scales, coarse to fine, scale k having patchNums[k]^2 tokens row by row -> a map of the
+ * Values of tokens on one or several scales, coarse to fine, scale k having patchNums[k]^2 tokens row by row -> a map of the
  * finest grid. A token's value is spread evenly over the cells that it covers, in shares where it covers parts of them, so
- * that the map adds up to what the tokens do.
+ * that the map has the sum of the tokens' values.
  */
-export function scaleMap(values: ArrayLike<number>, patchNums: readonly number[]): GridMap {
+export function tokenMap(values: ArrayLike<number>, patchNums: readonly number[]): GridMap {
   const side = patchNums[patchNums.length - 1];
   const count = patchNums.reduce((sum, n) => sum + n * n, 0);
-  if (values.length !== count) throw new Error(`scaleMap: expected ${count} values, got ${values.length}`);
+  if (values.length !== count) throw new RangeError(`tokenMap: expected ${count} values, got ${values.length}`);
   const sum = new Float64Array(side * side);
   let start = 0;
   for (const n of patchNums) {

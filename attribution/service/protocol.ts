@@ -1,10 +1,11 @@
 /** What the server and its two kinds of workers say to each other. Types only. */
 import type { Pixels } from "../images/load.ts";
-import type { Attribution, DecodedImage, TracerInfo, TracerOptions } from "./tracer.ts";
+import type { TracerInfo } from "../run/tracer.ts";
+import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
 
 /** To the worker that has the device; one batch at a time. */
 export type ToDevice =
-  | { readonly type: "open"; readonly options: TracerOptions }
+  | { readonly type: "open"; readonly options: MappedTracerOptions }
   | { readonly type: "attribute"; readonly id: number; readonly images: readonly DecodedImage[] };
 
 export interface DeviceUse {
@@ -25,7 +26,7 @@ export type FromDevice =
   | {
     readonly type: "result";
     readonly id: number;
-    readonly results: readonly Attribution[];
+    readonly results: readonly MappedVerdict[];
     readonly seconds: number;
     readonly use: DeviceUse;
   }

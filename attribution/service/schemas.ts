@@ -1,11 +1,10 @@
 /** The answers of the service, as schemas from which its types and its OpenAPI document come. */
 import * as v from "npm:valibot@1.5.0";
 import { evidenceSchema, settingsSchema } from "../evidence/evidence.ts";
-import { labels } from "../labels.ts";
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));
 const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
-const label = v.picklist(labels);
+const label = v.pipe(v.string(), v.description("A variant of the model set, or `outlier`"));
 const modelSet = v.object({
   name: v.string(),
   hash: v.pipe(v.string(), v.description("Identifies what the networks compute")),
@@ -20,7 +19,7 @@ const grid = {
 
 const maps = v.object({
   quantisation: v.pipe(
-    v.object({ family: v.picklist(["rar", "var"]), ...grid }),
+    v.object({ family: v.string(), ...grid }),
     v.description("Mean squared distance of the latent from its codes at every position"),
   ),
   surprise: v.pipe(
@@ -40,8 +39,8 @@ export const verdictSchema = v.object({
     confidence: probability,
     unsure: v.boolean(),
     scores: v.pipe(
-      v.object(Object.fromEntries(labels.map((name) => [name, probability])) as Record<string, typeof probability>),
-      v.description("A score for each of the nine labels, adding up to 1"),
+      v.record(v.string(), probability),
+      v.description("A score for each label of the model set, adding up to 1"),
     ),
   }),
   evidence: v.pipe(v.object(evidenceEntries), v.description("The numbers that the verdict rests on")),
@@ -74,7 +73,7 @@ export const attributionSchema = v.object({
 export const modelsSchema = v.object({
   version: v.pipe(v.string(), v.description("Of the program")),
   modelSet,
-  variants: v.object({ rar: v.array(v.string()), var: v.array(v.string()) }),
+  variants: v.pipe(v.record(v.string(), v.array(v.string())), v.description("By family")),
   labels: v.array(label),
   method: v.string(),
   calibration: v.nullable(v.string()),

@@ -11,7 +11,8 @@ import { HttpError, publicError } from "./errors.ts";
 import { LoopDelay } from "./loop_delay.ts";
 import { Metrics } from "./metrics.ts";
 import type { AttributionBody, ImageResult, StatusBody } from "./schemas.ts";
-import type { Attribution, DecodedImage, TracerInfo } from "./tracer.ts";
+import type { TracerInfo } from "../run/tracer.ts";
+import type { DecodedImage, MappedVerdict } from "./mapped_tracer.ts";
 
 export interface ServiceOptions {
   readonly config: ServiceConfig;
@@ -41,7 +42,7 @@ export class Service {
   readonly budget: ByteBudget;
   readonly decoders: Decoders;
   readonly device: DeviceWorker;
-  readonly batcher: Batcher<DecodedImage, Attribution>;
+  readonly batcher: Batcher<DecodedImage, MappedVerdict>;
   readonly loopDelay: LoopDelay;
   /** Resolves when the device is warm; rejects when it cannot be opened. */
   readonly ready: Promise<TracerInfo>;
@@ -144,7 +145,7 @@ export class Service {
     this.options.log?.({ event: "device-failed", reason: error.message });
   }
 
-  async #run(images: readonly DecodedImage[], onProgress: (done: number) => void): Promise<readonly Attribution[]> {
+  async #run(images: readonly DecodedImage[], onProgress: (done: number) => void): Promise<readonly MappedVerdict[]> {
     try {
       return await this.device.attribute(images, onProgress);
     } catch (error) {
@@ -246,7 +247,7 @@ export class Service {
   }
 }
 
-function present({ evidence, scores, maps }: Attribution, withMaps: boolean) {
+function present({ evidence, scores, maps }: MappedVerdict, withMaps: boolean) {
   const { label, confidence, unsure, scores: _, ...rest } = evidence;
   return {
     verdict: { label: label as keyof typeof scores, confidence, unsure, scores },

@@ -5,7 +5,7 @@
  * Source: Wang et al. 2024, as in sprintml/DataProvenanceIAR, dataprov/baselines.py (`latent_tracer`).
  */
 import { Adam, clone, differentiate, mean, scope, sum, type Tensor } from "../../core/tensor/mod.ts";
-import type { Family } from "../../models/family.ts";
+import type { ImageTokenizer } from "../../models/family.ts";
 import type { LoadNetworkOptions } from "../../models/weights.ts";
 import { meanSquaredError, reconstruct } from "./reconstruction.ts";
 
@@ -34,7 +34,7 @@ export interface LatentTracerOptions {
  * mean (D(latent) - x)^2 after the descent, as it was before the last step, [batch].
  */
 export function latentTracer(
-  family: Family,
+  tokenizer: ImageTokenizer,
   images: Tensor,
   start: Tensor,
   { iterations = 100, lr = 1e-2, decayEvery = 50, decay = 0.5, lossOver = "image" }: LatentTracerOptions = {},
@@ -51,7 +51,7 @@ export function latentTracer(
         errors?.dispose();
         errors = scope(() => {
           const { result, gradients } = differentiate([latent], () => {
-            const errors = meanSquaredError(reconstruct(family, latent), images);
+            const errors = meanSquaredError(reconstruct(tokenizer, latent), images);
             return { errors, loss: lossOver === "image" ? sum(errors) : mean(errors) };
           });
           optimizer.update(new Map([["latent", gradients[0]]]), lr * decay ** Math.floor(i / decayEvery));

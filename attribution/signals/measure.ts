@@ -3,24 +3,25 @@
  * It records work on the device; reading results, and batches, are the pipeline's.
  */
 import { scope, type Tensor } from "../../core/tensor/mod.ts";
-import type { Family } from "../../models/family.ts";
-import type { FamilyEvidence } from "../evidence/evidence.ts";
-import { familySignals, type Quantize, requantizedSignals } from "./reconstruction.ts";
+import type { ImageTokenizer } from "../../models/family.ts";
+import type { FamilyEvidence } from "./family_evidence.ts";
+import type { Quantize } from "../quantisation/quantize.ts";
+import { familySignals, requantizedSignals } from "./reconstruction.ts";
 import { latentTracer } from "./latent_tracer.ts";
 import type { SignalLevel } from "./table.ts";
 
 /** images[batch, size, size, 3] in the family's value range -> tokens[batch, tokenCount] (i32), and signals, each [batch]. */
 export function measureSignals(
-  family: Family,
+  tokenizer: ImageTokenizer,
   images: Tensor,
   level: SignalLevel,
-  quantize: Quantize = (f) => family.quantize(f),
+  quantize: Quantize = (f) => tokenizer.quantize(f),
 ): { tokens: Tensor; signals: Readonly<Partial<Record<keyof FamilyEvidence, Tensor>>> } {
   return scope(() => {
-    const { tokens, fHat, signals } = familySignals(family, images, quantize);
+    const { tokens, fHat, signals } = familySignals(tokenizer, images, quantize);
     if (level === "core") return { tokens, signals: { ...signals } };
-    const requantized = requantizedSignals(family, images, { tokens, fHat }, quantize);
+    const requantized = requantizedSignals(tokenizer, images, { tokens, fHat }, quantize);
     if (level === "all") return { tokens, signals: { ...signals, ...requantized } };
-    return { tokens, signals: { ...signals, ...requantized, latentTracer: latentTracer(family, images, fHat) } };
+    return { tokens, signals: { ...signals, ...requantized, latentTracer: latentTracer(tokenizer, images, fHat) } };
   });
 }

@@ -8,10 +8,8 @@
  */
 import { affine, cast, clamp, div, equal, mean, mul, scope, slice, square, sub, topK } from "../../core/tensor/mod.ts";
 import type { Tensor } from "../../core/tensor/mod.ts";
-import type { Family } from "../../models/family.ts";
-
-/** f[batch, h, w, channels] -> tokens[batch, tokenCount] (i32) and fHat, the latent they stand for, of the shape of f. */
-export type Quantize = (f: Tensor) => { tokens: Tensor; fHat: Tensor };
+import type { ImageTokenizer } from "../../models/family.ts";
+import type { Quantize } from "../quantisation/quantize.ts";
 
 /** Added to both terms of EncLoss, as in the reference. */
 export const encLossEpsilon = 1e-10;
@@ -39,7 +37,7 @@ export interface RequantizedSignals {
   readonly reconstruction: Tensor;
   /** That error relative to the error of reconstructing the reconstruction. */
   readonly encLossQuantized: Tensor;
-  /** Share of the tokens that encoding the reconstruction gives back, 0 to 1. Higher means closer to the family. */
+  /** Share of the tokens that encoding the reconstruction gives back, 0 to 1. Higher means closer to the tokenizer. */
   readonly unchangedTokens: Tensor;
 }
 
@@ -49,8 +47,8 @@ export function meanSquaredError(a: Tensor, b: Tensor): Tensor {
 }
 
 /** The family's decoder, its output limited to the value range as the reference does. */
-export function reconstruct(family: Family, latent: Tensor): Tensor {
-  return scope(() => clamp(family.decode(latent), ...family.valueRange));
+export function reconstruct(tokenizer: ImageTokenizer, latent: Tensor): Tensor {
+  return scope(() => clamp(tokenizer.decode(latent), ...tokenizer.valueRange));
 }
 
 /** f, fHat [batch, h, w, c] -> QuantLoss [batch]. */
@@ -95,18 +93,18 @@ export interface Inversion {
  * for an approximate inverse of the decoder, and one step of a fixed-point iteration makes up for a part of what it misses:
  * E(x) + (E(x) - E(D(E(x)))), whose passes EncLoss needs anyhow. Otherwise, as in the reference, it is E(x).
  */
-export function invert(family: Family, images: Tensor, isRefined = family.latents !== null): Inversion {
+export function invert(tokenizer: ImageTokenizer, images: Tensor, isRefined = tokenizer.latents !== null): Inversion {
   return scope(() => {
-    const f = family.encode(images);
-    const first = reconstruct(family, f);
-    const again = family.encode(first);
+    const f = tokenizer.encode(images);
+    const first = reconstruct(tokenizer, f);
+    const again = tokenizer.encode(first);
     return { f, first, again, latent: isRefined ? sub(affine(f, 2), again) : f };
   });
 }
 
 /** The latent of `invert` alone, without passes that it does not need. */
-export function latentOf(family: Family, images: Tensor): Tensor {
-  return family.latents === null ? family.encode(images) : scope(() => invert(family, images).latent);
+export function latentOf(tokenizer: ImageTokenizer, images: Tensor): Tensor {
+  return tokenizer.latents === null ? tokenizer.encode(images) : scope(() => invert(tokenizer, images).latent);
 }
 
 /**
@@ -116,20 +114,20 @@ export function latentOf(family: Family, images: Tensor): Tensor {
  * With the encoder that the tokenizer was trained with, `calibrated` is the baseline AEDR.
  */
 export function encLoss(
-  family: Family,
+  tokenizer: ImageTokenizer,
   images: Tensor,
   { first, again }: Inversion,
 ): { calibrated: Tensor; uncalibrated: Tensor } {
   return scope(() => {
-    const second = reconstruct(family, again);
+    const second = reconstruct(tokenizer, again);
     const uncalibrated = meanSquaredError(first, images);
     return { calibrated: ratio(uncalibrated, meanSquaredError(second, first), encLossEpsilon), uncalibrated };
   });
 }
 
 /** Error of the reconstruction through the tokens, [batch]. With the tokenizer's own encoder, the baseline Reconstruction. */
-export function reconstructionLoss(family: Family, images: Tensor, fHat: Tensor): Tensor {
-  return scope(() => meanSquaredError(reconstruct(family, fHat), images));
+export function reconstructionLoss(tokenizer: ImageTokenizer, images: Tensor, fHat: Tensor): Tensor {
+  return scope(() => meanSquaredError(reconstruct(tokenizer, fHat), images));
 }
 
 /**
@@ -141,18 +139,18 @@ export function reconstructionLoss(family: Family, images: Tensor, fHat: Tensor)
  * step squared, below which an error of images that were stored as bytes cannot mean anything.
  */
 export function requantizedSignals(
-  family: Family,
+  tokenizer: ImageTokenizer,
   images: Tensor,
   { tokens, fHat }: { tokens: Tensor; fHat: Tensor },
-  quantize: Quantize = (f) => family.quantize(f),
+  quantize: Quantize = (f) => tokenizer.quantize(f),
 ): RequantizedSignals {
-  const [low, high] = family.valueRange;
+  const [low, high] = tokenizer.valueRange;
   const epsilon = ((high - low) / 255) ** 2 / 12;
   return scope(() => {
-    const first = reconstruct(family, fHat);
-    const again = scope(() => quantize(latentOf(family, first)));
+    const first = reconstruct(tokenizer, fHat);
+    const again = scope(() => quantize(latentOf(tokenizer, first)));
     const unchangedTokens = scope(() => mean(sameTokens(again.tokens, tokens), 1));
-    const second = reconstruct(family, again.fHat);
+    const second = reconstruct(tokenizer, again.fHat);
     const reconstruction = meanSquaredError(first, images);
     return {
       reconstruction,
@@ -164,16 +162,16 @@ export function requantizedSignals(
 
 /** images[batch, size, size, 3] in the family's value range -> the latent f, tokens[batch, tokenCount] (i32), fHat and the signals. */
 export function familySignals(
-  family: Family,
+  tokenizer: ImageTokenizer,
   images: Tensor,
-  quantize: Quantize = (f) => family.quantize(f),
+  quantize: Quantize = (f) => tokenizer.quantize(f),
 ): { f: Tensor; tokens: Tensor; fHat: Tensor; signals: Signals } {
   return scope(() => {
-    const inversion = invert(family, images);
+    const inversion = invert(tokenizer, images);
     const f = inversion.latent;
     const { tokens, fHat } = quantize(f);
     const quant = quantLoss(f, fHat);
-    const enc = encLoss(family, images, inversion);
+    const enc = encLoss(tokenizer, images, inversion);
     return {
       f,
       tokens,

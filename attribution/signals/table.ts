@@ -2,7 +2,7 @@
  * The signals by name: what each is called, what it costs, and how it is put on a scale on which lower means closer to the
  * family. How they are computed is in signals.ts and measure.ts, what follows from them in calibration.ts.
  */
-import type { FamilyEvidence } from "../evidence/evidence.ts";
+import type { FamilyEvidence } from "./family_evidence.ts";
 
 /**
  * How much is measured of every image. `core`: two passes of the encoder and of the decoder. `all`: another pass of the

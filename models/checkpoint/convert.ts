@@ -125,12 +125,16 @@ async function isInfinite(source: TensorSource, name: string): Promise<boolean> 
   return values.every((value) => !(Number.isFinite(value) && Math.abs(value) >= 65520));
 }
 
-/** Where the parts of a fine-tuned encoder are in a tokenizer: the modules that were trained, in order. */
-const encoderModules = { rar: ["encoder."], var: ["encoder.", "quant_conv."] } as const;
+/** The parameters of a tokenizer that its inverse decoder replaces: those below its family's `encoderModules`. */
+export function encoderSpecs<S extends ParamSpec>(modules: readonly string[], tokenizer: readonly S[]): S[] {
+  return tokenizer.filter(({ name }) => modules.some((prefix) => name.startsWith(prefix)));
+}
 
-/** The parameters of a tokenizer that its inverse decoder replaces. */
-export function encoderSpecs<S extends ParamSpec>(family: "rar" | "var", tokenizer: readonly S[]): S[] {
-  return tokenizer.filter(({ name }) => encoderModules[family].some((prefix) => name.startsWith(prefix)));
+/** What tells how a family's encoder may be named in files. */
+export interface EncoderNames {
+  readonly name: string;
+  /** The modules that are trained, in the order in which published files number them. */
+  readonly encoderModules: readonly string[];
 }
 
 /**
@@ -141,12 +145,11 @@ export function encoderSpecs<S extends ParamSpec>(family: "rar" | "var", tokeniz
  */
 export function encoderSource(
   source: TensorSource,
-  family: "rar" | "var",
+  { name: family, encoderModules: modules }: EncoderNames,
   specs: readonly ParamSpec[],
 ): TensorSource {
   const wanted = new Set(specs.map(({ name }) => name));
   const names = [...source.tensors.keys()];
-  const modules = encoderModules[family];
   const rename = (name: string): string | undefined => {
     const numbered = /^module(\d+)\./.exec(name);
     if (numbered === null) return undefined;

@@ -1,7 +1,7 @@
 /**
  * A tokenizer with a fine-tuned encoder: one checkpoint laid over another, whole tensors at a time.
  */
-import { latentNames } from "../var/latent_statistics.ts";
+import { latentNames } from "../latent_statistics.ts";
 import type { TensorInfo, TensorSource } from "./source.ts";
 
 /**

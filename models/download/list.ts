@@ -6,13 +6,8 @@ import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
 import type { ConvertSpec } from "../checkpoint/convert.ts";
 import type { FamilyName } from "../family.ts";
-import { parseJson } from "../manifest.ts";
-import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "../rar/config.ts";
-import { tokenizerSpecs } from "../rar/tokenizer.ts";
-import { transformerSpecs as rarSpecs } from "../rar/transformer.ts";
-import { type VarConfig, varTokenizer, varVariants, type VqvaeConfig } from "../var/config.ts";
-import { transformerSpecs as varSpecs } from "../var/transformer.ts";
-import { vqvaeSpecs } from "../var/vqvae.ts";
+import { parseJson } from "../../util/json.ts";
+import { familyNamed, familyNames } from "../registry.ts";
 
 /** A published file and the network that it holds. */
 export interface ListedFile {
@@ -47,7 +42,7 @@ const schema = v.strictObject({
   description: v.optional(v.string()),
   files: v.array(v.strictObject({
     network: word,
-    family: v.picklist(["rar", "var"]),
+    family: v.picklist(familyNames),
     repo: v.pipe(v.string(), v.regex(/^[\w.-]+\/[\w.-]+$/, "owner/name")),
     file: v.pipe(
       v.string(),
@@ -93,9 +88,10 @@ export async function readFileList(path: string = officialList): Promise<FileLis
   };
 }
 
-function official(family: FamilyName, network: string): { config: unknown; sampler?: unknown } | undefined {
-  if (network === family) return { config: family === "rar" ? rarTokenizer : varTokenizer };
-  return (family === "rar" ? rarVariants : varVariants).find(({ label }) => label === network);
+function official(name: FamilyName, network: string): { config: unknown; sampler?: unknown } | undefined {
+  const { officialTokenizer, officialVariants } = familyNamed(name);
+  if (network === name) return { config: officialTokenizer };
+  return officialVariants.find(({ label }) => label === network);
 }
 
 function problemsOf({ files }: v.InferOutput<typeof schema>): string[] {
@@ -125,11 +121,9 @@ export function storedName(file: string): string {
 }
 
 /** The parameters of a listed network. */
-export function specsOf({ family, isTokenizer, config }: ListedFile): readonly ConvertSpec[] {
-  if (family === "rar") {
-    return isTokenizer ? tokenizerSpecs(config as RarTokenizerConfig) : rarSpecs(config as RarConfig);
-  }
-  return isTokenizer ? vqvaeSpecs(config as VqvaeConfig) : varSpecs(config as VarConfig);
+export function specsOf({ family: name, isTokenizer, config }: ListedFile): readonly ConvertSpec[] {
+  const family = familyNamed(name);
+  return isTokenizer ? family.tokenizerSpecs(config) : family.variantSpecs(config);
 }
 
 /** The size of the file in float32 as far as its parameters tell, within a few percent. */

@@ -10,8 +10,8 @@ import type { TensorSource } from "../checkpoint/source.ts";
 import { withPrefix } from "../checkpoint/prefix.ts";
 import type { FamilyName } from "../family.ts";
 import { parseManifest } from "../manifest.ts";
-import { latentNames } from "../var/latent_statistics.ts";
-import { varBuffers } from "../var/transformer.ts";
+import { latentNames } from "../latent_statistics.ts";
+import { families, familyNamed } from "../registry.ts";
 import { requireSpace } from "./disk.ts";
 import { expectedBytes, type FileList, type ListedFile, specsOf, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";
@@ -20,7 +20,7 @@ import { fileOf, hasSize, readRecords, requireOwnFolder, updateRecords } from ".
 import { hashFile } from "../../util/hash.ts";
 
 /** Buffers of checkpoints that no network reads. */
-const buffers = [/(^|\.)attn_mask$/, /(^|\.)ema_vocab_hit_SV$/, ...varBuffers];
+const buffers = families.flatMap((family) => family.buffers);
 
 /** How a network of a list stands on the disk. */
 export interface FileStatus {
@@ -290,9 +290,9 @@ export async function addEncoder(
   const opened = await openCheckpoint(path);
   const statistics = [...opened.tensors.values()].filter(({ name }) => latentNames.test(name))
     .map(({ name, shape }): ParamSpec => ({ name, shape, role: "tensor" }));
-  const specs = [...encoderSpecs<ParamSpec>(family, specsOf(row)), ...statistics];
+  const specs = [...encoderSpecs<ParamSpec>(familyNamed(family).encoderModules, specsOf(row)), ...statistics];
   try {
-    await convertCheckpoint(encoderSource(opened, family, specs), specs, join(dir, file), {
+    await convertCheckpoint(encoderSource(opened, familyNamed(family), specs), specs, join(dir, file), {
       what: `the encoder of the ${family} tokenizer`,
       type: () => "f32",
       metadata: {

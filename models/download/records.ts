@@ -4,7 +4,10 @@
  */
 import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
-import { type Manifest, parseJson, parseManifest } from "../manifest.ts";
+import { parseJson } from "../../util/json.ts";
+import type { FamilyName } from "../family.ts";
+import { type Manifest, parseManifest } from "../manifest.ts";
+import { familyNames } from "../registry.ts";
 import { type FileList, type ListedFile, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";
 
@@ -113,7 +116,7 @@ export async function hasSize(path: string, bytes: number): Promise<boolean> {
   return await Deno.stat(path).then((info) => info.isFile && info.size === bytes, () => false);
 }
 
-/** The manifest of what is there. A manifest needs of both families the tokenizer and at least one variant. */
+/** The manifest of what is there. Of every family in the list a manifest needs the tokenizer and at least one variant. */
 async function makeManifest(
   dir: string,
   list: FileList,
@@ -121,7 +124,7 @@ async function makeManifest(
   old: Manifest | undefined,
 ): Promise<{ manifest: Manifest } | { missing: readonly string[] }> {
   const missing: string[] = [];
-  const family = async (name: "rar" | "var") => {
+  const family = async (name: FamilyName) => {
     const rows = list.files.filter((row) => row.family === name);
     let tokenizer: unknown;
     const variants: Record<string, unknown> = {};
@@ -137,10 +140,13 @@ async function makeManifest(
         `a ${name} variant (${rows.filter((row) => !row.isTokenizer).map((row) => row.network).join(", ")})`,
       );
     }
-    const encoder = old?.families[name].encoder;
+    const encoder = old?.families[name]?.encoder;
     return { tokenizer, ...(encoder === undefined ? {} : { encoder }), variants };
   };
-  const families = { rar: await family("rar"), var: await family("var") };
+  const families: Record<FamilyName, unknown> = {};
+  for (const name of familyNames) {
+    if (list.files.some((row) => row.family === name)) families[name] = await family(name);
+  }
   if (missing.length > 0) return { missing };
   const manifest = {
     format: "model-tracer-weights/1",

@@ -2,6 +2,7 @@
  * Sizes and sampler settings of the RAR family, as data.
  * Source: bytedance/1d-tokenizer, configs/training/generator/rar.yaml and README_RAR.md.
  */
+import type { OfficialVariant } from "../family.ts";
 
 export interface RarTokenizerConfig {
   readonly hiddenChannels: number;
@@ -31,18 +32,7 @@ export interface RarConfig {
 }
 
 /** Guidance scale and power of its cosine schedule, and the softmax temperature. */
-export interface RarSampler {
-  readonly guidance: number;
-  readonly power: number;
-  readonly temperature: number;
-}
-
-export interface RarVariantRow {
-  readonly label: string;
-  readonly title: string;
-  readonly config: RarConfig;
-  readonly sampler: RarSampler;
-}
+export type RarSampler = Record<"guidance" | "power" | "temperature", number>;
 
 /** The MaskGIT-VQ tokenizer shared by all variants (maskgit-vqgan-imagenet-f16-256). */
 export const rarTokenizer: RarTokenizerConfig = {
@@ -59,7 +49,7 @@ function variant(
   title: string,
   [hiddenSize, layers, intermediateSize]: [number, number, number],
   [guidance, power, temperature]: [number, number, number],
-): RarVariantRow {
+): OfficialVariant<RarConfig> {
   return {
     label,
     title,
@@ -69,7 +59,7 @@ function variant(
 }
 
 /** The official variants by size. */
-export const rarVariants: readonly RarVariantRow[] = [
+export const rarVariants: readonly OfficialVariant<RarConfig>[] = [
   variant("rarb", "RAR-B", [768, 24, 3072], [16, 2.75, 1.0]),
   variant("rarl", "RAR-L", [1024, 24, 4096], [15.5, 2.5, 1.02]),
   variant("rarxl", "RAR-XL", [1280, 32, 5120], [6.9, 1.5, 1.02]),

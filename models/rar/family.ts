@@ -1,24 +1,42 @@
 /**
- * The RAR family and its variants behind the common interfaces.
+ * The RAR family: its row of the registry, and its tokenizer and transformers behind the common interfaces.
  * The networks themselves are in tokenizer.ts and transformer.ts.
  */
-import { type Device, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
+import * as v from "npm:valibot@1.5.0";
+import { bytesPerElement, type Device, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
-import type { Family, Variant } from "../family.ts";
+import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
+import type { EncodeOptions, Family, ImageTokenizer, Variant } from "../family.ts";
+import { convolutionalActivations, transformerActivations } from "../footprint.ts";
+import { type GenerateOptions, wholeSupport } from "../sampling.ts";
+import { count, counts, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
-import { type RarConfig, type RarTokenizerConfig, rarVariants } from "./config.ts";
+import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "./config.ts";
+import { generateRar } from "./generate.ts";
+import { guidanceScales, guide } from "./sampler.ts";
 import { decode, dequantize, encode, quantize, tokenizerSpecs } from "./tokenizer.ts";
 import { type RarCondition, RarTransformer, transformerSpecs } from "./transformer.ts";
 
-export class RarFamily implements Family {
-  readonly name = "rar";
+const samplerSettings = ["guidance", "power", "temperature"] as const;
+
+/** Buffers of the official checkpoints that are computed here. */
+const buffers = [/(^|\.)attn_mask$/];
+
+/** Side of the square of tokens. */
+function tokenSide({ resolution, channelMult }: RarTokenizerConfig): number {
+  return resolution / 2 ** (channelMult.length - 1);
+}
+
+export class RarImageTokenizer implements ImageTokenizer {
+  readonly family = "rar";
   readonly latents = null;
+  readonly residual = null;
   readonly valueRange = [0, 1] as const;
   readonly config: RarTokenizerConfig;
-  readonly #w: Weights;
+  readonly weights: Weights;
 
   constructor(weights: Weights, config: RarTokenizerConfig) {
-    this.#w = weights;
+    this.weights = weights;
     this.config = config;
   }
 
@@ -27,7 +45,11 @@ export class RarFamily implements Family {
   }
 
   get tokenCount(): number {
-    return (this.config.resolution / 2 ** (this.config.channelMult.length - 1)) ** 2;
+    return tokenSide(this.config) ** 2;
+  }
+
+  get patchNums(): readonly number[] {
+    return [tokenSide(this.config)];
   }
 
   get codes(): number {
@@ -35,31 +57,31 @@ export class RarFamily implements Family {
   }
 
   get weightBytes(): number {
-    return this.#w.bytes;
+    return this.weights.bytes;
   }
 
   /** The codebook, [codes, channels]. */
   get codebook(): Tensor {
-    return this.#w.get("quantize.embedding.weight");
+    return this.weights.get("quantize.embedding.weight");
   }
 
-  encode(images: Tensor): Tensor {
-    return encode(images, this.#w, this.config);
+  encode(images: Tensor, options: EncodeOptions = {}): Tensor {
+    return encode(images, this.weights, this.config, options);
   }
 
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor } {
     return scope(() => {
-      const tokens = quantize(f, this.#w);
-      return { tokens, fHat: dequantize(tokens, this.#w) };
+      const tokens = quantize(f, this.weights);
+      return { tokens, fHat: dequantize(tokens, this.weights) };
     });
   }
 
   dequantize(tokens: Tensor): Tensor {
-    return dequantize(tokens, this.#w);
+    return dequantize(tokens, this.weights);
   }
 
   decode(fHat: Tensor): Tensor {
-    return decode(fHat, this.#w, this.config);
+    return decode(fHat, this.weights, this.config);
   }
 
   transformerInput(tokens: Tensor): Tensor {
@@ -67,13 +89,15 @@ export class RarFamily implements Family {
   }
 
   dispose(): void {
-    this.#w.dispose();
+    this.weights.dispose();
   }
 }
 
 /** A RAR transformer as a variant: tokens[batch, N] -> logits of those N tokens. */
 export class RarVariant implements Variant<RarCondition> {
   readonly family = "rar";
+  /** adaLN tables have a row per token; one row more than the tokens, and one for the label. */
+  readonly conditionCost = { perToken: true, work: 1, memory: 2 };
   readonly name: string;
   readonly weightBytes: number;
   readonly transformer: RarTransformer;
@@ -96,6 +120,10 @@ export class RarVariant implements Variant<RarCondition> {
     return this.transformer.config.codes;
   }
 
+  get patchNums(): readonly number[] {
+    return [Math.sqrt(this.tokenCount)];
+  }
+
   get prefixes(): readonly number[] {
     return Array.from({ length: this.tokenCount }, (_, i) => i + 1);
   }
@@ -108,12 +136,30 @@ export class RarVariant implements Variant<RarCondition> {
     return scope(() => slice(this.transformer.logits(input, condition), 1, 0, this.tokenCount));
   }
 
-  features(input: Tensor, condition: RarCondition, tokens?: number): Tensor {
-    return this.transformer.features(input, condition, tokens);
+  hiddenStates(input: Tensor, condition: RarCondition, tokens?: number): Tensor {
+    return this.transformer.hiddenStates(input, condition, tokens);
   }
 
-  codeLogits(features: Tensor): Tensor {
-    return this.transformer.codeLogits(features);
+  codeLogits(hidden: Tensor): Tensor {
+    return this.transformer.codeLogits(hidden);
+  }
+
+  drawRule(sampler: Sampler): DrawRule {
+    const { guidance, power, temperature } = requireSettings(sampler, samplerSettings, this.name);
+    const factors = guidanceScales({ guidance, power }, this.tokenCount);
+    return {
+      isGuided: factors.some((factor) => factor !== 1),
+      coefficients: [Float32Array.from(factors)],
+      guide: (conditional, unconditional, [factor]) => guide(conditional, unconditional, factor),
+      temperature,
+      support: wholeSupport,
+    };
+  }
+
+  async generate(tokenizer: ImageTokenizer, sampler: Sampler, options: GenerateOptions) {
+    const settings = requireSettings(sampler, samplerSettings, this.name);
+    const tokens = await generateRar(this.transformer, settings, options);
+    return { tokens, fHat: tokenizer.dequantize(tokens) };
   }
 
   dispose(): void {
@@ -122,17 +168,17 @@ export class RarVariant implements Variant<RarCondition> {
 }
 
 /** Loads the tokenizer. Throws naming missing, unused or mis-shaped tensors. */
-export async function loadRarFamily(
+export async function loadRarTokenizer(
   device: Device,
   source: TensorSource,
   config: RarTokenizerConfig,
   options: LoadNetworkOptions = {},
-): Promise<RarFamily> {
+): Promise<RarImageTokenizer> {
   const weights = await loadWeights(device, source, tokenizerSpecs(config), {
     ...options,
     what: "MaskGIT-VQ tokenizer",
   });
-  return new RarFamily(weights, config);
+  return new RarImageTokenizer(weights, config);
 }
 
 /** Loads a transformer. When the file fits another official variant, the error says which. */
@@ -146,8 +192,79 @@ export async function loadRarVariant(
   const weights = await loadWeights(device, source, transformerSpecs(config), {
     ...options,
     what: `RAR transformer ${name}`,
-    ignored: [/(^|\.)attn_mask$/],
+    ignored: buffers,
     alternatives: new Map(rarVariants.map((row) => [row.title, transformerSpecs(row.config)])),
   });
   return new RarVariant(device, weights, config, name);
 }
+
+/** The row of the registry. */
+export const rar: Family<RarTokenizerConfig, RarConfig> = {
+  name: "rar",
+  title: "RAR",
+  tokenizerSchema: v.strictObject({
+    hiddenChannels: count,
+    channelMult: counts,
+    resBlocks: count,
+    zChannels: count,
+    codes: count,
+    resolution: count,
+    normGroups: v.optional(count),
+  }),
+  variantSchema: v.strictObject({
+    hiddenSize: count,
+    layers: count,
+    heads: count,
+    intermediateSize: count,
+    tokenCount: count,
+    classes: count,
+    codes: count,
+    spareRows: v.optional(v.pipe(count, v.minValue(2, "at least 2"))),
+  }),
+  samplerSchema: v.strictObject({ guidance: v.number(), power: v.number(), temperature: positive }),
+  samplerSettings,
+  officialTokenizer: rarTokenizer,
+  officialVariants: rarVariants,
+  buffers,
+  encoderModules: ["encoder."],
+  encoderRecipe: { epochs: 50, batch: 8, lr: 5e-4 },
+  tokenizerSpecs,
+  variantSpecs: transformerSpecs,
+  tokenizerFacts(config) {
+    const { resolution, channelMult, hiddenChannels, resBlocks, codes, zChannels } = config;
+    const side = tokenSide(config);
+    return {
+      imageSize: resolution,
+      tokenCount: side ** 2,
+      codes,
+      channels: zChannels,
+      patchNums: [side],
+      activations: convolutionalActivations(resolution, channelMult.map((m) => m * hiddenChannels), resBlocks),
+    };
+  },
+  /** The condition has adaLN tables for every row of every block. */
+  variantFacts({ hiddenSize: width, layers, intermediateSize: mlp, codes, classes, tokenCount }) {
+    const rows = tokenCount + 2;
+    const element = bytesPerElement("f32");
+    return {
+      classes,
+      tokenCount,
+      codes,
+      patchNums: [Math.sqrt(tokenCount)],
+      activations: {
+        condition: rows * (6 * layers + 2 + 3) * width * element,
+        ...transformerActivations({ rows, width, mlp, codes }),
+      },
+      // A block's adaLN table has a row per token.
+      generation: { cacheBytes: 2 * layers * rows * width * element, largestTensor: 6 * rows * width * element },
+    };
+  },
+  tokenizerAgreements: () => [],
+  variantAgreements: (tokenizer, { tokenCount, codes, hiddenSize, heads }) => [
+    { field: "tokenCount", what: "the tokenizer's", expected: tokenSide(tokenizer) ** 2, got: tokenCount },
+    { field: "codes", what: "the tokenizer's", expected: tokenizer.codes, got: codes },
+    { field: "hiddenSize", what: "a multiple of heads, remainder", expected: 0, got: hiddenSize % heads },
+  ],
+  loadTokenizer: loadRarTokenizer,
+  loadVariant: loadRarVariant,
+};

@@ -136,7 +136,7 @@ export class RarTransformer {
    * What the logits of the first n of tokens[batch, >= n] (i32, raster order) are a linear map of, [batch, n, hidden]: the
    * same numbers as `logits`, for which later tokens do not matter. The condition needs n + 1 rows.
    */
-  features(tokens: Tensor, condition: RarCondition, n = this.config.tokenCount): Tensor {
+  hiddenStates(tokens: Tensor, condition: RarCondition, n = this.config.tokenCount): Tensor {
     const { tokenCount } = this.config;
     const [batch, given] = tokens.shape;
     if (!(Number.isInteger(n) && n >= 1 && n <= tokenCount && given >= n)) {
@@ -150,9 +150,9 @@ export class RarTransformer {
     });
   }
 
-  /** features[..., hidden] -> logits[..., codes]. */
-  codeLogits(features: Tensor): Tensor {
-    return linear(features, this.#w.get("lm_head.weight"), this.#w.get("lm_head.bias"));
+  /** hidden[..., width] -> logits[..., codes]. */
+  codeLogits(hidden: Tensor): Tensor {
+    return linear(hidden, this.#w.get("lm_head.weight"), this.#w.get("lm_head.bias"));
   }
 
   /** A state for `step`, with room for the whole sequence. Dispose it when done. */

@@ -2,6 +2,7 @@
  * Sizes and sampler settings of the VAR family, as data.
  * Source: FoundationVision/VAR, models/__init__.py (build_vae_var) and README.md.
  */
+import type { OfficialVariant } from "../family.ts";
 
 export interface VqvaeConfig {
   readonly ch: number;
@@ -31,18 +32,8 @@ export interface VarConfig {
   readonly codes: number;
 }
 
-export interface VarSampler {
-  readonly guidance: number;
-  readonly topK: number;
-  readonly topP: number;
-}
-
-export interface VarVariantRow {
-  readonly label: string;
-  readonly title: string;
-  readonly config: VarConfig;
-  readonly sampler: VarSampler;
-}
+/** Guidance of the last scale, and the codes that may be drawn: the `topK` likeliest, of those the likeliest with a share of `topP`. */
+export type VarSampler = Record<"guidance" | "topK" | "topP", number>;
 
 const patchNums: readonly number[] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16];
 
@@ -59,7 +50,7 @@ export const varTokenizer: VqvaeConfig = {
 };
 
 /** Width and heads follow from the depth: 64 d and d. */
-function variant(depth: number): VarVariantRow {
+function variant(depth: number): OfficialVariant<VarConfig> {
   return {
     label: `var${depth}`,
     title: `VAR-d${depth}`,
@@ -80,16 +71,9 @@ function variant(depth: number): VarVariantRow {
 }
 
 /** The official variants by depth. */
-export const varVariants: readonly VarVariantRow[] = [variant(16), variant(20), variant(24), variant(30)];
+export const varVariants: readonly OfficialVariant<VarConfig>[] = [variant(16), variant(20), variant(24), variant(30)];
 
 /** Number of tokens of all scales together. */
 export function tokenCount(patchNums: readonly number[]): number {
   return patchNums.reduce((sum, pn) => sum + pn * pn, 0);
-}
-
-/** First token of every scale, and the total at the end. */
-export function scaleStarts(patchNums: readonly number[]): number[] {
-  const starts = [0];
-  for (const pn of patchNums) starts.push(starts[starts.length - 1] + pn * pn);
-  return starts;
 }

@@ -1,28 +1,47 @@
 /**
- * The VAR family and its variants behind the common interfaces.
+ * The VAR family: its row of the registry, and its tokenizer and transformers behind the common interfaces.
  * The networks themselves are in vqvae.ts, quantizer.ts and transformer.ts.
  */
-import type { Device, Tensor } from "../../core/tensor/mod.ts";
+import * as v from "npm:valibot@1.5.0";
+import { bytesPerElement, type Device, type Tensor } from "../../core/tensor/mod.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
-import type { Family, Variant } from "../family.ts";
+import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
+import {
+  type EncodeOptions,
+  type Family,
+  type ImageTokenizer,
+  type ResidualCodes,
+  scaleStarts,
+  type Variant,
+} from "../family.ts";
+import { convolutionalActivations, transformerActivations } from "../footprint.ts";
+import { latentNames, type LatentStatistics, readLatentStatistics } from "../latent_statistics.ts";
+import type { GenerateOptions } from "../sampling.ts";
+import { count, counts, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
-import { scaleStarts, type VarConfig, varVariants, type VqvaeConfig } from "./config.ts";
-import { latentNames, type LatentStatistics, readLatentStatistics } from "./latent_statistics.ts";
-import { MultiScaleQuantizer } from "./quantizer.ts";
+import { tokenCount, type VarConfig, varTokenizer, varVariants, type VqvaeConfig } from "./config.ts";
+import { generateVar } from "./generate.ts";
+import { MultiScaleQuantizer, phiIndices } from "./quantizer.ts";
+import { guidanceStrengths, guide } from "./sampler.ts";
 import { transformerSpecs, varBuffers, type VarCondition, VarTransformer } from "./transformer.ts";
 import { decode, encode, vqvaeSpecs } from "./vqvae.ts";
 
-export class VarFamily implements Family {
-  readonly name = "var";
+const samplerSettings = ["guidance", "topK", "topP"] as const;
+
+/** Buffers of the official checkpoints that are computed here or serve training. */
+const buffers = [/(^|\.)ema_vocab_hit_SV$/, ...varBuffers];
+
+export class VarImageTokenizer implements ImageTokenizer {
+  readonly family = "var";
   readonly valueRange = [-1, 1] as const;
   readonly config: VqvaeConfig;
   readonly quantizer: MultiScaleQuantizer;
   /** Of its inverse decoder, where that has them. */
   readonly latents: LatentStatistics | null;
-  readonly #w: Weights;
+  readonly weights: Weights;
 
   constructor(device: Device, weights: Weights, config: VqvaeConfig, latents: LatentStatistics | null = null) {
-    this.#w = weights;
+    this.weights = weights;
     this.config = config;
     this.latents = latents;
     this.quantizer = new MultiScaleQuantizer(device, weights, config);
@@ -41,20 +60,31 @@ export class VarFamily implements Family {
   }
 
   get weightBytes(): number {
-    return this.#w.bytes;
+    return this.weights.bytes;
   }
 
   /** The codebook, [codes, channels]. */
   get codebook(): Tensor {
-    return this.#w.get("quantize.embedding.weight");
+    return this.weights.get("quantize.embedding.weight");
   }
 
-  get weights(): Weights {
-    return this.#w;
+  get patchNums(): readonly number[] {
+    return this.config.patchNums;
   }
 
-  encode(images: Tensor): Tensor {
-    return encode(images, this.#w, this.config);
+  get residual(): ResidualCodes {
+    const { sharedPhi, patchNums } = this.config;
+    return {
+      phis: Array.from({ length: sharedPhi }, (_, k) => {
+        const w = this.weights.at(`quantize.quant_resi.qresi_ls.${k}`);
+        return { weight: w.get("weight"), bias: w.get("bias") };
+      }),
+      phiOf: phiIndices(sharedPhi, patchNums.length),
+    };
+  }
+
+  encode(images: Tensor, options: EncodeOptions = {}): Tensor {
+    return encode(images, this.weights, this.config, options);
   }
 
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor } {
@@ -66,7 +96,7 @@ export class VarFamily implements Family {
   }
 
   decode(fHat: Tensor): Tensor {
-    return decode(fHat, this.#w, this.config);
+    return decode(fHat, this.weights, this.config);
   }
 
   transformerInput(tokens: Tensor): Tensor {
@@ -75,13 +105,15 @@ export class VarFamily implements Family {
 
   dispose(): void {
     this.quantizer.dispose();
-    this.#w.dispose();
+    this.weights.dispose();
   }
 }
 
 /** A VAR transformer as a variant: the quantiser's transformerInput -> logits of all tokens. */
 export class VarVariant implements Variant<VarCondition> {
   readonly family = "var";
+  /** Tables of a condition are as large as a few rows, whatever the number of tokens. */
+  readonly conditionCost = { perToken: false, work: 0.5, memory: 8 };
   readonly name: string;
   readonly weightBytes: number;
   readonly transformer: VarTransformer;
@@ -104,6 +136,10 @@ export class VarVariant implements Variant<VarCondition> {
     return this.transformer.config.codes;
   }
 
+  get patchNums(): readonly number[] {
+    return this.transformer.config.patchNums;
+  }
+
   get prefixes(): readonly number[] {
     return scaleStarts(this.transformer.config.patchNums).slice(1);
   }
@@ -117,12 +153,38 @@ export class VarVariant implements Variant<VarCondition> {
     return this.transformer.logits(input, condition);
   }
 
-  features(input: Tensor, condition: VarCondition, tokens?: number): Tensor {
-    return this.transformer.features(input, condition, tokens);
+  hiddenStates(input: Tensor, condition: VarCondition, tokens?: number): Tensor {
+    return this.transformer.hiddenStates(input, condition, tokens);
   }
 
-  codeLogits(features: Tensor): Tensor {
-    return this.transformer.codeLogits(features);
+  codeLogits(hidden: Tensor): Tensor {
+    return this.transformer.codeLogits(hidden);
+  }
+
+  drawRule(sampler: Sampler): DrawRule {
+    const { guidance, topK, topP } = requireSettings(sampler, samplerSettings, this.name);
+    const { patchNums } = this;
+    const starts = scaleStarts(patchNums);
+    const own = new Float32Array(this.tokenCount), other = new Float32Array(this.tokenCount);
+    guidanceStrengths(guidance, patchNums.length).forEach((strength, scale) => {
+      own.fill(1 + strength, starts[scale], starts[scale + 1]);
+      other.fill(strength, starts[scale], starts[scale + 1]);
+    });
+    return {
+      isGuided: guidance !== 0,
+      coefficients: [own, other],
+      guide: (conditional, unconditional, [own, other]) => guide(conditional, unconditional, { own, other }),
+      temperature: 1,
+      support: { topK, topP },
+    };
+  }
+
+  async generate(tokenizer: ImageTokenizer, sampler: Sampler, options: GenerateOptions) {
+    if (!(tokenizer instanceof VarImageTokenizer)) {
+      throw new TypeError(`generate: expected the tokenizer of ${this.name}, got that of ${tokenizer.family}`);
+    }
+    const settings = requireSettings(sampler, samplerSettings, this.name);
+    return await generateVar(this.transformer, tokenizer.quantizer, settings, options);
   }
 
   dispose(): void {
@@ -131,18 +193,23 @@ export class VarVariant implements Variant<VarCondition> {
 }
 
 /** Loads the tokenizer. Throws naming missing, unused or mis-shaped tensors. */
-export async function loadVarFamily(
+export async function loadVarTokenizer(
   device: Device,
   source: TensorSource,
   config: VqvaeConfig,
   options: LoadNetworkOptions = {},
-): Promise<VarFamily> {
+): Promise<VarImageTokenizer> {
   const weights = await loadWeights(device, source, vqvaeSpecs(config), {
     ...options,
     what: "VAR multi-scale VQVAE",
-    ignored: [/(^|\.)ema_vocab_hit_SV$/, latentNames],
+    ignored: [...buffers, latentNames],
   });
-  return new VarFamily(device, weights, config, await readLatentStatistics(source, config));
+  return new VarImageTokenizer(
+    device,
+    weights,
+    config,
+    await readLatentStatistics(source, varFamily.tokenizerFacts(config)),
+  );
 }
 
 /** Loads a transformer. When the file fits another official variant, the error says which. */
@@ -156,8 +223,93 @@ export async function loadVarVariant(
   const weights = await loadWeights(device, source, transformerSpecs(config), {
     ...options,
     what: `VAR transformer ${name}`,
-    ignored: varBuffers,
+    ignored: buffers,
     alternatives: new Map(varVariants.map((row) => [row.title, transformerSpecs(row.config)])),
   });
   return new VarVariant(device, weights, config, name);
 }
+
+/** The row of the registry (`var` is a keyword). */
+export const varFamily: Family<VqvaeConfig, VarConfig> = {
+  name: "var",
+  title: "VAR",
+  tokenizerSchema: v.strictObject({
+    ch: count,
+    chMult: counts,
+    resBlocks: count,
+    zChannels: count,
+    codes: count,
+    sharedPhi: count,
+    patchNums: counts,
+    resolution: count,
+    normGroups: v.optional(count),
+  }),
+  variantSchema: v.strictObject({
+    depth: count,
+    embedDim: count,
+    heads: count,
+    sharedAdaLn: v.boolean(),
+    attnL2Norm: v.boolean(),
+    classes: count,
+    patchNums: counts,
+    mlpRatio: positive,
+    codeChannels: count,
+    codes: count,
+  }),
+  samplerSchema: v.strictObject({ guidance: v.number(), topK: count, topP: positive }),
+  samplerSettings,
+  officialTokenizer: varTokenizer,
+  officialVariants: varVariants,
+  buffers,
+  encoderModules: ["encoder.", "quant_conv."],
+  encoderRecipe: { epochs: 10, batch: 16, lr: 5e-5 },
+  tokenizerSpecs: vqvaeSpecs,
+  variantSpecs: transformerSpecs,
+  tokenizerFacts({ resolution, chMult, ch, resBlocks, patchNums, codes, zChannels }) {
+    return {
+      imageSize: resolution,
+      tokenCount: tokenCount(patchNums),
+      codes,
+      channels: zChannels,
+      patchNums,
+      // The decoder has one block more per level.
+      activations: convolutionalActivations(resolution, chMult.map((m) => m * ch), resBlocks + 1),
+    };
+  },
+  /** Activations include the quantiser's work on the transformer's input. */
+  variantFacts({ embedDim: width, depth, mlpRatio, codes, patchNums, codeChannels, classes }) {
+    const rows = tokenCount(patchNums);
+    const element = bytesPerElement("f32");
+    const { perImage, largestTensor } = transformerActivations({ rows, width, mlp: mlpRatio * width, codes });
+    const side = patchNums[patchNums.length - 1];
+    const latents = 4 * patchNums.length * side * side * codeChannels * element;
+    return {
+      classes,
+      tokenCount: rows,
+      codes,
+      patchNums,
+      activations: {
+        condition: (6 * depth + 3 + rows) * width * element,
+        perImage: perImage + latents,
+        largestTensor,
+      },
+      generation: { cacheBytes: 2 * depth * rows * width * element, largestTensor: 0 },
+    };
+  },
+  tokenizerAgreements: ({ resolution, chMult, patchNums }) => [
+    {
+      field: "patchNums",
+      what: "a last number of",
+      expected: resolution / 2 ** (chMult.length - 1),
+      got: patchNums.at(-1),
+    },
+  ],
+  variantAgreements: (tokenizer, { patchNums, codes, codeChannels, embedDim, heads }) => [
+    { field: "patchNums", what: "the tokenizer's", expected: tokenizer.patchNums, got: patchNums },
+    { field: "codes", what: "the tokenizer's", expected: tokenizer.codes, got: codes },
+    { field: "codeChannels", what: "the tokenizer's zChannels", expected: tokenizer.zChannels, got: codeChannels },
+    { field: "embedDim", what: "a multiple of heads, remainder", expected: 0, got: embedDim % heads },
+  ],
+  loadTokenizer: loadVarTokenizer,
+  loadVariant: loadVarVariant,
+};

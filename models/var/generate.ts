@@ -5,7 +5,8 @@
  */
 import { argmax, concat, keep, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
 import { checkOptions, type GenerateOptions, Pace, TokenDraw, TokenNoise } from "../sampling.ts";
-import { scaleStarts, type VarSampler } from "./config.ts";
+import { scaleStarts } from "../family.ts";
+import { type VarSampler } from "./config.ts";
 import type { MultiScaleQuantizer } from "./quantizer.ts";
 import { guidanceStrengths, guide } from "./sampler.ts";
 import type { VarTransformer } from "./transformer.ts";

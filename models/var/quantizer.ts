@@ -18,7 +18,8 @@ import {
   zeros,
 } from "../../core/tensor/mod.ts";
 import type { Weights } from "../weights.ts";
-import { scaleStarts, tokenCount, type VqvaeConfig } from "./config.ts";
+import { scaleStarts } from "../family.ts";
+import { tokenCount, type VqvaeConfig } from "./config.ts";
 
 /** Intermediate results of one scale, for comparison with a reference. */
 export interface ScaleTrace {

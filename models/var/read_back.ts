@@ -29,7 +29,8 @@ import {
 import { straightThrough } from "../rar/tokenizer_training.ts";
 import { draws } from "../training.ts";
 import type { Weights } from "../weights.ts";
-import { scaleStarts, type VqvaeConfig } from "./config.ts";
+import { scaleStarts } from "../family.ts";
+import { type VqvaeConfig } from "./config.ts";
 import type { MultiScaleQuantizer } from "./quantizer.ts";
 import { decode, encode } from "./vqvae.ts";
 

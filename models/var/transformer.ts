@@ -24,7 +24,8 @@ import {
 } from "../../core/tensor/mod.ts";
 import type { Condition } from "../family.ts";
 import type { Weights, WeightSpec } from "../weights.ts";
-import { scaleStarts, tokenCount, type VarConfig } from "./config.ts";
+import { scaleStarts } from "../family.ts";
+import { tokenCount, type VarConfig } from "./config.ts";
 
 /**
  * Everything that depends on the class alone: its embedding [1 or batch, 1, d] and the adaLN tables of every block,
@@ -112,14 +113,14 @@ export class VarTransformer {
 
   /** Teacher-forced logits[batch, rows, codes] from the quantiser's transformerInput[batch, rows - pn_0^2, codeChannels]. */
   logits(input: Tensor, condition: VarCondition): Tensor {
-    return scope(() => this.codeLogits(this.features(input, condition)));
+    return scope(() => this.codeLogits(this.hiddenStates(input, condition)));
   }
 
   /**
    * What the logits of the first n tokens, whole scales, are a linear map of, [batch, n, d]: later scales do not matter.
    * `input` is that of all scales, as for `logits`.
    */
-  features(input: Tensor, condition: VarCondition, n = this.rows): Tensor {
+  hiddenStates(input: Tensor, condition: VarCondition, n = this.rows): Tensor {
     const first = this.#starts[1];
     const [batch, rows, channels] = input.shape;
     if (rows !== this.rows - first || channels !== this.config.codeChannels) {
@@ -138,9 +139,9 @@ export class VarTransformer {
     });
   }
 
-  /** features[..., d] -> logits[..., codes]. */
-  codeLogits(features: Tensor): Tensor {
-    return linear(features, this.#w.get("head.weight"), this.#w.get("head.bias"));
+  /** hidden[..., d] -> logits[..., codes]. */
+  codeLogits(hidden: Tensor): Tensor {
+    return linear(hidden, this.#w.get("head.weight"), this.#w.get("head.bias"));
   }
 
   /** A state for `step`, with room for all scales. Dispose it when done. */

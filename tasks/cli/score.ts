@@ -4,23 +4,25 @@
  */
 import type { EvidenceLine } from "../../attribution/evidence/evidence.ts";
 import { readLabels } from "../../attribution/images/labelled.ts";
-import { type Label, labels } from "../../attribution/labels.ts";
+import type { Label, Labels } from "../../attribution/labels.ts";
 import { accuracy, confusionMatrix, precision, recall } from "../../attribution/metrics/mod.ts";
 import { textTable } from "./table.ts";
 
 export class Score {
   readonly #table: ReadonlyMap<string, Label>;
+  readonly #labels: Labels;
   readonly #actual: Label[] = [];
   readonly #said: string[] = [];
   #unlabelled = 0;
 
-  private constructor(table: ReadonlyMap<string, Label>) {
+  private constructor(table: ReadonlyMap<string, Label>, labels: Labels) {
     this.#table = table;
+    this.#labels = labels;
   }
 
   /** Reads a table with the columns image_name and label. Throws on missing columns, unknown labels and double rows. */
-  static async open(path: string): Promise<Score> {
-    return new Score(await readLabels(path));
+  static async open(path: string, labels: Labels): Promise<Score> {
+    return new Score(await readLabels(path, labels), labels);
   }
 
   /** Counts a verdict; images without a row in the table are left out. */
@@ -35,7 +37,7 @@ export class Score {
 
   /** A row per label, and how many were right. `unreadable` is never right. */
   table(): string {
-    const all = [...labels, "unreadable"];
+    const all = [...this.#labels.all, "unreadable"];
     const matrix = confusionMatrix(this.#actual, this.#said, all);
     const rows = all.flatMap((label, i) => {
       const images = matrix.counts[i].reduce((sum, count) => sum + count, 0);

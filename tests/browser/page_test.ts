@@ -12,7 +12,7 @@ import {
   type FileChooser,
   type Page,
 } from "npm:playwright-core@1.65.1";
-import { labels } from "../../attribution/labels.ts";
+import { labels } from "../labels.ts";
 import { coloursOf, contrasts, focused, giveFile, isFinished, outlineOf, pageWidth, pictureOf } from "./in_page.js";
 import { exampleImages, root, type Server, startServer } from "../attribution/service/server.ts";
 

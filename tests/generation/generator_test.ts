@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Generator, planBatch } from "../../generation/generator.ts";
 import { SampledPairs } from "../../training/generated_pairs.ts";
-import { checkClass, classOf, samplerOf, type Series } from "../../generation/settings.ts";
+import { checkClass, chooseSampler, classOf, type Series } from "../../generation/settings.ts";
 import { fromArray, scope } from "../../core/tensor/mod.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { openModelSet } from "../../models/model_set.ts";
@@ -12,12 +12,12 @@ import { standIns } from "../sets.ts";
 const set = await openModelSet(standIns);
 
 function seriesOf(variant: string, rest: Partial<Series> = {}): Series {
-  return { variant, seed: 3, class: "random", sampler: samplerOf(set, variant), argmax: false, ...rest };
+  return { variant, seed: 3, class: "random", sampler: chooseSampler(set, variant), argmax: false, ...rest };
 }
 
 withDevices("Generator.batch() decodes the tokens that it drew, clamped and cut off to bytes", async (device) => {
   for (const name of [set.variants("rar")[0], set.variants("var")[0]]) {
-    const family = await set.loadFamily(device, set.familyOf(name));
+    const family = await set.loadTokenizer(device, set.familyOf(name));
     const variant = await set.loadVariant(device, name);
     await device.sync();
     const before = device.memory().liveBytes;
@@ -80,7 +80,7 @@ Deno.test("planBatch() bounds what a batch takes", async () => {
     device.trim();
     const start = device.memory().liveBytes + device.memory().pooledBytes;
     device.resetPeak();
-    const family = await set.loadFamily(device, set.familyOf(name));
+    const family = await set.loadTokenizer(device, set.familyOf(name));
     const variant = await set.loadVariant(device, name);
     const images = Array.from({ length: sizes.generate }, (_, i) => i);
     await new Generator(family, variant, sizes).batch(seriesOf(name), images);
@@ -92,28 +92,28 @@ Deno.test("planBatch() bounds what a batch takes", async () => {
   device.close();
 });
 
-Deno.test("samplerOf() takes the manifest's settings but for those given, and refuses what the sampler does not have", () => {
+Deno.test("chooseSampler() takes the manifest's settings but for those given, and refuses what the sampler does not have", () => {
   const [rar, varName] = [set.variants("rar")[0], set.variants("var")[0]];
   const { families } = set.manifest;
-  assert.deepEqual(samplerOf(set, rar), families.rar.variants[rar].sampler);
-  assert.deepEqual(samplerOf(set, rar, { power: 2 }), { ...families.rar.variants[rar].sampler, power: 2 });
-  assert.deepEqual(samplerOf(set, varName, { topK: 0, topP: undefined }), {
+  assert.deepEqual(chooseSampler(set, rar), families.rar.variants[rar].sampler);
+  assert.deepEqual(chooseSampler(set, rar, { power: 2 }), { ...families.rar.variants[rar].sampler, power: 2 });
+  assert.deepEqual(chooseSampler(set, varName, { topK: 0, topP: undefined }), {
     ...families.var.variants[varName].sampler,
     topK: 0,
   });
   assert.throws(
-    () => samplerOf(set, rar, { topK: 5 }),
+    () => chooseSampler(set, rar, { topK: 5 }),
     /--top-k: the sampler of \w+ \(rar\) has no such setting; it has --guidance, --power, --temperature/,
   );
-  assert.throws(() => samplerOf(set, varName, { temperature: 2 }), /--temperature: the sampler of \w+ \(var\)/);
-  assert.throws(() => samplerOf(set, rar, { temperature: 0 }), /--temperature: expected a number above 0, got 0/);
+  assert.throws(() => chooseSampler(set, varName, { temperature: 2 }), /--temperature: the sampler of \w+ \(var\)/);
+  assert.throws(() => chooseSampler(set, rar, { temperature: 0 }), /--temperature: expected a number above 0, got 0/);
   assert.throws(
-    () => samplerOf(set, varName, { topP: 1.5 }),
+    () => chooseSampler(set, varName, { topP: 1.5 }),
     /--top-p: expected a number from 0 \(off\) to 1, got 1.5/,
   );
-  const { codes } = families.var.variants[varName].config;
+  const { codes } = set.variantFacts(varName);
   assert.throws(
-    () => samplerOf(set, varName, { topK: codes + 1 }),
+    () => chooseSampler(set, varName, { topK: codes + 1 }),
     new RegExp(
       `--top-k: expected a whole number from 0 \\(off\\) to the ${codes} codes of ${varName}, got ${codes + 1}`,
     ),
@@ -122,7 +122,7 @@ Deno.test("samplerOf() takes the manifest's settings but for those given, and re
 
 Deno.test("classes: a number of the variant's, none, or one drawn for every image", () => {
   const [name] = set.variants("var");
-  const { classes } = set.manifest.families.var.variants[name].config;
+  const { classes } = set.variantFacts(name);
   for (const choice of [0, classes - 1, null, "random"] as const) checkClass(set, name, choice);
   for (const choice of [-1, classes, 0.5]) {
     assert.throws(() => checkClass(set, name, choice), /--class: \w+ has the classes 0 to \d+, got/);
@@ -141,7 +141,7 @@ withDevices("SampledPairs gives the same pair for a number, also when it had to 
     const options = { family, variants, count: 9, seed: 2 };
     const pairs = await SampledPairs.open(set, device, options);
     const first = await pairs.batch([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    const { imageSize, tokenCount } = pairs.generators[0].family;
+    const { imageSize, tokenCount } = pairs.generators[0].tokenizer;
     for (const { pixels, tokens } of first) {
       assert.deepEqual([pixels.length, tokens!.length], [imageSize * imageSize * 3, tokenCount]);
       assert.ok(pixels.every((value) => value >= 0 && value <= 1));

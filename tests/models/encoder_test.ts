@@ -57,7 +57,7 @@ Deno.test("a manifest's encoder takes the place of the tokenizer's own; decoder 
     );
     encoder.close();
     source.close();
-    const families = [await plain.loadFamily(device, "rar"), await tuned.loadFamily(device, "rar")];
+    const families = [await plain.loadTokenizer(device, "rar"), await tuned.loadTokenizer(device, "rar")];
     const image = randomUniform(device, [1, 32, 32, 3], 1), latent = randomUniform(device, [1, 8, 8, 32], 2);
     const read = async (body: (family: typeof families[number]) => ReturnType<typeof families[number]["encode"]>) =>
       await Promise.all(families.map((family) => scope(() => body(family)).data()));

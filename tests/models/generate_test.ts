@@ -2,6 +2,8 @@
  * Sampling from whole networks: how often each sequence of tokens comes against what the rules of the official samplers say
  * of teacher-forced logits (which have no key/value cache), and what an image does and does not depend on. Both devices.
  */
+import type { RarSampler } from "../../models/rar/config.ts";
+import type { VarSampler } from "../../models/var/config.ts";
 import assert from "node:assert/strict";
 import { argmax, type Device, disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { Condition } from "../../models/family.ts";
@@ -10,7 +12,7 @@ import { generateRar } from "../../models/rar/generate.ts";
 import { RarVariant } from "../../models/rar/family.ts";
 import type { GenerateOptions } from "../../models/sampling.ts";
 import { generateVar } from "../../models/var/generate.ts";
-import { VarFamily, VarVariant } from "../../models/var/family.ts";
+import { VarImageTokenizer, VarVariant } from "../../models/var/family.ts";
 import { withDevices } from "../core/devices.ts";
 import { chiSquare } from "./chi_square.ts";
 import { smallRar, smallVar } from "./small_networks.ts";
@@ -198,18 +200,23 @@ async function drawFrom(
   ) => Promise<void>,
 ): Promise<void> {
   const variant = await set.loadVariant(device, name);
-  const family = await set.loadFamily(device, set.familyOf(name));
+  const family = await set.loadTokenizer(device, set.familyOf(name));
   const { rar, var: varFamily } = set.manifest.families;
   await body(async (given) => {
     const options = { labels: given.images.map((image) => image % variant.classes), seed: 5, ...given };
     if (variant instanceof RarVariant) {
-      const tokens = await generateRar(variant.transformer, rar.variants[name].sampler, options);
+      const tokens = await generateRar(variant.transformer, rar.variants[name].sampler as RarSampler, options);
       const values = await tokens.ints();
       tokens.dispose();
       return values;
     }
-    assert.ok(variant instanceof VarVariant && family instanceof VarFamily);
-    const drawn = await generateVar(variant.transformer, family.quantizer, varFamily.variants[name].sampler, options);
+    assert.ok(variant instanceof VarVariant && family instanceof VarImageTokenizer);
+    const drawn = await generateVar(
+      variant.transformer,
+      family.quantizer,
+      varFamily.variants[name].sampler as VarSampler,
+      options,
+    );
     const values = await drawn.tokens.ints();
     const fHat = family.dequantize(drawn.tokens);
     assert.deepEqual(await drawn.fHat.data(), await fHat.data());

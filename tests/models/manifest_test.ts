@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openDevice } from "../../core/open_device.ts";
 import { fromArray, scope } from "../../core/tensor/mod.ts";
-import { type Manifest, modelSetHash, parseManifest } from "../../models/manifest.ts";
+import { familiesOf, type Manifest, modelSetHash, parseManifest } from "../../models/manifest.ts";
 import { networkName, openModelSet } from "../../models/model_set.ts";
 import { hostileCheckpoint } from "./hostile.ts";
 import { copyStandIns, standIns } from "../sets.ts";
@@ -36,9 +36,27 @@ Deno.test("parseManifest() reads the stand-ins' manifest", () => {
   assert.deepEqual(Object.keys(manifest.families.var.variants), ["var16", "var20", "var24", "var30"]);
 });
 
+Deno.test("parseManifest() reads sets of one family", () => {
+  for (const [name, other] of [["rar", "var"], ["var", "rar"]]) {
+    const manifest = parseManifest(edited((m) => delete m.families[other]));
+    assert.deepEqual(familiesOf(manifest), [name]);
+  }
+});
+
 const invalid: [string, Edit, string][] = [
   ["a missing field", (m) => delete m.families.rar.tokenizer.bytes, "families.rar.tokenizer.bytes: is missing"],
-  ["a missing family", (m) => delete m.families.var, "families.var: is missing"],
+  ["a set without families", (m) => m.families = {}, "families: expected at least one of rar, var, got none"],
+  ["an unknown family", (m) => m.families.gan = m.families.rar, "families.gan: is not a known field"],
+  [
+    "a name that two families share",
+    (m) => m.families.var.variants.rarb = m.families.var.variants.var16,
+    "families.var.variants.rarb: expected another name, this one is a variant of rar",
+  ],
+  [
+    "a variant called outlier",
+    (m) => m.families.var.variants.outlier = m.families.var.variants.var16,
+    "families.var.variants.outlier: expected another name, this one is a label of images that no variant made",
+  ],
   ["an unknown field", (m) => m.families.rar.tokenizer.fyle = "x", "families.rar.tokenizer.fyle: is not a known field"],
   ["a wrong type", (m) => m.families.rar.tokenizer.file = 3, "families.rar.tokenizer.file: expected string, got 3"],
   [
@@ -228,7 +246,7 @@ Deno.test("footprint() has the exact size of the weights and bounds what a pass 
     let peak: number;
     const batch = 3;
     if (id.variant === undefined) {
-      const family = await set.loadFamily(device, id.family);
+      const family = await set.loadTokenizer(device, id.family);
       near(device.memory().liveBytes - before, footprint.weights);
       const { imageSize: size } = family;
       peak = measure(() => {
@@ -237,7 +255,7 @@ Deno.test("footprint() has the exact size of the weights and bounds what a pass 
       });
       family.dispose();
     } else {
-      const family = await set.loadFamily(device, id.family);
+      const family = await set.loadTokenizer(device, id.family);
       const start = device.memory().liveBytes;
       const variant = await set.loadVariant(device, id.variant);
       const condition = variant.condition([null]);

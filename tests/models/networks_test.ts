@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { type Device, fromArray, randomUniform, scope, slice } from "../../core/tensor/mod.ts";
 import { syntheticSource, type TensorSource } from "../../models/checkpoint/mod.ts";
 import { type RarConfig, rarTokenizer, rarVariants } from "../../models/rar/config.ts";
-import { loadRarFamily, loadRarVariant } from "../../models/rar/family.ts";
+import { loadRarTokenizer, loadRarVariant } from "../../models/rar/family.ts";
 import { tokenizerSpecs } from "../../models/rar/tokenizer.ts";
 import { transformerSpecs as rarSpecs } from "../../models/rar/transformer.ts";
 import { type VarConfig, varTokenizer, varVariants, type VqvaeConfig } from "../../models/var/config.ts";
-import { loadVarFamily, loadVarVariant } from "../../models/var/family.ts";
+import { loadVarTokenizer, loadVarVariant } from "../../models/var/family.ts";
 import { phiIndices } from "../../models/var/quantizer.ts";
 import { transformerSpecs as varSpecs } from "../../models/var/transformer.ts";
 import { vqvaeSpecs } from "../../models/var/vqvae.ts";
@@ -161,7 +161,7 @@ withDevices("RAR: wrong classes and token counts are refused by name", async (de
 
 withDevices("VAR: scales with a cache give the teacher-forced logits", async (device) => {
   const before = device.memory().liveBytes;
-  const family = await loadVarFamily(device, source(vqvaeSpecs(tinyVqvae)), tinyVqvae);
+  const family = await loadVarTokenizer(device, source(vqvaeSpecs(tinyVqvae)), tinyVqvae);
   const variant = await loadVarVariant(device, source(varSpecs(tinyVar)), tinyVar, "tiny");
   const tokens = fromArray(device, Int32Array.from({ length: 42 }, (_, i) => (i * 5) % 24), [2, 21]);
   const input = family.transformerInput(tokens);
@@ -192,8 +192,8 @@ withDevices("VAR: scales with a cache give the teacher-forced logits", async (de
 });
 
 withDevices("both tokenizers treat a batch as its images one by one", async (device) => {
-  const rar = await loadRarFamily(device, source(tokenizerSpecs(tinyRarTokenizer)), tinyRarTokenizer);
-  const var_ = await loadVarFamily(device, source(vqvaeSpecs(tinyVqvae)), tinyVqvae);
+  const rar = await loadRarTokenizer(device, source(tokenizerSpecs(tinyRarTokenizer)), tinyRarTokenizer);
+  const var_ = await loadVarTokenizer(device, source(vqvaeSpecs(tinyVqvae)), tinyVqvae);
   for (const family of [rar, var_]) {
     const images = randomUniform(device, [3, 8, 8, 3], 1);
     const whole = scope(() => family.decode(family.quantize(family.encode(images)).fHat));
@@ -208,8 +208,8 @@ withDevices("both tokenizers treat a batch as its images one by one", async (dev
 });
 
 withDevices("dequantize() of the greedy tokens gives their fHat", async (device) => {
-  const rar = await loadRarFamily(device, source(tokenizerSpecs(tinyRarTokenizer)), tinyRarTokenizer);
-  const var_ = await loadVarFamily(device, source(vqvaeSpecs(tinyVqvae)), tinyVqvae);
+  const rar = await loadRarTokenizer(device, source(tokenizerSpecs(tinyRarTokenizer)), tinyRarTokenizer);
+  const var_ = await loadVarTokenizer(device, source(vqvaeSpecs(tinyVqvae)), tinyVqvae);
   for (const family of [rar, var_]) {
     const images = randomUniform(device, [2, 8, 8, 3], 2);
     const f = family.encode(images);
@@ -232,7 +232,7 @@ withDevices("a checkpoint of another size is refused, with what fits, and leaves
     (error: Error) => /var20/.test(error.message) && /VAR-d30/.test(error.message),
   );
   await assert.rejects(
-    loadRarFamily(device, source(vqvaeSpecs(varTokenizer)), rarTokenizer),
+    loadRarTokenizer(device, source(vqvaeSpecs(varTokenizer)), rarTokenizer),
     /MaskGIT-VQ tokenizer/,
   );
   assert.equal(device.memory().liveBytes, before);

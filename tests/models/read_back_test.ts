@@ -12,8 +12,9 @@ import {
   uniforms,
 } from "../../core/tensor/mod.ts";
 import { syntheticSource } from "../../models/checkpoint/mod.ts";
-import { scaleStarts, type VqvaeConfig } from "../../models/var/config.ts";
-import { VarFamily } from "../../models/var/family.ts";
+import { scaleStarts } from "../../models/family.ts";
+import { type VqvaeConfig } from "../../models/var/config.ts";
+import { VarImageTokenizer } from "../../models/var/family.ts";
 import { anisotropy, mixedPlaces, mixTokens, readBackLoss, throughBytes } from "../../models/var/read_back.ts";
 import { vqvaeSpecs } from "../../models/var/vqvae.ts";
 import { loadWeights, partNames } from "../../models/weights.ts";
@@ -40,7 +41,7 @@ async function openFamily() {
   const source = syntheticSource("read-back", new Map(specs.map(({ name, shape }) => [name, shape])));
   const weights = await loadWeights(device, source, specs, { what: "test", dense: () => true });
   const parameters = new Map(specs.flatMap(partNames).map((part) => [part, weights.get(part)]));
-  return { family: new VarFamily(device, weights, config), weights, parameters };
+  return { family: new VarImageTokenizer(device, weights, config), weights, parameters };
 }
 
 const someTokens = () =>

@@ -5,7 +5,7 @@ import type { RarConfig } from "../../models/rar/config.ts";
 import { loadRarVariant, type RarVariant } from "../../models/rar/family.ts";
 import { transformerSpecs as rarSpecs } from "../../models/rar/transformer.ts";
 import type { VarConfig, VqvaeConfig } from "../../models/var/config.ts";
-import { loadVarFamily, loadVarVariant, type VarFamily, type VarVariant } from "../../models/var/family.ts";
+import { loadVarTokenizer, loadVarVariant, type VarImageTokenizer, type VarVariant } from "../../models/var/family.ts";
 import { transformerSpecs as varSpecs } from "../../models/var/transformer.ts";
 import { vqvaeSpecs } from "../../models/var/vqvae.ts";
 import type { WeightSpec } from "../../models/weights.ts";
@@ -49,7 +49,7 @@ export async function smallVar(
   device: Device,
   patchNums: readonly number[],
   codes: number,
-): Promise<{ family: VarFamily; variant: VarVariant }> {
+): Promise<{ family: VarImageTokenizer; variant: VarVariant }> {
   const tokenizer = smallVqvae(patchNums, codes);
   const config: VarConfig = {
     depth: 2,
@@ -63,7 +63,7 @@ export async function smallVar(
     codeChannels: 4,
     codes,
   };
-  const family = await loadVarFamily(device, source("small-var", vqvaeSpecs(tokenizer)), tokenizer);
+  const family = await loadVarTokenizer(device, source("small-var", vqvaeSpecs(tokenizer)), tokenizer);
   const variant = await loadVarVariant(device, source("small-var", varSpecs(config)), config, "small");
   return { family, variant };
 }

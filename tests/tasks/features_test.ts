@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { readFeatureCsv } from "../../attribution/evaluation/plots.ts";
 import { encodePng } from "../../attribution/images/decode.ts";
-import { labels } from "../../attribution/labels.ts";
+import { labels, officialLabels } from "../labels.ts";
 import { withFolder } from "../attribution/files.ts";
 import { goldenImage } from "../attribution/golden_image.ts";
 import { copyStandIns, standIns } from "../sets.ts";
@@ -91,7 +91,7 @@ Deno.test("calibrate fits classifiers, attribute decides by joint, features and 
     );
     assert.equal(code, 0, stderr);
     assert.deepEqual(stdout.trim().split("\n"), ["runs/features/features.csv", "runs/features/features.safetensors"]);
-    const table = await readFeatureCsv(join(dir, "runs/features/features.csv"));
+    const table = await readFeatureCsv(join(dir, "runs/features/features.csv"), officialLabels);
     assert.equal(table.items.length, 10);
     for (const name of ["rar.encLoss", "var.class.weight", "var30.guided.mean", "rarb.prada.score"]) {
       assert.ok(table.names.includes(name), name);

@@ -1,4 +1,5 @@
 /** `deno task generate` as a process: what it prints and writes, how it stops and goes on, and what it refuses. */
+import { labelsOf } from "../../attribution/labels.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { decodeImage } from "../../attribution/images/decode.ts";
@@ -51,7 +52,7 @@ for (const device of cpuOnly ? ["cpu"] : ["cpu", "webgpu"]) {
         await names(join(dir, "a")),
         ["json", "png", "safetensors"].flatMap((e) => [0, 1, 2].map((i) => `${i}.${e}`)).sort(),
       );
-      const { resolution, patchNums, zChannels } = set.manifest.families.var.tokenizer.config;
+      const { imageSize, patchNums, channels } = set.tokenizerFacts("var");
       const { tokens, ...record } = JSON.parse(await Deno.readTextFile(join(dir, "a", "1.json")));
       assert.deepEqual(record, {
         family: "var",
@@ -65,9 +66,9 @@ for (const device of cpuOnly ? ["cpu"] : ["cpu", "webgpu"]) {
       });
       assert.equal(tokens.length, patchNums.reduce((sum, pn) => sum + pn * pn, 0));
       const image = await decodeImage(await Deno.readFile(join(dir, "a", "1.png")));
-      assert.deepEqual([image.width, image.height], [resolution, resolution]);
+      assert.deepEqual([image.width, image.height], [imageSize, imageSize]);
       const latent = await openSafetensors(join(dir, "a", "1.safetensors"));
-      assert.deepEqual(latent.tensors.get("f_Z")!.shape, [zChannels, patchNums.at(-1), patchNums.at(-1)]);
+      assert.deepEqual(latent.tensors.get("f_Z")!.shape, [channels, patchNums.at(-1), patchNums.at(-1)]);
       latent.close();
     });
   });
@@ -93,14 +94,9 @@ Deno.test("generate --model all: a folder per variant, the same images in other 
       for (const file of ["2.png", "2.json"]) {
         assert.deepEqual(await Deno.readFile(join(dir, name, file)), await Deno.readFile(join(dir, "all", name, file)));
       }
-      const { tokenizer } = set.manifest.families[family];
-      const { tokens } = JSON.parse(await Deno.readTextFile(join(dir, name, "2.json")));
-      const sizes = {
-        imageSize: tokenizer.config.resolution,
-        tokenCount: tokens.length,
-        codes: tokenizer.config.codes,
-      };
-      const data = await openTrainingData({ name: family, ...sizes }, { pairs: [join(dir, "all")], data: [] });
+      const facts = set.tokenizerFacts(family);
+      const labels = labelsOf(set);
+      const data = await openTrainingData({ family, ...facts }, { pairs: [join(dir, "all")], data: [], labels });
       assert.deepEqual([data.pairs.count, data.others?.count], [12, 12]);
     }
   });

@@ -45,8 +45,8 @@ async function expectedLosses(name: FamilyName, images: string, encoder: string,
   const losses = scope(() => {
     const x = trainee.images(pixels);
     // VAR's encoder comes with statistics of its latents, and these are of refined ones.
-    const f = invert(trainee.family, x, name === "var").latent;
-    return quantLoss(f, trainee.family.quantize(f).fHat);
+    const f = invert(trainee.tokenizer, x, name === "var").latent;
+    return quantLoss(f, trainee.tokenizer.quantize(f).fHat);
   });
   const values = [...await losses.data()];
   losses.dispose();

@@ -1,4 +1,5 @@
 /** Pairs and label folders, the state of a run, and what is refused: by the text of its error. */
+import { officialLabels } from "../labels.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { encodePng } from "../../attribution/images/decode.ts";
@@ -14,7 +15,7 @@ import { goldenImage } from "../attribution/golden_image.ts";
 import { tinySizes, writePairs } from "./pairs.ts";
 import { standIns } from "../sets.ts";
 
-const rar: PairFamily = { name: "rar", imageSize: 32, tokenCount: 64, codes: 64 };
+const rar: PairFamily = { family: "rar", imageSize: 32, tokenCount: 64, codes: 64 };
 const tokens = Array.from({ length: 64 }, (_, i) => i);
 
 /** Writes an image with the given sidecar text. */
@@ -40,7 +41,7 @@ Deno.test("openTrainingData() takes the family's pairs, and the other family's f
     await writePair(join(dir, "rarb", "1.png"), formatPair({ tokens }));
     await writePair(join(dir, "rarl", "1.png"), formatPair({ tokens: tokens.toReversed(), family: "rar" }));
     await writePair(join(dir, "var16", "1.png"), formatPair({ tokens: [1], family: "var" }));
-    const { pairs, others } = await openTrainingData(rar, { pairs: [dir], data: [] });
+    const { pairs, others } = await openTrainingData(rar, { pairs: [dir], data: [], labels: officialLabels });
     assert.deepEqual([pairs.count, pairs.partial, others?.count], [2, false, 1]);
     const [first, second] = await pairs.batch([0, 1]);
     assert.deepEqual([...first.tokens!], tokens);
@@ -50,9 +51,15 @@ Deno.test("openTrainingData() takes the family's pairs, and the other family's f
     const moved = join(dir, "rarb", "x");
     await Deno.mkdir(moved);
     for (const name of ["1.png", "1.json"]) await Deno.rename(join(dir, "rarb", name), join(moved, name));
-    assert.equal((await openTrainingData(rar, { pairs: [dir], data: [] })).pairs.fingerprint, pairs.fingerprint);
+    assert.equal(
+      (await openTrainingData(rar, { pairs: [dir], data: [], labels: officialLabels })).pairs.fingerprint,
+      pairs.fingerprint,
+    );
     await Deno.writeTextFile(join(moved, "1.json"), formatPair({ tokens: tokens.with(0, 5) }));
-    assert.notEqual((await openTrainingData(rar, { pairs: [dir], data: [] })).pairs.fingerprint, pairs.fingerprint);
+    assert.notEqual(
+      (await openTrainingData(rar, { pairs: [dir], data: [], labels: officialLabels })).pairs.fingerprint,
+      pairs.fingerprint,
+    );
   });
 });
 
@@ -61,13 +68,13 @@ Deno.test("openTrainingData() takes several folders, whose images may have the s
     const folders = ["a", "b"].map((name) => join(dir, name));
     await writePair(join(folders[0], "1.png"), formatPair({ tokens }));
     await writePair(join(folders[1], "1.png"), formatPair({ tokens: tokens.toReversed() }));
-    const { pairs } = await openTrainingData(rar, { pairs: folders, data: [] });
+    const { pairs } = await openTrainingData(rar, { pairs: folders, data: [], labels: officialLabels });
     assert.deepEqual((await pairs.batch([0, 1])).map((pair) => pair.tokens![0]), [0, 63]);
     // The folder around them has the same images; none is there twice.
-    const again = await openTrainingData(rar, { pairs: [...folders, dir], data: [] });
+    const again = await openTrainingData(rar, { pairs: [...folders, dir], data: [], labels: officialLabels });
     assert.deepEqual([again.pairs.count, again.pairs.fingerprint], [2, pairs.fingerprint]);
     await writePair(join(folders[1], "2.png"), null);
-    const open = openTrainingData(rar, { pairs: folders, data: [] });
+    const open = openTrainingData(rar, { pairs: folders, data: [], labels: officialLabels });
     await assert.rejects(
       open,
       ({ message }: Error) => message.endsWith(`have no tokens beside them: ${folders[1]}/2.png`),
@@ -80,10 +87,10 @@ Deno.test("openTrainingData() takes label folders: own labels without tokens, th
     for (const [label, count] of [["rarb", 3], ["rarxxl", 2], ["var20", 4], ["outlier", 5]] as const) {
       await writeImages(join(dir, label), count, 32);
     }
-    const { pairs, others } = await openTrainingData(rar, { pairs: [], data: [dir] });
+    const { pairs, others } = await openTrainingData(rar, { pairs: [], data: [dir], labels: officialLabels });
     assert.deepEqual([pairs.count, pairs.partial, others?.count], [5, true, 4]);
     assert.equal((await pairs.batch([4]))[0].tokens, null);
-    const limited = await openTrainingData(rar, { pairs: [], data: [dir], limit: 2 });
+    const limited = await openTrainingData(rar, { pairs: [], data: [dir], labels: officialLabels, limit: 2 });
     assert.equal(limited.pairs.count, 2);
   });
 });
@@ -156,7 +163,11 @@ for (const [what, { write, data, message }] of Object.entries(refused)) {
     await withFolder(async (dir) => {
       const folder = join(dir, "d");
       await write(folder);
-      const open = openTrainingData(rar, { pairs: data ? [] : [folder], data: data ? [folder] : [] });
+      const open = openTrainingData(rar, {
+        pairs: data ? [] : [folder],
+        data: data ? [folder] : [],
+        labels: officialLabels,
+      });
       await assert.rejects(open, ({ message: text }: Error) => message.test(text) || assert.fail(text));
     });
   });

@@ -7,14 +7,15 @@ import { writeEncoder } from "../../training/output.ts";
 import { add, clamp, scope, sub, uniforms } from "../../core/tensor/mod.ts";
 import { openSafetensors, syntheticSource, type TensorInfo } from "../../models/checkpoint/mod.ts";
 import { withEncoder } from "../../models/checkpoint/overlay.ts";
-import { loadVarFamily, VarFamily } from "../../models/var/family.ts";
-import { checkLatentStatistics, readLatentStatistics } from "../../models/var/latent_statistics.ts";
+import { loadVarTokenizer, VarImageTokenizer } from "../../models/var/family.ts";
+import { checkLatentStatistics, readLatentStatistics } from "../../models/latent_statistics.ts";
 import { vqvaeSpecs } from "../../models/var/vqvae.ts";
 import { openCpuForTests } from "../core/devices.ts";
 import { smallVqvae } from "../models/small_networks.ts";
 
 const config = smallVqvae([1, 2, 4], 16);
 const tokenCount = 21;
+const facts = { channels: config.zChannels, codes: config.codes, patchNums: config.patchNums };
 const source = () => syntheticSource("latents", new Map(vqvaeSpecs(config).map(({ name, shape }) => [name, shape])));
 
 const pairs = (partial = false): PairSource => ({
@@ -30,13 +31,13 @@ const pairs = (partial = false): PairSource => ({
 
 Deno.test("measureLatents() is the covariance of refined f - f_Z by frequency band, and the codes' frequencies by scale", async () => {
   const device = await openCpuForTests();
-  const trainee = await Trainee.load(device, source(), { name: "var", config });
+  const trainee = await Trainee.load(device, source(), { family: "var", config });
   const indices = [1, 4, 5, 9, 11];
   const found = (await measureLatents(trainee, pairs(), indices, 2))!;
   const wanted = new Float64Array(3 * 16), counts = [0, 0, 0].map(() => new Float64Array(16));
   for (const { pixels, tokens } of await pairs().batch(indices)) {
     const [f, target] = scope(() => {
-      const { family } = trainee, x = trainee.images([pixels]), once = family.encode(x);
+      const { tokenizer: family } = trainee, x = trainee.images([pixels]), once = family.encode(x);
       const again = family.encode(clamp(family.decode(once), -1, 1));
       return [add(once, sub(once, again)), trainee.targets([tokens!])];
     });
@@ -68,7 +69,7 @@ Deno.test("measureLatents() is the covariance of refined f - f_Z by frequency ba
     assert(Math.abs(found.noise[i] - wanted[i] - floor) < 1e-5 * trace, `${i}: ${wanted[i]} -> ${found.noise[i]}`);
   }
   assert.deepEqual(found.prior, codePriors(counts));
-  checkLatentStatistics(found, config, "measured");
+  checkLatentStatistics(found, facts, "measured");
   // A token more makes its code more probable at its scale.
   counts[2][3]++;
   assert(codePriors(counts)[2 * 16 + 3] > found.prior[2 * 16 + 3]);
@@ -83,7 +84,7 @@ Deno.test("LatentStatistics go with an encoder's file into the family, and are r
   const device = await openCpuForTests();
   const dir = await Deno.makeTempDir();
   try {
-    const trainee = await Trainee.load(device, source(), { name: "var", config });
+    const trainee = await Trainee.load(device, source(), { family: "var", config });
     const latents = (await measureLatents(trainee, pairs(), [0, 1, 2], 2))!;
     const path = `${dir}/encoder.safetensors`;
     const recipe = { family: "var", seed: 0 };
@@ -91,33 +92,33 @@ Deno.test("LatentStatistics go with an encoder's file into the family, and are r
     await writeEncoder(path, trainee, { recipe } as any, { epoch: 0 } as any, dir, latents);
     trainee.dispose();
     const both = withEncoder(source(), await openSafetensors(path));
-    const family = await loadVarFamily(device, both, config);
+    const family = await loadVarTokenizer(device, both, config);
     assert.deepEqual(family.latents, latents);
-    assert(family instanceof VarFamily);
+    assert(family instanceof VarImageTokenizer);
     family.dispose();
     // Training goes on from such a file.
-    const again = await Trainee.load(device, both, { name: "var", config }, { init: await openSafetensors(path) });
+    const again = await Trainee.load(device, both, { family: "var", config }, { init: await openSafetensors(path) });
     again.dispose();
 
     const without = await openSafetensors(path);
     const part = new Map<string, TensorInfo>([...without.tensors].filter(([name]) => name !== "latents.prior"));
     await assert.rejects(
-      readLatentStatistics({ ...without, label: "x", tensors: part }, config),
+      readLatentStatistics({ ...without, label: "x", tensors: part }, facts),
       /x: latents\.prior: expected \[3,16\], got nothing/,
     );
     await assert.rejects(
-      readLatentStatistics({ ...without, label: "x", tensors: without.tensors }, { ...config, codes: 8 }),
+      readLatentStatistics({ ...without, label: "x", tensors: without.tensors }, { ...facts, codes: 8 }),
       /x: latents\.prior: expected \[3,8\], got \[3,16\]/,
     );
     without.close();
     both.close();
-    assert.equal(await readLatentStatistics(source(), config), null);
+    assert.equal(await readLatentStatistics(source(), facts), null);
     assert.throws(
-      () => checkLatentStatistics({ ...latents, noise: latents.noise.map(() => 0) }, config, "x"),
+      () => checkLatentStatistics({ ...latents, noise: latents.noise.map(() => 0) }, facts, "x"),
       /variances above 0, got 0/,
     );
     assert.throws(
-      () => checkLatentStatistics({ ...latents, prior: latents.prior.map((p) => 2 * p) }, config, "x"),
+      () => checkLatentStatistics({ ...latents, prior: latents.prior.map((p) => 2 * p) }, facts, "x"),
       /whose sum is 1, got 2/,
     );
   } finally {

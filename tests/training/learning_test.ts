@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { runGeneration } from "../../generation/generate.ts";
 import { listImages } from "../../attribution/images/list.ts";
-import { variantLabels } from "../../attribution/labels.ts";
+import { variantLabels } from "../labels.ts";
 import { runTraining } from "../../training/run_training.ts";
 import { readLog } from "../../training/log.ts";
 import { split } from "../../training/order.ts";
@@ -13,7 +13,7 @@ import { fromArray, scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint, openSafetensors } from "../../models/checkpoint/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { openModelSet } from "../../models/model_set.ts";
-import { latentShapes } from "../../models/var/latent_statistics.ts";
+import { latentShapes } from "../../models/latent_statistics.ts";
 import { tiny } from "../sets.ts";
 import { withFolder } from "../attribution/files.ts";
 import { writePerturbedEncoder } from "./pairs.ts";
@@ -51,7 +51,7 @@ async function meanPredictorLoss(name: FamilyName, dir: string): Promise<number>
   const images = await listImages([dir]);
   const tokens = await Promise.all(images.map(async ({ path }) => (await readPair(path))!.tokens));
   const device = await openDevice("cpu");
-  const family = await (await openModelSet(tiny)).loadFamily(device, name);
+  const family = await (await openModelSet(tiny)).loadTokenizer(device, name);
   const fHat = scope(() =>
     family.dequantize(fromArray(device, Int32Array.from(tokens.flat()), [images.length, family.tokenCount]))
   );
@@ -107,7 +107,7 @@ for (const family of ["rar", "var"] as const) {
       const own = await set.openNetwork({ family });
       const trained = [...own.tensors.values()].filter(({ name }) => /^(encoder|quant_conv)\./.test(name));
       own.close();
-      const shapes = latentShapes(set.manifest.families.var.tokenizer.config);
+      const shapes = latentShapes(set.tokenizerFacts("var"));
       const statistics = [...shapes].map(([name, shape]) => ({ name, shape }));
       assert.deepEqual(
         [...source.tensors.values()].map(({ name, shape, dtype }) => [name, shape, dtype]),

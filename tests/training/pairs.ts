@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { encodePng } from "../../attribution/images/decode.ts";
 import { toRgbImage } from "../../attribution/images/augment/mod.ts";
 import { formatPair, pairPath } from "../../generation/pair_file.ts";
-import { isTrained } from "../../training/trainee.ts";
+import { familyNamed } from "../../models/registry.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { affine, type Device, fromArray, normals, philox, scope } from "../../core/tensor/mod.ts";
 import { writeSafetensors } from "../../models/checkpoint/mod.ts";
@@ -23,7 +23,7 @@ export async function writePairs(
   { codes = 3, seed = 1 } = {},
 ): Promise<Latents> {
   await Deno.mkdir(dir, { recursive: true });
-  const family = await (await openModelSet(standIns)).loadFamily(device, name);
+  const family = await (await openModelSet(standIns)).loadTokenizer(device, name);
   const { imageSize, tokenCount, valueRange: [low, high] } = family;
   const words = new Uint32Array(4);
   const tokens = Int32Array.from({ length: count * tokenCount }, (_, i) => {
@@ -60,7 +60,7 @@ export interface Latents {
 /** Sizes of a stand-in tokenizer. */
 export async function tinySizes(name: FamilyName): Promise<{ imageSize: number; tokenCount: number; codes: number }> {
   const device = await openDevice("cpu");
-  const family = await (await openModelSet(standIns)).loadFamily(device, name);
+  const family = await (await openModelSet(standIns)).loadTokenizer(device, name);
   const { imageSize, tokenCount, codes } = family;
   family.dispose();
   device.close();
@@ -75,7 +75,10 @@ export async function writePerturbedEncoder(
   { seed = 7, models = standIns } = {},
 ): Promise<void> {
   const source = await (await openModelSet(models)).openNetwork({ family: name });
-  const trained = [...source.tensors.values()].filter((info) => isTrained(info.name));
+  const { encoderModules } = familyNamed(name);
+  const trained = [...source.tensors.values()].filter((info) =>
+    encoderModules.some((module) => info.name.startsWith(module))
+  );
   await writeSafetensors(
     path,
     trained.map(({ name, shape }, stream) => ({

@@ -15,7 +15,7 @@ interface Measured {
 
 /** Random images, and f_Z of random tokens. */
 function batch(trainee: Trainee, count: number): { x: Tensor; target: Tensor } {
-  const { imageSize, tokenCount, codes } = trainee.family;
+  const { imageSize, tokenCount, codes } = trainee.tokenizer;
   const random = (stream: number, n: number) => uniforms(5, stream, n);
   const numbers = Array.from({ length: count }, (_, i) => i);
   const token = (u: number) => Math.floor(u * codes);

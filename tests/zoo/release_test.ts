@@ -7,9 +7,8 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { parse } from "npm:csv-parse@6.1.0/sync";
 import { decodeImage } from "../../attribution/images/decode.ts";
-import { labels, variantLabels } from "../../attribution/labels.ts";
+import { labels, variantLabels } from "../labels.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
-import type { FamilyName } from "../../models/family.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { loadTokenizer } from "../../zoo/places.ts";
 import { tokenizerRecipes } from "../../zoo/recipe.ts";
@@ -80,7 +79,7 @@ Deno.test("transformers of the set have a held-out loss well below the unigram e
 });
 
 // Over the 60 photographs in val: 21.28 dB for RAR's tokenizer and 23.32 dB for VAR's.
-for (const [name, decibels] of [["rar", 21], ["var", 23]] as [FamilyName, number][]) {
+for (const [name, decibels] of [["rar", 21], ["var", 23]] as const) {
   Deno.test(`${name}: the tokenizer reconstructs held-out photographs`, async () => {
     const device = await openCpuForTests();
     const recipe = tokenizerRecipes[name];

@@ -1,17 +1,17 @@
 /**
- * One decision over all evidence: nine probabilities from the signals of both tokenizers and the likelihoods of all eight
+ * One decision over all evidence: a probability per label from the signals of all tokenizers and the likelihoods of all
  * variants. What an outlier looks like is not learnt; how many there are is a prior that the user sets.
  *
- * Per family, a distance (one_class.ts) of the logarithms of the signals under both tokenizers, and of what its own
+ * Per family, a distance (one_class.ts) of the logarithms of the signals under all tokenizers, and of what its own
  * variants say about the tokens, from the family's own images. Standardised on images that it was not fitted to, it is z.
  *   P(outlier) : P(family f) = prior x 1 / range : (1 - prior) x P(f | z) x normal(least z),
  * outliers being as likely at any distance within `range` standard deviations: a flat density makes no use of where val's
- * outliers lie, other than how far out (range); near the family there may be others that val has none of. P(f | z) is a logistic regression on both z, P(variant | f) a classifier.
+ * outliers lie, other than how far out (range); near the family there may be others that val has none of. P(f | z) is a logistic regression on z of all families, P(variant | f) a classifier.
  */
 import type { FamilyName } from "../../../models/family.ts";
 import { quantile } from "../../metrics/mod.ts";
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
-import { familyNames, type Label, labels, variantLabels } from "../../labels.ts";
+import { type Label, type Labels, mapFamilies, outlierLabel } from "../../labels.ts";
 import { type Classifier, classify, fitClassifier, stratifiedFolds } from "./fit.ts";
 import { fitOneClass, type OneClass, oneClassDistance } from "./one_class.ts";
 import { classifyRow, fitVariants, type LabelledRow, type NamedClassifier } from "./variant.ts";
@@ -34,13 +34,13 @@ export interface FamilyModel {
 
 export interface JointModel {
   readonly families: Readonly<Record<FamilyName, FamilyModel>>;
-  /** RAR or VAR, from both z. */
+  /** Which family, from z of each. */
   readonly family: Classifier;
   /** Standard deviations of z over which outliers are spread. */
   readonly range: number;
 }
 
-/** Logarithms of these, under both tokenizers. */
+/** Logarithms of these, under all tokenizers. */
 const signals = ["quantLoss", "quantErrorTail", "encLoss", "encLossUncalibrated"] as const;
 /** Of the family's variants, each standardised by its own images and mixed by the variants' probabilities. */
 const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean", "support.rate"] as const;
@@ -55,33 +55,34 @@ export const defaultOutlierPrior = 0.2;
  * Fits to rows of members, at least four of every variant. Outliers among the rows (twenty or more) say how far outliers
  * reach, the most that is typical of them; how many they are and where within that range they lie makes no difference.
  */
-export function fitJoint(all: readonly LabelledRow[]): JointModel {
-  const rows = all.filter(({ label }) => label !== "outlier");
+export function fitJoint(all: readonly LabelledRow[], labels: Labels): JointModel {
+  const { families: names } = labels;
+  const rows = all.filter(({ label }) => label !== outlierLabel);
   const familyModel = (
     name: FamilyName,
     own: readonly LabelledRow[],
     variants: NamedClassifier,
   ): Omit<FamilyModel, "mean" | "deviation"> => {
     const tokens: Record<string, TokenScale> = {};
-    for (const label of variantLabels[name]) {
+    for (const label of labels.variants[name]) {
       tokens[label] = tokenScale(own.filter((item) => item.label === label), label);
     }
     const base = { variants, tokens };
-    return { ...base, distance: fitOneClass(own.map(({ row }) => distanceRow(base, name, row))) };
+    return { ...base, distance: fitOneClass(own.map(({ row }) => distanceRow(base, ownFirst(name, names), row))) };
   };
   const families = {} as Record<FamilyName, FamilyModel>;
   // Columns and penalties are chosen once, on everything; the folds below fit again with them.
   const folds = 5;
   const part = stratifiedFolds(rows.map(({ label }) => label), folds);
   const distances = rows.map(() => ({}) as Record<FamilyName, number>);
-  for (const name of familyNames) {
-    const isOwn = ({ label }: LabelledRow) => (variantLabels[name] as readonly string[]).includes(label);
+  for (const name of names) {
+    const isOwn = ({ label }: LabelledRow) => labels.familyOf(label) === name;
     const own = rows.filter(isOwn);
-    const { classifier } = fitVariants(own, name);
+    const { classifier } = fitVariants(own, labels.variants[name]);
     for (let fold = 0; fold < folds; fold++) {
       const model = familyModel(name, rows.filter((item, i) => isOwn(item) && part[i] !== fold), classifier);
       rows.forEach(({ row }, i) => {
-        if (part[i] === fold) distances[i][name] = logDistance(model, name, row);
+        if (part[i] === fold) distances[i][name] = logDistance(model, ownFirst(name, names), row);
       });
     }
     const held = rows.flatMap((item, i) => isOwn(item) ? [distances[i][name]] : []);
@@ -89,17 +90,13 @@ export function fitJoint(all: readonly LabelledRow[]): JointModel {
     const variance = held.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (held.length - 1);
     families[name] = { ...familyModel(name, own, classifier), mean, deviation: Math.max(Math.sqrt(variance), 1e-6) };
   }
-  const zs = distances.map((each) => familyNames.map((name) => standardised(families[name], each[name])));
-  const truth = rows.map(({ label }) =>
-    familyNames.findIndex((name) => (variantLabels[name] as readonly string[]).includes(label))
-  );
-  const { model, l2, temperature } = fitClassifier(zs.map((z) => z.map(compressed)), truth, familyNames.length);
+  const zs = distances.map((each) => names.map((name) => standardised(families[name], each[name])));
+  const truth = rows.map(({ label }) => names.indexOf(labels.familyOf(label)!));
+  const { model, l2, temperature } = fitClassifier(zs.map((z) => z.map(compressed)), truth, names.length);
   const family = { model, l2, temperature: Math.max(1, temperature) };
   const fitted: JointModel = { families, family, range: defaultRange };
-  const reach = all.filter(({ label }) => label === "outlier").map(({ row }) => {
-    const z = jointDistances(fitted, row);
-    return Math.min(z.rar, z.var);
-  });
+  const reach = all.filter(({ label }) => label === outlierLabel)
+    .map(({ row }) => Math.min(...Object.values(jointDistances(fitted, row))));
   return reach.length < fewestOutliers ? fitted : { ...fitted, range: Math.max(3, quantile(reach, 0.95)) };
 }
 
@@ -112,13 +109,17 @@ function tokenScale(own: readonly LabelledRow[], label: Label): TokenScale {
   return { mean, deviation };
 }
 
-/** What the distance of a family is of. */
+/** The families with one of them first. */
+function ownFirst(name: FamilyName, families: readonly FamilyName[]): readonly FamilyName[] {
+  return [name, ...families.filter((other) => other !== name)];
+}
+
+/** What the distance of a family is of: signals under all tokenizers, its own first, and what its variants say. */
 function distanceRow(
   { variants, tokens }: Pick<FamilyModel, "variants" | "tokens">,
-  name: FamilyName,
+  order: readonly FamilyName[],
   row: FeatureRow,
 ): number[] {
-  const order = [name, ...familyNames.filter((other) => other !== name)];
   const columns = order.flatMap((family) => signals.map((signal) => `${family}.${signal}`));
   const own = classifyRow(variants, row);
   const mixed = tokenFeatures.map(() => 0);
@@ -132,28 +133,31 @@ function distanceRow(
 
 function logDistance(
   model: Pick<FamilyModel, "variants" | "tokens" | "distance">,
-  name: FamilyName,
+  order: readonly FamilyName[],
   row: FeatureRow,
 ): number {
-  return Math.log(Math.max(oneClassDistance(model.distance, distanceRow(model, name, row)), 1e-12));
+  return Math.log(Math.max(oneClassDistance(model.distance, distanceRow(model, order, row)), 1e-12));
 }
 
 function standardised({ mean, deviation }: Pick<FamilyModel, "mean" | "deviation">, logDistance: number): number {
   return Math.min((logDistance - mean) / deviation, farthest);
 }
 
-/** Keeps the logistic regression from being ruled by how far the other family is. */
+/** Keeps the logistic regression from being ruled by how far the other families are. */
 function compressed(z: number): number {
   return Math.sign(z) * Math.log1p(Math.abs(z));
 }
 
 /** z of an image for each family: 0 for a typical own image, larger for a worse fit, in standard deviations. */
 export function jointDistances(model: JointModel, row: FeatureRow): Record<FamilyName, number> {
-  const z = (name: FamilyName) => standardised(model.families[name], logDistance(model.families[name], name, row));
-  return { rar: z("rar"), var: z("var") };
+  const names = Object.keys(model.families);
+  return mapFamilies(names, (name) => {
+    const family = model.families[name];
+    return standardised(family, logDistance(family, ownFirst(name, names), row));
+  });
 }
 
-/** Probabilities of the nine labels, given the share of outliers that is expected, above 0 and below 1. */
+/** Probabilities of all labels, given the share of outliers that is expected, above 0 and below 1. */
 export function jointScores(
   model: JointModel,
   row: FeatureRow,
@@ -163,30 +167,31 @@ export function jointScores(
     throw new RangeError(`joint: expected an outlier prior between 0 and 1, got ${outlierPrior}`);
   }
   const z = jointDistances(model, row);
-  const families = classify(model.family, familyNames.map((name) => compressed(z[name])));
-  const least = Math.min(z.rar, z.var);
+  const names = Object.keys(model.families);
+  const families = classify(model.family, names.map((name) => compressed(z[name])));
+  const least = Math.min(...Object.values(z));
   // Nearer than typical is no sign of an outlier.
   const inside = -(Math.max(least, 0) ** 2) / 2 - Math.log(Math.sqrt(2 * Math.PI));
   const outside = -Math.log(model.range);
-  const logs: [Label, number][] = familyNames.flatMap((name, f) =>
+  const logs: [Label, number][] = names.flatMap((name, f) =>
     Object.entries(classifyRow(model.families[name].variants, row)).map(([label, p]): [Label, number] => [
-      label as Label,
+      label,
       Math.log(1 - outlierPrior) + inside + Math.log(Math.max(families[f] * p, 1e-300)),
     ])
   );
-  logs.push(["outlier", Math.log(outlierPrior) + outside]);
+  logs.push([outlierLabel, Math.log(outlierPrior) + outside]);
   const most = Math.max(...logs.map(([, value]) => value));
   const powers = logs.map(([label, value]): [Label, number] => [label, Math.exp(value - most)]);
   const total = powers.reduce((sum, [, power]) => sum + power, 0);
-  return Object.fromEntries(powers.map(([label, power]) => [label, power / total])) as Record<Label, number>;
+  return Object.fromEntries(powers.map(([label, power]) => [label, power / total]));
 }
 
 /**
- * The label of nine probabilities: outlier where that is likelier than not, else the likeliest variant. An image that is
+ * The label of these probabilities: outlier where that is likelier than not, else the likeliest variant. An image that is
  * surely generated is not called an outlier because its variants are hard to tell apart.
  */
 export function jointLabel(scores: Readonly<Record<Label, number>>): Label {
-  if (scores.outlier > 0.5) return "outlier";
-  const variants = labels.filter((label) => label !== "outlier");
+  if (scores[outlierLabel] > 0.5) return outlierLabel;
+  const variants = Object.keys(scores).filter((label) => label !== outlierLabel);
   return variants.reduce((a, b) => (scores[b] > scores[a] ? b : a));
 }

@@ -30,7 +30,7 @@ const familyModel = v.strictObject({
 });
 
 export const jointSchema = v.strictObject({
-  families: v.strictObject({ rar: familyModel, var: familyModel }),
+  families: v.record(v.string(), familyModel),
   family: v.strictObject({ model: v.strictObject(logistic), l2: positive, temperature: positive }),
   range: positive,
 });
@@ -48,7 +48,7 @@ export const classifiersSchema = v.strictObject({
   inference: settingsSchema.entries.inference,
   ownSamples: v.record(v.string(), v.strictObject({ mean: v.number(), deviation: positive })),
   joint: jointSchema,
-  membership: v.optional(v.strictObject({ rar: namedClassifierSchema, var: namedClassifierSchema })),
+  membership: v.optional(v.record(v.string(), namedClassifierSchema)),
   prada: v.optional(v.record(v.string(), pradaFunctionSchema)),
   /** By method: log-odds of being right are offset + slope x log-odds of the raw confidence. */
   confidence: v.record(v.string(), v.strictObject({ slope: v.number(), offset: v.number() })),

@@ -2,9 +2,8 @@
  * Which variant of a family drew an image, from named features: a calibrated classifier over the columns that cross-validation
  * prefers among several sets, and the own-sample rule as a baseline. Rows in, probabilities out.
  */
-import type { FamilyName } from "../../../models/family.ts";
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
-import { type Label, variantLabels } from "../../labels.ts";
+import { type Label, outlierLabel } from "../../labels.ts";
 import { type ClassifierFit, classify, fitClassifier } from "./fit.ts";
 import type { Logistic } from "./logistic.ts";
 
@@ -37,14 +36,14 @@ export const columnSets: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The columns of a set for all variants of a family, as far as the rows have them. */
-function columnsOf(set: readonly string[], family: FamilyName, row: FeatureRow): string[] {
+function columnsOf(set: readonly string[], variants: readonly string[], row: FeatureRow): string[] {
   const expanded = set.flatMap((name) => {
     if (!name.startsWith("scale<k>.")) return [name];
-    const rest = name.slice("scale<k>.".length), first = variantLabels[family][0];
+    const rest = name.slice("scale<k>.".length), first = variants[0];
     return Object.keys(row).filter((own) => own.startsWith(`${first}.scale`) && own.endsWith(`.${rest}`))
       .map((own) => own.slice(first.length + 1));
   });
-  return variantLabels[family].flatMap((label) => expanded.map((name) => `${label}.${name}`));
+  return variants.flatMap((label) => expanded.map((name) => `${label}.${name}`));
 }
 
 export interface NamedFit {
@@ -56,27 +55,30 @@ export interface NamedFit {
   readonly crossFitted: readonly (readonly number[])[];
 }
 
-/** Fits to the rows of one family, at least two of each variant. `sets` are tried in order; the least loss wins. */
+/** Fits to the rows of one family, at least two of each of its variants. `sets` are tried in order; the least loss wins. */
 export function fitVariants(
   rows: readonly LabelledRow[],
-  family: FamilyName,
+  variants: readonly string[],
   sets: Readonly<Record<string, readonly string[]>> = columnSets,
 ): NamedFit {
-  const names: readonly string[] = variantLabels[family];
-  const y = rows.map(({ label }) => names.indexOf(label));
+  const y = rows.map(({ label }) => variants.indexOf(label));
   const losses: Record<string, number> = {};
   let best: { chosen: string; columns: string[]; fit: ClassifierFit } | undefined;
   for (const [chosen, set] of Object.entries(sets)) {
-    const columns = columnsOf(set, family, rows[0].row);
+    const columns = columnsOf(set, variants, rows[0].row);
     if (best !== undefined && columns.join() === best.columns.join()) continue;
-    const fit = fitClassifier(rows.map(({ row }) => pickColumns(row, columns, `fit of ${family}`)), y, names.length);
+    const fit = fitClassifier(
+      rows.map(({ row }) => pickColumns(row, columns, `fit of ${variants[0]} ...`)),
+      y,
+      variants.length,
+    );
     losses[chosen] = Math.min(...fit.losses.map(({ loss }) => loss));
     if (best === undefined || losses[chosen] < losses[best.chosen]) best = { chosen, columns, fit };
   }
   const { chosen, columns, fit } = best!;
   const { model, l2, temperature, crossFitted } = fit;
   return {
-    classifier: { labels: names, columns, ...model, l2, temperature },
+    classifier: { labels: variants, columns, ...model, l2, temperature },
     chosen,
     losses,
     crossFitted: crossFitted.map((odds) => odds.map((value) => value / temperature)),
@@ -99,7 +101,7 @@ export const ownSampleFeature = "guided.mean";
 export function fitOwnSamples(rows: readonly LabelledRow[]): OwnSamples {
   const found: Record<string, { mean: number; deviation: number }> = {};
   for (const [label, own] of Map.groupBy(rows, ({ label }) => label)) {
-    if (label === "outlier" || own.length < 2) continue;
+    if (label === outlierLabel || own.length < 2) continue;
     const values = own.map(({ row }) => pickColumns(row, [`${label}.${ownSampleFeature}`], "own-sample rule")[0]);
     const mean = values.reduce((a, b) => a + b) / values.length;
     const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
@@ -113,8 +115,12 @@ export function fitOwnSamples(rows: readonly LabelledRow[]): OwnSamples {
  * Each variant's typical values are taken as normal, all variants as equally frequent; the largest is the smallest |z| but
  * for the deviations' ratio.
  */
-export function ownSampleScores(samples: OwnSamples, family: FamilyName, row: FeatureRow): Record<string, number> {
-  const logs = variantLabels[family].map((label) => {
+export function ownSampleScores(
+  samples: OwnSamples,
+  variants: readonly string[],
+  row: FeatureRow,
+): Record<string, number> {
+  const logs = variants.map((label) => {
     const own = samples[label];
     if (own === undefined) return { label, z: Infinity };
     const [value] = pickColumns(row, [`${label}.${ownSampleFeature}`], "own-sample rule");

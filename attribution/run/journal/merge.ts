@@ -160,7 +160,7 @@ export function joinEvidence(into: Journal, from: readonly Journal[]): number {
       }
     });
     const insert = into.sql(
-      "INSERT OR IGNORE INTO evidence(key, sha256, skeleton, numbers, tokens, rar_tokens, attempts) " +
+      "INSERT OR IGNORE INTO evidence(key, sha256, skeleton, numbers, tokens, token_counts, attempts) " +
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     // By number, so that no more than one transaction's rows are read ahead of what is written.
@@ -169,10 +169,11 @@ export function joinEvidence(into: Journal, from: readonly Journal[]): number {
       more = false;
       into.transact(() => {
         for (const row of read.iterate(last, together)) {
-          const { key, sha256, skeleton, numbers, tokens, rar_tokens, attempts } = row;
+          const { key, sha256, skeleton, numbers, tokens, token_counts, attempts } = row;
           const { changes } = insert.run(
             ...[keys.get(key as number)!, sha256 as Uint8Array, skeletons.get(skeleton as number)!],
-            ...[numbers as Uint8Array, tokens as Uint8Array | null, rar_tokens as number, attempts as number],
+            ...[numbers as Uint8Array, tokens as Uint8Array | null],
+            ...[token_counts === null ? null : skeletons.get(token_counts as number)!, attempts as number],
           );
           added += Number(changes);
           last = row.id as number;

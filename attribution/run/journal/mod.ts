@@ -1,6 +1,6 @@
 /** The journal of results: what is computed once per content, weights and settings, and how runs and shards share it. */
 export {
-  Evidence,
+  EvidenceCache,
   Journal,
   type JournalKey,
   measuringVersion,

@@ -7,6 +7,7 @@
  * the condition and how classes are inferred; extras are numbers beside it.
  */
 import type { FamilyEvidence, Settings } from "../../evidence/evidence.ts";
+import { mapFamilies } from "../../labels.ts";
 import type { Measured } from "../image_state.ts";
 import { canonicalJson } from "../../../util/json.ts";
 
@@ -17,7 +18,7 @@ export interface Use {
 }
 
 /** What evidence under the settings `theirs` is good for under `wanted`; undefined for nothing. */
-export function useOf(theirs: Settings, wanted: Settings): Use | undefined {
+export function reusablePart(theirs: Settings, wanted: Settings): Use | undefined {
   const sameTokens = theirs.quantization === wanted.quantization && theirs.device === wanted.device &&
     theirs.weightType === wanted.weightType &&
     (theirs.signals === "baselines") === (wanted.signals === "baselines");
@@ -38,7 +39,7 @@ function sameScoring(theirs: Settings, wanted: Settings): boolean {
 }
 
 /** Adds to what is known of an image what evidence under other settings has beyond it. */
-export function borrow(
+export function mergeReusable(
   known: Measured | undefined,
   theirs: Measured,
   use: Use,
@@ -66,12 +67,12 @@ const coreSignals: ReadonlySet<string> = new Set<keyof FamilyEvidence>([
 
 function withLevel(families: Measured["families"], wanted: Settings): Measured["families"] {
   if (families === undefined || wanted.signals !== "core") return families;
-  const core = (own: FamilyEvidence) =>
-    Object.fromEntries(Object.entries(own).filter(([name]) => coreSignals.has(name))) as FamilyEvidence;
-  return { rar: core(families.rar), var: core(families.var) };
+  const core = (signals: FamilyEvidence) =>
+    Object.fromEntries(Object.entries(signals).filter(([name]) => coreSignals.has(name))) as FamilyEvidence;
+  return mapFamilies(Object.keys(families), (name) => core(families[name]));
 }
 
-/** What the names of extras begin with, by what their ids begin with (features/extras.ts, classifiers/prada.ts). */
+/** What the names of extras begin with, by what their ids begin with (decision/extras.ts, decision/classifiers/prada.ts). */
 const prefixes: Readonly<Record<string, string>> = { membership: "membership.", tokens: "token.", prada: "prada." };
 
 function prefixOf(id: string): string | undefined {

@@ -5,7 +5,7 @@
 import { isUnreadable, type MeasurementLine } from "../../evidence/evidence.ts";
 import type { ImageInput } from "../../images/load.ts";
 import { type IdentifiedImage, identify, type Shard } from "./shards.ts";
-import type { Evidence } from "./store.ts";
+import type { EvidenceCache } from "./store.ts";
 
 /** What was said of an image, its place in the list, and the hash of its content. */
 export interface JournaledLine<L extends MeasurementLine> {
@@ -15,7 +15,7 @@ export interface JournaledLine<L extends MeasurementLine> {
 }
 
 export interface JournaledOptions<L extends MeasurementLine> {
-  readonly evidence: Evidence;
+  readonly evidence: EvidenceCache;
   readonly shard?: Shard;
   readonly maxPixels?: number;
   /** The pipeline over some images, in their order; it recalls from and remembers in `evidence`. */
@@ -30,7 +30,7 @@ const linesWait = 1000;
 
 /** Yields a line per image of the shard, in the order of the images. */
 export async function* journaled<L extends MeasurementLine>(
-  images: Iterable<ImageInput>,
+  images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   { evidence, shard, maxPixels, pipeline, onKept }: JournaledOptions<L>,
 ): AsyncGenerator<L, void, void> {
   /** Images on their way through the pipeline, and twins of them that wait for their numbers. */

@@ -5,7 +5,7 @@
 import { DatabaseSync } from "node:sqlite";
 
 /** Version of the tables, in SQLite's user_version. */
-export const journalVersion = 1;
+export const journalVersion = 2;
 
 /** Marks a file as a journal ("TRCR"), in SQLite's application_id. */
 const applicationId = 0x54524352;
@@ -15,9 +15,10 @@ const tables = `
 CREATE TABLE keys(id INTEGER PRIMARY KEY, model_set TEXT NOT NULL, settings TEXT NOT NULL, UNIQUE(model_set, settings));
 -- Skeletons of packed values (packing.ts).
 CREATE TABLE skeletons(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
--- Complete evidence, one row per content and key. Tokens are RAR's, then VAR's; rar_tokens says how many are RAR's.
+-- Complete evidence, one row per content and key. Tokens are those of all families in turn; token_counts is the skeleton
+-- that says how many each family has.
 CREATE TABLE evidence(id INTEGER PRIMARY KEY, key INTEGER NOT NULL, sha256 BLOB NOT NULL, skeleton INTEGER NOT NULL,
-  numbers BLOB NOT NULL, tokens BLOB, rar_tokens INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 1);
+  numbers BLOB NOT NULL, tokens BLOB, token_counts INTEGER, attempts INTEGER NOT NULL DEFAULT 1);
 CREATE UNIQUE INDEX evidence_of ON evidence(sha256, key);
 -- Passes of images that are not complete yet: part is families, tokens, classes.<family> or variants.<label>.
 CREATE TABLE pending(key INTEGER NOT NULL, sha256 BLOB NOT NULL, part TEXT NOT NULL, skeleton INTEGER NOT NULL,

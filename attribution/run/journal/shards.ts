@@ -25,7 +25,7 @@ export function shardOf(sha256: string, count: number): number {
   return Number.parseInt(sha256.slice(0, 12), 16) % count + 1;
 }
 
-/** An image with what identifies its content: its hash (input.ts), or that of its name where it cannot be read. */
+/** An image with what identifies its content: its hash (images/load.ts), or that of its name where it cannot be read. */
 export interface IdentifiedImage {
   readonly image: ImageInput;
   readonly sha256: string;
@@ -35,12 +35,12 @@ export interface IdentifiedImage {
 
 /** The images of a shard (all of them without one) with their hashes, in their order. */
 export async function* identify(
-  images: Iterable<ImageInput>,
+  images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   shard: Shard | undefined,
   maxPixels?: number,
 ): AsyncGenerator<IdentifiedImage, void, void> {
   let position = 0;
-  for (const image of images) {
+  for await (const image of images) {
     const sha256 = await contentHash(image, maxPixels);
     if (shard === undefined || shardOf(sha256, shard.count) === shard.index) yield { image, sha256, position };
     position++;

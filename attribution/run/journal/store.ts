@@ -5,11 +5,11 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { FamilyName } from "../../../models/family.ts";
 import { type EvidenceLine, isUnreadable, type Settings } from "../../evidence/evidence.ts";
-import type { Measured } from "../image_state.ts";
+import { classOf, type Measured } from "../image_state.ts";
 import { pack, type Packed, packTokens, unpack, unpackTokens } from "./packing.ts";
 import { openDatabase, type OpenJournalOptions } from "./schema.ts";
 import type { Shard } from "./shards.ts";
-import { borrow, type Use, useOf } from "./reuse.ts";
+import { mergeReusable, reusablePart, type Use } from "./reuse.ts";
 import { canonicalJson } from "../../../util/json.ts";
 import { sha256Hex } from "../../../util/hash.ts";
 
@@ -83,7 +83,7 @@ export class Journal {
   }
 
   /** The evidence under one key, with what that under other settings of the same weights has to add. */
-  evidence({ modelSet, settings }: JournalKey): Evidence {
+  evidence({ modelSet, settings }: JournalKey): EvidenceCache {
     const text = canonicalJson({ ...settings, measuring: measuringVersion });
     const id = this.transact(() => this.keyId(modelSet, text));
     const others = this.sql("SELECT id, settings FROM keys WHERE model_set = ? AND id <> ? ORDER BY id").all(
@@ -92,10 +92,10 @@ export class Journal {
     );
     const lenders = others.flatMap((row): Lender[] => {
       const { measuring, ...theirs } = JSON.parse(row.settings as string) as Settings & { readonly measuring?: number };
-      const use = measuring === measuringVersion ? useOf(theirs, settings) : undefined;
+      const use = measuring === measuringVersion ? reusablePart(theirs, settings) : undefined;
       return use === undefined ? [] : [{ key: row.id as number, settings: theirs, use }];
     });
-    return new Evidence(this, id, settings, lenders);
+    return new EvidenceCache(this, id, settings, lenders);
   }
 
   keyId(modelSet: string, settings: string): number {
@@ -187,7 +187,7 @@ interface Lender {
 }
 
 /** Evidence of one model set under one group of settings: the pipeline's `recall` and `remember`. */
-export class Evidence {
+export class EvidenceCache {
   readonly #journal: Journal;
   readonly #key: number;
   readonly #settings: Settings;
@@ -223,7 +223,7 @@ export class Evidence {
     for (const { key, settings, use } of this.#lenders) {
       const theirs = this.#read(key, sha256).found;
       if (theirs === undefined) continue;
-      found = borrow(found, theirs, use, { theirs: settings, wanted: this.#settings });
+      found = mergeReusable(found, theirs, use, { theirs: settings, wanted: this.#settings });
     }
     return found;
   }
@@ -234,7 +234,7 @@ export class Evidence {
     if (parts.length === 0) return found;
     const stored = this.#storedOf(sha256);
     for (const part of parts) stored.add(part);
-    if (this.#given) this.#classOf.set(sha256, found!.classes?.rar?.top[0].class);
+    if (this.#given) this.#classOf.set(sha256, classOf(found!));
     return found;
   }
 
@@ -250,9 +250,7 @@ export class Evidence {
     for (const row of parts) {
       const [kind, name] = (row.part as string).split(".");
       if (kind === "tokens") {
-        const all = unpackTokens(row.numbers as Uint8Array);
-        const rar = row.skeleton as number;
-        found.tokens = { rar: all.slice(0, rar), var: all.slice(rar) };
+        found.tokens = this.#tokens(row.numbers as Uint8Array, row.skeleton as number);
         continue;
       }
       // deno-lint-ignore no-explicit-any -- written by remember() below, of the same types
@@ -277,7 +275,7 @@ export class Evidence {
         const hash = Uint8Array.fromHex(item.sha256);
         const stored = this.#storedOf(item.sha256);
         if (this.#given) {
-          const own = item.classes?.rar?.top[0].class;
+          const own = classOf(item);
           if (stored.size > 0 && this.#classOf.get(item.sha256) !== own) {
             this.#journal.sql("DELETE FROM pending WHERE key = ? AND sha256 = ?").run(this.#key, hash);
             stored.clear();
@@ -292,7 +290,8 @@ export class Evidence {
         const { width, height, families, tokens, classes = {}, variants, timings } = item;
         if (tokens !== undefined && !stored.has("tokens")) {
           stored.add("tokens");
-          insert.run(this.#key, hash, "tokens", tokens.rar.length, joinTokens(tokens));
+          const { counts, ids } = joinTokens(tokens);
+          insert.run(this.#key, hash, "tokens", this.#journal.skeletonId(counts), ids);
         }
         if (!stored.has("families")) keep("families", pack({ width, height, families }));
         for (const [name, value] of Object.entries(classes)) {
@@ -343,26 +342,29 @@ export class Evidence {
   insert({ sha256, tokens, ...rest }: Measured, attempts = 1): void {
     const { width, height, families, classes, variants, timings } = rest;
     const { skeleton, numbers } = pack({ width, height, families, classes, variants, timings });
-    const ids = tokens === undefined ? null : joinTokens(tokens);
+    const joined = tokens === undefined ? null : joinTokens(tokens);
     this.#journal.sql(
-      "INSERT INTO evidence(key, sha256, skeleton, numbers, tokens, rar_tokens, attempts) VALUES (?, ?, ?, ?, ?, ?, ?) " +
+      "INSERT INTO evidence(key, sha256, skeleton, numbers, tokens, token_counts, attempts) VALUES (?, ?, ?, ?, ?, ?, ?) " +
         "ON CONFLICT(sha256, key) DO UPDATE SET skeleton = excluded.skeleton, numbers = excluded.numbers, " +
-        "tokens = coalesce(excluded.tokens, tokens), rar_tokens = max(excluded.rar_tokens, rar_tokens)",
+        "tokens = coalesce(excluded.tokens, tokens), token_counts = coalesce(excluded.token_counts, token_counts)",
     ).run(
-      ...[this.#key, Uint8Array.fromHex(sha256), this.#journal.skeletonId(skeleton), numbers, ids],
-      ...[tokens?.rar.length ?? 0, attempts],
+      ...[this.#key, Uint8Array.fromHex(sha256), this.#journal.skeletonId(skeleton), numbers],
+      ...[joined && joined.ids, joined && this.#journal.skeletonId(joined.counts), attempts],
     );
   }
 
   #complete(sha256: string, row: Row): Measured {
     const value = unpack(this.#packed(row)) as Omit<Measured, "sha256" | "tokens">;
-    const tokens = row.tokens === null ? undefined : unpackTokens(row.tokens as Uint8Array);
-    const rar = row.rar_tokens as number;
-    return {
-      sha256,
-      ...value,
-      ...tokens && { tokens: { rar: tokens.slice(0, rar), var: tokens.slice(rar) } as Record<FamilyName, Int32Array> },
-    };
+    if (row.tokens === null) return { sha256, ...value };
+    return { sha256, ...value, tokens: this.#tokens(row.tokens as Uint8Array, row.token_counts as number) };
+  }
+
+  /** Tokens by family, from the ids of all of them and the row that says how many each has. */
+  #tokens(ids: Uint8Array, counts: number): Record<FamilyName, Int32Array> {
+    const all = unpackTokens(ids);
+    let at = 0;
+    const numbers = Object.entries(JSON.parse(this.#journal.skeleton(counts)) as Record<FamilyName, number>);
+    return Object.fromEntries(numbers.map(([family, n]) => [family, all.slice(at, at += n)]));
   }
 
   #packed(row: Row): Packed {
@@ -376,9 +378,10 @@ export class Evidence {
   }
 }
 
-function joinTokens(tokens: Record<FamilyName, Int32Array>): Uint8Array {
-  const all = new Int32Array(tokens.rar.length + tokens.var.length);
-  all.set(tokens.rar);
-  all.set(tokens.var, tokens.rar.length);
-  return packTokens(all);
+/** The tokens of all families one after the other, and as JSON how many each has. */
+function joinTokens(tokens: Record<FamilyName, Int32Array>): { ids: Uint8Array; counts: string } {
+  const parts = Object.entries(tokens);
+  const all = Int32Array.from(parts.flatMap(([, ids]) => [...ids]));
+  const counts = JSON.stringify(Object.fromEntries(parts.map(([family, ids]) => [family, ids.length])));
+  return { ids: packTokens(all), counts };
 }

@@ -95,7 +95,7 @@ export function collectGarbage(journal: Journal, { modelSet, tokens = false }: G
     run("DELETE FROM sessions WHERE id NOT IN (SELECT max(id) FROM sessions GROUP BY run, shard, shards)");
     run("DELETE FROM results WHERE run NOT IN (SELECT run FROM sessions)");
     run("DELETE FROM runs WHERE id NOT IN (SELECT run FROM sessions)");
-    if (tokens) journal.sql("UPDATE evidence SET tokens = NULL, rar_tokens = 0").run();
+    if (tokens) journal.sql("UPDATE evidence SET tokens = NULL, token_counts = NULL").run();
   });
   // A row per page that is given back; exec() would stop at the first one.
   journal.sql("PRAGMA incremental_vacuum").all();

@@ -10,10 +10,11 @@ import {
   uncalibrated,
 } from "../../../attribution/decision/calibration_file.ts";
 import type { Measurements } from "../../../attribution/evidence/evidence.ts";
-import { familyOf, labels } from "../../../attribution/labels.ts";
-import { chooseFamily, decide, methods } from "../../../attribution/decision/methods.ts";
+import { officialLabels } from "../../labels.ts";
+import { chooseFamily, decide, methodOf } from "../../../attribution/decision/methods.ts";
 
 const hash = "a".repeat(64);
+const set = { hash, families: officialLabels.families };
 
 const fitted = (mean: number, deviation: number, quantile: number, roc: number | null = null) => ({
   mean,
@@ -33,7 +34,7 @@ const calibration: Calibration = {
   },
   variants: { scale: 10 },
 };
-const rules = rulesOf(calibration);
+const rules = rulesOf(calibration, officialLabels);
 
 function evidence(rar: number, varLoss: number, logProbs: Record<string, number> = {}): Measurements {
   const signals = (quantLoss: number) => ({
@@ -52,13 +53,6 @@ function evidence(rar: number, varLoss: number, logProbs: Record<string, number>
   return { families: { rar: signals(rar), var: signals(varLoss) }, variants };
 }
 
-Deno.test("labels are the nine of the data folders, and familyOf() knows the family of a variant", () => {
-  assert.deepEqual(labels, ["rarb", "rarl", "rarxl", "rarxxl", "var16", "var20", "var24", "var30", "outlier"]);
-  assert.equal(familyOf("rarxxl"), "rar");
-  assert.equal(familyOf("var16"), "var");
-  assert.throws(() => familyOf("var18"), /expected one of rarb, .*, var30, got var18/);
-});
-
 Deno.test("chooseFamily() takes the family whose threshold the image passes, the threshold included", () => {
   const choose = (rar: number, varLoss: number) => chooseFamily(evidence(rar, varLoss).families, rules);
   assert.equal(choose(0.5, 0.3), "rar");
@@ -74,8 +68,8 @@ Deno.test("chooseFamily() takes the lower standardised QuantLoss when both pass,
 });
 
 Deno.test("perplexity wants the variants of the chosen family only, and none of an outlier", () => {
-  assert.deepEqual(methods.perplexity.wants(evidence(0.4, 0.9).families, rules), ["rar"]);
-  assert.deepEqual(methods.perplexity.wants(evidence(0.9, 0.9).families, rules), []);
+  assert.deepEqual(methodOf("perplexity").wants(evidence(0.4, 0.9).families, rules), ["rar"]);
+  assert.deepEqual(methodOf("perplexity").wants(evidence(0.9, 0.9).families, rules), []);
 });
 
 Deno.test("decide() takes the variant with the lowest perplexity, with probabilities that add up", () => {
@@ -117,7 +111,7 @@ Deno.test("decide() throws when the chosen family has no likelihoods", () => {
 });
 
 Deno.test("uncalibrated() accepts every image", () => {
-  const open = rulesOf(uncalibrated(hash));
+  const open = rulesOf(uncalibrated(set), officialLabels);
   assert.equal(chooseFamily(evidence(1e9, 1e8).families, open), "var");
   assert.equal(decide("perplexity", evidence(1e9, 1e8, { var16: -1 }), open, 0).label, "var16");
 });
@@ -127,28 +121,28 @@ Deno.test("standardise() measures in standard deviations of the logarithm", () =
 });
 
 Deno.test("parseCalibration() reads what it is given for the same model set", () => {
-  assert.deepEqual(parseCalibration(JSON.stringify(calibration), hash), calibration);
+  assert.deepEqual(parseCalibration(JSON.stringify(calibration), set), calibration);
 });
 
 Deno.test("parseCalibration() refuses a calibration of other weights", () => {
   assert.throws(
-    () => parseCalibration(JSON.stringify(calibration), "b".repeat(64), "x/calibration.json"),
+    () => parseCalibration(JSON.stringify(calibration), { ...set, hash: "b".repeat(64) }, "x/calibration.json"),
     /x\/calibration\.json: was made for the model set aaaaaaaaaaaa, these weights are bbbbbbbbbbbb: .*calibrate again/,
   );
 });
 
 Deno.test("parseCalibration() names the place of a wrong value", () => {
-  const wrong = structuredClone(calibration) as { families: { rar: { quantLoss: { deviation: number } } } };
+  const wrong = structuredClone(calibration) as unknown as { families: { rar: { quantLoss: { deviation: number } } } };
   wrong.families.rar.quantLoss.deviation = 0;
   assert.throws(
-    () => parseCalibration(JSON.stringify(wrong), hash),
+    () => parseCalibration(JSON.stringify(wrong), set),
     /calibration\.json: families\.rar\.quantLoss\.deviation: expected a number above 0, got 0/,
   );
 });
 
 Deno.test("parseCalibration() refuses a decision that rests on what the file does not have", () => {
   const parse = (decision: Partial<Calibration["decision"]>) =>
-    parseCalibration(JSON.stringify({ ...calibration, decision: { ...calibration.decision, ...decision } }), hash);
+    parseCalibration(JSON.stringify({ ...calibration, decision: { ...calibration.decision, ...decision } }), set);
   assert.throws(
     () => parse({ signals: { rar: "changedTokens", var: "changedTokens" } }),
     /decision\.signals\.var: expected one of quantLoss, got changedTokens/,
@@ -160,20 +154,20 @@ Deno.test("parseCalibration() refuses a decision that rests on what the file doe
 });
 
 Deno.test("rulesOf() takes the thresholds and signals that the user chooses, and says which there are", () => {
-  const chosen = rulesOf(calibration, { signals: { rar: "changedTokens" } });
+  const chosen = rulesOf(calibration, officialLabels, { signals: { rar: "changedTokens" } });
   assert.deepEqual(chosen.families.rar, { signal: "changedTokens", mean: 0.2, deviation: 0.1, threshold: 0.4 });
   assert.equal(levelOf(chosen), "all");
   assert.equal(levelOf(rules), "core");
   assert.throws(
-    () => rulesOf(calibration, { threshold: "roc" }),
+    () => rulesOf(calibration, officialLabels, { threshold: "roc" }),
     /--threshold roc: the calibration has no such threshold for var \(quantLoss\); it has quantile/,
   );
   assert.throws(
-    () => rulesOf(uncalibrated(hash), { threshold: "gaussian" }),
+    () => rulesOf(uncalibrated(set), officialLabels, { threshold: "gaussian" }),
     /no such threshold for rar \(quantLoss\); it has none at all: calibrate first \(deno task calibrate\)/,
   );
   assert.throws(
-    () => rulesOf(calibration, { signals: { var: "combined" } }),
+    () => rulesOf(calibration, officialLabels, { signals: { var: "combined" } }),
     /fitted for var \(quantLoss\), got combined/,
   );
 });
@@ -181,13 +175,13 @@ Deno.test("rulesOf() takes the thresholds and signals that the user chooses, and
 Deno.test("rulesOf() says so where val had no outliers for roc", () => {
   const val = { fingerprint: hash, images: 2, labels: { rarb: 1, var16: 1 } };
   assert.throws(
-    () => rulesOf({ ...calibration, data: { train: val, val } }, { threshold: "roc" }),
+    () => rulesOf({ ...calibration, data: { train: val, val } }, officialLabels, { threshold: "roc" }),
     /no such threshold for var \(quantLoss\): val had no outliers when the set was calibrated; it has quantile/,
   );
 });
 
 Deno.test("chooseFamily() on a share: fewer tokens changed than the threshold pass", () => {
-  const chosen = rulesOf(calibration, { signals: { rar: "changedTokens" } });
+  const chosen = rulesOf(calibration, officialLabels, { signals: { rar: "changedTokens" } });
   const withShare = (unchangedTokens: number) => {
     const { families } = evidence(9, 0.9);
     return { ...families, rar: { ...families.rar, unchangedTokens } };
@@ -203,5 +197,5 @@ Deno.test("chooseFamily() on a share: fewer tokens changed than the threshold pa
 Deno.test("requireQuantizer() refuses scores of another quantiser than the thresholds were fitted to", () => {
   requireQuantizer(calibration, "greedy");
   assert.throws(() => requireQuantizer(calibration, "gradient"), /--quantization gradient: .* made with greedy/);
-  requireQuantizer(uncalibrated(hash), "gradient");
+  requireQuantizer(uncalibrated(set), "gradient");
 });

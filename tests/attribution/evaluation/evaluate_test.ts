@@ -1,4 +1,5 @@
 /** The numbers of an evaluation against counts by hand, and what a page is made of. */
+import { officialLabels } from "../../labels.ts";
 import assert from "node:assert/strict";
 import { type Calibration, calibrationFormat, rulesOf } from "../../../attribution/decision/calibration_file.ts";
 import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "../../../attribution/evaluation/charts.ts";
@@ -27,7 +28,7 @@ const calibration: Calibration = {
   },
   variants: { scale: 1 },
 };
-const rules = rulesOf(calibration);
+const rules = rulesOf(calibration, officialLabels);
 const options = { calibration, rules, threshold: "quantile" as const, bootstrap: { resamples: 50 } };
 
 function scores(quantLoss: number): FamilyEvidence {
@@ -226,7 +227,7 @@ Deno.test("scoreFigure() draws thresholds where they are, however small", async 
     ...item,
     families: { rar: scores(item.families.rar.quantLoss / 200), var: scores(item.families.var.quantLoss / 200) },
   }));
-  const html = await figure(scoreFigure(scaled, own, rulesOf(own)), "");
+  const html = await figure(scoreFigure(scaled, own, rulesOf(own, officialLabels)), "");
   const lines = [...html.matchAll(/<path d="M([\d.]+) [\d.]+L\1 [\d.]+"[^>]*stroke-dasharray/g)].map(([, x]) =>
     Number(x)
   );

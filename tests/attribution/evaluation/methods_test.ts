@@ -1,4 +1,5 @@
 /** The comparison of methods, with classifiers that are fitted to images whose structure is known. */
+import { officialLabels } from "../../labels.ts";
 import assert from "node:assert/strict";
 import {
   parseCalibration,
@@ -13,7 +14,7 @@ import {
   decide,
   defaultMethod,
   methodOf,
-  methods,
+  registerMethod,
   requireMethod,
   twoStages,
 } from "../../../attribution/decision/methods.ts";
@@ -22,11 +23,11 @@ import { measuredLines } from "../decision/classifiers/rows.ts";
 const hash = "b".repeat(64);
 const train = measuredLines(30, 1).filter(({ label }) => label !== "outlier"), val = measuredLines(25, 2);
 const labelled = (items: typeof val) => items.map(({ label, line }) => ({ label, families: line.families }));
-const { families, oneClass, decision } = fitCalibration(labelled(train), labelled(val));
-const thresholds = { ...uncalibrated(hash), families, oneClass, decision };
-const { classifiers, rates } = await fitClassifiers([...train, ...val], { rules: rulesOf(thresholds) });
+const { families, oneClass, decision } = fitCalibration(labelled(train), labelled(val), officialLabels);
+const thresholds = { ...uncalibrated({ hash, families: officialLabels.families }), families, oneClass, decision };
+const { classifiers, rates } = await fitClassifiers([...train, ...val], { rules: rulesOf(thresholds, officialLabels) });
 const calibration = { ...thresholds, classifiers };
-const rules = rulesOf(calibration);
+const rules = rulesOf(calibration, officialLabels);
 const test = measuredLines(40, 3);
 
 Deno.test("fitClassifiers() says how often each method finds the variant, without having seen the image", () => {
@@ -41,12 +42,12 @@ Deno.test("compareMethods() has a row for every method that the calibration know
   const results = compareMethods(test, rules, undefined, { resamples: 100 });
   const [joint, twoStage, perplexity] = results;
   assert.deepEqual(results.map(({ method }) => method), knownMethods(rules));
-  for (const { accuracy, rarVariants, outlierRecall, calibrationError } of [joint, twoStage]) {
+  for (const { accuracy, variants: { rar: rarVariants }, outlierRecall, calibrationError } of [joint, twoStage]) {
     assert.ok(accuracy.value! > 0.9 && rarVariants.value! > 0.95 && outlierRecall.value! > 0.9);
     assert.ok(accuracy.interval!.low <= accuracy.value! && accuracy.value! <= accuracy.interval!.high);
     assert.ok(calibrationError.value! < 0.05, `${calibrationError.value}`);
   }
-  assert.ok(perplexity.rarVariants.value! < 0.5);
+  assert.ok(perplexity.variants.rar.value! < 0.5);
   // The share of outliers is 1/9: half and twice of it weigh their recall against the members' accuracy.
   const recall = joint.outlierRecall.value!, all = joint.accuracy.value!;
   const members = (all - recall / 9) * 9 / 8;
@@ -55,10 +56,10 @@ Deno.test("compareMethods() has a row for every method that the calibration know
 });
 
 Deno.test("classifiers survive the calibration file, and are refused under another condition", () => {
-  const back = parseCalibration(JSON.stringify(calibration), hash);
+  const back = parseCalibration(JSON.stringify(calibration), { hash, families: officialLabels.families });
   assert.deepEqual(back.classifiers, JSON.parse(JSON.stringify(classifiers)));
   for (const { line } of test.slice(0, 10)) {
-    assert.deepEqual(decide("joint", line, rulesOf(back), 0), decide("joint", line, rules, 0));
+    assert.deepEqual(decide("joint", line, rulesOf(back, officialLabels), 0), decide("joint", line, rules, 0));
   }
   requireCondition(calibration, "infer");
   assert.throws(
@@ -69,13 +70,15 @@ Deno.test("classifiers survive the calibration file, and are refused under anoth
 
 Deno.test("joint decides by default where there are classifiers, and the prior moves what it calls an outlier", () => {
   assert.equal(defaultMethod(rules), "joint");
-  assert.equal(defaultMethod(rulesOf(thresholds)), "perplexity");
+  assert.equal(defaultMethod(rulesOf(thresholds, officialLabels)), "perplexity");
   const called = (outlierPrior: number) =>
-    test.filter(({ line }) => decide("joint", line, rulesOf(calibration, { outlierPrior }), 0).label === "outlier")
+    test.filter(({ line }) =>
+      decide("joint", line, rulesOf(calibration, officialLabels, { outlierPrior }), 0).label === "outlier"
+    )
       .length;
   assert.ok(called(0.001) < called(0.2) && called(0.2) < called(0.999));
   assert.throws(
-    () => rulesOf(calibration, { outlierPrior: 1 }),
+    () => rulesOf(calibration, officialLabels, { outlierPrior: 1 }),
     /--outlier-prior: expected a share above 0 and below 1, got 1/,
   );
   const { scores } = decide("joint", test[0].line, rules, 0);
@@ -85,7 +88,7 @@ Deno.test("joint decides by default where there are classifiers, and the prior m
 Deno.test("methods say what they lack before work starts", () => {
   requireMethod("joint", rules);
   assert.throws(
-    () => requireMethod("joint", rulesOf(thresholds)),
+    () => requireMethod("joint", rulesOf(thresholds, officialLabels)),
     /--method joint: the calibration has no classifiers: calibrate first/,
   );
   assert.throws(
@@ -96,26 +99,26 @@ Deno.test("methods say what they lack before work starts", () => {
   assert.deepEqual(extrasOf(["joint", "prada", "membership", "prada"]), ["prada", "membership"]);
 });
 
-Deno.test("a method of one's own is a row of the table", () => {
-  methods.last = twoStages(
+Deno.test("registerMethod() adds a method by a new name", () => {
+  registerMethod(
     "last",
-    { description: "always the largest variant" },
-    (_row, family) => ({ [family === "rar" ? "rarxxl" : "var30"]: 1 }),
+    twoStages(
+      "last",
+      { description: "always the largest variant" },
+      (_row, family) => ({ [family === "rar" ? "rarxxl" : "var30"]: 1 }),
+    ),
   );
-  try {
-    const { line } = test.find(({ label }) => label === "rarb")!;
-    assert.equal(decide("last", line, rules, 0).label, "rarxxl");
-    const [result] = compareMethods(test, rules, ["last"], { resamples: 10 });
-    assert.equal(result.rarVariants.value, 0.25);
-  } finally {
-    delete methods.last;
-  }
+  const { line } = test.find(({ label }) => label === "rarb")!;
+  assert.equal(decide("last", line, rules, 0).label, "rarxxl");
+  const [result] = compareMethods(test, rules, ["last"], { resamples: 10 });
+  assert.equal(result.variants.rar.value, 0.25);
+  assert.throws(() => registerMethod("joint", methodOf("last")), /expected a new name, joint is taken/);
 });
 
 Deno.test("whyNotFittable() counts what is missing", () => {
-  assert.equal(whyNotFittable(val), undefined);
+  assert.equal(whyNotFittable(val, officialLabels), undefined);
   assert.match(
-    whyNotFittable(val.filter(({ label }, i) => label !== "var24" || i % 25 < 3))!,
+    whyNotFittable(val.filter(({ label }, i) => label !== "var24" || i % 25 < 3), officialLabels)!,
     /classifiers need 5 images or more of every variant .*, got 3 of var24/,
   );
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { aucFigure, reliabilityFigure, scoreMatrixFigure } from "../../../attribution/evaluation/feature_charts.ts";
 import { featureFigures, readFeatureCsv, writeFigures } from "../../../attribution/evaluation/plots.ts";
 import { featuresOf, featureTable, writeFeatureTable } from "../../../attribution/evidence/features.ts";
-import { labels } from "../../../attribution/labels.ts";
+import { labels, officialLabels } from "../../labels.ts";
 import { openSafetensors } from "../../../models/checkpoint/mod.ts";
 import { measuredLines } from "../decision/classifiers/rows.ts";
 import { withFolder } from "../files.ts";
@@ -42,8 +42,8 @@ Deno.test("featureTable() has the columns that all rows have", () => {
 Deno.test("a table is read back from CSV as it was written, and is in the safetensors file", async () => {
   await withFolder(async (dir) => {
     const table = featureTable(items);
-    const [csv, tensors] = await writeFeatureTable(table, join(dir, "features"));
-    const back = await readFeatureCsv(csv);
+    const [csv, tensors] = await writeFeatureTable(table, officialLabels, join(dir, "features"));
+    const back = await readFeatureCsv(csv, officialLabels);
     assert.deepEqual(back.names, table.names);
     assert.deepEqual(back.items, items);
     const source = await openSafetensors(tensors);
@@ -57,10 +57,10 @@ Deno.test("a table is read back from CSV as it was written, and is in the safete
       source.close();
     }
     await Deno.writeTextFile(csv, "image_name,label,source,a\nx.png,rarb,,1\ny.png,rare,,1\n");
-    await assert.rejects(readFeatureCsv(csv), /line 3: expected one of rarb, .*, got rare/);
+    await assert.rejects(readFeatureCsv(csv, officialLabels), /line 3: expected one of rarb, .*, got rare/);
     await Deno.writeTextFile(csv, "image,label\n");
     await assert.rejects(
-      readFeatureCsv(csv),
+      readFeatureCsv(csv, officialLabels),
       /expected the columns image_name,label,source and features, got image,label/,
     );
   });
@@ -72,7 +72,7 @@ interface Cell {
 const cellsOf = (figure: { option: { series?: unknown } }) => (figure.option.series as { data: Cell[] }[])[0].data;
 
 Deno.test("aucFigure() has the chance that a class lies above another, and its complement across the diagonal", () => {
-  const cells = cellsOf(aucFigure(items, "var.encLoss"));
+  const cells = cellsOf(aucFigure(items, officialLabels, "var.encLoss"));
   assert.equal(cells.length, labels.length * (labels.length - 1));
   const at = (row: string, column: string) =>
     cells.find(({ value: [x, y] }) => labels[y] === row && labels[x] === column)!.value[2];
@@ -81,7 +81,7 @@ Deno.test("aucFigure() has the chance that a class lies above another, and its c
 });
 
 Deno.test("scoreMatrixFigure() has each scorer's mean over each class", () => {
-  const cells = cellsOf(scoreMatrixFigure(items, "guided.mean"));
+  const cells = cellsOf(scoreMatrixFigure(items, officialLabels, "guided.mean"));
   assert.equal(cells.length, 9 * 8);
   const own = items.filter(({ label }) => label === "rarl").map(({ row }) => row["var20.guided.mean"]);
   const found = cells.find(({ value: [x, y] }) => y === 1 && x === 5)!.value[2];
@@ -91,7 +91,7 @@ Deno.test("scoreMatrixFigure() has each scorer's mean over each class", () => {
 Deno.test("diagrams of features and reliability are written as SVG and PNG, and refuse what is not in the table", async () => {
   await withFolder(async (dir) => {
     const table = featureTable(items);
-    const figures = featureFigures(table, ["rar.encLoss", "rarb.guided.mean"]);
+    const figures = featureFigures(table, officialLabels, ["rar.encLoss", "rarb.guided.mean"]);
     assert.deepEqual([...figures.keys()], ["distributions", "auc_rar.encLoss", "auc_rarb.guided.mean"]);
     figures.set(
       "reliability",
@@ -102,10 +102,13 @@ Deno.test("diagrams of features and reliability are written as SVG and PNG, and 
     for (const file of files.filter((name) => name.endsWith(".svg"))) {
       assert.doesNotMatch(await Deno.readTextFile(file), /NaN|Infinity|undefined/);
     }
-    assert.ok(featureFigures(table).has("scores_guided.mean"));
-    assert.throws(() => featureFigures(table, ["rar.magic"]), /expected features of the table, got rar.magic/);
+    assert.ok(featureFigures(table, officialLabels).has("scores_guided.mean"));
     assert.throws(
-      () => featureFigures(featureTable([{ image: "x", row: { a: 1 } }])),
+      () => featureFigures(table, officialLabels, ["rar.magic"]),
+      /expected features of the table, got rar.magic/,
+    );
+    assert.throws(
+      () => featureFigures(featureTable([{ image: "x", row: { a: 1 } }]), officialLabels),
       /expected images with labels, got none/,
     );
   });

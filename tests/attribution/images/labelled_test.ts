@@ -1,4 +1,5 @@
 /** Images with labels: folders, tables, and everything that can be wrong with them. */
+import { officialLabels } from "../../labels.ts";
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { countLabels, limitPerLabel, listLabelFolders, listWithTable } from "../../../attribution/images/labelled.ts";
@@ -15,7 +16,7 @@ async function touch(dir: string, names: readonly string[]): Promise<void> {
 Deno.test("listLabelFolders() labels images by their folder, and outliers by the folder below it, too", async () => {
   await withFolder(async (dir) => {
     await touch(dir, ["rarb/10.png", "rarb/2.png", "outlier/1.png", "outlier/photos/a/1.png", "var16/1.png"]);
-    const found = await listLabelFolders("--val", dir);
+    const found = await listLabelFolders("--val", dir, officialLabels);
     assert.deepEqual(found.map(({ imageName, label, source }) => [imageName, label, source]), [
       ["outlier/1.png", "outlier", "outlier"],
       ["outlier/photos/a/1.png", "outlier", "outlier/photos/a"],
@@ -23,7 +24,7 @@ Deno.test("listLabelFolders() labels images by their folder, and outliers by the
       ["rarb/10.png", "rarb", "rarb"],
       ["var16/1.png", "var16", "var16"],
     ]);
-    assert.deepEqual(countLabels(found), { rarb: 2, var16: 1, outlier: 2 });
+    assert.deepEqual(countLabels(found, officialLabels), { rarb: 2, var16: 1, outlier: 2 });
   });
 });
 
@@ -31,7 +32,7 @@ Deno.test("listLabelFolders() refuses folders that are no label and images outsi
   await withFolder(async (dir) => {
     await touch(dir, ["rarb/1.png", "rarbb/1.png", "rarbb/2.png", "3.png"]);
     await assert.rejects(
-      listLabelFolders("--val", dir),
+      listLabelFolders("--val", dir, officialLabels),
       (error: Error) =>
         error.message.startsWith(`--val ${dir}: expected folders named rarb, rarl, `) &&
         error.message.endsWith("outlier, got 1 image outside of them, rarbb (2)"),
@@ -40,7 +41,7 @@ Deno.test("listLabelFolders() refuses folders that are no label and images outsi
   await withFolder(async (dir) => {
     await touch(dir, ["1.png", "2.png"]);
     await assert.rejects(
-      listLabelFolders("--val", dir),
+      listLabelFolders("--val", dir, officialLabels),
       /got 2 images outside of them; .* give a table with --labels FILE/,
     );
   });
@@ -51,12 +52,15 @@ Deno.test("listLabelFolders() names what is not there, what is no folder, and wh
     await touch(dir, ["file.png"]);
     await Deno.mkdir(join(dir, "empty"));
     await assert.rejects(
-      listLabelFolders("--train", join(dir, "no")),
+      listLabelFolders("--train", join(dir, "no"), officialLabels),
       /--train .*no: expected a folder, found nothing/,
     );
-    await assert.rejects(listLabelFolders("--val", join(dir, "file.png")), /expected a folder, this is a file/);
     await assert.rejects(
-      listLabelFolders("--val", join(dir, "empty")),
+      listLabelFolders("--val", join(dir, "file.png"), officialLabels),
+      /expected a folder, this is a file/,
+    );
+    await assert.rejects(
+      listLabelFolders("--val", join(dir, "empty"), officialLabels),
       /empty: expected PNG, JPEG or WebP .* an empty folder/,
     );
   });
@@ -70,7 +74,7 @@ Deno.test("listWithTable() takes labels and sources from a table, by path or by 
       table,
       '\ufefflabel,image_name,source\nrarb,a/1.png,\n\n"outlier",3.png,photos\nvar16, 2.png ,\n',
     );
-    const { images, unlabelled } = await listWithTable("--val", dir, table);
+    const { images, unlabelled } = await listWithTable("--val", dir, table, officialLabels);
     assert.deepEqual(images.map(({ imageName, label, source }) => [imageName, label, source]), [
       ["a/1.png", "rarb", "rarb"],
       ["a/2.png", "var16", "var16"],
@@ -86,7 +90,7 @@ Deno.test("listWithTable() says which lines of a table are wrong, and why", asyn
     const table = join(dir, "labels.csv");
     const refuses = async (text: string, message: RegExp) => {
       await Deno.writeTextFile(table, text);
-      await assert.rejects(listWithTable("--val", dir, table), message);
+      await assert.rejects(listWithTable("--val", dir, table, officialLabels), message);
     };
     await refuses("image_name,label\n2.png,rar\n", /labels\.csv: line 2: label: expected one of rarb, .*, got rar$/);
     await refuses("image_name,label\n9.png,rarb\n", /line 2: no image called 9\.png in /);
@@ -96,7 +100,7 @@ Deno.test("listWithTable() says which lines of a table are wrong, and why", asyn
     await refuses("image_name,label\n", /expected the columns image_name and label, got no rows/);
     await refuses('image_name,label\n"2.png,rarb\n', /is not a CSV table/);
     await refuses("image_name,label\n" + "x.png,rarb\n".repeat(8), /; .* and 3 more$/);
-    await assert.rejects(listWithTable("--val", dir, join(dir, "no.csv")), /--labels .*no\.csv: /);
+    await assert.rejects(listWithTable("--val", dir, join(dir, "no.csv"), officialLabels), /--labels .*no\.csv: /);
   });
 });
 

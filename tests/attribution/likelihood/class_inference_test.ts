@@ -17,7 +17,8 @@ import type { FamilyName } from "../../../models/family.ts";
 import { rarVariants } from "../../../models/rar/config.ts";
 import { loadRarVariant } from "../../../models/rar/family.ts";
 import { transformerSpecs as rarSpecs } from "../../../models/rar/transformer.ts";
-import { scaleStarts, varVariants } from "../../../models/var/config.ts";
+import { scaleStarts } from "../../../models/family.ts";
+import { varVariants } from "../../../models/var/config.ts";
 import { loadVarVariant } from "../../../models/var/family.ts";
 import { transformerSpecs as varSpecs } from "../../../models/var/transformer.ts";
 import type { WeightSpec } from "../../../models/weights.ts";
@@ -28,13 +29,15 @@ import { type Drawing, drawRar, drawVar, noGuidance } from "./drawing.ts";
 const rarB = rarVariants[0].config, var16 = varVariants[0].config;
 const fullSizes = {
   rar: {
-    family: "rar",
+    patchNums: [16],
+    conditionCost: { perToken: true, work: 1, memory: 2 },
     classes: rarB.classes,
     tokenCount: rarB.tokenCount,
     prefixes: Array.from({ length: rarB.tokenCount }, (_, i) => i + 1),
   },
   var: {
-    family: "var",
+    patchNums: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16],
+    conditionCost: { perToken: false, work: 0.5, memory: 8 },
     classes: var16.classes,
     tokenCount: 680,
     prefixes: scaleStarts(var16.patchNums).slice(1),

@@ -1,8 +1,8 @@
 /** Networks of either family as what draws tokens, for tests that score or infer from what was drawn. */
-import type { Family, Variant } from "../../../models/family.ts";
+import type { ImageTokenizer, Variant } from "../../../models/family.ts";
 import type { RarVariant } from "../../../models/rar/family.ts";
 import { generateRar } from "../../../models/rar/generate.ts";
-import type { VarFamily, VarVariant } from "../../../models/var/family.ts";
+import type { VarImageTokenizer, VarVariant } from "../../../models/var/family.ts";
 import { generateVar } from "../../../models/var/generate.ts";
 
 export const noGuidance = {
@@ -14,7 +14,7 @@ export type RarSampler = typeof noGuidance.rar;
 export type VarSampler = typeof noGuidance.var;
 
 export interface Drawing {
-  readonly family: Family;
+  readonly family: ImageTokenizer;
   readonly variant: Variant;
   readonly sampler: RarSampler | VarSampler;
   /** Draws one image per class; `onStep` gets the guided logits [images, tokens of the step, codes] before temperature. */
@@ -29,7 +29,7 @@ export interface Drawing {
 export function drawRar(variant: RarVariant, sampler: RarSampler, seed: number): Drawing {
   return {
     // Stands in for RAR's tokenizer, of which scoring needs nothing else.
-    family: { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as Family,
+    family: { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as ImageTokenizer,
     variant,
     sampler,
     async generate(labels, onStep) {
@@ -46,7 +46,7 @@ export function drawRar(variant: RarVariant, sampler: RarSampler, seed: number):
   };
 }
 
-export function drawVar(family: VarFamily, variant: VarVariant, sampler: VarSampler, seed: number): Drawing {
+export function drawVar(family: VarImageTokenizer, variant: VarVariant, sampler: VarSampler, seed: number): Drawing {
   return {
     family,
     variant,

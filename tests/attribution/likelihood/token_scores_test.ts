@@ -169,7 +169,7 @@ for (const name of ["rar", "var"] as const) {
       const own = scope(() => {
         const input = family.transformerInput(fromArray(device, ids, [2, n]));
         const condition = variant.condition([0, 2], tokens);
-        const features = variant.features(input, condition, tokens);
+        const features = variant.hiddenStates(input, condition, tokens);
         condition.dispose();
         return { features, logits: variant.codeLogits(features) };
       });

@@ -26,8 +26,8 @@ import {
   type Tensor,
   uniforms,
 } from "../../../core/tensor/mod.ts";
-import { VarFamily } from "../../../models/var/family.ts";
-import { bandCount, type LatentStatistics } from "../../../models/var/latent_statistics.ts";
+import { VarImageTokenizer } from "../../../models/var/family.ts";
+import { bandCount, type LatentStatistics } from "../../../models/latent_statistics.ts";
 import { withDevices } from "../../core/devices.ts";
 import { randomTokens, smallFamily } from "./family.ts";
 
@@ -107,7 +107,10 @@ async function dense(device: Device, maps: ScaleMaps, covariance: Covariance): P
   return values;
 }
 
-async function withMaps(device: Device, run: (maps: ScaleMaps, family: VarFamily) => Promise<void>): Promise<void> {
+async function withMaps(
+  device: Device,
+  run: (maps: ScaleMaps, family: VarImageTokenizer) => Promise<void>,
+): Promise<void> {
   const before = device.memory().liveBytes;
   const family = await smallFamily(device, sizes);
   const maps = new ScaleMaps(family);
@@ -299,7 +302,7 @@ withDevices("MmseTables: what is known of the noise and of the codes helps to fi
   };
   const uniform = latents.prior.map(() => 1 / codes);
   const recovery = async (known: LatentStatistics | null) => {
-    const knowing = new VarFamily(device, family.weights, family.config, known);
+    const knowing = new VarImageTokenizer(device, family.weights, family.config, known);
     const tables = await MmseTables.build(maps, knowing, { ...defaultMmse, noiseOfMeasured: 1 });
     const found = tables.quantize(f);
     const right = (await found.ints()).filter((token, i) => token === truth[i]).length / truth.length;

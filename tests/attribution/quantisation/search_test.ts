@@ -16,8 +16,8 @@ import { cosines } from "../../../attribution/quantisation/spectral_blocks.ts";
 import { applyTo, eigen, type Matrix, multiply } from "../../../attribution/quantisation/symmetric.ts";
 import { orderCount, tokenOrder } from "../../../attribution/quantisation/token_order.ts";
 import { type Device, fromArray, normals, scope, slice, type Tensor } from "../../../core/tensor/mod.ts";
-import { VarFamily } from "../../../models/var/family.ts";
-import { bandCount, bandOf, type LatentStatistics } from "../../../models/var/latent_statistics.ts";
+import { VarImageTokenizer } from "../../../models/var/family.ts";
+import { bandCount, bandOf, type LatentStatistics } from "../../../models/latent_statistics.ts";
 import { openCpuForTests, withDevices } from "../../core/devices.ts";
 import { randomTokens, smallFamily } from "./family.ts";
 
@@ -87,13 +87,19 @@ async function tinyFamily(device: Device) {
     return (i < codes ? weights[place] : weights[codes - 1 - place]) / 20;
   });
   const latents: LatentStatistics = { noise, prior };
-  return { knowing: new VarFamily(device, family.weights, family.config, latents), family, latents };
+  return { knowing: new VarImageTokenizer(device, family.weights, family.config, latents), family, latents };
 }
 
 const tinySettings = { ...defaultSearch, noiseOfMeasured: 1 };
 
 /** Latents of drawn tokens with that noise. */
-function tinyLatents(device: Device, family: VarFamily, maps: ScaleMaps, { noise }: LatentStatistics, batch: number) {
+function tinyLatents(
+  device: Device,
+  family: VarImageTokenizer,
+  maps: ScaleMaps,
+  { noise }: LatentStatistics,
+  batch: number,
+) {
   const c = 3;
   const covariances = Array.from({ length: 4 }, (_, w) => {
     const band = bandOf(Math.floor(w / 2), w % 2);

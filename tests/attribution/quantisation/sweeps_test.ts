@@ -3,7 +3,7 @@ import { interactionPeriod, positionClasses } from "../../../attribution/quantis
 import { ScaleMaps } from "../../../attribution/quantisation/scale_maps.ts";
 import { errorOf, sweep, SweepTables } from "../../../attribution/quantisation/sweeps.ts";
 import { affine, type Device, fromArray, scope, slice, type Tensor } from "../../../core/tensor/mod.ts";
-import type { VarFamily } from "../../../models/var/family.ts";
+import type { VarImageTokenizer } from "../../../models/var/family.ts";
 import { withDevices } from "../../core/devices.ts";
 import { randomF, randomTokens, smallFamily } from "./family.ts";
 
@@ -19,7 +19,7 @@ async function errors(f: Tensor, fHat: Tensor): Promise<number[]> {
 }
 
 /** What a sweep should do, by trying every code for every token in turn. One image. */
-async function bruteForce(device: Device, family: VarFamily, maps: ScaleMaps, f: Tensor, from: Int32Array) {
+async function bruteForce(device: Device, family: VarImageTokenizer, maps: ScaleMaps, f: Tensor, from: Int32Array) {
   const tokens = from.slice();
   const { codes } = family;
   for (const [s, pn] of maps.patchNums.entries()) {

@@ -1,4 +1,5 @@
 /** Runs that decide nothing: their journal, what tasks share through it, transforms, and the encoders of baselines. */
+import { labelsOf } from "../../../attribution/labels.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { strengthRanges } from "../../../attribution/images/augment/mod.ts";
@@ -22,8 +23,8 @@ const options: MeasuringOptions = {
 /** A label folder with `count` images of the stand-ins' size. */
 async function folder(dir: string, count: number) {
   const set = await openModelSet(standIns);
-  await writeImages(join(dir, "val", "rarb"), count, set.manifest.families.rar.tokenizer.config.resolution);
-  return { set, images: await listLabelFolders("--val", join(dir, "val")) };
+  await writeImages(join(dir, "val", "rarb"), count, set.tokenizerFacts("rar").imageSize);
+  return { set, images: await listLabelFolders("--val", join(dir, "val"), labelsOf(set)) };
 }
 
 const numbers = (line: MeasuredLine | undefined) => line && { ...line, timings: undefined };

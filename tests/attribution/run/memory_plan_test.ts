@@ -6,11 +6,11 @@ import { quantiserFootprint } from "../../../attribution/quantisation/footprint.
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
 import { type Device, fromArray, scope } from "../../../core/tensor/mod.ts";
 import { syntheticSource } from "../../../models/checkpoint/mod.ts";
-import type { Family } from "../../../models/family.ts";
+import type { ImageTokenizer } from "../../../models/family.ts";
 import { type ModelSet, openModelSet } from "../../../models/model_set.ts";
 import { rarTokenizer, rarVariants } from "../../../models/rar/config.ts";
 import { varTokenizer, varVariants } from "../../../models/var/config.ts";
-import { loadVarFamily } from "../../../models/var/family.ts";
+import { loadVarTokenizer } from "../../../models/var/family.ts";
 import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
 import { standIns } from "../../sets.ts";
 import { withFolder } from "../files.ts";
@@ -72,10 +72,15 @@ Deno.test("quantiserFootprint() is what quantisers take, tables and the making o
     const side = patchNums[patchNums.length - 1];
     const config = { ...varTokenizer, ch: 32, chMult: [1], resBlocks: 1, ...scales, resolution: side };
     const shapes = new Map(vqvaeSpecs(config).map(({ name, shape }) => [name, shape]));
-    const family = await loadVarFamily(device, syntheticSource("plan", shapes), config);
+    const family = await loadVarTokenizer(device, syntheticSource("plan", shapes), config);
     const { codes, zChannels: channels } = config;
     for (const method of ["sweeps", "estimate", "search", "gradient"] as const) {
-      const { tables, opening } = quantiserFootprint(method, { patchNums, codes, channels });
+      const { tables, opening } = quantiserFootprint(method, {
+        patchNums,
+        codes,
+        channels,
+        tokenCount: family.tokenCount,
+      });
       device.trim();
       device.resetPeak();
       const before = device.memory();
@@ -88,7 +93,7 @@ Deno.test("quantiserFootprint() is what quantisers take, tables and the making o
     }
     family.dispose();
   }
-  assert.deepEqual(quantiserFootprint("greedy", { patchNums: [1, 2], codes: 64, channels: 8 }), {
+  assert.deepEqual(quantiserFootprint("greedy", { patchNums: [1, 2], codes: 64, channels: 8, tokenCount: 5 }), {
     tables: 0,
     opening: 0,
   });
@@ -160,9 +165,9 @@ async function outputs(set: ModelSet, device: Device, options: PlanOptions): Pro
   const plan = planMemory(set, device, options);
   const found: Record<string, Float32Array> = {};
   const kept: { dispose(): void }[] = [];
-  const families = new Map<string, Family>();
+  const families = new Map<string, ImageTokenizer>();
   for (const family of ["rar", "var"] as const) {
-    const loaded = await set.loadFamily(device, family, { weightType: options.weightType });
+    const loaded = await set.loadTokenizer(device, family, { weightType: options.weightType });
     families.set(family, loaded);
     kept.push(loaded);
   }

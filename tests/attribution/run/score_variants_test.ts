@@ -1,4 +1,5 @@
 /** Scoring under classes inside the pipeline: all variants, batches, memory, resuming, journals, tables of classes. */
+import { labelsOf } from "../../../attribution/labels.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import {
@@ -12,8 +13,8 @@ import { runJob } from "../../../attribution/run/attribute.ts";
 import { Journal } from "../../../attribution/run/journal/mod.ts";
 import { readClassTable, withClasses } from "../../../attribution/likelihood/class_table.ts";
 import { defaultInference, type ExtraScores, summaryNames } from "../../../attribution/likelihood/mod.ts";
-import { Models } from "../../../attribution/run/variant_pool.ts";
-import { measure, type Measured, type MeasureOptions, variantsOf } from "../../../attribution/run/pipeline.ts";
+import { VariantPool } from "../../../attribution/run/variant_pool.ts";
+import { measure, type Measured, type MeasureOptions } from "../../../attribution/run/pipeline.ts";
 import { planMemory, type PlanOptions } from "../../../attribution/run/memory_plan.ts";
 import { openDevice } from "../../../core/open_device.ts";
 import type { Device } from "../../../core/tensor/mod.ts";
@@ -43,10 +44,10 @@ async function withSet(body: (opened: { set: ModelSet; device: Device; run: Run 
     const plan = planMemory(set, device, { memoryBytes: 1024 * MiB, classes, ...planOptions });
     device.trim();
     device.resetPeak();
-    const models = await Models.open(set, device, plan);
+    const models = await VariantPool.open(set, device, plan);
     const lines: MeasuredLine[] = [];
     try {
-      const options = { device, models, plan, modelSet: set.hash, variants: variantsOf(set), settings, ...more };
+      const options = { device, models, plan, modelSet: set.hash, variants: labelsOf(set).variants, settings, ...more };
       for await (const line of measure(inputs, () => ["rar", "var"], options)) {
         assert.ok(!isUnreadable(line));
         lines.push(line);
@@ -75,7 +76,7 @@ function numbers({ timings: _, ...rest }: MeasuredLine): unknown {
   return rest;
 }
 
-const scales = (set: ModelSet) => Object.values(set.manifest.families.var.variants)[0].config.patchNums.length;
+const scales = (set: ModelSet) => set.tokenizerFacts("var").patchNums.length;
 
 Deno.test("measure() scores all variants of both families under inferred classes, as evidence that can be read again", async () => {
   await withFolder(async (dir) => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Models } from "../../../attribution/run/variant_pool.ts";
+import { VariantPool } from "../../../attribution/run/variant_pool.ts";
 import { planMemory } from "../../../attribution/run/memory_plan.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
 import { openModelSet } from "../../../models/model_set.ts";
@@ -12,7 +12,7 @@ Deno.test("Models reads the next variant's file while one runs, and stops at the
   const names = [...plan.resident];
   const swapped = names.slice(0, 3);
   const events: string[] = [];
-  const models = await Models.open(set, device, { ...plan, resident: new Set(names.slice(3)), swapped }, {
+  const models = await VariantPool.open(set, device, { ...plan, resident: new Set(names.slice(3)), swapped }, {
     prefetch(name) {
       events.push(`reads ${name}`);
       return { done: Promise.resolve(0), stop: () => events.push(`stops ${name}`) };

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { DeviceFailedError, DeviceWorker } from "../../../attribution/service/device.ts";
-import type { DecodedImage, TracerOptions } from "../../../attribution/service/tracer.ts";
+import type { DecodedImage, MappedTracerOptions } from "../../../attribution/service/mapped_tracer.ts";
 
-const options: TracerOptions = {
+const options: MappedTracerOptions = {
   device: "cpu",
   allowSoftware: false,
   memoryBytes: 1,

@@ -1,7 +1,7 @@
 /** The service over real HTTP: routes, errors, headers, limits, keys, streaming. */
 import assert from "node:assert/strict";
 import * as v from "npm:valibot@1.5.0";
-import { labels } from "../../../attribution/labels.ts";
+import { labels } from "../../labels.ts";
 import { attributionSchema, errorSchema, eventSchemas, modelsSchema } from "../../../attribution/service/schemas.ts";
 import { spawnTask } from "../../tasks/processes.ts";
 import { exampleImages, listening, metric, numbers, post, root, untilReady, withServer } from "./server.ts";

@@ -3,10 +3,10 @@ import { familySignals, reconstructionLoss } from "../../../attribution/signals/
 import { openDevice } from "../../../core/open_device.ts";
 import { fromArray, scope } from "../../../core/tensor/mod.ts";
 import { openCheckpoint, syntheticSource } from "../../../models/checkpoint/mod.ts";
-import type { Family } from "../../../models/family.ts";
-import { loadRarFamily } from "../../../models/rar/family.ts";
+import type { ImageTokenizer } from "../../../models/family.ts";
+import { loadRarTokenizer } from "../../../models/rar/family.ts";
 import { tokenizerSpecs } from "../../../models/rar/tokenizer.ts";
-import { loadVarFamily } from "../../../models/var/family.ts";
+import { loadVarTokenizer } from "../../../models/var/family.ts";
 import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
 import { goldenImage } from "../golden_image.ts";
 
@@ -26,7 +26,7 @@ for (const name of ["rar", "var"] as const) {
       const device = await openDevice(deviceName);
       try {
         const { rar_tokenizer: r, vae } = manifest.config;
-        let family: Family;
+        let family: ImageTokenizer;
         if (name === "rar") {
           const config = {
             hiddenChannels: r.hidden_channels,
@@ -37,7 +37,7 @@ for (const name of ["rar", "var"] as const) {
             resolution: r.resolution,
           };
           const shapes = new Map(tokenizerSpecs(config).map((spec) => [spec.name, spec.shape]));
-          family = await loadRarFamily(device, syntheticSource(manifest.salt, shapes), config);
+          family = await loadRarTokenizer(device, syntheticSource(manifest.salt, shapes), config);
         } else {
           const config = {
             ch: vae.ch,
@@ -50,7 +50,7 @@ for (const name of ["rar", "var"] as const) {
             resolution: vae.resolution,
           };
           const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
-          family = await loadVarFamily(device, syntheticSource(manifest.salt, shapes), config);
+          family = await loadVarTokenizer(device, syntheticSource(manifest.salt, shapes), config);
         }
         const results = scope(() => {
           const x = fromArray(device, images(family.valueRange), [4, 32, 32, 3]);

@@ -14,10 +14,10 @@ import {
 } from "../../../attribution/signals/reconstruction.ts";
 import { type Device, disposeAll, fromArray, scope, type Tensor, uniforms } from "../../../core/tensor/mod.ts";
 import { syntheticSource } from "../../../models/checkpoint/mod.ts";
-import type { Family } from "../../../models/family.ts";
-import { loadRarFamily } from "../../../models/rar/family.ts";
+import type { ImageTokenizer } from "../../../models/family.ts";
+import { loadRarTokenizer } from "../../../models/rar/family.ts";
 import { tokenizerSpecs } from "../../../models/rar/tokenizer.ts";
-import { loadVarFamily } from "../../../models/var/family.ts";
+import { loadVarTokenizer } from "../../../models/var/family.ts";
 import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
 import type { WeightSpec } from "../../../models/weights.ts";
 import { defaultTargets, withDevices } from "../../core/devices.ts";
@@ -38,13 +38,13 @@ const varConfig = {
 
 const source = (specs: readonly WeightSpec[]) =>
   syntheticSource("signals", new Map(specs.map(({ name, shape }) => [name, shape])));
-const families: Record<"rar" | "var", (device: Device) => Promise<Family>> = {
-  rar: (device) => loadRarFamily(device, source(tokenizerSpecs(rarConfig)), rarConfig, tracedWeights),
-  var: (device) => loadVarFamily(device, source(vqvaeSpecs(varConfig)), varConfig, tracedWeights),
+const families: Record<"rar" | "var", (device: Device) => Promise<ImageTokenizer>> = {
+  rar: (device) => loadRarTokenizer(device, source(tokenizerSpecs(rarConfig)), rarConfig, tracedWeights),
+  var: (device) => loadVarTokenizer(device, source(vqvaeSpecs(varConfig)), varConfig, tracedWeights),
 };
 
 /** Three images of random pixels in the family's value range. */
-function images(device: Device, { valueRange: [low, high], imageSize: size }: Family): Tensor {
+function images(device: Device, { valueRange: [low, high], imageSize: size }: ImageTokenizer): Tensor {
   const pixels = uniforms(11, 1, 3 * size * size * 3).map((x) => x * (high - low) + low);
   return fromArray(device, pixels, [3, size, size, 3]);
 }
@@ -163,7 +163,7 @@ for (const name of ["rar", "var"] as const) {
   }, [cpuTarget]);
 }
 
-function toRange({ valueRange: [low, high] }: Family): (x: number) => number {
+function toRange({ valueRange: [low, high] }: ImageTokenizer): (x: number) => number {
   return (x) => x * (high - low) + low;
 }
 

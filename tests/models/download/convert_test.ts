@@ -1,4 +1,6 @@
 /** Conversion: the new file loads as the old one does, bit for bit where loading rounds anyway, and refuses what does not fit. */
+import { varFamily } from "../../../models/var/family.ts";
+import { rar } from "../../../models/rar/family.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import {
@@ -248,12 +250,12 @@ const doubled = (name: string, values: Float32Array<ArrayBuffer>) => {
 };
 
 Deno.test("encoderSource() reads the authors' encoder_final.pth, written by PyTorch", async () => {
-  const specs = encoderSpecs("rar", rarTokenizer);
+  const specs = encoderSpecs(rar.encoderModules, rarTokenizer);
   const tokenizer = await openCheckpoint(join(standIns, "maskgit_vq_tiny.bin"));
   for (
     const name of ["encoder_final.pth", "encoder_legacy.pth", "maskgit_vq_tiny_encoder_half.pth", "maskgit_vq_tiny.bin"]
   ) {
-    const source = encoderSource(await openCheckpoint(`${GOLDEN}checkpoints/${name}`), "rar", specs);
+    const source = encoderSource(await openCheckpoint(`${GOLDEN}checkpoints/${name}`), rar, specs);
     assert.deepEqual([...source.tensors.keys()].sort(), specs.map(({ name }) => name).sort(), name);
     const own = await tokenizer.readF32("encoder.conv_in.weight");
     const values = await source.readF32("encoder.conv_in.weight");
@@ -264,7 +266,7 @@ Deno.test("encoderSource() reads the authors' encoder_final.pth, written by PyTo
 });
 
 Deno.test("encoderSource() finds VAR's two modules, a nested state dict, and names after a prefix", async () => {
-  const specs = encoderSpecs("var", varTokenizer);
+  const specs = encoderSpecs(varFamily.encoderModules, varTokenizer);
   assert.ok(specs.some(({ name }) => name === "quant_conv.weight"));
   assert.ok(!specs.some(({ name }) => name.startsWith("post_quant_conv") || name.startsWith("decoder")));
   const layouts: Record<string, (name: string) => string> = {
@@ -275,7 +277,7 @@ Deno.test("encoderSource() finds VAR's two modules, a nested state dict, and nam
   for (const [layout, rename] of Object.entries(layouts)) {
     const bytes = await torchFile("x", specs.map(({ name, shape }) => ({ name: rename(name), shape })), doubled);
     await withFile(`${layout}.pth`, bytes, async (path) => {
-      const source = encoderSource(await openCheckpoint(path), "var", specs);
+      const source = encoderSource(await openCheckpoint(path), varFamily, specs);
       assert.deepEqual([...source.tensors.keys()], specs.map(({ name }) => name));
       assert.deepEqual(
         await source.readF32("quant_conv.weight"),
@@ -286,20 +288,20 @@ Deno.test("encoderSource() finds VAR's two modules, a nested state dict, and nam
   }
   const nested = await torchFile(
     "x",
-    encoderSpecs("rar", rarTokenizer).map(({ name, shape }) => ({
+    encoderSpecs(rar.encoderModules, rarTokenizer).map(({ name, shape }) => ({
       name: name.replace(/^encoder/, "encoder_state_dict"),
       shape,
     })),
   );
   await withFile("nested.pth", nested, async (path) => {
-    const source = encoderSource(await openCheckpoint(path), "rar", encoderSpecs("rar", rarTokenizer));
+    const source = encoderSource(await openCheckpoint(path), rar, encoderSpecs(rar.encoderModules, rarTokenizer));
     assert.ok(source.tensors.has("encoder.conv_in.weight"));
     source.close();
   });
   await withFile("other.pth", await torchFile("x", [{ name: "head.weight", shape: [2, 2] }]), async (path) => {
     const source = await openCheckpoint(path);
     assert.throws(
-      () => encoderSource(source, "var", specs),
+      () => encoderSource(source, varFamily, specs),
       /^Error: other\.pth: is no encoder of the var tokenizer: expected tensors such as encoder\.conv_in\.weight or module0\.conv_in\.weight, got head\.weight$/,
     );
     source.close();

@@ -194,7 +194,7 @@ Deno.test("convertFiles(): the set computes what the originals compute with half
       const found: Float32Array[] = [];
       for (const variant of ["rarb", "var20"]) {
         const name = set.familyOf(variant);
-        const family = await set.loadFamily(device, name, { weightType: "f32" });
+        const family = await set.loadTokenizer(device, name, { weightType: "f32" });
         const model = await set.loadVariant(device, variant, { weightType: "f16" });
         const side = family.imageSize;
         const image = fromArray(

@@ -19,7 +19,8 @@ import {
   ownSampleScores,
 } from "../../../../attribution/decision/classifiers/variant.ts";
 import { featuresOf } from "../../../../attribution/evidence/features.ts";
-import { type Label, labels } from "../../../../attribution/labels.ts";
+import { type Label } from "../../../../attribution/labels.ts";
+import { labels, officialLabels } from "../../../labels.ts";
 import { uniforms } from "../../../../core/tensor/mod.ts";
 import { measuredLines, type Structure } from "./rows.ts";
 
@@ -29,7 +30,7 @@ const largest = (scores: Readonly<Record<string, number>>) =>
   Object.entries(scores).reduce((a, b) => (b[1] > a[1] ? b : a))[0];
 const near = (a: number, b: number, tolerance: number) => assert.ok(Math.abs(a - b) <= tolerance, `${a} and ${b}`);
 
-const fitted = fitJoint(rows(40, 1));
+const fitted = fitJoint(rows(40, 1), officialLabels);
 
 Deno.test("jointScores() finds labels, and outliers of which the fit has seen none", () => {
   const fresh = rows(60, 2);
@@ -58,14 +59,14 @@ Deno.test("jointLabel() says outlier only where that is likelier than not", () =
 Deno.test("fitJoint() takes nothing but the range from outliers, whatever their number", () => {
   const all = rows(24, 3), members = all.filter(({ label }) => label !== "outlier");
   const outliers = all.filter(({ label }) => label === "outlier");
-  const { range, ...rest } = fitJoint(all);
-  const { range: usual, ...without } = fitJoint(members);
+  const { range, ...rest } = fitJoint(all, officialLabels);
+  const { range: usual, ...without } = fitJoint(members, officialLabels);
   assert.deepEqual(rest, without);
   assert.equal(usual, 10);
   assert.ok(range > 3 && range !== usual, `${range}`);
   // More of the same change next to nothing; a few are not believed.
-  near(fitJoint([...members, ...outliers, ...outliers]).range, range, 0.3);
-  assert.equal(fitJoint([...members, ...outliers.slice(0, 5)]).range, 10);
+  near(fitJoint([...members, ...outliers, ...outliers], officialLabels).range, range, 0.3);
+  assert.equal(fitJoint([...members, ...outliers.slice(0, 5)], officialLabels).range, 10);
 });
 
 Deno.test("jointScores(): the prior moves the odds of an outlier by its own odds, and nothing else", () => {
@@ -85,7 +86,7 @@ Deno.test("jointScores(): the prior moves the odds of an outlier by its own odds
 
 Deno.test("jointScores(): confidence is a rate of being right where variants overlap", () => {
   const structure = { variant: 1.2 };
-  const model = fitJoint(rows(60, 5, structure));
+  const model = fitJoint(rows(60, 5, structure), officialLabels);
   const fresh = rows(150, 6, structure);
   const scores = fresh.map(({ row }) => jointScores(model, row, 1 / 9));
   const right = fresh.map(({ label }, i) => largest(scores[i]) === label);
@@ -107,7 +108,7 @@ Deno.test("jointDistances() is standardised: own images lie around 0 with deviat
 
 Deno.test("fitVariants() takes the columns that cross-validation prefers and finds variants by them", () => {
   const own = rows(40, 8).filter(({ label }) => label.startsWith("var"));
-  const { classifier, chosen, losses } = fitVariants(own, "var");
+  const { classifier, chosen, losses } = fitVariants(own, officialLabels.variants.var);
   assert.equal(losses[chosen], Math.min(...Object.values(losses)));
   assert.ok(classifier.columns.every((name) => /^var(16|20|24|30)\./.test(name)));
   const fresh = rows(50, 9).filter(({ label }) => label.startsWith("var"));
@@ -133,7 +134,7 @@ Deno.test("the own-sample rule takes the variant whose own images have such a li
     ...typical("rarxl", -5),
     ...typical("rarxxl", -3),
   };
-  const scores = ownSampleScores(samples, "rar", row);
+  const scores = ownSampleScores(samples, officialLabels.variants.rar, row);
   assert.equal(largest(scores), "rarl");
   near(Object.values(scores).reduce((a, b) => a + b), 1, 1e-12);
 });

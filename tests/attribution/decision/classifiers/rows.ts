@@ -1,6 +1,7 @@
 /** Measured images with known structure: a family's signals are low under it, a variant's likelihood is high under it. */
 import type { MeasuredLine } from "../../../../attribution/evidence/evidence.ts";
-import { familyNames, familyOf, type Label, labels, variantLabels } from "../../../../attribution/labels.ts";
+import { type Label } from "../../../../attribution/labels.ts";
+import { familyNames, labels, officialLabels, variantLabels } from "../../../labels.ts";
 import { normals } from "../../../../core/tensor/mod.ts";
 
 const numbersPerImage = 128;
@@ -18,7 +19,7 @@ export function measuredLine(label: Label, seed: number, i: number, structure: S
   const noise = normals(seed, i, numbersPerImage);
   let at = 0;
   const next = () => noise[at++];
-  const own = label === "outlier" ? null : familyOf(label);
+  const own = label === "outlier" ? null : officialLabels.familyOf(label);
   const signals = (name: (typeof familyNames)[number]) => {
     const gap = own === name ? 0 : own === null ? outlierGap : familyGap;
     const loss = (level: number) => Math.exp(level + 0.2 * (gap + next()));

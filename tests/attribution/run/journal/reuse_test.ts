@@ -5,7 +5,7 @@ import type { MeasuredLine, Settings } from "../../../../attribution/evidence/ev
 import { extrasFor } from "../../../../attribution/decision/extras.ts";
 import { listImages } from "../../../../attribution/images/list.ts";
 import { runJob } from "../../../../attribution/run/attribute.ts";
-import { borrow, useOf } from "../../../../attribution/run/journal/reuse.ts";
+import { mergeReusable, reusablePart } from "../../../../attribution/run/journal/reuse.ts";
 import { defaultInference } from "../../../../attribution/likelihood/mod.ts";
 import { gatherLines, type MeasuringOptions } from "../../../../attribution/run/measure_images.ts";
 import type { Measured } from "../../../../attribution/run/pipeline.ts";
@@ -20,9 +20,9 @@ const none: Settings = { ...tokenizers, summaries: "summaries/1" };
 const infer: Settings = { ...none, condition: "infer", inference: defaultInference };
 const both = { families: true, variants: true }, families = { families: true, variants: false };
 
-Deno.test("useOf() shares what settings agree on, and nothing else", () => {
+Deno.test("reusablePart() shares what settings agree on, and nothing else", () => {
   const other = (more: Partial<Settings>) => ({ ...infer, ...more });
-  const cases: [string, Settings, Settings, ReturnType<typeof useOf>][] = [
+  const cases: [string, Settings, Settings, ReturnType<typeof reusablePart>][] = [
     ["the same", infer, infer, both],
     ["no transformers to transformers", tokenizers, infer, families],
     ["transformers to none", infer, tokenizers, families],
@@ -41,10 +41,10 @@ Deno.test("useOf() shares what settings agree on, and nothing else", () => {
     ["another encoder", infer, other({ signals: "baselines" }), undefined],
     ["nothing of use", tokenizers, { ...tokenizers, signals: "all" }, undefined],
   ];
-  for (const [what, theirs, wanted, expected] of cases) assert.deepEqual(useOf(theirs, wanted), expected, what);
+  for (const [what, theirs, wanted, expected] of cases) assert.deepEqual(reusablePart(theirs, wanted), expected, what);
 });
 
-Deno.test("borrow() leaves what is known as it is, and adds what is missing without the extras of others", () => {
+Deno.test("mergeReusable() leaves what is known as it is, and adds what is missing without the extras of others", () => {
   const own = { tokens: 1, meanLogProb: -1, perplexity: Math.E };
   const known: Measured = {
     ...{ sha256: "a".repeat(64), width: 1, height: 2, timings: { read: 1, families: 2, variants: 3 } },
@@ -58,12 +58,12 @@ Deno.test("borrow() leaves what is known as it is, and adds what is missing with
     },
   };
   const settings = { theirs: { ...infer, extras: "membership/1+prada/abc+tokens/1" }, wanted: infer };
-  assert.deepEqual(borrow(known, theirs, both, settings)!.variants, {
+  assert.deepEqual(mergeReusable(known, theirs, both, settings)!.variants, {
     rarb: { ...own, summaries: { a: 1 } },
     rarl: { ...own, summaries: { a: 3 } },
   });
   assert.equal(
-    borrow(undefined, { ...theirs, variants: {} }, families, settings),
+    mergeReusable(undefined, { ...theirs, variants: {} }, families, settings),
     undefined,
     "tokens alone are no use",
   );

@@ -154,7 +154,7 @@ Deno.test("Journal.open() refuses other files, other versions, missing folders, 
       using journal = Journal.open(own);
       journal.db.exec("PRAGMA user_version = 9");
     }
-    assert.throws(() => Journal.open(own), /expected version 1 of its tables, got 9/);
+    assert.throws(() => Journal.open(own), /expected version 2 of its tables, got 9/);
     {
       using journal = Journal.open(join(dir, "shard.sqlite"), { exclusive: true });
       journal.evidence(key);
@@ -184,7 +184,7 @@ async function work(journal: Journal, dir: string, names: readonly string[], sha
     const chunk: ImageInput[] = [];
     for await (const image of images) chunk.push(image);
     for (const { path, imageName } of chunk) {
-      const bytes = await Deno.readFile(path);
+      const bytes = await Deno.readFile(path!);
       const sha256 = await sha256Hex(bytes);
       if (evidence.recall(sha256) === undefined) {
         computed.push(imageName);

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { Measured } from "../../../../attribution/run/pipeline.ts";
 import { joinEvidence, Journal, type JournalKey, mergeSubmission } from "../../../../attribution/run/journal/mod.ts";
-import { familyNames, variantLabels } from "../../../../attribution/labels.ts";
+import { familyNames, variantLabels } from "../../../labels.ts";
 
 const key: JournalKey = {
   modelSet: "a".repeat(64),

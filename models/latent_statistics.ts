@@ -3,8 +3,11 @@
  * own family: how far they are off, and how often every code occurs. Measured where the encoder is trained and kept in its
  * file; the quantiser reads it.
  */
-import type { TensorSource } from "../checkpoint/source.ts";
-import type { VqvaeConfig } from "./config.ts";
+import type { TensorSource } from "./checkpoint/source.ts";
+import type { TokenizerFacts } from "./family.ts";
+
+/** What their shapes depend on. */
+export type LatentShape = Pick<TokenizerFacts, "channels" | "codes" | "patchNums">;
 
 export interface LatentStatistics {
   /**
@@ -32,10 +35,10 @@ export const latentTensors = { noise: "latents.noise", prior: "latents.prior" } 
 /** The tensors of an encoder's file that belong to no network. */
 export const latentNames = /^latents\./;
 
-/** Shapes by name for a tokenizer. */
-export function latentShapes({ zChannels, codes, patchNums }: VqvaeConfig): Map<string, readonly number[]> {
+/** Shapes by name for a tokenizer of several scales. */
+export function latentShapes({ channels, codes, patchNums }: LatentShape): Map<string, readonly number[]> {
   return new Map([
-    [latentTensors.noise, [bandCount(patchNums[patchNums.length - 1]), zChannels, zChannels]],
+    [latentTensors.noise, [bandCount(patchNums[patchNums.length - 1]), channels, channels]],
     [latentTensors.prior, [patchNums.length, codes]],
   ]);
 }
@@ -43,25 +46,27 @@ export function latentShapes({ zChannels, codes, patchNums }: VqvaeConfig): Map<
 /** Reads what a file has of it; null where it has nothing. Throws when only a part is there, or of another shape. */
 export async function readLatentStatistics(
   source: TensorSource,
-  config: VqvaeConfig,
+  shape: LatentShape,
 ): Promise<LatentStatistics | null> {
-  const shapes = latentShapes(config);
+  const shapes = latentShapes(shape);
   const present = [...shapes.keys()].filter((name) => source.tensors.has(name));
   if (present.length === 0) return null;
-  for (const [name, shape] of shapes) {
+  for (const [name, expected] of shapes) {
     const found = source.tensors.get(name);
-    if (found?.shape.join() === shape.join()) continue;
+    if (found?.shape.join() === expected.join()) continue;
     const got = found ? `[${found.shape}]` : "nothing";
-    throw new Error(`${source.label}: ${name}: expected [${shape}], got ${got}; train the encoder for this tokenizer`);
+    throw new Error(
+      `${source.label}: ${name}: expected [${expected}], got ${got}; train the encoder for this tokenizer`,
+    );
   }
   const noise = await source.readF32(latentTensors.noise), prior = await source.readF32(latentTensors.prior);
-  checkLatentStatistics({ noise, prior }, config, source.label);
+  checkLatentStatistics({ noise, prior }, shape, source.label);
   return { noise, prior };
 }
 
 /** Throws when the values cannot be what they should be. */
-export function checkLatentStatistics({ noise, prior }: LatentStatistics, config: VqvaeConfig, label: string): void {
-  const c = config.zChannels, { codes } = config;
+export function checkLatentStatistics({ noise, prior }: LatentStatistics, shape: LatentShape, label: string): void {
+  const { channels: c, codes } = shape;
   for (let at = 0; at < noise.length; at++) {
     const onDiagonal = at % (c * c) % (c + 1) === 0;
     if (onDiagonal && !(noise[at] > 0 && noise[at] < Infinity)) {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { decodePixels } from "../../../attribution/images/load.ts";
-import { labels } from "../../../attribution/labels.ts";
+import { labels } from "../../labels.ts";
 import {
-  type Attribution,
   type DecodedImage,
-  Tracer,
-  type TracerOptions,
-} from "../../../attribution/service/tracer.ts";
+  MappedTracer,
+  type MappedTracerOptions,
+  type MappedVerdict,
+} from "../../../attribution/service/mapped_tracer.ts";
 import { loadCalibration } from "../../../attribution/decision/calibration_file.ts";
 import { planMemory } from "../../../attribution/run/memory_plan.ts";
 import { openDevice } from "../../../core/open_device.ts";
@@ -19,7 +19,7 @@ import { standIns, tiny } from "../../sets.ts";
 import { exampleImages } from "./server.ts";
 import { sha256Hex } from "../../../util/hash.ts";
 
-const options: TracerOptions = {
+const options: MappedTracerOptions = {
   models: tiny,
   device: "cpu",
   allowSoftware: true,
@@ -31,23 +31,26 @@ const options: TracerOptions = {
   preload: false,
 };
 
-async function withTracer(more: Partial<TracerOptions>, body: (tracer: Tracer) => Promise<void>): Promise<void> {
-  const tracer = await Tracer.open({ ...options, ...more });
+async function withTracer(
+  more: Partial<MappedTracerOptions>,
+  body: (tracer: MappedTracer) => Promise<void>,
+): Promise<void> {
+  const tracer = await MappedTracer.open({ ...options, ...more });
   try {
     await body(tracer);
   } finally {
-    await tracer.close();
+    await tracer[Symbol.asyncDispose]();
   }
 }
 
-async function decoded(tracer: Tracer, count: number): Promise<DecodedImage[]> {
+async function decoded(tracer: MappedTracer, count: number): Promise<DecodedImage[]> {
   return await Promise.all((await exampleImages(count)).map(async ({ bytes }) => {
     return { sha256: await sha256Hex(bytes), pixels: await decodePixels(bytes, tracer.info.imageSizes) };
   }));
 }
 
 /** All but times. */
-function withoutTimes({ evidence: { timings: _, ...evidence }, ...rest }: Attribution): unknown {
+function withoutTimes({ evidence: { timings: _, ...evidence }, ...rest }: MappedVerdict): unknown {
   return { evidence, ...rest };
 }
 
@@ -76,7 +79,7 @@ for (const device of cpuOnly ? ["cpu"] as const : ["cpu", "webgpu"] as const) {
       const images = await decoded(tracer, device === "cpu" ? 12 : 5);
       const single: unknown[] = [];
       for (const image of images) single.push(withoutTimes((await tracer.attribute([image]))[0]));
-      const families = new Set(single.map((result) => (result as Attribution).evidence.family));
+      const families = new Set(single.map((result) => (result as MappedVerdict).evidence.family));
       assert.ok(families.size === 3, `images of both families and of none, got ${[...families]}`);
       for (const size of device === "cpu" ? [2, 5, 12] : [5]) {
         for (let at = 0; at < images.length; at += size) {
@@ -147,36 +150,36 @@ for (const method of [undefined, "perplexity"]) {
   });
 }
 
-Deno.test("Tracer loads transformers when they are first wanted, and keeps those that fit, at equal results", async () => {
+Deno.test("MappedTracer loads transformers when they are first wanted, and keeps those that fit, at equal results", async () => {
   let expected: unknown[] = [], most = 0;
   await withTracer({ preload: true }, async (tracer) => {
-    assert.equal(tracer.networks.loaded.length, 8);
+    assert.equal(tracer.tracer.run.pool.loaded.length, 8);
     expected = (await tracer.attribute(await decoded(tracer, 6))).map(withoutTimes);
-    most = tracer.device.memory().liveBytes;
+    most = tracer.tracer.run.device.memory().liveBytes;
   });
   await withTracer({ memoryBytes: await memoryForSome() }, async (tracer) => {
-    assert.deepEqual(tracer.networks.loaded, []);
-    const { resident } = tracer.plan;
+    assert.deepEqual(tracer.tracer.run.pool.loaded, []);
+    const { resident } = tracer.tracer.run.plan;
     const images = await decoded(tracer, 6);
-    const results: Attribution[] = [];
+    const results: MappedVerdict[] = [];
     for (let at = 0; at < images.length; at += tracer.info.maxBatch) {
       results.push(...await tracer.attribute(images.slice(at, at + tracer.info.maxBatch)));
-      assert.ok(tracer.networks.loaded.every((name) => resident.has(name)));
+      assert.ok(tracer.tracer.run.pool.loaded.every((name) => resident.has(name)));
     }
     assert.deepEqual(results.map(withoutTimes), expected);
-    assert.deepEqual([...tracer.networks.loaded].sort(), [...resident].sort());
-    assert.ok(tracer.device.memory().liveBytes < most);
+    assert.deepEqual([...tracer.tracer.run.pool.loaded].sort(), [...resident].sort());
+    assert.ok(tracer.tracer.run.device.memory().liveBytes < most);
   });
 });
 
-const refuses = "Tracer.open() refuses a software adapter unless it is allowed";
+const refuses = "MappedTracer.open() refuses a software adapter unless it is allowed";
 if (!cpuOnly) {
   Deno.test(refuses, async () => {
     const device = await openDevice("webgpu");
     device.close();
     if (!device.info.software) return; // a machine with a GPU: nothing to refuse
     await assert.rejects(
-      Tracer.open({ ...options, device: "webgpu", allowSoftware: false }),
+      MappedTracer.open({ ...options, device: "webgpu", allowSoftware: false }),
       /expected a GPU, found the software adapter .*--allow-software/,
     );
   });

@@ -1,0 +1,19 @@
+/**
+ * The model families that the program knows. A family is a folder below models/ and a row here; nothing else names one.
+ */
+import type { Family, FamilyName } from "./family.ts";
+import { rar } from "./rar/family.ts";
+import { varFamily } from "./var/family.ts";
+
+/** In the order in which results list them. */
+export const families: readonly Family[] = [rar, varFamily];
+
+/** Their names, in that order. */
+export const familyNames: readonly FamilyName[] = families.map(({ name }) => name);
+
+/** The family of that name. Throws a RangeError on any other, listing the names. */
+export function familyNamed(name: FamilyName): Family {
+  const family = families.find((row) => row.name === name);
+  if (family !== undefined) return family;
+  throw new RangeError(`family: expected ${familyNames.join(", ")}, got ${name}`);
+}
