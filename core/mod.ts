@@ -1,5 +1,6 @@
 /**
- * The tensor library with its devices: tensors, ops with their gradients, optimisers, and what a kernel of your own needs.
+ * The tensor library with its devices: tensors, ops with their gradients, optimisers, and what a kernel of your own
+ * needs.
  *
  * `openDevice` opens a GPU through WebGPU, or the CPU. `scope` frees what was made inside it. `differentiate` gives
  * gradients; `gradcheck` compares those of an op with differences.

@@ -1,6 +1,5 @@
 /**
- * Opens a device by name: the only place that knows which devices exist.
- * Everything else gets a `Device` and does not ask where it runs.
+ * Opens a device by name. No other file names the devices; the rest of the library gets a `Device`.
  */
 import { openCpuDevice } from "./cpu/mod.ts";
 import type { Device } from "./tensor/device.ts";
@@ -11,18 +10,19 @@ export type DeviceName = "auto" | "cpu" | "webgpu";
 
 /** Options of `openDevice`. */
 export interface OpenDeviceOptions {
-  /** CPU threads; all processors when not given. */
+  /** Threads of the CPU device; one per processor when not given. */
   readonly threads?: number;
 }
 
 /**
- * `auto` takes a hardware WebGPU adapter, else the CPU. `webgpu` also takes a software adapter, and throws with what to
- * install when there is none.
+ * Opens a device: `auto` takes a hardware WebGPU adapter, else the CPU; `webgpu` also takes a software adapter. Close
+ * it when done. Rejects with Error, saying what to install, when `webgpu` finds no adapter; with TypeError for another
+ * name; with RangeError for threads out of range.
  */
 export async function openDevice(name: DeviceName = "auto", options: OpenDeviceOptions = {}): Promise<Device> {
   if (name === "cpu") return openCpuDevice(options);
   if (name === "webgpu") return await openWebGpuDevice({ allowSoftware: true });
-  if (name !== "auto") throw new Error(`device: expected auto, cpu or webgpu, got ${name}`);
+  if (name !== "auto") throw new TypeError(`device: expected auto, cpu or webgpu, got ${name}`);
   const { kind } = await probeWebGpu();
   return kind === "hardware" ? await openWebGpuDevice() : openCpuDevice(options);
 }

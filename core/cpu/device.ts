@@ -1,6 +1,5 @@
 /**
- * The CPU device: storage accounting, reading and writing, and the table of kernels.
- * What a kernel computes is in its own file; nothing here does arithmetic on tensors.
+ * The CPU device: memory, reading and writing, and the table of kernels (kernels/).
  */
 import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
@@ -25,10 +24,11 @@ import { type KernelBuild, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
 import { WeightSpill } from "./weight_spill.ts";
 
+/** Options of `openCpuDevice`. */
 export interface CpuOptions {
-  /** Threads that work on a kernel, the calling one included. Default: all that the machine has. */
+  /** Threads that run a kernel, the calling one included. Default: one per processor. */
   readonly threads?: number;
-  /** Which build of the kernels. Default: the fastest that the engine runs (engine.ts). */
+  /** Build of the kernels. Default: the fastest that the engine runs (engine.ts). */
   readonly build?: KernelBuild;
   /**
    * Largest size of the heap that kernels work in, in bytes. Everything but packed weights must fit it; those are moved
@@ -43,20 +43,23 @@ export interface CpuDevice extends Device {
   readonly threads: number;
   /** Which build of the kernels it runs. */
   readonly build: KernelBuild;
-  /** Workers that are up. They start with the first large kernel and close themselves after a second without work. */
+  /** Workers that are running. They start with the first large kernel and close after a second without work. */
   readonly workers: number;
   /**
-   * The first `n` floats of a storage, for kernels of your own in TypeScript; see examples/own_kernel.ts. The view is valid
-   * while the storage lives. Throws for storage that was freed, is too small or belongs to another device.
+   * The first `n` floats of a storage, for kernels of your own in TypeScript; see examples/own_kernel.ts. The view is
+   * valid while the storage lives. Throws for storage that was freed, is too small or belongs to another device.
    */
   view(storage: Storage, n: number): Float32Array;
 }
 
-/** Opens a CPU device. Kernels run at once, on the calling thread and on workers. Throws on options out of range. */
+/**
+ * Opens a CPU device. Kernels run at once, on the calling thread and on workers. Throws RangeError for threads out of
+ * range, and Error for a build that the engine cannot run.
+ */
 export function openCpuDevice(options: CpuOptions = {}): CpuDevice {
   const threads = options.threads ?? Math.min(navigator.hardwareConcurrency, MAX_THREADS);
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
-    throw new Error(`openCpuDevice: threads must be an integer from 1 to ${MAX_THREADS}, got ${threads}`);
+    throw new RangeError(`openCpuDevice: threads must be an integer from 1 to ${MAX_THREADS}, got ${threads}`);
   }
   const build = options.build ?? bestBuild();
   if (build !== "plain" && !hasRelaxedSimd()) {
@@ -125,7 +128,7 @@ class Cpu implements CpuDevice {
 
   alloc(bytes: number): Storage {
     this.#check();
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`alloc: ${bytes} is not a number of bytes`);
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError(`alloc: ${bytes} is not a number of bytes`);
     return new CpuStorage(this.#heap, this.#heap.alloc(bytes), bytes);
   }
 

@@ -1,6 +1,5 @@
 /**
- * What the WebAssembly engine can do that the kernels have builds for.
- * It asks the engine, and how it was started; nothing is timed.
+ * Chooses the build of the kernels by the features of the WebAssembly engine and its flags.
  */
 import type { KernelBuild } from "./pool.ts";
 
@@ -17,11 +16,11 @@ export function hasRelaxedSimd(): boolean {
   );
 }
 
-/** V8's options under which it joins pairs of 128-bit operations: it does not look across a bounds check. */
+/** V8's flags under which it joins pairs of 128-bit operations: it does not join across a bounds check. */
 export const joiningFlags = ["--experimental-wasm-revectorize", "--no-wasm-bounds-checks"];
 
 /**
- * Whether V8 was told by `DENO_V8_FLAGS` to join pairs of 128-bit operations into ones of 256 bits, which it does on x64.
+ * Whether `DENO_V8_FLAGS` tells V8 to join pairs of 128-bit operations into ones of 256 bits, which it can on x64.
  * False where the variable may not be read (`--allow-env=DENO_V8_FLAGS`).
  */
 export function joinsVectors(): boolean {

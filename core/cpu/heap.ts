@@ -1,18 +1,18 @@
 /**
- * One growing WebAssembly memory and the allocator of blocks in it: every tensor of the CPU device lives here.
- * It knows nothing about tensors, kernels or threads; it is used from the thread that owns the device only.
+ * One growing WebAssembly memory and the allocator of its blocks: all tensors of the CPU device are here. Only the
+ * thread that owns the device uses it.
  *
- * Blocks are 64-byte aligned. A freed block is merged with free neighbours and kept in a list of its size class, so a
- * gigabyte that was freed in pieces can be handed out whole again, and the other way round. WebAssembly memories never
- * shrink: `trim` gives up the free space at the end of the heap in the accounts and to later allocations of any size, but
- * the process keeps the pages that were touched.
+ * Blocks are 64-byte aligned. A freed block is merged with free neighbours and kept in a list of its size class. So a
+ * gigabyte that was freed in pieces can be allocated whole again, and the other way round. WebAssembly memories never
+ * shrink: `trim` returns the free space at the end of the heap to the accounts and to later allocations of any size,
+ * but the process keeps the pages that it touched.
  */
 const PAGE = 65536;
 const ALIGN = 64;
 /** Largest 32-bit memory, less its last page, so that no address computation reaches 2^32. */
 export const MAX_HEAP_BYTES = 65535 * PAGE;
 /**
- * Growing costs some milliseconds, all workers being told, so it is done in big steps: this, or half of what there is.
+ * Growing takes milliseconds, because all workers are told. So memory grows by at least this, or by half of its size.
  * Untouched pages cost nothing.
  */
 const GROW_STEP = 256 * PAGE;
@@ -26,7 +26,7 @@ interface Block {
   after: Block | undefined;
 }
 
-/** Four classes per power of two; every block of a class is larger than every block of the class before. */
+/** Four classes per power of two, in ascending order of size. */
 function sizeClass(bytes: number): number {
   const exponent = Math.floor(Math.log2(bytes));
   return exponent * 4 + Math.floor((bytes / 2 ** exponent - 1) * 4);
@@ -34,14 +34,14 @@ function sizeClass(bytes: number): number {
 
 export class Heap {
   readonly memory: WebAssembly.Memory;
-  /** First address handed out; what lies below belongs to the device (job descriptors). */
+  /** First address of blocks; below are the device's job descriptors. */
   readonly base: number;
   readonly limit: number;
   liveBytes = 0;
   liveCount = 0;
   peakBytes = 0;
 
-  /** Called when a block does not fit: frees another one and returns true, or returns false when it cannot. */
+  /** Called when a block does not fit: frees another one and returns true, or returns false. */
   makeRoom: (() => boolean) | undefined;
 
   /** Views over the whole memory, replaced when it grows: do not keep them across `alloc`. */
@@ -71,9 +71,11 @@ export class Heap {
   /** The address of a new block of at least `bytes` bytes, contents undefined. */
   alloc(bytes: number): number {
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
-    let found = this.#takeFree(size);
-    while (found === undefined && this.#endAfter(size) > this.limit && this.makeRoom?.()) found = this.#takeFree(size);
-    const block = found ?? this.#extend(size);
+    let reused = this.#takeFree(size);
+    while (reused === undefined && this.#endAfter(size) > this.limit && this.makeRoom?.()) {
+      reused = this.#takeFree(size);
+    }
+    const block = reused ?? this.#extend(size);
     block.free = false;
     this.#blocks.set(block.ptr, block);
     this.liveBytes += block.bytes;
@@ -120,7 +122,7 @@ export class Heap {
     this.peakBytes = Math.max(this.peakBytes, this.#top - this.base);
   }
 
-  /** Smallest free block that fits: best fit in the request's own class, then the first block of the next larger one. */
+  /** The smallest free block that fits, in the request's size class or the next one that has any. */
   #takeFree(size: number): Block | undefined {
     let best: Block | undefined;
     for (let c = sizeClass(size); c < this.#free.length && best === undefined; c++) {
@@ -146,8 +148,8 @@ export class Heap {
     const end = this.#endAfter(size);
     if (end > this.limit) {
       throw new Error(
-        `alloc: ${size} bytes do not fit: ${this.liveBytes} bytes are live and ${this.pooledBytes} are free in pieces, ` +
-          `of a limit of ${this.limit}; free tensors, or load a smaller model`,
+        `alloc: ${size} bytes do not fit: ${this.liveBytes} bytes are live and ${this.pooledBytes} are free in ` +
+          `pieces, of a limit of ${this.limit}; free tensors, or load a smaller model`,
       );
     }
     const have = this.memory.buffer.byteLength;

@@ -1,13 +1,13 @@
 /**
- * Elementwise kernels in TypeScript: loops generated from the expression rows, evaluated in float64 and rounded once.
- * No broadcasting rules live here, only strides.
+ * Elementwise kernels in TypeScript: loops generated from the rows of core/tensor/elementwise.ts, computed in float64
+ * and rounded once. They serve functions without a WebAssembly kernel.
  */
 import { binaryRows, unaryRows } from "../tensor/elementwise.ts";
 import type { KernelImplementations } from "../tensor/kernels.ts";
 import type { Buffers } from "./storage.ts";
 
-/** The error function in float64: Taylor series near zero, continued fraction of erfc beyond (Abramowitz and Stegun 7.1.5, 7.1.14). */
-export function erf(x: number): number {
+/** erf in float64: Taylor series near zero, continued fraction of erfc beyond (Abramowitz and Stegun 7.1.5, 7.1.14). */
+function erf(x: number): number {
   const a = Math.abs(x);
   if (Number.isNaN(x)) return NaN;
   if (a > 6) return Math.sign(x);
@@ -53,7 +53,9 @@ function unaryLoop(op: string): UnaryLoop {
     const { forward } = unaryRows[op as keyof typeof unaryRows];
     loop = new Function(
       "erf",
-      `${prelude} return (X, OUT, N, a, b) => { for (let i = 0; i < N; i++) { const x = X[i]; OUT[i] = ${forward}; } };`,
+      `${prelude} return (X, OUT, N, a, b) => {
+        for (let i = 0; i < N; i++) { const x = X[i]; OUT[i] = ${forward}; }
+      };`,
     )(erf) as UnaryLoop;
     unaryLoops.set(op, loop);
   }
@@ -76,8 +78,8 @@ function binaryLoop(op: string): BinaryLoop {
   return loop;
 }
 
-/** Calls `visit(index0, offset per operand)` for every index of the leading dimensions, the last one left to the caller. */
-export function forEachRun(
+/** Calls `visit` with one offset per operand for every index of all axes but the last. */
+function forEachRun(
   shape: readonly number[],
   strideSets: readonly (readonly number[])[],
   visit: (offsets: readonly number[]) => void,

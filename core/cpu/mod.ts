@@ -1,6 +1,5 @@
 /**
- * Opens the CPU device: kernels over one shared WebAssembly memory, for machines without a GPU.
- * Shapes, gradients and the choice between devices are made elsewhere.
+ * The CPU device: kernels in WebAssembly SIMD over one shared memory, on all processors.
  */
 export { type CpuDevice, type CpuOptions, openCpuDevice } from "./device.ts";
 export type { KernelBuild } from "./pool.ts";

@@ -1,23 +1,23 @@
 /**
- * Runs WebAssembly kernels on the calling thread and on Workers over one shared memory.
- * It knows units of work and addresses only; which kernel to call with what is decided in kernels/.
+ * Runs WebAssembly kernels on the calling thread and on Workers over one shared memory. kernels/ chooses the kernel,
+ * its units and its arguments.
  *
- * A job is split into tasks that threads take from an atomic counter, the calling thread too; it then waits only for tasks
- * that another thread has taken. A Worker that is still starting takes none, so it never delays anything. Workers that
- * found nothing to do for a second close themselves, so a program that forgets `close` still ends, and are started again
- * by the next large job. What a task computes does not depend on who runs it, so results do not depend on timing.
+ * A job is split into tasks. All threads take tasks from an atomic counter, the calling thread included; it then waits
+ * for tasks of other threads. A Worker that is still starting takes no task, so it delays nothing. Idle Workers close
+ * themselves after a second, so that a program that forgets `close` still ends; the next large job starts them again.
+ * Tasks do not depend on the thread that runs them, so results do not depend on timing.
  */
 import type { Heap } from "./heap.ts";
 import { plainKernels, relaxedKernels, wideKernels } from "./kernels.generated.ts";
 
 /** A kernel does units begin..end-1 of the job at `args`, with private memory at `scratch`. */
-export type WasmKernel = (args: number, begin: number, end: number, scratch: number) => void;
+type WasmKernel = (args: number, begin: number, end: number, scratch: number) => void;
 
-/** Bytes at address 0 that belong to the pool. */
+/** Bytes at address 0 that are reserved for the pool. */
 export const POOL_BYTES = 4096;
 
-/** Indices of 32-bit words; the two counters have cache lines of their own. */
-const TICKET = 0; // tasks of the current job that nobody has taken
+/** Indices of 32-bit words. Each of the two counters has a cache line to itself. */
+const TICKET = 0; // tasks of the current job that no thread has taken
 const PENDING = 16; // tasks that are not finished
 const JOB = 32; // kernel number, tasks, units, units per task, scratch address, scratch bytes per thread
 const FAILED = 40; // tasks that trapped
@@ -30,13 +30,13 @@ const ABSENT = 0;
 const STARTING = 1;
 const READY = 2;
 
-/** How long a worker looks for the next job before it sleeps, and how long it sleeps before it closes. */
+/** How often a worker checks for the next job before it sleeps, and how long it sleeps before it closes. */
 const SPINS = 3000;
 const IDLE_MS = 1000;
 
 /**
- * The body of a Worker. It is passed on as source text, so that starting one needs no permission to read a file: it may
- * refer to nothing but its parameters and globals.
+ * The body of a Worker. It is passed as source text, so that starting one needs no permission to read a file. So it may
+ * refer to its parameters and globals only.
  */
 function workerMain(
   scope: { onmessage: unknown; close(): void },
@@ -62,8 +62,8 @@ function workerMain(
         if (Atomics.wait(control, TICKET, 0, limits.IDLE_MS) === "timed-out") break;
         continue;
       }
-      // The job may have been replaced since `left` was read; if the exchange succeeds, the job read below is the one
-      // that the task belongs to, because a job is not replaced before all its tasks are finished.
+      // The job may have been replaced since `left` was read. If the exchange succeeds, the job read below is the
+      // task's, because a job is not replaced before all its tasks are finished.
       if (Atomics.compareExchange(control, TICKET, left, left - 1) !== left) continue;
       const kernel = control[JOB];
       const begin = (control[JOB + 1] - left) * control[JOB + 3];
@@ -82,8 +82,8 @@ function workerMain(
 }
 
 /**
- * Builds of the kernels (tasks/build_wasm.ts). All give the same bits but `plain`, which rounds products; `wide` multiplies
- * by pairs of panels.
+ * Builds of the kernels (tasks/build_wasm.ts). `relaxed` and `wide` give the same bits; `plain` rounds products before
+ * adding. `wide` multiplies by pairs of panels.
  */
 export type KernelBuild = "plain" | "relaxed" | "wide";
 
@@ -120,10 +120,11 @@ function startWorker(): Worker {
   return new Worker(workerUrl, { type: "module" });
 }
 
+/** One run of a kernel. */
 export interface Job {
   /** Number of units. */
   readonly units: number;
-  /** Rough time of one unit in nanoseconds, which decides how the job is split. */
+  /** Estimated time of one unit in nanoseconds, by which the job is split. */
   readonly unitCost: number;
   /** Integer arguments (at most 64), addresses included. */
   readonly ints: readonly number[];
@@ -132,9 +133,9 @@ export interface Job {
   readonly scratch?: number;
 }
 
-/** Below this a job is not worth waking anybody, in nanoseconds. */
+/** A job shorter than this runs on the calling thread, in nanoseconds. */
 const SERIAL_NS = 15_000;
-/** Below this it is not worth starting a worker. */
+/** A job shorter than this starts no workers. */
 const START_NS = 200_000;
 /** No task shorter than this. */
 const TASK_NS = 8_000;
@@ -203,7 +204,7 @@ export class Pool {
     this.#workers.fill(undefined);
   }
 
-  /** Takes tasks until none is left, then waits for those that others have taken. */
+  /** Takes tasks until none is left, then waits for those of other threads. */
   #help(kernel: WasmKernel, tasks: number, units: number, grain: number, scratch: number): void {
     const control = this.#control;
     let failure: unknown;
@@ -230,7 +231,7 @@ export class Pool {
     if (failure !== undefined) throw failure;
   }
 
-  /** Starts the workers that are absent, a few at a time so that no job waits long for it. */
+  /** Starts absent workers, a few at a time so that no job waits long. */
   #start(): void {
     let budget = 4;
     for (let i = 0; i < this.#workers.length && budget > 0; i++) {

@@ -26,7 +26,10 @@ class Tape {
   /** How to recompute the outputs of rematerialised ops. */
   readonly recipes = new WeakMap<Tensor, () => Tensor>();
   readonly #nodes: Node[] = [];
-  /** For the tape of a checkpoint's forward pass, which records nothing: of `outer`'s tensors only `allowed` may be read. */
+  /**
+   * For the tape of a checkpoint's forward pass, which records nothing: of `outer`'s tensors only `allowed` may be
+   * read.
+   */
   readonly #watched: { outer: Tape; allowed: ReadonlySet<Tensor> } | null;
 
   constructor(variables: readonly Tensor[], watched: { outer: Tape; allowed: ReadonlySet<Tensor> } | null = null) {
@@ -275,9 +278,9 @@ export function differentiate<T extends { readonly loss: Tensor }>(
 }
 
 /**
- * Runs `body` without keeping its intermediate results; the backward pass runs it again. Memory is that of arguments and
- * result, at the price of a second forward pass. `body` may read the tape's variables, but other tensors that depend on
- * them only as arguments: else it throws Error.
+ * Runs `body` without keeping its intermediate results; the backward pass runs it again. Memory is that of arguments
+ * and result, at the price of a second forward pass. `body` may read the tape's variables, but other tensors that
+ * depend on them only as arguments: else it throws Error.
  */
 export function checkpoint(body: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
   const tape = current;
@@ -292,7 +295,8 @@ export function checkpoint(body: (...inputs: Tensor[]) => Tensor, ...inputs: Ten
     outputs: [{}],
     parents: [...tape.variables.map((variable) => tape.slots.get(variable)!), ...traced.map(({ slot }) => slot)],
     backward: ([upstream]) => {
-      // Where an argument is also a variable, its tensor stands for the variable inside, and its alias for the argument.
+      // Where an argument is also a variable, its tensor stands for the variable inside, and its alias for the
+      // argument.
       const inner = new Tape([...tape.variables, ...traced.map(({ alias }) => alias)]);
       try {
         const result = withTape(inner, () => body(...saved));

@@ -1,14 +1,15 @@
 /**
- * Finds a WebGPU adapter and opens it with all it can do, or says what to install.
- * Which kernels run on it is not decided here, only whether it is hardware or software.
+ * Finds a WebGPU adapter, tells hardware from software, and opens it with its highest limits; or says what to install.
  */
 
+/** Which adapter to take. */
 export interface AdapterOptions {
   /** Accept a software adapter such as llvmpipe. Default false. */
   readonly allowSoftware?: boolean;
   readonly powerPreference?: "low-power" | "high-performance";
 }
 
+/** An adapter's device. */
 export interface OpenedAdapter {
   readonly gpu: GPUDevice;
   readonly name: string;
@@ -19,7 +20,7 @@ const install = "On Debian or Ubuntu, a software adapter needs `apt-get install 
   "an NVIDIA card needs its driver with the Vulkan ICD file and `apt-get install libvulkan1` " +
   "(in containers also NVIDIA_DRIVER_CAPABILITIES=all)";
 
-/** A software adapter calls itself fallback, or is one of the known software rasterisers. */
+/** Whether an adapter says it is a fallback, or is a known software rasteriser. */
 function isSoftware(info: GPUAdapterInfo): boolean {
   return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(info.description);
 }
@@ -29,8 +30,8 @@ function adapterName(info: GPUAdapterInfo): string {
     "unnamed adapter";
 }
 
-/** Mesa prints errors when XDG_RUNTIME_DIR is not set, though computing does not need it. */
-async function calmMesa(): Promise<void> {
+/** Sets XDG_RUNTIME_DIR where it is missing: Mesa prints errors without it, although computing does not need it. */
+async function quietMesa(): Promise<void> {
   const variable = "XDG_RUNTIME_DIR";
   if (Deno.build.os !== "linux") return;
   const { state } = await Deno.permissions.query({ name: "env", variable });
@@ -39,7 +40,7 @@ async function calmMesa(): Promise<void> {
 
 async function request(options: AdapterOptions): Promise<GPUAdapter | null> {
   if (typeof navigator === "undefined" || !navigator.gpu) return null;
-  await calmMesa();
+  await quietMesa();
   const powerPreference = options.powerPreference ?? "high-performance";
   const adapter = await navigator.gpu.requestAdapter({ powerPreference });
   return adapter ?? await navigator.gpu.requestAdapter({ forceFallbackAdapter: true });

@@ -1,6 +1,5 @@
 /**
- * What a kernel of this device can use: dispatches over storages, scratch memory, and facts about the adapter.
- * Kernels see nothing else of the device.
+ * The part of the device that kernels use: dispatches over storages, scratch memory, facts about the adapter.
  */
 import type { Storage } from "../tensor/kernels.ts";
 import type { Texture, TextureFormat } from "./pool.ts";
@@ -8,12 +7,13 @@ import type { Groups, Program } from "./program.ts";
 import type { TextureRect } from "./recorder.ts";
 import type { Tuning } from "./tuning.ts";
 
+/** What a kernel gets of the device. */
 export interface Context {
-  /** Which family of tiles to use: workgroup memory and barriers, or registers only. */
+  /** Kind of tiles: with workgroup memory and barriers (hardware), or with registers only (software). */
   readonly tiles: "hardware" | "software";
-  /** What was measured of the adapter; for the tiles of hardware. */
+  /** Measurements of the adapter, for tiles of hardware. */
   readonly tuning: Tuning;
-  /** Stands in for a buffer that is not given; 256 bytes. */
+  /** Bound in place of a buffer that is not given; 256 bytes. */
   readonly empty: Storage;
   dispatch(
     program: Program,
@@ -26,13 +26,13 @@ export interface Context {
   free(storage: Storage): void;
   /** Largest side of a texture in texels. */
   readonly maxTextureSide: number;
-  /** A texture for use within one kernel; what this `purpose` never writes is zero. */
+  /** A texture for use within one kernel. Texels that this `purpose` never writes are zero. */
   allocTexture(width: number, height: number, format: TextureFormat, purpose: string): Texture;
   freeTexture(texture: Texture): void;
   /** Copies rows of a storage, from byte `offset` on and `bytesPerRow` apart, into a texture. */
   copyToTexture(storage: Storage, offset: number, bytesPerRow: number, texture: Texture, rect: TextureRect): void;
-  /** Moves a whole storage, row after row of `width` texels, into a texture, where kernels find it from then on. */
+  /** Moves a whole storage, in rows of `width` texels, into a texture; `textureOf` finds it from then on. */
   moveToTexture(storage: Storage, width: number, height: number, format: TextureFormat): void;
-  /** The texture that `moveToTexture` made of a storage. Throws naming `user` when there is none. */
+  /** The texture of a storage after `moveToTexture`. Throws, naming `user`, when there is none. */
   textureOf(storage: Storage, user: string): Texture;
 }

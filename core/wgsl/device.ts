@@ -13,9 +13,9 @@ import { Recorder, type TextureRect } from "./recorder.ts";
 import { type Tuning, usualTuning } from "./tuning.ts";
 
 export interface WebGpuDeviceOptions {
-  /** Kernels with workgroup memory ("hardware") or without ("software"); "auto" goes by the adapter. */
+  /** Kernels with workgroup memory ("hardware") or without ("software"); "auto" follows the adapter. */
   readonly tiles?: "auto" | "hardware" | "software";
-  /** Freed memory kept for reuse, in bytes; more is given back. Default 512 MiB. */
+  /** Most freed memory kept for reuse, in bytes (default 512 MiB). */
   readonly maxPooledBytes?: number;
 }
 
@@ -69,7 +69,7 @@ export class WebGpuDevice implements Device, Context {
 
   free(storage: Storage): void {
     if (this.#closed) return;
-    this.#pool.free(this.#own(storage, "free"));
+    this.#pool.free(this.#checked(storage, "free"));
     if (this.#pool.isFull) this.trim();
   }
 
@@ -207,20 +207,20 @@ export class WebGpuDevice implements Device, Context {
   }
 
   textureOf(storage: Storage, user: string): Texture {
-    const texture = this.#own(storage, user).texture;
+    const texture = this.#checked(storage, user).texture;
     if (!texture) throw new Error(`webgpu ${user}: the weight is not packed, or was freed`);
     return texture;
   }
 
-  #own(storage: Storage, user: string): GpuStorage {
+  #checked(storage: Storage, user: string): GpuStorage {
     if (!(storage instanceof GpuStorage)) throw new Error(`webgpu ${user}: the storage belongs to another device`);
     return storage;
   }
 
   #slot(storage: Storage, user: string): Slot {
-    const own = this.#own(storage, user);
-    if (own.texture) throw new Error(`webgpu ${user}: a packed weight can be used by matmul and conv2d only`);
-    if (!own.slot) throw new Error(`webgpu ${user}: the storage was freed before`);
-    return own.slot;
+    const { texture, slot } = this.#checked(storage, user);
+    if (texture) throw new Error(`webgpu ${user}: a packed weight can be used by matmul and conv2d only`);
+    if (!slot) throw new Error(`webgpu ${user}: the storage was freed before`);
+    return slot;
   }
 }

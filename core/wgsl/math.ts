@@ -1,7 +1,7 @@
 /**
  * WGSL functions for exp, log, tanh, erf and pow with an error of a few units in the last place in float32.
- * The built-ins are not used: WGSL allows them large errors, some drivers return NaN from tanh of large arguments, and
- * erf does not exist. Coefficients are the single precision ones of the Cephes library (netlib.org/cephes).
+ * The built-ins are not used: WGSL allows them large errors, some drivers return NaN for tanh of large arguments, and
+ * there is no erf. Coefficients are the single precision ones of the Cephes library (netlib.org/cephes).
  */
 
 const functions: Record<string, { needs: readonly string[]; code: string }> = {

@@ -1,5 +1,5 @@
 /**
- * Opens the WebGPU device. Everything else in this folder is its inside.
+ * The WebGPU device: kernels in WGSL, through Deno's WebGPU.
  */
 import { type AdapterOptions, openAdapter, probeWebGpu } from "./adapter.ts";
 import { WebGpuDevice, type WebGpuDeviceOptions } from "./device.ts";
@@ -7,11 +7,12 @@ import { tuningOf } from "./tuning.ts";
 
 export { probeWebGpu };
 export type { WebGpuDevice };
+/** Options of `openWebGpuDevice`. */
 export type OpenWebGpuOptions = AdapterOptions & WebGpuDeviceOptions;
 
 /**
- * A device on the best adapter there is; a card is measured for its blocks the first time (tuning.ts). Rejects, saying what to install, when there is none, and when there is only a
- * software adapter and `allowSoftware` is not set.
+ * Opens a device on the best adapter; the first time, block sizes are measured on a card (tuning.ts). Rejects, saying
+ * what to install, without an adapter, and when there is only a software adapter and `allowSoftware` is not set.
  */
 export async function openWebGpuDevice(options: OpenWebGpuOptions = {}): Promise<WebGpuDevice> {
   const device = new WebGpuDevice(await openAdapter(options), options);

@@ -1,10 +1,11 @@
 /**
- * Pipelines by program and bind groups by buffers, each made once.
- * Layouts are explicit, because a bind group made for an automatic layout fits one pipeline only.
+ * Caches pipelines by program and bind groups by buffers.
+ * Layouts are explicit, because a bind group for an automatic layout fits one pipeline only.
  */
 import { moduleText, paramBytes, type Program, type ScalarType } from "./program.ts";
 import type { Resource } from "./pool.ts";
 
+/** A built program. */
 export interface Pipeline {
   readonly name: string;
   readonly pipeline: GPUComputePipeline;
@@ -50,7 +51,7 @@ export class PipelineCache {
     return this.#bindGroups.size;
   }
 
-  /** The pipeline of a program, built on first use. Errors of the build go to the error scope of the caller. */
+  /** The pipeline of a program, built on first use. Build errors go to the caller's error scope. */
   get(program: Program): Pipeline {
     const key = `${program.kernel}:${program.variant}`;
     return this.#pipelines.get(key) ?? this.#build(key, program);
@@ -118,7 +119,7 @@ export class PipelineCache {
     return group;
   }
 
-  /** Drops the bind groups of a buffer or texture that goes away. */
+  /** Drops the bind groups of a buffer or texture that is about to be destroyed. */
   forget(slot: Resource): void {
     for (const key of this.#keysOfSlot.get(slot.id) ?? []) this.#bindGroups.delete(key);
     this.#keysOfSlot.delete(slot.id);

@@ -1,23 +1,25 @@
 /**
- * GPU buffers by size class and textures by shape, reused after they are freed, with the counts that `Device.memory`
- * reports. It knows nothing about kernels; when memory may really be destroyed is told by the caller.
+ * Allocates GPU buffers by size class and textures by shape, reuses freed ones, and counts bytes for `Device.memory`.
+ * The caller decides when free memory may be destroyed.
  */
 import type { MemoryUse } from "../tensor/device.ts";
 import type { Storage } from "../tensor/kernels.ts";
 
-/** What a bind group can hold. It outlives the storages that use it in turn. */
+/** A buffer or texture that a bind group can hold. Storages use it one after the other. */
 export interface Resource {
   readonly id: number;
   readonly bytes: number;
   readonly binding: GPUBindingResource;
-  /** Number of the batch of commands that used it last; see recorder.ts. */
+  /** Number of the last batch of commands that used it; see recorder.ts. */
   lastBatch: number;
 }
 
+/** A buffer. */
 export interface Slot extends Resource {
   readonly buffer: GPUBuffer;
 }
 
+/** Formats of textures: four numbers per texel. */
 export type TextureFormat = "rgba32float" | "rgba16float";
 
 /** A two-dimensional texture of `width` x `height` texels of four numbers. */
@@ -29,8 +31,7 @@ export interface Texture extends Resource {
 }
 
 /**
- * Device memory handed out by `Pool.alloc`. A packed weight may live in a texture instead of a buffer; of a freed storage
- * both are undefined.
+ * Device memory from `Pool.alloc`: a buffer, or a texture for some packed weights. Both are undefined once freed.
  */
 export class GpuStorage implements Storage {
   slot: Slot | undefined;
@@ -40,7 +41,7 @@ export class GpuStorage implements Storage {
   }
 }
 
-/** Bytes of the class that holds `bytes`: multiples of 256, in steps of at most an eighth of the size. */
+/** `bytes` rounded up to a size class: multiples of 256, in steps of at most an eighth of the size. */
 export function sizeClass(bytes: number): number {
   const needed = Math.max(256, Math.ceil(bytes / 256) * 256);
   if (needed <= 4096) return needed;
@@ -49,8 +50,8 @@ export function sizeClass(bytes: number): number {
 }
 
 /**
- * Adds to a list of free resources that is kept in descending order of id. The oldest is taken first, so that a pass that
- * allocates in the same order as the last one gets the same buffers, and finds its bind groups in the cache.
+ * Adds to a list of free resources in descending order of id. The oldest is reused first. So a pass that allocates in
+ * the same order as the last one gets the same buffers, and finds its bind groups in the cache.
  */
 function putBack<K, R extends Resource>(free: Map<K, R[]>, key: K, resource: R) {
   const list = free.get(key);
@@ -75,9 +76,9 @@ export class Pool {
   #peakBytes = 0;
 
   /**
-   * `maxBytes` is the largest buffer a kernel can bind. `creating` runs what allocates device memory, so that failures are
-   * noticed and reported under a name. `onDestroy` is told of everything that goes away. `isFull` is true
-   * when more than `maxPooledBytes` are kept for reuse and `trim` is due.
+   * `maxBytes` is the largest buffer a kernel can bind. `creating` runs allocations, so that failures are reported with
+   * their name. `onDestroy` is called before a resource is destroyed. `isFull` is true when more than `maxPooledBytes`
+   * are kept for reuse: then `trim` is due.
    */
   constructor(
     readonly gpu: GPUDevice,
@@ -91,13 +92,13 @@ export class Pool {
     return this.#pooledBytes > this.maxPooledBytes;
   }
 
-  /** Throws when `bytes` is not a size or more than one tensor may have. */
+  /** Throws RangeError when `bytes` is no size or more than a tensor may have. */
   alloc(bytes: number): GpuStorage {
     if (!Number.isInteger(bytes) || bytes < 0) {
-      throw new Error(`webgpu alloc: expected a number of bytes, got ${bytes}`);
+      throw new RangeError(`webgpu alloc: expected a number of bytes, got ${bytes}`);
     }
     if (bytes > this.maxBytes) {
-      throw new Error(
+      throw new RangeError(
         `webgpu alloc: ${bytes} bytes (${mib(bytes)}) are more than one tensor may have here (${
           mib(this.maxBytes)
         }); ` +
@@ -140,8 +141,8 @@ export class Pool {
   }
 
   /**
-   * A texture of this shape. Its contents are undefined, except that what was never written is zero: textures are reused
-   * only under the same `purpose`, so a border that this purpose never writes stays zero.
+   * A texture of this shape. Texels that were never written are zero, others undefined. Textures are reused for the
+   * same `purpose` only, so a border that this purpose never writes stays zero.
    */
   allocTexture(width: number, height: number, format: TextureFormat, purpose: string): Texture {
     const bytes = width * height * (format === "rgba16float" ? 8 : 16);
@@ -177,7 +178,7 @@ export class Pool {
     putBack(this.#freeTextures, texture.key, texture);
   }
 
-  /** Puts the contents of a storage into a texture that it owns from then on; its buffer is free again. */
+  /** Gives a storage a texture in place of its buffer, which is freed. */
   replaceByTexture(storage: GpuStorage, texture: Texture): void {
     if (storage.slot) this.#freeSlot(storage.slot);
     storage.slot = undefined;
@@ -194,7 +195,7 @@ export class Pool {
     this.#pooledBytes += bytes;
   }
 
-  /** Destroys what is free. Commands that use it must have been submitted. */
+  /** Destroys free buffers and textures. Commands that use them must have been submitted. */
   trim(): void {
     for (const list of this.#freeBuffers.values()) {
       for (const slot of list) {

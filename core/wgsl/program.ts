@@ -1,6 +1,6 @@
 /**
- * What a kernel hands to the recorder: a WGSL program with named parameters and buffers, built once per specialisation.
- * Only text and numbers are made here; pipelines are built in pipelines.ts.
+ * WGSL programs of kernels, with named parameters and buffers, and pieces of WGSL that kernels share.
+ * pipelines.ts builds them, once per specialisation.
  */
 import type { Device } from "../tensor/device.ts";
 import type { Storage } from "../tensor/kernels.ts";
@@ -40,8 +40,8 @@ export type Groups = readonly [x: number, y: number, z: number];
 /** A WebGPU device, for kernels of your own; see examples/own_kernel.ts. */
 export interface WgslDevice extends Device {
   /**
-   * Records a program over `groups` workgroups. `buffers` and `params` are those that the program names. Storages belong to
-   * this device and are not packed weights; errors of the GPU surface when something is read back.
+   * Records a program over `groups` workgroups. `buffers` and `params` are those that the program names. Storages
+   * belong to this device and are not packed weights; errors of the GPU surface when something is read back.
    */
   dispatch(
     program: Program,
@@ -54,7 +54,7 @@ export interface WgslDevice extends Device {
 /** Bytes of one set of parameters. A multiple of every adapter's minUniformBufferOffsetAlignment (256 at most). */
 export const paramBytes = 256;
 
-/** The whole module: parameter struct, bindings, the math functions that are used, and the kernel's own code. */
+/** The text of a module: parameter struct, bindings, used math functions, the kernel's code. */
 export function moduleText(source: ProgramSource): string {
   const fields = Object.entries(source.params);
   if (fields.length * 4 > paramBytes) throw new Error(`webgpu: ${fields.length} parameters are too many`);
@@ -74,8 +74,8 @@ export function moduleText(source: ProgramSource): string {
 }
 
 /**
- * Splits `count` workgroups over the dimensions of a dispatch, none larger than 65535. WGSL reads the number back with
- * `groupIndex`; the last few groups may lie beyond `count`, so kernels check it.
+ * Splits `count` workgroups over the dimensions of a dispatch, each at most 65535. In WGSL, `groupIndex` is the number
+ * of a workgroup. The last groups may be beyond `count`, so kernels check it.
  */
 export function linearGroups(count: number, limit = 65535): Groups {
   if (count <= limit) return [Math.max(1, count), 1, 1];
@@ -103,7 +103,9 @@ fn main(${mainInputs}) {
 }`;
 }
 
-/** WGSL: out[i] = the vec4 `value`, of which only elements below `p.n` exist: what is behind a tensor's end stays as it is. */
+/**
+ * WGSL: out[i] = the vec4 `value`, limited to elements below `p.n`: memory behind a tensor's end keeps its contents.
+ */
 export function storeFour(value: string): string {
   return `
   if (4u * i + 3u < p.n) {

@@ -1,6 +1,6 @@
 /**
  * Records dispatches into one compute pass and submits them together, with their parameters in one uniform buffer.
- * It decides when commands go to the queue and collects what went wrong; which commands there are is the kernels' business.
+ * It also collects the errors of recorded commands.
  */
 import { type Pipeline, PipelineCache } from "./pipelines.ts";
 import type { Resource, Slot, Texture } from "./pool.ts";
@@ -11,6 +11,7 @@ const maxDispatches = 256;
 /** The queue copies written data into staging memory that it keeps until the next submit. */
 const maxWrittenBytes = 64 * 2 ** 20;
 
+/** A rectangle of a texture, in texels. */
 export interface TextureRect {
   readonly x: number;
   readonly y: number;
@@ -45,7 +46,7 @@ export class Recorder {
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
     this.pipelines = new PipelineCache(gpu, this.#paramBuffer);
-    // Recorded commands report at submit, inside an error scope; this is for whatever is outside of all scopes.
+    // Recorded commands report at submit, inside an error scope. This is for errors outside of all scopes.
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.fail(new Error(`webgpu: ${(event as GPUUncapturedErrorEvent).error.message}`));
@@ -133,8 +134,8 @@ export class Recorder {
   }
 
   /**
-   * Copies `rows` rows of `texels` texels each from a buffer into a texture, to (x, y) on. Rows of the buffer are
-   * `bytesPerRow` apart, a multiple of 256 unless there is one row only.
+   * Copies `rows` rows of `texels` texels each from a buffer into a texture, from (x, y) on. Rows of the buffer are
+   * `bytesPerRow` apart, a multiple of 256 unless there is only one.
    */
   copyToTexture(slot: Slot, offset: number, bytesPerRow: number, texture: Texture, rect: TextureRect) {
     this.check();
@@ -147,7 +148,7 @@ export class Recorder {
     );
   }
 
-  /** Sends what is recorded. `always` submits even when nothing is, which frees the queue's staging memory. */
+  /** Submits the recorded commands. `always` submits even without any, which frees the queue's staging memory. */
   submit(always = false) {
     if (!this.#encoder && !always) return;
     const encoder = this.#encoder;
@@ -168,7 +169,7 @@ export class Recorder {
     this.submits++;
   }
 
-  /** Runs `work` and remembers the first validation, memory or internal error that it causes. */
+  /** Runs `work` and keeps the first validation, memory or internal error that it causes. */
   #scoped<T>(what: () => string, work: () => T): T {
     this.gpu.pushErrorScope("internal");
     this.gpu.pushErrorScope("out-of-memory");
@@ -196,7 +197,7 @@ export class Recorder {
     this.#failure ??= error;
   }
 
-  /** Waits for the error scopes so far, then throws the first error since the last call, if there was one. */
+  /** Waits for all open error scopes, then throws the first error since the last call, if any. */
   async settle(): Promise<void> {
     await Promise.all(this.#scopes);
     const failure = this.#failure;

@@ -1,24 +1,28 @@
 /**
- * Which blocks of products suit a card: measured once per adapter and process, the first time that it is opened.
- * All choices are right; this only finds the fast one, and software adapters have nothing to choose.
+ * Chooses block sizes of matrix products for a card by measuring, once per adapter and process, when it is first
+ * opened. The choice affects speed only. Software adapters have no choice.
  */
 import type { Device } from "../tensor/device.ts";
 
+/** Choices for an adapter. */
 export interface Tuning {
-  /** Fewest blocks of 128 x 128 results that are computed as such; fewer are cut into four, to share them out better. */
+  /**
+   * Fewest blocks of 128 x 128 results for which that size is taken; fewer blocks are cut into four, for more threads.
+   */
   readonly fewestLargeBlocks: number;
 }
 
-/** Before anything was measured: about the number of multiprocessors of a larger card. */
+/** The choice before measuring: about the number of multiprocessors of a larger card. */
 export const usualTuning: Tuning = { fewestLargeBlocks: 96 };
 
 /** A device whose choice can be changed. */
 export type Tunable = Pick<Device, "info" | "alloc" | "free" | "run" | "sync"> & { tuning: Tuning };
 
+/** Products to measure. */
 export interface TuningSizes {
   /** Numbers of large blocks to try, ascending, multiples of `across`. */
   readonly blocks: readonly number[];
-  /** Of them beside each other. */
+  /** How many of them are side by side. */
   readonly across: number;
   readonly k: number;
   /** Length of a sample in milliseconds, at least. */
@@ -41,14 +45,14 @@ export function tuningOf(
   if (tuning === undefined) {
     tuning = measure(device);
     kept.set(name, tuning);
-    tuning.catch(() => kept.delete(name)); // whoever asks next tries again
+    tuning.catch(() => kept.delete(name)); // the next caller tries again
   }
   return tuning;
 }
 
 /**
- * Times products of growing size in large blocks and in small ones, in turns, and takes the number of blocks from which on
- * large ones always won; Infinity where they never do. The device's own choice is as before afterwards.
+ * Times products of several sizes in large and in small blocks, alternating, and returns the number of blocks from
+ * which on large ones always won; Infinity where they never do. The device's own choice does not change.
  */
 export async function measureTuning(
   device: Tunable,

@@ -1,15 +1,15 @@
 // AssemblyScript, which the type checker does not know and the formatter breaks (it drops decorators).
 // @ts-nocheck
 // deno-fmt-ignore-file
-/** Adam's update of parameters and moments in place. Its formula is with the kernel's declaration. */
+/** Adam's update of parameters and moments in place. core/tensor/kernels.ts has the formula. */
 import { float, int, loadTail, ptr, storeTail } from "./args.ts";
 
 /** Elements per unit. */
 const UNIT: i32 = 4096;
 
 /**
- * ints: 0 parameter, 1 first, 2 second, 3 gradient, 4 n. floats: 0 beta1, 1 1 - beta1, 2 beta2, 3 1 - beta2, 4 l2, 5 decay,
- * 6 step size, 7 1 / correction, 8 eps. One unit is 4096 elements.
+ * ints: 0 parameter, 1 first, 2 second, 3 gradient, 4 n. floats: 0 beta1, 1 1 - beta1, 2 beta2, 3 1 - beta2, 4 l2, 5
+ * decay, 6 step size, 7 1 / correction, 8 eps. One unit is 4096 elements.
  */
 export function adam(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const start = <usize> begin * UNIT << 2;

@@ -2,8 +2,8 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * How a kernel reads its job: 64 integers, then 16 floats, at the address that it is called with.
- * Every exported kernel is `kernel(args, begin, end, scratch)`: do units begin..end-1, with private memory at `scratch`.
+ * Arguments of kernels: 64 integers, then 16 floats, at address `args`. Every exported kernel is
+ * `kernel(args, begin, end, scratch)`: it does units begin..end-1, with private memory at `scratch`.
  */
 
 @inline

@@ -2,8 +2,8 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * Attention with packed keys and values. One unit is a block of queries of one head of one batch entry: scores of the keys
- * that the block sees go to scratch, become probabilities there, and are multiplied with the values.
+ * Attention with packed keys and values. One unit is a block of queries of one head of one batch entry: scores of the
+ * keys that the block sees go to scratch, become probabilities there, and are multiplied with the values.
  */
 import { float, int, lanesMax, lanesSum, ptr } from "./args.ts";
 import { block, flushStrip } from "./block.ts";
@@ -12,8 +12,8 @@ import { expFlushed4 } from "./math.ts";
 const K_BLOCK: i32 = 768;
 
 /**
- * e^(scale * (s - max)) in place over the first `seen` of a row of scores, zeros up to `width` (a multiple of 4); returns
- * 1 / sum.
+ * e^(scale * (s - max)) in place over the first `seen` of a row of scores, zeros up to `width` (a multiple of 4);
+ * returns 1 / sum.
  */
 export function probabilities(row: usize, seen: i32, width: i32, scale: f32): f32 {
   const factor = f32x4.splat(scale);
@@ -46,9 +46,10 @@ export function probabilities(row: usize, seen: i32, width: i32, scale: f32): f3
 }
 
 /**
- * ints: 0 q, 1 packed keys, 2 packed values, 3 out, 4 visible or 0, 5 heads, 6 headDim, 7 lq, 8 lk, 9 queries per block,
- * 10 blocks. floats: 0 scale. Keys and values are panels as packRows and packColumns leave them, batch entry by head.
- * scratch: address table (queries per block), strip [queries, 8], inverse sums, scores [queries, lk rounded up to 8].
+ * ints: 0 q, 1 packed keys, 2 packed values, 3 out, 4 visible or 0, 5 heads, 6 headDim, 7 lq, 8 lk, 9 queries per
+ * block, 10 blocks. floats: 0 scale. Keys and values are panels as packRows and packColumns leave them, batch entry by
+ * head. scratch: address table (queries per block), strip [queries, 8], inverse sums, scores [queries, lk rounded up to
+ * 8].
  */
 export function attention(args: usize, begin: i32, end: i32, scratch: usize): void {
   const heads = int(args, 5), d = int(args, 6), lq = int(args, 7), lk = int(args, 8);

@@ -29,7 +29,8 @@ function product(
 ): void {
   for (let k0 = 0; k0 < k; k0 += K_BLOCK) {
     const run = <usize> min(K_BLOCK, k - k0) << 2;
-    block(table, rows, <usize> k0 << 2, 1, run, 0, b + (<usize> k0 << 5), panelBytes, false, 0, n, c, cStride, strip, k0 > 0);
+    const panel = b + (<usize> k0 << 5);
+    block(table, rows, <usize> k0 << 2, 1, run, 0, panel, panelBytes, false, 0, n, c, cStride, strip, k0 > 0);
   }
 }
 

@@ -2,27 +2,27 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * A block of rows times panels of eight columns, and what is done to the result: bias, activation, gate, residual.
- * It does not know where rows come from; matmul, convolution and attention each bring a table of row addresses.
+ * A block of rows times panels of eight columns, and the epilogue: bias, activation, gate, residual.
+ * Rows are given by a table of addresses, which matmul, convolution and attention fill.
  */
 import { int, loadTail, ptr, storeTail } from "./args.ts";
 import { activate4, expandHalves, GELU, GELU_TANH, NONE, RELU, SILU } from "./math.ts";
 import { tile1, tile2, tile3, tile4, tile5, tile6 } from "./tile.ts";
 import { wide1, wide2, wide3, wide4, wide5, wide6 } from "./tile_wide.ts";
 
-/** Panels that are multiplied with at a time. */
+/** Panels per multiplication. */
 @inline
 export const PANELS: i32 = isDefined(WIDE) ? 2 : 1;
 
-/** Rows of the main tile: 12 accumulators, or 8 where a product needs a register of its own before it is added. */
+/** Rows of the main tile: 12 accumulators, or 8 where a product needs a register before it is added. */
 @inline
 const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
 /**
- * C[m, n] (+)= A[m, K] B[K, n] for one run of K (`segments`, `runBytes`, `gap` as in tile). `b` is the first panel's part
- * for this run, panels are `panelBytes` apart; halves are widened into `expanded` (PANELS panels) first. Columns beyond the
- * last whole panel go to `strip`, [m, 8], which must persist between runs of K and be copied out by flushStrip after the
- * last.
+ * C[m, n] (+)= A[m, K] B[K, n] for one run of K (`segments`, `runBytes`, `gap` as in tile). `b` is the first panel's
+ * part for this run, panels are `panelBytes` apart; halves are widened into `expanded` (PANELS panels) first. Columns
+ * beyond the last whole panel go to `strip`, [m, 8], which must persist between runs of K and be copied out by
+ * flushStrip after the last.
  */
 export function block(
   table: usize,
@@ -148,7 +148,9 @@ function finishRow(code: i32, c: usize, n: i32, bias: usize, gate: usize, residu
   }
 }
 
-/** Arguments of an epilogue, from int `at` on: bias, activation, residual, gate, and the gate's table as in rowAddress. */
+/**
+ * Arguments of an epilogue, from int `at` on: bias, activation, residual, gate, and the gate's table as in rowAddress.
+ */
 export const EPILOGUE_INTS = 8;
 
 /** The address of row `r` of a broadcast table: data, seq, batchStride, rowStride, offset from int `at` on. */

@@ -2,8 +2,8 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * NHWC convolution. One unit is a band of output rows times a block of panels of one image: the input rows that the band
- * sees are copied, zero-padded and up-sampled, to scratch, where (kx, channel) is one contiguous run for every ky.
+ * NHWC convolution. One unit is a band of output rows times a block of panels of one image: the input rows that the
+ * band sees are copied, zero-padded and up-sampled, to scratch, where (kx, channel) is one contiguous run for every ky.
  */
 import { int, ptr } from "./args.ts";
 import { block, epilogue, flushStrip, PANELS } from "./block.ts";
@@ -48,9 +48,10 @@ function fillBand(args: usize, image: usize, y0: i32, count: i32, width: i32, to
 }
 
 /**
- * ints: 0 x, 1 weight, 2 out, 3 h, 4 w, 5 cIn, 6 cOut, 7 kh, 8 kw, 9 stride, 10 upsample, 11 padTop, 12 padLeft, 13 outH,
- * 14 outW, 15 output rows per band, 16 bands, 17 panels per block, 18 blocks of panels, 19 weight is halves, 20.. epilogue.
- * scratch: address table (pixels of a band), strip [pixels, 8], expanded panels [PANELS, 1152, 8], padded band.
+ * ints: 0 x, 1 weight, 2 out, 3 h, 4 w, 5 cIn, 6 cOut, 7 kh, 8 kw, 9 stride, 10 upsample, 11 padTop, 12 padLeft, 13
+ * outH, 14 outW, 15 output rows per band, 16 bands, 17 panels per block, 18 blocks of panels, 19 weight is halves, 20..
+ * epilogue. scratch: address table (pixels of a band), strip [pixels, 8], expanded panels [PANELS, 1152, 8], padded
+ * band.
  */
 export function conv(args: usize, begin: i32, end: i32, scratch: usize): void {
   const h = int(args, 3), w = int(args, 4), cIn = int(args, 5), cOut = int(args, 6);

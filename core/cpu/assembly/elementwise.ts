@@ -7,7 +7,8 @@
  */
 import { float, int, loadTail, ptr, storeTail } from "./args.ts";
 import {
-  eluGradient4, exp4, gelu4, geluGradient4, geluTanh4, geluTanhGradient4, sigmoid4, sigmoidGradient4, silu4, siluGradient4,
+  eluGradient4, exp4, gelu4, geluGradient4, geluTanh4, geluTanhGradient4, sigmoid4, sigmoidGradient4, silu4,
+  siluGradient4,
   tanh4, tanhGradient4,
 } from "./math.ts";
 
@@ -144,8 +145,8 @@ function offsetOf(args: usize, run: i32, rank: i32, dims: i32, strides: i32): i3
 }
 
 /**
- * ints: 0 x, 1 y, 2 out, 3 function, 4 length of a run, 5 and 6 x's and y's stride within it (0 or 1), 7 pieces per run,
- * 8 leading dimensions, 9..13 their sizes, 14..18 x's strides, 19..23 y's. One unit is one piece of 4096 of a run.
+ * ints: 0 x, 1 y, 2 out, 3 function, 4 length of a run, 5 and 6 x's and y's stride within it (0 or 1), 7 pieces per
+ * run, 8 leading dimensions, 9..13 their sizes, 14..18 x's strides, 19..23 y's. One unit is one piece of 4096 of a run.
  */
 export function binary(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const code = int(args, 3), n = int(args, 4), pieces = int(args, 7), rank = int(args, 8);

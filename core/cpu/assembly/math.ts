@@ -22,7 +22,9 @@ function s(x: f32): v128 {
 const ROUND: f32 = 12582912;
 const ROUND_BITS: i32 = 0x4b400000;
 
-/** e^(x - n ln 2) for the integer n nearest to x / ln 2, given n as a float: a polynomial over half an octave each way. */
+/**
+ * e^(x - n ln 2) for the integer n nearest to x / ln 2, given n as a float: a polynomial over half an octave each way.
+ */
 @inline
 function expRest4(x: v128, n: v128): v128 {
   // ln 2 in two parts, the first with so few bits that its product with n is exact.

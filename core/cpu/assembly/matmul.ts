@@ -2,8 +2,8 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * Matrix product with B in packed panels: one unit is a block of rows times a block of panels of one batch entry. And the
- * product over a long K of two matrices given as [k, ...], as in the gradients of weights: one unit is a part of K.
+ * Matrix product with B in packed panels: one unit is a block of rows times a block of panels of one batch entry. And
+ * the product over a long K of two matrices given as [k, ...], as in the gradients of weights: one unit is a part of K.
  */
 import { int, ptr } from "./args.ts";
 import { block, epilogue, flushStrip } from "./block.ts";
@@ -97,7 +97,8 @@ export function matmulOuter(args: usize, begin: i32, end: i32, scratch: usize): 
         const columns = min(8, n - j);
         packPanel(b + (<usize> j << 2), bRow, kc, columns, panel);
         const to = c + (<usize> j << 2);
-        block(scratch, rows, 0, 1, <usize> kc << 2, 0, panel, 0, false, 0, columns, to, bRow, strip, l0 > part * partRows);
+        const add = l0 > part * partRows;
+        block(scratch, rows, 0, 1, <usize> kc << 2, 0, panel, 0, false, 0, columns, to, bRow, strip, add);
       }
     }
     flushStrip(rows, n, c, bRow, strip);

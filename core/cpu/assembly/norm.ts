@@ -40,7 +40,7 @@ export function groupNormBlocks(args: usize, begin: i32, end: i32, _scratch: usi
       }
       const count = f64x2.splat(<f64> rows);
       const meanLow = f64x2.div(low, count), meanHigh = f64x2.div(high, count);
-      // The deviations are taken from the mean rounded to f32; the small rest is put right below.
+      // Deviations are from the mean rounded to f32; the difference is corrected below.
       const a = f32x4.demote_f64x2_zero(meanLow), b = f32x4.demote_f64x2_zero(meanHigh);
       const mean = v128.shuffle<f32>(a, b, 0, 1, 4, 5);
       low = f64x2.splat(0);
@@ -202,8 +202,8 @@ export function sumOf(x: usize, n: i32, shift: f32, square: bool): f64 {
 }
 
 /**
- * Layer norm of rows. One unit is one row. ints: 0 x, 1 out, 2 n, 3 gamma or 0, 4 beta or 0, 5.. scale table, 10.. shift
- * table (data 0 when absent). floats: 0 eps.
+ * Layer norm of rows. One unit is one row. ints: 0 x, 1 out, 2 n, 3 gamma or 0, 4 beta or 0, 5.. scale table, 10..
+ * shift table (data 0 when absent). floats: 0 eps.
  */
 export function layerNorm(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const n = int(args, 2);

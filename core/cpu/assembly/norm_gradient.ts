@@ -2,7 +2,7 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * Gradients of group norm and layer norm. It has no statistics of group norm: those come from norm.ts.
+ * Gradients of group norm and layer norm. The statistics of group norm come from norm.ts.
  *
  * With y = (x - mean) / deviation and u the gradient of y, that of x is (u - mean(u) - y mean(u y)) / deviation.
  */
@@ -87,10 +87,10 @@ function groupSums(args: usize, begin: i32, end: i32, scratch: usize, silu: bool
 }
 
 /**
- * Sums over one block of rows of dz and of dz * y for every channel, dz being the gradient before the activation, as f64
- * [unit, 2, c rounded up to 4]. One unit is one block of one image. dz is stored where it differs from the upstream.
- * ints: 0 x, 1 upstream, 2 dz or 0, 3 sums, 4 mean and 1 / deviation, 5 gamma, 6 beta, 7 hw, 8 c, 9 rows per block,
- * 10 blocks, 11 batch, 12 silu. scratch: f32 [2, c rounded up to 4].
+ * Sums over one block of rows of dz and of dz * y for every channel, dz being the gradient before the activation, as
+ * f64 [unit, 2, c rounded up to 4]. One unit is one block of one image. dz is stored where it differs from the
+ * upstream. ints: 0 x, 1 upstream, 2 dz or 0, 3 sums, 4 mean and 1 / deviation, 5 gamma, 6 beta, 7 hw, 8 c, 9 rows per
+ * block, 10 blocks, 11 batch, 12 silu. scratch: f32 [2, c rounded up to 4].
  */
 export function groupNormGradientSums(args: usize, begin: i32, end: i32, scratch: usize): void {
   if (int(args, 12)) groupSums(args, begin, end, scratch, true);
@@ -164,8 +164,8 @@ export function groupNormGradientApply(args: usize, begin: i32, end: i32, _scrat
       let left = c;
       for (; left >= 4; left -= 4) {
         const centred = f32x4.sub(v128.load(x), v128.load(means + at));
-        const own = f32x4.sub(f32x4.mul(v128.load(dz), v128.load(a + at)), v128.load(b + at));
-        v128.store(dx, f32x4.sub(own, f32x4.mul(centred, v128.load(d + at))));
+        const shifted = f32x4.sub(f32x4.mul(v128.load(dz), v128.load(a + at)), v128.load(b + at));
+        v128.store(dx, f32x4.sub(shifted, f32x4.mul(centred, v128.load(d + at))));
         x += 16;
         dz += 16;
         dx += 16;
@@ -173,8 +173,8 @@ export function groupNormGradientApply(args: usize, begin: i32, end: i32, _scrat
       }
       if (left > 0) {
         const centred = f32x4.sub(loadTail(x, left), loadTail(means + at, left));
-        const own = f32x4.sub(f32x4.mul(loadTail(dz, left), loadTail(a + at, left)), loadTail(b + at, left));
-        storeTail(dx, f32x4.sub(own, f32x4.mul(centred, loadTail(d + at, left))), left);
+        const shifted = f32x4.sub(f32x4.mul(loadTail(dz, left), loadTail(a + at, left)), loadTail(b + at, left));
+        storeTail(dx, f32x4.sub(shifted, f32x4.mul(centred, loadTail(d + at, left))), left);
         x += <usize> left << 2;
         dz += <usize> left << 2;
         dx += <usize> left << 2;
@@ -195,10 +195,10 @@ function put(p: usize, v: v128, left: i32): void {
 }
 
 /**
- * Layer norm's gradients. One unit is a block of rows, whose sums over rows of dNormed * y and of dNormed (the gradients of
- * gamma and beta) go to [unit, 2, n]. ints: 0 x, 1 upstream, 2 dx or 0, 3 rows * n products upstream * (gamma y + beta) or
- * 0, 4 sums or 0, 5 rows, 6 n, 7 rows per block, 8 gamma or 0, 9 beta or 0, 10.. scale table (data 0 when absent).
- * floats: 0 eps. scratch: f32 [n rounded up to 4], twice.
+ * Layer norm's gradients. One unit is a block of rows, whose sums over rows of dNormed * y and of dNormed (the
+ * gradients of gamma and beta) go to [unit, 2, n]. ints: 0 x, 1 upstream, 2 dx or 0, 3 rows * n products upstream *
+ * (gamma y + beta) or 0, 4 sums or 0, 5 rows, 6 n, 7 rows per block, 8 gamma or 0, 9 beta or 0, 10.. scale table (data
+ * 0 when absent). floats: 0 eps. scratch: f32 [n rounded up to 4], twice.
  */
 export function layerNormGradient(args: usize, begin: i32, end: i32, scratch: usize): void {
   const rows = int(args, 5), n = int(args, 6), blockRows = int(args, 7);

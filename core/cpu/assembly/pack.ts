@@ -72,7 +72,8 @@ export function packColumns(args: usize, begin: i32, end: i32, _scratch: usize):
   for (let unit = begin; unit < end; unit++) {
     const z = unit / panels;
     const j0 = unit % panels * 8;
-    const p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) + (<usize> j0 << 2);
+    const p = ptr(args, 0) + <usize> (z / inner) * ptr(args, 8) + <usize> (z % inner) * ptr(args, 7) +
+      (<usize> j0 << 2);
     const to = ptr(args, 1) + (<usize> unit * k << 5);
     packPanel(p, stride, k, min(8, n - j0), to);
   }
@@ -113,9 +114,9 @@ function floatToHalf(x: f32): u32 {
 }
 
 /**
- * Panels of a weight with k = (tap, channel), x[n, cIn, taps], or, turned, x[cIn, n, taps] with its taps in reverse; taps =
- * 1 for linear weights. ints: 0 x, 1 out, 2 n, 3 cIn, 4 taps, 5 x is halves, 6 out is halves, 7 turned. One unit is one
- * panel.
+ * Panels of a weight with k = (tap, channel), x[n, cIn, taps], or, turned, x[cIn, n, taps] with its taps in reverse;
+ * taps = 1 for linear weights. ints: 0 x, 1 out, 2 n, 3 cIn, 4 taps, 5 x is halves, 6 out is halves, 7 turned. One unit
+ * is one panel.
  */
 export function packWeight(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const n = int(args, 2), cIn = int(args, 3), taps = int(args, 4), turned = int(args, 7) != 0;
@@ -128,7 +129,10 @@ export function packWeight(args: usize, begin: i32, end: i32, _scratch: usize): 
     const x = <usize> (first * rowStride);
     const to = <usize> (unit * cIn * taps) << 3;
     if (rows == 8 && !halvesIn && !halvesOut) {
-      packEight(ptr(args, 0) + (x << 2), cIn, taps, turned, <usize> rowStride << 2, <usize> channelStride << 2, ptr(args, 1) + (to << 2));
+      packEight(
+        ptr(args, 0) + (x << 2), cIn, taps, turned, <usize> rowStride << 2, <usize> channelStride << 2,
+        ptr(args, 1) + (to << 2),
+      );
       continue;
     }
     if (rows == 8 && halvesIn && halvesOut && taps == 1 && !turned) {
@@ -162,7 +166,9 @@ export function packWeight(args: usize, begin: i32, end: i32, _scratch: usize): 
 }
 
 /** A whole panel of floats; strides in bytes. */
-function packEight(x: usize, cIn: i32, taps: i32, turned: bool, rowStride: usize, channelStride: usize, to: usize): void {
+function packEight(
+  x: usize, cIn: i32, taps: i32, turned: bool, rowStride: usize, channelStride: usize, to: usize,
+): void {
   for (let tap = 0; tap < taps; tap++) {
     let p = x + (<usize> (turned ? taps - 1 - tap : tap) << 2);
     for (let c = 0; c < cIn; c++) {
@@ -211,10 +217,14 @@ function packEightHalves(p: usize, k: i32, stride: usize, to: usize): void {
     q += stride;
     const h = v128.load(q);
     // Pairs of 16 bits, then of 32, then of 64: ab0 has a0 b0 a1 b1 .., abcd0 has a0 b0 c0 d0 a1 b1 c1 d1.
-    const ab0 = v128.shuffle<u16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11), ab4 = v128.shuffle<u16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-    const cd0 = v128.shuffle<u16>(c, d, 0, 8, 1, 9, 2, 10, 3, 11), cd4 = v128.shuffle<u16>(c, d, 4, 12, 5, 13, 6, 14, 7, 15);
-    const ef0 = v128.shuffle<u16>(e, f, 0, 8, 1, 9, 2, 10, 3, 11), ef4 = v128.shuffle<u16>(e, f, 4, 12, 5, 13, 6, 14, 7, 15);
-    const gh0 = v128.shuffle<u16>(g, h, 0, 8, 1, 9, 2, 10, 3, 11), gh4 = v128.shuffle<u16>(g, h, 4, 12, 5, 13, 6, 14, 7, 15);
+    const ab0 = v128.shuffle<u16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    const ab4 = v128.shuffle<u16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+    const cd0 = v128.shuffle<u16>(c, d, 0, 8, 1, 9, 2, 10, 3, 11);
+    const cd4 = v128.shuffle<u16>(c, d, 4, 12, 5, 13, 6, 14, 7, 15);
+    const ef0 = v128.shuffle<u16>(e, f, 0, 8, 1, 9, 2, 10, 3, 11);
+    const ef4 = v128.shuffle<u16>(e, f, 4, 12, 5, 13, 6, 14, 7, 15);
+    const gh0 = v128.shuffle<u16>(g, h, 0, 8, 1, 9, 2, 10, 3, 11);
+    const gh4 = v128.shuffle<u16>(g, h, 4, 12, 5, 13, 6, 14, 7, 15);
     storePairs(ab0, cd0, ef0, gh0, to);
     storePairs(ab4, cd4, ef4, gh4, to + 64);
     p += 16;
@@ -257,7 +267,8 @@ export function castHalves(args: usize, begin: i32, end: i32, _scratch: usize): 
 }
 
 /**
- * out[z, m, k] = x[z, k, m]. ints: 0 x, 1 out, 2 k, 3 m, 4 bytes between batches of x. One unit is 16 rows of the result.
+ * out[z, m, k] = x[z, k, m]. ints: 0 x, 1 out, 2 k, 3 m, 4 bytes between batches of x. One unit is 16 rows of the
+ * result.
  */
 export function transpose(args: usize, begin: i32, end: i32, _scratch: usize): void {
   const k = int(args, 2), m = int(args, 3);
@@ -282,7 +293,8 @@ export function transposeBlock(x: usize, stride: usize, k: i32, m: i32, to: usiz
     for (; i + 4 <= m; i += 4) transposeTo(row + (<usize> i << 2), stride, column + <usize> i * toStride, toStride);
     for (; i < m; i++) {
       for (let d = 0; d < 4; d++) {
-        store<f32>(column + <usize> i * toStride + (<usize> d << 2), load<f32>(row + <usize> d * stride + (<usize> i << 2)));
+        const value = load<f32>(row + <usize> d * stride + (<usize> i << 2));
+        store<f32>(column + <usize> i * toStride + (<usize> d << 2), value);
       }
     }
   }

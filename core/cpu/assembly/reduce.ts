@@ -2,8 +2,8 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * Sums, extremes and their positions along one axis, and average pooling.
- * Sums are kept in f64; where a row is long it is cut into blocks of fixed size, so that results do not depend on threads.
+ * Sums, extremes and their positions along one axis, and average pooling. Sums are kept in f64; where a row is long it
+ * is cut into blocks of fixed size, so that results do not depend on threads.
  */
 import { int, lanesMax, ptr } from "./args.ts";
 

@@ -3,18 +3,18 @@
 // deno-fmt-ignore-file
 /**
  * The micro-kernel of every matrix product: up to 6 rows x 8 columns of C in registers.
- * It knows addresses only; blocking, packing and what happens to C afterwards are its callers'.
+ * Blocking, packing and the epilogue are in its callers.
  *
- * 12 accumulators, 2 loads of B and 1 splatted A fill the 16 vector registers of x64 without spilling; one more value, or
- * unrolling along K, makes the engine spill and halves the speed. Written out by hand because the language has no arrays
- * in registers; `rows` is a constant at every call, so the branches vanish.
+ * 12 accumulators, 2 loads of B and 1 splatted A fill the 16 vector registers of x64 without spilling; one more value,
+ * or unrolling along K, makes the engine spill and halves the speed. Written out by hand because the language has no
+ * arrays in registers; `rows` is a constant at every call, so the branches vanish.
  */
 import { madd } from "./math.ts";
 
 /**
- * C[rows, 8] (+)= A[rows, K] B[K, 8]. `table` holds the address of each row of A, `aOffset` is added to them; K comes in
- * `segments` runs of `runBytes` bytes of A, `gap` bytes apart from the end of one to the start of the next, while B is
- * one run. C's rows are `cStride` bytes apart; `add` says whether C's old content counts.
+ * C[rows, 8] (+)= A[rows, K] B[K, 8]. `table` holds the address of each row of A, `aOffset` is added to them; K comes
+ * in `segments` runs of `runBytes` bytes of A, `gap` bytes apart from the end of one to the start of the next, while B
+ * is one run. C's rows are `cStride` bytes apart; with `add` the product is added to C.
  */
 @inline
 function tile(

@@ -3,10 +3,11 @@
 // deno-fmt-ignore-file
 /**
  * The micro-kernel for engines that join two 128-bit operations into one of 256 bits: up to 6 rows x 16 columns of C.
- * Sums are taken in the order of tile.ts, so results have the same bits; which kernels are taken is decided when they are loaded (pool.ts).
+ * Sums are taken in the order of tile.ts, so results have the same bits. pool.ts chooses the build.
  *
- * Joined, 12 accumulators, 2 loads of B and the splatted A fill the 16 vector registers of x64 as tile.ts's do; not joined,
- * they spill. V8 joins what starts from two stores to neighbouring addresses, as long as it finds no branch on the way.
+ * Joined, 12 accumulators, 2 loads of B and the splatted A fill the 16 vector registers of x64 as tile.ts's do; not
+ * joined, they spill. V8 joins operations that end in two stores to neighbouring addresses, if there is no branch among
+ * them.
  */
 import { madd } from "./math.ts";
 
@@ -38,7 +39,7 @@ function tile(
   if (rows > 3) a3 = <usize> load<u32>(table, 12) + aOffset;
   if (rows > 4) a4 = <usize> load<u32>(table, 16) + aOffset;
   if (rows > 5) a5 = <usize> load<u32>(table, 20) + aOffset;
-  // All ones to keep what is in C, or zeros. A choice would be in a basic block of its own, and V8 does not look beyond.
+  // All ones to keep the contents of C, or zeros. A branch would end the basic block, beyond which V8 joins nothing.
   const kept = i32x4.splat(-<i32> add);
   let c00 = kept, c01 = kept, c02 = kept, c03 = kept;
   let c10 = kept, c11 = kept, c12 = kept, c13 = kept;

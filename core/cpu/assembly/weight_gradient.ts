@@ -5,7 +5,7 @@
  * The gradient of a convolution's weight: products of the upstream's channels with the input's, summed over pixels.
  * Partial sums over parts of the pixels are kept apart and added in a fixed order.
  *
- * 3x3 kernels with stride 1 go the way of Winograd's F(2x2, 3x3) backwards: with y = A^T [(G w G^T) . (B^T d B)] A, the
+ * 3x3 kernels with stride 1 use Winograd's F(2x2, 3x3) backwards: with y = A^T [(G w G^T) . (B^T d B)] A, the
  * gradient of w is G^T [sum over tiles of (A dy A^T) . (B^T d B)] G: 16 products per tile and pair of channels, not 36.
  */
 import { int, ptr } from "./args.ts";
@@ -14,7 +14,7 @@ import { transposeBlock, transposeTo } from "./pack.ts";
 import { GAP, inputRow } from "./winograd.ts";
 
 /**
- * Addresses of what tile `t` sees: 16 pixels of the padded, up-sampled input and the 4 of the upstream (from byte
+ * Addresses of the pixels of tile `t`: 16 pixels of the padded, up-sampled input and the 4 of the upstream (from byte
  * `column` of each pixel on), `zeros` where there is none. ints as in winogradWeight.
  */
 function tileAddresses(args: usize, t: i32, column: usize, zeros: usize, pixels: usize, upstream: usize): void {
@@ -56,7 +56,9 @@ function upstreamRow(a: v128, b: v128, to: usize): void {
  * Y[16][channels][tiles] of `count` tiles: A dy A^T with tiles innermost, rows `rowBytes` and positions `apart` bytes
  * apart. `table` holds four addresses per tile, `four` is 1024 bytes of private memory.
  */
-function transformUpstream(table: usize, count: i32, channels: i32, four: usize, to: usize, rowBytes: usize, apart: usize): void {
+function transformUpstream(
+  table: usize, count: i32, channels: i32, four: usize, to: usize, rowBytes: usize, apart: usize,
+): void {
   for (let t = 0; t < count; t += 4) {
     const tiles = min(4, count - t);
     for (let c = 0; c < channels; c += 4) {
@@ -163,8 +165,8 @@ function total(from: usize, parts: i32, apart: usize): v128 {
 }
 
 /**
- * out[cOut, cIn, 9] = G^T (sum of the parts of M) G, G^T = [1 1/2 1/2 0; 0 1/2 -1/2 0; 0 1/2 1/2 1]. One unit is one row.
- * ints: 0 M[parts][16][cOut][cIn], 1 out, 2 cOut, 3 cIn (a multiple of 4), 4 parts. scratch: 12 vectors.
+ * out[cOut, cIn, 9] = G^T (sum of the parts of M) G, G^T = [1 1/2 1/2 0; 0 1/2 -1/2 0; 0 1/2 1/2 1]. One unit is one
+ * row. ints: 0 M[parts][16][cOut][cIn], 1 out, 2 cOut, 3 cIn (a multiple of 4), 4 parts. scratch: 12 vectors.
  */
 export function winogradWeightOut(args: usize, begin: i32, end: i32, scratch: usize): void {
   const cOut = int(args, 2), cIn = int(args, 3), parts = int(args, 4);
@@ -209,12 +211,15 @@ function put(to: usize, v: v128): void {
 
 /** Pixels that are re-laid at a time. */
 const OUTER_BLOCK: i32 = 512;
-/** Bytes between rows of the re-laid upstream: beyond a power of two, so that the rows of a tile do not share cache sets. */
+/**
+ * Bytes between rows of the re-laid upstream: beyond a power of two, so that the rows of a tile do not share cache
+ * sets.
+ */
 const OUTER_STRIDE: usize = OUTER_BLOCK * 4 + 64;
 
 /**
- * One panel [count, 8]: columns j0.. (`columns` of them) of (tap, channel) of what output pixels l0.. see of the padded,
- * up-sampled input. ints as in convWeight.
+ * One panel [count, 8] of the padded, up-sampled input under output pixels l0..: columns j0.. (`columns` of them) of
+ * (tap, channel). ints as in convWeight.
  */
 function packInput(args: usize, l0: i32, count: i32, j0: i32, columns: i32, to: usize): void {
   const h = int(args, 3), w = int(args, 4), c = int(args, 5), kw = int(args, 8), stride = int(args, 9);
@@ -252,9 +257,9 @@ function packInput(args: usize, l0: i32, count: i32, j0: i32, columns: i32, to: 
 
 /**
  * Sums over parts of the pixels for any kernel: [part][cOut][taps * cIn]. One unit is one part times one block of rows.
- * ints: 0 x, 1 upstream, 2 out, 3 h, 4 w, 5 cIn, 6 cOut, 7 kh, 8 kw, 9 stride, 10 upsample, 11 padTop, 12 padLeft, 13 outH,
- * 14 outW, 15 output pixels of all images, 16 pixels per part, 17 rows per block, 18 blocks.
- * scratch: address table, strip [rows per block, 8], panel [512, 8], re-laid upstream.
+ * ints: 0 x, 1 upstream, 2 out, 3 h, 4 w, 5 cIn, 6 cOut, 7 kh, 8 kw, 9 stride, 10 upsample, 11 padTop, 12 padLeft, 13
+ * outH, 14 outW, 15 output pixels of all images, 16 pixels per part, 17 rows per block, 18 blocks. scratch: address
+ * table, strip [rows per block, 8], panel [512, 8], re-laid upstream.
  */
 export function convWeight(args: usize, begin: i32, end: i32, scratch: usize): void {
   const cOut = int(args, 6), n = int(args, 7) * int(args, 8) * int(args, 5);
@@ -277,7 +282,8 @@ export function convWeight(args: usize, begin: i32, end: i32, scratch: usize): v
         const columns = min(8, n - j);
         packInput(args, l0, kc, j, columns, panel);
         const to = c + (<usize> j << 2);
-        block(scratch, rows, 0, 1, <usize> kc << 2, 0, panel, 0, false, 0, columns, to, outRow, strip, l0 > part * partPixels);
+        const add = l0 > part * partPixels;
+        block(scratch, rows, 0, 1, <usize> kc << 2, 0, panel, 0, false, 0, columns, to, outRow, strip, add);
       }
     }
     flushStrip(rows, n, c, outRow, strip);

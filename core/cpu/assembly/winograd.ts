@@ -2,24 +2,28 @@
 // @ts-nocheck
 // deno-fmt-ignore-file
 /**
- * 3x3 NHWC convolution with stride 1 by Winograd's F(2x2, 3x3) (Lavin & Gray 2015, arXiv 1509.09308, section 4.1): every
- * 2x2 tile of the result is A^T [(G g G^T) . (B^T d B)] A, d the 4x4 pixels that it sees, which takes 16 products per
- * channel where the sum over taps takes 36. It does not choose when that pays or is exact enough: kernels/winograd.ts does.
+ * 3x3 NHWC convolution with stride 1 by Winograd's F(2x2, 3x3) (Lavin & Gray 2015, arXiv 1509.09308, section 4.1):
+ * every 2x2 tile of the result is A^T [(G g G^T) . (B^T d B)] A, d the 4x4 pixels that it sees, which takes 16 products
+ * per channel where the sum over taps takes 36. kernels/winograd.ts chooses where it is used.
  *
  * One unit is a region of tiles of one image times a block of panels. The transformed input V[16][tiles][cIn],
- * transformed panels of weights U[16][PANELS][cIn][8] and the products M[16][tiles][columns] are private and stay in the
- * second-level cache; weights are transformed again for every region, which costs a few percent and needs no memory
+ * transformed panels of weights U[16][PANELS][cIn][8] and the products M[16][tiles][columns] are private and stay in
+ * the second-level cache; weights are transformed again for every region, which costs a few percent and needs no memory
  * beside the packed weights.
  */
 import { int, ptr, storeTail } from "./args.ts";
 import { block, epilogue, PANELS } from "./block.ts";
 import { expandHalves } from "./math.ts";
 
-/** The parts of `V`, `U` and `M` are this much further apart than they are long: 16 streams need different cache sets. */
+/**
+ * The parts of `V`, `U` and `M` are this much further apart than they are long: 16 streams need different cache sets.
+ */
 export const GAP: usize = 64;
 
 /** Addresses of the pixels (y0 + r, x0 + s) of the padded, up-sampled input, `zeros` outside the image. */
-function pixelAddresses(args: usize, image: usize, y0: i32, x0: i32, rows: i32, columns: i32, zeros: usize, to: usize): void {
+function pixelAddresses(
+  args: usize, image: usize, y0: i32, x0: i32, rows: i32, columns: i32, zeros: usize, to: usize,
+): void {
   const h = int(args, 3), w = int(args, 4), c = int(args, 5), shift = int(args, 7) - 1;
   y0 -= int(args, 8);
   x0 -= int(args, 9);
@@ -207,7 +211,8 @@ function transformOutput(
 export function winograd(args: usize, begin: i32, end: i32, scratch: usize): void {
   const h = int(args, 3), w = int(args, 4), cIn = int(args, 5), cOut = int(args, 6);
   const outH = int(args, 10), outW = int(args, 11);
-  const mostRows = int(args, 12), mostColumns = int(args, 13), regionRows = int(args, 14), regionColumns = int(args, 15);
+  const mostRows = int(args, 12), mostColumns = int(args, 13);
+  const regionRows = int(args, 14), regionColumns = int(args, 15);
   const blockPanels = int(args, 16), nBlocks = int(args, 17), halves = int(args, 18) != 0, group = int(args, 19);
   const most = mostRows * mostColumns;
   const pixel = <usize> cIn << 2;
@@ -249,8 +254,8 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
     for (let panel = unit % nBlocks * blockPanels; panel < last; panel += group) {
       const panels = min(group, last - panel);
       for (let i = 0; i < panels; i += PANELS) {
-        const own = min(PANELS, panels - i);
-        for (let k = 0; k < own; k++) {
+        const count = min(PANELS, panels - i);
+        for (let k = 0; k < count; k++) {
           let g = ptr(args, 1) + <usize> (panel + i + k) * panelBytes;
           if (halves) {
             expandHalves(g, expanded, 72 * cIn);
@@ -270,7 +275,7 @@ export function winograd(args: usize, begin: i32, end: i32, scratch: usize): voi
             uPanel,
             false,
             0,
-            own << 3,
+            count << 3,
             m + <usize> position * mApart + (<usize> i << 5),
             tileBytes,
             0,

@@ -1,12 +1,12 @@
 /**
- * What kernel marshalling shares: the checked buffers, the pool, temporary memory, and the arguments of epilogues.
- * No kernel is defined here.
+ * Shared by the kernels: checked buffers, the pool, temporary memory, estimates of time, arguments of epilogues.
  */
 import type { Activation, Epilogue, RowTable } from "../../tensor/kernels.ts";
 import type { Heap } from "../heap.ts";
 import type { Pool } from "../pool.ts";
 import type { Buffers } from "../storage.ts";
 
+/** What a kernel gets of the device. */
 export interface Context {
   readonly heap: Heap;
   readonly buffers: Buffers;
@@ -20,7 +20,7 @@ export const BYTES_PER_NS = 8;
 /** Smallest piece of a product that is worth a unit, in floating-point operations. */
 export const UNIT_FLOPS = 8e6;
 
-/** PANELS of assembly/block.ts: panels of weights that a product holds widened or transformed at a time. */
+/** Panels of weights that a product keeps widened or transformed at a time: PANELS of assembly/block.ts. */
 export function panelsAtOnce({ pool }: Context): number {
   return pool.build === "wide" ? 2 : 1;
 }
@@ -69,7 +69,9 @@ export function withTemporary<T>(context: Context, bytes: number, use: (address:
   }
 }
 
-/** Size of a part when `total` is cut into as few equal parts of at most `most` as possible, each a multiple of `step`. */
+/**
+ * Size of a part when `total` is cut into as few equal parts of at most `most` as possible, each a multiple of `step`.
+ */
 export function evenBlock(total: number, most: number, step: number): number {
   const parts = Math.ceil(total / most);
   return Math.ceil(total / parts / step) * step;

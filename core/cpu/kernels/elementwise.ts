@@ -1,13 +1,13 @@
 /**
- * Elementwise kernels, strided copies and Adam's update: the common functions and strides go to WebAssembly, the rest to the loops
- * generated from the expression rows.
+ * Elementwise kernels, strided copies and Adam's update. The common functions and strides run in WebAssembly
+ * (core/cpu/assembly/elementwise.ts, adam.ts), the rest in TypeScript (core/cpu/loops.ts).
  */
 import type { KernelImplementations } from "../../tensor/kernels.ts";
 import { collapse } from "../../tensor/shape.ts";
 import { elementwiseLoops, extent } from "../loops.ts";
 import { BYTES_PER_NS, type Context } from "./context.ts";
 
-/** Numbers of the functions in assembly/elementwise.ts. What is missing here runs in TypeScript. */
+/** Numbers of the functions in assembly/elementwise.ts. Functions without a number run in TypeScript. */
 // deno-fmt-ignore
 const unaryCodes = new Map([
   "neg", "abs", "exp", "sqrt", "square", "reciprocal", "floor", "tanh", "sigmoid", "relu", "silu", "gelu", "geluTanh",

@@ -19,7 +19,9 @@ import { packedElements, packPlain } from "./pack.ts";
 export const BLOCK_ROWS = 120;
 /** Size of an expanded panel of one run of K, as in assembly/matmul.ts. */
 const PANEL_BYTES = 1024 * 32;
-/** Rows of A and B that matmulOuter re-lays at a time, and the bytes between rows of A then, as in assembly/matmul.ts. */
+/**
+ * Rows of A and B that matmulOuter re-lays at a time, and the bytes between rows of A then, as in assembly/matmul.ts.
+ */
 const OUTER_BLOCK = 512;
 const OUTER_STRIDE = OUTER_BLOCK * 4 + 64;
 /** Rows of A and B per partial sum; fixed, because the order of summation depends on it. */

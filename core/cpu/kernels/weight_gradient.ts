@@ -1,6 +1,6 @@
 /**
- * The gradient of a convolution's weight: which algorithm takes which, block sizes, arguments of the WebAssembly kernels.
- * The arithmetic is in core/cpu/assembly/weight_gradient.ts.
+ * The gradient of a convolution's weight: which algorithm takes which, block sizes, arguments of the WebAssembly
+ * kernels. The arithmetic is in core/cpu/assembly/weight_gradient.ts.
  */
 import type { KernelImplementations, Kernels } from "../../tensor/kernels.ts";
 import { BYTES_PER_NS, type Context, evenBlock, FLOPS_PER_NS, withTemporary } from "./context.ts";

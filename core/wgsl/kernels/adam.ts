@@ -1,4 +1,4 @@
-/** Adam's update of parameters and moments in place. Its formula is with the kernel's declaration. */
+/** Adam's update of parameters and moments in place; core/tensor/kernels.ts has the formula. */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";

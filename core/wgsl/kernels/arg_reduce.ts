@@ -1,6 +1,6 @@
 /**
- * out[outer, inner] (i32) = first index of the largest or smallest of x[outer, n, inner] along n.
- * Long rows go in parts: first the best of each part, then the best of those, both keeping the lowest index of equals.
+ * out[outer, inner] (i32) = first index of the largest or smallest of x[outer, n, inner] along n. Long rows are cut
+ * into parts: first the best of each part, then the best of those. Among equals the lowest index wins.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -77,7 +77,7 @@ export function argReduce(gpu: Context, { op, x, out, outer, n, inner }: Kernels
   const parts = Math.ceil(n / chunk);
   const items = count * parts;
   const groups = linearGroups(Math.ceil(items / 64));
-  // With one part the values are not wanted; a buffer of their own is bound all the same, as it must not be shared.
+  // With one part the values are not used, but need a separate buffer: one buffer must not be bound twice.
   const best = gpu.alloc(parts > 1 ? items * 4 : 4);
   if (parts === 1) {
     gpu.dispatch(partProgram(op), { x, best, out }, { count, n, inner, parts }, groups);

@@ -1,6 +1,6 @@
 /**
- * Attention: chooses the path by adapter and head size, and holds the plain one, a thread per query row with a running
- * (online) softmax (Milakov and Gimelshein 2018), for small heads that are not multiples of 4.
+ * Attention: chooses among the paths by adapter and head size. The plain path, for small heads that are no multiples of
+ * 4, is here: a thread per query row with a running (online) softmax (Milakov and Gimelshein 2018).
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";

@@ -1,6 +1,6 @@
 /**
- * Gradients of attention: every head as matrices of its own, products of them, and what happens between the products.
- * The scores of all heads are stored, twice: training sizes, not scoring sizes.
+ * Gradients of attention by matrix products per head. The scores of all heads are stored, twice: it is for training
+ * sizes.
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -66,12 +66,12 @@ export function attentionGradient(gpu: Context, args: Kernels["attentionGradient
   };
   /** Strides over [batch, heads, rows, headDim] of a tensor [batch, capacity, heads, headDim]. */
   const strides = (capacity: number) => [capacity * heads * headDim, headDim, heads * headDim, 1];
-  const own = (rows: number) => [heads * rows * headDim, rows * headDim, headDim, 1];
+  const headStrides = (rows: number) => [heads * rows * headDim, rows * headDim, headDim, 1];
   const byHead = (x: Storage, rows: number, capacity: number) => {
     const out = space(entries * rows * headDim);
     stridedCopy(gpu, {
       ...{ x, out, shape: [batch, heads, rows, headDim], xStrides: strides(capacity), xOffset: 0 },
-      ...{ outStrides: own(rows), outOffset: 0 },
+      ...{ outStrides: headStrides(rows), outOffset: 0 },
     });
     return out;
   };
@@ -86,7 +86,7 @@ export function attentionGradient(gpu: Context, args: Kernels["attentionGradient
   const back = (x: Storage, out: Storage, rows: number, capacity: number) => {
     if (rows < capacity) fill(gpu, { out, n: batch * capacity * heads * headDim, value: 0, dtype: "f32" });
     stridedCopy(gpu, {
-      ...{ x, out, shape: [batch, heads, rows, headDim], xStrides: own(rows), xOffset: 0 },
+      ...{ x, out, shape: [batch, heads, rows, headDim], xStrides: headStrides(rows), xOffset: 0 },
       ...{ outStrides: strides(capacity), outOffset: 0 },
     });
   };

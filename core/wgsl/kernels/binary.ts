@@ -1,6 +1,6 @@
 /**
  * out[...] = op(x[...], y[...]) with broadcasting, generated from the expressions of core/tensor/elementwise.ts.
- * Dimensions that walk together are merged first, so most calls are one flat loop over vec4s.
+ * Dimensions that are contiguous in all operands are merged first, so most calls are one flat loop over vec4s.
  */
 import { binaryRows } from "../../tensor/elementwise.ts";
 import type { Kernels } from "../../tensor/kernels.ts";

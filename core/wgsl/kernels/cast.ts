@@ -1,5 +1,6 @@
 /**
- * out[i] = x[i] converted between f32, f16, i32 and u32. f16 is read and written as pairs in u32, which needs no feature.
+ * out[i] = x[i] converted between f32, f16, i32 and u32. f16 is read and written as pairs in u32, which needs no
+ * feature.
  */
 import type { DType, Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";

@@ -1,6 +1,6 @@
 /**
  * out = residual + gate * act(out + bias) in place, after a product whose kernel stores plain sums.
- * It costs a few percent of the product it follows, and keeps the big kernels, which compile slowly, free of variants.
+ * It costs a few percent of the product, and keeps variants out of the big kernels, which compile slowly.
  */
 import type { Epilogue, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -53,7 +53,7 @@ ${
   };
 }
 
-/** Rows of `n` columns. Does nothing when there is nothing to do. */
+/** For rows of `n` columns. Dispatches nothing when the epilogue is empty. */
 export function applyEpilogue(gpu: Context, out: Storage, rows: number, n: number, epilogue: Epilogue): void {
   const { bias, activation, gate, residual } = epilogue;
   if (!bias && !gate && !residual && activation === "none") return;

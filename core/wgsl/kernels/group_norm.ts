@@ -1,16 +1,16 @@
 /**
- * Group norm of NHWC activations in three passes: statistics of blocks of pixels per channel, their merge per group into
- * a mean and a factor per channel, and the normalisation itself, with SiLU if wanted.
+ * Group norm of NHWC activations in three passes: statistics of blocks of pixels per channel, their merge per group
+ * into a mean and a factor per channel, and the normalisation itself, with SiLU if wanted.
  *
- * Block statistics are shifted by the block's first value, and merging goes by mean and squared deviation (Chan, Golub
- * and LeVeque 1983), so a mean far from zero costs no accuracy.
+ * Block statistics are relative to the block's first value, and merged by mean and squared deviation (Chan, Golub and
+ * LeVeque 1983). So a mean far from zero costs no accuracy.
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
 import { rowGroups, rowKernel, type RowTiles, rowTilesFor } from "./row_kernel.ts";
 
-/** Pixels whose statistics one thread takes. */
+/** Pixels per thread. */
 export const blockPixels = 128;
 
 /** Channels per vector. */
@@ -57,7 +57,7 @@ function blockProgram(width: Width): Program {
   };
 }
 
-/** One row per image and group: reads all its blocks and channels, writes mean and factor of each of its channels. */
+/** One row per image and group: merges its blocks and channels, and writes mean and factor of each channel. */
 function mergeProgram(tiles: RowTiles): Program {
   const loop = (body: string) => `
   for (var i = first; i < items; i += step) {
@@ -143,7 +143,8 @@ interface Sizes {
 }
 
 /**
- * Mean of every channel's group and gamma / deviation, each [batch, c]; 1 / deviation when gamma is not given. Free both.
+ * Mean of every channel's group and gamma / deviation, each [batch, c]; 1 / deviation when gamma is not given. Free
+ * both.
  */
 export function groupMoments(
   gpu: Context,

@@ -1,6 +1,6 @@
 /**
- * Gradients of group norm: the statistics again, sums of the gradient per channel over blocks of pixels, their totals
- * per group, and dx. It is exact to rounding of sums and stores nothing of the size of x but dx.
+ * Gradients of group norm: recomputes the statistics, sums the gradient per channel over blocks of pixels, adds them
+ * per group, and computes dx. Of x's size it stores dx only.
  *
  * With y = (x - mean) / deviation, z = gamma y + beta and dz = upstream * act'(z):
  * dx = (gamma dz - m1 - y m2) / deviation, where m1 and m2 are the group's means of gamma dz and gamma dz y.
@@ -72,7 +72,7 @@ ${
   };
 }
 
-/** One row per image and group: per channel the factors of dx = own dz - shift - slope (x - mean). */
+/** One row per image and group: per channel the terms of dx = factor dz - shift - slope (x - mean). */
 function joinProgram(tiles: RowTiles): Program {
   return {
     kernel: "groupNormGradient",
@@ -84,7 +84,7 @@ function joinProgram(tiles: RowTiles): Program {
         slopes: { type: "array<f32>", access: "read" },
         gamma: { type: "array<f32>", access: "read" },
         rstd: { type: "array<f32>", access: "read" },
-        own: { type: "array<f32>", access: "write" },
+        factor: { type: "array<f32>", access: "write" },
         shift: { type: "array<f32>", access: "write" },
         slope: { type: "array<f32>", access: "write" },
       },
@@ -108,7 +108,7 @@ function joinProgram(tiles: RowTiles): Program {
   let m2 = rowSum(product) / n;
   for (var i = first; i < size; i += step) {
     let at = image * p.c + channel + i;
-    own[at] = gamma[channel + i] * rstd[at];
+    factor[at] = gamma[channel + i] * rstd[at];
     shift[at] = m1 * rstd[at];
     slope[at] = m2 * rstd[at] * rstd[at];
   }`,
@@ -117,7 +117,7 @@ function joinProgram(tiles: RowTiles): Program {
   };
 }
 
-/** `dz` is dx itself where it was stored there. */
+/** With `inPlace`, dz was stored in dx. */
 function applyProgram(width: Width, inPlace: boolean): Program {
   return {
     kernel: "groupNormGradient",
@@ -127,7 +127,7 @@ function applyProgram(width: Width, inPlace: boolean): Program {
       buffers: {
         x: { type: arrayOf(width), access: "read" },
         mean: { type: arrayOf(width), access: "read" },
-        own: { type: arrayOf(width), access: "read" },
+        factor: { type: arrayOf(width), access: "read" },
         shift: { type: arrayOf(width), access: "read" },
         slope: { type: arrayOf(width), access: "read" },
         ...(inPlace ? {} : { dz: { type: arrayOf(width), access: "read" } } as const),
@@ -137,7 +137,7 @@ function applyProgram(width: Width, inPlace: boolean): Program {
         64,
         "p.count",
         `let t = (i / p.perImage) * p.c + i % p.c;
-  dx[i] = ${inPlace ? "dx" : "dz"}[i] * own[t] - shift[t] - (x[i] - mean[t]) * slope[t];`,
+  dx[i] = ${inPlace ? "dx" : "dz"}[i] * factor[t] - shift[t] - (x[i] - mean[t]) * slope[t];`,
       ),
     }),
   };
@@ -165,21 +165,21 @@ export function groupNormGradient(gpu: Context, args: Kernels["groupNormGradient
   if (dx) {
     const rows = batch * groups;
     const tiles = rowTilesFor(gpu, blocks * c / groups);
-    const [own, shift, slope] = [0, 1, 2].map(() => gpu.alloc(batch * c * 4));
+    const [factor, shift, slope] = [0, 1, 2].map(() => gpu.alloc(batch * c * 4));
     gpu.dispatch(
       joinProgram(tiles),
-      { sums, slopes, gamma, rstd, own, shift, slope },
+      { sums, slopes, gamma, rstd, factor, shift, slope },
       { rows, hw, c, blocks, groups },
       rowGroups(tiles, rows),
     );
     const count = batch * hw * c / width;
     gpu.dispatch(
       applyProgram(width, keep),
-      { x, mean, own, shift, slope, ...(keep ? {} : { dz: upstream }), dx },
+      { x, mean, factor, shift, slope, ...(keep ? {} : { dz: upstream }), dx },
       { count, c: c / width, perImage: hw * c / width },
       linearGroups(Math.ceil(count / 64)),
     );
-    for (const storage of [own, shift, slope]) gpu.free(storage);
+    for (const storage of [factor, shift, slope]) gpu.free(storage);
   }
   for (const storage of [mean, rstd, sums, slopes]) gpu.free(storage);
 }

@@ -1,6 +1,6 @@
 /**
- * Attention on hardware adapters: a workgroup takes 64 query rows of one head, one per thread, through blocks of keys and
- * values in workgroup memory, with a running softmax. Keys that no row of the workgroup sees are not read.
+ * Attention on hardware adapters: a workgroup takes 64 query rows of one head, one per thread, and reads blocks of keys
+ * and values into workgroup memory, with a running softmax. Keys that none of its rows sees are not read.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -14,7 +14,7 @@ function program(headDim: number): Program {
   const steps = headDim / 4;
   // Two blocks of keyBlock * headDim floats, in 12 of the 16 KiB that every adapter has.
   const keyBlock = Math.min(32, Math.floor(12288 / (8 * headDim)));
-  const each = (body: (d: number) => string) => Array.from({ length: steps }, (_, d) => body(d)).join("\n        ");
+  const perStep = (body: (d: number) => string) => Array.from({ length: steps }, (_, d) => body(d)).join("\n        ");
   return {
     kernel: "attention",
     variant: `block,${headDim}`,
@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   if (p.visibleOn != 0u) { end = min(p.lk, u32(visible[min(row, p.lq - 1u)])); }
   atomicMax(&lastKey, end);
   let groupEnd = workgroupUniformLoad(&lastKey);
-  ${each((d) => `let q${d} = q[at + ${d}u] * p.scale; var o${d} = vec4f(0.0);`)}
+  ${perStep((d) => `let q${d} = q[at + ${d}u] * p.scale; var o${d} = vec4f(0.0);`)}
   var top = -1e30;
   var total = 0.0;
   for (var first = 0u; first < groupEnd; first += ${keyBlock}u) {
@@ -56,28 +56,28 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     for (var j = 0u; j < count; j++) {
       let base = j * ${steps}u;
       var s = 0.0;
-        ${each((d) => `s += dot(q${d}, keys[base + ${d}u]);`)}
+        ${perStep((d) => `s += dot(q${d}, keys[base + ${d}u]);`)}
       if (s > top) {
         let keep = m_expNegative(top - s);
         top = s;
         total *= keep;
-        ${each((d) => `o${d} *= keep;`)}
+        ${perStep((d) => `o${d} *= keep;`)}
       }
       let weight = m_expNegative(s - top);
       total += weight;
-        ${each((d) => `o${d} += weight * values[base + ${d}u];`)}
+        ${perStep((d) => `o${d} += weight * values[base + ${d}u];`)}
     }
     workgroupBarrier();
   }
   if (row < p.lq) {
-        ${each((d) => `out[at + ${d}u] = o${d} / total;`)}
+        ${perStep((d) => `out[at + ${d}u] = o${d} / total;`)}
   }
 }`,
     }),
   };
 }
 
-/** False when another path has to do it. */
+/** Returns false for sizes that another path must take. */
 export function attentionHardware(gpu: Context, args: Kernels["attention"]): boolean {
   const { q, k, v, out, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
   if (headDim % 4 !== 0 || headDim > maxHeadDim || heads > 65535 || batch > 65535) return false;

@@ -1,6 +1,6 @@
 /**
- * Products of one to four rows with a packed weight on hardware adapters, as in a step with a key/value cache: reading the
- * weight once is all the work, so a workgroup takes 128 columns and shares k out among its threads.
+ * Products of one to four rows with a packed weight on hardware adapters, as in a step with a key/value cache. Reading
+ * the weight takes all the time, so a workgroup takes 128 columns and splits k among its threads.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -40,7 +40,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     let w = right(0u, k, quad);
     for (var r = 0u; r < ${maxRows}u; r++) { s[r] += a[min(r, p.m - 1u) * p.k + k] * w; }
   }
-  for (var r = 0u; r < ${maxRows}u; r++) { sums[(r * ${slices}u + slice) * ${quadsPerGroup}u + lid % ${quadsPerGroup}u] = s[r]; }
+  for (var r = 0u; r < ${maxRows}u; r++) {
+    sums[(r * ${slices}u + slice) * ${quadsPerGroup}u + lid % ${quadsPerGroup}u] = s[r];
+  }
   workgroupBarrier();
   // Slice r of the threads finishes row r.
   if (slice < p.m) {
@@ -55,7 +57,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   };
 }
 
-/** False when the product is not of this kind. */
+/** Returns false for other products. */
 export function matmulRows(gpu: Context, args: Kernels["matmul"]): boolean {
   const { a, b, out, batch, n, k, transA, packed, bType, aBatchStride, epilogue } = args;
   const m = batch * args.m;

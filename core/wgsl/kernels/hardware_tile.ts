@@ -1,7 +1,7 @@
 /**
- * The matrix product of hardware adapters: a workgroup of 256 threads computes a block of the result, with blocks of both
- * operands in workgroup memory and 8 x 8 (or 4 x 4) results per thread. Convolution is the same product, whose left operand
- * is gathered from the image (implicit GEMM).
+ * Matrix products on hardware adapters: a workgroup of 256 threads computes a block of the result, with blocks of both
+ * operands in workgroup memory and 8 x 8 (or 4 x 4) results per thread. Convolution is the same product with a left
+ * operand gathered from the image (implicit GEMM).
  */
 import type { Epilogue, Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -54,7 +54,9 @@ const imageParams: Record<string, ScalarType> = {
   outW: "u32",
 };
 
-/** WGSL: `struct Row`, `rowOf(z, r)`, and `left(row, k)`, four elements of the left operand from k on, zero beyond it. */
+/**
+ * WGSL: `struct Row`, `rowOf(z, r)`, and `left(row, k)`, four elements of the left operand from k on, zero beyond it.
+ */
 function leftCode(left: Left): string {
   const four = left.endsWith("4");
   if (left.startsWith("matrix")) {

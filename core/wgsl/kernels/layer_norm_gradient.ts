@@ -1,6 +1,6 @@
 /**
- * Gradients of layer norm: a pass over rows for dx, and one down blocks of rows for those of gamma and beta.
- * Statistics are those of layer_norm.ts, taken again.
+ * Gradients of layer norm: a pass along rows for dx, and one down blocks of rows for gamma and beta. The statistics are
+ * recomputed as in layer_norm.ts.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -142,7 +142,7 @@ export function layerNormGradient(gpu: Context, args: Kernels["layerNormGradient
   const moments = summed ? gpu.alloc(rows * 8) : undefined;
   const table = scale ? tableParams("scale", scale) : {};
   const tiles = rowTilesFor(gpu, n);
-  // A thread per row reads one row of gamma; what is not read must not be bound.
+  // A thread per row reads one row of gamma; buffers that are not read must not be bound.
   const withGamma = gamma !== undefined && (dx !== undefined || dScale !== undefined);
   const withBeta = beta !== undefined && dScale !== undefined;
   const withScale = scale !== undefined && dx !== undefined;

@@ -1,6 +1,6 @@
 /**
  * out[z, m, n] = residual + gate * act(A_z[m, k] B_z[k, n] + bias), with B plain or packed.
- * The plain path: one thread per row and four columns. It serves every case that the tiles do not.
+ * Here is the plain path, one thread per row and four columns, for cases that the tiles do not take.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";

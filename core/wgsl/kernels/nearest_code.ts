@@ -13,7 +13,7 @@ const codeTile = 4;
 function partProgram(width: 1 | 4): Program {
   const type = width === 4 ? "array<vec4f>" : "array<f32>";
   const product = (a: string, b: string) => width === 4 ? `dot(${a}, ${b})` : `${a} * ${b}`;
-  const each = (n: number, line: (i: number) => string) =>
+  const lines = (n: number, line: (i: number) => string) =>
     Array.from({ length: n }, (_, i) => line(i)).join("\n      ");
   return {
     kernel: "nearestCode",
@@ -32,19 +32,19 @@ function partProgram(width: 1 | 4): Program {
         `let part = i % p.parts;
   let r = (i / p.parts) * ${rowTile}u;
   let end = min((part + 1u) * p.length, p.codes);
-  ${each(rowTile, (t) => `let x${t} = min(r + ${t}u, p.rows - 1u) * p.c;`)}
-  ${each(rowTile, (t) => `var best${t} = 0.0; var index${t} = p.codes;`)}
+  ${lines(rowTile, (t) => `let x${t} = min(r + ${t}u, p.rows - 1u) * p.c;`)}
+  ${lines(rowTile, (t) => `var best${t} = 0.0; var index${t} = p.codes;`)}
   for (var v = part * p.length; v < end; v += ${codeTile}u) {
-    ${each(codeTile, (u) => `let e${u} = min(v + ${u}u, p.codes - 1u) * p.c;`)}
-    ${each(codeTile, (u) => `var norm${u} = 0.0;`)}
-    ${each(rowTile * codeTile, (j) => `var dot${j} = 0.0;`)}
+    ${lines(codeTile, (u) => `let e${u} = min(v + ${u}u, p.codes - 1u) * p.c;`)}
+    ${lines(codeTile, (u) => `var norm${u} = 0.0;`)}
+    ${lines(rowTile * codeTile, (j) => `var dot${j} = 0.0;`)}
     for (var d = 0u; d < p.c; d++) {
-      ${each(rowTile, (t) => `let a${t} = x[x${t} + d];`)}
-      ${each(codeTile, (u) => `let b${u} = codebook[e${u} + d]; norm${u} += ${product(`b${u}`, `b${u}`)};`)}
-      ${each(rowTile * codeTile, (j) => `dot${j} += ${product(`a${j % rowTile}`, `b${Math.floor(j / rowTile)}`)};`)}
+      ${lines(rowTile, (t) => `let a${t} = x[x${t} + d];`)}
+      ${lines(codeTile, (u) => `let b${u} = codebook[e${u} + d]; norm${u} += ${product(`b${u}`, `b${u}`)};`)}
+      ${lines(rowTile * codeTile, (j) => `dot${j} += ${product(`a${j % rowTile}`, `b${Math.floor(j / rowTile)}`)};`)}
     }
     ${
-          each(rowTile * codeTile, (j) => {
+          lines(rowTile * codeTile, (j) => {
             const t = j % rowTile;
             const u = Math.floor(j / rowTile);
             const closer = `(index${t} == p.codes || distance${j} < best${t})`;
@@ -54,10 +54,13 @@ function partProgram(width: 1 | 4): Program {
         }
   }
   ${
-          each(
+          lines(
             rowTile,
             (t) =>
-              `if (r + ${t}u < p.rows) { distances[(r + ${t}u) * p.parts + part] = best${t}; indices[(r + ${t}u) * p.parts + part] = index${t}; }`,
+              `if (r + ${t}u < p.rows) {
+    distances[(r + ${t}u) * p.parts + part] = best${t};
+    indices[(r + ${t}u) * p.parts + part] = index${t};
+  }`,
           )
         }`,
       ),

@@ -1,7 +1,7 @@
 /**
- * Re-lays weights once, at load, into the order in which the matrix kernels read them.
- * For hardware adapters a linear weight x[n, k] becomes [k, n padded to 4], a convolution weight x[cOut, cIn, kh, kw]
- * becomes [kh, kw, cIn, cOut padded to 4], padded with zeros; for software adapters both become textures.
+ * Packs weights, once at load, into the order in which matrix kernels read them. For hardware adapters a linear weight
+ * x[n, k] becomes [k, n padded to 4], a convolution weight x[cOut, cIn, kh, kw] becomes [kh, kw, cIn, cOut padded to
+ * 4], padded with zeros; for software adapters both become textures.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -70,14 +70,16 @@ ${
 
 type PackArgs = Pick<Kernels["packLinear"], "x" | "out" | "xType" | "outType">;
 
-/** Where element (column, tap, channel) of a weight x[n, channels, taps] is, or of a turned one, x[channels, n, taps]. */
+/**
+ * Where element (column, tap, channel) of a weight x[n, channels, taps] is, or of a turned one, x[channels, n, taps].
+ */
 function stridesOf(n: number, channels: number, taps: number, turned: boolean) {
   return turned
     ? { columnStride: taps, channelStride: n * taps, tapStride: -1, offset: taps - 1 }
     : { columnStride: channels * taps, channelStride: taps, tapStride: 1, offset: 0 };
 }
 
-/** `taps`: positions of a convolution kernel, 1 for a linear weight. */
+/** `taps`: positions of a convolution kernel; 1 for a linear weight. */
 function pack(gpu: Context, args: PackArgs, n: number, channels: number, taps: number, turned: boolean): void {
   const quads = paddedColumns(n) / 4;
   const count = quads * channels * taps;

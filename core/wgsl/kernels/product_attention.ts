@@ -1,7 +1,7 @@
 /**
- * Attention of heads too large to keep in registers, such as the single head of 512 or 640 of a tokenizer: per head, blocks
- * of query rows go through two matrix products with a masked softmax between them.
- * Memory for scores is bounded by `maxScoreBytes`, whatever the number of rows.
+ * Attention of heads too large for registers, such as the single head of 512 or 640 of a tokenizer: per head, two
+ * matrix products over blocks of query rows with a masked softmax between them. Memory for scores is at most
+ * `maxScoreBytes`.
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";

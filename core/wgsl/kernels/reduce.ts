@@ -1,6 +1,6 @@
 /**
  * out[outer, inner] = sum, mean, max or min of x[outer, n, inner] along n.
- * Long reductions go through partial results of a few hundred elements each, for parallelism and for accuracy of sums.
+ * Long reductions have partial results of a few hundred elements each, for parallelism and for accuracy of sums.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";

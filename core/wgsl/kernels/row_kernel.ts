@@ -1,6 +1,6 @@
 /**
- * The frame of kernels that work on one row at a time (softmax, norms): a thread per row without barriers for software
- * adapters, a workgroup per row with reductions in workgroup memory for hardware. A kernel writes its body once.
+ * The frame of kernels over rows (softmax, norms): on software adapters a thread per row without barriers, on hardware
+ * a workgroup per row with reductions in workgroup memory. A kernel has one body for both.
  */
 import type { Context } from "../context.ts";
 import { groupIndex, type Groups, linearGroups, mainInputs } from "../program.ts";
@@ -64,8 +64,8 @@ fn main(${mainInputs}) {
 }
 
 /**
- * The frame for rows of `n` steps: software adapters stop a thread after 65535 loop iterations (a limit of llvmpipe), so
- * long rows are shared by a workgroup there too.
+ * The frame for rows of `n` steps. Software adapters stop a thread after 65535 loop iterations (a limit of llvmpipe),
+ * so a workgroup takes a long row there, too.
  */
 export function rowTilesFor(gpu: Context, n: number): RowTiles {
   return n > 16000 ? "hardware" : gpu.tiles;

@@ -1,6 +1,6 @@
 /**
  * Softmax and log-softmax of rows, and the log-softmax at one index per row without storing the others.
- * The maximum is taken out first, so no input overflows.
+ * The maximum is subtracted first, so no input overflows.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";

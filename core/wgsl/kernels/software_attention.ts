@@ -1,6 +1,6 @@
 /**
- * Attention on software adapters: every thread takes a few query rows through all keys, with a running softmax, keeping
- * queries and sums in registers. Keys and values come from textures, for the reason given in software_tile.ts.
+ * Attention on software adapters: every thread takes a few query rows over all keys, with a running softmax, and keeps
+ * queries and sums in registers. Keys and values are in textures; software_tile.ts says why.
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -119,7 +119,7 @@ function rowsToTexture(gpu: Context, x: Storage, batch: number, lk: number, capa
   return texture;
 }
 
-/** False when another path has to do it: large or odd heads, or more rows than a texture has. */
+/** Returns false for sizes that another path must take: large or odd heads, or more rows than a texture has. */
 export function attentionSoftware(gpu: Context, args: Kernels["attention"]): boolean {
   const { q, k, v, out, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
   const width = heads * headDim;

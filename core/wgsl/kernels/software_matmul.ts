@@ -1,5 +1,5 @@
 /**
- * Matrix products and convolutions of software adapters, put together from textures, register tiles and the epilogue.
+ * Matrix products and convolutions on software adapters: operands in textures, register tiles, then the epilogue.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -12,8 +12,8 @@ import { columnTileFor, type ImageLayout, packedWidth, runTiles } from "./softwa
 const packingPays = 2 ** 18;
 
 /**
- * How [rows, 4 * k4] lies in a texture: `fold` matrix rows side by side in a texture row of `width` texels. Rows of the
- * copy into it must be multiples of 256 bytes, 16 texels. Undefined when it does not fit.
+ * Layout of [rows, 4 * k4] in a texture: `fold` matrix rows side by side in a texture row of `width` texels. Rows of
+ * the copy into it must be multiples of 256 bytes, 16 texels. Undefined when it does not fit.
  */
 function foldOf(maxSide: number, rows: number, k4: number): { fold: number; width: number } | undefined {
   let fold = 1;
@@ -97,7 +97,7 @@ function rightOperand(gpu: Context, args: Kernels["matmul"], batch: number): Tex
   return texture;
 }
 
-/** False when this product is better served by the plain kernel; a packed weight always is served. */
+/** Returns false for products that are faster by the plain kernel; never for a packed weight. */
 export function matmulSoftware(gpu: Context, args: Kernels["matmul"]): boolean {
   const { b, out, packed, n, k, epilogue } = args;
   if (!packed && (args.batch * args.m * n * k < packingPays || args.m < 4) && k < 60000) return false;

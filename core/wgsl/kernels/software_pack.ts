@@ -1,6 +1,6 @@
 /**
- * Brings operands into the textures that software_tile.ts reads: weights once, at load, activations on every call.
- * Activations are copied as they are where rows are whole multiples of 256 bytes, and through a padded copy elsewhere.
+ * Packs operands into the textures that software_tile.ts reads: weights once, at load, activations on every call.
+ * Rows of activations of whole multiples of 256 bytes are copied directly, others through a padded copy.
  */
 import type { Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -17,7 +17,7 @@ export interface Columns {
   readonly batchStride: number;
   readonly columnStride: number;
   readonly channelStride: number;
-  /** May be negative, with an offset that makes up for it. */
+  /** May be negative, with a matching offset. */
   readonly tapStride: number;
   /** Of the first element (default 0). */
   readonly offset?: number;
@@ -30,8 +30,8 @@ export function packedRows(n: number, channels: number, taps: number, tile: Colu
 }
 
 /**
- * Each thread writes one texel: see the layout at `tileCode` in software_tile.ts. `four`: the four channels of a texel are
- * neighbours in x, and one load.
+ * Each thread writes one texel: see the layout at `tileCode` in software_tile.ts. `four`: the four channels of a texel
+ * are neighbours in x, and one load.
  */
 function packProgram(tile: ColumnTile, xType: "f32" | "f16", outType: "f32" | "f16", four: boolean): Program {
   const { columns, across } = tile;
@@ -182,7 +182,7 @@ export interface Images {
   readonly border: number;
 }
 
-/** How images lie in a texture, or undefined when not even one fits. `perTexture` of them fit into one texture. */
+/** Layout of images in a texture, `perTexture` of them; undefined when not even one fits. */
 export function planImages(
   maxSide: number,
   { h, w, c, border }: Images,
@@ -198,7 +198,9 @@ export function planImages(
   return { layout: { c4, border, segment, rowsPerLine, imageRows }, perTexture };
 }
 
-/** Copies `count` NHWC images from image `from` on into a texture with zeros around them. Free it with `freeTexture`. */
+/**
+ * Copies `count` NHWC images from image `from` on into a texture with zeros around them. Free it with `freeTexture`.
+ */
 export function imagesToTexture(
   gpu: Context,
   x: Storage,

@@ -1,10 +1,10 @@
 /**
- * The matrix product of software adapters: every thread keeps a tile of up to 16 x 16 results in registers, without
- * workgroup memory or barriers. Convolution and matrix product are the same program; a matrix is an image with one tap.
+ * Matrix products on software adapters: every thread keeps a tile of up to 16 x 16 results in registers, without
+ * workgroup memory or barriers. Convolution is the same program; a matrix is an image with one tap.
  *
- * Both operands are textures of four numbers per texel, because llvmpipe loads a texel with one 16-byte load per thread,
- * but walks through the threads one by one to load from a buffer. Four numbers are neighbours along k in both operands, so
- * that each result is loaded and stored once per four products.
+ * Both operands are textures of four numbers per texel: llvmpipe loads a texel with one 16-byte load per thread, but
+ * loads from a buffer thread by thread. The four numbers are neighbours along k in both operands, so each result is
+ * loaded and stored once per four products.
  */
 import type { Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -19,7 +19,7 @@ const maxGroups = 65535;
 
 export type RowTile = 4 | 8 | 16;
 
-/** How the columns of a result are shared out. */
+/** Division of the columns of a result among threads. */
 export interface ColumnTile {
   /** Columns per thread. */
   readonly columns: 4 | 8 | 16 | 20;
@@ -33,7 +33,7 @@ const tileCosts: readonly (readonly [ColumnTile, number])[] = [
   [{ columns: 20, across: 8 }, 1],
   [{ columns: 8, across: 8 }, 1.25],
   [{ columns: 4, across: 8 }, 1.7],
-  // Threads along the rows read the left operand from places far apart; only very narrow results are better off.
+  // Threads along the rows read the left operand from distant addresses, which pays for very narrow results only.
   [{ columns: 8, across: 1 }, 2.5],
   [{ columns: 4, across: 1 }, 2.5],
 ];
@@ -67,7 +67,9 @@ export function packedWidth(tile: ColumnTile): number {
   return stepsPerRow(tile) * blockColumns(tile);
 }
 
-/** Geometry of the left operand's texture: images of `imageRows` texture rows, `segment` pixels of `c4` texels in a row. */
+/**
+ * Geometry of the left operand's texture: images of `imageRows` texture rows, `segment` pixels of `c4` texels in a row.
+ */
 export interface ImageLayout {
   readonly c4: number;
   readonly border: number;
@@ -137,8 +139,9 @@ function program(rowTile: RowTile, columnTile: ColumnTile, four: boolean): Progr
 }
 
 /**
- * Grid: x = block of columns, y = tile of rows, z = batch. Texel (block, q, j, lane) of b, q along k, holds four k of the
- * column `block * columns * across + (j / 4) * 4 * across + lane * 4 + j % 4`; packProgram in software_pack.ts writes it so.
+ * Grid: x = block of columns, y = tile of rows, z = batch. Texel (block, q, j, lane) of b, q along k, holds four k of
+ * the column `block * columns * across + (j / 4) * 4 * across + lane * 4 + j % 4`; packProgram in software_pack.ts
+ * writes it so.
  */
 function tileCode(rowTile: RowTile, tile: ColumnTile, four: boolean): string {
   const range = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -160,7 +163,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let block = wid.x;
   let first = ${across === 1 ? `((p.firstTile + wid.y) * ${lanes}u + lid)` : "(p.firstTile + wid.y)"} * ${rowTile}u;
   let imageSize = p.outW * p.outH;
-  // Pixel of each row: the first by division, the next by counting on. Rows beyond the last are computed and not stored.
+  // Pixel of each row: the first by division, the others by counting. Rows beyond the last are computed, but not
+  // stored.
   var image = wid.z * ((p.rows + imageSize - 1u) / imageSize) + first / imageSize;
   var oy = i32((first % imageSize) / p.outW);
   var ox = i32(first % p.outW);
@@ -211,7 +215,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
 }`;
 }
 
-/** Fills out[outRow.., n] with the products; bias and everything after it is the epilogue's business. */
+/** Fills out[outRow.., n] with the products; the epilogue adds the bias and the rest. */
 export function runTiles(gpu: Context, columnTile: ColumnTile, task: TileTask): void {
   const { layout } = task;
   // Threads along the rows touch 8 times as many pixels: with 16 each, their cache lines can evict one another.

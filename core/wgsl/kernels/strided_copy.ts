@@ -1,6 +1,6 @@
 /**
  * out[outOffset + i.outStrides] = x[xOffset + i.xStrides]: permute, slice, concat, pad and broadcast are all this copy.
- * Elements are moved as bit patterns, so every 4-byte type is the same.
+ * Elements are copied as bit patterns, so it serves every 4-byte type.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import { sizeOf } from "../../tensor/shape.ts";
@@ -31,7 +31,7 @@ export function stridedCopy(gpu: Context, args: Kernels["stridedCopy"]): void {
   const { x, out, shape, xStrides, xOffset, outStrides, outOffset } = args;
   if (sizeOf(shape) === 0) return;
   const planned = planWalk(shape, [xStrides, outStrides], [xOffset, outOffset]);
-  // An output with stride 0 along the last dimension would be written several times; nobody asks for that in vec4s.
+  // An output with stride 0 along the last dimension would be written several times; no op does that.
   const walk: Walk = planned.modes[1] === "splat"
     ? { ...planned, four: false, modes: ["element", "element"] }
     : planned;

@@ -1,6 +1,6 @@
 /**
- * WGSL that turns the number of an element into offsets of strided operands, and the choice of doing so four at a time.
- * Shared by the binary ops and the strided copy.
+ * WGSL for the offsets of an element in strided operands, one or four elements at a time. Binary ops and the strided
+ * copy share it.
  */
 import { collapse } from "../../tensor/shape.ts";
 import type { ScalarType } from "../program.ts";
@@ -15,8 +15,8 @@ export interface Walk {
 }
 
 /**
- * Merges dimensions of operands that walk together and decides whether to go in vec4s: the last dimension is a multiple
- * of 4, every operand has stride 1 or 0 there, and rows start at multiples of 4. `offsets` are where operands begin.
+ * Merges dimensions that are contiguous in all operands, and decides whether to use vec4s: the last dimension is a
+ * multiple of 4, every operand has stride 1 or 0 there, and rows start at multiples of 4. `offsets` are the operands'.
  */
 export function planWalk(
   shape: readonly number[],
@@ -64,7 +64,8 @@ export function walkValues(walk: Walk, names: readonly string[], offsets: readon
   names.forEach((name, s) => {
     const vector = walk.modes[s] === "vector";
     values[`${name}Start`] = vector ? offsets[s] / 4 : offsets[s];
-    // A vector operand counts in vec4s: its rows are a quarter as far apart, and one step along the last dimension is 1.
+    // A vector operand counts in vec4s: its rows are a quarter as far apart, and one step along the last dimension is
+    // 1.
     walk.strides[s].forEach((stride, d) => values[`${name}${d}`] = vector && d !== last ? stride / 4 : stride);
   });
   return values;

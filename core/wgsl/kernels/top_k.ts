@@ -1,6 +1,6 @@
 /**
- * The k largest of each row, descending, ties by lower index: by repeated selection for small k, else by a merge sort of
- * the rows in which every element finds its place by binary search in the neighbouring run.
+ * The k largest of each row, descending, ties by lower index: by repeated selection for small k, else by a merge sort,
+ * in which every element finds its position by binary search in the neighbouring run.
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -56,9 +56,9 @@ const merge: Program = {
       64,
       "p.count",
       `let row = (i / p.n) * p.n;
-  let own = i - row;
-  let start = own - own % (2u * p.run);
-  let left = own - start < p.run;
+  let column = i - row;
+  let start = column - column % (2u * p.run);
+  let left = column - start < p.run;
   let middle = min(start + p.run, p.n);
   let v = x[i];
   // In the neighbouring run, equal elements of the left run come first, those of the right run last.
@@ -70,11 +70,11 @@ const merge: Program = {
     let u = x[row + at];
     if (u > v || (!left && u == v)) { low = at + 1u; } else { high = at; }
   }
-  let to = select(start + own - middle, own, left) + low - sibling;
+  let to = select(start + column - middle, column, left) + low - sibling;
   if (to < p.kept) {
     let target_at = (i / p.n) * p.kept + to;
     values[target_at] = v;
-    if (p.first != 0u) { indices[target_at] = i32(own); } else { indices[target_at] = order[i]; }
+    if (p.first != 0u) { indices[target_at] = i32(column); } else { indices[target_at] = order[i]; }
   }`,
     ),
   }),

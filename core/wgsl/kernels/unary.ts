@@ -1,6 +1,6 @@
 /**
  * out[i] = op(x[i]), generated from the expressions of core/tensor/elementwise.ts.
- * Buffers are padded to whole vec4s, so reading the last, partly used one is harmless; writing it is not.
+ * Buffers are padded to whole vec4s, so the last one may be read whole, but not written.
  */
 import { unaryRows } from "../../tensor/elementwise.ts";
 import type { Kernels } from "../../tensor/kernels.ts";

@@ -1,6 +1,6 @@
 /**
- * The gradient of a convolution's weight: for every tap, the pixels that it sees as a matrix, and the product of the
- * upstream with it. One tap's pixels are stored at a time.
+ * The gradient of a convolution's weight: for every tap, the matrix of the pixels under it, and its product with the
+ * upstream. One such matrix is stored at a time.
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -9,7 +9,10 @@ import { arrayOf, typeOf, type Width, widthOf } from "./group_norm.ts";
 import { matmul } from "./matmul.ts";
 import { stridedCopy } from "./strided_copy.ts";
 
-/** seen[batch, outH, outW, c]: the padded, up-sampled input at (y * stride + dy, x * stride + dx), dy and dx from -pad on. */
+/**
+ * seen[batch, outH, outW, c]: the padded, up-sampled input at (y * stride + dy, x * stride + dx), dy and dx from -pad
+ * on.
+ */
 function seenProgram(width: Width): Program {
   return {
     kernel: "conv2dWeightGradient",
