@@ -41,7 +41,7 @@ async function runUntil(
 const trainingImages = 29;
 
 /** Runs `body` in a folder with generated pairs of a family. */
-async function withPairs(name: "rar" | "var", count: number, body: (dir: string) => Promise<void>): Promise<void> {
+async function withPairs(name: FamilyName, count: number, body: (dir: string) => Promise<void>): Promise<void> {
   const device = await openDevice("cpu");
   try {
     await withFolder(async (dir) => {
