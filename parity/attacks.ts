@@ -23,7 +23,7 @@ import type { RgbImage } from "../attribution/images/image.ts";
 import { type PilFilter, pilResize } from "../attribution/images/pil_resize.ts";
 import { centerCrop, resizeShorterSide } from "../attribution/images/preprocess.ts";
 import type { ParityCase } from "./case.ts";
-import { inputs, type Result } from "./kinds.ts";
+import { inputs, type Result } from "./compute.ts";
 
 type Either = FloatImage | RgbImage;
 

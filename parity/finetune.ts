@@ -24,7 +24,7 @@ import { encode as encodeVar, vqvaeSpecs } from "../models/var/vqvae.ts";
 import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
 import type { ParityCase } from "./case.ts";
 import { tokenizerConfig, vqvaeConfig } from "./configs.ts";
-import type { Result } from "./kinds.ts";
+import type { Result } from "./compute.ts";
 import { fromNchw, scalePixels, testImage, toNchw } from "./layout.ts";
 import { take, takeNchw } from "./rar.ts";
 

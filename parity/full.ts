@@ -34,7 +34,7 @@ import {
   vqvaeConfig,
 } from "./configs.ts";
 import { firstLosses } from "./finetune.ts";
-import { inputs, type Result } from "./kinds.ts";
+import { inputs, type Result } from "./compute.ts";
 import { blockMeans, cropByMeaning, fromNchw, scalePixels, testImage, toNchw } from "./layout.ts";
 import { firstCall } from "./optquant.ts";
 import { margins, take } from "./rar.ts";

@@ -1,7 +1,7 @@
 /** Case 03b: resizing and pooling alone. */
 import { avgPool2d, type Device, resize, scope } from "../core/tensor/mod.ts";
 import type { ParityCase } from "./case.ts";
-import { inputs, type Result } from "./kinds.ts";
+import { inputs, type Result } from "./compute.ts";
 import { fromNchw, toNchw } from "./layout.ts";
 
 /** Names say what to do: `area_8_to_3` of `src_8`, `bicubic_3_to_8` of `src_3_for_8`, `bicubic_5x6_to_8x7` of `src_nn`. */

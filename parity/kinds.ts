@@ -1,8 +1,8 @@
 /** Which computation belongs to which case. */
-import type { Device } from "../core/tensor/mod.ts";
 import { attacks } from "./attacks.ts";
 import type { ParityCase } from "./case.ts";
 import { checkpoints } from "./checkpoints.ts";
+import type { Compute } from "./compute.ts";
 import { finetune } from "./finetune.ts";
 import { fullMaskgitVq, fullRar, fullVar, fullVqvae } from "./full.ts";
 import { interpolation } from "./interpolation.ts";
@@ -13,22 +13,6 @@ import { prada } from "./prada.ts";
 import { maskgitVq, rar } from "./rar.ts";
 import { signals } from "./signals.ts";
 import { varTransformer, vqvae } from "./var.ts";
-
-/** A result: values in the reference's layout, and whether they are a given input rather than something computed. */
-export interface Result {
-  readonly tensor: string;
-  readonly values: ArrayLike<number>;
-}
-
-/** Computes the tensors of a case one after the other. What it does not yield counts as missing. */
-export type Compute = (parityCase: ParityCase, device: Device) => AsyncGenerator<Result>;
-
-/** Inputs are read from the case's file; they are listed so that nothing is left out silently. */
-export async function* inputs(parityCase: ParityCase, names: readonly string[]): AsyncGenerator<Result> {
-  for (const tensor of names) {
-    if (parityCase.has(tensor)) yield { tensor, values: await parityCase.values(tensor) };
-  }
-}
 
 /** The computation for a case, by its number or by the network in its configuration; null when none exists yet. */
 export function computeFor(parityCase: ParityCase): Compute | null {

@@ -13,7 +13,7 @@ import {
 import { tokenText, zlibLength } from "../attribution/likelihood/membership/zlib_length.ts";
 import { concat, type Device, fromArray, keep, scope, slice, sub, type Tensor } from "../core/tensor/mod.ts";
 import type { ParityCase } from "./case.ts";
-import { inputs, type Result } from "./kinds.ts";
+import { inputs, type Result } from "./compute.ts";
 import { take } from "./rar.ts";
 
 /** Rows of logits that are worked on at a time: few, so that the case goes through several blocks. */

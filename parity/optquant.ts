@@ -10,7 +10,7 @@ import {
 } from "../attribution/quantisation/soft_assign.ts";
 import type { ParityCase } from "./case.ts";
 import { syntheticVarFamily, vqvaeConfig } from "./configs.ts";
-import type { Result } from "./kinds.ts";
+import type { Result } from "./compute.ts";
 import { fromNchw, scalePixels, toNchw } from "./layout.ts";
 import { take } from "./rar.ts";
 

@@ -16,7 +16,7 @@ import {
 import { type ImageScore, PradaScorer } from "../attribution/likelihood/prada/scorer.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { ParityCase } from "./case.ts";
-import { inputs, type Result } from "./kinds.ts";
+import { inputs, type Result } from "./compute.ts";
 
 /** Pairs of every image of a tensor [images, tokens, 2]. */
 async function pairsOf(parityCase: ParityCase, tensor: string): Promise<TokenPairs[]> {

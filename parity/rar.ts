@@ -26,7 +26,7 @@ import { guidanceScales } from "../models/rar/sampler.ts";
 import type { RarCondition } from "../models/rar/transformer.ts";
 import type { ParityCase } from "./case.ts";
 import { rarConfig, siblingCase, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
-import { inputs, type Result } from "./kinds.ts";
+import { inputs, type Result } from "./compute.ts";
 import { fromNchw, scalePixels, toNchw } from "./layout.ts";
 
 /** |z|^2 + |e|^2 - 2 z.e of rows z[n, c] and codes e[v, c]: [n, v]. */

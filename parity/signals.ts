@@ -14,7 +14,7 @@ import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { WeightSpec } from "../models/weights.ts";
 import type { ParityCase } from "./case.ts";
 import { tokenizerConfig, vqvaeConfig } from "./configs.ts";
-import type { Result } from "./kinds.ts";
+import type { Result } from "./compute.ts";
 import { fromNchw, scalePixels, testImage } from "./layout.ts";
 import { take, takeNchw } from "./rar.ts";
 

@@ -23,7 +23,7 @@ import type { VarCondition } from "../models/var/transformer.ts";
 import { encoderOutput } from "../models/var/vqvae.ts";
 import type { ParityCase } from "./case.ts";
 import { syntheticVarFamily, syntheticVarVariant, varConfig, vqvaeConfig } from "./configs.ts";
-import { inputs, type Result } from "./kinds.ts";
+import { inputs, type Result } from "./compute.ts";
 import { fromNchw, scalePixels, testImage, toNchw } from "./layout.ts";
 import { margins, take, takeNchw } from "./rar.ts";
 
