@@ -27,7 +27,8 @@ import {
 } from "../attribution/quantisation/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { type Device, disposeAll, fromArray, keep, scope } from "../core/tensor/mod.ts";
-import { openCheckpoint, withEncoder } from "../models/checkpoint/mod.ts";
+import { openCheckpoint } from "../models/checkpoint/mod.ts";
+import { withEncoder } from "../models/overlay.ts";
 import { openModelSet } from "../models/model_set.ts";
 import type { VqvaeConfig } from "../models/var/config.ts";
 import { loadVarTokenizer, VarImageTokenizer } from "../models/var/family.ts";

@@ -29,6 +29,7 @@ export {
   type NetworkId,
   openModelSet,
 } from "./model_set.ts";
+export { withEncoder } from "./overlay.ts";
 export { families, familyNamed, familyNames } from "./registry.ts";
 export { type GenerateOptions, randomClass, seriesSeed, type Support } from "./sampling.ts";
 export { type LoadNetworkOptions, Weights, type WeightSpec } from "./weights.ts";

@@ -5,17 +5,11 @@
 import { basename, join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import { hashFile } from "../util/hash.ts";
-import {
-  checkNames,
-  openCheckpoint,
-  syntheticSource,
-  type TensorSource,
-  withEncoder,
-  withPrefix,
-} from "./checkpoint/mod.ts";
+import { checkNames, openCheckpoint, syntheticSource, type TensorSource, withPrefix } from "./checkpoint/mod.ts";
 import type { Sampler } from "./draw_rule.ts";
 import type { FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
 import { type Activations, type Footprint, weightFootprint } from "./footprint.ts";
+import { withEncoder } from "./overlay.ts";
 import { latentNames } from "./latent_statistics.ts";
 import {
   familiesOf,

@@ -14,7 +14,8 @@ import {
   sub,
   type Tensor,
 } from "../core/tensor/mod.ts";
-import { checkNames, type TensorSource, withEncoder } from "../models/checkpoint/mod.ts";
+import { checkNames, type TensorSource } from "../models/checkpoint/mod.ts";
+import { withEncoder } from "../models/overlay.ts";
 import type { FamilyName, ImageTokenizer } from "../models/family.ts";
 import { latentNames } from "../models/latent_statistics.ts";
 import type { ModelSet } from "../models/model_set.ts";

@@ -9,7 +9,6 @@ export {
   writeSafetensors,
 } from "./safetensors.ts";
 export { syntheticInput, type SyntheticOptions, syntheticSource, syntheticTensor } from "./synthetic.ts";
-export { withEncoder } from "./overlay.ts";
 export { autoUnwrap, subSource, type SubSourceOptions, withPrefix } from "./prefix.ts";
 export { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./half.ts";

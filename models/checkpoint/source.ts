@@ -1,7 +1,7 @@
 /**
  * A checkpoint as the rest of the project sees it: named tensors that are read one at a time.
  * Sources of them: files (open.ts), synthetic weights (synthetic.ts), and other sources in part or under other names
- * (prefix.ts, overlay.ts). load.ts checks that the names fit a network.
+ * (prefix.ts, ../overlay.ts). load.ts checks that the names fit a network.
  */
 
 /** Element type as stored in the file. */

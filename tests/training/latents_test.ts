@@ -6,7 +6,7 @@ import { Trainee } from "../../training/trainee.ts";
 import { writeEncoder } from "../../training/output.ts";
 import { add, clamp, scope, sub, uniforms } from "../../core/tensor/mod.ts";
 import { openSafetensors, syntheticSource, type TensorInfo } from "../../models/checkpoint/mod.ts";
-import { withEncoder } from "../../models/checkpoint/overlay.ts";
+import { withEncoder } from "../../models/overlay.ts";
 import { loadVarTokenizer, VarImageTokenizer } from "../../models/var/family.ts";
 import { checkLatentStatistics, readLatentStatistics } from "../../models/latent_statistics.ts";
 import { vqvaeSpecs } from "../../models/var/vqvae.ts";

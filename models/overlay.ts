@@ -1,8 +1,8 @@
 /**
  * A tokenizer with a fine-tuned encoder: one checkpoint laid over another, whole tensors at a time.
  */
-import { latentNames } from "../latent_statistics.ts";
-import type { TensorInfo, TensorSource } from "./source.ts";
+import { latentNames } from "./latent_statistics.ts";
+import type { TensorInfo, TensorSource } from "./checkpoint/source.ts";
 
 /**
  * `source` with tensors replaced by those of `encoder` with the same names; LatentStatistics of `encoder` are added.
