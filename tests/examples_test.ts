@@ -5,9 +5,15 @@ import { match, strictEqual } from "node:assert";
 
 const root = new URL("../", import.meta.url).href;
 const image = decodeURIComponent(new URL("examples/Dataset/test/0001.png", root).pathname);
+const two = ["001", "013"].map((name) =>
+  decodeURIComponent(new URL(`examples/Dataset/val/var16/${name}.png`, root).pathname)
+);
 
 /** What an example is given, and what its output must match. */
 const runs: Record<string, { flags?: string[]; args?: string[]; prints: RegExp[] }[]> = {
+  "attribute_folder.ts": [{ args: two, prints: [/^var16: 2$/m] }],
+  "attribute_image.ts": [{ prints: [/^tiny, joint: rarb .* outlier$/m, /^0001\.png: rarxl, confidence 0\.9/m] }],
+  "own_method.ts": [{ prints: [/^0001\.png: rarxl, confidence 1\.00$/m] }],
   "own_kernel.ts": ["cpu", ...Deno.args.includes("--cpu-only") ? [] : ["webgpu"]].map((device) => ({
     args: [device],
     prints: [/^sums: 1 3 6 4 9 15$/m, /^gradient agrees with differences: true$/m],
@@ -33,7 +39,10 @@ for (const [name, cases] of Object.entries(runs)) {
       const folder = await Deno.makeTempDir();
       try {
         const text = await Deno.readTextFile(new URL(`examples/${name}`, root));
-        await Deno.writeTextFile(`${folder}/example.ts`, text.replaceAll('"../', `"${root}`));
+        await Deno.writeTextFile(
+          `${folder}/example.ts`,
+          text.replaceAll('"../', `"${root}`).replaceAll('"./', `"${root}examples/`),
+        );
         const command = new Deno.Command(Deno.execPath(), {
           args: ["run", "-A", "--no-prompt", ...flags, "example.ts", ...args],
           cwd: folder,
