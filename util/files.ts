@@ -1,25 +1,38 @@
 /**
- * Writing results so that a reader never sees half a file.
- * What the files hold is decided in submission.ts and report.ts.
+ * Reading and writing files: results appear under their names only when they are complete.
  */
 import { basename, dirname } from "node:path";
 
-/** What a file is called until it is complete. */
+/** Ending of an incomplete file's name. */
 export const partSuffix = ".part";
 
-/** Writes all of a text. */
-export async function writeText(file: Deno.FsFile, text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+/** Writes all bytes, from the file's position on. */
+export async function writeAll(file: Pick<Deno.FsFile, "write">, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
 }
 
-/** Replaces a file by a temporary one in the same folder. */
+/** Writes a text in UTF-8, from the file's position on. */
+export async function writeText(file: Deno.FsFile, text: string): Promise<void> {
+  await writeAll(file, new TextEncoder().encode(text));
+}
+
+/** The text of a file, null when it does not exist. */
+export async function readTextIfThere(path: string): Promise<string | null> {
+  return await Deno.readTextFile(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  });
+}
+
+/** Writes a text to a temporary file in the same folder, and then renames that to `path`. */
 export async function writeFileAtomically(path: string, text: string): Promise<void> {
   await Deno.writeTextFile(path + partSuffix, text);
   await Deno.rename(path + partSuffix, path);
 }
 
-/** Creates `path + ".part"` for writing. Throws, naming `option`, when the folder is missing or cannot be written to. */
+/**
+ * Creates `path + ".part"` for writing. Rejects, naming `option`, when the folder is missing or cannot be written to.
+ */
 export async function createPart(option: string, path: string): Promise<Deno.FsFile> {
   const folder = dirname(path);
   const isFolder = await Deno.stat(path).then((info) => info.isDirectory, () => false);
@@ -32,7 +45,7 @@ export async function createPart(option: string, path: string): Promise<Deno.FsF
   }
 }
 
-/** Removes a file, if it is there. */
+/** Removes a file, if it exists. */
 export async function removeIfThere(path: string): Promise<void> {
   await Deno.remove(path).catch((error) => {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

@@ -12,8 +12,8 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * Parses JSON text by a schema. Throws one error whose lines read `label: place: expected ..., got ...`; `check` may find
- * more, as `place: expected ..., got ...`.
+ * Parses JSON text by a schema. Throws one error whose lines read `label: place: expected ..., got ...`; `check` may
+ * find more, as `place: expected ..., got ...`.
  */
 export function parseJson<T>(
   schema: v.GenericSchema<unknown, T>,

@@ -5,6 +5,7 @@
  */
 
 import { sizeOf, stridesOf } from "../../core/tensor/shape.ts";
+import { writeAll } from "../../util/files.ts";
 import { fileLabel, RandomAccessFile, subRange } from "./bytes.ts";
 import type { StoredDType, TensorSource } from "./source.ts";
 import { DTYPE_BYTES, type StoredTensor, StoredTensors } from "./stored.ts";
@@ -220,8 +221,4 @@ export async function writeSafetensors(
     await Deno.remove(temporary).catch(() => {});
     throw error;
   }
-}
-
-async function writeAll(file: Deno.FsFile, bytes: Uint8Array<ArrayBufferLike>): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done) as Uint8Array<ArrayBuffer>);
 }

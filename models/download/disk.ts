@@ -1,6 +1,6 @@
 /**
- * Room on the disk: how much there is, whether it is enough, and what a write means that failed for want of it.
- * It deliberately reserves nothing; whoever writes must still expect the disk to fill up meanwhile.
+ * Free disk space: how much there is, whether it is enough, and errors of a full disk. Nothing is reserved, so writes
+ * may still fail.
  */
 import { formatBytes } from "../../util/bytes.ts";
 import { statfs } from "node:fs/promises";
@@ -26,7 +26,7 @@ export async function requireSpace(
   );
 }
 
-/** An error of a full disk (ENOSPC, EDQUOT) with what to do; any other error as it is. */
+/** Replaces an error of a full disk (ENOSPC, EDQUOT) by one that says what to do; returns other errors unchanged. */
 export function explainFull(error: unknown, what: string, rest: string): unknown {
   const code = (error as { code?: unknown } | null)?.code;
   const message = error instanceof Error ? error.message : String(error);

@@ -1,6 +1,6 @@
 /**
- * One file from the hub to the disk: several connections, each fetching ranges, until every byte is there and the sha256 is
- * right; only then the file gets its name. It deliberately knows nothing about what files are for.
+ * Downloads one file from the hub: several connections fetch ranges until all bytes are there and the sha256 is right;
+ * only then the file gets its name.
  */
 import { basename } from "node:path";
 import { explainFull } from "./disk.ts";
@@ -8,40 +8,43 @@ import { ExpiredAddress, type HubEntry, type HubFile, type HubOptions, lookUp, o
 import { PartFile } from "./part.ts";
 import type { Range } from "./ranges.ts";
 import { defaultRetryPolicy, Gate, type OnRetry, type RetryPolicy, TemporaryError } from "./retry.ts";
+import { writeAll } from "../../util/files.ts";
 import { hashFile } from "../../util/hash.ts";
 
+/** Options of `downloadFile`. */
 export interface DownloadOptions {
-  /** Connections at once; default 4. */
+  /** Connections at once (default 4). */
   readonly connections?: number;
   readonly policy?: RetryPolicy;
   readonly signal?: AbortSignal;
-  /** Bytes there, of all; `hashing` counts the bytes of the final check. */
+  /** Called with the bytes present and their total; `hashing` counts the bytes of the final check. */
   readonly onProgress?: (bytes: number, total: number, phase: "download" | "hashing") => void;
+  /** Called with remarks for the user. */
   readonly onNote?: (text: string) => void;
   readonly onRetry?: OnRetry;
-  /** Expected sha256; default what the hub says. */
+  /** Expected sha256 (default: the hub's). */
   readonly sha256?: string;
-  /** Opens the handles that bytes are written through; for tests of disks that fail. */
+  /** Opens the handles that bytes are written to; for tests of failing disks. */
   readonly openWriter?: (part: PartFile) => Promise<Pick<Deno.FsFile, "seek" | "write" | "close">>;
 }
 
+/** What `downloadFile` did. */
 export interface Downloaded {
+  /** Size of the file. */
   readonly bytes: number;
   /** Of the bytes on the disk. */
   readonly sha256: string;
-  /** Bytes that were there from an earlier run. */
+  /** Bytes left by an earlier run. */
   readonly resumed: number;
-  /** Bytes that came over the network now. */
+  /** Bytes received over the network now. */
   readonly received: number;
 }
 
-/** Ranges are requested in pieces between these sizes, so that all connections end at about the same time. */
+/** Sizes of ranges are between these, so that all connections end at about the same time. */
 const shortestPiece = 1 << 18;
 const longestPiece = 1 << 24;
 
-/**
- * Asks the hub about a file, with retries; see {@link lookUp}.
- */
+/** Asks the hub about a file, with retries; see {@link lookUp}. */
 export async function lookUpPatiently(
   hub: HubOptions,
   file: HubFile,
@@ -59,9 +62,9 @@ export async function lookUpPatiently(
 }
 
 /**
- * Downloads a file to `path`, going on with what an earlier run left in `path + ".part"`. The file appears under its name
- * only when its size and sha256 are right. Throws what cannot be mended by another try; what is there stays for the next
- * run, except bytes with a wrong sha256. When bytes of an earlier run are among those, everything is fetched once more.
+ * Downloads a file to `path`, starting from the bytes of an earlier run in `path + ".part"`. The file gets its name
+ * when its size and sha256 are right. Rejects when retries do not help; the received bytes stay for the next run,
+ * unless their sha256 is wrong. If it is wrong and some bytes are of an earlier run, everything is fetched once more.
  */
 export async function downloadFile(
   hub: HubOptions,
@@ -72,8 +75,9 @@ export async function downloadFile(
 ): Promise<Downloaded> {
   const expected = options.sha256 ?? entry.sha256;
   const label = basename(path);
+  const download = { hub, file, entry, path, label, options };
   for (let again = false;; again = true) {
-    const result = await fetchAll(hub, file, entry, path, expected ?? entry.etag ?? "", options);
+    const result = await fetchAll(download, expected ?? entry.etag ?? "");
     const { part, resumed, received } = result;
     try {
       const sha256 = await hashFile(`${path}.part`, {
@@ -99,16 +103,23 @@ export async function downloadFile(
   }
 }
 
-/** Fetches what is missing; the part that comes back has all bytes, and is closed by the caller. */
+/** One file to download. */
+interface Download {
+  readonly hub: HubOptions;
+  readonly file: HubFile;
+  readonly entry: HubEntry;
+  readonly path: string;
+  /** For messages. */
+  readonly label: string;
+  readonly options: DownloadOptions;
+}
+
+/** Fetches the missing bytes. The caller closes the returned part. `tag` identifies the version of the file. */
 async function fetchAll(
-  hub: HubOptions,
-  file: HubFile,
-  entry: HubEntry,
-  path: string,
+  download: Download,
   tag: string,
-  options: DownloadOptions,
 ): Promise<{ part: PartFile; resumed: number; received: number }> {
-  const label = basename(path);
+  const { file, entry, path, label, options } = download;
   const source = `${file.repo}/${file.file}@${entry.commit ?? file.revision}`;
   const part = await PartFile.open(path, { source, bytes: entry.bytes, tag }, (note) => {
     options.onNote?.(`${label}: ${note}`);
@@ -116,11 +127,11 @@ async function fetchAll(
   const resumed = part.done;
   try {
     try {
-      await new Fetcher(hub, file, entry, part, label, options).run();
+      await new Fetcher(download, part).run();
     } catch (error) {
       if (!(error instanceof NoRanges)) throw error;
       options.onNote?.(`${label}: the server has no ranges: one connection, and a cut costs a new beginning`);
-      await new Fetcher(hub, file, entry, part, label, options, true).run();
+      await new Fetcher(download, part, true).run();
     }
     await part.save();
     return { part, resumed, received: part.done - resumed };
@@ -144,15 +155,12 @@ class Fetcher {
   readonly #gate: Gate;
 
   constructor(
-    readonly hub: HubOptions,
-    readonly file: HubFile,
-    entry: HubEntry,
+    readonly download: Download,
     readonly part: PartFile,
-    readonly label: string,
-    readonly options: DownloadOptions,
     /** One connection that fetches the whole file at once, for servers without ranges. */
     readonly whole = false,
   ) {
+    const { entry, options } = download;
     this.#entry = entry;
     const { connections = 4, policy = defaultRetryPolicy, signal } = options;
     const piece = Math.min(longestPiece, Math.max(shortestPiece, Math.ceil(entry.bytes / (4 * connections))));
@@ -164,8 +172,8 @@ class Fetcher {
 
   /** Resolves when every byte is there. The first failure of a connection ends the others. */
   async run(): Promise<void> {
-    const { connections = 4 } = this.options;
-    this.options.onProgress?.(this.part.done, this.#entry.bytes, "download");
+    const { connections = 4, onProgress, signal } = this.download.options;
+    onProgress?.(this.part.done, this.#entry.bytes, "download");
     const workers = Array.from(
       { length: Math.min(connections, this.#queue.length) },
       () =>
@@ -175,7 +183,7 @@ class Fetcher {
         }),
     );
     const results = await Promise.allSettled(workers);
-    this.options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     if (this.#stop.signal.aborted) throw this.#stop.signal.reason;
     const failed = results.find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;
@@ -183,7 +191,7 @@ class Fetcher {
 
   /** One connection: takes ranges from the queue until it is empty. */
   async #work(): Promise<void> {
-    const writer = await (this.options.openWriter?.(this.part) ?? this.part.writer());
+    const writer = await (this.download.options.openWriter?.(this.part) ?? this.part.writer());
     try {
       for (let range = this.#queue.shift(); range !== undefined; range = this.#queue.shift()) {
         let [start, end] = range;
@@ -193,7 +201,7 @@ class Fetcher {
           const before = start;
           try {
             start = await this.#fetch(writer, start, end, (at) => start = at);
-            if (start < end) throw new TemporaryError(`${this.label}: the connection ended ${end - start} bytes early`);
+            if (start < end) throw this.#endedEarly(end - start);
           } catch (error) {
             failures = start > before ? 1 : failures + 1;
             if (error instanceof ExpiredAddress) await this.#renew();
@@ -206,7 +214,11 @@ class Fetcher {
     }
   }
 
-  /** Fetches `start .. end`; `advance` tells how far the bytes on the disk reach, which is also the result. */
+  #endedEarly(bytes: number): Error {
+    return new TemporaryError(`${this.download.label}: the connection ended ${bytes} bytes early`);
+  }
+
+  /** Fetches `start .. end`; `advance` is called with the end of the bytes on the disk, which is also the result. */
   async #fetch(
     writer: Pick<Deno.FsFile, "seek" | "write">,
     start: number,
@@ -214,36 +226,37 @@ class Fetcher {
     advance: (at: number) => void,
   ): Promise<number> {
     const entry = this.#entry;
-    const body = await openRange(this.hub, entry, start, end, this.label, { signal: this.#signal, gate: this.#gate });
+    const { hub, label, options } = this.download;
+    const body = await openRange(hub, entry, [start, end], label, { signal: this.#signal, gate: this.#gate });
     if (!body.partial && !this.whole && end - start < entry.bytes) throw new NoRanges();
-    // A server without ranges sends everything from the beginning: what lies before is passed over.
+    // A server without ranges sends the whole file: bytes before the range are skipped.
     let skip = body.partial ? 0 : start;
     let at = start;
     await writer.seek(start, Deno.SeekMode.Start);
     for await (const whole of body.pieces()) {
       const piece = whole.subarray(Math.min(skip, whole.length), Math.min(whole.length, skip + end - at));
       skip = Math.max(0, skip - whole.length);
-      for (let done = 0; done < piece.length;) done += await writer.write(piece.subarray(done));
+      await writeAll(writer, piece);
       if (piece.length > 0) {
         await this.part.wrote(at, at + piece.length);
         at += piece.length;
         advance(at);
-        this.options.onProgress?.(this.part.done, entry.bytes, "download");
+        options.onProgress?.(this.part.done, entry.bytes, "download");
       }
       if (at === end) break;
     }
     return at;
   }
 
-  /** Asks the hub for the address again; connections that find theirs expired together ask once. */
+  /** Asks the hub for the address again, once for all connections whose address expired. */
   async #renew(): Promise<void> {
-    const { policy } = this.options;
+    const { hub, file, label, options: { policy } } = this.download;
     const old = this.#entry;
-    this.#renewal ??= lookUpPatiently(this.hub, this.file, { policy, signal: this.#signal })
+    this.#renewal ??= lookUpPatiently(hub, file, { policy, signal: this.#signal })
       .finally(() => this.#renewal = undefined);
     const entry = await this.#renewal;
     if (entry.bytes !== old.bytes || entry.sha256 !== old.sha256) {
-      throw new Error(`${this.label}: the file at the hub changed during the download: run the same command again`);
+      throw new Error(`${label}: the file at the hub changed during the download: run the same command again`);
     }
     this.#entry = entry;
   }

@@ -1,15 +1,16 @@
 /**
- * Requests to a model hub: where a file lies, how large it is, which sha256 it has, and ranges of its bytes.
- * It deliberately speaks only the few requests and headers that downloads need, of any server that behaves like the hub
- * (huggingface_hub's file_download.py: `/<repo>/resolve/<revision>/<file>`, X-Linked-Etag, X-Linked-Size, X-Repo-Commit).
+ * Requests to a model hub: address, size and sha256 of a file, and ranges of its bytes. Any server will do that has the
+ * hub's paths and headers (huggingface_hub, file_download.py: `/<repo>/resolve/<revision>/<file>`, X-Linked-Etag,
+ * X-Linked-Size, X-Repo-Commit).
  */
+import type { Range } from "./ranges.ts";
 import { type Gate, retryAfter, TemporaryError } from "./retry.ts";
 
-/** Where requests go. */
+/** The hub. */
 export interface HubOptions {
   /** `https://huggingface.co`, or a mirror that answers the same paths. */
   readonly endpoint: string;
-  /** Sent to the endpoint's own origin only, never to where it redirects. */
+  /** Access token. It is sent to the endpoint's origin only, never to the target of a redirect. */
   readonly token?: string;
 }
 
@@ -23,11 +24,11 @@ export interface HubFile {
   readonly revision: string;
 }
 
-/** What the hub says about a file. */
+/** A file as the hub describes it. */
 export interface HubEntry {
-  /** The file's own address at the hub. */
+  /** Address at the hub. */
   readonly url: string;
-  /** Where its bytes are: the address itself, or what it redirects to, which may expire. */
+  /** Address of the bytes: `url`, or the target of its redirect, which may expire. */
   readonly location: string;
   readonly bytes: number;
   /** Given for large files, whose entity tag is their sha256. */
@@ -55,9 +56,9 @@ export function hubUrl({ endpoint }: HubOptions, { repo, file, revision }: HubFi
 }
 
 /**
- * Asks where a file is and what it should be. Follows redirects only until the hub's own headers say so: addresses of
- * storage are often signed for GET alone. Throws {@link TemporaryError} where another try may help, and for everything else
- * an error that says what to do.
+ * Asks for address, size and sha256 of a file. Stops following redirects at the response that has the hub's headers,
+ * because addresses of storage are often signed for GET only. Rejects with {@link TemporaryError} where a retry may
+ * help, otherwise with an error that says what to do.
  */
 export async function lookUp(hub: HubOptions, file: HubFile, signal?: AbortSignal, idle = 30_000): Promise<HubEntry> {
   const url = hubUrl(hub, file);
@@ -88,23 +89,22 @@ export async function lookUp(hub: HubOptions, file: HubFile, signal?: AbortSigna
   throw new Error(`${describe(file, url)}: more than ${maxRedirects} redirects`);
 }
 
-/** A part of a file on its way. */
+/** The response to a request for a range. */
 export interface RangeBody {
   /** False when the server ignored the range and sends the whole file. */
   readonly partial: boolean;
-  /** Pieces as they arrive; ends early with a {@link TemporaryError} when the connection breaks. */
+  /** The bytes as they arrive. Throws {@link TemporaryError} when the connection breaks. */
   pieces(): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
 
 /**
- * Requests the bytes `start .. end` (end exclusive) of a file. Redirects are followed, the token stays with the hub.
- * An address that has expired throws {@link ExpiredAddress}.
+ * Requests the bytes `start .. end` (end exclusive) of a file. Follows redirects without the token.
+ * Rejects with {@link ExpiredAddress} when the storage no longer accepts its address.
  */
 export async function openRange(
   hub: HubOptions,
   entry: Pick<HubEntry, "location" | "url" | "bytes">,
-  start: number,
-  end: number,
+  [start, end]: Range,
   label: string,
   { signal, gate }: { signal?: AbortSignal; gate: Gate },
 ): Promise<RangeBody> {
@@ -136,7 +136,7 @@ export async function openRange(
   throw new Error(`${label}: more than ${maxRedirects} redirects`);
 }
 
-/** The storage refuses an address that it once gave: it has to be asked for again. */
+/** The storage refuses an address: the hub has to be asked for a new one. */
 export class ExpiredAddress extends TemporaryError {}
 
 /** One request; a failure to connect is a {@link TemporaryError}. */
@@ -226,7 +226,7 @@ function timed(signal: AbortSignal | undefined, idle: number) {
   };
 }
 
-/** A network failure as a {@link TemporaryError}; an abort by the user stays what it is. */
+/** A network failure as a {@link TemporaryError}; an abort by the user as its reason. */
 function broken(what: string, cause: unknown, signal: AbortSignal): unknown {
   const reason = signal.aborted ? signal.reason : cause;
   if (reason instanceof TemporaryError) return new TemporaryError(`${what}: ${reason.message}`);
@@ -274,7 +274,7 @@ function plainTag(etag: string | undefined): string | undefined {
   return etag?.replace(/^W\//, "").replaceAll('"', "");
 }
 
-/** The entity tag of a large file is its sha256; those of small files and of other servers are something else. */
+/** The sha256, where the entity tag is one: the hub's are for large files. */
 function sha256Of(etag: string | undefined): string | undefined {
   const tag = plainTag(etag)?.toLowerCase();
   return tag !== undefined && /^[0-9a-f]{64}$/.test(tag) ? tag : undefined;

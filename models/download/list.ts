@@ -1,6 +1,5 @@
 /**
- * Which files a set is made of: the published checkpoints by network, from weights/official.json or a list like it.
- * It deliberately knows neither the network nor the disk; set.ts brings the three together.
+ * Lists of published checkpoints, one file per network: weights/official.json or a user's list.
  */
 import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
@@ -9,7 +8,7 @@ import type { FamilyName } from "../family.ts";
 import { parseJson } from "../../util/json.ts";
 import { familyNamed, familyNames } from "../registry.ts";
 
-/** A published file and the network that it holds. */
+/** A published file and its network. */
 export interface ListedFile {
   /** `rar`, `var` for the tokenizers; the labels of the variants otherwise. */
   readonly network: string;
@@ -29,6 +28,7 @@ export interface ListedFile {
   readonly isTokenizer: boolean;
 }
 
+/** A list of files. */
 export interface FileList {
   readonly name: string;
   readonly description?: string;
@@ -126,12 +126,15 @@ export function specsOf({ family: name, isTokenizer, config }: ListedFile): read
   return isTokenizer ? family.tokenizerSpecs(config) : family.variantSpecs(config);
 }
 
-/** The size of the file in float32 as far as its parameters tell, within a few percent. */
+/** Size of the file in float32 by its parameters, within a few percent, in bytes. */
 export function expectedBytes(row: ListedFile): number {
   return 4 * specsOf(row).reduce((sum, { shape }) => sum + shape.reduce((product, d) => product * d, 1), 0);
 }
 
-/** The files of some networks: of one family, of the names given, or all. Throws on unknown names, naming the known ones. */
+/**
+ * The files of some networks: of one family, of the names given, or all. Throws on unknown names, naming the known
+ * ones.
+ */
 export function selectFiles(
   { files }: FileList,
   { family, only }: { readonly family?: FamilyName; readonly only?: readonly string[] },
@@ -140,8 +143,8 @@ export function selectFiles(
     const known = files.some(({ network, file }) => network === name || storedName(file) === name);
     if (!known) throw new Error(`--only ${name}: expected ${files.map(({ network }) => network).join(", ")}`);
   }
-  return files.filter(({ network, file, family: own }) =>
-    (family === undefined || own === family) &&
+  return files.filter(({ network, file, family: rowFamily }) =>
+    (family === undefined || rowFamily === family) &&
     (only === undefined || only.includes(network) || only.includes(storedName(file)))
   );
 }

@@ -1,6 +1,6 @@
 /**
- * What can be done with pulled files without the network: list them, verify them, convert them, add an inverse decoder.
- * It deliberately trusts no file that pulled.json does not know.
+ * Work on pulled files without network: list, verify, convert, add an inverse decoder. Files without a record in
+ * pulled.json are not used.
  */
 import { basename, join } from "node:path";
 import { convertCheckpoint, encoderSource, encoderSpecs, type StoredFloat } from "../checkpoint/convert.ts";
@@ -16,27 +16,28 @@ import { requireSpace } from "./disk.ts";
 import { expectedBytes, type FileList, type ListedFile, specsOf, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";
 import { PartFile } from "./part.ts";
-import { fileOf, hasSize, readRecords, requireOwnFolder, updateRecords } from "./records.ts";
+import { fileOf, readRecords, requireOwnFolder, updateRecords } from "./records.ts";
+import { readTextIfThere } from "../../util/files.ts";
 import { hashFile } from "../../util/hash.ts";
 
 /** Buffers of checkpoints that no network reads. */
 const buffers = families.flatMap((family) => family.buffers);
 
-/** How a network of a list stands on the disk. */
+/** State of a network's file on the disk. */
 export interface FileStatus {
   readonly network: string;
   readonly family: FamilyName;
   readonly repo: string;
   readonly file: string;
-  /** `converted`: a safetensors file takes its place, the original may be there or not. */
+  /** `converted`: a safetensors file replaces it; the original may still be there. */
   readonly status: "absent" | "partial" | "present" | "converted" | "damaged";
-  /** Of the published file; estimated from the network's size as long as nothing is known. */
+  /** Size of the published file; estimated from the network's parameters while it is unknown. */
   readonly bytes: number;
   readonly estimated: boolean;
-  /** On the disk: all of its files, or what is there of an incomplete one. */
+  /** Bytes on the disk: of all its files, or the received part of an incomplete one. */
   readonly onDisk: number;
   readonly sha256?: string;
-  /** What the sha256 was compared with when the file came. */
+  /** What the sha256 was compared with when the file was pulled. */
   readonly checkedAgainst?: string;
 }
 
@@ -72,22 +73,26 @@ export async function listFiles(dir: string, files: readonly ListedFile[]): Prom
   }));
 }
 
+/** Result of verifying a file. */
 export interface VerifiedFile {
   readonly file: string;
   readonly result: "ok" | "damaged" | "missing";
-  /** What is wrong. */
+  /** Expected and actual size or sha256. */
   readonly problem?: string;
   readonly bytes: number;
   readonly sha256: string;
 }
 
+/** Signal and callbacks of work on files. */
 export interface WorkEvents {
   readonly signal?: AbortSignal;
+  /** Called with bytes done, and their total. */
   readonly onProgress?: (bytes: number, total: number, file: string) => void;
+  /** Called with remarks for the user. */
   readonly onNote?: (text: string) => void;
 }
 
-/** Hashes every file that the manifest and pulled.json name. A converted network's original may be gone. */
+/** Hashes every file that the manifest and pulled.json name. The original of a converted network may be missing. */
 export async function verifyFiles(dir: string, { signal, onProgress }: WorkEvents = {}): Promise<VerifiedFile[]> {
   const expected = new Map<string, { bytes: number; sha256: string; optional: boolean }>();
   const records = await readRecords(dir);
@@ -114,11 +119,11 @@ export async function verifyFiles(dir: string, { signal, onProgress }: WorkEvent
     } else if (info.size !== bytes) {
       results.push({ ...row, result: "damaged", problem: `expected ${bytes} bytes, got ${info.size}` });
     } else {
-      const found = await hashFile(path, { signal, onProgress: (done) => onProgress?.(before + done, total, file) });
+      const actual = await hashFile(path, { signal, onProgress: (done) => onProgress?.(before + done, total, file) });
       results.push(
-        found === sha256
+        actual === sha256
           ? { ...row, result: "ok" }
-          : { ...row, result: "damaged", problem: `expected the sha256 ${sha256}, got ${found}` },
+          : { ...row, result: "damaged", problem: `expected the sha256 ${sha256}, got ${actual}` },
       );
     }
     before += bytes;
@@ -129,10 +134,7 @@ export async function verifyFiles(dir: string, { signal, onProgress }: WorkEvent
 /** The files of the folder's manifest; none when there is no manifest. */
 async function manifestFiles(dir: string): Promise<{ file: string; bytes: number; sha256: string }[]> {
   const path = join(dir, "manifest.json");
-  const text = await Deno.readTextFile(path).catch((error) => {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  });
+  const text = await readTextIfThere(path);
   if (text === null) return [];
   return Object.values(parseManifest(text, path).families).flatMap(({ tokenizer, encoder, variants }) =>
     [tokenizer, ...encoder === undefined ? [] : [encoder], ...Object.values(variants)]
@@ -140,16 +142,18 @@ async function manifestFiles(dir: string): Promise<{ file: string; bytes: number
   );
 }
 
+/** Options of `convertFiles`. */
 export interface ConvertSetOptions {
   readonly dir: string;
   readonly list: FileList;
   readonly files: readonly ListedFile[];
-  /** Storage of the tokenizers' kernels; default f32, see {@link convertedType}. */
+  /** Type of the tokenizers' kernels (default f32). */
   readonly tokenizers?: StoredFloat;
-  /** Remove an original when what was converted from it is complete and has been read back. */
+  /** Removes an original once the converted file is complete and was read back. */
   readonly removeOriginals?: boolean;
 }
 
+/** Result of converting a network's file. */
 export interface ConvertedNetwork {
   readonly network: string;
   readonly from: string;
@@ -161,14 +165,14 @@ export interface ConvertedNetwork {
   readonly removedOriginal: boolean;
 }
 
-/** Bytes of the converted file, up to its header. */
+/** Size of the converted file in bytes, without its header. */
 export function convertedBytes(row: ListedFile): number {
   return Math.ceil(expectedBytes(row) / (row.isTokenizer ? 1 : 2));
 }
 
 /**
- * Converts the pulled files among `files` to safetensors; the manifest then names those. Files that are not there are
- * passed over with a note. Returns what is still missing for a manifest.
+ * Converts the pulled files among `files` to safetensors; the manifest then names those. Missing files are skipped with
+ * a note. Returns what is still missing for a manifest.
  */
 export async function convertFiles(
   options: ConvertSetOptions,
@@ -212,29 +216,8 @@ async function convertOne(
   await removeLeftovers(dir, file);
   const type: StoredFloat = row.isTokenizer ? tokenizers : "f16";
   await requireSpace("convert", dir, expectedBytes(row) / (type === "f16" ? 2 : 1));
-  const source = await openOriginal(join(dir, from), row);
-  const onProgress = (bytes: number, total: number) => events.onProgress?.(bytes, total, file);
-  try {
-    const { tooLarge } = await convertCheckpoint(source, specsOf(row), join(dir, file), {
-      what: row.network,
-      ignored: buffers,
-      ...type === "f32" ? { type: () => "f32" as const } : {},
-      metadata: {
-        format: "model-tracer-network/1",
-        network: row.network,
-        source: `${row.repo}/${row.file}`,
-        sourceSha256: original.sha256,
-      },
-      signal: events.signal,
-      onProgress,
-    });
-    for (const name of tooLarge) {
-      events.onNote?.(`${row.network}: ${name} has values beyond half precision; stays float32`);
-    }
-  } finally {
-    source.close();
-  }
-  // Reading it back is also the check that the disk has what was written.
+  await writeConverted(join(dir, from), join(dir, file), { row, type, sourceSha256: original.sha256 }, events);
+  // Hashing reads the file back, which also checks the disk.
   const bytes = (await Deno.stat(join(dir, file))).size;
   const sha256 = await hashFile(join(dir, file), { signal: events.signal });
   const conversion = { file, bytes, sha256, fromSha256: original.sha256 };
@@ -250,7 +233,37 @@ async function convertOne(
   };
 }
 
-/** Removes what conversions of this file left that were killed; its lock is held, so none is running. */
+/** Converts the file `from` to `to`. */
+async function writeConverted(
+  from: string,
+  to: string,
+  { row, type, sourceSha256 }: { row: ListedFile; type: StoredFloat; sourceSha256: string },
+  events: WorkEvents,
+): Promise<void> {
+  const source = await openOriginal(from, row);
+  try {
+    const { tooLarge } = await convertCheckpoint(source, specsOf(row), to, {
+      what: row.network,
+      ignored: buffers,
+      ...type === "f32" ? { type: () => "f32" as const } : {},
+      metadata: {
+        format: "model-tracer-network/1",
+        network: row.network,
+        source: `${row.repo}/${row.file}`,
+        sourceSha256,
+      },
+      signal: events.signal,
+      onProgress: (bytes, total) => events.onProgress?.(bytes, total, basename(to)),
+    });
+    for (const name of tooLarge) {
+      events.onNote?.(`${row.network}: ${name} has values beyond half precision; stays float32`);
+    }
+  } finally {
+    source.close();
+  }
+}
+
+/** Removes temporary files of killed conversions of this file. The caller holds its lock, so none is running. */
 async function removeLeftovers(dir: string, file: string): Promise<void> {
   for await (const { name } of Deno.readDir(dir)) {
     if (name.startsWith(`.${file}.`) && name.endsWith(".part")) await Deno.remove(join(dir, name));
@@ -268,8 +281,8 @@ async function openOriginal(path: string, { prefix }: ListedFile): Promise<Tenso
 }
 
 /**
- * Adds a fine-tuned encoder (inverse decoder) to the folder's set: `path` is converted to `<family>_encoder.safetensors`,
- * float32, and named by the manifest. Throws when there is no manifest yet, or the encoder does not fit the tokenizer.
+ * Adds a fine-tuned encoder (inverse decoder) to the folder's set: converts `path` to `<family>_encoder.safetensors`,
+ * float32, and names it in the manifest. Rejects without a manifest, and when the encoder does not fit the tokenizer.
  */
 export async function addEncoder(
   { dir, list, path, family }: { dir: string; list: FileList; path: string; family: FamilyName },
@@ -278,12 +291,7 @@ export async function addEncoder(
   await requireOwnFolder(dir);
   const row = list.files.find((one) => one.family === family && one.isTokenizer);
   if (row === undefined) throw new Error(`--family ${family}: the list of files has no tokenizer of this family`);
-  if (
-    !await hasSize(
-      join(dir, "manifest.json"),
-      (await Deno.stat(join(dir, "manifest.json")).catch(() => null))?.size ?? -1,
-    )
-  ) {
+  if (!await Deno.stat(join(dir, "manifest.json")).then((info) => info.isFile, () => false)) {
     throw new Error(`${dir}: has no manifest.json yet, to which the encoder would be added: pull both families first`);
   }
   const file = `${family}_encoder.safetensors`;

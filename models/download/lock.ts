@@ -1,46 +1,46 @@
 /**
- * One process at a time: a lock on a file that the operating system gives back when its holder ends, however it ends.
- * It deliberately does not protect against processes that do not ask for it.
+ * Locks between processes, by lock files. The operating system releases a lock when its holder ends, even by a crash.
  */
 import { sleep } from "./retry.ts";
 
-/** How often a taken lock is asked for again, in milliseconds. */
+/** Pause between attempts to take a lock, in milliseconds. */
 const interval = 200;
 
+/** Options of `withLock`. */
 export interface LockOptions {
   readonly signal?: AbortSignal;
   /** Called once when another process holds the lock. */
   readonly onWait?: () => void;
 }
 
-/** Runs `body` while this process holds the lock file `path`, which is there only as long as somebody holds it. */
+/** Runs `body` while this process holds the lock file `path`. The file exists only while a process holds it. */
 export async function withLock<T>(path: string, options: LockOptions, body: () => Promise<T>): Promise<T> {
   const file = await acquire(path, options);
   try {
     return await body();
   } finally {
-    // Removed while it is held: whoever opened it meanwhile sees that the name means another file, and opens again.
+    // Removed while it is held: a process that has opened it meanwhile finds another file under the name, and retries.
     await Deno.remove(path).catch(() => {});
     file.close();
   }
 }
 
 async function acquire(path: string, { signal, onWait }: LockOptions): Promise<Deno.FsFile> {
-  let told = false;
+  let notified = false;
   for (;;) {
     signal?.throwIfAborted();
     const file = await Deno.open(path, { create: true, write: true });
-    let mine = false, taken = false;
+    let acquired = false, taken = false;
     try {
       taken = !await file.tryLock(true);
-      mine = !taken && await isStill(file, path);
-      if (mine) return file;
+      acquired = !taken && await isStill(file, path);
+      if (acquired) return file;
     } finally {
-      if (!mine) file.close();
+      if (!acquired) file.close();
     }
     if (!taken) continue;
-    if (!told) onWait?.();
-    told = true;
+    if (!notified) onWait?.();
+    notified = true;
     await sleep(interval, signal);
   }
 }

@@ -1,25 +1,27 @@
 /**
- * A file that is not complete yet: its bytes in `NAME.part`, which of them are there in `NAME.part.json`, so that an
- * interrupted download goes on. It deliberately knows no network; it is complete when its sha256 says so.
+ * An incomplete file: its bytes in `NAME.part`, and in `NAME.part.json` which of them are written, so that an
+ * interrupted download can resume.
  */
 import { Ranges } from "./ranges.ts";
 import { formatBytes } from "../../util/bytes.ts";
+import { removeIfThere, writeAll } from "../../util/files.ts";
 
-/** What is being put together: bytes of anything else are of no use. */
+/** Which version of which file it is. Bytes of another one are not used. */
 export interface PartIdentity {
-  /** Where it comes from, for the reader of the state file: without the host, so that mirrors can take over. */
+  /** Origin, for readers of the state file; without the host, so that mirrors can continue a download. */
   readonly source: string;
   readonly bytes: number;
-  /** sha256 if it is known, else the entity tag, else nothing. */
+  /** sha256 if known, else the entity tag, else "". */
   readonly tag: string;
 }
 
 const format = "model-tracer-part/1";
-/** The state is written at most so often, in milliseconds, and after the bytes that it tells of. */
+/** Least time between writes of the state, in milliseconds. */
 const saveInterval = 2000;
-/** The state is padded to a block, so that it can be replaced in place when the disk is full. */
+/** The state is padded to a block, so that it can be overwritten when the disk is full. */
 const stateSize = 4096;
 
+/** An open `.part` file. */
 export class PartFile {
   #saved = performance.now();
   #saving: Promise<void> = Promise.resolve();
@@ -35,8 +37,8 @@ export class PartFile {
   }
 
   /**
-   * Opens `path + ".part"`. What is there of the same file is kept; of another one, or without a readable state, it is
-   * dropped, and `onNote` says so.
+   * Opens `path + ".part"`. Keeps bytes of the same file. Drops bytes of another one, or without a readable state, and
+   * tells `onNote`.
    */
   static async open(path: string, identity: PartIdentity, onNote?: (text: string) => void): Promise<PartFile> {
     const have = await PartFile.#readState(path, identity, onNote);
@@ -52,24 +54,20 @@ export class PartFile {
     }
   }
 
-  /** Bytes that are there of a file that is not complete; 0 when nothing usable is. */
+  /** Number of usable bytes of an incomplete file. */
   static async bytesOf(path: string, identity?: PartIdentity): Promise<number> {
     return (await PartFile.#readState(path, identity)).bytes;
   }
 
-  /** Bytes of disk that an incomplete file takes already: what of it is written, not its final length. */
+  /** Bytes of disk that an incomplete file takes: the part that is written, not its final length. */
   static async allocated(path: string): Promise<number> {
     const info = await Deno.stat(`${path}.part`).catch(() => null);
     return info === null ? 0 : info.blocks === null ? await PartFile.bytesOf(path) : info.blocks * 512;
   }
 
-  /** Removes what is there of an incomplete file. */
+  /** Removes an incomplete file. */
   static async discard(path: string): Promise<void> {
-    for (const file of [`${path}.part.json`, `${path}.part`]) {
-      await Deno.remove(file).catch((error) => {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      });
-    }
+    for (const file of [`${path}.part.json`, `${path}.part`]) await removeIfThere(file);
   }
 
   static async #readState(path: string, identity?: PartIdentity, onNote?: (text: string) => void): Promise<Ranges> {
@@ -91,23 +89,23 @@ export class PartFile {
     }
   }
 
-  /** Bytes that are there. */
+  /** Number of bytes that are written. */
   get done(): number {
     return this.have.bytes;
   }
 
-  /** Another handle on the bytes, with a position of its own. */
+  /** Another handle on the bytes, with a separate position. */
   async writer(): Promise<Deno.FsFile> {
     return await Deno.open(`${this.path}.part`, { write: true });
   }
 
-  /** Bytes were written; the state is saved now and then. */
+  /** Notes that bytes were written, and saves the state from time to time. */
   async wrote(start: number, end: number): Promise<void> {
     this.have.add(start, end);
     if (performance.now() - this.#saved >= saveInterval) await this.save();
   }
 
-  /** Writes the state, after the bytes that it tells of are on the disk. */
+  /** Writes the state, after the bytes that it lists are on the disk. */
   save(): Promise<void> {
     this.#saved = performance.now();
     const { source, bytes, tag } = this.identity;
@@ -125,16 +123,16 @@ export class PartFile {
       await Deno.writeTextFile(`${path}.new`, text);
       await Deno.rename(`${path}.new`, path);
     } catch (error) {
-      // On a full disk there is no room for another file, but there is for the same one with other contents.
+      // On a full disk there is no room for another file, but the old one can be overwritten.
       await Deno.remove(`${path}.new`).catch(() => {});
       const bytes = new TextEncoder().encode(text);
       if (bytes.length !== await Deno.stat(path).then(({ size }) => size, () => -1)) throw error;
       using file = await Deno.open(path, { write: true });
-      for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+      await writeAll(file, bytes);
     }
   }
 
-  /** The bytes go under their final name, and the state away. */
+  /** Gives the file its final name, and removes the state. */
   async finish(): Promise<void> {
     await this.#saving.catch(() => {});
     await this.#file.sync();

@@ -1,6 +1,6 @@
 /**
- * Fills a folder with the files of a list: asks the hub about all of them, checks the disk, then fetches one after the other.
- * It deliberately leaves alone what is there and complete, and never overwrites a file that it did not put there.
+ * Pulls the files of a list into a folder: asks the hub about all of them, checks the disk, then downloads one after
+ * the other. Complete files are kept, and files of other origin are never overwritten.
  */
 import { join } from "node:path";
 import { requireSpace } from "./disk.ts";
@@ -12,21 +12,24 @@ import { PartFile } from "./part.ts";
 import { fileOf, hasSize, type PulledFile, readRecords, requireOwnFolder, updateRecords } from "./records.ts";
 import { hashFile } from "../../util/hash.ts";
 
+/** Callbacks of `pullFiles`. */
 export interface PullEvents {
+  /** Called with remarks for the user. */
   readonly onNote?: (text: string) => void;
-  /** Bytes that are there of all that are to be pulled now. */
+  /** Called with the bytes present of all files to pull, and their total. */
   readonly onProgress?: (bytes: number, total: number, file: string, phase: "download" | "hashing") => void;
-  /** A file is complete. */
+  /** Called when a file is complete. */
   readonly onFile?: (result: PulledResult) => void | Promise<void>;
 }
 
+/** Options of `pullFiles`. */
 export interface PullOptions extends Pick<DownloadOptions, "connections" | "policy" | "signal" | "openWriter"> {
   readonly dir: string;
   readonly list: FileList;
-  /** Which of the list's files. */
+  /** The files to pull, of the list. */
   readonly files: readonly ListedFile[];
   readonly hub: HubOptions;
-  /** Take the file of today although an earlier pull noted another sha256. */
+  /** Pulls the current file even if an earlier pull recorded another sha256. */
   readonly update?: boolean;
   /** Bytes that must be free besides the files themselves, such as for their conversion. */
   readonly extraBytes?: (row: ListedFile) => number;
@@ -34,15 +37,16 @@ export interface PullOptions extends Pick<DownloadOptions, "connections" | "poli
   readonly free?: (folder: string) => Promise<number>;
 }
 
+/** A pulled file. */
 export interface PulledResult {
   readonly network: string;
   readonly file: string;
-  /** `present`: nothing was to do. `adopted`: was there, without a record, with the right sha256. */
+  /** `present`: complete already. `adopted`: was in the folder, without a record, with the right sha256. */
   readonly status: "pulled" | "present" | "adopted";
   readonly bytes: number;
   readonly sha256: string;
   readonly checkedAgainst: PulledFile["checkedAgainst"];
-  /** Bytes that an earlier run had left, and bytes that came over the network now. */
+  /** Bytes left by an earlier run, and bytes received over the network now. */
   readonly resumed: number;
   readonly received: number;
 }
@@ -50,14 +54,14 @@ export interface PulledResult {
 interface Wanted {
   readonly row: ListedFile;
   readonly entry: HubEntry;
-  /** Expected, and where that is from. */
+  /** Expected sha256, and its origin. */
   readonly sha256?: string;
   readonly checkedAgainst: PulledFile["checkedAgainst"];
 }
 
 /**
- * Pulls files into `dir`; returns what is still missing for a manifest there. Throws on the first file that cannot be had,
- * after which the same call goes on where this one stopped.
+ * Pulls files into `dir`, and returns what is still missing for a manifest there. Rejects at the first file that fails;
+ * the same call then continues where this one stopped.
  */
 export async function pullFiles(options: PullOptions, events: PullEvents = {}): Promise<readonly string[]> {
   const { dir, list, files, signal } = options;
@@ -91,7 +95,7 @@ export async function pullFiles(options: PullOptions, events: PullEvents = {}): 
   return await updateRecords(dir, list, (records) => records);
 }
 
-/** What is there and needs no pulling: the file itself, or what was converted from it. */
+/** The result for a file that needs no pulling: it is present, or the file converted from it is. */
 async function presentFile(dir: string, row: ListedFile): Promise<PulledResult | undefined> {
   const records = await readRecords(dir);
   if (await fileOf(dir, row, records) === undefined) return undefined;
@@ -101,7 +105,7 @@ async function presentFile(dir: string, row: ListedFile): Promise<PulledResult |
   return { network: row.network, file, status: "present", bytes, sha256, checkedAgainst, resumed: 0, received: 0 };
 }
 
-/** Asks the hub about a file and compares what it says with the list and with an earlier pull. */
+/** Asks the hub about a file, and compares the answer with the list and with an earlier pull. */
 async function lookUpWanted(options: PullOptions, row: ListedFile, { onNote }: PullEvents): Promise<Wanted> {
   const { hub, policy, signal, dir } = options;
   const name = storedName(row.file);
@@ -163,9 +167,9 @@ async function pullOne(options: PullOptions, wanted: Wanted, events: PullEvents)
     const onProgress = (bytes: number, total: number, phase: "download" | "hashing") =>
       events.onProgress?.(bytes, total, file, phase);
     if (known === undefined && await Deno.stat(path).then(() => true, () => false)) {
-      const found = await adopt(path, entry, sha256, signal, onProgress);
-      await record(found);
-      return { ...result, status: "adopted", sha256: found, resumed: 0, received: 0 };
+      const adopted = await adopt(path, entry, sha256, signal, onProgress);
+      await record(adopted);
+      return { ...result, status: "adopted", sha256: adopted, resumed: 0, received: 0 };
     }
     const { connections, policy, openWriter } = options;
     const onRetry = retryNote(events.onNote);
@@ -178,7 +182,7 @@ async function pullOne(options: PullOptions, wanted: Wanted, events: PullEvents)
   });
 }
 
-/** A file that somebody put there: its sha256 if it is the wanted one, else an error that says what to do. */
+/** sha256 of a file of unknown origin, if it is the wanted file; else rejects with what to do. */
 async function adopt(
   path: string,
   entry: HubEntry,
@@ -192,7 +196,7 @@ async function adopt(
   if (!await hasSize(path, entry.bytes)) {
     refuse(`expected ${entry.bytes} bytes, got ${(await Deno.stat(path)).size}`);
   }
-  const found = await hashFile(path, { signal, onProgress: (bytes) => onProgress(bytes, entry.bytes, "hashing") });
-  if (sha256 !== undefined && found !== sha256) refuse(`expected the sha256 ${sha256}, got ${found}`);
-  return found;
+  const actual = await hashFile(path, { signal, onProgress: (bytes) => onProgress(bytes, entry.bytes, "hashing") });
+  if (sha256 !== undefined && actual !== sha256) refuse(`expected the sha256 ${sha256}, got ${actual}`);
+  return actual;
 }

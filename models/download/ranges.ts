@@ -1,11 +1,11 @@
 /**
- * Which bytes of a file are there: sorted, disjoint ranges that grow, and the gaps between them.
- * It deliberately holds numbers only; where the bytes are is part.ts.
+ * Which bytes of a file are present: sorted, disjoint ranges that grow, and the gaps between them.
  */
 
 /** Bytes `start .. end`, end exclusive. */
 export type Range = readonly [start: number, end: number];
 
+/** A growing set of bytes. */
 export class Ranges {
   #ranges: Range[] = [];
 
@@ -25,7 +25,7 @@ export class Ranges {
     return result;
   }
 
-  /** Adds bytes; what is there already may be added again. */
+  /** Adds bytes, some of which may be present already. */
   add(start: number, end: number): void {
     if (end <= start) return;
     const before = this.#ranges.filter((range) => range[1] < start);
@@ -35,12 +35,12 @@ export class Ranges {
     this.#ranges = [...before, merged, ...after];
   }
 
-  /** Bytes that are there. */
+  /** Number of bytes. */
   get bytes(): number {
     return this.#ranges.reduce((sum, [start, end]) => sum + end - start, 0);
   }
 
-  /** What is missing of `0 .. size`, in order, in pieces of at most `longest` bytes. */
+  /** The gaps of `0 .. size`, in order, in pieces of at most `longest` bytes. */
   gaps(size: number, longest: number): Range[] {
     const gaps: Range[] = [];
     let at = 0;

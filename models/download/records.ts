@@ -1,11 +1,11 @@
 /**
- * What was pulled and converted into a folder, and the manifest that follows from it: `pulled.json` beside `manifest.json`.
- * It deliberately neither fetches nor converts; it only remembers, and holds a lock while it writes.
+ * Records of a folder's pulled and converted files (`pulled.json`), and the manifest made from them (`manifest.json`).
  */
 import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
 import { parseJson } from "../../util/json.ts";
 import type { FamilyName } from "../family.ts";
+import { readTextIfThere, writeFileAtomically } from "../../util/files.ts";
 import { type Manifest, parseManifest } from "../manifest.ts";
 import { familyNames } from "../registry.ts";
 import { type FileList, type ListedFile, storedName } from "./list.ts";
@@ -22,7 +22,7 @@ const pulled = v.strictObject({
   commit: v.optional(v.string()),
   bytes,
   sha256,
-  /** What the sha256 was compared with; `nothing` where the server gave none, and what came was taken down. */
+  /** What the sha256 was compared with; `nothing` where the server gave none: then it is that of the received bytes. */
   checkedAgainst: v.picklist(["hub", "list", "earlier pull", "nothing"]),
 });
 const converted = v.strictObject({ file: v.string(), bytes, sha256, fromSha256: sha256 });
@@ -35,8 +35,11 @@ const schema = v.strictObject({
   converted: v.record(v.string(), converted),
 });
 
+/** Record of a pulled file. */
 export type PulledFile = v.InferOutput<typeof pulled>;
+/** Record of a converted file. */
 export type ConvertedFile = v.InferOutput<typeof converted>;
+/** The contents of `pulled.json`. */
 export type Records = v.InferOutput<typeof schema>;
 
 const empty: Records = { format: "model-tracer-pulled/1", pulled: {}, converted: {} };
@@ -44,14 +47,11 @@ const empty: Records = { format: "model-tracer-pulled/1", pulled: {}, converted:
 /** The records of a folder; empty ones when there are none. Throws when they cannot be read. */
 export async function readRecords(dir: string): Promise<Records> {
   const path = join(dir, "pulled.json");
-  const text = await Deno.readTextFile(path).catch((error) => {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  });
+  const text = await readTextIfThere(path);
   return text === null ? empty : parseJson(schema, text, path);
 }
 
-/** Throws when a folder holds a set of weights that was put there by other means, which must not be overwritten. */
+/** Throws when a folder has a set of weights that was not pulled: it must not be overwritten. */
 export async function requireOwnFolder(dir: string): Promise<void> {
   const isThere = (file: string) => Deno.stat(join(dir, file)).then(() => true, () => false);
   if (!await isThere("manifest.json") || await isThere("pulled.json")) return;
@@ -59,8 +59,8 @@ export async function requireOwnFolder(dir: string): Promise<void> {
 }
 
 /**
- * Changes the records and writes the manifest that follows. Several processes may do so at once; each sees what the others
- * wrote. Returns what is missing for a manifest, or nothing when it was written.
+ * Changes the records and writes the manifest made from them. A lock lets several processes do so, one after the other.
+ * Returns what is missing for a manifest; an empty list when it was written.
  */
 export async function updateRecords(
   dir: string,
@@ -70,28 +70,24 @@ export async function updateRecords(
 ): Promise<readonly string[]> {
   return await withLock(join(dir, ".records.lock"), {}, async () => {
     const records = change(await readRecords(dir));
-    await replaceFile(join(dir, "pulled.json"), JSON.stringify(records, null, 2) + "\n");
+    await writeFileAtomically(join(dir, "pulled.json"), JSON.stringify(records, null, 2) + "\n");
     const path = join(dir, "manifest.json");
     const old = await readManifest(path);
     const made = await makeManifest(dir, list, records, old);
     if ("missing" in made) return made.missing; // an older manifest stays: it also names an encoder and a calibration
     const text = JSON.stringify(manifestChange(made.manifest), null, 2) + "\n";
-    parseManifest(text, path); // as whoever loads the set will
-    await replaceFile(path, text);
+    parseManifest(text, path); // throws what loading would throw
+    await writeFileAtomically(path, text);
     return [];
   });
 }
 
 async function readManifest(path: string): Promise<Manifest | undefined> {
-  try {
-    return parseManifest(await Deno.readTextFile(path), path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+  const text = await readTextIfThere(path);
+  return text === null ? undefined : parseManifest(text, path);
 }
 
-/** The file that a network is loaded from: the converted one, else the pulled one; undefined where neither is there. */
+/** The file that a network is loaded from: the converted one, else the pulled one; undefined where both are missing. */
 export async function fileOf(
   dir: string,
   row: ListedFile,
@@ -101,7 +97,7 @@ export async function fileOf(
   const conversion = records.converted[row.network];
   const original = records.pulled[name];
   if (conversion !== undefined && await hasSize(join(dir, conversion.file), conversion.bytes)) {
-    // A newer original, pulled after the conversion, counts more than an old conversion.
+    // An original that was pulled after the conversion takes precedence.
     if (original === undefined || original.sha256 === conversion.fromSha256) {
       return { file: conversion.file, bytes: conversion.bytes, sha256: conversion.sha256 };
     }
@@ -111,12 +107,14 @@ export async function fileOf(
   return row.prefix === undefined ? entry : { ...entry, prefix: row.prefix };
 }
 
-/** Whether a regular file of that size is there. */
+/** Whether `path` is a regular file of that size. */
 export async function hasSize(path: string, bytes: number): Promise<boolean> {
   return await Deno.stat(path).then((info) => info.isFile && info.size === bytes, () => false);
 }
 
-/** The manifest of what is there. Of every family in the list a manifest needs the tokenizer and at least one variant. */
+/**
+ * The manifest of what is there. Of every family in the list a manifest needs the tokenizer and at least one variant.
+ */
 async function makeManifest(
   dir: string,
   list: FileList,
@@ -156,9 +154,4 @@ async function makeManifest(
     families,
   } as Manifest;
   return { manifest };
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  await Deno.writeTextFile(`${path}.new`, text);
-  await Deno.rename(`${path}.new`, path);
 }

@@ -1,19 +1,19 @@
 /**
- * When to try again: back-off that doubles, the server's Retry-After, and a gate that all connections of a download share.
- * It deliberately knows nothing of URLs or files; what is worth another try is decided where the request is made.
+ * Retries: exponential back-off, the server's Retry-After, and a gate that all connections of a download share.
+ * Requests throw TemporaryError for failures that are worth a retry.
  */
 
-/** How often and how patiently a request is repeated. */
+/** How often and after which pauses a request is repeated. */
 export interface RetryPolicy {
   /** Tries in a row without a single new byte before giving up. */
   readonly tries: number;
   /** First pause in milliseconds; it doubles with every further failure. */
   readonly firstPause: number;
-  /** Longest pause of our own choice, in milliseconds. */
+  /** Longest pause without a Retry-After, in milliseconds. */
   readonly longestPause: number;
-  /** Longest pause that a server may ask for by Retry-After, in milliseconds; beyond it the download is given up. */
+  /** Longest Retry-After to wait for, in milliseconds; beyond it the download fails. */
   readonly longestRetryAfter: number;
-  /** A connection that brings nothing for so many milliseconds is dropped. */
+  /** A connection without data for this many milliseconds is dropped. */
   readonly idle: number;
 }
 
@@ -26,9 +26,9 @@ export const defaultRetryPolicy: RetryPolicy = {
   idle: 30_000,
 };
 
-/** A failure that another try may mend: a broken connection, a busy server. */
+/** A failure for which a retry may help: a broken connection, a busy server. */
 export class TemporaryError extends Error {
-  /** `retryAfter`: what the server asked for, in milliseconds. */
+  /** `retryAfter`: the server's Retry-After, in milliseconds. */
   constructor(message: string, readonly retryAfter?: number, options?: ErrorOptions) {
     super(message, options);
   }
@@ -36,7 +36,7 @@ export class TemporaryError extends Error {
 
 /**
  * The pause before try number `failures` + 1, in milliseconds: 0.75 to 1.25 times firstPause 2^(failures - 1), at most
- * longestPause. The spread keeps connections that broke together from coming back together; `random` is in [0, 1).
+ * longestPause. The spread keeps connections that broke together from retrying together; `random` is in [0, 1).
  */
 export function backOff(policy: RetryPolicy, failures: number, random: () => number = Math.random): number {
   const pause = policy.firstPause * 2 ** Math.max(0, failures - 1);
@@ -52,7 +52,7 @@ export function retryAfter(headers: Headers, now: number = Date.now()): number |
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-/** Waits; the promise fails with the signal's reason when it aborts. */
+/** Waits. Rejects with the signal's reason when it aborts. */
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
@@ -68,16 +68,16 @@ export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
   });
 }
 
-/** Told of every failure that is followed by another try; `pause` in milliseconds. */
+/** Called for every failure that is followed by a retry; `pause` in milliseconds. */
 export type OnRetry = (message: string, pause: number) => void;
 
-/** Pauses of one download, shared by its connections: when the server says wait, all of them do. */
+/** Pauses of one download, shared by its connections: a Retry-After holds all of them. */
 export class Gate {
   #until = 0;
 
   constructor(readonly policy: RetryPolicy, readonly signal?: AbortSignal, readonly onRetry?: OnRetry) {}
 
-  /** Resolves when nobody was told to wait any longer. */
+  /** Waits until the last Retry-After is over. */
   async pass(): Promise<void> {
     for (let left = this.#until - Date.now(); left > 0; left = this.#until - Date.now()) {
       await sleep(left, this.signal);
@@ -85,8 +85,8 @@ export class Gate {
   }
 
   /**
-   * Waits after failure number `failures` in a row (from 1 on). Throws the error itself when it is not a
-   * {@link TemporaryError}, when the tries are used up, or when the server asks for more patience than the policy has.
+   * Waits after failure number `failures` in a row (from 1 on). Rejects with the error when it is no
+   * {@link TemporaryError}, when the tries are used up, or when the Retry-After is longer than the policy allows.
    */
   async failed(error: unknown, failures: number): Promise<void> {
     this.signal?.throwIfAborted();
