@@ -1,11 +1,10 @@
 /**
- * Drawing tokens from logits: which codes may be drawn (top-k, top-p), and one of them by seeded uniform numbers, all as
- * kernels of the device, so that nothing is read back between two tokens.
- * How logits are guided, and what is done with the tokens, is in rar/generate.ts and var/generate.ts.
+ * Draws tokens from logits: restricts the codes (top-k, top-p), and draws one by seeded uniform numbers. All of it runs
+ * on the device, so nothing is read back between two tokens. Guidance is in the families' generate.ts.
  *
  * Sources: FoundationVision/VAR, models/helpers.py (sample_with_top_k_top_p_); bytedance/1d-tokenizer, modeling/rar.py
- * (generate). They draw with torch.multinomial from a generator that the whole batch shares; here every token has random
- * numbers of its own, see `TokenNoise`.
+ * (generate). They draw with torch.multinomial from one generator per batch; here the random numbers depend on image
+ * and token only, see `TokenNoise`.
  */
 import {
   add,
@@ -36,28 +35,32 @@ import {
   uniforms,
 } from "../core/tensor/mod.ts";
 
-/** Which codes may be drawn; 0 turns either rule off. */
+/** Which codes may be drawn. 0 turns a rule off. */
 export interface Support {
   /** Codes whose logit is at least the k-th largest; equal logits stay together. */
   readonly topK: number;
-  /** Of those, as few of the most likely as have more than this share of the probability; 1 keeps all. */
+  /** Of those, the fewest most likely ones with more than this share of the probability; 1 keeps all. */
   readonly topP: number;
 }
 
-/** Everything there is. */
+/** All codes. */
 export const wholeSupport: Support = { topK: 0, topP: 0 };
 
-/** What a generator is told beside its network and its sampler. */
+/** Options of a generator. */
 export interface GenerateOptions {
   /** Class of every image, null for the unconditional one. */
   readonly labels: readonly (number | null)[];
-  /** Number of every image in the series of `seed`, 0 to 2^32 - 1: what its random numbers depend on. */
+  /**
+   * Number of every image in the series of `seed`, 0 to 2^32 - 1. Its random numbers depend on seed and number only.
+   */
   readonly images: readonly number[];
   /** See `seriesSeed`. */
   readonly seed: number;
-  /** Take the most likely code everywhere; temperature, support and seed then do not matter. */
+  /** Takes the most likely code always; temperature, support and seed have no effect then. */
   readonly argmax?: boolean;
-  /** Is given the guided logits[batch, tokens, codes] of every step, before temperature; they are freed afterwards. */
+  /**
+   * Called with the guided logits[batch, tokens, codes] of every step, before temperature; they are freed afterwards.
+   */
   readonly onStep?: (logits: Tensor) => void;
   /** Called after every step with the share of the tokens that are drawn. */
   readonly onProgress?: (share: number) => void;
@@ -65,17 +68,17 @@ export interface GenerateOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Throws on lists that are not of one length, and on numbers of images that are not whole. */
+/** Throws RangeError for lists of different lengths, and for image numbers out of range. */
 export function checkOptions(operation: string, { labels, images }: GenerateOptions): void {
-  if (labels.length === 0) throw new Error(`${operation}: expected at least one image, got none`);
+  if (labels.length === 0) throw new RangeError(`${operation}: expected at least one image, got none`);
   if (labels.length !== images.length) {
-    throw new Error(
+    throw new RangeError(
       `${operation}: expected one number per label, got ${labels.length} labels, ${images.length} numbers`,
     );
   }
   const wrong = images.find((image) => !(Number.isInteger(image) && image >= 0 && image < 2 ** 32));
   if (wrong !== undefined) {
-    throw new Error(`${operation}: images expects whole numbers from 0 to 2^32 - 1, got ${wrong}`);
+    throw new RangeError(`${operation}: images expects whole numbers from 0 to 2^32 - 1, got ${wrong}`);
   }
 }
 
@@ -83,26 +86,29 @@ export function checkOptions(operation: string, { labels, images }: GenerateOpti
 export const maxSeed = 2 ** 32 - 1;
 
 /**
- * The Philox key of a variant's images under a user's seed (0 to 2^32 - 1): 21 bits of a hash of the name above the seed,
- * so that equal seeds do not give two variants the same random numbers.
+ * The Philox key of a variant's images for a user's seed (0 to 2^32 - 1): the seed, and above it 21 bits of a hash of
+ * the variant's name, so that variants have different random numbers for equal seeds. Throws RangeError for another
+ * seed.
  */
 export function seriesSeed(seed: number, variant: string): number {
   if (!(Number.isInteger(seed) && seed >= 0 && seed <= maxSeed)) {
-    throw new Error(`seed: expected a whole number from 0 to ${maxSeed}, got ${seed}`);
+    throw new RangeError(`seed: expected a whole number from 0 to ${maxSeed}, got ${seed}`);
   }
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(variant)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   return seed + ((hash ^ (hash >>> 21)) & 0x1fffff) * 2 ** 32;
 }
 
-/** A class for an image, uniform in 0..classes - 1, from a part of the image's random numbers that no token uses. */
+/** A random class for an image, uniform in 0..classes - 1, independent of the random numbers of its tokens. */
 export function randomClass(seed: number, image: number, classes: number): number {
   const words = new Uint32Array(4);
   philox(seed, image, 2 ** 32, words);
   return Math.floor(words[0] / 2 ** 32 * classes);
 }
 
-/** Two uniform numbers in [0, 1) for every token: token t of an image takes numbers 2t and 2t + 1 of its Philox stream. */
+/**
+ * Two uniform numbers in [0, 1) for every token: token t of an image takes numbers 2t and 2t + 1 of its Philox stream.
+ */
 export class TokenNoise {
   readonly #first: Tensor;
   readonly #second: Tensor;
@@ -111,10 +117,10 @@ export class TokenNoise {
   constructor(device: Device, seed: number, images: readonly number[], tokens: number) {
     const first = new Float32Array(images.length * tokens), second = first.slice();
     images.forEach((image, b) => {
-      const own = uniforms(seed, image, 2 * tokens);
+      const numbers = uniforms(seed, image, 2 * tokens);
       for (let t = 0; t < tokens; t++) {
-        first[b * tokens + t] = own[2 * t];
-        second[b * tokens + t] = own[2 * t + 1];
+        first[b * tokens + t] = numbers[2 * t];
+        second[b * tokens + t] = numbers[2 * t + 1];
       }
     });
     this.#batch = images.length;
@@ -134,7 +140,7 @@ export class TokenNoise {
   }
 }
 
-/** Elements of a temporary tensor above which rows are drawn in parts: bounds memory, and indices stay exact in f32. */
+/** Most elements of a temporary tensor; more rows are drawn in parts. Bounds memory, and keeps indices exact in f32. */
 const partElements = 2 ** 21;
 
 /** Draws codes from rows of logits[rows, codes]. Holds small constant tensors: dispose it when done. */
@@ -145,13 +151,13 @@ export class TokenDraw {
   readonly #group: number;
   readonly #sums = new Map<string, Tensor>();
 
-  /** Throws when a rule of the support is out of range. */
+  /** Throws RangeError when a rule of the support is out of range. */
   constructor(device: Device, codes: number, support: Support = wholeSupport) {
     const { topK, topP } = support;
     if (!(Number.isInteger(topK) && topK >= 0 && topK <= codes)) {
-      throw new Error(`top-k: expected a whole number from 0 (off) to the ${codes} codes, got ${topK}`);
+      throw new RangeError(`top-k: expected a whole number from 0 (off) to the ${codes} codes, got ${topK}`);
     }
-    if (!(topP >= 0 && topP <= 1)) throw new Error(`top-p: expected a number from 0 (off) to 1, got ${topP}`);
+    if (!(topP >= 0 && topP <= 1)) throw new RangeError(`top-p: expected a number from 0 (off) to 1, got ${topP}`);
     this.codes = codes;
     this.support = support;
     this.#device = device;
@@ -167,17 +173,14 @@ export class TokenDraw {
       const parts: Tensor[] = [];
       for (let start = 0; start < rows; start += most) {
         const end = Math.min(rows, start + most);
-        const own = (x: Tensor) => slice(x, 0, start, end);
-        parts.push(scope(() => this.#pickCode(this.weights(own(logits)), own(first), own(second))));
+        const part = (x: Tensor) => slice(x, 0, start, end);
+        parts.push(scope(() => this.#pickCode(this.weights(part(logits)), part(first), part(second))));
       }
       return concat(parts, 0);
     });
   }
 
-  /**
-   * What codes are drawn by, [rows, codes]: proportional to the softmax of logits[rows, codes] for codes of the support, 0
-   * for others.
-   */
+  /** Weights [rows, codes] for drawing: proportional to the softmax of logits[rows, codes] in the support, else 0. */
   weights(logits: Tensor): Tensor {
     const { topK: k, topP: p } = this.support;
     const narrow = p > 0 && p < 1;
@@ -192,9 +195,9 @@ export class TokenDraw {
   }
 
   /**
-   * Sets the weights `all` of the codes to 0 that top-p removes. The reference sorts ascending and removes while the sum
-   * so far is at most (1 - p) of all; from the other end, a code stays while the sum of those before it is below p. Equal
-   * logits at the border: the reference's sort puts lower codes first, so the higher ones stay.
+   * Sets those of the weights `all` to 0 that top-p removes. The reference sorts ascending and removes codes while the
+   * sum so far is at most (1 - p) of all. So, in descending order, a code stays while the sum of those before it is
+   * below p. Of equal logits at the border the higher codes stay, because the reference's sort puts lower codes first.
    */
   #narrow(logits: Tensor, all: Tensor, values: Tensor, top: Tensor, p: number): Tensor {
     const [rows, listed] = values.shape;
@@ -205,17 +208,17 @@ export class TokenDraw {
     const border = embedding(values.reshape(rows * listed, 1), cast(index, "i32").reshape(rows)); // [rows, 1]
     const above = less(border, logits);
     const tied = equal(border, logits);
-    // How many of the tied ones stay: while the sum of what is before is below the limit, but the first in any case.
-    const each = clamp(exp(sub(border, top)), 1e-30, 1); // a weight too small for f32 must not divide by 0
-    const room = div(sub(limit, sum(mul(all, above), 1, true)), each);
+    // Number of tied codes that stay: while the sum before is below the limit, but at least one.
+    const tiedWeight = clamp(exp(sub(border, top)), 1e-30, 1); // a weight too small for f32 must not divide by 0
+    const room = div(sub(limit, sum(mul(all, above), 1, true)), tiedWeight);
     const stays = less(this.#others(tied, "later"), clamp(room, 0.5, listed + this.codes));
     return mul(all, add(above, mul(tied, stays)));
   }
 
   /**
-   * The code of each row of weights w[rows, codes] in two steps, a group of codes and then a code of the group, each the
-   * first whose cumulative weight is above the uniform number's share of the total. Such a one has weight above 0, however
-   * sums are rounded, so nothing outside of the support is ever drawn.
+   * Draws a code per row of weights w[rows, codes] in two steps: a group of codes, then a code of the group. Each is
+   * the first whose cumulative weight exceeds the uniform number's share of the total. It has weight above 0, however
+   * sums are rounded, so a code outside of the support is never drawn.
    */
   #pickCode(w: Tensor, first: Tensor, second: Tensor): Tensor {
     const rows = w.shape[0], size = this.#group, groups = this.codes / size;
@@ -227,7 +230,10 @@ export class TokenDraw {
     return cast(add(affine(group, size), code), "i32").reshape(rows);
   }
 
-  /** Position [rows, 1] (f32) drawn by w[rows, n]. Numbers below 1 have 24 bits, so the product stays below the total. */
+  /**
+   * Position [rows, 1] (f32) drawn by w[rows, n]. A number has 24 bits and is below 1, so the product is below the
+   * total.
+   */
   #pick(w: Tensor, uniform: Tensor): Tensor {
     const n = w.shape[1];
     const cumulative = linear(w, this.#ones("through", n));
@@ -245,7 +251,9 @@ export class TokenDraw {
     return add(within, outside.reshape(rows * groups, 1)).reshape(rows, n);
   }
 
-  /** The weight whose `linear` map sums, for every j < n, the elements at i < j (earlier), i <= j (through) or i > j. */
+  /**
+   * The weight whose `linear` map sums, for every j < n, the elements at i < j (earlier), i <= j (through) or i > j.
+   */
   #ones(which: "earlier" | "through" | "later", n: number): Tensor {
     const key = `${which} ${n}`;
     let weight = this.#sums.get(key);
@@ -262,7 +270,7 @@ export class TokenDraw {
     return weight;
   }
 
-  /** Index of the first element of every row of a [rows, n] table, [rows, 1]; as f32, exact below 2^24. */
+  /** Index of the first element of every row of a [rows, n] table: [rows, 1], f32, exact below 2^24. */
   #rowStarts(rows: number, n: number): Tensor {
     return fromArray(this.#device, Float32Array.from({ length: rows }, (_, r) => r * n), [rows, 1]);
   }
@@ -280,17 +288,17 @@ function groupSize(n: number): number {
   return size;
 }
 
-/** How long generation runs before it lets other tasks of the process run (signals, progress), in milliseconds. */
-const turn = 50;
+/** Longest time between yields to the event loop (signals, progress), in milliseconds. */
+const yieldInterval = 50;
 
-/** Lets the event loop turn now and then, and stops when asked to. */
+/** Yields to the event loop from time to time, and throws the reason of an aborted signal. */
 export class Pace {
   #since = performance.now();
 
   constructor(readonly signal?: AbortSignal) {}
 
   async step(): Promise<void> {
-    if (performance.now() - this.#since >= turn) {
+    if (performance.now() - this.#since >= yieldInterval) {
       await new Promise((resolve) => setTimeout(resolve, 0));
       this.#since = performance.now();
     }

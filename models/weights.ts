@@ -1,26 +1,28 @@
 /**
- * Named weights on a device, scoped by prefix so that names in code are names in the checkpoint, and their strict loading.
- * What a network needs is a list of `WeightSpec`s; where it comes from is any `TensorSource`.
+ * Named weights on a device, and their strict loading: a network's `WeightSpec`s from any `TensorSource`.
+ * Names in code are names in the checkpoint, relative to a prefix.
  */
-import { type Device, fromArray, keep, packWeight, scope, type Tensor } from "../core/tensor/mod.ts";
+import { type Device, fromArray, keep, packWeight, scope, sizeOf, type Tensor } from "../core/tensor/mod.ts";
 import { checkNames, type ParamSpec } from "./checkpoint/load.ts";
 import { readAhead } from "./checkpoint/read_ahead.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 
-/** A parameter of a network, in checkpoint terms, and how it is stored on the device. */
+/** A parameter of a network as in the checkpoint, and how it is stored on the device. */
 export interface WeightSpec extends ParamSpec {
   /** Splits the first axis into this many equal tensors named `<name>.0`, `<name>.1`, ... */
   readonly split?: number;
   /** Changes the values (row-major float32) once, at load. */
   readonly transform?: (values: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>;
-  /** Undoes `transform`, for writing what was trained on the device as a checkpoint has it. */
+  /** Undoes `transform`, for writing trained weights as a checkpoint has them. */
   readonly inverse?: (values: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>;
 }
 
+/** The weights of a network below a prefix. */
 export class Weights {
   readonly #tensors: ReadonlyMap<string, Tensor>;
   readonly #prefix: string;
 
+  /** Tensors by full name. */
   constructor(tensors: ReadonlyMap<string, Tensor>, prefix = "") {
     this.#tensors = tensors;
     this.#prefix = prefix;
@@ -31,7 +33,7 @@ export class Weights {
     return new Weights(this.#tensors, `${this.#prefix}${prefix}.`);
   }
 
-  /** Throws naming the parameter when it is not there. */
+  /** A parameter. Throws, naming it, when the network does not have it. */
   get(name: string): Tensor {
     const tensor = this.#tensors.get(this.#prefix + name);
     if (tensor === undefined) throw new Error(`weights: no parameter ${this.#prefix}${name}`);
@@ -43,51 +45,55 @@ export class Weights {
     return this.#tensors.get(this.#prefix + name);
   }
 
+  /** Bytes of all weights, also those outside of the prefix. */
   get bytes(): number {
     let bytes = 0;
     for (const tensor of this.#tensors.values()) bytes += tensor.bytes;
     return bytes;
   }
 
+  /** Frees all weights, also those outside of the prefix. */
   dispose(): void {
     for (const tensor of this.#tensors.values()) tensor.dispose();
   }
 }
 
-/** What a user may choose when a network is loaded. */
+/** Options of loading a network that users choose. */
 export interface LoadNetworkOptions {
   /** Storage of matrices, convolution kernels and embeddings (default f32); vectors stay f32. */
   readonly weightType?: "f32" | "f16";
   /**
-   * Which parameters stay dense f32 tensors instead of being packed: those that are trained, and those of layers through
-   * which gradients flow. None when not given.
+   * Which parameters stay dense f32 tensors and are not packed: needed for training, and for gradients through their
+   * layers. None when not given.
    */
   readonly dense?: (name: string) => boolean;
+  /** Called after each tensor, with bytes in float32. */
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
-export interface LoadOptions extends LoadNetworkOptions {
-  /** What is loaded, for messages: `RAR-B`. */
+/** Options of `loadWeights`. */
+export interface LoadWeightsOptions extends LoadNetworkOptions {
+  /** Name of the network, for messages: `RAR-B`. */
   readonly what: string;
   /** Buffers that checkpoints may carry and the network does not use. */
   readonly ignored?: readonly (string | RegExp)[];
-  /** Specs of sibling networks, so that a mismatch can say which one the file fits. */
+  /** Parameters of sibling networks by name, so that a mismatch can say which one the file fits. */
   readonly alternatives?: ReadonlyMap<string, readonly ParamSpec[]>;
 }
 
 /**
- * Loads exactly the parameters of `specs`, one tensor at a time. Throws one error that names missing, unused and
- * mis-shaped tensors; nothing stays allocated then.
+ * Loads exactly the parameters of `specs`, one tensor at a time. Rejects with one error that names missing, unused and
+ * mis-shaped tensors; nothing stays allocated then. Dispose the weights when done.
  */
 export async function loadWeights(
   device: Device,
   source: TensorSource,
   specs: readonly WeightSpec[],
-  options: LoadOptions,
+  options: LoadWeightsOptions,
 ): Promise<Weights> {
   checkNames(source, specs, options);
   const tensors = new Map<string, Tensor>();
-  const total = specs.reduce((sum, spec) => sum + elements(spec), 0) * 4;
+  const total = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0) * 4;
   let done = 0;
   const isDense = ({ name }: WeightSpec) => options.dense?.(name) ?? false;
   const isHalf = (spec: WeightSpec) =>
@@ -100,7 +106,7 @@ export async function loadWeights(
       const values = isHalf(spec) ? await ahead.readF16(spec.name) : await ahead.readF32(spec.name);
       const changed = spec.transform && values instanceof Float32Array ? spec.transform(values) : values;
       upload(device, spec, changed, dense ? null : options.weightType ?? "f32", tensors);
-      done += elements(spec) * 4;
+      done += sizeOf(spec.shape) * 4;
       options.onProgress?.(done, total);
     }
   } catch (error) {
@@ -110,7 +116,9 @@ export async function loadWeights(
   return new Weights(tensors);
 }
 
-/** Puts one parameter on the device, in its parts; packed with the given type where its role has a packing. */
+/**
+ * Puts one parameter on the device, split into its parts, and packed with the given type where its role has a packing.
+ */
 function upload(
   device: Device,
   spec: WeightSpec,
@@ -134,24 +142,20 @@ function upload(
   }
 }
 
-/** Names under which the parts of a parameter are stored: its own, or one per part. */
+/** Names of the parts of a parameter: its name if there is one part, else one name per part. */
 export function partNames(spec: WeightSpec): string[] {
   const parts = spec.split ?? 1;
   return parts === 1 ? [spec.name] : Array.from({ length: parts }, (_, i) => `${spec.name}.${i}`);
 }
 
-/** The values of a whole parameter, row-major as in a checkpoint, from those of its parts. */
+/** The values of a whole parameter, row-major as in a checkpoint; `part` returns those of a part by name. */
 export function joinParts(spec: WeightSpec, part: (name: string) => Float32Array): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(elements(spec));
+  const values = new Float32Array(sizeOf(spec.shape));
   let at = 0;
   for (const name of partNames(spec)) {
-    const own = part(name);
-    values.set(own, at);
-    at += own.length;
+    const partValues = part(name);
+    values.set(partValues, at);
+    at += partValues.length;
   }
   return values;
-}
-
-function elements(spec: ParamSpec): number {
-  return spec.shape.reduce((product, d) => product * d, 1);
 }
