@@ -107,7 +107,7 @@ interface Choice {
  *
  * @example
  * ```ts
- * import { Tracer } from "./mod.ts";
+ * import { Tracer } from "@model-tracer/model-tracer";
  *
  * await using tracer = await Tracer.open({ device: "cpu" });
  * for await (const verdict of tracer.attribute(["examples/Dataset/test/0001.png"])) {
