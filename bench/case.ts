@@ -1,6 +1,6 @@
 /**
- * What is measured: a case does one piece of work on a device, and says how much work that is.
- * How it is timed, and against whom, is in measure.ts and contender.ts.
+ * Cases: pieces of work to time on a device, with their number of operations.
+ * measure.ts times them, for the contenders of contender.ts.
  */
 import type { Device } from "../core/tensor/mod.ts";
 
@@ -13,7 +13,7 @@ export function isWhole(group: Group): boolean {
   return group === "passes" || group === "scoring" || group === "training";
 }
 
-/** The same work in terms that others can do, too. */
+/** The work of a case as data, for contenders other than our library. */
 export type Job =
   | { readonly kind: "matmul"; readonly m: number; readonly n: number; readonly k: number }
   /** [batch, h, w, cIn, cOut, kernel size]. */

@@ -1,6 +1,6 @@
 /**
- * Those who do the work of a case and are timed at it; here our own devices.
- * Others (PyTorch, jax-js) are in files of their own and are only opened when asked for.
+ * Contenders: libraries that do the work of a case and are timed. Ours is here; PyTorch is in torch.ts, jax-js in
+ * jax.ts, and both are opened on request only.
  */
 import type { Device } from "../core/tensor/mod.ts";
 import { type BenchCase, isWhole } from "./case.ts";
@@ -8,11 +8,11 @@ import { type BenchCase, isWhole } from "./case.ts";
 export interface Contender {
   readonly name: string;
   supports(benchCase: BenchCase): boolean;
-  /** Runs the case until it is as fast as it gets, and finds out how many runs make a sample. */
+  /** Runs the case until it is as fast as it gets, and determines how many runs make a sample. */
   warmUp(benchCase: BenchCase): Promise<void>;
   /** Seconds of one run, as the mean over the runs of a sample. */
   sample(benchCase: BenchCase): Promise<number>;
-  /** Frees what the cases so far have left. */
+  /** Frees memory of earlier cases. */
   release(): Promise<void>;
   close(): void;
 }
@@ -43,7 +43,7 @@ export class Ours implements Contender {
     await this.#time(benchCase, 1);
     if (this.quick) return;
     const wanted = sampleSeconds[this.device.info.kind];
-    // Of a kernel the first run tells nothing, it compiles.
+    // The first run of a kernel includes its compilation.
     this.#runs = isWhole(benchCase.group) ? 1 : runsPerSample(await this.#time(benchCase, 1), wanted);
     if (this.#runs > 1) this.#runs = runsPerSample(await this.#time(benchCase, Math.min(this.#runs, 10)), wanted);
   }

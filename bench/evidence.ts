@@ -1,14 +1,14 @@
 /**
  * Times the evidence of some images end to end beside plain PyTorch, at full size with synthetic weights:
- * deno run -A bench/evidence.ts [--images 2] [--variants rarb,...] [--python FILE] [--threads N] [--no-torch] [--out FILE.json]
+ * deno run -A bench/evidence.ts [--images 2] [--variants rarb,...] [--python FILE] [--threads N] [--no-torch]
+ * [--out FILE.json]
  *
- * Evidence is the signals of both tokenizers, VAR's with optimised quantisation, and the likelihoods under every variant up
- * to 1 B parameters, without a class and under each image's own. PyTorch makes the same passes one image after the other,
- * float32, waiting passively, and quantises by the reference's schedule of 6 x 200 iterations. Every piece is run on both
- * sides, for all images; nothing is scaled up. Loading weights and opening tables are timed apart, and so is nothing of
- * theirs; PyTorch's losses, nearest codes and log-probabilities, which cost little, are left out.
+ * Evidence is the signals of both tokenizers, VAR's with optimised quantisation, and the likelihoods under every
+ * variant up to 1 B parameters, without a class and with one class per image. PyTorch makes the same passes one image
+ * after the other, in float32, waiting passively, and quantises by the reference's schedule of 6 x 200 iterations. Both
+ * run every piece for all images; nothing is scaled up. Our loading of weights and opening of tables is timed
+ * separately. PyTorch's losses, nearest codes and log-probabilities, which cost little, are left out.
  */
-import { resourceUsage } from "node:process";
 import { parseArgs } from "node:util";
 import { TokenScorer } from "../attribution/likelihood/mod.ts";
 import { openQuantizer } from "../attribution/quantisation/quantizers.ts";
@@ -28,7 +28,9 @@ import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { WeightSpec } from "../models/weights.ts";
 import { rarFlops, rarTokenizerFlops, varFlops, vqvaeFlops } from "./flops.ts";
 import { referenceSchedule } from "../attribution/quantisation/mod.ts";
+import { processorSeconds } from "./measure.ts";
 import { runTorch, salt, type TorchWhole, writeInputs } from "./quantisation.ts";
+import { reportHead } from "./report.ts";
 import { findPython, Torch } from "./torch.ts";
 
 /** Times of one piece for all images. */
@@ -56,10 +58,6 @@ async function timed<T>(device: Device, work: () => T | Promise<T>): Promise<[T,
 
 /** The same with the processors that the work got. */
 async function timedWhole(device: Device, work: () => unknown): Promise<{ seconds: number; processors: number }> {
-  const processorSeconds = () => {
-    const { userCPUTime, systemCPUTime } = resourceUsage();
-    return (userCPUTime + systemCPUTime) / 1e6;
-  };
   const before = processorSeconds();
   const [, seconds] = await timed(device, work);
   return { seconds, processors: (processorSeconds() - before) / seconds };
@@ -79,7 +77,7 @@ interface Run {
   readonly threads: number;
 }
 
-/** Signals of one family for all images, and the optimised quantisation that VAR's begin with as a piece of its own. */
+/** Signals of one family for all images; VAR's optimised quantisation is a separate piece. */
 async function signals(
   { device, images, torch, python, threads }: Run,
   family: ImageTokenizer,
@@ -96,13 +94,13 @@ async function signals(
     return result;
   };
   const measureOne = async (i: number) => {
-    const found = scope(() => {
+    const measured = scope(() => {
       const x = randomUniform(device, [1, size, size, 3], 1, i);
       const { tokens, signals } = measureSignals(family, x, "core", quantize);
       return keep({ tokens, quantLoss: signals.quantLoss!, encLoss: signals.encLoss! });
     });
-    all.set(await found.tokens.ints(), i * family.tokenCount);
-    for (const tensor of Object.values(found)) tensor.dispose();
+    all.set(await measured.tokens.ints(), i * family.tokenCount);
+    for (const tensor of Object.values(measured)) tensor.dispose();
   };
   await measureOne(0); // warms up, as PyTorch's first run does
   quantising = 0;
@@ -139,11 +137,11 @@ async function torchQuantisation(
 ) {
   const size = family.imageSize;
   const { f, greedy } = scope(() => {
-    const each = Array.from(
+    const latents = Array.from(
       { length: images },
       (_, i) => family.encode(randomUniform(device, [1, size, size, 3], 1, i)),
     );
-    const f = concat(each, 0);
+    const f = concat(latents, 0);
     return keep({ f, greedy: family.quantize(f).tokens });
   });
   const file = await Deno.makeTempFile({ suffix: ".safetensors" });
@@ -159,21 +157,21 @@ async function torchQuantisation(
   }
 }
 
-/** Likelihoods of all images under one variant, without a class and under a class of its own each. */
+/** Likelihoods of all images under one variant, without a class and with one class per image. */
 async function likelihoods({ device, images, torch }: Run, name: string, family: ImageTokenizer, tokens: Int32Array) {
   const rar = rarVariants.find(({ label }) => label === name);
-  const found = varVariants.find(({ label }) => label === name);
+  const row = varVariants.find(({ label }) => label === name);
   const options = { weightType: "f16" } as const;
   const load = async (): Promise<Variant<Condition>> =>
     rar
       ? await loadRarVariant(device, source(rarSpecs(rar.config)), rar.config, name, options) as Variant<Condition>
-      : await loadVarVariant(device, source(varSpecs(found!.config)), found!.config, name, options) as Variant<
+      : await loadVarVariant(device, source(varSpecs(row!.config)), row!.config, name, options) as Variant<
         Condition
       >;
   const [variant, preparing] = await timed(device, load);
-  const flops = rar ? rarFlops(rar.config) : varFlops(found!.config);
+  const flops = rar ? rarFlops(rar.config) : varFlops(row!.config);
   const classes = Array.from({ length: images }, (_, i) => [(i * 127) % 1000]);
-  const scorer = new TokenScorer(device, family, variant, (rar ?? found!).sampler, { batch: Math.min(images, 4) });
+  const scorer = new TokenScorer(device, family, variant, (rar ?? row!).sampler, { batch: Math.min(images, 4) });
   // One image warms up, as PyTorch's first run does.
   const n = variant.tokenCount;
   await scorer.score(tokens.subarray(0, n), [[5]]);
@@ -190,6 +188,29 @@ async function likelihoods({ device, images, torch }: Run, name: string, family:
     torchSeconds,
     processors,
     preparing,
+  };
+}
+
+/** A piece as a line. */
+function describe({ name, seconds, torchSeconds, processors }: Piece): string {
+  const share = processors === undefined ? "" : ` (${processors.toFixed(2)} processors)`;
+  const line = `${name}: ${seconds.toFixed(1)} s${share}`;
+  if (torchSeconds === null) return line;
+  return `${line}, PyTorch ${torchSeconds.toFixed(1)} s, ratio ${(seconds / torchSeconds).toFixed(2)}`;
+}
+
+/** Seconds of all pieces. */
+function totals(pieces: readonly Piece[]) {
+  const total = (of: (piece: Piece) => number) => pieces.reduce((sum, piece) => sum + of(piece), 0);
+  const seconds = total((piece) => piece.seconds);
+  const torchSeconds = pieces.some((piece) => piece.torchSeconds === null)
+    ? null
+    : total((piece) => piece.torchSeconds!);
+  return {
+    seconds,
+    torchSeconds,
+    timesAsFast: torchSeconds && torchSeconds / seconds,
+    preparingSeconds: total(({ preparing = 0 }) => preparing),
   };
 }
 
@@ -220,38 +241,24 @@ async function main(): Promise<void> {
   const pieces: Piece[] = [];
   const note = (piece: Piece) => {
     pieces.push(piece);
-    const { name, seconds, torchSeconds, processors } = piece;
-    const theirs = torchSeconds === null
-      ? ""
-      : `, PyTorch ${torchSeconds.toFixed(1)} s, ratio ${(seconds / torchSeconds).toFixed(2)}`;
-    const share = processors === undefined ? "" : ` (${processors.toFixed(2)} processors)`;
-    console.error(`${name}: ${seconds.toFixed(1)} s${share}${theirs}`);
+    console.error(describe(piece));
   };
   const families: ImageTokenizer[] = [
     await loadRarTokenizer(device, source(tokenizerSpecs(rarTokenizer)), rarTokenizer),
     await loadVarTokenizer(device, source(vqvaeSpecs(varTokenizer)), varTokenizer),
   ];
   for (const family of families) {
-    const { pieces: own, tokens } = await signals(run, family);
-    own.forEach(note);
+    const { pieces: measured, tokens } = await signals(run, family);
+    measured.forEach(note);
     for (const name of variants.filter((name) => name.startsWith(family.family))) {
       note(await likelihoods(run, name, family, tokens));
     }
   }
-  const total = (of: (piece: Piece) => number) => pieces.reduce((sum, piece) => sum + of(piece), 0);
-  const ours = total(({ seconds }) => seconds);
-  const theirs = torch && total(({ torchSeconds }) => torchSeconds!);
   const result = {
-    format: 1,
-    date: new Date().toISOString(),
-    machine: `${navigator.hardwareConcurrency} processors, ${Deno.build.os} ${Deno.build.arch}`,
-    versions: { deno: Deno.version.deno, v8: Deno.version.v8, ...torch && { torch: torch.version } },
+    ...reportHead(torch === null ? {} : { torch: torch.version }),
     settings: { images, threads, weightType: "f16", tokenizers: "f32", schedule: referenceSchedule },
     pieces,
-    seconds: ours,
-    torchSeconds: theirs,
-    timesAsFast: theirs && theirs / ours,
-    preparingSeconds: total(({ preparing = 0 }) => preparing),
+    ...totals(pieces),
     devicePeakBytes: device.memory().peakBytes,
   };
   for (const family of families) family.dispose();

@@ -1,7 +1,7 @@
 /**
- * How much arithmetic kernels and whole passes need, by formula from their sizes. Nothing is measured here.
- * Counted are the multiplications and additions of matrix products, convolutions and attention, two per multiply-add;
- * norms, activations and softmax are left out: what they cost is memory traffic, see kernel_work.ts.
+ * Operations of kernels and whole passes, by formula from their sizes: multiplications and additions of matrix
+ * products, convolutions and attention, two per multiply-add. Norms, activations and softmax are not counted: their
+ * cost is memory traffic, see kernel_work.ts.
  */
 import type { RarConfig, RarTokenizerConfig } from "../models/rar/config.ts";
 import { tokenCount, type VarConfig, type VqvaeConfig } from "../models/var/config.ts";
@@ -11,12 +11,14 @@ export function matmulFlops(m: number, n: number, k: number): number {
   return 2 * m * n * k;
 }
 
-/** A k x k convolution with `outH` x `outW` results; taps in the padding count like all others. */
+/** A k x k convolution with `outH` x `outW` results; taps in the padding are counted. */
 export function convFlops(outH: number, outW: number, cIn: number, cOut: number, k: number): number {
   return 2 * outH * outW * cOut * cIn * k * k;
 }
 
-/** Scores and their product with the values, for the pairs that the mask lets through: `visible[i]` keys for query i. */
+/**
+ * Scores and their product with the values, for the pairs that the mask lets through: `visible[i]` keys for query i.
+ */
 export function attentionFlops(heads: number, headDim: number, visible: readonly number[]): number {
   return 4 * heads * headDim * visible.reduce((sum, count) => sum + count, 0);
 }
@@ -32,7 +34,9 @@ export function causal(rows: number): number[] {
   return blockVisible(new Array<number>(rows).fill(1));
 }
 
-/** Two 3x3 convolutions and, where the width changes, a 1x1 shortcut: of the result (MaskGIT-VQ) or the input (VQVAE). */
+/**
+ * Two 3x3 convolutions and, where the width changes, a 1x1 shortcut: of the result (MaskGIT-VQ) or the input (VQVAE).
+ */
 function resnetFlops(side: number, cIn: number, cOut: number, shortcutOf: "result" | "input"): number {
   const shortcut = cIn === cOut ? 0 : convFlops(side, side, shortcutOf === "result" ? cOut : cIn, cOut, 1);
   return convFlops(side, side, cIn, cOut, 3) + convFlops(side, side, cOut, cOut, 3) + shortcut;
@@ -101,7 +105,9 @@ function blockFlops(rows: number, d: number, inner: number, heads: number, visib
   return matmulFlops(rows, 4 * d + 2 * inner, d) + attentionFlops(heads, d / heads, visible);
 }
 
-/** A RAR transformer: what one condition costs (modulation of every row), and one image's teacher-forced pass after it. */
+/**
+ * A RAR transformer: what one condition costs (modulation of every row), and one image's teacher-forced pass after it.
+ */
 export function rarFlops(config: RarConfig): { condition: number; image: number } {
   const { hiddenSize: d, layers, heads, intermediateSize, tokenCount: tokens, codes } = config;
   const rows = tokens + 2;

@@ -1,11 +1,12 @@
 /**
  * Runs the largest transformers at full size from files in half precision, on the CPU device, and compares their logits
- * with PyTorch's: deno run -A bench/full_size.ts --out DIR [--only var30,rarxxl] [--blocks N] [--images 2] [--json FILE]
+ * with PyTorch's: deno run -A bench/full_size.ts --out DIR [--only var30,rarxxl] [--blocks N] [--images 2] [--json
+ * FILE]
  *
- * Weights are synthetic; the files (4.1 and 3.1 GB) are made in DIR and removed afterwards unless --keep is given. Every
- * part runs as a process of its own, whose peak of resident memory is its own, too. PyTorch computes in float32, block by
- * block, once with the weights as the file has them and once with the float32 weights that were rounded for it: the first
- * says whether we compute the same, the second what storing weights in half precision costs.
+ * Weights are synthetic. The files (4.1 and 3.1 GB) are made in DIR and removed afterwards unless --keep is given.
+ * Every part runs as a separate process, so that peaks of resident memory are separate, too. PyTorch computes in
+ * float32, block by block: once with the weights of the file, which tells whether we compute the same, and once with
+ * the float32 weights before rounding, which tells the cost of storing weights in half precision.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -21,12 +22,13 @@ import { tokenCount, type VarConfig, varVariants } from "../models/var/config.ts
 import { loadVarVariant } from "../models/var/family.ts";
 import { transformerSpecs as varSpecs } from "../models/var/transformer.ts";
 import { rarFlops, varFlops } from "./flops.ts";
+import { reportHead } from "./report.ts";
 import { findPython } from "./torch.ts";
 
 const salt = "full-size";
-/** What images are said to show when a class is given; the first ones of as many as there are images. */
+/** Classes of the images, where one is given. */
 const classes = [207, 12, 985, 388];
-/** Peak of resident memory that ours must stay within. */
+/** Limit of our peak of resident memory. */
 const limitBytes = 8 * 2 ** 30;
 
 type Named =
@@ -37,14 +39,14 @@ type Named =
   );
 
 /** A variant at its official width and, unless `blocks` says otherwise, depth. */
-export function network(name: string, blocks?: number): Named {
+function network(name: string, blocks?: number): Named {
   const rar = rarVariants.find(({ label }) => label === name);
   if (rar !== undefined) {
     return { name, family: "rar", config: { ...rar.config, layers: blocks ?? rar.config.layers } };
   }
-  const found = varVariants.find(({ label }) => label === name);
-  if (found === undefined) throw new Error(`full_size: expected a variant such as rarxxl or var30, got ${name}`);
-  return { name, family: "var", config: { ...found.config, depth: blocks ?? found.config.depth } };
+  const row = varVariants.find(({ label }) => label === name);
+  if (row === undefined) throw new Error(`full_size: expected a variant such as rarxxl or var30, got ${name}`);
+  return { name, family: "var", config: { ...row.config, depth: blocks ?? row.config.depth } };
 }
 
 function specsOf(of: Named) {
@@ -150,6 +152,77 @@ async function run(command: string, args: readonly string[], env: Record<string,
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
+interface Settings {
+  /** Folder for the files. */
+  readonly out: string;
+  /** Blocks of the networks; all when not given. */
+  readonly blocks?: number;
+  readonly images: number;
+  readonly threads?: number;
+  readonly python?: string;
+  /** Keep the files. */
+  readonly keep: boolean;
+  readonly torch: boolean;
+}
+
+const pathOf = ({ out }: Settings, name: string) => join(out, `${name}.safetensors`);
+
+/** The parts that run as separate processes. */
+const steps = {
+  make: (of: Named, settings: Settings) => make(of, pathOf(settings, of.name)),
+  read: (of: Named, settings: Settings) => readOnce(pathOf(settings, of.name)),
+  ours: (of: Named, settings: Settings) => ours(of, pathOf(settings, of.name), settings.images, settings.threads),
+} as const;
+type Step = keyof typeof steps;
+
+/** Runs one step as a process, and returns its result. */
+async function runStep(step: Step, name: string, { out, blocks, images, threads }: Settings) {
+  const args = ["run", "-A", "--no-check", import.meta.filename!, "--step", step, "--out", out];
+  args.push("--only", name, "--images", `${images}`);
+  if (blocks !== undefined) args.push("--blocks", `${blocks}`);
+  if (threads !== undefined) args.push("--threads", `${threads}`);
+  console.error(`${name}: ${step}`);
+  return await run(Deno.execPath(), args);
+}
+
+/** PyTorch's passes over the same file and input. */
+async function runTorch(of: Named, settings: Settings) {
+  const path = pathOf(settings, of.name);
+  console.error(`${of.name}: PyTorch`);
+  const { shape, values } = inputOf(of, settings.images);
+  await Deno.writeFile(`${path}.input`, new Uint8Array(values.buffer));
+  await Deno.writeTextFile(
+    `${path}.json`,
+    JSON.stringify({ ...of, salt, file: path, shape, classes: classes.slice(0, settings.images) }),
+  );
+  const script = decodeURIComponent(new URL("./full_size_torch.py", import.meta.url).pathname);
+  const threads = `${settings.threads ?? navigator.hardwareConcurrency}`;
+  const args = [script, `${path}.json`, "--threads", threads];
+  return await run(await findPython(settings.python), args, { OMP_WAIT_POLICY: "PASSIVE" });
+}
+
+/** All steps for one network. */
+async function measure(name: string, settings: Settings): Promise<Record<string, unknown>> {
+  const { out, blocks, images, keep, torch } = settings;
+  try {
+    const made = await runStep("make", name, settings);
+    const read = await runStep("read", name, settings);
+    const result = await runStep("ours", name, settings);
+    const torchResult = torch ? await runTorch(network(name, blocks), settings) : null;
+    const verdict = result.peakRssBytes <= limitBytes ? "within" : "BEYOND";
+    console.error(
+      `${name}: peak ${(result.peakRssBytes / 2 ** 30).toFixed(2)} GiB, ${verdict} ${limitBytes / 2 ** 30} GiB`,
+    );
+    return { images, blocks: blocks ?? "all", made, readSeconds: read.seconds, ours: result, torch: torchResult };
+  } finally {
+    if (!keep) {
+      for await (const { name: file } of Deno.readDir(out)) {
+        if (file.startsWith(`${name}.safetensors`)) await Deno.remove(join(out, file));
+      }
+    }
+  }
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -170,73 +243,24 @@ async function main(): Promise<void> {
   if (!(Number.isInteger(images) && images >= 1 && images <= classes.length)) {
     throw new Error(`full_size: --images expects 1 to ${classes.length}, got ${values.images}`);
   }
-  const threads = values.threads === undefined ? undefined : Number(values.threads);
-  const blocks = values.blocks === undefined ? undefined : Number(values.blocks);
-  const pathOf = (name: string) => join(values.out!, `${name}.safetensors`);
+  const settings: Settings = {
+    out: values.out,
+    blocks: values.blocks === undefined ? undefined : Number(values.blocks),
+    images,
+    threads: values.threads === undefined ? undefined : Number(values.threads),
+    python: values.python,
+    keep: values.keep,
+    torch: !values["no-torch"],
+  };
   if (values.step !== undefined) {
-    const of = network(values.only, blocks), path = pathOf(of.name);
-    const steps = {
-      make: () => make(of, path),
-      read: () => readOnce(path),
-      ours: () => ours(of, path, images, threads),
-    } as const;
-    console.log(JSON.stringify(await steps[values.step as keyof typeof steps]()));
+    const result = await steps[values.step as Step](network(values.only, settings.blocks), settings);
+    console.log(JSON.stringify(result));
     return;
   }
-  await Deno.mkdir(values.out, { recursive: true });
+  await Deno.mkdir(settings.out, { recursive: true });
   const results: Record<string, unknown> = {};
-  for (const name of values.only.split(",")) {
-    const of = network(name, blocks), path = pathOf(name);
-    const step = (what: string) => {
-      const args = ["run", "-A", "--no-check", import.meta.filename!, "--step", what, "--out", values.out!];
-      args.push("--only", name, "--images", values.images);
-      if (blocks !== undefined) args.push("--blocks", `${blocks}`);
-      if (threads !== undefined) args.push("--threads", `${threads}`);
-      console.error(`${name}: ${what}`);
-      return run(Deno.execPath(), args);
-    };
-    try {
-      const made = await step("make");
-      const read = await step("read");
-      const own = await step("ours");
-      let torch = null;
-      if (!values["no-torch"]) {
-        console.error(`${name}: PyTorch`);
-        const { shape, values: input } = inputOf(of, images);
-        await Deno.writeFile(`${path}.input`, new Uint8Array(input.buffer));
-        await Deno.writeTextFile(
-          `${path}.json`,
-          JSON.stringify({ ...of, salt, file: path, shape, classes: classes.slice(0, images) }),
-        );
-        const script = decodeURIComponent(new URL("./full_size_torch.py", import.meta.url).pathname);
-        torch = await run(await findPython(values.python), [
-          script,
-          `${path}.json`,
-          "--threads",
-          `${threads ?? navigator.hardwareConcurrency}`,
-        ], { OMP_WAIT_POLICY: "PASSIVE" });
-      }
-      results[name] = { images, blocks: blocks ?? "all", made, readSeconds: read.seconds, ours: own, torch };
-      const verdict = own.peakRssBytes <= limitBytes ? "within" : "BEYOND";
-      console.error(
-        `${name}: peak ${(own.peakRssBytes / 2 ** 30).toFixed(2)} GiB, ${verdict} ${limitBytes / 2 ** 30} GiB`,
-      );
-    } finally {
-      if (!values.keep) {
-        for await (const { name: file } of Deno.readDir(values.out)) {
-          if (file.startsWith(`${name}.safetensors`)) await Deno.remove(join(values.out, file));
-        }
-      }
-    }
-  }
-  const report = {
-    format: 1,
-    date: new Date().toISOString(),
-    machine: `${navigator.hardwareConcurrency} processors, ${Deno.build.os} ${Deno.build.arch}`,
-    versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
-    results,
-  };
-  const text = JSON.stringify(report, null, 1) + "\n";
+  for (const name of values.only.split(",")) results[name] = await measure(name, settings);
+  const text = JSON.stringify({ ...reportHead(), results }, null, 1) + "\n";
   console.log(text);
   if (values.json !== undefined) await Deno.writeTextFile(values.json, text);
 }

@@ -1,7 +1,7 @@
 /**
- * npm's @jax-js/jax as a contender for matrix products, on its `wasm` or `webgpu` device.
- * It is no dependency of the project: the package is fetched when --compare-jax asks for it, and only then. The lock file
- * does not have it, so --compare-jax needs `deno run --no-lock`.
+ * npm's @jax-js/jax as a contender for matrix products, on its `wasm` or `webgpu` device. It is no dependency of the
+ * project: the package is fetched when --compare-jax asks for it, and only then. The lock file does not have it, so
+ * --compare-jax needs `deno run --no-lock`.
  */
 import type { BenchCase } from "./case.ts";
 import { type Contender, runsPerSample } from "./contender.ts";

@@ -1,6 +1,5 @@
 /**
- * What single kernel calls do: operations, and bytes of their operands and results, from their arguments.
- * It watches a device from outside and deliberately knows nothing of networks; flops.ts has the formulas for those.
+ * Operations of single kernel calls, and bytes of their operands and results, from their arguments.
  */
 import type { Device, KernelName, Kernels, Storage } from "../core/tensor/mod.ts";
 import { convFlops } from "./flops.ts";
@@ -108,14 +107,16 @@ export function kernelShape<K extends KernelName>(kernel: K, args: Kernels[K]): 
   return parts.join(" ");
 }
 
-/** A call as it was seen: `seconds` is what the device's `run` took, which is the whole kernel on a device that waits. */
+/**
+ * A call as it was seen: `seconds` is what the device's `run` took, which is the whole kernel on a device that waits.
+ */
 export interface SeenKernel extends Work {
   readonly kernel: KernelName;
   readonly shape: string;
   readonly seconds: number;
 }
 
-/** The same device, with every kernel call reported to `seen` after it returned. */
+/** The same device, which reports every kernel call to `seen` after it returned. */
 export function watch(device: Device, seen: (call: SeenKernel) => void): Device {
   // Attention masks are integers written from the host; their sum is the number of visible pairs.
   const pairs = new WeakMap<Storage, number>();

@@ -28,7 +28,7 @@ function single(
   return {
     group,
     names: [name],
-    // async, so that what goes wrong rejects
+    // async, so that errors reject
     // deno-lint-ignore require-await
     async open(device) {
       const { inputs, weight, run } = scope(() => keep(prepare(device)));
@@ -43,8 +43,10 @@ function single(
 
 const random = (device: Device, shape: number[], stream: number) => randomUniform(device, shape, 1, stream);
 
-/** `linear` is x w^T with a weight packed at load, as the networks use it; `matmul` is the product of two activations. */
-export function matmulWorkloads([m, n, k]: readonly [number, number, number]): Workload[] {
+/**
+ * `linear` is x w^T with a weight packed at load, as the networks use it; `matmul` is the product of two activations.
+ */
+function matmulWorkloads([m, n, k]: readonly [number, number, number]): Workload[] {
   const description = { flops: matmulFlops(m, n, k), job: { kind: "matmul", m, n, k } as const };
   return [
     single("matmul", `linear ${m}x${n}x${k}`, description, (device) => {
@@ -60,7 +62,7 @@ export function matmulWorkloads([m, n, k]: readonly [number, number, number]): W
 }
 
 /** A 3x3 convolution of a square image, padded to keep its size. */
-export function convWorkload([cIn, cOut, side]: readonly [number, number, number]): Workload {
+function convWorkload([cIn, cOut, side]: readonly [number, number, number]): Workload {
   const description = {
     flops: convFlops(side, side, cIn, cOut, 3),
     job: { kind: "conv", sizes: [1, side, side, cIn, cOut, 3] } as const,
@@ -72,7 +74,7 @@ export function convWorkload([cIn, cOut, side]: readonly [number, number, number
   });
 }
 
-export interface AttentionShape {
+interface AttentionShape {
   readonly title: string;
   readonly heads: number;
   readonly headDim: number;
@@ -80,7 +82,7 @@ export interface AttentionShape {
   readonly blocks: readonly number[];
 }
 
-export function attentionWorkload({ title, heads, headDim, blocks }: AttentionShape): Workload {
+function attentionWorkload({ title, heads, headDim, blocks }: AttentionShape): Workload {
   const visible = blockVisible(blocks);
   const rows = visible.length;
   const description = {

@@ -1,8 +1,8 @@
 /**
- * How well likelihood alone tells the variants of a family apart, and finds an unknown class, on images that `deno task
- * generate` made: deno run -A bench/likelihood.ts DIR [--models DIR] [--count N] [--quantization NAME]
+ * Measures how well likelihood alone tells the variants of a family apart, and finds an unknown class, on images made
+ * by `deno task generate`: deno run -A bench/likelihood.ts DIR [--models DIR] [--count N] [--quantization NAME]
  *
- * DIR has a folder per variant. It measures accuracy and nothing else; every table is one of decisions without any fitting.
+ * DIR has a folder per variant. Tables show accuracy of decisions without any fitting.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -34,7 +34,7 @@ interface Sample {
   readonly summaries: Record<Source, Record<string, Summaries[]>>;
 }
 
-/** The tokens that an image was drawn from, or those that its pixels give. */
+/** The tokens of generation, or those recovered from the pixels. */
 type Source = "true" | "recovered";
 const sources: readonly Source[] = ["true", "recovered"];
 
@@ -60,24 +60,24 @@ const device = await openDevice(options.device as "cpu", {
 
 async function recover(family: ImageTokenizer, paths: readonly string[]): Promise<Int32Array[]> {
   const quantizer = await openQuantizer(options.quantization as QuantizerName, family);
-  const found: Int32Array[] = [];
+  const recovered: Int32Array[] = [];
   for (let at = 0; at < paths.length; at += 20) {
-    const own = paths.slice(at, at + 20);
+    const part = paths.slice(at, at + 20);
     const size = family.imageSize;
-    const pixels = await Promise.all(own.map(async (path) => {
+    const pixels = await Promise.all(part.map(async (path) => {
       const { bytes } = await readImageFile(path);
       return (await decodePixels(bytes, [size])).bySize.get(size)!;
     }));
     const { tokens, fHat } = scope(() => {
-      const x = fromArray(device, toValueRange(pixels, family.valueRange), [own.length, size, size, 3]);
+      const x = fromArray(device, toValueRange(pixels, family.valueRange), [part.length, size, size, 3]);
       return quantizer.quantize(latentOf(family, x));
     });
     const ids = await tokens.ints();
     disposeAll([tokens, fHat]);
-    for (let i = 0; i < own.length; i++) found.push(ids.slice(i * family.tokenCount, (i + 1) * family.tokenCount));
+    for (let i = 0; i < part.length; i++) recovered.push(ids.slice(i * family.tokenCount, (i + 1) * family.tokenCount));
   }
   quantizer.dispose();
-  return found;
+  return recovered;
 }
 
 async function read(name: FamilyName, family: ImageTokenizer): Promise<Sample[]> {
@@ -102,28 +102,27 @@ async function read(name: FamilyName, family: ImageTokenizer): Promise<Sample[]>
   return samples;
 }
 
-function joined(each: readonly Int32Array[]): Int32Array {
-  const all = new Int32Array(each.reduce((sum, own) => sum + own.length, 0));
-  each.reduce((at, own) => (all.set(own, at), at + own.length), 0);
+function joined(parts: readonly Int32Array[]): Int32Array {
+  const all = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
   return all;
 }
 
 /** As the pipeline infers: VAR's coarse scales first, in parts of twenty images. */
 async function infer(family: ImageTokenizer, variant: Variant, samples: readonly Sample[], source: Source) {
-  const found: InferredClasses[] = [];
+  const inferred: InferredClasses[] = [];
   for (let at = 0; at < samples.length; at += 20) {
-    const own = samples.slice(at, at + 20);
+    const part = samples.slice(at, at + 20);
     let start: Start[] | undefined;
     if (family.patchNums.length === 1) {
-      const others = joined(own.map((each) => each.others!));
+      const others = joined(part.map(({ others }) => others!));
       const begun = await inferClasses(device, coarse.family, coarse.variant, others, { coarseOnly: true });
-      start = begun.map((each) => each.coarse!);
+      start = begun.map(({ coarse }) => coarse!);
     }
-    found.push(
-      ...await inferClasses(device, family, variant, joined(own.map((each) => each.tokens[source])), { start }),
-    );
+    const tokens = joined(part.map((sample) => sample.tokens[source]));
+    inferred.push(...await inferClasses(device, family, variant, tokens, { start }));
   }
-  return found;
+  return inferred;
 }
 
 const coarse = {
@@ -145,11 +144,11 @@ for (const name of options.families.split(",") as FamilyName[]) {
     const scorer = new TokenScorer(device, family, variant, set.samplerOf(variantName), { batch: 40 });
     for (const source of sources) {
       for (let at = 0; at < samples.length; at += 20) {
-        const own = samples.slice(at, at + 20);
-        const ids = new Int32Array(own.length * family.tokenCount);
-        own.forEach(({ tokens }, i) => ids.set(tokens[source], i * family.tokenCount));
-        const scores = await scorer.score(ids, own.map(() => labels));
-        own.forEach((sample, i) => sample.summaries[source][variantName] = scores[i].map((each) => summarise(each)));
+        const part = samples.slice(at, at + 20);
+        const ids = new Int32Array(part.length * family.tokenCount);
+        part.forEach(({ tokens }, i) => ids.set(tokens[source], i * family.tokenCount));
+        const scores = await scorer.score(ids, part.map(() => labels));
+        part.forEach((sample, i) => sample.summaries[source][variantName] = scores[i].map((score) => summarise(score)));
       }
     }
     scorer.dispose();
@@ -164,29 +163,29 @@ for (const name of options.families.split(",") as FamilyName[]) {
     if (source === "recovered") console.log(`${name}: ${share(same)} % of the tokens are recovered`);
     const inferred = await infer(family, smallest, samples, source);
     const weighed = inferred.map(({ top }) => top);
-    kept.push(weighed.reduce((sum, own) => sum + own.length, 0) / samples.length);
-    const places = samples.map(({ label }, i) => weighed[i].findIndex((each) => each.class === label));
+    kept.push(weighed.reduce((sum, classes) => sum + classes.length, 0) / samples.length);
+    const places = samples.map(({ label }, i) => weighed[i].findIndex((candidate) => candidate.class === label));
     classRows.push([
       source,
       ...[1, 3, 5].map((k) => share(places.map((place) => place >= 0 && place < k))),
       inferred[0].cost.toFixed(1),
     ]);
-    const chosen: Record<string, (each: Summaries[], i: number) => Summaries> = {
-      none: (each) => each[classes],
-      likeliest: (each, i) => each[weighed[i][0].class],
-      mixture: (each, i) =>
+    const chosen: Record<string, (byClass: Summaries[], i: number) => Summaries> = {
+      none: (byClass) => byClass[classes],
+      likeliest: (byClass, i) => byClass[weighed[i][0].class],
+      mixture: (byClass, i) =>
         mixSummaries(
-          weighed[i].map((own) => each[own.class]),
+          weighed[i].map((candidate) => byClass[candidate.class]),
           weighed[i].map(({ weight }) => weight),
           family.tokenCount,
         ),
-      true: (each, i) => each[samples[i].label],
+      true: (byClass, i) => byClass[samples[i].label],
     };
     for (const [how, pick] of Object.entries(chosen)) {
       const rates = ["conditional.sum", "guided.sum"].map((by) =>
         share(
           samples.map(({ variant, summaries }, i) =>
-            variants[best(variants.map((each) => pick(summaries[source][each], i)[by]))] === variant
+            variants[best(variants.map((candidate) => pick(summaries[source][candidate], i)[by]))] === variant
           ),
         )
       );

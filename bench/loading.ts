@@ -2,8 +2,8 @@
  * Times loading VAR-d30 from a file in half precision (4.02 GB) beside reading the file once:
  * deno run -A bench/loading.ts [--rounds 3] [--blocks 30] [--folder DIR]
  *
- * Every read and every load is a process of its own, in turns; first with the file not in memory, where this user may
- * drop it (`/proc/sys/vm/drop_caches`), then with all of it there. It measures nothing after the load.
+ * Every read and every load is a separate process, in turns: first with the file not in memory, where this user may
+ * drop it (`/proc/sys/vm/drop_caches`), then with all of it in memory.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -13,6 +13,7 @@ import { openCheckpoint, writeSafetensors } from "../models/checkpoint/mod.ts";
 import { loadVarVariant } from "../models/var/family.ts";
 import { varVariants } from "../models/var/config.ts";
 import { transformerSpecs } from "../models/var/transformer.ts";
+import { median } from "./measure.ts";
 import { table } from "./table.ts";
 
 const { values, positionals } = parseArgs({
@@ -51,11 +52,11 @@ async function load(device: Device, path: string): Promise<void> {
   variant.dispose();
 }
 
-/** What loading costs where networks take turns; the device had the network before the time counts. */
+/** Loading where networks take turns: the device had the network before the timing starts. */
 const again = "loading it where a network was before";
 let turns: Device | undefined;
 
-/** What a process of its own does with the file. */
+/** Work on the file, each in a separate process. */
 const works: Record<string, (path: string) => void | Promise<void>> = {
   "reading it once": (path) => {
     using file = Deno.openSync(path);
@@ -78,8 +79,6 @@ const works: Record<string, (path: string) => void | Promise<void>> = {
   },
   [again]: (path) => load(turns!, path),
 };
-
-const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 async function seconds(work: string, path: string, cold: boolean): Promise<number> {
   const args = ["run", "-A", import.meta.filename!, "--blocks", values.blocks, ...cold ? ["--cold"] : [], work, path];
@@ -110,27 +109,27 @@ if (positionals.length === 2) {
     const path = join(folder, "var30.safetensors");
     await make(path);
     for (const cold of [true, false]) {
-      const found: Record<string, number[]> = Object.fromEntries(Object.keys(works).map((work) => [work, []]));
+      const times: Record<string, number[]> = Object.fromEntries(Object.keys(works).map((work) => [work, []]));
       for (let round = 0; round < Number(values.rounds); round++) {
         for (const work of Object.keys(works)) {
           if (cold && !await dropCaches()) break;
-          found[work].push(await seconds(work, path, cold));
+          times[work].push(await seconds(work, path, cold));
         }
       }
-      const [once, , first, second] = Object.values(found);
+      const [once, , first, second] = Object.values(times);
       if (once.length === 0) {
         console.log("the file cannot be dropped from memory here\n");
         continue;
       }
       const { size } = await Deno.stat(path);
       console.log(`${(size / 1e9).toFixed(2)} GB, ${cold ? "not in memory" : "in memory"}`);
-      const rows = Object.entries(found).map(([work, each]) =>
-        [work, ...each, median(each)].map((value) => {
+      const rows = Object.entries(times).map(([work, samples]) =>
+        [work, ...samples, median(samples)].map((value) => {
           return typeof value === "number" ? value.toFixed(2) : value;
         })
       );
       console.log(table([["", ...once.map((_, i) => `round ${i + 1}`), "median, s"], ...rows]));
-      const ratio = (times: readonly number[]) => median(times.map((value, i) => value / once[i])).toFixed(2);
+      const ratio = (samples: readonly number[]) => median(samples.map((value, i) => value / once[i])).toFixed(2);
       console.log(`loading / reading once: ${ratio(first)}, where a network was before: ${ratio(second)} (medians)\n`);
     }
   } finally {

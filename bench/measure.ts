@@ -1,6 +1,6 @@
 /**
- * Times cases: everybody warms up, then all take samples in turns, so that a disturbance of the machine hits all alike.
- * It prints nothing and judges nothing.
+ * Times cases: all contenders warm up, then take samples in turns, so that a disturbance of the machine affects all
+ * alike.
  */
 import { resourceUsage } from "node:process";
 import type { Device } from "../core/tensor/mod.ts";
@@ -16,7 +16,7 @@ export interface Timing {
 
 export interface RivalTiming extends Timing {
   readonly name: string;
-  /** Median over the rounds of our time divided by theirs. */
+  /** Median over the rounds of our time divided by the rival's. */
   readonly ratio: number;
 }
 
@@ -59,9 +59,9 @@ export function timing(samples: readonly number[]): Timing {
   return { median: median(samples), best: Math.min(...samples), samples };
 }
 
-/** Our time over theirs, round by round, and of that the median. */
-export function ratio(ours: readonly number[], theirs: readonly number[]): number {
-  return median(ours.map((seconds, i) => seconds / theirs[i]));
+/** Median over the rounds of our time divided by the rival's. */
+export function ratio(ours: readonly number[], rival: readonly number[]): number {
+  return median(ours.map((seconds, i) => seconds / rival[i]));
 }
 
 /** Cases during which others used the processors, so that the figures are worse than the machine is. */
@@ -69,10 +69,11 @@ export function disturbed(results: readonly Measured[], threads: number): Measur
   return results.filter(({ group, processors }) => group !== "attention" && processors < 0.8 * threads);
 }
 
-const processorSeconds = () => {
+/** Processor time of this process so far, in seconds. */
+export function processorSeconds(): number {
   const { userCPUTime, systemCPUTime } = resourceUsage();
   return (userCPUTime + systemCPUTime) / 1e6;
-};
+}
 
 const pause = (ms: number) => ms > 0 ? new Promise((done) => setTimeout(done, ms)) : undefined;
 
@@ -84,25 +85,25 @@ export async function measure(
   rivals: readonly Contender[],
   options: MeasureOptions,
 ): Promise<Measured> {
-  const everybody = [ours, ...rivals.filter((rival) => rival.supports(benchCase))];
+  const contenders = [ours, ...rivals.filter((rival) => rival.supports(benchCase))];
   device.trim();
   device.resetPeak();
-  for (const contender of everybody) {
+  for (const contender of contenders) {
     await contender.warmUp(benchCase);
     await pause(options.pauseMs);
   }
-  const samples: number[][] = everybody.map(() => []);
+  const samples: number[][] = contenders.map(() => []);
   const begin = performance.now();
   let ourProcessor = 0, ourElapsed = 0;
   for (let round = 0; round < options.repeat; round++) {
-    for (const [i, contender] of everybody.entries()) {
+    for (const [i, contender] of contenders.entries()) {
       const before = processorSeconds(), start = performance.now();
       samples[i].push(await contender.sample(benchCase));
       if (contender === ours) {
         ourProcessor += processorSeconds() - before;
         ourElapsed += (performance.now() - start) / 1000;
       }
-      if (everybody.length > 1) await pause(options.pauseMs);
+      if (contenders.length > 1) await pause(options.pauseMs);
     }
     if ((performance.now() - begin) / 1000 > options.maxSeconds) break;
   }
@@ -112,7 +113,7 @@ export async function measure(
     ...{ group, name, batch, flops, seconds },
     gflops: flops / seconds.median / 1e9,
     imagesPerSecond: isWhole(group) ? batch / seconds.median : null,
-    rivals: everybody.slice(1).map((rival, i) => ({
+    rivals: contenders.slice(1).map((rival, i) => ({
       name: rival.name,
       ...timing(samples[i + 1]),
       ratio: ratio(samples[0], samples[i + 1]),

@@ -134,9 +134,9 @@ function transformerWorkload<C extends Condition>(
           flops: flops.condition + batch * flops.image,
           run: () =>
             scope(() => {
-              const own = variant.condition([null]);
-              variant.logits(x, own);
-              own.dispose();
+              const condition = variant.condition([null]);
+              variant.logits(x, condition);
+              condition.dispose();
             }),
         }, {
           ...common,

@@ -1,6 +1,6 @@
 /**
- * Where the time of a pass goes, kernel by kernel and shape by shape.
- * Only for devices whose `run` returns when the work is done, which is the CPU device; elsewhere it would time recording.
+ * Time of a pass by kernel and shape. Only for the CPU device, whose `run` returns when the work is done; on other
+ * devices it would time recording.
  */
 import type { Workload } from "./case.ts";
 import type { Device } from "../core/tensor/mod.ts";

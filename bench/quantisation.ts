@@ -1,10 +1,10 @@
 /**
- * Times optimised quantisation at full size with synthetic weights, beside the reference's method in PyTorch:
- * deno run -A bench/quantisation.ts [--python FILE] [--repeat N] [--threads N] [--batch N] [--no-torch] [--out FILE.json]
+ * Times optimised quantisation at full size with synthetic weights, beside the reference's method in PyTorch: deno run
+ * -A bench/quantisation.ts [--python FILE] [--repeat N] [--threads N] [--batch N] [--no-torch] [--out FILE.json]
  *
- * Two latents: that of image 3 of the golden cases, and one of random tokens with noise, whose tokens can be counted.
- * PyTorch runs its whole schedule once per latent, with the number of threads and the way of waiting that are fastest in a
- * few iterations.
+ * Two latents: that of image 3 of the golden cases, and one of random tokens with noise, for which found tokens can be
+ * counted. PyTorch runs its whole schedule once per latent, with the number of threads and the way of waiting that are
+ * fastest in a few iterations.
  */
 import { parseArgs } from "node:util";
 import { OptimisedQuantizer, referenceSchedule, refineSoftAssign, ScaleMaps } from "../attribution/quantisation/mod.ts";
@@ -29,6 +29,7 @@ import { loadVarTokenizer, type VarImageTokenizer } from "../models/var/family.t
 import { phiIndices } from "../models/var/quantizer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import { median, type Timing, timing } from "./measure.ts";
+import { reportHead } from "./report.ts";
 import { findPython } from "./torch.ts";
 
 /** Salt of the golden cases, so that the weights are those of full_vqvae. */
@@ -39,7 +40,7 @@ const noisePart = 0.1;
 /** Iterations for the losses that must agree, and for the choice of PyTorch's setting. */
 const fewIterations = 20;
 
-/** The official quantiser behind an encoder and a decoder that are as small as possible, since neither is run. */
+/** The official quantiser with the smallest encoder and decoder, which are not run. */
 const config = { ...varTokenizer, ch: 32, chMult: [1], resBlocks: 1 };
 
 async function imageLatent(device: Device): Promise<Tensor> {
@@ -64,7 +65,7 @@ async function tokenLatent(device: Device, family: VarImageTokenizer): Promise<{
   return { f, truth };
 }
 
-/** Seconds of every repetition after one warm-up; `run` returns what must be finished. */
+/** Seconds of every repetition after one warm-up, until the result of `run` is ready. */
 async function time(repeat: number, run: () => Tensor): Promise<number[]> {
   const seconds: number[] = [];
   for (let i = -1; i < repeat; i++) {
@@ -81,7 +82,7 @@ async function time(repeat: number, run: () => Tensor): Promise<number[]> {
 export async function writeInputs(path: string, family: VarImageTokenizer, f: Tensor, tokens: Tensor): Promise<void> {
   const { zChannels: c, codes, sharedPhi, patchNums } = config;
   const source = syntheticSource(salt, new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape])));
-  const own = async (name: string, from: string, shape: number[]) => {
+  const weight = async (name: string, from: string, shape: number[]) => {
     const values = await source.readF32(`quantize.${from}`);
     return { name, shape, dtype: "f32" as const, data: () => values };
   };
@@ -91,11 +92,11 @@ export async function writeInputs(path: string, family: VarImageTokenizer, f: Te
   const entries = [
     { name: "f", shape: [f.shape[0], c, 16, 16], dtype: "f32" as const, data: () => fValues },
     { name: "tokens", shape: [f.shape[0], family.tokenCount], dtype: "i32" as const, data: () => tokenValues },
-    await own("codebook", "embedding.weight", [codes, c]),
+    await weight("codebook", "embedding.weight", [codes, c]),
   ];
   for (let k = 0; k < sharedPhi; k++) {
-    entries.push(await own(`phi.${k}.weight`, `quant_resi.qresi_ls.${k}.weight`, [c, c, 3, 3]));
-    entries.push(await own(`phi.${k}.bias`, `quant_resi.qresi_ls.${k}.bias`, [c]));
+    entries.push(await weight(`phi.${k}.weight`, `quant_resi.qresi_ls.${k}.weight`, [c, c, 3, 3]));
+    entries.push(await weight(`phi.${k}.bias`, `quant_resi.qresi_ls.${k}.bias`, [c]));
   }
   const metadata = {
     patchNums: JSON.stringify(patchNums),
@@ -128,7 +129,9 @@ export async function runTorch<T>(python: string, args: string[], waitPolicy: Wa
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
-/** One line of the table. Errors are of the latent of an image and of the latent of tokens; recovery is of the latter. */
+/**
+ * One line of the table. Errors are of the latent of an image and of the latent of tokens; recovery is of the latter.
+ */
 interface Row {
   readonly name: string;
   /** Seconds per image, one image at a time. */
@@ -158,7 +161,7 @@ async function torchRow(
   const file = await Deno.makeTempFile({ suffix: ".safetensors" });
   try {
     await writeInputs(file, family, f, greedy);
-    const own = await losses.data();
+    const ourLosses = await losses.data();
     const speeds: (TorchSpeed & { policy: WaitPolicy })[] = [];
     const settings = (["default", "PASSIVE"] as const).flatMap((policy) =>
       Array.from({ length: threads }, (_, i) => ({ policy, count: `${i + 1}` }))
@@ -166,7 +169,7 @@ async function torchRow(
     for (const { policy, count } of settings) {
       const args = [file, "--threads", count, "--iterations", `${fewIterations}`, "--repeat", `${repeat}`];
       const speed = await runTorch<TorchSpeed>(python, args, policy);
-      const apart = Math.max(...speed.losses.map((loss, i) => Math.abs(loss - own[i]) / loss));
+      const apart = Math.max(...speed.losses.map((loss, i) => Math.abs(loss - ourLosses[i]) / loss));
       if (apart > 1e-4) {
         throw new Error(`bench: PyTorch's losses and ours differ by ${apart}: not the same computation`);
       }
@@ -210,6 +213,83 @@ function print({ name, seconds, together, tableSeconds, tableBytes, errors, reco
   ].join(" "));
 }
 
+/** Latents to quantise. */
+interface Latents {
+  /** Of an image. */
+  readonly image: Tensor;
+  /** Of tokens with noise, and the tokens. */
+  readonly ofTokens: Tensor;
+  readonly truth: Int32Array;
+  /** Both as one batch. */
+  readonly both: Tensor;
+  /** The image's, `batch` times. */
+  readonly several: Tensor;
+}
+
+async function makeLatents(device: Device, family: VarImageTokenizer, batch: number): Promise<Latents> {
+  const image = await imageLatent(device);
+  const { f: ofTokens, truth } = await tokenLatent(device, family);
+  const both = scope(() => concat([image, ofTokens], 0));
+  const several = scope(() => concat(new Array<Tensor>(batch).fill(image), 0));
+  return { image, ofTokens, truth, both, several };
+}
+
+/** Times one of our methods. */
+async function ourRow(
+  device: Device,
+  family: VarImageTokenizer,
+  method: "greedy" | "sweeps" | "estimate",
+  { image, truth, both, several }: Latents,
+  { repeat, batch }: { repeat: number; batch: number },
+): Promise<Row> {
+  const start = performance.now();
+  const quantizer = method === "greedy" ? null : await OptimisedQuantizer.open(family, { method });
+  await device.sync();
+  const tableSeconds = (performance.now() - start) / 1000;
+  const quantize = (f: Tensor) => quantizer ? quantizer.quantize(f) : family.quantize(f);
+  const alone = await time(repeat, () => scope(() => quantize(image).tokens));
+  const together = await time(repeat, () => scope(() => quantize(several).tokens));
+  const result = scope(() => {
+    const { tokens, fHat } = quantize(both);
+    return keep({ tokens, errors: meanSquaredError(both, fHat) });
+  });
+  const tokens = await result.tokens.ints();
+  const row: Row = {
+    name: method,
+    seconds: timing(alone),
+    together: timing(together.map((seconds) => seconds / batch)),
+    ...quantizer && { tableSeconds, tableBytes: quantizer.bytes },
+    errors: [...await result.errors.data()],
+    recovery: share(tokens.subarray(tokens.length / 2), truth),
+  };
+  for (const item of [result.tokens, result.errors, quantizer]) item?.dispose();
+  return row;
+}
+
+/** How many times as fast as PyTorch's faster image each of our optimising methods is; prints them. */
+function compareSpeed(
+  rows: readonly Row[],
+  torch: Row,
+  { threads, policy, secondsPerFreeIteration: free }: {
+    threads: number;
+    policy: WaitPolicy;
+    secondsPerFreeIteration: number;
+  },
+): Record<string, number> {
+  const ratios = Object.fromEntries(rows.map(({ name, seconds }) => [name, torch.seconds.best / seconds.median]));
+  console.log(
+    `PyTorch's iterations with all scales free: ${(free * 1000).toFixed(1)} ms, 1200 of them ${
+      (free * 1200).toFixed(1)
+    } s`,
+  );
+  for (const [name, ratio] of Object.entries(ratios)) {
+    console.log(
+      `${name}: ${ratio.toFixed(1)} times as fast as PyTorch (${threads} threads, ${policy} waiting), its faster image`,
+    );
+  }
+  return ratios;
+}
+
 async function main(): Promise<void> {
   const { values: options } = parseArgs({
     options: {
@@ -226,10 +306,7 @@ async function main(): Promise<void> {
   const device = await openDevice("cpu", { threads });
   const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
   const family = await loadVarTokenizer(device, syntheticSource(salt, shapes), config);
-  const image = await imageLatent(device);
-  const { f: ofTokens, truth } = await tokenLatent(device, family);
-  const both = scope(() => concat([image, ofTokens], 0));
-  const several = scope(() => concat(new Array<Tensor>(batch).fill(image), 0));
+  const latents = await makeLatents(device, family, batch);
 
   const rows: Row[] = [];
   const report = (row: Row) => {
@@ -240,59 +317,25 @@ async function main(): Promise<void> {
     `${device.info.name}; seconds per image, the same with ${batch} at once, errors of both latents, true tokens`,
   );
   for (const method of ["greedy", "sweeps", "estimate"] as const) {
-    const start = performance.now();
-    const quantizer = method === "greedy" ? null : await OptimisedQuantizer.open(family, { method });
-    await device.sync();
-    const tableSeconds = (performance.now() - start) / 1000;
-    const quantize = (f: Tensor) => quantizer ? quantizer.quantize(f) : family.quantize(f);
-    const alone = await time(repeat, () => scope(() => quantize(image).tokens));
-    const together = await time(repeat, () => scope(() => quantize(several).tokens));
-    const found = scope(() => {
-      const { tokens, fHat } = quantize(both);
-      return keep({ tokens, errors: meanSquaredError(both, fHat) });
-    });
-    const tokens = await found.tokens.ints();
-    report({
-      name: method,
-      seconds: timing(alone),
-      together: timing(together.map((seconds) => seconds / batch)),
-      ...quantizer && { tableSeconds, tableBytes: quantizer.bytes },
-      errors: [...await found.errors.data()],
-      recovery: share(tokens.subarray(tokens.length / 2), truth),
-    });
-    for (const item of [found.tokens, found.errors, quantizer]) item?.dispose();
+    report(await ourRow(device, family, method, latents, { repeat, batch }));
   }
   let torch: Omit<Awaited<ReturnType<typeof torchRow>>, "row"> | null = null;
   let ratios: Record<string, number> = {};
   if (!options["no-torch"]) {
     const python = await findPython(options.python);
-    const { row, ...about } = await torchRow(python, family, { f: both, truth, repeat, threads });
+    const { row, ...about } = await torchRow(python, family, {
+      f: latents.both,
+      truth: latents.truth,
+      repeat,
+      threads,
+    });
     torch = about;
     report(row);
-    ratios = Object.fromEntries(
-      rows.slice(1, -1).map((own) => [own.name, row.seconds.best / own.seconds.median]),
-    );
-    const free = about.secondsPerFreeIteration;
-    console.log(
-      `PyTorch's iterations with all scales free: ${(free * 1000).toFixed(1)} ms, 1200 of them ${
-        (free * 1200).toFixed(1)
-      } s`,
-    );
-    for (const [name, ratio] of Object.entries(ratios)) {
-      console.log(
-        `${name}: ${
-          ratio.toFixed(1)
-        } times as fast as PyTorch (${about.threads} threads, ${about.policy} waiting), its faster image`,
-      );
-    }
+    ratios = compareSpeed(rows.slice(1, -1), row, about);
   }
   if (options.out !== undefined) {
-    const versions = { deno: Deno.version.deno, v8: Deno.version.v8, ...torch && { torch: torch.torch } };
     const result = {
-      format: 1,
-      date: new Date().toISOString(),
-      versions,
-      machine: `${navigator.hardwareConcurrency} processors, ${Deno.build.os} ${Deno.build.arch}`,
+      ...reportHead(torch === null ? {} : { torch: torch.torch }),
       device: device.info,
       settings: { repeat, batch, noisePart, schedule: referenceSchedule },
       torch,
@@ -301,7 +344,7 @@ async function main(): Promise<void> {
     };
     await Deno.writeTextFile(options.out, JSON.stringify(result, null, 1) + "\n");
   }
-  for (const item of [both, several, image, ofTokens, family]) item.dispose();
+  for (const item of [latents.both, latents.several, latents.image, latents.ofTokens, family]) item.dispose();
   device.close();
 }
 

@@ -1,15 +1,15 @@
 /**
- * What the quantisers find on a trained set: true tokens, errors and how well QuantLoss tells VAR's images from others:
- * deno run -A bench/quantisation_zoo.ts --models DIR --members DIR --others rar=DIR [--crops DIR] [options]
+ * Measures quantisers on a trained set: true tokens found, errors, and how well QuantLoss tells VAR's images from
+ * others: deno run -A bench/quantisation_zoo.ts --models DIR --members DIR --others rar=DIR [--crops DIR] [options]
  *
- * Members are folders that `deno task generate` wrote (0.png with 0.json, ...). It measures; nothing is timed with care.
+ * Members are folders that `deno task generate` wrote (0.png with 0.json, ...). Nothing is timed.
  *   --others NAME=DIR   a folder of images of a source of nonmembers; may be given more than once, as --members may
  *   --crops DIR         photographs as a source: --count crops each of the splits val and outlier (zoo/crops.ts)
  *   --encoder FILE      a fine-tuned encoder in place of the set's
  *   --count N           images of every folder (default 100)
  *   --quantizer NAME    default: all; may be given more than once
- *   --shares LIST       parts of the members' encoder errors to keep (default 1): with 0 the latents are those of the true
- *                       tokens, with 0.6 what an encoder with 0.36 of the error would give
+ *   --shares LIST       parts of the members' encoder errors to keep (default 1): with 0 the latents are those of the
+ *                       true tokens, with 0.6 those of an encoder with 0.36 of the error
  *   --stop N            where the schedule of `gradient` stops: 0 for a call of 200 iterations per scale
  *   --out FILE          results as JSON
  */
@@ -61,17 +61,17 @@ async function encode(
   family: VarImageTokenizer,
   pixels: readonly Float32Array[],
 ): Promise<Float32Array[]> {
-  const size = family.imageSize, found: Float32Array[] = [];
+  const size = family.imageSize, latents: Float32Array[] = [];
   for (let at = 0; at < pixels.length; at += batch) {
-    const own = pixels.slice(at, at + batch);
+    const part = pixels.slice(at, at + batch);
     const f = scope(() =>
-      latentOf(family, fromArray(device, toValueRange(own, family.valueRange), [own.length, size, size, 3]))
+      latentOf(family, fromArray(device, toValueRange(part, family.valueRange), [part.length, size, size, 3]))
     );
-    const values = await f.data(), n = values.length / own.length;
+    const values = await f.data(), n = values.length / part.length;
     f.dispose();
-    for (let i = 0; i < own.length; i++) found.push(values.slice(i * n, (i + 1) * n));
+    for (let i = 0; i < part.length; i++) latents.push(values.slice(i * n, (i + 1) * n));
   }
-  return found;
+  return latents;
 }
 
 /** [size, size, 3] in [0, 1] of the first images of a folder. */
@@ -82,18 +82,25 @@ async function readFolder(dir: string, count: number, size: number): Promise<Flo
   }));
 }
 
-/** Crops at equal distances, so that all photographs have their share. */
+/** True tokens of the first images of a folder. */
+async function readTokens(dir: string, count: number): Promise<number[][]> {
+  return await Promise.all(
+    Array.from({ length: count }, async (_, i) => JSON.parse(await Deno.readTextFile(join(dir, `${i}.json`))).tokens),
+  );
+}
+
+/** Crops at equal distances in the list, so that all photographs contribute. */
 async function readCrops(dir: string, count: number): Promise<Float32Array[]> {
-  const found: Float32Array[] = [];
+  const crops: Float32Array[] = [];
   for (const split of ["val", "outlier"] as const) {
     const { pixels, count: all, side } = await loadCrops(dir, split, { withoutClasses: true });
     const n = side * side * 3;
     for (let i = 0; i < count; i++) {
       const at = Math.floor((i + 0.5) * all / count) * n;
-      found.push(Float32Array.from(pixels.subarray(at, at + n), (byte) => byte / 255));
+      crops.push(Float32Array.from(pixels.subarray(at, at + n), (byte) => byte / 255));
     }
   }
-  return found;
+  return crops;
 }
 
 async function loadTokenizer(device: Device, models: string, encoder: string | undefined): Promise<VarImageTokenizer> {
@@ -136,17 +143,17 @@ async function quantLosses(
   const side = config.patchNums[config.patchNums.length - 1];
   const losses: number[] = [], tokens: Int32Array[] = [];
   for (let at = 0; at < latents.length; at += batch) {
-    const own = latents.slice(at, at + batch), n = own[0].length;
-    const values = new Float32Array(own.length * n);
-    own.forEach((f, i) => values.set(f, i * n));
-    const found = scope(() => {
-      const f = fromArray(device, values, [own.length, side, side, config.zChannels]);
+    const part = latents.slice(at, at + batch), n = part[0].length;
+    const values = new Float32Array(part.length * n);
+    part.forEach((f, i) => values.set(f, i * n));
+    const result = scope(() => {
+      const f = fromArray(device, values, [part.length, side, side, config.zChannels]);
       const { tokens, fHat } = quantizer.quantize(f);
       return keep({ tokens, losses: meanSquaredError(f, fHat) });
     });
-    losses.push(...await found.losses.data());
-    tokens.push(await found.tokens.ints());
-    disposeAll(found);
+    losses.push(...await result.losses.data());
+    tokens.push(await result.tokens.ints());
+    disposeAll(result);
   }
   return { losses, tokens };
 }
@@ -156,18 +163,16 @@ const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / 
 async function compare(
   device: Device,
   family: VarImageTokenizer,
-  name: QuantizerName,
-  share: number,
+  { name, share, stop }: { name: QuantizerName; share: number; stop?: number },
   members: readonly Source[],
   others: readonly Source[],
-  stop: number | undefined,
 ): Promise<Result> {
   const quantizer = name === "gradient" && stop !== undefined
     ? await OptimisedQuantizer.open(family, { method: "gradient", schedule: { ...referenceSchedule, stop } })
     : await openQuantizer(name, family);
   const { patchNums } = family.config;
   const scaleOf = patchNums.flatMap((pn, s) => new Array<number>(pn * pn).fill(s));
-  const own: number[] = [], hits = patchNums.map(() => 0);
+  const memberLosses: number[] = [], hits = patchNums.map(() => 0);
   let images = 0;
   for (const source of members) {
     const { losses, tokens } = await quantLosses(
@@ -176,7 +181,7 @@ async function compare(
       quantizer,
       await nearer(device, family, source, share),
     );
-    own.push(...losses);
+    memberLosses.push(...losses);
     const truth = source.tokens!.flat();
     let at = 0;
     for (const part of tokens) {
@@ -196,9 +201,15 @@ async function compare(
     share,
     recovery: hits.reduce((a, b) => a + b, 0) / (images * family.tokenCount),
     recoveryByScale: hits.map((count, s) => count / (images * patchNums[s] ** 2)),
-    errors: Object.fromEntries([["var", mean(own)], ...Object.entries(bySource).map(([k, v]) => [k, mean(v)])]),
-    auc: Object.fromEntries([["all", auc(own, all)], ...Object.entries(bySource).map(([k, v]) => [k, auc(own, v)])]),
-    tpr: tprAtFpr(own, all),
+    errors: Object.fromEntries([
+      ["var", mean(memberLosses)],
+      ...Object.entries(bySource).map(([k, v]) => [k, mean(v)]),
+    ]),
+    auc: Object.fromEntries([
+      ["all", auc(memberLosses, all)],
+      ...Object.entries(bySource).map(([k, v]) => [k, auc(memberLosses, v)]),
+    ]),
+    tpr: tprAtFpr(memberLosses, all),
   };
 }
 
@@ -225,15 +236,11 @@ async function main(): Promise<void> {
   const { hash: modelSet } = await openModelSet(options.models);
   const family = await loadTokenizer(device, options.models, options.encoder);
   const size = family.imageSize;
-  const members = await Promise.all(options.members.map(async (dir): Promise<Source> => {
-    const tokens = await Promise.all(
-      Array.from(
-        { length: count },
-        async (_, i) => JSON.parse(await Deno.readTextFile(join(dir, `${i}.json`))).tokens as number[],
-      ),
-    );
-    return { name: "var", latents: await encode(device, family, await readFolder(dir, count, size)), tokens };
-  }));
+  const members = await Promise.all(options.members.map(async (dir): Promise<Source> => ({
+    name: "var",
+    latents: await encode(device, family, await readFolder(dir, count, size)),
+    tokens: await readTokens(dir, count),
+  })));
   const others: Source[] = [];
   for (const text of options.others) {
     const [name, dir] = text.split("=", 2);
@@ -246,7 +253,7 @@ async function main(): Promise<void> {
   const stop = options.stop === undefined ? undefined : Number(options.stop);
   for (const share of options.shares.split(",").map(Number)) {
     for (const name of options.quantizer as QuantizerName[]) {
-      const result = await compare(device, family, name, share, members, others, stop);
+      const result = await compare(device, family, { name, share, stop }, members, others);
       results.push(result);
       const shown = (record: Readonly<Record<string, number>>, digits: (x: number) => string) =>
         Object.entries(record).map(([key, x]) => `${key} ${digits(x)}`).join(" ");

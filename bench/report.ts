@@ -7,6 +7,16 @@ import type { Measured } from "./measure.ts";
 import { table } from "./table.ts";
 import type { Verdict } from "./targets.ts";
 
+/** What a file of results says of the run: date, versions and machine. `versions` are added to those of the engine. */
+export function reportHead(versions: Record<string, string> = {}) {
+  return {
+    format: 1,
+    date: new Date().toISOString(),
+    machine: `${navigator.hardwareConcurrency} processors, ${Deno.build.os} ${Deno.build.arch}`,
+    versions: { deno: Deno.version.deno, v8: Deno.version.v8, ...versions },
+  };
+}
+
 export interface Failure {
   readonly name: string;
   readonly error: string;
@@ -41,8 +51,10 @@ export function formatMiB(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(bytes < 100 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** The columns of a case; names of rivals come in the order of `rivals`. With a peak the share of it comes before them. */
-export function resultRow(measured: Measured, rivals: readonly string[], peakTflops?: number): string[] {
+/**
+ * The columns of a case; names of rivals come in the order of `rivals`. With a peak the share of it comes before them.
+ */
+function resultRow(measured: Measured, rivals: readonly string[], peakTflops?: number): string[] {
   const { name, seconds, flops, gflops, imagesPerSecond, devicePeakBytes, rssBytes } = measured;
   return [
     name,
@@ -57,8 +69,8 @@ export function resultRow(measured: Measured, rivals: readonly string[], peakTfl
     measured.processors.toFixed(1),
     ...peakTflops === undefined ? [] : [`${(gflops / peakTflops / 10).toFixed(1)} %`],
     ...rivals.flatMap((rival) => {
-      const theirs = measured.rivals.find(({ name }) => name === rival);
-      return theirs ? [formatSeconds(theirs.median), `${theirs.ratio.toFixed(2)}x`] : ["", ""];
+      const timing = measured.rivals.find(({ name }) => name === rival);
+      return timing ? [formatSeconds(timing.median), `${timing.ratio.toFixed(2)}x`] : ["", ""];
     }),
   ];
 }

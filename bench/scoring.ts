@@ -1,6 +1,6 @@
 /**
- * Scoring of images under a class and without one, at full size with synthetic weights: everything from tokens to columns
- * of numbers, preparing both conditions included. Summaries, which are made on the host, are not part of it.
+ * Scoring of images under a class and without one, at full size with synthetic weights: everything from tokens to
+ * columns of numbers, preparing both conditions included. Summaries, which are made on the host, are not part of it.
  */
 import { TokenScorer } from "../attribution/likelihood/mod.ts";
 import { syntheticSource } from "../models/checkpoint/mod.ts";

@@ -1,5 +1,6 @@
-/** Tables as text, columns aligned: the first to the left, all others to the right. It does not know what is in them. */
+/** Tables as text. */
 
+/** Rows of cells as lines; the first column is aligned to the left, all others to the right. */
 export function table(rows: readonly (readonly string[])[]): string {
   const columns = Math.max(...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, c) => Math.max(...rows.map((row) => row[c]?.length ?? 0)));

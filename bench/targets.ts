@@ -1,6 +1,6 @@
 /**
- * What speed is asked for, and whether a measurement reaches it.
- * Targets are for the CPU device on two cores and for a software WebGPU adapter; on other machines they are only printed.
+ * Targets of speed, and whether a measurement reaches them. Targets are for the CPU device on two cores and for a
+ * software WebGPU adapter; on other machines they are only printed.
  */
 import type { DeviceInfo } from "../core/tensor/mod.ts";
 import type { Measured, RivalTiming } from "./measure.ts";
@@ -65,29 +65,29 @@ export function betterTorch({ rivals }: Measured): RivalTiming | undefined {
 
 /** Every target that applies to a measurement. */
 export function verdicts(measured: Measured, device: Pick<DeviceInfo, "kind" | "software" | "name">): Verdict[] {
-  const found: Verdict[] = [];
+  const verdicts: Verdict[] = [];
   const { kind } = device;
   if (measured.group === "matmul" && (kind === "cpu" || device.software)) {
     const { name, gflops, flops, seconds } = measured;
     const claim = { case: name, what: "GFLOP/s", value: gflops, best: flops / seconds.best / 1e9 };
-    found.push(atLeast(claim, matmulGflops[kind]));
+    verdicts.push(atLeast(claim, matmulGflops[kind]));
     for (const rival of measured.rivals.filter(({ name }) => name.startsWith("jax-js"))) {
-      found.push(atMost(timeOver(measured, rival), 1));
+      verdicts.push(atMost(timeOver(measured, rival), 1));
     }
   }
   if (kind === "cpu") {
     const torch = betterTorch(measured);
     const limit = torchRatios.find(([name]) => name.test(measured.name))?.[device.name.includes("256 bits") ? 2 : 1];
-    if (torch && limit !== undefined) found.push(atMost(timeOver(measured, torch), limit));
+    if (torch && limit !== undefined) verdicts.push(atMost(timeOver(measured, torch), limit));
   }
   if (kind === "webgpu" && !device.software) {
     const cuda = measured.rivals.find(({ name }) => name === "torch cuda");
     const limit = cudaRatios.find(([name]) => name.test(measured.name))?.[1];
-    if (cuda && limit !== undefined) found.push(atMost(timeOver(measured, cuda), limit));
+    if (cuda && limit !== undefined) verdicts.push(atMost(timeOver(measured, cuda), limit));
   }
   if (/^rarb .*, batch 1$/.test(measured.name)) {
     const value = measured.devicePeakBytes / 2 ** 30;
-    found.push(atMost({ case: measured.name, what: "peak GiB", value, best: value }, rarbPeakBytes / 2 ** 30));
+    verdicts.push(atMost({ case: measured.name, what: "peak GiB", value, best: value }, rarbPeakBytes / 2 ** 30));
   }
-  return found;
+  return verdicts;
 }

@@ -21,8 +21,8 @@ export async function findPython(wanted?: string): Promise<string> {
     if (!python) continue;
     tried.push(python);
     try {
-      const found = await new Deno.Command(python, { args: ["-c", "import torch"], stderr: "null" }).output();
-      if (found.success) return python;
+      const result = await new Deno.Command(python, { args: ["-c", "import torch"], stderr: "null" }).output();
+      if (result.success) return python;
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) {
         // Deno says which permission is missing: that to run this file, or to pass LD_* variables on.
@@ -90,7 +90,7 @@ function request({ job, batch }: BenchCase): Record<string, unknown> | undefined
 
 /** Products on a GPU: as they are, by TensorFloat-32, or by bfloat16 under autocast, which are labelled extra rows. */
 export const cudaPrecisions = ["float32", "tf32", "bf16"] as const;
-export type CudaPrecision = typeof cudaPrecisions[number];
+type CudaPrecision = typeof cudaPrecisions[number];
 
 export class Torch implements Contender {
   #runs = 1;
