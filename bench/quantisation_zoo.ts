@@ -222,7 +222,7 @@ async function main(): Promise<void> {
       crops: { type: "string" },
       encoder: { type: "string" },
       count: { type: "string", default: "100" },
-      quantizer: { type: "string", multiple: true, default: quantizerNames },
+      quantizer: { type: "string", multiple: true, default: [...quantizerNames] },
       shares: { type: "string", default: "1" },
       stop: { type: "string" },
       out: { type: "string" },

@@ -7,7 +7,9 @@ import type { ModelSet } from "../../models/model_set.ts";
 import { OptimisedQuantizer, referenceSchedule, searchLimit } from "./mod.ts";
 import type { Quantize } from "./quantize.ts";
 
+/** A way to find the tokens of a latent. */
 export interface Quantizer {
+  /** f to tokens and fHat. */
   readonly quantize: Quantize;
   /** Frees its tables; the tokenizer is the caller's. */
   dispose(): void;
@@ -18,7 +20,10 @@ interface QuantizerRow {
   readonly open: (tokenizer: ImageTokenizer) => Promise<Quantizer>;
 }
 
-export const quantizerTable = {
+/** `greedy` takes the nearest codes, `gradient` is the reference's, the others are faster and better: docs/quantisation.md. */
+export type QuantizerName = "search" | "estimate" | "sweeps" | "greedy" | "gradient";
+
+const quantizerTable: Readonly<Record<QuantizerName, QuantizerRow>> = {
   search: {
     description: "optimised, by a tree search for the most probable codes; for small tokenizers",
     open: async (tokenizer) => optimised(await OptimisedQuantizer.open(tokenizer, { method: "search" })),
@@ -44,10 +49,10 @@ export const quantizerTable = {
       return optimised(await OptimisedQuantizer.open(tokenizer, { method: "gradient", schedule }));
     },
   },
-} as const satisfies Record<string, QuantizerRow>;
+};
 
-export type QuantizerName = keyof typeof quantizerTable;
-export const quantizerNames = Object.keys(quantizerTable) as QuantizerName[];
+/** All of them. */
+export const quantizerNames: readonly QuantizerName[] = Object.keys(quantizerTable) as QuantizerName[];
 
 /**
  * What a set is calibrated with unless the user says otherwise: the search, where every tokenizer of several scales is small

@@ -8,6 +8,7 @@ import type { ClassEvidence, Measurements, Settings, VariantEvidence } from "../
 import type { UnreadableImageError } from "../images/decode.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
+import type { FamilyEvidence } from "../signals/family_evidence.ts";
 import type { LoadedVariant } from "./variant_pool.ts";
 import type { Plan } from "./memory_plan.ts";
 import type { Quantize } from "../quantisation/quantize.ts";
@@ -104,7 +105,7 @@ export function yieldToEventLoop(): Promise<void> {
 export function expectFinite(
   network: string,
   input: ImageInput,
-  values: Readonly<Record<string, number | undefined>>,
+  values: Readonly<Record<string, number>> | FamilyEvidence,
 ): void {
   for (const [name, value] of Object.entries(values)) {
     if (!Number.isFinite(value)) {

@@ -3,28 +3,40 @@
  */
 import * as v from "npm:valibot@1.5.0";
 
+/** Reconstruction signals of one family. Squares of values in the family's own value range, 0 or more. */
+export interface FamilyEvidence {
+  /** Mean squared distance of the latent from its codes. */
+  readonly quantLoss: number;
+  /** Error of encoding the decoded latent again, as a ratio to that of the first reconstruction. */
+  readonly encLoss: number;
+  /** The same error without the ratio. */
+  readonly encLossUncalibrated: number;
+  /** quantLoss * encLoss. */
+  readonly combined: number;
+  /** 90th percentile of the errors that quantLoss is the mean of. */
+  readonly quantErrorTail: number;
+  /** Error of the reconstruction through the tokens. Like all below, measured where the settings' `signals` say so. */
+  readonly reconstruction?: number;
+  /** EncLoss with quantisation, a ratio. */
+  readonly encLossQuantized?: number;
+  /** Share of the tokens that encoding the reconstruction gives back, 0 to 1. */
+  readonly unchangedTokens?: number;
+  /** Error of the reconstruction after a hundred steps of descent on the latent. */
+  readonly latentTracer?: number;
+}
+
 const nonNegative = v.pipe(v.number(), v.minValue(0));
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
-/** Reconstruction signals of one family. Squares of values in the family's own value range. */
+/** Checks `FamilyEvidence`. */
 export const familyEvidenceSchema = v.object({
   quantLoss: nonNegative,
-  /** Calibrated, a ratio. */
   encLoss: nonNegative,
   encLossUncalibrated: nonNegative,
-  /** quantLoss * encLoss. */
   combined: nonNegative,
-  /** 90th percentile of the errors that quantLoss is the mean of. */
   quantErrorTail: nonNegative,
-  // Measured where the settings' `signals` say so.
-  /** Error of the reconstruction through the tokens. */
   reconstruction: v.optional(nonNegative),
-  /** EncLoss with quantisation, a ratio. */
   encLossQuantized: v.optional(nonNegative),
-  /** Share of the tokens that encoding the reconstruction gives back. */
   unchangedTokens: v.optional(share),
-  /** Error of the reconstruction after a hundred steps of descent on the latent. */
   latentTracer: v.optional(nonNegative),
-});
-
-export type FamilyEvidence = v.InferOutput<typeof familyEvidenceSchema>;
+}) satisfies v.GenericSchema<unknown, FamilyEvidence>;

@@ -10,9 +10,12 @@ import type { FamilyEvidence } from "./family_evidence.ts";
  * that the tokenizer was trained with in place of a fine-tuned one, and LatentTracer (a hundred passes of the decoder and
  * its gradient).
  */
-export const signalLevels = ["core", "all", "baselines"] as const;
-export type SignalLevel = (typeof signalLevels)[number];
+export type SignalLevel = "core" | "all" | "baselines";
 
+/** All of them, each measuring what those before it do. */
+export const signalLevels: readonly SignalLevel[] = ["core", "all", "baselines"];
+
+/** What tables, thresholds and plots need to know of a signal. */
 export interface SignalRow {
   /** For tables and diagrams. */
   readonly title: string;
@@ -24,7 +27,19 @@ export interface SignalRow {
   readonly score: (evidence: FamilyEvidence) => number | undefined;
 }
 
-export const signalTable = {
+/** The signals' names, those of the fields of `FamilyEvidence` but for `changedTokens`. */
+export type SignalName =
+  | "quantLoss"
+  | "combined"
+  | "encLoss"
+  | "quantErrorTail"
+  | "encLossUncalibrated"
+  | "encLossQuantized"
+  | "reconstruction"
+  | "changedTokens";
+
+/** A row per signal. */
+export const signalTable: Readonly<Record<SignalName, SignalRow>> = {
   quantLoss: { title: "QuantLoss", level: "core", scale: "log", score: ({ quantLoss }) => quantLoss },
   combined: { title: "QuantLoss x EncLoss", level: "core", scale: "log", score: ({ combined }) => combined },
   encLoss: { title: "EncLoss", level: "core", scale: "log", score: ({ encLoss }) => encLoss },
@@ -58,10 +73,10 @@ export const signalTable = {
     scale: "linear",
     score: ({ unchangedTokens }) => unchangedTokens === undefined ? undefined : 1 - unchangedTokens,
   },
-} as const satisfies Record<string, SignalRow>;
+};
 
-export type SignalName = keyof typeof signalTable;
-export const signalNames = Object.keys(signalTable) as SignalName[];
+/** All of them, in the order of the table. */
+export const signalNames: readonly SignalName[] = Object.keys(signalTable) as SignalName[];
 
 /** What thresholds can be on: a signal, or `oneClass`, the distance made of several signals (one_class.ts). */
 export type ScoreName = SignalName | "oneClass";
@@ -73,15 +88,18 @@ export const scoreTable: Readonly<Record<ScoreName, Omit<SignalRow, "score">>> =
   ...signalTable,
 };
 
-/** The baselines of the paper, from evidence of the level `baselines`. Lower means closer to the family. */
-export const baselineTable = {
+/** The baselines of the paper. */
+export type BaselineName = "AEDR" | "Reconstruction" | "LatentTracer";
+
+/** Their scores, from evidence of the level `baselines`. Lower means closer to the family. */
+export const baselineTable: Readonly<Record<BaselineName, SignalRow["score"]>> = {
   AEDR: ({ encLoss }) => encLoss,
   Reconstruction: ({ reconstruction }) => reconstruction,
   LatentTracer: ({ latentTracer }) => latentTracer,
-} as const satisfies Record<string, (evidence: FamilyEvidence) => number | undefined>;
+};
 
-export type BaselineName = keyof typeof baselineTable;
-export const baselineNames = Object.keys(baselineTable) as BaselineName[];
+/** All of them. */
+export const baselineNames: readonly BaselineName[] = Object.keys(baselineTable) as BaselineName[];
 
 /** Below every loss that float32 images can have; keeps the logarithm of an error of exactly 0 finite. */
 const least = 1e-12;

@@ -193,7 +193,7 @@ Deno.test("measure() goes on with inferred classes where it was aborted", async 
         const done = new Set(first.lines.map(({ image }) => image));
         assert.deepEqual(first.lines.map(numbers), whole.lines.filter(({ image }) => done.has(image)).map(numbers));
         for (const { classes } of store.values()) {
-          for (const each of Object.values(classes ?? {})) each.cost = marked;
+          for (const each of Object.values(classes ?? {})) Object.assign(each, { cost: marked });
         }
         const second = await run(inputs(dir, 2), infer, { maxBatch: 2 }, {
           recall: (sha256) => Promise.resolve(structuredClone(store.get(sha256))),
@@ -202,7 +202,7 @@ Deno.test("measure() goes on with inferred classes where it was aborted", async 
           for (const family of ["rar", "var"] as const) {
             const isKnown = store.get(line.sha256)?.classes?.[family] !== undefined;
             assert.equal(line.classes![family]!.cost === marked, isKnown, "what is known is not inferred again");
-            line.classes![family]!.cost = whole.lines[i].classes![family]!.cost;
+            Object.assign(line.classes![family]!, { cost: whole.lines[i].classes![family]!.cost });
           }
         });
         assert.deepEqual(second.lines.map(numbers), whole.lines.map(numbers));
