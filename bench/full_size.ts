@@ -1,7 +1,7 @@
 /**
  * Runs the largest transformers at full size from files in half precision, on the CPU device, and compares their logits
- * with PyTorch's: deno run -A bench/full_size.ts --out DIR [--only var30,rarxxl] [--blocks N] [--images 2] [--json
- * FILE]
+ * with PyTorch's:
+ * deno run -A bench/full_size.ts --out DIR [--only var30,rarxxl] [--blocks N] [--images 2] [--json FILE]
  *
  * Weights are synthetic. The files (4.1 and 3.1 GB) are made in DIR and removed afterwards unless --keep is given.
  * Every part runs as a separate process, so that peaks of resident memory are separate, too. PyTorch computes in

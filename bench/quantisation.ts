@@ -1,6 +1,6 @@
 /**
- * Times optimised quantisation at full size with synthetic weights, beside the reference's method in PyTorch: deno run
- * -A bench/quantisation.ts [--python FILE] [--repeat N] [--threads N] [--batch N] [--no-torch] [--out FILE.json]
+ * Times optimised quantisation at full size with synthetic weights, beside the reference's method in PyTorch:
+ * deno run -A bench/quantisation.ts [--python FILE] [--repeat N] [--threads N] [--batch N] [--no-torch] [--out FILE.json]
  *
  * Two latents: that of image 3 of the golden cases, and one of random tokens with noise, for which found tokens can be
  * counted. PyTorch runs its whole schedule once per latent, with the number of threads and the way of waiting that are

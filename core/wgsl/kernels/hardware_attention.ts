@@ -8,7 +8,7 @@ import type { Program } from "../program.ts";
 
 const rowsPerGroup = 64;
 /** Larger heads need more registers and workgroup memory than every card has. */
-export const maxHeadDim = 128;
+const maxHeadDim = 128;
 
 function program(headDim: number): Program {
   const steps = headDim / 4;

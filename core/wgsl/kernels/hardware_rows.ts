@@ -10,7 +10,7 @@ import { paddedColumns } from "./pack.ts";
 
 const quadsPerGroup = 32;
 const slices = 8;
-export const maxRows = 4;
+const maxRows = 4;
 
 function program(bType: "f32" | "f16", outFour: boolean): Program {
   const outType = outFour ? "array<vec4f>" : "array<f32>";

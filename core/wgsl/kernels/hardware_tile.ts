@@ -19,7 +19,7 @@ const depth = 16;
 type BlockSize = 64 | 128;
 
 /** How the right operand is read: plain [k, n] or [n, k], or packed [k, n padded to 4]. */
-export type Right = "plain" | "plainT" | "f32" | "f16";
+type Right = "plain" | "plainT" | "f32" | "f16";
 
 /** Where the left operand comes from: a matrix with strides, or an image; `4` if four along k are one load. */
 type Left = "matrix1" | "matrix4" | "image1" | "image4";

@@ -14,7 +14,7 @@ const keyTile = 4;
 const lanes = 8;
 
 /** Beyond this the unrolled program takes too long to compile. */
-export const maxUnrolledHeadDim = 128;
+const maxUnrolledHeadDim = 128;
 
 function program(headDim: number): Program {
   const range = (n: number) => Array.from({ length: n }, (_, i) => i);

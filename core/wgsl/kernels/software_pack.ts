@@ -9,7 +9,7 @@ import { linearGroups, perItem, type Program } from "../program.ts";
 import { blockColumns, type ColumnTile, type ImageLayout, packedWidth } from "./software_tile.ts";
 
 /** Where element (column, tap, channel) of a right operand is stored. Offsets count elements. */
-export interface Columns {
+interface Columns {
   readonly n: number;
   readonly channels: number;
   readonly taps: number;
@@ -150,7 +150,7 @@ const padProgram: Program = {
   }),
 };
 
-export interface Rows {
+interface Rows {
   readonly rows: number;
   readonly n: number;
   readonly batch: number;
@@ -173,7 +173,7 @@ export function padRows(gpu: Context, x: Storage, from: Rows, pitch: number): St
   return out;
 }
 
-export interface Images {
+interface Images {
   readonly batch: number;
   readonly h: number;
   readonly w: number;

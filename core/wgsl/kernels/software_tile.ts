@@ -17,7 +17,7 @@ const lanes = 8;
 /** Workgroups that a dispatch may have in one direction. */
 const maxGroups = 65535;
 
-export type RowTile = 4 | 8 | 16;
+type RowTile = 4 | 8 | 16;
 
 /** Division of the columns of a result among threads. */
 export interface ColumnTile {
@@ -58,7 +58,7 @@ export function columnTileFor(n: number): ColumnTile {
 }
 
 /** Steps along k that lie side by side in a texture row of a packed weight: about 1024 texels. */
-export function stepsPerRow(tile: ColumnTile): number {
+function stepsPerRow(tile: ColumnTile): number {
   return Math.floor(1024 / blockColumns(tile));
 }
 
@@ -79,7 +79,7 @@ export interface ImageLayout {
   readonly imageRows: number;
 }
 
-export interface TileTask {
+interface TileTask {
   readonly a: Texture;
   readonly layout: ImageLayout;
   readonly b: Texture;
