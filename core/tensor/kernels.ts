@@ -45,6 +45,70 @@ export interface Epilogue {
   readonly residual?: Storage;
 }
 
+/** Sizes of a convolution: x is [batch, h, w, cIn], the result [batch, outH, outW, cOut]. */
+export interface ConvSizes {
+  /** Images. */
+  batch: number;
+  /** Rows of pixels of x. */
+  h: number;
+  /** Columns of pixels of x. */
+  w: number;
+  /** Channels of x. */
+  cIn: number;
+  /** Channels of the result. */
+  cOut: number;
+  /** Rows of the kernel. */
+  kh: number;
+  /** Columns of the kernel. */
+  kw: number;
+  /** In both directions. */
+  stride: number;
+  /** How often each pixel of x is repeated in both directions before padding. */
+  upsample: 1 | 2;
+  /** Rows of zeros above the enlarged x. */
+  padTop: number;
+  /** Columns of zeros to the left of it. */
+  padLeft: number;
+  /** Rows of pixels of the result. */
+  outH: number;
+  /** Columns of pixels of the result. */
+  outW: number;
+}
+
+/** Sizes of a group norm: x is [batch, hw, c]. */
+export interface GroupNormSizes {
+  /** Images. */
+  batch: number;
+  /** Pixels of an image. */
+  hw: number;
+  /** Channels. */
+  c: number;
+  /** Divides the channels. */
+  groups: number;
+  /** Added to the variance. */
+  eps: number;
+  /** Applied to the result. */
+  activation: "none" | "silu";
+}
+
+/** Sizes of an attention: q is [batch, lq, heads, headDim], k and v are [batch, kvCapacity, heads, headDim]. */
+export interface AttentionSizes {
+  /** Batch entries. */
+  batch: number;
+  /** Heads. */
+  heads: number;
+  /** Elements of a head. */
+  headDim: number;
+  /** Rows of q. */
+  lq: number;
+  /** Rows of k and v that are used, from the first. */
+  lk: number;
+  /** Rows of k and v. */
+  kvCapacity: number;
+  /** Factor on q . k. */
+  scale: number;
+}
+
 /**
  * Arguments of every kernel. All buffers are row-major f32 unless said otherwise; strides and offsets count elements.
  * `out` never aliases an input.
@@ -137,26 +201,13 @@ export interface Kernels {
    * times in both directions (nearest), then zero-padded; x is [batch, h, w, cIn], out [batch, outH, outW, cOut],
    * out[y, x] = residual + act(bias + sum w[.., ky, kx] * in[y * stride + ky - padTop, x * stride + kx - padLeft]).
    */
-  conv2d: {
+  conv2d: ConvSizes & {
     x: Storage;
     weight: Storage;
     out: Storage;
     bias?: Storage;
     residual?: Storage;
     activation: Activation;
-    batch: number;
-    h: number;
-    w: number;
-    cIn: number;
-    cOut: number;
-    kh: number;
-    kw: number;
-    stride: number;
-    upsample: 1 | 2;
-    padTop: number;
-    padLeft: number;
-    outH: number;
-    outW: number;
     wType: "f32" | "f16";
   };
   /**
@@ -164,42 +215,23 @@ export interface Kernels {
    * activation: out[o, i, ky, kx] = sum over images and y, x of upstream[y, x, o] * in[y * stride + ky - padTop, x *
    * stride + kx - padLeft, i].
    */
-  conv2dWeightGradient: {
+  conv2dWeightGradient: ConvSizes & {
     x: Storage;
     upstream: Storage;
     out: Storage;
-    batch: number;
-    h: number;
-    w: number;
-    cIn: number;
-    cOut: number;
-    kh: number;
-    kw: number;
-    stride: number;
-    upsample: 1 | 2;
-    padTop: number;
-    padLeft: number;
-    outH: number;
-    outW: number;
   };
   /** out = act(gamma * (x - mean) / sqrt(var + eps) + beta), statistics over [hw, c / groups] per image and group. */
-  groupNorm: {
+  groupNorm: GroupNormSizes & {
     x: Storage;
     gamma: Storage;
     beta: Storage;
     out: Storage;
-    batch: number;
-    hw: number;
-    c: number;
-    groups: number;
-    eps: number;
-    activation: "none" | "silu";
   };
   /**
    * Gradients of groupNorm, given that of its result: dx like x, dGamma[c] and dBeta[c], each only where it is given.
    * `beta` is read for the activation's derivative only.
    */
-  groupNormGradient: {
+  groupNormGradient: GroupNormSizes & {
     x: Storage;
     gamma: Storage;
     beta: Storage;
@@ -207,12 +239,6 @@ export interface Kernels {
     dx?: Storage;
     dGamma?: Storage;
     dBeta?: Storage;
-    batch: number;
-    hw: number;
-    c: number;
-    groups: number;
-    eps: number;
-    activation: "none" | "silu";
   };
   /**
    * y = (x - mean) / sqrt(var + eps) over each row x[rows, n]; then y * gamma + beta where given, then
@@ -259,25 +285,18 @@ export interface Kernels {
    * 1..lk; all keys when absent). q and out are [batch, lq, heads, headDim]; k and v are [batch, kvCapacity, heads,
    * headDim], of which the first lk rows count. The score matrix is never stored whole.
    */
-  attention: {
+  attention: AttentionSizes & {
     q: Storage;
     k: Storage;
     v: Storage;
     out: Storage;
     visible?: Storage;
-    batch: number;
-    heads: number;
-    headDim: number;
-    lq: number;
-    lk: number;
-    kvCapacity: number;
-    scale: number;
   };
   /**
    * Gradients of attention, given that of its result: dq like q, dk and dv like k and v (zero in the rows that do not
    * count), each only where it is given.
    */
-  attentionGradient: {
+  attentionGradient: AttentionSizes & {
     q: Storage;
     k: Storage;
     v: Storage;
@@ -286,13 +305,6 @@ export interface Kernels {
     dk?: Storage;
     dv?: Storage;
     visible?: Storage;
-    batch: number;
-    heads: number;
-    headDim: number;
-    lq: number;
-    lk: number;
-    kvCapacity: number;
-    scale: number;
   };
   /**
    * out[r, :] = x[index[r], :], x[rowsX, n] of type `xType`, index i32, out f32 (i32 stays i32). Indices are clamped.

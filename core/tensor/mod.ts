@@ -2,7 +2,18 @@
 export { arange, fromArray, full, randomNormal, randomUniform, zeros } from "./create.ts";
 export { bytesPerElement, type Device, type DeviceInfo, type MemoryUse } from "./device.ts";
 export { type BinaryName, binaryRows, type UnaryName, unaryRows } from "./elementwise.ts";
-export type { Activation, DType, Epilogue, KernelName, Kernels, RowTable, Storage } from "./kernels.ts";
+export type {
+  Activation,
+  AttentionSizes,
+  ConvSizes,
+  DType,
+  Epilogue,
+  GroupNormSizes,
+  KernelName,
+  Kernels,
+  RowTable,
+  Storage,
+} from "./kernels.ts";
 export {
   apply,
   applyAll,

@@ -4,6 +4,7 @@
  */
 import type { Device } from "../device.ts";
 import { fromArray } from "../create.ts";
+import type { AttentionSizes } from "../kernels.ts";
 import { apply, defineOp, empty, expectShape, expectType, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -21,6 +22,11 @@ interface AttentionParams {
   readonly scale: number;
   /** How many rows of k and v are used. */
   readonly keys: number;
+}
+
+function attentionSizes(q: Tensor, k: Tensor, { scale, keys }: AttentionParams): AttentionSizes {
+  const [batch, lq, heads, headDim] = q.shape;
+  return { batch, heads, headDim, lq, lk: keys, kvCapacity: k.shape[1], scale };
 }
 
 export const attentionOp = defineOp({
@@ -46,26 +52,18 @@ export const attentionOp = defineOp({
     }
     return [{ shape: q.shape, dtype: "f32" }];
   },
-  forward(device, { q, k, v, visible }, [out], { scale, keys }) {
-    const [batch, lq, heads, headDim] = q.shape;
+  forward(device, { q, k, v, visible }, [out], params) {
     device.run("attention", {
       q: q.storage,
       k: k.storage,
       v: v.storage,
       out: out.storage,
       visible: visible?.storage,
-      batch,
-      heads,
-      headDim,
-      lq,
-      lk: keys,
-      kvCapacity: k.shape[1],
-      scale,
+      ...attentionSizes(q, k, params),
     });
   },
-  gradient: ({ inputs: { q, k, v, visible }, upstream: [g], params: { scale, keys }, needs }) => {
+  gradient: ({ inputs: { q, k, v, visible }, upstream: [g], params, needs }) => {
     const { device } = q;
-    const [batch, lq, heads, headDim] = q.shape;
     const dq = needs.q ? empty(device, q.shape) : undefined;
     const dk = needs.k ? empty(device, k.shape) : undefined;
     const dv = needs.v ? empty(device, v.shape) : undefined;
@@ -78,13 +76,7 @@ export const attentionOp = defineOp({
       dk: dk?.storage,
       dv: dv?.storage,
       visible: visible?.storage,
-      batch,
-      heads,
-      headDim,
-      lq,
-      lk: keys,
-      kvCapacity: k.shape[1],
-      scale,
+      ...attentionSizes(q, k, params),
     });
     return { q: dq, k: dk, v: dv };
   },

@@ -2,7 +2,7 @@
  * Two-dimensional convolution and average pooling on channels-last activations [batch, h, w, channels].
  * Weights keep their checkpoint shape [cOut, cIn, kh, kw]; packing re-lays them once.
  */
-import type { Activation } from "../kernels.ts";
+import type { Activation, ConvSizes } from "../kernels.ts";
 import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { formatShape, type Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
@@ -29,6 +29,13 @@ interface ConvParams {
   readonly activation: Activation;
 }
 
+function convSizes(x: Shape, weight: Shape, out: Shape, { stride, upsample, padding }: ConvParams): ConvSizes {
+  const [batch, h, w, cIn] = x;
+  const [cOut, , kh, kw] = weight;
+  const [padTop, , padLeft] = padding;
+  return { batch, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH: out[1], outW: out[2] };
+}
+
 export const conv2dOp = defineOp({
   name: "conv2d",
   infer({ x, weight, bias, residual }: ConvInputs, { stride, upsample, padding }: ConvParams): TensorSpec[] {
@@ -53,9 +60,7 @@ export const conv2dOp = defineOp({
     if (residual) expectParameter("conv2d", "residual", residual, shape);
     return [{ shape, dtype: "f32" }];
   },
-  forward(device, { x, weight, bias, residual }, [out], { stride, upsample, padding, activation }) {
-    const [batch, h, w, cIn] = x.shape;
-    const [cOut, , kh, kw] = weight.shape;
+  forward(device, { x, weight, bias, residual }, [out], params) {
     // A dense weight, as in training, is packed for this call only.
     const packed = weight.layout === "dense" ? packWeight(weight, "conv") : null;
     device.run("conv2d", {
@@ -64,20 +69,8 @@ export const conv2dOp = defineOp({
       out: out.storage,
       bias: bias?.storage,
       residual: residual?.storage,
-      activation,
-      batch,
-      h,
-      w,
-      cIn,
-      cOut,
-      kh,
-      kw,
-      stride,
-      upsample,
-      padTop: padding[0],
-      padLeft: padding[2],
-      outH: out.shape[1],
-      outW: out.shape[2],
+      activation: params.activation,
+      ...convSizes(x.shape, weight.shape, out.shape, params),
       wType: weight.dtype === "f16" ? "f16" : "f32",
     });
     packed?.dispose();
@@ -132,27 +125,13 @@ function inputGradient(g: Tensor, weight: Tensor, shape: Shape, { stride, upsamp
 }
 
 /** The gradient of the weight. */
-function weightGradient(g: Tensor, x: Tensor, shape: Shape, { stride, upsample, padding }: ConvParams): Tensor {
-  const [cOut, cIn, kh, kw] = shape;
-  const [batch, h, w] = x.shape;
+function weightGradient(g: Tensor, x: Tensor, shape: Shape, params: ConvParams): Tensor {
   const out = empty(x.device, shape);
   x.device.run("conv2dWeightGradient", {
     x: x.storage,
     upstream: g.storage,
     out: out.storage,
-    batch,
-    h,
-    w,
-    cIn,
-    cOut,
-    kh,
-    kw,
-    stride,
-    upsample,
-    padTop: padding[0],
-    padLeft: padding[2],
-    outH: g.shape[1],
-    outW: g.shape[2],
+    ...convSizes(x.shape, shape, g.shape, params),
   });
   return out;
 }

@@ -2,6 +2,7 @@
  * Normalisations: group norm (with SiLU), layer norm (affine or modulated), l2.
  * Each is one fused kernel; statistics are never stored.
  */
+import type { GroupNormSizes } from "../kernels.ts";
 import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -22,6 +23,11 @@ interface GroupNormParams {
   readonly activation: "none" | "silu";
 }
 
+function groupNormSizes(x: Tensor, params: GroupNormParams): GroupNormSizes {
+  const batch = x.shape[0], c = x.shape[x.rank - 1];
+  return { batch, hw: x.size / (batch * c), c, ...params };
+}
+
 export const groupNormOp = defineOp({
   name: "groupNorm",
   infer({ x, gamma, beta }: { x: Tensor; gamma: Tensor; beta: Tensor }, { groups }: GroupNormParams): TensorSpec[] {
@@ -37,21 +43,17 @@ export const groupNormOp = defineOp({
     return [{ shape: x.shape, dtype: "f32" }];
   },
   forward(device, { x, gamma, beta }, [out], params) {
-    const batch = x.shape[0], c = x.shape[x.rank - 1];
     device.run("groupNorm", {
       x: x.storage,
       gamma: gamma.storage,
       beta: beta.storage,
       out: out.storage,
-      batch,
-      hw: x.size / (batch * c),
-      c,
-      ...params,
+      ...groupNormSizes(x, params),
     });
   },
   gradient: ({ inputs: { x, gamma, beta }, upstream: [g], params, needs }) => {
     const { device, shape } = x;
-    const batch = shape[0], c = gamma.shape[0];
+    const c = gamma.shape[0];
     const dx = needs.x ? empty(device, shape) : undefined;
     const dGamma = needs.gamma ? empty(device, [c]) : undefined;
     const dBeta = needs.beta ? empty(device, [c]) : undefined;
@@ -63,10 +65,7 @@ export const groupNormOp = defineOp({
       dx: dx?.storage,
       dGamma: dGamma?.storage,
       dBeta: dBeta?.storage,
-      batch,
-      hw: x.size / (batch * c),
-      c,
-      ...params,
+      ...groupNormSizes(x, params),
     });
     return { x: dx, gamma: dGamma, beta: dBeta };
   },
