@@ -46,8 +46,7 @@ interface Piece {
   readonly preparing?: number;
 }
 
-const source = (specs: readonly WeightSpec[]) =>
-  syntheticSource(salt, new Map(specs.map(({ name, shape }) => [name, shape])));
+const source = (specs: readonly WeightSpec[]) => syntheticSource(salt, specs);
 
 async function timed<T>(device: Device, work: () => T | Promise<T>): Promise<[T, number]> {
   const start = performance.now();

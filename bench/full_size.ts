@@ -56,7 +56,7 @@ function specsOf(of: Named) {
 /** Writes the weights as `weights convert` does; the values are computed while they are written. */
 async function make(of: Named, path: string): Promise<Record<string, number>> {
   const specs = specsOf(of);
-  const source = syntheticSource(salt, new Map(specs.map(({ name, shape }) => [name, shape])));
+  const source = syntheticSource(salt, specs);
   const start = performance.now();
   const { elements } = await convertCheckpoint(source, specs, path, { what: of.name });
   return { seconds: (performance.now() - start) / 1000, elements, bytes: (await Deno.stat(path)).size };

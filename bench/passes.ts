@@ -50,7 +50,7 @@ export const quickSizes: PassSizes = {
 };
 
 function weights(specs: readonly WeightSpec[]) {
-  return syntheticSource("bench", new Map(specs.map((spec) => [spec.name, spec.shape])));
+  return syntheticSource("bench", specs);
 }
 
 /** Case names carry the batch size; every workload has its cases for all batch sizes. */

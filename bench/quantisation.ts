@@ -81,7 +81,7 @@ async function time(repeat: number, run: () => Tensor): Promise<number[]> {
 /** Writes what quantisation_torch.py reads: tensors in PyTorch's layout. */
 export async function writeInputs(path: string, family: VarImageTokenizer, f: Tensor, tokens: Tensor): Promise<void> {
   const { zChannels: c, codes, sharedPhi, patchNums } = config;
-  const source = syntheticSource(salt, new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape])));
+  const source = syntheticSource(salt, vqvaeSpecs(config));
   const weight = async (name: string, from: string, shape: number[]) => {
     const values = await source.readF32(`quantize.${from}`);
     return { name, shape, dtype: "f32" as const, data: () => values };
@@ -304,8 +304,7 @@ async function main(): Promise<void> {
   const repeat = Number(options.repeat), batch = Number(options.batch);
   const threads = options.threads ? Number(options.threads) : navigator.hardwareConcurrency;
   const device = await openDevice("cpu", { threads });
-  const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
-  const family = await loadVarTokenizer(device, syntheticSource(salt, shapes), config);
+  const family = await loadVarTokenizer(device, syntheticSource(salt, vqvaeSpecs(config)), config);
   const latents = await makeLatents(device, family, batch);
 
   const rows: Row[] = [];

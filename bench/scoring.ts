@@ -24,7 +24,7 @@ export function scoringWorkloads(sizes: PassSizes = fullSizes, images = 8): Work
     names: [name],
     async open(device) {
       const specs = transformerSpecs(config);
-      const source = syntheticSource("bench", new Map(specs.map((spec) => [spec.name, spec.shape])));
+      const source = syntheticSource("bench", specs);
       const variant = await loadRarVariant(device, source, config, "rarb");
       const n = config.tokenCount;
       const tokens = Int32Array.from({ length: images * n }, (_, i) => (i * 40503) % config.codes);

@@ -39,7 +39,7 @@ function trainingWorkload(family: "rar" | "var", batch: number, checkpointing: b
     names: [name],
     async open(device) {
       const specs = family === "rar" ? tokenizerSpecs(sizes.rarTokenizer) : vqvaeSpecs(sizes.vqvae);
-      const source = syntheticSource("bench", new Map(specs.map((spec) => [spec.name, spec.shape])));
+      const source = syntheticSource("bench", specs);
       const tokenizer = family === "rar" ? { family, config: sizes.rarTokenizer } : { family, config: sizes.vqvae };
       const trainee = await Trainee.load(device, source, tokenizer, { checkpointing });
       const adam = new Adam(trainee.parameters);

@@ -255,7 +255,7 @@ class OpenedSet implements ModelSet {
   async #open(row: NetworkRow): Promise<TensorSource> {
     const { entry, encoder } = row;
     const source = "synthetic" in entry
-      ? syntheticSource(entry.synthetic.salt, new Map(row.specs().map(({ name, shape }) => [name, shape])))
+      ? syntheticSource(entry.synthetic.salt, row.specs())
       : await this.#openFile(entry);
     if (encoder === undefined) return source;
     let over: TensorSource | undefined;

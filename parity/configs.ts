@@ -13,7 +13,7 @@ import type { WeightSpec } from "../models/weights.ts";
 import { ParityCase } from "./case.ts";
 
 function source(salt: string, specs: readonly WeightSpec[]) {
-  return syntheticSource(salt, new Map(specs.map((spec) => [spec.name, spec.shape])));
+  return syntheticSource(salt, specs);
 }
 
 /** The manifest's `tokenizer` configuration (MaskGIT-VQ). */

@@ -46,7 +46,7 @@ async function openEncoder(parityCase: ParityCase, device: Device): Promise<Enco
   const tokenizer = parityCase.manifest.config.tokenizer ?? parityCase.manifest.config.vae;
   const isVar = tokenizer.ch_mult !== undefined;
   const specs = isVar ? vqvaeSpecs(vqvaeConfig(tokenizer)) : tokenizerSpecs(tokenizerConfig(tokenizer));
-  const source = syntheticSource(parityCase.salt, new Map(specs.map((spec) => [spec.name, spec.shape])));
+  const source = syntheticSource(parityCase.salt, specs);
   const weights = await loadWeights(device, source, specs, { what: parityCase.name, dense: trained });
   const config = isVar ? vqvaeConfig(tokenizer) : tokenizerConfig(tokenizer);
   const family = isVar

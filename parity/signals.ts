@@ -34,8 +34,7 @@ function tracerOptions(parityCase: ParityCase, tensor: string): LatentTracerOpti
 
 export async function* signals(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const { rar_tokenizer: tokenizer, vae, optimized_quant: given } = parityCase.manifest.config;
-  const source = (specs: readonly WeightSpec[]) =>
-    syntheticSource(parityCase.salt, new Map(specs.map(({ name, shape }) => [name, shape])));
+  const source = (specs: readonly WeightSpec[]) => syntheticSource(parityCase.salt, specs);
   if (tokenizer) {
     const config = tokenizerConfig(tokenizer);
     const family = await loadRarTokenizer(device, source(tokenizerSpecs(config)), config, tracedWeights);

@@ -201,9 +201,8 @@ class Tokenizer {
   static async open(device: Device, recipe: TokenizerRecipe, init?: string): Promise<Tokenizer> {
     const { network, seed, name } = recipe;
     const specs = network.kind === "rar" ? tokenizerSpecs(network.config) : vqvaeSpecs(network.config);
-    const shapes = new Map(specs.map((spec) => [spec.name, spec.shape]));
     // Weights in [-s, s] with the variance 1 / fan-in, biases near 0 and gains near 1; the codes are drawn from latents later.
-    const synthetic = syntheticSource(`zoo-${name}-${seed}`, shapes);
+    const synthetic = syntheticSource(`zoo-${name}-${seed}`, specs);
     const start = init === undefined ? null : await openCheckpoint(init);
     const source = start
       ? { ...synthetic, readF32: (tensor: string) => (tensor === codebookName ? synthetic : start).readF32(tensor) }

@@ -121,15 +121,21 @@ export function syntheticInput(salt: string, id: string, shape: readonly number[
   return generate(fnv1a32(`${salt}:input:${id}`), 0, 1, sizeOf(shape));
 }
 
-/** A checkpoint of the given names and shapes without a file: every read computes the tensor. */
+/**
+ * A checkpoint without a file, with the given names and shapes (a map, or a network's parameters): every read computes the
+ * tensor.
+ */
 export function syntheticSource(
   salt: string,
-  shapes: ReadonlyMap<string, readonly number[]>,
+  shapes: ReadonlyMap<string, readonly number[]> | Iterable<Pick<TensorInfo, "name" | "shape">>,
   options: SyntheticOptions = {},
 ): TensorSource {
   const label = `synthetic:${salt}`;
   const tensors = new Map<string, TensorInfo>();
-  for (const [name, shape] of shapes) {
+  const rows = shapes instanceof Map
+    ? [...shapes].map(([name, shape]) => ({ name, shape }))
+    : shapes as Iterable<Pick<TensorInfo, "name" | "shape">>;
+  for (const { name, shape } of rows) {
     tensors.set(name, { name, shape, dtype: leafOf(name) === "lvl_1L" ? "i64" : "f32" });
   }
   const make = (operation: string, name: string): Float32Array<ArrayBuffer> => {

@@ -84,7 +84,7 @@ Deno.test("transformers from files in half precision compute in float32 what the
     },
   };
   for (const [name, { specs, logits }] of Object.entries(networks)) {
-    const original = syntheticSource("half", new Map(specs.map(({ name, shape }) => [name, shape])));
+    const original = syntheticSource("half", specs);
     const path = join(dir, `${name}.safetensors`);
     await convertCheckpoint(original, specs, path, { what: name });
     const run = async (source: TensorSource, weightType: "f32" | "f16") => {

@@ -58,7 +58,7 @@ const tinyVar: VarConfig = {
 };
 
 function source(specs: readonly WeightSpec[], salt = "networks"): TensorSource {
-  return syntheticSource(salt, new Map(specs.map((spec) => [spec.name, spec.shape])));
+  return syntheticSource(salt, specs);
 }
 
 function millions(specs: readonly WeightSpec[]): number {

@@ -38,7 +38,7 @@ const starts = scaleStarts(config.patchNums), tokenCount = starts[3], batch = 6;
 
 async function openFamily() {
   const specs = vqvaeSpecs(config);
-  const source = syntheticSource("read-back", new Map(specs.map(({ name, shape }) => [name, shape])));
+  const source = syntheticSource("read-back", specs);
   const weights = await loadWeights(device, source, specs, { what: "test", dense: () => true });
   const parameters = new Map(specs.flatMap(partNames).map((part) => [part, weights.get(part)]));
   return { family: new VarImageTokenizer(device, weights, config), weights, parameters };

@@ -11,7 +11,7 @@ import { vqvaeSpecs } from "../../models/var/vqvae.ts";
 import type { WeightSpec } from "../../models/weights.ts";
 
 function source(salt: string, specs: readonly WeightSpec[]) {
-  return syntheticSource(salt, new Map(specs.map(({ name, shape }) => [name, shape])));
+  return syntheticSource(salt, specs);
 }
 
 /** `tokenCount` tokens of `codes` codes, three classes. */

@@ -44,7 +44,7 @@ function referenceLoss(logits: Float32Array, codes: number, stride: number, targ
 }
 
 function dense(device: Device, salt: string, specs: readonly WeightSpec[]): Promise<Weights> {
-  const source = syntheticSource(salt, new Map(specs.map((spec) => [spec.name, spec.shape])));
+  const source = syntheticSource(salt, specs);
   return loadWeights(device, source, specs, { what: "test", dense: () => true });
 }
 

@@ -16,7 +16,7 @@ import { smallVqvae } from "../models/small_networks.ts";
 const config = smallVqvae([1, 2, 4], 16);
 const tokenCount = 21;
 const facts = { channels: config.zChannels, codes: config.codes, patchNums: config.patchNums };
-const source = () => syntheticSource("latents", new Map(vqvaeSpecs(config).map(({ name, shape }) => [name, shape])));
+const source = () => syntheticSource("latents", vqvaeSpecs(config));
 
 const pairs = (partial = false): PairSource => ({
   count: 12,

@@ -28,7 +28,7 @@ function crops(count: number, seed: number): Crops {
 async function writeTokenizer(path: string, name: "rar" | "var", salt: string): Promise<void> {
   const { network } = tokenizerRecipes[name];
   const specs = network.kind === "rar" ? tokenizerSpecs(network.config) : vqvaeSpecs(network.config);
-  const source = syntheticSource(salt, new Map(specs.map((spec) => [spec.name, spec.shape])));
+  const source = syntheticSource(salt, specs);
   await writeSafetensors(
     path,
     specs.map(({ name, shape }) => ({

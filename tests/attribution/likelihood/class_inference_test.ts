@@ -127,7 +127,7 @@ Deno.test("inference of rar's classes from VAR's coarse scales costs fewer than 
 
 /** Synthetic weights whose class embeddings are so much larger that classes matter. */
 function strong(salt: string, specs: readonly WeightSpec[], table: string, firstClass: number): TensorSource {
-  const source = syntheticSource(salt, new Map(specs.map(({ name, shape }) => [name, shape])));
+  const source = syntheticSource(salt, specs);
   const width = specs.find(({ name }) => name === table)!.shape[1];
   return new Proxy(source, {
     get(target, key) {

@@ -13,7 +13,7 @@ import type { WeightSpec } from "../../../models/weights.ts";
 const folder = new URL("../../fixtures/golden/", import.meta.url).pathname;
 
 function source(salt: string, specs: readonly WeightSpec[]): TensorSource {
-  return syntheticSource(salt, new Map(specs.map(({ name, shape }) => [name, shape])));
+  return syntheticSource(salt, specs);
 }
 
 interface Golden {

@@ -10,8 +10,7 @@ export function smallFamily(
   { zChannels, codes, patchNums }: Pick<VqvaeConfig, "zChannels" | "codes" | "patchNums">,
 ): Promise<VarImageTokenizer> {
   const config = { ch: 32, chMult: [1], resBlocks: 1, zChannels, codes, sharedPhi: 4, patchNums, resolution: 32 };
-  const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
-  return loadVarTokenizer(device, syntheticSource("quantisation", shapes), config);
+  return loadVarTokenizer(device, syntheticSource("quantisation", vqvaeSpecs(config)), config);
 }
 
 export function randomTokens(device: Device, family: VarImageTokenizer, batch: number, seed = 1): Tensor {

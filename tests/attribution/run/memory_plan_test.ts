@@ -71,8 +71,7 @@ Deno.test("quantiserFootprint() is what quantisers take, tables and the making o
     const patchNums: readonly number[] = scales.patchNums;
     const side = patchNums[patchNums.length - 1];
     const config = { ...varTokenizer, ch: 32, chMult: [1], resBlocks: 1, ...scales, resolution: side };
-    const shapes = new Map(vqvaeSpecs(config).map(({ name, shape }) => [name, shape]));
-    const family = await loadVarTokenizer(device, syntheticSource("plan", shapes), config);
+    const family = await loadVarTokenizer(device, syntheticSource("plan", vqvaeSpecs(config)), config);
     const { codes, zChannels: channels } = config;
     for (const method of ["sweeps", "estimate", "search", "gradient"] as const) {
       const { tables, opening } = quantiserFootprint(method, {

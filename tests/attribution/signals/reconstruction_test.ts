@@ -36,8 +36,7 @@ for (const name of ["rar", "var"] as const) {
             codes: r.codebook_size,
             resolution: r.resolution,
           };
-          const shapes = new Map(tokenizerSpecs(config).map((spec) => [spec.name, spec.shape]));
-          family = await loadRarTokenizer(device, syntheticSource(manifest.salt, shapes), config);
+          family = await loadRarTokenizer(device, syntheticSource(manifest.salt, tokenizerSpecs(config)), config);
         } else {
           const config = {
             ch: vae.ch,
@@ -49,8 +48,7 @@ for (const name of ["rar", "var"] as const) {
             patchNums: vae.patch_nums,
             resolution: vae.resolution,
           };
-          const shapes = new Map(vqvaeSpecs(config).map((spec) => [spec.name, spec.shape]));
-          family = await loadVarTokenizer(device, syntheticSource(manifest.salt, shapes), config);
+          family = await loadVarTokenizer(device, syntheticSource(manifest.salt, vqvaeSpecs(config)), config);
         }
         const results = scope(() => {
           const x = fromArray(device, images(family.valueRange), [4, 32, 32, 3]);

@@ -36,8 +36,7 @@ const varConfig = {
   resolution: 16,
 };
 
-const source = (specs: readonly WeightSpec[]) =>
-  syntheticSource("signals", new Map(specs.map(({ name, shape }) => [name, shape])));
+const source = (specs: readonly WeightSpec[]) => syntheticSource("signals", specs);
 const families: Record<"rar" | "var", (device: Device) => Promise<ImageTokenizer>> = {
   rar: (device) => loadRarTokenizer(device, source(tokenizerSpecs(rarConfig)), rarConfig, tracedWeights),
   var: (device) => loadVarTokenizer(device, source(vqvaeSpecs(varConfig)), varConfig, tracedWeights),

@@ -111,12 +111,12 @@ Deno.test("convertCheckpoint() refuses another network's checkpoint, and leaves 
       /^Error: rar_tiny\.bin: does not fit rarl: .*; the file fits rarb$/,
     );
     source.close();
-    const broken: TensorSource = { ...syntheticSource("x", new Map(rarb.map(({ name, shape }) => [name, shape]))) };
+    const broken: TensorSource = { ...syntheticSource("x", rarb) };
     broken.readF16 = () => Promise.reject(new Error("unreadable"));
     await assert.rejects(convertCheckpoint(broken, rarb, join(dir, "x.safetensors"), { what: "rarb" }), /unreadable/);
     const controller = new AbortController();
     const onProgress = (bytes: number) => bytes > 0 && controller.abort(new Error("stop"));
-    const whole = syntheticSource("x", new Map(rarb.map(({ name, shape }) => [name, shape])));
+    const whole = syntheticSource("x", rarb);
     const { signal } = controller;
     await assert.rejects(
       convertCheckpoint(whole, rarb, join(dir, "x.safetensors"), { what: "rarb", signal, onProgress }),
