@@ -11,19 +11,16 @@ import { type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts
 import { membershipTableNames } from "../likelihood/membership/mod.ts";
 import { fitPrada, type ScoreFunction, type TokenPairs } from "../likelihood/prada/mod.ts";
 import { belonging, chooseFamily, perplexityScores } from "../decision/methods.ts";
-import { fitStretch, type Stretch } from "../decision/classifiers/confidence.ts";
+import type { Stretch } from "../decision/classifiers/confidence.ts";
+import { jointLabel, jointScores } from "../decision/classifiers/joint.ts";
 import { softmax } from "../decision/classifiers/logistic.ts";
-import { stratifiedFolds } from "../decision/classifiers/fit.ts";
-import { fitJoint, jointLabel, jointScores } from "../decision/classifiers/joint.ts";
 import { storePrada } from "../decision/classifiers/prada.ts";
 import type { Classifiers } from "../decision/classifiers/schema.ts";
-import {
-  fitOwnSamples,
-  fitVariants,
-  type LabelledRow,
-  type NamedFit,
-  ownSampleScores,
-} from "../decision/classifiers/variant.ts";
+import { ownSampleScores } from "../decision/classifiers/variant.ts";
+import { stratifiedFolds } from "./fit_classifier.ts";
+import { fitStretch } from "./fit_confidence.ts";
+import { fitJoint } from "./fit_joint.ts";
+import { fitOwnSamples, fitVariants, type LabelledRow, type NamedFit } from "./fit_variants.ts";
 
 /** An image whose label is known, with the tokens' scores under all variants. */
 export interface LabelledLine {

@@ -17,9 +17,10 @@ import type { Measurements } from "../evidence/evidence.ts";
 import { groupOf, type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { balancedAccuracy, type ConfusionMatrix, confusionMatrix, meanAndDeviation, quantile } from "../metrics/mod.ts";
 import type { OneClass } from "../decision/classifiers/one_class.ts";
-import { familyScore, fitFamilyDistance } from "../decision/family_distance.ts";
+import { familyScore } from "../decision/family_distance.ts";
 import { fromScale, type ScoreName, type SignalName, signalTable, toScale } from "../signals/table.ts";
 import { chooseFamily } from "../decision/methods.ts";
+import { fitFamilyDistance } from "./fit_one_class.ts";
 
 type Families = Measurements["families"];
 

@@ -4,12 +4,20 @@
  */
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
-import { fitOneClass, type OneClass, oneClassDistance } from "./classifiers/one_class.ts";
+import { type OneClass, oneClassDistance } from "./classifiers/one_class.ts";
 import type { Measurements } from "../evidence/evidence.ts";
 import { type ScoreName, scoreOf, type SignalName, toScale } from "../signals/table.ts";
 
-/** Measured of every image; `combined` is left out, being the sum of two of them in logarithms. */
-const inputs = ["quantLoss", "quantErrorTail", "encLoss", "encLossUncalibrated"] as const satisfies SignalName[];
+/**
+ * The signals that distances are computed from; every image has them. `combined` is left out: its logarithm is the sum of
+ * two of them.
+ */
+export const distanceSignals = [
+  "quantLoss",
+  "quantErrorTail",
+  "encLoss",
+  "encLossUncalibrated",
+] as const satisfies SignalName[];
 
 const numbers = v.pipe(v.array(v.number()), v.readonly());
 const deviations = v.pipe(v.array(v.pipe(v.number(), v.gtValue(0, "a number above 0"))), v.readonly());
@@ -21,15 +29,18 @@ export const oneClassSchema = v.strictObject({
   factor: v.pipe(v.array(numbers), v.readonly()),
 });
 
-/** Logarithms of the inputs, the family's own first: those of other tokenizers say how difficult an image is anyway. */
-function row(families: Measurements["families"], family: FamilyName): number[] {
-  return [family, ...Object.keys(families).filter((name) => name !== family)]
-    .flatMap((name) => inputs.map((input) => toScale(input, scoreOf(input, families[name]))));
+/** The families with one of them first. */
+export function familyFirst(name: FamilyName, families: readonly FamilyName[]): readonly FamilyName[] {
+  return [name, ...families.filter((other) => other !== name)];
 }
 
-/** Fits to images of one family, at least two. */
-export function fitFamilyDistance(images: readonly Measurements["families"][], family: FamilyName): OneClass {
-  return fitOneClass(images.map((families) => row(families, family)));
+/**
+ * What the distance of a family is computed from: the logarithms of the signals under every tokenizer, the family's own
+ * first. Those of other tokenizers tell how difficult the image is for any tokenizer.
+ */
+export function signalRow(families: Measurements["families"], family: FamilyName): number[] {
+  return familyFirst(family, Object.keys(families))
+    .flatMap((name) => distanceSignals.map((signal) => toScale(signal, scoreOf(signal, families[name]))));
 }
 
 /** The score of an image for a family: a signal's, or `oneClass`, for which the fitted model is needed. */
@@ -43,5 +54,5 @@ export function familyScore(
   if (model === undefined) {
     throw new Error(`oneClass: was not fitted for ${family}: calibrate first (deno task calibrate)`);
   }
-  return oneClassDistance(model, row(families, family));
+  return oneClassDistance(model, signalRow(families, family));
 }

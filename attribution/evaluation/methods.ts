@@ -3,12 +3,17 @@
  * rules in, a table out; measuring is in run_evaluation.ts.
  */
 import type { Rules } from "../decision/calibration_file.ts";
-import { calibrationError, type ReliabilityBin, reliabilityBins } from "../decision/classifiers/confidence.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
 import { groupOf, type Label, mapFamilies, outlierLabel } from "../labels.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { ByFamily, FamilyName } from "../../models/family.ts";
-import { bootstrapInterval, type BootstrapOptions } from "../metrics/mod.ts";
+import {
+  bootstrapInterval,
+  type BootstrapOptions,
+  calibrationError,
+  type ReliabilityBin,
+  reliabilityBins,
+} from "../metrics/mod.ts";
 import {
   type Decision,
   type ExtrasName,

@@ -3,5 +3,6 @@ export { bootstrapInterval, type BootstrapOptions, drawSamples, type Interval, t
 export { bootstrapRoc } from "./bootstrap_roc.ts";
 export { accuracy, balancedAccuracy, type ConfusionMatrix, confusionMatrix, precision, recall } from "./confusion.ts";
 export { meanAndDeviation, quantile } from "./quantile.ts";
+export { calibrationError, type ReliabilityBin, reliabilityBins } from "./reliability.ts";
 export { accuracyAtHalf, auc, type RocCurve, rocCurve, type RocOptions, tprAtFpr } from "./roc.ts";
 export { scaleAndOrder, type Scores, type TwoGroups } from "./scores.ts";

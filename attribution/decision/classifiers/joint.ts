@@ -9,15 +9,15 @@
  * outliers lie, other than how far out (range); near the family there may be others that val has none of. P(f | z) is a logistic regression on z of all families, P(variant | f) a classifier.
  */
 import type { FamilyName } from "../../../models/family.ts";
-import { quantile } from "../../metrics/mod.ts";
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
-import { type Label, type Labels, mapFamilies, outlierLabel } from "../../labels.ts";
-import { type Classifier, classify, fitClassifier, stratifiedFolds } from "./fit.ts";
-import { fitOneClass, type OneClass, oneClassDistance } from "./one_class.ts";
-import { classifyRow, fitVariants, type LabelledRow, type NamedClassifier } from "./variant.ts";
+import { type Label, mapFamilies, outlierLabel } from "../../labels.ts";
+import { distanceSignals, familyFirst } from "../family_distance.ts";
+import { type Classifier, classify } from "./logistic.ts";
+import { type OneClass, oneClassDistance } from "./one_class.ts";
+import { classifyRow, type NamedClassifier } from "./variant.ts";
 
 /** Per family, in the order of its variants: typical values of token features of each one's own images. */
-interface TokenScale {
+export interface TokenScale {
   readonly mean: readonly number[];
   readonly deviation: readonly number[];
 }
@@ -40,87 +40,20 @@ export interface JointModel {
   readonly range: number;
 }
 
-/** Logarithms of these, under all tokenizers. */
-const signals = ["quantLoss", "quantErrorTail", "encLoss", "encLossUncalibrated"] as const;
 /** Of the family's variants, each standardised by its own images and mixed by the variants' probabilities. */
-const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean", "support.rate"] as const;
+export const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean", "support.rate"] as const;
 
-/** The range without outliers to tell it, and the fewest that do. */
-const defaultRange = 10, fewestOutliers = 20;
 /** z of an image counts as this at most. */
 const farthest = 1e3;
 export const defaultOutlierPrior = 0.2;
 
-/**
- * Fits to rows of members, at least four of every variant. Outliers among the rows (twenty or more) say how far outliers
- * reach, the most that is typical of them; how many they are and where within that range they lie makes no difference.
- */
-export function fitJoint(all: readonly LabelledRow[], labels: Labels): JointModel {
-  const { families: names } = labels;
-  const rows = all.filter(({ label }) => label !== outlierLabel);
-  const familyModel = (
-    name: FamilyName,
-    own: readonly LabelledRow[],
-    variants: NamedClassifier,
-  ): Omit<FamilyModel, "mean" | "deviation"> => {
-    const tokens: Record<string, TokenScale> = {};
-    for (const label of labels.variants[name]) {
-      tokens[label] = tokenScale(own.filter((item) => item.label === label), label);
-    }
-    const base = { variants, tokens };
-    return { ...base, distance: fitOneClass(own.map(({ row }) => distanceRow(base, ownFirst(name, names), row))) };
-  };
-  const families = {} as Record<FamilyName, FamilyModel>;
-  // Columns and penalties are chosen once, on everything; the folds below fit again with them.
-  const folds = 5;
-  const part = stratifiedFolds(rows.map(({ label }) => label), folds);
-  const distances = rows.map(() => ({}) as Record<FamilyName, number>);
-  for (const name of names) {
-    const isOwn = ({ label }: LabelledRow) => labels.familyOf(label) === name;
-    const own = rows.filter(isOwn);
-    const { classifier } = fitVariants(own, labels.variants[name]);
-    for (let fold = 0; fold < folds; fold++) {
-      const model = familyModel(name, rows.filter((item, i) => isOwn(item) && part[i] !== fold), classifier);
-      rows.forEach(({ row }, i) => {
-        if (part[i] === fold) distances[i][name] = logDistance(model, ownFirst(name, names), row);
-      });
-    }
-    const held = rows.flatMap((item, i) => isOwn(item) ? [distances[i][name]] : []);
-    const mean = held.reduce((a, b) => a + b) / held.length;
-    const variance = held.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (held.length - 1);
-    families[name] = { ...familyModel(name, own, classifier), mean, deviation: Math.max(Math.sqrt(variance), 1e-6) };
-  }
-  const zs = distances.map((each) => names.map((name) => standardised(families[name], each[name])));
-  const truth = rows.map(({ label }) => names.indexOf(labels.familyOf(label)!));
-  const { model, l2, temperature } = fitClassifier(zs.map((z) => z.map(compressed)), truth, names.length);
-  const family = { model, l2, temperature: Math.max(1, temperature) };
-  const fitted: JointModel = { families, family, range: defaultRange };
-  const reach = all.filter(({ label }) => label === outlierLabel)
-    .map(({ row }) => Math.min(...Object.values(jointDistances(fitted, row))));
-  return reach.length < fewestOutliers ? fitted : { ...fitted, range: Math.max(3, quantile(reach, 0.95)) };
-}
-
-function tokenScale(own: readonly LabelledRow[], label: Label): TokenScale {
-  const values = own.map(({ row }) => pickColumns(row, tokenFeatures.map((name) => `${label}.${name}`), "joint"));
-  const mean = tokenFeatures.map((_, j) => values.reduce((sum, row) => sum + row[j], 0) / values.length);
-  const deviation = mean.map((m, j) =>
-    Math.max(Math.sqrt(values.reduce((sum, row) => sum + (row[j] - m) ** 2, 0) / Math.max(1, values.length - 1)), 1e-6)
-  );
-  return { mean, deviation };
-}
-
-/** The families with one of them first. */
-function ownFirst(name: FamilyName, families: readonly FamilyName[]): readonly FamilyName[] {
-  return [name, ...families.filter((other) => other !== name)];
-}
-
 /** What the distance of a family is of: signals under all tokenizers, its own first, and what its variants say. */
-function distanceRow(
+export function distanceRow(
   { variants, tokens }: Pick<FamilyModel, "variants" | "tokens">,
   order: readonly FamilyName[],
   row: FeatureRow,
 ): number[] {
-  const columns = order.flatMap((family) => signals.map((signal) => `${family}.${signal}`));
+  const columns = order.flatMap((family) => distanceSignals.map((signal) => `${family}.${signal}`));
   const own = classifyRow(variants, row);
   const mixed = tokenFeatures.map(() => 0);
   for (const [label, p] of Object.entries(own)) {
@@ -131,7 +64,7 @@ function distanceRow(
   return [...pickColumns(row, columns, "joint").map((value) => Math.log(Math.max(value, 1e-12))), ...mixed];
 }
 
-function logDistance(
+export function logDistance(
   model: Pick<FamilyModel, "variants" | "tokens" | "distance">,
   order: readonly FamilyName[],
   row: FeatureRow,
@@ -139,12 +72,15 @@ function logDistance(
   return Math.log(Math.max(oneClassDistance(model.distance, distanceRow(model, order, row)), 1e-12));
 }
 
-function standardised({ mean, deviation }: Pick<FamilyModel, "mean" | "deviation">, logDistance: number): number {
+export function standardised(
+  { mean, deviation }: Pick<FamilyModel, "mean" | "deviation">,
+  logDistance: number,
+): number {
   return Math.min((logDistance - mean) / deviation, farthest);
 }
 
 /** Keeps the logistic regression from being ruled by how far the other families are. */
-function compressed(z: number): number {
+export function compressed(z: number): number {
   return Math.sign(z) * Math.log1p(Math.abs(z));
 }
 
@@ -153,7 +89,7 @@ export function jointDistances(model: JointModel, row: FeatureRow): Record<Famil
   const names = Object.keys(model.families);
   return mapFamilies(names, (name) => {
     const family = model.families[name];
-    return standardised(family, logDistance(family, ownFirst(name, names), row));
+    return standardised(family, logDistance(family, familyFirst(name, names), row));
   });
 }
 

@@ -38,14 +38,3 @@ export function solveLower(factor: Matrix, b: readonly number[]): number[] {
   }
   return y;
 }
-
-/** x with L L' x = b. */
-export function solveCholesky(factor: Matrix, b: readonly number[]): number[] {
-  const x = solveLower(factor, b);
-  for (let i = b.length - 1; i >= 0; i--) {
-    let sum = x[i];
-    for (let k = i + 1; k < b.length; k++) sum -= factor[k][i] * x[k];
-    x[i] = sum / factor[i][i];
-  }
-  return x;
-}

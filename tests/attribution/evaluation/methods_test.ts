@@ -18,7 +18,7 @@ import {
   requireMethod,
   twoStages,
 } from "../../../attribution/decision/methods.ts";
-import { measuredLines } from "../decision/classifiers/rows.ts";
+import { measuredLines } from "../measured_lines.ts";
 
 const hash = "b".repeat(64);
 const train = measuredLines(30, 1).filter(({ label }) => label !== "outlier"), val = measuredLines(25, 2);

@@ -6,7 +6,7 @@ import { featureFigures, readFeatureCsv, writeFigures } from "../../../attributi
 import { featuresOf, featureTable, writeFeatureTable } from "../../../attribution/evidence/features.ts";
 import { labels, officialLabels } from "../../labels.ts";
 import { openSafetensors } from "../../../models/checkpoint/mod.ts";
-import { measuredLines } from "../decision/classifiers/rows.ts";
+import { measuredLines } from "../measured_lines.ts";
 import { withFolder } from "../files.ts";
 
 const items = measuredLines(6, 1).map(({ label, line }) => ({

@@ -4,15 +4,9 @@
  *
  * Temperature: Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599).
  */
-import { fitLogistic, type Logistic, logOdds, softmax } from "./logistic.ts";
-import type { Matrix } from "./linear_algebra.ts";
-
-export interface Classifier {
-  readonly model: Logistic;
-  readonly l2: number;
-  /** Log-odds are divided by it before the softmax. */
-  readonly temperature: number;
-}
+import type { Matrix } from "../decision/classifiers/linear_algebra.ts";
+import { type Classifier, type Logistic, logOdds } from "../decision/classifiers/logistic.ts";
+import { fitLogistic } from "./fit_logistic.ts";
 
 export interface ClassifierFit extends Classifier {
   /** Log-odds [n][classes] of every row by a model that was fitted without it, with the chosen penalty; not divided. */
@@ -64,11 +58,6 @@ export function fitClassifier(
     crossFitted: odds[best],
     losses,
   };
-}
-
-/** Probabilities of the classes for a row. */
-export function classify({ model, temperature }: Classifier, row: readonly number[]): number[] {
-  return softmax(logOdds(model, row).map((value) => value / temperature));
 }
 
 /** The fold of every row: those of a class come to the folds in turn, in their order. */

@@ -1,19 +1,8 @@
 /** Distances against closed forms and known distributions. */
 import assert from "node:assert/strict";
-import { cholesky, solveCholesky } from "../../../../attribution/decision/classifiers/linear_algebra.ts";
-import { fitOneClass, oneClassDistance } from "../../../../attribution/decision/classifiers/one_class.ts";
-import { normals } from "../../../../core/tensor/mod.ts";
-
-Deno.test("cholesky() and solveCholesky() invert a symmetric matrix, and refuse one that is not positive definite", () => {
-  const a = [[4, 2, -2], [2, 5, 1], [-2, 1, 6]];
-  const factor = cholesky(a);
-  assert.deepEqual(factor[0], [2, 0, 0]);
-  assert.deepEqual(factor[1], [1, 2, 0]);
-  assert.deepEqual(factor[2], [-1, 1, 2]);
-  const x = solveCholesky(factor, [4, 8, 5]);
-  assert.ok(a.every((row, i) => Math.abs(row.reduce((sum, value, j) => sum + value * x[j], 0) - [4, 8, 5][i]) < 1e-12));
-  assert.throws(() => cholesky([[1, 2], [2, 1]]), /expected a positive definite matrix, got pivot -3 in row 1/);
-});
+import { fitOneClass } from "../../../attribution/calibration/fit_one_class.ts";
+import { oneClassDistance } from "../../../attribution/decision/classifiers/one_class.ts";
+import { normals } from "../../../core/tensor/mod.ts";
 
 /** n rows of three normal numbers with correlation 0.8 between the first two. */
 function rows(n: number, seed: number): number[][] {

@@ -1,8 +1,8 @@
 /** Measured images with known structure: a family's signals are low under it, a variant's likelihood is high under it. */
-import type { MeasuredLine } from "../../../../attribution/evidence/evidence.ts";
-import { type Label } from "../../../../attribution/labels.ts";
-import { familyNames, labels, officialLabels, variantLabels } from "../../../labels.ts";
-import { normals } from "../../../../core/tensor/mod.ts";
+import type { MeasuredLine } from "../../attribution/evidence/evidence.ts";
+import { type Label } from "../../attribution/labels.ts";
+import { familyNames, labels, officialLabels, variantLabels } from "../labels.ts";
+import { normals } from "../../core/tensor/mod.ts";
 
 const numbersPerImage = 128;
 

@@ -1,0 +1,92 @@
+/**
+ * Fits the classifiers of a family's variants to named features. Cross-validation chooses the columns among several sets.
+ */
+import { type NamedClassifier, ownSampleFeature, type OwnSamples } from "../decision/classifiers/variant.ts";
+import { type FeatureRow, pickColumns } from "../evidence/features.ts";
+import { type Label, outlierLabel } from "../labels.ts";
+import { meanAndDeviation } from "../metrics/mod.ts";
+import { type ClassifierFit, fitClassifier } from "./fit_classifier.ts";
+
+/** A row whose label is known. */
+export interface LabelledRow {
+  readonly label: Label;
+  readonly row: FeatureRow;
+}
+
+/**
+ * Sets of summaries that are tried, per variant: from the likelihood that images were drawn by, to all of them. `scale<k>.`
+ * stands for every scale.
+ */
+export const columnSets: Readonly<Record<string, readonly string[]>> = {
+  guided: ["guided.mean"],
+  means: ["guided.mean", "conditional.mean", "unconditional.mean"],
+  summaries: [
+    ...["guided", "conditional", "unconditional"].flatMap((kind) => [`${kind}.mean`, `${kind}.lowest20`]),
+    ...["difference.mean", "rank.logMean", "support.rate"],
+  ],
+  scales: ["guided.mean", "support.rate", "scale<k>.guided"],
+};
+
+/** The columns of a set for all variants of a family, as far as the rows have them. */
+function columnsOf(set: readonly string[], variants: readonly string[], row: FeatureRow): string[] {
+  const expanded = set.flatMap((name) => {
+    if (!name.startsWith("scale<k>.")) return [name];
+    const rest = name.slice("scale<k>.".length), first = variants[0];
+    return Object.keys(row).filter((own) => own.startsWith(`${first}.scale`) && own.endsWith(`.${rest}`))
+      .map((own) => own.slice(first.length + 1));
+  });
+  return variants.flatMap((label) => expanded.map((name) => `${label}.${name}`));
+}
+
+export interface NamedFit {
+  readonly classifier: NamedClassifier;
+  /** The set of columns that was chosen, and the cross-validated loss of each. */
+  readonly chosen: string;
+  readonly losses: Readonly<Record<string, number>>;
+  /** Log-odds of every row by a classifier that did not see it, already divided by the temperature. */
+  readonly crossFitted: readonly (readonly number[])[];
+}
+
+/** Fits to the rows of one family, at least two of each of its variants. `sets` are tried in order; the least loss wins. */
+export function fitVariants(
+  rows: readonly LabelledRow[],
+  variants: readonly string[],
+  sets: Readonly<Record<string, readonly string[]>> = columnSets,
+): NamedFit {
+  const y = rows.map(({ label }) => variants.indexOf(label));
+  const losses: Record<string, number> = {};
+  let best: { chosen: string; columns: string[]; fit: ClassifierFit } | undefined;
+  for (const [chosen, set] of Object.entries(sets)) {
+    const columns = columnsOf(set, variants, rows[0].row);
+    if (best !== undefined && columns.join() === best.columns.join()) continue;
+    const fit = fitClassifier(
+      rows.map(({ row }) => pickColumns(row, columns, `fit of ${variants[0]} ...`)),
+      y,
+      variants.length,
+    );
+    losses[chosen] = Math.min(...fit.losses.map(({ loss }) => loss));
+    if (best === undefined || losses[chosen] < losses[best.chosen]) best = { chosen, columns, fit };
+  }
+  const { chosen, columns, fit } = best!;
+  const { model, l2, temperature, crossFitted } = fit;
+  return {
+    classifier: { labels: variants, columns, ...model, l2, temperature },
+    chosen,
+    losses,
+    crossFitted: crossFitted.map((odds) => odds.map((value) => value / temperature)),
+  };
+}
+
+/** Fits the own-sample rule to images of the variants. Variants with fewer than two images are left out. */
+export function fitOwnSamples(rows: readonly LabelledRow[]): OwnSamples {
+  const samples: Record<string, { mean: number; deviation: number }> = {};
+  for (const [label, sameLabel] of Map.groupBy(rows, ({ label }) => label)) {
+    if (label === outlierLabel || sameLabel.length < 2) continue;
+    const column = [`${label}.${ownSampleFeature}`];
+    const { mean, deviation } = meanAndDeviation(
+      sameLabel.map(({ row }) => pickColumns(row, column, "own-sample rule")[0]),
+    );
+    samples[label] = { mean, deviation: Math.max(deviation, 1e-9) };
+  }
+  return samples;
+}
