@@ -18,5 +18,5 @@ export {
 export type { RunEvents, RunOptions } from "./attribution/run/open_run.ts";
 export { type Evidence, type EvidenceLine, isUnreadable, type Unreadable } from "./attribution/evidence/evidence.ts";
 export { type ListedImage, listImages } from "./attribution/images/list.ts";
-export { type RgbImage, UnreadableImageError } from "./attribution/images/image.ts";
+export { type RgbImage, UnreadableImageError, type UnreadableReason } from "./attribution/images/image.ts";
 export { type Decision, type Method, methodNames, registerMethod } from "./attribution/decision/methods.ts";

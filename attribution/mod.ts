@@ -26,13 +26,15 @@ export {
   twoStages,
   type VariantScores,
 } from "./decision/methods.ts";
-export type { RuleChoice, Rules, Strategy } from "./decision/calibration_file.ts";
+export type { FamilyRule, RuleChoice, Rules, Strategy } from "./decision/calibration_file.ts";
 export {
   type ClassEvidence,
   type ConditionName,
   type Evidence,
   type EvidenceLine,
   isUnreadable,
+  type MeasuredLine,
+  type MeasurementLine,
   type Measurements,
   parseEvidence,
   type Settings,
@@ -42,9 +44,16 @@ export {
 } from "./evidence/evidence.ts";
 export type { FamilyEvidence } from "./signals/family_evidence.ts";
 export { type FeatureRow, featuresOf } from "./evidence/features.ts";
-export { type Labels, labelsOf, makeLabels, outlierLabel, unreadableLabel } from "./labels.ts";
+export { type Label, type Labels, labelsOf, makeLabels, outlierLabel, unreadableLabel } from "./labels.ts";
 export { type ListedImage, listImages } from "./images/list.ts";
-export { decodePixels, type ImageInput, type Pixels, readImageFile, toValueRange } from "./images/load.ts";
+export {
+  decodePixels,
+  type ImageFile,
+  type ImageInput,
+  type Pixels,
+  readImageFile,
+  toValueRange,
+} from "./images/load.ts";
 export type { Quantize } from "./quantisation/quantize.ts";
 export { openQuantizer, type Quantizer, type QuantizerName, quantizerNames } from "./quantisation/quantizers.ts";
 export { latentTracer, type LatentTracerOptions, tracedWeights } from "./signals/latent_tracer.ts";
@@ -52,6 +61,8 @@ export {
   encLoss,
   encLossEpsilon,
   familySignals,
+  type Inversion,
+  invert,
   meanSquaredError,
   quantLoss,
   reconstruct,
@@ -62,7 +73,14 @@ export {
   type Signals,
   tokenErrors,
 } from "./signals/reconstruction.ts";
-export { type SignalLevel, type SignalName, signalNames, signalTable } from "./signals/table.ts";
+export {
+  type ScoreName,
+  type SignalLevel,
+  type SignalName,
+  signalNames,
+  type SignalRow,
+  signalTable,
+} from "./signals/table.ts";
 export * from "./likelihood/mod.ts";
 export * from "./likelihood/membership/mod.ts";
 export * from "./likelihood/prada/mod.ts";

@@ -15,9 +15,13 @@ import { canonicalJson } from "../util/json.ts";
 
 /** What the JSON holds beside the tokens: all that the image depends on. */
 export interface Provenance {
+  /** Of the variant. */
   readonly family: FamilyName;
+  /** Its name in the model set. */
   readonly variant: string;
+  /** Null for none. */
   readonly class: number | null;
+  /** Seed of the series. */
   readonly seed: number;
   /** Number of the image in the series of its variant and seed. */
   readonly index: number;
@@ -27,10 +31,15 @@ export interface Provenance {
   readonly modelSet: string;
 }
 
+/** The JSON file beside an image. */
 export interface GeneratedFiles extends PairFile, Provenance {
+  /** Of the variant. */
   readonly family: FamilyName;
+  /** Its name in the model set. */
   readonly variant: string;
+  /** Null for none. */
   readonly class: number | null;
+  /** Seed of the series. */
   readonly seed: number;
   /** Devices round differently, which may decide a draw. */
   readonly device: string;

@@ -12,6 +12,7 @@ import { type BatchSizes, Generator, planBatch } from "./generator.ts";
 import { checkClass, chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";
 import { hashFile } from "../util/hash.ts";
 
+/** What is generated, and where it goes. */
 export interface GenerationOptions {
   /** Folder of the model set; weights/tiny when not given. */
   readonly models?: string;
@@ -21,48 +22,71 @@ export interface GenerationOptions {
   readonly count: number;
   /** Number of the first image in its series; 0 when not given. */
   readonly first?: number;
+  /** `random` when not given. */
   readonly class?: ClassChoice;
+  /** 0 to 2^32 - 1; 0 when not given. */
   readonly seed?: number;
+  /** What differs from the manifest's sampler. */
   readonly sampler?: SamplerOverrides;
+  /** Take the likeliest token at every step. */
   readonly argmax?: boolean;
   /** Folder for the images; of several variants, each has a folder of its own in it. */
   readonly out: string;
+  /** Also write fHat beside each image. */
   readonly latents?: boolean;
   /** Keep the complete images of an earlier run. */
   readonly resume?: boolean;
+  /** `auto` when not given. */
   readonly device?: DeviceName;
+  /** CPU threads; all processors when not given. */
   readonly threads?: number;
+  /** Storage type of the networks' matrices; f32 when not given. */
   readonly weightType?: "f32" | "f16";
   /** Images per batch; as many as fit into the memory, up to 64, when not given. */
   readonly batch?: number;
+  /** Limit for weights and activations on the device. */
   readonly memoryBytes?: number;
+  /** Ends the job after the batch in progress; written images stay. */
   readonly signal?: AbortSignal;
 }
 
 /** An image that is written, or was there. */
 export interface WrittenImage extends Provenance {
+  /** Of the PNG file. */
   readonly path: string;
 }
 
+/** What the job tells while it works. */
 export interface GenerationEvents {
+  /** Something that a user should know, once. */
   readonly onNote?: (text: string) => void;
+  /** What is being checked or loaded. */
   readonly onPrepare?: (text: string) => void;
   /** Images of the whole run that are to be drawn. */
   readonly onStart?: (total: number) => void;
   /** Images drawn so far; parts of images count. */
   readonly onProgress?: (images: number) => void;
+  /** An image is written, or was there. */
   readonly onImage?: (image: WrittenImage) => void;
 }
 
+/** How the job ended. */
 export interface GenerationSummary {
+  /** `interrupted` by the signal; `resume` goes on with it. */
   readonly status: "done" | "interrupted";
+  /** Folder of the images. */
   readonly out: string;
+  /** Names of the variants. */
   readonly variants: readonly string[];
+  /** Images in all, drawn now, and kept from an earlier run. */
   readonly images: { readonly total: number; readonly written: number; readonly kept: number };
+  /** Hash of the model set. */
   readonly modelSet: string;
+  /** Name of the device. */
   readonly device: string;
   /** Drawing, decoding and writing, without loading. */
   readonly seconds: number;
+  /** Most memory that the device held. */
   readonly devicePeakBytes: number;
 }
 

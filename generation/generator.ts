@@ -10,9 +10,11 @@ import { toRgbImage } from "../attribution/images/augment/mod.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { classOf, type Series } from "./settings.ts";
 
+/** An image in memory. */
 export interface GeneratedImage {
   /** Number in its series. */
   readonly index: number;
+  /** Null for none. */
   readonly class: number | null;
   /** In the order of `ImageTokenizer.quantize`. */
   readonly tokens: Int32Array;
@@ -22,22 +24,29 @@ export interface GeneratedImage {
   readonly latent?: Latent;
 }
 
+/** A latent on the host. */
 export interface Latent {
+  /** [channels, side, side]. */
   readonly shape: readonly number[];
+  /** Row-major. */
   readonly values: Float32Array;
 }
 
+/** How a batch is drawn. */
 export interface BatchOptions {
   /** Also hand out the latents. */
   readonly latents?: boolean;
   /** Share of the batch that is done, 0 to 1. */
   readonly onProgress?: (share: number) => void;
+  /** Rejects with its reason before the next step. */
   readonly signal?: AbortSignal;
 }
 
 /** Images that are generated and decoded at a time. */
 export interface BatchSizes {
+  /** Images drawn at once. */
   readonly generate: number;
+  /** Images decoded at once. */
   readonly decode: number;
 }
 
@@ -46,6 +55,7 @@ const transformerShare = 0.7;
 
 /** Draws and decodes images of one variant. The networks belong to the caller. */
 export class Generator {
+  /** A generator on loaded networks, which stay the caller's. */
   constructor(readonly tokenizer: ImageTokenizer, readonly variant: Variant, readonly sizes: BatchSizes) {}
 
   /** The given images of a series, at most `sizes.generate` of them. Throws the signal's reason when aborted. */

@@ -10,7 +10,14 @@ export {
   runGeneration,
   type WrittenImage,
 } from "./generate.ts";
-export { type BatchOptions, type BatchSizes, type GeneratedImage, Generator, planBatch } from "./generator.ts";
+export {
+  type BatchOptions,
+  type BatchSizes,
+  type GeneratedImage,
+  Generator,
+  type Latent,
+  planBatch,
+} from "./generator.ts";
 export { formatPair, type PairFile, pairPath, readPair } from "./pair_file.ts";
 export { writePng } from "./png.ts";
 export { chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";

@@ -13,19 +13,29 @@ import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../models/family.ts";
 import { parseJson } from "../util/json.ts";
 
+/** Tokens of an image, and how it was drawn where that is known. */
+export interface PairFile {
+  /** Codes in the order of `ImageTokenizer.quantize`. */
+  readonly tokens: number[];
+  /** Family of the tokens. */
+  readonly family?: FamilyName;
+  /** Label of the transformer that drew the tokens. */
+  readonly variant?: string;
+  /** Class that it was asked for. */
+  readonly class?: number | null;
+  /** Seed of the series. */
+  readonly seed?: number;
+}
+
 const whole = v.pipe(v.number(), v.integer("a whole number"), v.minValue(0, "0 or more"));
 
 const schema = v.object({
   tokens: v.pipe(v.array(whole), v.minLength(1, "at least one token")),
   family: v.optional(v.picklist(familyNames)),
-  /** Label of the transformer that drew the tokens. */
   variant: v.optional(v.string()),
-  /** Class that it was asked for. */
   class: v.optional(v.nullable(whole)),
   seed: v.optional(whole),
-});
-
-export type PairFile = v.InferOutput<typeof schema>;
+}) satisfies v.GenericSchema<unknown, PairFile>;
 
 /** Where the tokens of an image are: its path with the extension `.json`. */
 export function pairPath(imagePath: string): string {

@@ -15,11 +15,15 @@ export type ClassChoice = number | null | "random";
 
 /** A series of images: image i of it is the same whenever and with whatever others it is drawn. */
 export interface Series {
+  /** Name in the model set. */
   readonly variant: string;
   /** 0 to 2^32 - 1. */
   readonly seed: number;
+  /** The same for all images, or drawn for each. */
   readonly class: ClassChoice;
+  /** How tokens are drawn. */
   readonly sampler: Sampler;
+  /** Take the likeliest token at every step. */
   readonly argmax: boolean;
 }
 

@@ -21,6 +21,7 @@ export type ByFamily<T> = Readonly<Record<FamilyName, T>>;
 export interface TokenizerFacts {
   /** Side of the square images in pixels. */
   readonly imageSize: number;
+  /** Tokens per image. */
   readonly tokenCount: number;
   /** Size of the codebook. */
   readonly codes: number;
@@ -28,16 +29,21 @@ export interface TokenizerFacts {
   readonly channels: number;
   /** Sides of the square maps that the tokens form, in order: one map, or one per scale from coarse to fine. */
   readonly patchNums: readonly number[];
+  /** Memory of a pass. */
   readonly activations: Activations;
 }
 
 /** What is known of a transformer from its configuration alone. */
 export interface VariantFacts {
+  /** Classes that it can be conditioned on. */
   readonly classes: number;
+  /** Tokens per image. */
   readonly tokenCount: number;
+  /** Codebook size. */
   readonly codes: number;
   /** As those of its tokenizer. */
   readonly patchNums: readonly number[];
+  /** Memory of a pass. */
   readonly activations: Activations;
   /** What generating with a key/value cache needs, per image. */
   readonly generation: {
@@ -54,7 +60,9 @@ export interface OfficialVariant<Config = unknown> {
   readonly label: string;
   /** As its authors call it: `RAR-B`. */
   readonly title: string;
+  /** Its architecture. */
   readonly config: Config;
+  /** The settings that its authors sample with. */
   readonly sampler: Sampler;
 }
 
@@ -64,20 +72,27 @@ export interface Agreement {
   readonly field: string;
   /** For messages: `the tokenizer's`. */
   readonly what: string;
+  /** What it must be. */
   readonly expected: unknown;
+  /** What it is. */
   readonly got: unknown;
 }
 
 /** A model family: configurations, weight names and loaders of its tokenizer and of its transformers. */
 export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
+  /** The folder's name. */
   readonly name: FamilyName;
   /** For people: `RAR`. */
   readonly title: string;
+  /** Checks a tokenizer's configuration. */
   readonly tokenizerSchema: GenericSchema<unknown, TokenizerConfig>;
+  /** Checks a transformer's configuration. */
   readonly variantSchema: GenericSchema<unknown, VariantConfig>;
+  /** Checks the settings of a sampler. */
   readonly samplerSchema: GenericSchema<unknown, Sampler>;
   /** The settings that its samplers have. */
   readonly samplerSettings: readonly SamplerSetting[];
+  /** Of the published tokenizer. */
   readonly officialTokenizer: TokenizerConfig;
   /** From small to large. */
   readonly officialVariants: readonly OfficialVariant<VariantConfig>[];
@@ -87,12 +102,17 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly encoderModules: readonly string[];
   /** How its inverse decoder was trained: epochs, images per step and learning rate (arXiv 2606.28386). */
   readonly encoderRecipe: { readonly epochs: number; readonly batch: number; readonly lr: number };
+  /** The tensors of a tokenizer, by the checkpoint's names. */
   tokenizerSpecs(config: TokenizerConfig): WeightSpec[];
+  /** The tensors of a transformer, by the checkpoint's names. */
   variantSpecs(config: VariantConfig): WeightSpec[];
+  /** What is known of a tokenizer without its weights. */
   tokenizerFacts(config: TokenizerConfig): TokenizerFacts;
+  /** What is known of a transformer without its weights. */
   variantFacts(config: VariantConfig): VariantFacts;
   /** What must hold within a tokenizer's configuration, and between it and a transformer's. */
   tokenizerAgreements(config: TokenizerConfig): readonly Agreement[];
+  /** What must hold between a tokenizer's configuration and a transformer's. */
   variantAgreements(tokenizer: TokenizerConfig, variant: VariantConfig): readonly Agreement[];
   /** Loads a tokenizer. Throws naming missing, unused or mis-shaped tensors. */
   loadTokenizer(
@@ -119,6 +139,7 @@ export interface EncodeOptions {
 
 /** A loaded image tokenizer: encoder, quantiser and decoder, shared by all variants of a family. */
 export interface ImageTokenizer {
+  /** Its family. */
   readonly family: FamilyName;
   /** Side of the square images in pixels. */
   readonly imageSize: number;
@@ -130,6 +151,7 @@ export interface ImageTokenizer {
   readonly codes: number;
   /** Sides of the square maps that the tokens form, in order: one map, or one per scale from coarse to fine. */
   readonly patchNums: readonly number[];
+  /** Device memory of its weights. */
   readonly weightBytes: number;
   /** Its parameters by the checkpoint's names. */
   readonly weights: Weights;
@@ -149,6 +171,7 @@ export interface ImageTokenizer {
   decode(fHat: Tensor): Tensor;
   /** tokens[batch, tokenCount] -> what `Variant.logits` takes: the tokens themselves, or the inputs of every scale. */
   transformerInput(tokens: Tensor): Tensor;
+  /** Frees its weights. */
   dispose(): void;
 }
 
@@ -168,7 +191,9 @@ export interface ResidualCodes {
 export interface Condition {
   /** 1 (shared by the whole batch) or the batch size. */
   readonly batch: number;
+  /** Device memory of its tables. */
   readonly bytes: number;
+  /** Frees its tables. */
   dispose(): void;
 }
 
@@ -187,16 +212,23 @@ export interface ConditionCost {
 
 /** A transformer over the tokens of its family. */
 export interface Variant<C extends Condition = Condition> {
+  /** Name in the model set. */
   readonly name: string;
+  /** Its family. */
   readonly family: FamilyName;
+  /** Classes that it can be conditioned on. */
   readonly classes: number;
+  /** Tokens per image. */
   readonly tokenCount: number;
+  /** Codebook size. */
   readonly codes: number;
   /** As those of its tokenizer. */
   readonly patchNums: readonly number[];
+  /** Device memory of its weights. */
   readonly weightBytes: number;
   /** How many of the first tokens can be scored without the others, ascending: any number, or whole scales. */
   readonly prefixes: readonly number[];
+  /** What a class condition costs. */
   readonly conditionCost: ConditionCost;
   /**
    * Prepares class labels, null for the unconditional one. One label serves any batch, several are one per image. With
@@ -220,6 +252,7 @@ export interface Variant<C extends Condition = Condition> {
     sampler: Sampler,
     options: GenerateOptions,
   ): Promise<{ tokens: Tensor; fHat: Tensor }>;
+  /** Frees its weights. */
   dispose(): void;
 }
 

@@ -9,6 +9,7 @@ import type { TokenizerFacts } from "./family.ts";
 /** What their shapes depend on. */
 export type LatentShape = Pick<TokenizerFacts, "channels" | "codes" | "patchNums">;
 
+/** How far an inverse decoder's refined latents are off, and how often every code occurs. */
 export interface LatentStatistics {
   /**
    * Mean of e e' over images and the frequencies of a band, with e the orthonormal cosine transform of f - f_Z over the

@@ -66,7 +66,9 @@ const manifest = v.strictObject({
 export interface FileEntry {
   /** Path inside the set's folder. */
   readonly file: string;
+  /** Size of the file. */
   readonly bytes: number;
+  /** Of the file, 64 lower-case hexadecimal digits. */
   readonly sha256: string;
   /** Cut off the names of its tensors; the others are not looked at. */
   readonly prefix?: string;
@@ -77,18 +79,25 @@ export type WeightEntry = FileEntry | { readonly synthetic: { readonly salt: str
 
 /** The networks of one family. Configurations are of the types that the family's row of the registry says. */
 export interface ManifestFamily {
+  /** The tokenizer's weights and configuration. */
   tokenizer: WeightEntry & { readonly config: unknown };
   /** A fine-tuned encoder (`deno task train`) that takes the place of the tokenizer's own. */
   encoder?: FileEntry;
+  /** The transformers by name, with their samplers. */
   variants: Record<string, WeightEntry & { readonly config: unknown; readonly sampler: Sampler }>;
 }
 
 /** The content of `manifest.json`. */
 export interface Manifest {
+  /** Format and its version. */
   format: "model-tracer-weights/1";
+  /** Of the set: lower-case letters, digits, `.`, `_` and `-`. */
   name: string;
+  /** For people. */
   description?: string;
+  /** File with thresholds and classifiers for this set. */
   calibration?: string;
+  /** By name of the family. */
   families: Record<string, ManifestFamily>;
 }
 

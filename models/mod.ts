@@ -23,7 +23,7 @@ export type { Activations, Footprint } from "./footprint.ts";
 export type { LatentStatistics } from "./latent_statistics.ts";
 export * from "./manifest.ts";
 export {
-  type CheckOptions,
+  type CheckOptions as CheckSetOptions,
   type LoadTokenizerOptions,
   type ModelSet,
   type NetworkId,
@@ -33,3 +33,4 @@ export { withEncoder } from "./overlay.ts";
 export { families, familyNamed, familyNames } from "./registry.ts";
 export { type GenerateOptions, randomClass, seriesSeed, type Support } from "./sampling.ts";
 export { type LoadNetworkOptions, Weights, type WeightSpec } from "./weights.ts";
+export type { GenericSchema } from "npm:valibot@1.5.0";

@@ -24,6 +24,7 @@ import type { LoadNetworkOptions, WeightSpec } from "./weights.ts";
 
 /** A network of a set: the tokenizer of a family, or a variant. */
 export interface NetworkId {
+  /** Its family. */
   readonly family: FamilyName;
   /** Name of the variant; undefined for the family's tokenizer. */
   readonly variant?: string;
@@ -35,6 +36,7 @@ export interface LoadTokenizerOptions extends LoadNetworkOptions {
   readonly originalEncoder?: boolean;
 }
 
+/** How a set is checked. */
 export interface CheckOptions {
   /** Also compare every file's sha256 with the manifest. Default true. */
   readonly verify?: boolean;
@@ -42,8 +44,11 @@ export interface CheckOptions {
   readonly onNetwork?: (network: string) => void;
 }
 
+/** A set of weights on disk. */
 export interface ModelSet {
+  /** Its folder. */
   readonly dir: string;
+  /** What its manifest.json says. */
   readonly manifest: Manifest;
   /** Identifies what the set computes; see `modelSetHash`. */
   readonly hash: string;
@@ -69,7 +74,9 @@ export interface ModelSet {
   check(options?: CheckOptions): Promise<void>;
   /** The checkpoint of a network, its names being the network's own; the caller closes it. */
   openNetwork(network: NetworkId): Promise<TensorSource>;
+  /** Loads a tokenizer. Rejects naming missing, unused or mis-shaped tensors. */
   loadTokenizer(device: Device, family: FamilyName, options?: LoadTokenizerOptions): Promise<ImageTokenizer>;
+  /** Loads a transformer. Rejects like `loadTokenizer`. */
   loadVariant(device: Device, variant: string, options?: LoadNetworkOptions): Promise<Variant>;
 }
 

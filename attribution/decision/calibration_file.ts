@@ -22,8 +22,10 @@ import { sha256Hex } from "../../util/hash.ts";
  * How a threshold is fitted. `quantile`: the q-quantile of the family's own scores. `gaussian`: mean + k standard deviations
  * of the family's own scores on the signal's scale. `roc`: a chosen rate of false alarms among outliers.
  */
-export const strategies = ["quantile", "gaussian", "roc"] as const;
-export type Strategy = (typeof strategies)[number];
+export type Strategy = "quantile" | "gaussian" | "roc";
+
+/** All of them. */
+export const strategies: readonly Strategy[] = ["quantile", "gaussian", "roc"];
 
 const positive = v.pipe(v.number(), v.gtValue(0, "a number above 0"));
 const count = v.pipe(v.number(), v.integer("a whole number"), v.minValue(0, "0 or more"));
@@ -175,11 +177,17 @@ function inconsistencies({ decision, families, oneClass }: Calibration, names: r
 
 /** How one family's score is judged. */
 export interface FamilyRule {
+  /** The score. */
   readonly signal: ScoreName;
-  /** With what the score is computed where it is `oneClass`. */
+  /**
+   * With what the score is computed where it is `oneClass`.
+   *
+   * @internal
+   */
   readonly oneClass?: OneClass;
-  /** Mean and standard deviation of the family's own scores on the signal's scale. */
+  /** Mean of the family's own scores on the signal's scale. */
   readonly mean: number;
+  /** Their standard deviation. */
   readonly deviation: number;
   /** Largest score of an image of the family; null accepts every image. */
   readonly threshold: number | null;
@@ -189,9 +197,15 @@ export interface FamilyRule {
 export interface Rules {
   /** What images may be. */
   readonly labels: Labels;
+  /** How each family's score is judged. */
   readonly families: Readonly<Record<FamilyName, FamilyRule>>;
   /** Mean log-probabilities per token are multiplied by this before the softmax over variants. */
   readonly variantScale: number;
+  /**
+   * What methods beyond thresholds and perplexity decide by.
+   *
+   * @internal
+   */
   readonly classifiers?: Classifiers;
   /** Share of outliers among the images that is expected before any is seen, above 0 and below 1. */
   readonly outlierPrior?: number;
@@ -199,9 +213,11 @@ export interface Rules {
 
 /** What a user may choose in place of the calibration's own decision. */
 export interface RuleChoice {
+  /** In place of the strategy that calibration chose. */
   readonly threshold?: Strategy;
   /** For `joint`. Default 0.2. */
   readonly outlierPrior?: number;
+  /** Scores to judge by, for some families or all. */
   readonly signals?: Readonly<Partial<Record<FamilyName, ScoreName>>>;
 }
 

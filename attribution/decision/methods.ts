@@ -9,14 +9,12 @@ import { jointLabel, jointScores } from "./classifiers/joint.ts";
 import { softmax } from "./classifiers/logistic.ts";
 import type { Classifiers } from "./classifiers/schema.ts";
 import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
-import type { ConditionName, FamilyEvidence, Measurements, Verdict } from "../evidence/evidence.ts";
+import type { ConditionName, Measurements, Verdict } from "../evidence/evidence.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
 import { outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
 
 export type { Rules } from "./calibration_file.ts";
-
-type Families = Readonly<Record<FamilyName, FamilyEvidence>>;
 
 /** What a method decides; who is `unsure` is the caller's limit. */
 export type Decision = Pick<Verdict, "label" | "confidence" | "family" | "scores">;
@@ -24,15 +22,18 @@ export type Decision = Pick<Verdict, "label" | "confidence" | "family" | "scores
 /** Numbers about tokens beyond the summaries (features/extras.ts). */
 export type ExtrasName = "membership" | "prada";
 
+/** A way to decide. It sees numbers only; it neither runs networks nor reads files. */
 export interface Method {
+  /** For help texts, in one line. */
   readonly description: string;
   /** The class condition that tokens are scored under unless the user says otherwise; `none` where it is left out. */
   readonly condition?: ConditionName;
+  /** What must be computed from tokens beyond the summaries. */
   readonly extras?: ExtrasName;
   /** Which of the calibration's classifiers must be there. */
-  readonly needs?: keyof Classifiers;
+  readonly needs?: "ownSamples" | "joint" | "membership" | "prada";
   /** The families whose variants must be run for this image. */
-  wants(families: Families, rules: Rules): readonly FamilyName[];
+  wants(families: Measurements["families"], rules: Rules): readonly FamilyName[];
   /** Decides. Throws when a variant of a wanted family is missing. */
   decide(evidence: Measurements, rules: Rules): Decision;
 }
@@ -211,19 +212,19 @@ export function decide(
 }
 
 /** The family whose threshold the image passes; of two, the one with the lower standardised score; of none, null. */
-export function chooseFamily(families: Families, rules: Rules): FamilyName | null {
+export function chooseFamily(families: Measurements["families"], rules: Rules): FamilyName | null {
   const passing = rules.labels.families.filter((name) => passes(rules, families, name));
   const distance = (name: FamilyName) => standardisedScore(families, rules, name);
   return passing.length === 0 ? null : passing.reduce((best, name) => (distance(name) < distance(best) ? name : best));
 }
 
 /** How far an image is from a typical one of the family, in standard deviations; larger for a worse fit. */
-export function standardisedScore(families: Families, rules: Rules, name: FamilyName): number {
+export function standardisedScore(families: Measurements["families"], rules: Rules, name: FamilyName): number {
   return standardise(rules.families[name], ruleScore(rules, families, name));
 }
 
 /** 0.5 at the threshold, falling by the logistic function of the standardised distance; 1 where there is no threshold. */
-export function belonging(families: Families, rules: Rules, name: FamilyName): number {
+export function belonging(families: Measurements["families"], rules: Rules, name: FamilyName): number {
   const rule = rules.families[name];
   if (rule.threshold === null) return 1;
   return 1 / (1 + Math.exp(standardisedScore(families, rules, name) - standardise(rule, rule.threshold)));

@@ -3,8 +3,11 @@
 
 /** An 8-bit RGB image: `data` is [height, width, 3], row-major, 0..255, no alpha and no padding between rows. */
 export interface RgbImage {
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
+  /** Row by row, three bytes per pixel. */
   readonly data: Uint8Array;
 }
 
@@ -30,9 +33,12 @@ export type UnreadableReason =
 
 /** One image cannot be read; the run goes on without it. `message` says what was expected and what was found. */
 export class UnreadableImageError extends Error {
+  /** `UnreadableImageError`. */
   override readonly name = "UnreadableImageError";
+  /** A stable name of what is wrong. */
   readonly reason: UnreadableReason;
 
+  /** An error with a reason, and a message that says what is wrong with the file. */
   constructor(reason: UnreadableReason, message: string, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;

@@ -4,6 +4,7 @@
 import { basename, join, resolve } from "node:path";
 import { compareNaturally } from "./natural_order.ts";
 
+/** An image file to work on. */
 export interface ListedImage {
   /** Where to open it: the input as the user wrote it, joined with the path below it. */
   readonly path: string;

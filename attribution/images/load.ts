@@ -11,6 +11,7 @@ import { sha256Hex } from "../../util/hash.ts";
 
 /** An image to work on: what the results call it, and one of `path`, `bytes`, `image` and `decoded`. */
 export interface ImageInput {
+  /** Name for the results. */
   readonly imageName: string;
   /** Of a file. */
   readonly path?: string;
@@ -20,7 +21,11 @@ export interface ImageInput {
   readonly image?: RgbImage;
   /** Pixels at every image size that the networks take. Not together with `augmentation`. */
   readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
-  /** Applied to the bytes of the image at every family's image size, before scaling to its value range. */
+  /**
+   * Applied to the bytes of the image at every family's image size, before scaling to its value range.
+   *
+   * @internal
+   */
   readonly augmentation?: Augmentation;
   /** Its class, where the user says it. */
   readonly class?: number;
@@ -33,8 +38,11 @@ export interface ImageFile {
   readonly sha256: string;
 }
 
+/** An image as networks take it. */
 export interface Pixels {
+  /** Of the image as stored, in pixels. */
   readonly width: number;
+  /** Of the image as stored, in pixels. */
   readonly height: number;
   /** By image size: [size, size, 3] in [0, 1]. */
   readonly bySize: ReadonlyMap<number, Float32Array>;

@@ -21,10 +21,13 @@ import { chunks } from "../../util/chunks.ts";
 
 /** Classes that are compared on so many of the first tokens; the likeliest go on to the next round. */
 export interface InferenceRound {
+  /** Tokens of an image. */
   readonly tokens: number;
+  /** Classes that the variant knows. */
   readonly classes: number;
 }
 
+/** How classes are inferred. */
 export interface InferenceSettings {
   /** Most that the rounds may cost, in teacher-forced passes over one image. */
   readonly budget: number;
@@ -41,6 +44,7 @@ export interface InferenceSettings {
   readonly candidates: number;
 }
 
+/** What is used unless a calibration was made with something else. */
 export const defaultInference: InferenceSettings = {
   budget: 40,
   top: 5,
@@ -57,23 +61,29 @@ export type InferenceSizes = Pick<
 
 /** A class with its share of the weight, 0 to 1. */
 export interface WeightedClass {
+  /** Number of the class. */
   readonly class: number;
+  /** Share among the likely classes, 0 to 1. */
   readonly weight: number;
 }
 
 /** A class with the logarithm of a likelihood. */
 export interface Candidate {
+  /** Number of the class. */
   readonly class: number;
+  /** Of the tokens that were scored, in nats. */
   readonly logLikelihood: number;
 }
 
 /** Where to begin, when another family has been asked. */
 export interface Start {
+  /** The classes that are left, the likeliest first. */
   readonly candidates: readonly Candidate[];
   /** What it cost to get there. */
   readonly cost: number;
 }
 
+/** The likely classes of an image, and how they were found. */
 export interface InferredClasses {
   /** The likeliest first; weights add up to 1. */
   readonly top: readonly WeightedClass[];
@@ -163,7 +173,9 @@ function byLikelihood<T extends Candidate>(items: readonly T[]): T[] {
   return [...items].sort((a, b) => b.logLikelihood - a.logLikelihood || a.class - b.class);
 }
 
+/** How one search is done. */
 export interface InferOptions {
+  /** `defaultInference` by default. */
   readonly settings?: InferenceSettings;
   /** Images, each with a condition of its own, that would fit into memory for a whole pass. Default 8. */
   readonly batch?: number;

@@ -51,7 +51,9 @@ export interface TokenScores {
 
 /** A block of rows, one token each. All logits are [rows, codes]; what is made of them in a callback is freed after it. */
 export interface RowBlock {
+  /** Logits under the condition, [rows, codes]. */
   readonly conditional: Tensor;
+  /** Logits without a class, [rows, codes]. */
   readonly unconditional: Tensor;
   /** Guided and divided by the temperature. */
   readonly guided: Tensor;
@@ -59,6 +61,7 @@ export interface RowBlock {
   readonly tokens: Tensor;
 }
 
+/** How tokens are scored. */
 export interface ScorerOptions {
   /** Bytes for the logits of a block and what is computed from them. Default 32 MiB; at least one row is always taken. */
   readonly blockBytes?: number;
@@ -87,6 +90,7 @@ interface Pass {
 
 /** Scores tokens under one variant. Holds small constant tensors: dispose it when done; the networks are the caller's. */
 export class TokenScorer {
+  /** The distribution that the variant's sampler draws from. */
   readonly rule: DrawRule;
   readonly #draw: TokenDraw;
   readonly #blockRows: number;
@@ -94,6 +98,7 @@ export class TokenScorer {
   readonly #coefficients: readonly Tensor[];
   #own: Condition | undefined;
 
+  /** A scorer for one variant. */
   constructor(
     readonly device: Device,
     readonly tokenizer: ImageTokenizer,
@@ -147,6 +152,8 @@ export class TokenScorer {
   /**
    * The work of `score`, recorded and not waited for: the columns of `TokenScores` in their order and then the extra ones,
    * [columns, jobs * tokenCount], and whose numbers come in which order. At least one image must have a class, or null.
+   *
+   * @internal
    */
   record(
     ids: Int32Array,
@@ -277,6 +284,7 @@ export class TokenScorer {
     return { tensors: parts[0].map((_, k) => concat(parts.map((part) => part[k]), 0)), extra };
   }
 
+  /** Frees what is kept between images. */
   dispose(): void {
     this.#draw.dispose();
     this.#own?.dispose();

@@ -26,18 +26,23 @@ import { type ScorerOptions, TokenScorer, type TokenScores } from "./token_score
 export interface ExtraScores {
   /** Names them and their version in the settings of evidence. */
   readonly id: string;
+  /** Further numbers per token, by name. */
   readonly rowStatistics?: ScorerOptions["rowStatistics"];
   /** Finite numbers by names that no summary has. `scores.extra` has the columns of `rowStatistics`. */
   summarise(scores: TokenScores, tokens: Int32Array, variant: string): Readonly<Record<string, number>>;
 }
 
+/** How images are scored. */
 export interface VariantScorerOptions {
   /** Images (with a condition each) that go through the network at once. */
   readonly batch?: number;
   /** The same where each condition has tables of its own. Default: `batch`. */
   readonly ownConditions?: number;
+  /** Memory for a block of logits. */
   readonly blockBytes?: number;
+  /** How classes are inferred. */
   readonly inference?: InferenceSettings;
+  /** Numbers beyond the summaries. */
   readonly extras?: ExtraScores;
 }
 
@@ -52,6 +57,7 @@ export class VariantScorer {
   readonly #scorer: TokenScorer;
   readonly #starts: readonly number[];
 
+  /** A scorer for a loaded variant. */
   constructor(
     device: Device,
     tokenizer: ImageTokenizer,
@@ -70,14 +76,17 @@ export class VariantScorer {
     this.#starts = variant.patchNums.length > 1 ? scaleStarts(variant.patchNums) : [];
   }
 
+  /** Of the variant. */
   get family(): FamilyName {
     return this.#variant.family;
   }
 
+  /** Classes that the variant knows. */
   get classes(): number {
     return this.#variant.classes;
   }
 
+  /** Tokens of an image. */
   get tokenCount(): number {
     return this.#variant.tokenCount;
   }
@@ -110,6 +119,7 @@ export class VariantScorer {
     });
   }
 
+  /** Frees what is kept between images; the variant is the caller's. */
   dispose(): void {
     this.#scorer.dispose();
   }

@@ -32,6 +32,7 @@ export interface RunOptions {
   readonly allowSoftware?: boolean;
   /** Of the CPU device. Default: all processors. */
   readonly threads?: number;
+  /** Storage type of the networks' matrices. Default f32; f16 takes half the memory. */
   readonly weightType?: "f32" | "f16";
   /** Limit for weights and activations; see `usualMemoryLimit` for the default. */
   readonly memoryBytes?: number;
@@ -48,6 +49,7 @@ export interface RunOptions {
    * Default: journal.sqlite in the report's folder; without a report nothing is kept.
    */
   readonly journal?: string;
+  /** Once aborted, the pass in progress is finished, and the run ends. */
   readonly signal?: AbortSignal;
 }
 
@@ -61,11 +63,13 @@ export interface Observer {
   readonly onScores?: (variant: string, tokens: Int32Array, scores: TokenScores) => void;
 }
 
+/** What a run tells while it opens and works. */
 export interface RunEvents {
   /** One thing to tell the user before work starts. */
   readonly onNote?: (text: string) => void;
   /** A network is checked or loaded. */
   readonly onPrepare?: (text: string) => void;
+  /** Work starts, on that many images. */
   readonly onStart?: (total: number) => void;
   /** Work done so far, counted in images. */
   readonly onProgress?: (images: number) => void;

@@ -46,13 +46,19 @@ export interface TracerOptions extends RunOptions {
   readonly unsureBelow?: number;
   /** Take the journal for this process alone. */
   readonly exclusive?: boolean;
-  /** Sees intermediate results. */
+  /**
+   * Sees intermediate results.
+   *
+   * @internal
+   */
   readonly observer?: Observer;
 }
 
 /** Pixels or a file's bytes with a name for the results. */
 export interface NamedImage {
+  /** For the results. */
   readonly name: string;
+  /** A file's bytes, or decoded pixels. */
   readonly image: Uint8Array<ArrayBuffer> | Blob | RgbImage;
 }
 
@@ -61,6 +67,7 @@ export type ImageSource = string | URL | Uint8Array<ArrayBuffer> | Blob | RgbIma
 
 /** What is known of a tracer once it is open. */
 export interface TracerInfo {
+  /** The set's name, the hash that identifies its networks, and its description. */
   readonly modelSet: { readonly name: string; readonly hash: string; readonly description: string | null };
   /** Variants by family. */
   readonly variants: Readonly<Record<FamilyName, readonly string[]>>;
@@ -68,13 +75,17 @@ export interface TracerInfo {
   readonly labels: readonly string[];
   /** sha256 of the calibration file; null without one. */
   readonly calibration: string | null;
+  /** The method that decides. */
   readonly method: MethodName;
+  /** What the numbers depend on beside image and weights. */
   readonly settings: Settings;
+  /** The device that computes. */
   readonly device: { readonly kind: "cpu" | "webgpu"; readonly name: string; readonly software: boolean };
   /** Sides of the squares that images are resized to. */
   readonly imageSizes: readonly number[];
   /** Images per pass. */
   readonly maxBatch: number;
+  /** Limit for weights and activations. */
   readonly memoryBytes: number;
 }
 
@@ -84,9 +95,17 @@ export interface AttributeOptions {
   readonly signal?: AbortSignal;
   /** Receives the work done since the last call, counted in images. */
   readonly onWork?: (images: number) => void;
-  /** Only the images of this shard; needs a journal. */
+  /**
+   * Only the images of this shard; needs a journal.
+   *
+   * @internal
+   */
   readonly shard?: Shard;
-  /** Receives lines whose evidence is in the journal, some at a time. */
+  /**
+   * Receives lines whose evidence is in the journal, some at a time.
+   *
+   * @internal
+   */
   readonly onKept?: (lines: readonly JournaledLine<EvidenceLine>[]) => void;
 }
 
@@ -116,10 +135,17 @@ interface Choice {
  * ```
  */
 export class Tracer implements AsyncDisposable {
+  /** What is known of it. */
   readonly info: TracerInfo;
+  /** Everything that an image can be said to be. */
   readonly labels: Labels;
+  /** What the method decides by. */
   readonly rules: Rules;
-  /** Device, plan, journal and networks: for reports about the run. */
+  /**
+   * Device, plan, journal and networks: for reports about the run.
+   *
+   * @internal
+   */
   readonly run: OpenRun;
   readonly #unsureBelow: number;
   readonly #cleanup: AsyncDisposableStack;

@@ -12,6 +12,7 @@ import { meanSquaredError, reconstruct } from "./reconstruction.ts";
 /** How a family must be loaded for it: gradients flow through the decoder, whose kernels therefore stay unpacked. */
 export const tracedWeights: LoadNetworkOptions = { dense: (name) => /^(decoder|post_quant_conv)\./.test(name) };
 
+/** How the latent is searched. */
 export interface LatentTracerOptions {
   /** Adam steps. Default 100. */
   readonly iterations?: number;
