@@ -84,11 +84,23 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly name: FamilyName;
   /** For people: `RAR`. */
   readonly title: string;
-  /** Checks a tokenizer's configuration. */
+  /**
+   * Checks a tokenizer's configuration.
+   *
+   * @internal
+   */
   readonly tokenizerSchema: GenericSchema<unknown, TokenizerConfig>;
-  /** Checks a transformer's configuration. */
+  /**
+   * Checks a transformer's configuration.
+   *
+   * @internal
+   */
   readonly variantSchema: GenericSchema<unknown, VariantConfig>;
-  /** Checks the settings of a sampler. */
+  /**
+   * Checks the settings of a sampler.
+   *
+   * @internal
+   */
   readonly samplerSchema: GenericSchema<unknown, Sampler>;
   /** The settings that its samplers have. */
   readonly samplerSettings: readonly SamplerSetting[];

@@ -124,7 +124,7 @@ function inconsistencies(manifest: Manifest): string[] {
     const family = familyNamed(familyName);
     const { tokenizer, variants } = manifest.families[familyName];
     const at = `families.${familyName}`;
-    const require = (place: string, agreements: ReturnType<Family["tokenizerAgreements"]>) => {
+    const expectAgreement = (place: string, agreements: ReturnType<Family["tokenizerAgreements"]>) => {
       for (const { field, what, expected, got } of agreements) {
         if (JSON.stringify(expected) === JSON.stringify(got)) continue;
         problems.push(
@@ -132,10 +132,10 @@ function inconsistencies(manifest: Manifest): string[] {
         );
       }
     };
-    require(`${at}.tokenizer.config`, family.tokenizerAgreements(tokenizer.config));
+    expectAgreement(`${at}.tokenizer.config`, family.tokenizerAgreements(tokenizer.config));
     if (Object.keys(variants).length === 0) problems.push(`${at}.variants: expected at least one, got none`);
     for (const [variant, { config }] of Object.entries(variants)) {
-      require(`${at}.variants.${variant}.config`, family.variantAgreements(tokenizer.config, config));
+      expectAgreement(`${at}.variants.${variant}.config`, family.variantAgreements(tokenizer.config, config));
       const other = seen.get(variant) ?? (familyNames.includes(variant) ? "a family" : undefined) ??
         (reservedLabels.includes(variant) ? "a label of images that no variant made" : undefined);
       if (other !== undefined) problems.push(`${at}.variants.${variant}: expected another name, this one is ${other}`);

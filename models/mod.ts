@@ -33,4 +33,3 @@ export { withEncoder } from "./overlay.ts";
 export { families, familyNamed, familyNames } from "./registry.ts";
 export { type GenerateOptions, randomClass, seriesSeed, type Support } from "./sampling.ts";
 export { type LoadNetworkOptions, Weights, type WeightSpec } from "./weights.ts";
-export type { GenericSchema } from "npm:valibot@1.5.0";

@@ -33,6 +33,7 @@ export interface ImageInput {
 
 /** An image file that was read but not decoded. */
 export interface ImageFile {
+  /** Content of the file. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** sha256 of the bytes. */
   readonly sha256: string;

@@ -3,8 +3,30 @@
  * and confidence.ts; whether they may be used for a run is decided in calibration.ts.
  */
 import * as v from "npm:valibot@1.5.0";
-import { conditionNames, settingsSchema } from "../../evidence/evidence.ts";
+import { type ConditionName, conditionNames, type Settings, settingsSchema } from "../../evidence/evidence.ts";
 import { oneClassSchema } from "../family_distance.ts";
+import type { JointModel } from "./joint.ts";
+import type { NamedClassifier, OwnSamples } from "./variant.ts";
+
+/** A score function of PRADA: parameters by the reference's names. */
+export interface PradaFunction {
+  readonly scaleLengths: number[] | null;
+  readonly parameters: Readonly<Record<string, number[]>>;
+}
+
+/** What methods beyond thresholds and perplexity decide by. */
+export interface Classifiers {
+  /** Class condition of the likelihoods that everything below was fitted to. */
+  readonly condition: ConditionName;
+  /** How classes were inferred, where they were. */
+  readonly inference?: Settings["inference"];
+  readonly ownSamples: OwnSamples;
+  readonly joint: JointModel;
+  readonly membership?: Readonly<Record<string, NamedClassifier>>;
+  readonly prada?: Readonly<Record<string, PradaFunction>>;
+  /** By method: log-odds of being right are offset + slope x log-odds of the raw confidence. */
+  readonly confidence: Readonly<Record<string, { readonly slope: number; readonly offset: number }>>;
+}
 
 const positive = v.pipe(v.number(), v.gtValue(0, "a number above 0"));
 const numbers = v.pipe(v.array(v.number()), v.readonly());
@@ -35,23 +57,17 @@ export const jointSchema = v.strictObject({
   range: positive,
 });
 
-/** A score function of PRADA: parameters by the reference's names. */
 export const pradaFunctionSchema = v.strictObject({
   scaleLengths: v.nullable(v.array(v.number())),
   parameters: v.record(v.string(), v.array(v.number())),
 });
 
 export const classifiersSchema = v.strictObject({
-  /** Class condition of the likelihoods that everything below was fitted to. */
   condition: v.picklist(conditionNames),
-  /** How classes were inferred, where they were. */
   inference: settingsSchema.entries.inference,
   ownSamples: v.record(v.string(), v.strictObject({ mean: v.number(), deviation: positive })),
   joint: jointSchema,
   membership: v.optional(v.record(v.string(), namedClassifierSchema)),
   prada: v.optional(v.record(v.string(), pradaFunctionSchema)),
-  /** By method: log-odds of being right are offset + slope x log-odds of the raw confidence. */
   confidence: v.record(v.string(), v.strictObject({ slope: v.number(), offset: v.number() })),
-});
-
-export type Classifiers = v.InferOutput<typeof classifiersSchema>;
+}) satisfies v.GenericSchema<unknown, Classifiers>;

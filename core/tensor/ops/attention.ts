@@ -5,7 +5,7 @@
 import type { Device } from "../device.ts";
 import { fromArray } from "../create.ts";
 import type { AttentionSizes } from "../kernels.ts";
-import { apply, defineOp, empty, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, empty, expectShape, expectType, type Op, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { writeSlice } from "./shape.ts";
@@ -29,7 +29,7 @@ function attentionSizes(q: Tensor, k: Tensor, { scale, keys }: AttentionParams):
   return { batch, heads, headDim, lq, lk: keys, kvCapacity: k.shape[1], scale };
 }
 
-export const attentionOp = defineOp({
+export const attentionOp: Op<AttentionInputs, AttentionParams> = defineOp({
   name: "attention",
   infer({ q, k, v, visible }: AttentionInputs, { keys }: AttentionParams): TensorSpec[] {
     for (const [name, tensor] of Object.entries({ q, k, v })) {

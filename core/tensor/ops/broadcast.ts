@@ -2,12 +2,12 @@
  * Broadcasting and its inverse: `broadcastTo` repeats elements, `sum` adds them up again. Each is the other's gradient,
  * so they share a file.
  */
-import { apply, defineOp, expectType } from "../op.ts";
+import { apply, defineOp, expectType, type Op } from "../op.ts";
 import { aroundAxis, broadcastStrides, formatShape, resolveAxis, type Shape, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { copyRegion } from "./shape.ts";
 
-export const broadcastToOp = defineOp({
+export const broadcastToOp: Op<{ x: Tensor }, { shape: Shape }> = defineOp({
   name: "broadcastTo",
   infer({ x }: { x: Tensor }, { shape }: { shape: Shape }) {
     expectType("broadcastTo", "x", x, "f32", "i32", "u32");
@@ -55,7 +55,7 @@ interface SumParams {
   readonly keepDims: boolean;
 }
 
-export const sumOp = defineOp({
+export const sumOp: Op<{ x: Tensor }, SumParams> = defineOp({
   name: "sum",
   infer({ x }: { x: Tensor }, { axis, keepDims }: SumParams) {
     expectReducible("sum", x, axis);

@@ -3,7 +3,7 @@
  * Weights keep their checkpoint shape [cOut, cIn, kh, kw]; packing re-lays them once.
  */
 import type { Activation, ConvSizes } from "../kernels.ts";
-import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, empty, expectParameter, expectType, type Op, type TensorSpec } from "../op.ts";
 import { formatShape, type Shape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { broadcastTo, sum } from "./broadcast.ts";
@@ -36,7 +36,7 @@ function convSizes(x: Shape, weight: Shape, out: Shape, { stride, upsample, padd
   return { batch, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH: out[1], outW: out[2] };
 }
 
-export const conv2dOp = defineOp({
+export const conv2dOp: Op<ConvInputs, ConvParams> = defineOp({
   name: "conv2d",
   infer({ x, weight, bias, residual }: ConvInputs, { stride, upsample, padding }: ConvParams): TensorSpec[] {
     expectType("conv2d", "x", x, "f32");
@@ -166,7 +166,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
   return apply(conv2dOp, { x, weight, bias, residual }, params);
 }
 
-export const avgPool2dOp = defineOp({
+export const avgPool2dOp: Op<{ x: Tensor }, { k: number }> = defineOp({
   name: "avgPool2d",
   infer({ x }: { x: Tensor }, { k }: { k: number }): TensorSpec[] {
     expectType("avgPool2d", "x", x, "f32");

@@ -186,7 +186,7 @@ export const clamp = (x: Tensor, low: number, high: number): Tensor => unary("cl
 /** x^exponent, for x >= 0. */
 export const power = (x: Tensor, exponent: number): Tensor => unary("power", x, exponent);
 
-export const castOp = defineOp({
+export const castOp: Op<{ x: Tensor }, { to: DType }> = defineOp({
   name: "cast",
   infer({ x }: { x: Tensor }, { to }: { to: DType }) {
     expectType("cast", "x", x, "f32", "f16", "i32", "u32");

@@ -1,7 +1,7 @@
 /**
  * Table look-ups: rows of a table by index, and its inverse, the index of the nearest row.
  */
-import { apply, defineOp, expectShape, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, expectShape, expectType, type Op, type TensorSpec } from "../op.ts";
 import { arange } from "../create.ts";
 import { scope } from "../scope.ts";
 import { formatShape } from "../shape.ts";
@@ -9,7 +9,7 @@ import type { Tensor } from "../tensor.ts";
 import { cast, equal } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
 
-export const embeddingOp = defineOp({
+export const embeddingOp: Op<{ table: Tensor; index: Tensor }, null> = defineOp({
   name: "embedding",
   infer({ table, index }: { table: Tensor; index: Tensor }): TensorSpec[] {
     expectType("embedding", "table", table, "f32", "f16", "i32");
@@ -42,7 +42,7 @@ export const embeddingOp = defineOp({
  */
 export const embedding = (table: Tensor, index: Tensor): Tensor => apply(embeddingOp, { table, index }, null);
 
-export const nearestCodeOp = defineOp({
+export const nearestCodeOp: Op<{ x: Tensor; codebook: Tensor }, null> = defineOp({
   name: "nearestCode",
   infer({ x, codebook }: { x: Tensor; codebook: Tensor }): TensorSpec[] {
     expectType("nearestCode", "x", x, "f32");

@@ -3,7 +3,7 @@
  * packing of weights for linear maps and convolutions.
  */
 import type { Activation } from "../kernels.ts";
-import { apply, defineOp, expectParameter, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, expectParameter, expectType, type Op, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { sum } from "./broadcast.ts";
@@ -32,7 +32,7 @@ interface LinearParams {
   readonly gateAt: ModulationPosition;
 }
 
-export const linearOp = defineOp({
+export const linearOp: Op<LinearInputs, LinearParams> = defineOp({
   name: "linear",
   infer({ x, weight, bias, residual, gate }: LinearInputs, { gateAt }: LinearParams): TensorSpec[] {
     expectType("linear", "x", x, "f32");

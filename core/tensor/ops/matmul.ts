@@ -1,7 +1,7 @@
 /**
  * Matrix products of activations. Products with a weight, which fuse what follows, are in linear.ts.
  */
-import { apply, defineOp, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, expectType, type Op, type TensorSpec } from "../op.ts";
 import { formatShape, sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { sumTo } from "./broadcast.ts";
@@ -40,7 +40,7 @@ function matmulSizes(a: Tensor, b: Tensor, { transA, transB }: MatmulParams) {
   return { m, n, k: ka, lead, batch: Math.max(aBatch, bBatch), aBatch, bBatch };
 }
 
-export const matmulOp = defineOp({
+export const matmulOp: Op<{ a: Tensor; b: Tensor }, MatmulParams> = defineOp({
   name: "matmul",
   infer({ a, b }: { a: Tensor; b: Tensor }, params: MatmulParams): TensorSpec[] {
     const { m, n, lead } = matmulSizes(a, b, params);

@@ -3,7 +3,7 @@
  * Each is one fused kernel; statistics are never stored.
  */
 import type { GroupNormSizes } from "../kernels.ts";
-import { apply, defineOp, empty, expectParameter, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, empty, expectParameter, expectType, type Op, type TensorSpec } from "../op.ts";
 import { formatShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { full } from "../create.ts";
@@ -28,7 +28,7 @@ function groupNormSizes(x: Tensor, params: GroupNormParams): GroupNormSizes {
   return { batch, hw: x.size / (batch * c), c, ...params };
 }
 
-export const groupNormOp = defineOp({
+export const groupNormOp: Op<{ x: Tensor; gamma: Tensor; beta: Tensor }, GroupNormParams> = defineOp({
   name: "groupNorm",
   infer({ x, gamma, beta }: { x: Tensor; gamma: Tensor; beta: Tensor }, { groups }: GroupNormParams): TensorSpec[] {
     expectType("groupNorm", "x", x, "f32");
@@ -115,7 +115,7 @@ function layerNormTables({ x, scale, shift }: LayerNormInputs, { scaleAt, shiftA
   };
 }
 
-export const layerNormOp = defineOp({
+export const layerNormOp: Op<LayerNormInputs, LayerNormParams> = defineOp({
   name: "layerNorm",
   infer(inputs: LayerNormInputs, params: LayerNormParams): TensorSpec[] {
     const { x, gamma, beta } = inputs;
@@ -199,7 +199,7 @@ export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   return apply(layerNormOp, inputs, { eps, scaleAt: modulationPosition(scale), shiftAt: modulationPosition(shift) });
 }
 
-export const l2NormalizeOp = defineOp({
+export const l2NormalizeOp: Op<{ x: Tensor }, { eps: number }> = defineOp({
   name: "l2Normalize",
   infer({ x }: { x: Tensor }): TensorSpec[] {
     expectType("l2Normalize", "x", x, "f32");

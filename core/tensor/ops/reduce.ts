@@ -2,7 +2,7 @@
  * Reductions along one axis, or over all elements: mean, extremes and their positions. `sum` is in broadcast.ts.
  * Softmax and norms reduce, too, but are fused ops (softmax.ts, norm.ts).
  */
-import { apply, applyAll, defineOp, expectType } from "../op.ts";
+import { apply, applyAll, defineOp, expectType, type Op } from "../op.ts";
 import { aroundAxis, resolveAxis } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { broadcastTo, expectReducible, reducedShape, sum } from "./broadcast.ts";
@@ -16,7 +16,7 @@ interface AxisParams<N extends string> {
   readonly keepDims: boolean;
 }
 
-export const reduceOp = defineOp({
+export const reduceOp: Op<{ x: Tensor }, AxisParams<ReduceName>> = defineOp({
   name: "reduce",
   infer({ x }: { x: Tensor }, { op, axis, keepDims }: AxisParams<ReduceName>) {
     expectReducible(op, x, axis);
@@ -36,7 +36,7 @@ export const reduceOp = defineOp({
   saves: (_, { op }) => op === "mean" ? [] : ["x", "out"],
 });
 
-export const argReduceOp = defineOp({
+export const argReduceOp: Op<{ x: Tensor }, AxisParams<"argmax" | "argmin">> = defineOp({
   name: "argReduce",
   infer({ x }: { x: Tensor }, { op, axis, keepDims }: AxisParams<"argmax" | "argmin">) {
     expectReducible(op, x, axis);
@@ -48,7 +48,7 @@ export const argReduceOp = defineOp({
   gradient: "the result is an index",
 });
 
-export const topKOp = defineOp({
+export const topKOp: Op<{ x: Tensor }, { k: number }> = defineOp({
   name: "topK",
   infer({ x }: { x: Tensor }, { k }: { k: number }) {
     expectType("topK", "x", x, "f32");

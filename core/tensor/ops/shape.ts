@@ -3,7 +3,7 @@
  * Elements may be f32, i32 or u32. Broadcasting is in broadcast.ts.
  */
 import type { Device } from "../device.ts";
-import { apply, defineOp, expectType } from "../op.ts";
+import { apply, defineOp, expectType, type Op } from "../op.ts";
 import { collapse, formatShape, resolveAxis, type Shape, stridesOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -24,7 +24,7 @@ export function copyRegion(device: Device, x: Tensor, out: Tensor, region: Regio
   device.run("stridedCopy", { x: x.storage, out: out.storage, shape, xStrides, xOffset, outStrides, outOffset });
 }
 
-export const permuteOp = defineOp({
+export const permuteOp: Op<{ x: Tensor }, { axes: readonly number[] }> = defineOp({
   name: "permute",
   infer({ x }: { x: Tensor }, { axes }: { axes: readonly number[] }) {
     expectType("permute", "x", x, "f32", "i32", "u32");
@@ -64,7 +64,7 @@ interface SliceParams {
   readonly end: number;
 }
 
-export const sliceOp = defineOp({
+export const sliceOp: Op<{ x: Tensor }, SliceParams> = defineOp({
   name: "slice",
   infer({ x }: { x: Tensor }, { axis, start, end }: SliceParams) {
     expectType("slice", "x", x, "f32", "i32", "u32");
@@ -98,7 +98,7 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
   return apply(sliceOp, { x }, { axis: resolved, start, end: end ?? x.shape[resolved] });
 }
 
-export const concatOp = defineOp({
+export const concatOp: Op<{ [name: string]: Tensor }, { axis: number }> = defineOp({
   name: "concat",
   infer(inputs: { [name: string]: Tensor }, { axis }: { axis: number }) {
     const parts = Object.values(inputs);
@@ -154,7 +154,7 @@ interface PadParams {
   readonly value: number;
 }
 
-export const padOp = defineOp({
+export const padOp: Op<{ x: Tensor }, PadParams> = defineOp({
   name: "pad",
   infer({ x }: { x: Tensor }, { padding }: PadParams) {
     expectType("pad", "x", x, "f32");

@@ -1,14 +1,14 @@
 /**
  * Softmax, log-softmax, and the log-probability of given classes without storing the whole distribution.
  */
-import { apply, defineOp, expectType, type TensorSpec } from "../op.ts";
+import { apply, defineOp, expectType, type Op, type TensorSpec } from "../op.ts";
 import { formatShape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { sum } from "./broadcast.ts";
 import { exp, mul, sub } from "./elementwise.ts";
 import { oneHot } from "./embedding.ts";
 
-export const softmaxOp = defineOp({
+export const softmaxOp: Op<{ x: Tensor }, { log: boolean }> = defineOp({
   name: "softmax",
   infer({ x }: { x: Tensor }): TensorSpec[] {
     expectType("softmax", "x", x, "f32");
@@ -30,7 +30,7 @@ export const softmax = (x: Tensor): Tensor => apply(softmaxOp, { x }, { log: fal
 /** Log-softmax of the last axis, in nats: x[..., n] -> [..., n], f32. */
 export const logSoftmax = (x: Tensor): Tensor => apply(softmaxOp, { x }, { log: true });
 
-export const logSoftmaxGatherOp = defineOp({
+export const logSoftmaxGatherOp: Op<{ x: Tensor; index: Tensor }, null> = defineOp({
   name: "logSoftmaxGather",
   infer({ x, index }: { x: Tensor; index: Tensor }): TensorSpec[] {
     expectType("logSoftmaxGather", "x", x, "f32");
