@@ -15,8 +15,8 @@ import { fullSizes, type PassSizes } from "./passes.ts";
 const learningRate = 5e-5;
 
 /**
- * A step of either family's encoder for every batch size, keeping activations or recomputing them on the way back. Each
- * is a workload of its own: what is open besides would count in the peak of memory.
+ * A step of either family's encoder for every batch size, keeping activations or recomputing them in the backward pass. Each
+ * is a separate workload, because other open networks would count in the peak of memory.
  */
 export function trainingWorkloads(batches: readonly number[], sizes: PassSizes = fullSizes): Workload[] {
   return (["rar", "var"] as const).flatMap((family) =>

@@ -36,7 +36,7 @@ export const broadcastToOp: Op<{ x: Tensor }, { shape: Shape }> = defineOp({
  */
 export const broadcastTo = (x: Tensor, shape: Shape): Tensor => apply(broadcastToOp, { x }, { shape });
 
-/** A copy in memory of its own: f32, i32 or u32. */
+/** A copy in separate memory: f32, i32 or u32. */
 export const clone = (x: Tensor): Tensor => broadcastTo(x, x.shape);
 
 /** The shape that remains when `axis` is reduced to one element, which is kept as a size of 1 or dropped. */
