@@ -49,6 +49,17 @@ function softmaxProgram(tiles: RowTiles): Program {
   };
 }
 
+/** A product of two plain matrices. */
+const plainProduct = {
+  batch: 1,
+  aBatchStride: 0,
+  bBatchStride: 0,
+  transA: false,
+  packed: false,
+  bType: "f32",
+  epilogue: { activation: "none" },
+} as const;
+
 export function attentionByProducts(gpu: Context, args: Kernels["attention"]): void {
   const { q, k, v, out, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
   const tiles = rowTilesFor(gpu, lk);
@@ -59,60 +70,36 @@ export function attentionByProducts(gpu: Context, args: Kernels["attention"]): v
   const result = gpu.alloc(blockRows * headDim * 4);
   const keys = gpu.alloc(lk * headDim * 4);
   const values = gpu.alloc(lk * headDim * 4);
-  /** Rows of one head, between their place in [.., heads, headDim] and a matrix of their own. */
-  const copy = (
-    x: Storage,
-    xPitch: number,
-    xOffset: number,
-    to: Storage,
-    pitch: number,
-    offset: number,
-    rows: number,
-  ) =>
+  /** Rows of one head, from [.., heads, headDim] to a matrix [rows, headDim] or back. */
+  const copy = (from: { x: Storage; pitch: number; offset: number }, to: typeof from, rows: number) =>
     stridedCopy(gpu, {
-      x,
-      out: to,
+      x: from.x,
+      out: to.x,
       shape: [rows, headDim],
-      xStrides: [xPitch, 1],
-      xOffset,
-      outStrides: [pitch, 1],
-      outOffset: offset,
+      xStrides: [from.pitch, 1],
+      xOffset: from.offset,
+      outStrides: [to.pitch, 1],
+      outOffset: to.offset,
     });
-  const product = (a: Storage, b: Storage, to: Storage, m: number, n: number, kk: number, transB: boolean) =>
-    matmul(gpu, {
-      a,
-      b,
-      out: to,
-      batch: 1,
-      m,
-      n,
-      k: kk,
-      aBatchStride: 0,
-      bBatchStride: 0,
-      transA: false,
-      transB,
-      packed: false,
-      bType: "f32",
-      epilogue: { activation: "none" },
-    });
+  const matrix = (x: Storage) => ({ x, pitch: headDim, offset: 0 });
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
       const keyOffset = b * kvCapacity * width + h * headDim;
-      copy(k, width, keyOffset, keys, headDim, 0, lk);
-      copy(v, width, keyOffset, values, headDim, 0, lk);
+      copy({ x: k, pitch: width, offset: keyOffset }, matrix(keys), lk);
+      copy({ x: v, pitch: width, offset: keyOffset }, matrix(values), lk);
       for (let firstRow = 0; firstRow < lq; firstRow += blockRows) {
         const rows = Math.min(blockRows, lq - firstRow);
         const queryOffset = (b * lq + firstRow) * width + h * headDim;
-        copy(q, width, queryOffset, queries, headDim, 0, rows);
-        product(queries, keys, scores, rows, lk, headDim, true);
+        copy({ x: q, pitch: width, offset: queryOffset }, matrix(queries), rows);
+        matmul(gpu, { ...plainProduct, a: queries, b: keys, out: scores, m: rows, n: lk, k: headDim, transB: true });
         gpu.dispatch(
           softmaxProgram(tiles),
           { visible: visible ?? gpu.empty, x: scores },
           { rows, n: lk, firstRow, visibleOn: visible ? 1 : 0, scale },
           rowGroups(tiles, rows),
         );
-        product(scores, values, result, rows, headDim, lk, false);
-        copy(result, headDim, 0, out, width, queryOffset, rows);
+        matmul(gpu, { ...plainProduct, a: scores, b: values, out: result, m: rows, n: headDim, k: lk, transB: false });
+        copy(matrix(result), { x: out, pitch: width, offset: queryOffset }, rows);
       }
     }
   }
