@@ -2,6 +2,7 @@
  * The description of a set of weights: `manifest.json`, its fields, its checks and its hash.
  * Opening files and loading networks is in model_set.ts; nothing here touches a file.
  */
+import { ModelSetError } from "../util/errors.ts";
 import * as v from "npm:valibot@1.5.0";
 import { sha256Hex } from "../util/hash.ts";
 import { canonicalJson, parseJson } from "../util/json.ts";
@@ -106,7 +107,7 @@ export interface Manifest {
  * and what was found; also when the networks of a family do not fit each other.
  */
 export function parseManifest(text: string, label = "manifest.json"): Manifest {
-  return parseJson(manifest as v.GenericSchema<unknown, Manifest>, text, label, inconsistencies);
+  return parseJson(manifest as v.GenericSchema<unknown, Manifest>, text, label, inconsistencies, ModelSetError);
 }
 
 /** The families of a manifest in the registry's order. */

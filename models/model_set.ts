@@ -2,6 +2,7 @@
  * A set of weights on disk: finds its files, checks them before any work, and loads its networks one at a time.
  * Which of them are kept on a device, and for how long, is the caller's plan; `footprint` says what that costs.
  */
+import { ModelSetError } from "../util/errors.ts";
 import { basename, join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import { hashFile } from "../util/hash.ts";
@@ -101,8 +102,10 @@ export async function openModelSet(dir: string): Promise<ModelSet> {
   try {
     text = await Deno.readTextFile(path);
   } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) throw new Error(`${path}: ${(cause as Error).message}`, { cause });
-    throw new Error(
+    if (!(cause instanceof Deno.errors.NotFound)) {
+      throw new ModelSetError(`${path}: ${(cause as Error).message}`, { cause });
+    }
+    throw new ModelSetError(
       `${path}: expected the manifest of a set of weights, found nothing at this path; ` +
         "--models takes the folder that has the manifest, such as weights/tiny",
       { cause },
@@ -188,7 +191,7 @@ class OpenedSet implements ModelSet {
         "A download that broke off, or another variant's checkpoint: replace the file, or correct the manifest.",
       );
     }
-    if (lines.length > 0) throw new Error(lines.join("\n"));
+    if (lines.length > 0) throw new ModelSetError(lines.join("\n"));
   }
 
   async check(options: CheckOptions = {}): Promise<void> {
@@ -207,7 +210,7 @@ class OpenedSet implements ModelSet {
         const path = join(this.dir, file);
         const found = await hashFile(path);
         if (found !== sha256) {
-          throw new Error(
+          throw new ModelSetError(
             `${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or not the one that the manifest means`,
           );
         }
@@ -255,7 +258,7 @@ class OpenedSet implements ModelSet {
 
   #row({ family, variant }: NetworkId): NetworkRow {
     const row = this.#rows.find(({ id }) => id.family === family && id.variant === variant);
-    if (row === undefined) throw new Error(`${this.dir}: has no ${family} variant ${variant}`);
+    if (row === undefined) throw new ModelSetError(`${this.dir}: has no ${family} variant ${variant}`);
     return row;
   }
 

@@ -13,23 +13,24 @@ export function canonicalJson(value: unknown): string {
 
 /**
  * Parses JSON text by a schema. Throws one error whose lines read `label: place: expected ..., got ...`; `check` may
- * find more, as `place: expected ..., got ...`.
+ * find more, as `place: expected ..., got ...`; `Failure` is the class of the error.
  */
 export function parseJson<T>(
   schema: v.GenericSchema<unknown, T>,
   text: string,
   label: string,
   check: (value: T) => string[] = () => [],
+  Failure: new (message: string, options?: ErrorOptions) => Error = Error,
 ): T {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw new Error(`${label}: is not JSON: ${(cause as Error).message}`, { cause });
+    throw new Failure(`${label}: is not JSON: ${(cause as Error).message}`, { cause });
   }
   const result = v.safeParse(schema, json);
   const problems = result.success ? check(result.output) : result.issues.map(describeIssue);
-  if (problems.length > 0) throw new Error(problems.map((problem) => `${label}: ${problem}`).join("\n"));
+  if (problems.length > 0) throw new Failure(problems.map((problem) => `${label}: ${problem}`).join("\n"));
   return result.output as T;
 }
 

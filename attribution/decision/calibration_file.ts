@@ -3,6 +3,7 @@
  * strategies, and which of them decide. Fitting is in calibration/thresholds.ts, deciding in methods.ts; a set without a file gets
  * rules that accept every image.
  */
+import { CalibrationError } from "../../util/errors.ts";
 import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
@@ -127,7 +128,7 @@ export async function loadCalibration(set: ModelSet): Promise<{ calibration: Cal
   try {
     bytes = await Deno.readFile(path);
   } catch (cause) {
-    throw new Error(
+    throw new CalibrationError(
       `${path}: the manifest names this calibration file, it cannot be read: ${(cause as Error).message}; ` +
         "make it with `deno task calibrate`",
       { cause },
@@ -143,9 +144,9 @@ export function parseCalibration(
   set: Pick<ModelSet, "hash" | "families">,
   label = "calibration.json",
 ): Calibration {
-  const calibration = parseJson(schema, text, label, (found) => inconsistencies(found, set.families));
+  const calibration = parseJson(schema, text, label, (found) => inconsistencies(found, set.families), CalibrationError);
   if (calibration.modelSet !== set.hash) {
-    throw new Error(
+    throw new CalibrationError(
       `${label}: was made for the model set ${short(calibration.modelSet)}, these weights are ${short(set.hash)}: ` +
         "thresholds of other weights mean nothing; calibrate again (deno task calibrate), or remove `calibration` " +
         "from the manifest",
@@ -228,7 +229,7 @@ export function rulesOf(calibration: Calibration, labels: Labels, choice: RuleCh
     const found = calibration.families[name][own];
     if (found === undefined) {
       const known = Object.keys(calibration.families[name]).join(", ");
-      throw new Error(`calibration: expected a signal that was fitted for ${name} (${known}), got ${own}`);
+      throw new CalibrationError(`calibration: expected a signal that was fitted for ${name} (${known}), got ${own}`);
     }
     const strategy = choice.threshold ?? calibration.decision.threshold;
     const fit = strategy === null ? null : found.thresholds[strategy];
@@ -237,7 +238,7 @@ export function rulesOf(calibration: Calibration, labels: Labels, choice: RuleCh
       const hint = strategy === "roc" && calibration.data !== null && !calibration.data.val.labels.outlier
         ? ": val had no outliers when the set was calibrated"
         : "";
-      throw new Error(
+      throw new CalibrationError(
         `--threshold ${strategy}: the calibration has no such threshold for ${name} (${own})${hint}; ` +
           (known.length > 0
             ? `it has ${known.join(", ")}`
@@ -251,7 +252,7 @@ export function rulesOf(calibration: Calibration, labels: Labels, choice: RuleCh
   };
   const { outlierPrior = defaultOutlierPrior } = choice;
   if (!(outlierPrior > 0 && outlierPrior < 1)) {
-    throw new Error(`--outlier-prior: expected a share above 0 and below 1, got ${outlierPrior}`);
+    throw new RangeError(`--outlier-prior: expected a share above 0 and below 1, got ${outlierPrior}`);
   }
   const { classifiers, variants } = calibration;
   return {
@@ -270,7 +271,7 @@ export function levelOf(rules: Rules): SignalLevel {
 /** Refuses thresholds that were fitted to scores of another quantiser. */
 export function requireQuantizer(calibration: Calibration, quantization: QuantizerName): void {
   if (calibration.quantization !== quantization && calibration.decision.threshold !== null) {
-    throw new Error(
+    throw new CalibrationError(
       `--quantization ${quantization}: the calibration was made with ${calibration.quantization}, whose scores are others; ` +
         `leave the option out, or calibrate with --quantization ${quantization}`,
     );
@@ -280,7 +281,7 @@ export function requireQuantizer(calibration: Calibration, quantization: Quantiz
 /** Refuses a class condition that the classifiers were not fitted under. */
 export function requireCondition({ classifiers }: Calibration, condition: ConditionName): void {
   if (classifiers !== undefined && classifiers.condition !== condition) {
-    throw new Error(
+    throw new CalibrationError(
       `--condition ${condition}: the classifiers were fitted to likelihoods under --condition ${classifiers.condition}; ` +
         `leave the option out, or calibrate with --condition ${condition}`,
     );

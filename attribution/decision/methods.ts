@@ -2,6 +2,7 @@
  * From evidence to a verdict: a table of methods, each of which says what it needs to know of an image and then decides.
  * Methods see numbers only; they neither run networks nor read files. A method of one's own is registered by its name.
  */
+import { CalibrationError } from "../../util/errors.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { passes, type Rules, ruleScore, standardise } from "./calibration_file.ts";
 import { noStretch, stretchConfidence } from "./classifiers/confidence.ts";
@@ -75,7 +76,9 @@ export function twoStages(
 
 function classifiersOf(name: string, rules: Rules): Classifiers {
   if (rules.classifiers === undefined) {
-    throw new Error(`--method ${name}: the calibration has no classifiers: calibrate first (deno task calibrate)`);
+    throw new CalibrationError(
+      `--method ${name}: the calibration has no classifiers: calibrate first (deno task calibrate)`,
+    );
   }
   return rules.classifiers;
 }
@@ -196,7 +199,7 @@ export function requireMethod(name: MethodName, rules: Rules): void {
   const { needs } = methodOf(name);
   if (needs === undefined) return;
   if (classifiersOf(name, rules)[needs] === undefined) {
-    throw new Error(`--method ${name}: was not fitted: calibrate again, with --extras ${needs}`);
+    throw new CalibrationError(`--method ${name}: was not fitted: calibrate again, with --extras ${needs}`);
   }
 }
 

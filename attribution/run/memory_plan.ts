@@ -2,6 +2,7 @@
  * Which networks stay on the device, and how many images go through them at once, within a limit on memory.
  * Plans only: nothing is loaded here. What a network needs is estimated in models/footprint.ts.
  */
+import { MemoryLimitError } from "../../util/errors.ts";
 import type { Device } from "../../core/tensor/mod.ts";
 import type { Footprint } from "../../models/footprint.ts";
 import { type ModelSet, networkName } from "../../models/model_set.ts";
@@ -208,7 +209,9 @@ function refuseTooLarge(
   const halve = weightType === "f32" ? "halve the weights with --weight-type f16, or " : "";
   const limit = held ? workBytes : asked;
   const more = held ? `the cpu device holds no more; ${halve}use --device webgpu` : `${halve}raise --memory`;
-  throw new Error([`memory: the limit of ${formatBytes(limit)} is not enough; needed are:`, ...lines, more].join("\n"));
+  throw new MemoryLimitError(
+    [`memory: the limit of ${formatBytes(limit)} is not enough; needed are:`, ...lines, more].join("\n"),
+  );
 }
 
 function sum(values: readonly number[]): number {

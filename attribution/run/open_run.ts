@@ -2,6 +2,7 @@
  * Opens device, memory plan, journal, report and networks for a run over images, in an order in which errors surface before
  * any inference. What is done with the lines of a run is up to tracer.ts and measure_images.ts.
  */
+import { DeviceError } from "../../util/errors.ts";
 import { type DeviceName, openDevice } from "../../core/open_device.ts";
 import type { Device, Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
@@ -228,7 +229,7 @@ export async function openRun(
 function noteSoftware({ info }: Device, { allowSoftware = true }: RunOptions, events: RunEvents): void {
   if (!info.software) return;
   if (allowSoftware) return events.onNote?.(`using a software adapter: ${info.name}`);
-  throw new Error(
+  throw new DeviceError(
     `device: expected a GPU, found the software adapter ${info.name}, which is slower than --device cpu; ` +
       "install the GPU's Vulkan driver (docs/deploy.md), or allow it with --allow-software",
   );

@@ -59,11 +59,11 @@ export interface NamedImage {
   /** For the results. */
   readonly name: string;
   /** A file's bytes, or decoded pixels. */
-  readonly image: Uint8Array<ArrayBuffer> | Blob | RgbImage;
+  readonly image: Uint8Array | Blob | RgbImage;
 }
 
 /** An image: the path or file URL of a file, its bytes, a Blob or File, decoded pixels, or one of those with a name. */
-export type ImageSource = string | URL | Uint8Array<ArrayBuffer> | Blob | RgbImage | NamedImage | ImageInput;
+export type ImageSource = string | URL | Uint8Array | Blob | RgbImage | NamedImage | ImageInput;
 
 /** What is known of a tracer once it is open. */
 export interface TracerInfo {
@@ -277,7 +277,7 @@ async function toInput(source: ImageSource, imageName: string): Promise<ImageInp
     const path = decodeURIComponent(source.pathname);
     return { imageName: basename(path), path };
   }
-  if (source instanceof Uint8Array) return { imageName, bytes: source };
+  if (source instanceof Uint8Array) return { imageName, bytes: unshared(source) };
   if (source instanceof Blob) {
     return { imageName: source instanceof File ? source.name : imageName, bytes: await source.bytes() };
   }
@@ -288,4 +288,9 @@ async function toInput(source: ImageSource, imageName: string): Promise<ImageInp
   throw new TypeError(
     `attribute: expected ${width} x ${height} x 3 bytes of ${imageName}, got ${data.length}: pixels are RGB without alpha`,
   );
+}
+
+/** Bytes that no other thread can change. */
+function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return bytes.buffer instanceof ArrayBuffer ? bytes as Uint8Array<ArrayBuffer> : Uint8Array.from(bytes);
 }

@@ -1,6 +1,7 @@
 /**
  * Finds a WebGPU adapter, tells hardware from software, and opens it with its highest limits; or says what to install.
  */
+import { DeviceError } from "../../util/errors.ts";
 
 /** Which adapter to take. */
 export interface AdapterOptions {
@@ -56,11 +57,11 @@ export async function probeWebGpu(): Promise<{ kind: "hardware" | "software" | "
 /** Throws when there is no adapter, or only a software adapter and it was not asked for. */
 export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapter> {
   const adapter = await request(options);
-  if (!adapter) throw new Error(`webgpu: no adapter found. ${install}. The cpu device works without any.`);
+  if (!adapter) throw new DeviceError(`webgpu: no adapter found. ${install}. The cpu device works without any.`);
   const software = isSoftware(adapter.info);
   const name = adapterName(adapter.info);
   if (software && !options.allowSoftware) {
-    throw new Error(
+    throw new DeviceError(
       `webgpu: only the software adapter "${name}" was found, which is slower than the cpu device; ` +
         `ask for it explicitly (--device webgpu) to use it. ${install}`,
     );

@@ -1,0 +1,24 @@
+/**
+ * The named errors of the public API, beside RangeError for values and TypeError for types and shapes. Each says what was
+ * expected, what came, and what to do.
+ */
+
+/** A model set cannot be used: its manifest is wrong, or files are missing, damaged or those of another network. */
+export class ModelSetError extends Error {
+  override readonly name = "ModelSetError";
+}
+
+/** A calibration cannot be used: it is missing, wrong, of other weights, or was not fitted for what is asked of it. */
+export class CalibrationError extends Error {
+  override readonly name = "CalibrationError";
+}
+
+/** A network does not fit into the memory that a run may take. */
+export class MemoryLimitError extends Error {
+  override readonly name = "MemoryLimitError";
+}
+
+/** No device of the kind that was asked for can be had. */
+export class DeviceError extends Error {
+  override readonly name = "DeviceError";
+}
