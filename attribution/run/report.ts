@@ -31,6 +31,11 @@ export class Report {
     return new Report(dir, await createPart("--report", join(dir, evidenceName)));
   }
 
+  /** Whether lines can be added: neither finish() nor discard() was called. */
+  get isOpen(): boolean {
+    return !this.#closed;
+  }
+
   /** Adds a line. */
   async add(line: MeasurementLine): Promise<void> {
     await writeText(this.#evidence, JSON.stringify(line) + "\n");

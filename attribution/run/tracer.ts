@@ -150,6 +150,8 @@ export class Tracer implements AsyncDisposable {
   readonly #unsureBelow: number;
   readonly #cleanup: AsyncDisposableStack;
   #isBusy = false;
+  /** Lines that came out so far. */
+  #lines = 0;
 
   private constructor(choice: Choice, run: OpenRun, unsureBelow: number, cleanup: AsyncDisposableStack) {
     const { set, labels, rules, method } = choice;
@@ -177,8 +179,8 @@ export class Tracer implements AsyncDisposable {
    * Checks weights, calibration and settings, then opens the device and loads the networks. `onNote` hears what a user
    * should know, `onPrepare` what is being checked or loaded.
    *
-   * Throws before any image is read, leaving nothing open: a RangeError for unknown methods and values out of range, an
-   * Error that says what to do where weights, calibration, memory or device do not allow what is asked for.
+   * Throws before any image is read, leaving nothing open: a RangeError for unknown methods and values out of range, and a
+   * ModelSetError, CalibrationError, MemoryLimitError or DeviceError that says what to do.
    */
   static async open(options: TracerOptions = {}, events: RunEvents = {}): Promise<Tracer> {
     const choice = await choose(options, events);
@@ -221,14 +223,23 @@ export class Tracer implements AsyncDisposable {
       unsureBelow: this.#unsureBelow,
     };
     try {
-      yield* this.run.lines(toInputs(images), (inputs) => attribute(inputs, options), { shard, onKept });
+      const lines = this.run.lines(toInputs(images), (inputs) => attribute(inputs, options), { shard, onKept });
+      for await (const line of lines) {
+        this.#lines++;
+        yield line;
+      }
     } finally {
       this.#isBusy = false;
     }
   }
 
-  /** Frees the networks and closes the device and the journal. */
+  /** Frees the networks and closes the device, the journal and the report. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const { report } = this.run;
+    if (report?.isOpen && this.#lines > 0) {
+      const summary = { status: "done", images: this.#lines, ...this.info } as const;
+      await report.finish(summary);
+    }
     await this.#cleanup.disposeAsync();
   }
 }

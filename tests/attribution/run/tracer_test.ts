@@ -107,3 +107,18 @@ Deno.test("Tracer.open() refuses with errors that have names, and leaves nothing
     });
   }
 });
+
+Deno.test("Tracer with a report and a journal writes them, and recalls what it knows", async () => {
+  await withFolder(async (dir) => {
+    const report = join(dir, "report");
+    for (const [computed, recalled] of [[1, 0], [0, 1]]) {
+      await using tracer = await Tracer.open({ ...options, report });
+      assert.equal((await Array.fromAsync(tracer.attribute([png]))).length, 1);
+      assert.deepEqual(tracer.run.counts, { computed, recalled });
+    }
+    const files = (await Array.fromAsync(Deno.readDir(report), ({ name }) => name)).sort();
+    assert.deepEqual(files, ["evidence.jsonl", "journal.sqlite", "summary.json"]);
+    const { status, images, method } = JSON.parse(await Deno.readTextFile(join(report, "summary.json")));
+    assert.deepEqual({ status, images, method }, { status: "done", images: 1, method: "perplexity" });
+  });
+});
