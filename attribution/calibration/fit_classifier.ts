@@ -1,6 +1,6 @@
 /**
- * A calibrated classifier from labelled rows: the penalty by stratified cross-validation, then a temperature on predictions of
- * models that did not see the row. It fits columns by place; which columns, and what their names are, is the caller's.
+ * Fits a calibrated classifier to labelled rows. Stratified cross-validation chooses the L2 penalty. A temperature, fitted
+ * to the predictions of models that did not see the row, calibrates the probabilities. fit_variants.ts chooses the columns.
  *
  * Temperature: Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599).
  */
@@ -8,23 +8,29 @@ import type { Matrix } from "../decision/classifiers/linear_algebra.ts";
 import { type Classifier, type Logistic, logOdds } from "../decision/classifiers/logistic.ts";
 import { fitLogistic } from "./fit_logistic.ts";
 
+/** A classifier, and what cross-validation said about it. */
 export interface ClassifierFit extends Classifier {
-  /** Log-odds [n][classes] of every row by a model that was fitted without it, with the chosen penalty; not divided. */
+  /**
+   * Log-odds [n][classes] of every row by a model that was fitted without it, with the chosen penalty, before the
+   * division by the temperature.
+   */
   readonly crossFitted: Matrix;
-  /** Mean loss in nats of those, by penalty. */
+  /** Cross-validated mean loss in nats by penalty, each at its best temperature. */
   readonly losses: readonly { readonly l2: number; readonly loss: number }[];
 }
 
+/** How a classifier is chosen. */
 export interface ClassifierOptions {
-  /** Penalties to choose from. */
+  /** Penalties to choose from, above 0. Default: 1e-4 to 3 in ten steps. */
   readonly penalties?: readonly number[];
+  /** Folds of the cross-validation. Default 5. */
   readonly folds?: number;
 }
 
-/** From no penalty to speak of to one that leaves nothing, in steps of a half decade. */
+/** In half decades from practically none to one that leaves only the intercepts. */
 const defaultPenalties = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3];
 
-/** Fits to rows[n, columns] with classes y[n] in 0..classes - 1; every class needs two rows or more. */
+/** Fits to rows[n, columns] with classes y[n] in 0..classes - 1. Every class needs two rows or more. Deterministic. */
 export function fitClassifier(
   rows: Matrix,
   y: readonly number[],
@@ -33,16 +39,16 @@ export function fitClassifier(
 ): ClassifierFit {
   const part = stratifiedFolds(y, folds);
   const odds = penalties.map(() => rows.map(() => [] as number[]));
-  // From strong to weak: each fit starts where the one before ended.
+  // From the strongest penalty to the weakest, so that each fit starts at the minimum of the one before.
   const order = penalties.map((l2, p) => ({ l2, p })).sort((a, b) => b.l2 - a.l2);
   for (let fold = 0; fold < folds; fold++) {
-    const own = rows.map((_, i) => i).filter((i) => part[i] !== fold),
-      held = rows.map((_, i) => i).filter((i) => part[i] === fold);
+    const kept = rows.map((_, i) => i).filter((i) => part[i] !== fold);
+    const held = rows.map((_, i) => i).filter((i) => part[i] === fold);
     if (held.length === 0) continue;
     let start: Logistic | undefined;
     for (const { l2, p } of order) {
-      // Choosing needs less precision than what is kept.
-      start = fitLogistic(own.map((i) => rows[i]), own.map((i) => y[i]), classes, { l2, start, tolerance: 1e-5 });
+      // Choosing a penalty needs less precision than the final model.
+      start = fitLogistic(kept.map((i) => rows[i]), kept.map((i) => y[i]), classes, { l2, start, tolerance: 1e-5 });
       for (const i of held) odds[p][i] = logOdds(start, rows[i]);
     }
   }
@@ -60,7 +66,7 @@ export function fitClassifier(
   };
 }
 
-/** The fold of every row: those of a class come to the folds in turn, in their order. */
+/** The fold of every row, 0..folds - 1. Rows of one class are dealt to the folds in turn. */
 export function stratifiedFolds(y: readonly (number | string)[], folds: number): number[] {
   const seen = new Map<number | string, number>();
   return y.map((k) => {
@@ -70,9 +76,9 @@ export function stratifiedFolds(y: readonly (number | string)[], folds: number):
   });
 }
 
-/** The temperature, 0.05 to 20, at which the mean loss of log-odds [n][classes] is least. */
+/** The temperature, 0.05 to 20, that minimises the mean loss of log-odds [n][classes] with classes y[n]. */
 export function fitTemperature(odds: Matrix, y: readonly number[]): number {
-  // The loss is convex in 1 / temperature: golden section on the logarithm of it finds its only minimum.
+  // The loss is convex in 1 / temperature, so it has one minimum. Golden-section search over ln temperature finds it.
   const ratio = (Math.sqrt(5) - 1) / 2;
   const loss = (logTemperature: number) => meanLoss(odds, y, Math.exp(logTemperature));
   let low = Math.log(0.05), high = Math.log(20);
@@ -92,7 +98,7 @@ export function fitTemperature(odds: Matrix, y: readonly number[]): number {
   return Math.exp((low + high) / 2);
 }
 
-/** Mean of -log softmax(odds / temperature)[y]. */
+/** Mean over the rows of -log softmax(odds / temperature)[y], in nats. */
 export function meanLoss(odds: Matrix, y: readonly number[], temperature = 1): number {
   let sum = 0;
   odds.forEach((row, i) => {

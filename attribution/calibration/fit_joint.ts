@@ -1,4 +1,4 @@
-/** Fits the method `joint` (decision/classifiers/joint.ts says what it decides by). */
+/** Fits the method `joint`. decision/classifiers/joint.ts explains the model. */
 import type { FamilyName } from "../../models/family.ts";
 import {
   compressed,

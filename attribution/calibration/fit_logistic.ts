@@ -10,18 +10,22 @@ import type { Matrix } from "../decision/classifiers/linear_algebra.ts";
 import type { Logistic } from "../decision/classifiers/logistic.ts";
 import { minimize, type Objective } from "./lbfgs.ts";
 
+/** How a regression is fitted. */
 export interface LogisticOptions {
-  /** Penalty per squared coefficient, above 0. */
+  /** Penalty on the squared coefficients, above 0. */
   readonly l2: number;
-  /** Weight of every row. Default: rows of a class share equal weight, so that frequencies of classes do not count. */
+  /** Weight of every row. Default: all classes have the same total weight, however many rows each has. */
   readonly rowWeights?: readonly number[];
-  /** Where to start, of the same shape. The minimum is the same from everywhere. */
+  /** A model of the same shape to start from. It saves iterations; the minimum is unique. */
   readonly start?: Logistic;
-  /** Largest component of the gradient at the end. Default 1e-8. */
+  /** Stops when no component of the gradient is larger. Default 1e-8. */
   readonly tolerance?: number;
 }
 
-/** Fits to rows[n, columns] with classes y[n] in 0..classes - 1. Throws when a class has no row, and on values that are not finite. */
+/**
+ * Fits to rows[n, columns] with classes y[n] in 0..classes - 1. Throws when a class has no row, on values that are not
+ * finite, and on a penalty that is not above 0.
+ */
 export function fitLogistic(rows: Matrix, y: readonly number[], classes: number, options: LogisticOptions): Logistic {
   const n = rows.length, columns = rows[0]?.length ?? 0;
   if (n === 0 || y.length !== n) {
@@ -52,7 +56,10 @@ export function fitLogistic(rows: Matrix, y: readonly number[], classes: number,
   };
 }
 
-/** Mean and standard deviation of every column; 1 for one that is constant, which then has no effect. */
+/**
+ * Mean and standard deviation (n in the denominator) of every column. The deviation of a constant column is 1, so that the
+ * column has no effect.
+ */
 function moments(rows: Matrix): { mean: number[]; deviation: number[] } {
   const n = rows.length;
   rows.forEach((row, i) => {
@@ -76,7 +83,10 @@ function standardised(rows: Matrix, mean: readonly number[], deviation: readonly
   return z;
 }
 
-/** The function that is minimised, over [classes][columns + 1] numbers, a class's intercept after its weights. Exported for tests. */
+/**
+ * The function that is minimised over [classes][columns + 1] numbers: the weights of a class, then its intercept. Exported
+ * for tests.
+ */
 export function logisticObjective(
   z: Float64Array,
   y: readonly number[],

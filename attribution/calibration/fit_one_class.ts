@@ -13,12 +13,12 @@ import type { Measurements } from "../evidence/evidence.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { meanAndDeviation } from "../metrics/mod.ts";
 
-/** Columns that hardly vary count as if they varied this much, relative to their size. */
+/** The least standard deviation of a column, relative to its mean (or to 1 where the mean is smaller). */
 const leastDeviation = 1e-6;
-/** Keeps exactly dependent columns from making the matrix singular. */
+/** The least shrinkage. It keeps the matrix regular where columns are exactly dependent. */
 const leastShrinkage = 0.005;
 
-/** Fits to rows[n, columns] of one class, n at least 2. Throws on fewer, and on values that are not finite. */
+/** Fits to rows[n, columns] of one class. Throws on fewer than two rows, and on values that are not finite. */
 export function fitOneClass(rows: Matrix): OneClass {
   const n = rows.length;
   if (n < 2) throw new Error(`fitOneClass: expected two rows or more, got ${n}`);
@@ -36,7 +36,7 @@ export function fitOneClass(rows: Matrix): OneClass {
   return { mean, deviation, shrinkage, factor: cholesky(correlations).map((row, i) => row.slice(0, i + 1)) };
 }
 
-/** z[n, columns] of mean 0 and variance 1. */
+/** The shrunk correlation matrix of z[n, columns], whose columns have mean 0 and variance 1. */
 function shrunkCorrelations(z: Matrix): { correlations: number[][]; shrinkage: number } {
   const n = z.length, columns = z[0].length;
   const correlations = Array.from({ length: columns }, () => new Array<number>(columns).fill(1));
@@ -50,7 +50,7 @@ function shrunkCorrelations(z: Matrix): { correlations: number[][]; shrinkage: n
       variances += n / (n - 1) ** 3 * z.reduce((sum, row) => sum + (row[i] * row[j] - mean) ** 2, 0);
     }
   }
-  // Two or three rows are collinear however large the sample correlation is.
+  // Two or three rows lie close to a line whatever their distribution: their correlations say nothing.
   const estimated = n < 4 ? 1 : squares > 0 ? variances / squares : 1;
   const shrinkage = Math.min(1, Math.max(leastShrinkage, estimated));
   for (let i = 0; i < columns; i++) {
@@ -59,7 +59,7 @@ function shrunkCorrelations(z: Matrix): { correlations: number[][]; shrinkage: n
   return { correlations, shrinkage };
 }
 
-/** Fits the distance of the score `oneClass` to images of one family, at least two. */
+/** Fits what the score `oneClass` is computed with to images of one family, at least two. */
 export function fitFamilyDistance(images: readonly Measurements["families"][], family: FamilyName): OneClass {
   return fitOneClass(images.map((families) => signalRow(families, family)));
 }

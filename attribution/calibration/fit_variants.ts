@@ -7,15 +7,15 @@ import { type Label, outlierLabel } from "../labels.ts";
 import { meanAndDeviation } from "../metrics/mod.ts";
 import { type ClassifierFit, fitClassifier } from "./fit_classifier.ts";
 
-/** A row whose label is known. */
+/** The features of an image whose label is known. */
 export interface LabelledRow {
   readonly label: Label;
   readonly row: FeatureRow;
 }
 
 /**
- * Sets of summaries that are tried, per variant: from the likelihood that images were drawn by, to all of them. `scale<k>.`
- * stands for every scale.
+ * Sets of summaries (likelihood/summaries.ts) to choose from, applied to every variant: from the likelihood under the
+ * variant's sampler alone to all of them. `scale<k>.` stands for every scale.
  */
 export const columnSets: Readonly<Record<string, readonly string[]>> = {
   guided: ["guided.mean"],
@@ -27,27 +27,32 @@ export const columnSets: Readonly<Record<string, readonly string[]>> = {
   scales: ["guided.mean", "support.rate", "scale<k>.guided"],
 };
 
-/** The columns of a set for all variants of a family, as far as the rows have them. */
+/** The columns of a set for all variants of a family. Scales are those that the row has. */
 function columnsOf(set: readonly string[], variants: readonly string[], row: FeatureRow): string[] {
   const expanded = set.flatMap((name) => {
     if (!name.startsWith("scale<k>.")) return [name];
     const rest = name.slice("scale<k>.".length), first = variants[0];
-    return Object.keys(row).filter((own) => own.startsWith(`${first}.scale`) && own.endsWith(`.${rest}`))
-      .map((own) => own.slice(first.length + 1));
+    return Object.keys(row).filter((column) => column.startsWith(`${first}.scale`) && column.endsWith(`.${rest}`))
+      .map((column) => column.slice(first.length + 1));
   });
   return variants.flatMap((label) => expanded.map((name) => `${label}.${name}`));
 }
 
+/** A classifier of a family's variants, and how it was chosen. */
 export interface NamedFit {
   readonly classifier: NamedClassifier;
-  /** The set of columns that was chosen, and the cross-validated loss of each. */
+  /** Name of the chosen set of columns. */
   readonly chosen: string;
+  /** Cross-validated loss of each set, in nats. */
   readonly losses: Readonly<Record<string, number>>;
-  /** Log-odds of every row by a classifier that did not see it, already divided by the temperature. */
+  /** Log-odds [n][variants] of every row by a classifier that was fitted without it, divided by the temperature. */
   readonly crossFitted: readonly (readonly number[])[];
 }
 
-/** Fits to the rows of one family, at least two of each of its variants. `sets` are tried in order; the least loss wins. */
+/**
+ * Fits to images of one family, at least two of each of its variants. The set of columns with the least cross-validated
+ * loss wins; of equal ones the first.
+ */
 export function fitVariants(
   rows: readonly LabelledRow[],
   variants: readonly string[],

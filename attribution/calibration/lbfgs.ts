@@ -1,6 +1,6 @@
 /**
- * Minimising a smooth function of a few thousand unknowns: limited-memory BFGS with a line search that fulfils the strong
- * Wolfe conditions, float64. It knows neither data nor models, and draws nothing at random.
+ * Minimises a smooth function of up to a few thousand unknowns: limited-memory BFGS with a line search for the strong Wolfe
+ * conditions, in float64. Deterministic.
  *
  * Source: Nocedal and Wright, Numerical Optimization (2nd ed.), algorithms 7.4, 7.5, 3.5 and 3.6.
  */
@@ -8,26 +8,31 @@
 /** Writes the gradient at x into `gradient` and returns the value. */
 export type Objective = (x: Float64Array, gradient: Float64Array) => number;
 
+/** When to stop. */
 export interface MinimizeOptions {
   /** Stops when no component of the gradient is larger. Default 1e-8. */
   readonly tolerance?: number;
-  /** Default 2000. */
+  /** Stops after as many steps. Default 2000. */
   readonly maxIterations?: number;
 }
 
+/** Where minimising ended. */
 export interface Minimum {
   readonly x: Float64Array;
+  /** Of the function at x. */
   readonly value: number;
+  /** Steps taken. */
   readonly iterations: number;
-  /** Largest component of the gradient. */
+  /** Largest component of the gradient at x, by magnitude. */
   readonly gradientNorm: number;
-  /** Whether the tolerance was reached; false also where rounding allows no further descent. */
+  /** Whether the tolerance was reached. Also false where rounding allows no further descent. */
   readonly converged: boolean;
 }
 
+/** How many past steps approximate the Hessian. */
 const memory = 20;
 
-/** Minimises from `start`, which stays as it is. */
+/** Minimises from `start`, which is not changed. */
 export function minimize(objective: Objective, start: Float64Array, options: MinimizeOptions = {}): Minimum {
   const { tolerance = 1e-8, maxIterations = 2000 } = options;
   const n = start.length;
@@ -38,14 +43,14 @@ export function minimize(objective: Objective, start: Float64Array, options: Min
   while (largest(gradient) > tolerance && iterations < maxIterations) {
     const direction = descent(gradient, steps, changes);
     const first = steps.length === 0 ? Math.min(1, 1 / norm(gradient)) : 1;
-    const found = lineSearch(objective, x, value, gradient, direction, first);
-    if (found === null) {
+    const next = lineSearch(objective, { x, value, gradient }, direction, first);
+    if (next === null) {
       if (steps.length === 0) break;
-      steps.length = changes.length = 0; // try once more along the gradient itself
+      steps.length = changes.length = 0; // try once more, along the gradient
       continue;
     }
-    const step = difference(found.x, x), change = difference(found.gradient, gradient);
-    ({ x, gradient, value } = found);
+    const step = difference(next.x, x), change = difference(next.gradient, gradient);
+    ({ x, gradient, value } = next);
     iterations++;
     if (dot(step, change) > 1e-300) {
       steps.push(step);
@@ -60,8 +65,12 @@ export function minimize(objective: Objective, start: Float64Array, options: Min
   return { x, value, iterations, gradientNorm, converged: gradientNorm <= tolerance };
 }
 
-/** Minus the inverse Hessian as the last steps tell it, times the gradient. */
-function descent(gradient: Float64Array, steps: readonly Float64Array[], changes: readonly Float64Array[]) {
+/** The descent direction: minus the inverse Hessian, approximated from the last steps, times the gradient. */
+function descent(
+  gradient: Float64Array,
+  steps: readonly Float64Array[],
+  changes: readonly Float64Array[],
+): Float64Array {
   const q = gradient.slice(), alphas: number[] = [];
   for (let i = steps.length - 1; i >= 0; i--) {
     const alpha = dot(steps[i], q) / dot(steps[i], changes[i]);
@@ -78,18 +87,20 @@ function descent(gradient: Float64Array, steps: readonly Float64Array[], changes
   return q;
 }
 
+/** Where the objective was evaluated. */
 interface Point {
   readonly x: Float64Array;
   readonly gradient: Float64Array<ArrayBuffer>;
   readonly value: number;
 }
 
-/** A point along the direction that fulfils the strong Wolfe conditions; null where rounding hides any descent. */
+/**
+ * A point along the direction that fulfils the strong Wolfe conditions. `first` is the first step to try. Null where rounding
+ * allows no descent.
+ */
 function lineSearch(
   objective: Objective,
-  x: Float64Array,
-  value: number,
-  gradient: Float64Array,
+  { x, value, gradient }: Point,
   direction: Float64Array,
   first: number,
 ): (Point & { x: Float64Array<ArrayBuffer> }) | null {
@@ -98,17 +109,17 @@ function lineSearch(
   if (!(slope < 0)) return null;
   const at = (t: number) => {
     const moved = Float64Array.from(x, (value, i) => value + t * direction[i]);
-    const own = new Float64Array(x.length);
-    const found = objective(moved, own);
-    return { t, x: moved, gradient: own, value: found, slope: dot(own, direction) };
+    const gradient = new Float64Array(x.length);
+    const value = objective(moved, gradient);
+    return { t, x: moved, gradient, value, slope: dot(gradient, direction) };
   };
   type Trial = ReturnType<typeof at>;
-  // Near the minimum, values differ by less than their rounding; the slope still tells which way is down.
+  // Near the minimum, values differ by less than their rounding error. The slope still tells which way is down.
   const rounding = 1e-14 * Math.abs(value);
   const isHigh = (trial: Trial) => trial.value > value + sufficient * trial.t * slope + rounding;
   const zoom = (low: Trial, high: Trial): Trial | null => {
     for (let i = 0; i < 60; i++) {
-      // Where the parabola through value and slope of `low` and the value of `high` has its minimum, else the middle.
+      // The minimum of the parabola through value and slope at `low` and value at `high`, or the midpoint.
       const width = high.t - low.t;
       const bend = high.value - low.value - low.slope * width;
       let t = bend > 0 ? low.t - low.slope * width * width / (2 * bend) : NaN;
@@ -162,7 +173,7 @@ function norm(a: Float64Array): number {
 }
 
 function largest(a: Float64Array): number {
-  let found = 0;
-  for (let i = 0; i < a.length; i++) found = Math.max(found, Math.abs(a[i]));
-  return found;
+  let magnitude = 0;
+  for (let i = 0; i < a.length; i++) magnitude = Math.max(magnitude, Math.abs(a[i]));
+  return magnitude;
 }

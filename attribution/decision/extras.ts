@@ -1,6 +1,7 @@
 /**
- * Numbers about an image's tokens beyond the summaries, for methods that ask for them: membership features, log-probabilities
- * of single tokens, PRADA scores. What each is made of is in membership/ and prada/; which method wants what, in verdict.ts.
+ * Features of an image's tokens beyond the summaries, for methods that ask for them: membership features, log-probabilities
+ * of single tokens, PRADA scores. likelihood/membership/ and likelihood/prada/ compute them; methods.ts says which method
+ * needs which.
  */
 import { createHash } from "node:crypto";
 import { pradaExtras, readPrada } from "./classifiers/prada.ts";
@@ -8,7 +9,7 @@ import type { Classifiers } from "./classifiers/schema.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
 import { membershipRows, membershipTable, membershipTableNames } from "../likelihood/membership/mod.ts";
 
-/** The membership features of both kinds, as `membership.<kind>.<name>`. */
+/** Membership features of both kinds, named `membership.<kind>.<name>`. */
 export const membershipExtras: ExtraScores = {
   id: "membership/1",
   rowStatistics: membershipRows,
@@ -18,7 +19,7 @@ export const membershipExtras: ExtraScores = {
   },
 };
 
-/** Conditional and unconditional log-probability of every token, as `token.c<t>` and `token.u<t>`: what PRADA is fitted to. */
+/** Conditional and unconditional log-probability of every token in nats, `token.c<t>` and `token.u<t>`. PRADA is fitted to them. */
 export const tokenExtras: ExtraScores = {
   id: "tokens/1",
   summarise({ conditional, unconditional }) {
@@ -29,7 +30,7 @@ export const tokenExtras: ExtraScores = {
   },
 };
 
-/** What names stand for, as one; PRADA's score functions are the classifiers'. */
+/** The extras of these names as one; undefined without any. PRADA's score functions come from the classifiers. */
 export function extrasFor(
   names: readonly ("membership" | "prada" | "tokens")[],
   classifiers?: Classifiers,
@@ -42,7 +43,7 @@ export function extrasFor(
   }));
 }
 
-/** Several extras as one. At most one of them may have row statistics; undefined for none. */
+/** Several extras as one; undefined for none. Throws when more than one of them has row statistics. */
 export function joinExtras(parts: readonly ExtraScores[]): ExtraScores | undefined {
   if (parts.length <= 1) return parts[0];
   const rows = parts.filter(({ rowStatistics }) => rowStatistics !== undefined);

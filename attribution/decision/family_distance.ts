@@ -1,6 +1,6 @@
 /**
- * The score `oneClass`: how far an image's signals under all tokenizers lie from those of a family's own images. It needs no
- * outliers to fit; thresholds on it are fitted like those on single signals (calibration/thresholds.ts).
+ * The score `oneClass`: how far an image's signals under all tokenizers lie from those of a family's own images. Thresholds
+ * apply to it as to single signals. calibration/fit_one_class.ts fits it; no outliers are needed.
  */
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
@@ -21,7 +21,7 @@ export const distanceSignals = [
 
 const numbers = v.pipe(v.array(v.number()), v.readonly());
 const deviations = v.pipe(v.array(v.pipe(v.number(), v.gtValue(0, "a number above 0"))), v.readonly());
-/** As it is stored in a calibration file. */
+/** Checks a `OneClass` of a calibration file. */
 export const oneClassSchema = v.strictObject({
   mean: numbers,
   deviation: deviations,
@@ -43,7 +43,7 @@ export function signalRow(families: Measurements["families"], family: FamilyName
     .flatMap((name) => distanceSignals.map((signal) => toScale(signal, scoreOf(signal, families[name]))));
 }
 
-/** The score of an image for a family: a signal's, or `oneClass`, for which the fitted model is needed. */
+/** An image's score for a family: a signal, or `oneClass`, which needs the fitted model. Throws without that model. */
 export function familyScore(
   name: ScoreName,
   families: Measurements["families"],

@@ -1,15 +1,16 @@
-/**
- * Whether confidences are rates of being right: the bins of a reliability diagram, and the expected calibration error.
- */
+/** Whether confidences are rates of being right: the bins of a reliability diagram, and the expected calibration error. */
 
 /** A bin of a reliability diagram. */
 export interface ReliabilityBin {
+  /** Mean confidence, 0 to 1. */
   readonly confidence: number;
+  /** Share of right verdicts, 0 to 1. */
   readonly accuracy: number;
+  /** Number of verdicts. */
   readonly count: number;
 }
 
-/** Bins of equal width over 0 to 1; empty ones are left out. */
+/** Verdicts by confidence (0 to 1) in bins of equal width. Empty bins are left out. */
 export function reliabilityBins(confidence: readonly number[], right: readonly boolean[], bins = 10): ReliabilityBin[] {
   const groups = Map.groupBy(confidence.keys(), (i) => Math.min(bins - 1, Math.floor(confidence[i] * bins)));
   return [...groups].sort(([a], [b]) => a - b).map(([, members]) => ({
@@ -19,7 +20,7 @@ export function reliabilityBins(confidence: readonly number[], right: readonly b
   }));
 }
 
-/** Expected calibration error: mean |accuracy - confidence| of the bins, by their share of the verdicts. */
+/** Expected calibration error: the mean of |accuracy - confidence| over the bins, weighted by their verdicts. */
 export function calibrationError(confidence: readonly number[], right: readonly boolean[], bins = 10): number {
   return reliabilityBins(confidence, right, bins)
     .reduce((sum, { confidence, accuracy, count }) => sum + Math.abs(accuracy - confidence) * count, 0) / right.length;

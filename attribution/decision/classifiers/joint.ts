@@ -1,12 +1,16 @@
 /**
- * One decision over all evidence: a probability per label from the signals of all tokenizers and the likelihoods of all
- * variants. What an outlier looks like is not learnt; how many there are is a prior that the user sets.
+ * The method `joint`: a probability for every label, from the signals of all tokenizers and the likelihoods of all variants.
+ * calibration/fit_joint.ts fits the model.
  *
- * Per family, a distance (one_class.ts) of the logarithms of the signals under all tokenizers, and of what its own
- * variants say about the tokens, from the family's own images. Standardised on images that it was not fitted to, it is z.
- *   P(outlier) : P(family f) = prior x 1 / range : (1 - prior) x P(f | z) x normal(least z),
- * outliers being as likely at any distance within `range` standard deviations: a flat density makes no use of where val's
- * outliers lie, other than how far out (range); near the family there may be others that val has none of. P(f | z) is a logistic regression on z of all families, P(variant | f) a classifier.
+ * Each family has a distance (one_class.ts) from its own images. It is computed from the logarithms of the signals under
+ * all tokenizers and from token features under the family's variants. The logarithm of the distance, standardised on images
+ * that the distance was not fitted to, is z. P(f | z) is a logistic regression on the z of all families; P(variant | f) is a
+ * classifier. Then
+ *
+ *   P(outlier) : P(family f) = prior / range : (1 - prior) x P(f | z) x normal(smallest z).
+ *
+ * Outliers have a uniform density over `range` deviations of z. Only how far val's outliers reach is used, not where they
+ * lie: other generators lie elsewhere, perhaps nearer to a family. The share of outliers is a prior that the user sets.
  */
 import type { FamilyName } from "../../../models/family.ts";
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
@@ -16,47 +20,55 @@ import { type Classifier, classify } from "./logistic.ts";
 import { type OneClass, oneClassDistance } from "./one_class.ts";
 import { classifyRow, type NamedClassifier } from "./variant.ts";
 
-/** Per family, in the order of its variants: typical values of token features of each one's own images. */
+/** Typical token features of a variant's images under the variant itself, in the order of `tokenFeatures`. */
 export interface TokenScale {
   readonly mean: readonly number[];
+  /** Standard deviations, above 0. */
   readonly deviation: readonly number[];
 }
 
+/** What the model knows of one family. */
 export interface FamilyModel {
+  /** P(variant | f). */
   readonly variants: NamedClassifier;
-  /** By label. */
+  /** By variant. */
   readonly tokens: Readonly<Record<string, TokenScale>>;
   readonly distance: OneClass;
-  /** Mean and standard deviation of the logarithm of the distance of own images that it was not fitted to. */
+  /** Mean logarithm of the distance, over images of the family that the distance was not fitted to. */
   readonly mean: number;
+  /** Standard deviation of the same, above 0. */
   readonly deviation: number;
 }
 
+/** All that the method decides by. */
 export interface JointModel {
   readonly families: Readonly<Record<FamilyName, FamilyModel>>;
-  /** Which family, from z of each. */
+  /** P(f | z), with classes in the order of `families`. */
   readonly family: Classifier;
-  /** Standard deviations of z over which outliers are spread. */
+  /** Width in z of the uniform density of outliers, above 0. */
   readonly range: number;
 }
 
-/** Of the family's variants, each standardised by its own images and mixed by the variants' probabilities. */
+/** Token features in the distance. They are averaged over the family's variants, weighted by P(variant | f). */
 export const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean", "support.rate"] as const;
 
-/** z of an image counts as this at most. */
+/** z is clipped to this. */
 const farthest = 1e3;
+/** The share of outliers that is expected unless the user says otherwise. */
 export const defaultOutlierPrior = 0.2;
 
-/** What the distance of a family is of: signals under all tokenizers, its own first, and what its variants say. */
+/**
+ * What the distance of a family is computed from: the logarithms of the signals under all tokenizers, in the given order of
+ * families, and the token features under the family's variants.
+ */
 export function distanceRow(
   { variants, tokens }: Pick<FamilyModel, "variants" | "tokens">,
   order: readonly FamilyName[],
   row: FeatureRow,
 ): number[] {
   const columns = order.flatMap((family) => distanceSignals.map((signal) => `${family}.${signal}`));
-  const own = classifyRow(variants, row);
   const mixed = tokenFeatures.map(() => 0);
-  for (const [label, p] of Object.entries(own)) {
+  for (const [label, p] of Object.entries(classifyRow(variants, row))) {
     const { mean, deviation } = tokens[label];
     pickColumns(row, tokenFeatures.map((feature) => `${label}.${feature}`), "joint")
       .forEach((value, j) => mixed[j] += p * (value - mean[j]) / deviation[j]);
@@ -64,6 +76,7 @@ export function distanceRow(
   return [...pickColumns(row, columns, "joint").map((value) => Math.log(Math.max(value, 1e-12))), ...mixed];
 }
 
+/** The logarithm of an image's distance from a family. `order` has that family first. */
 export function logDistance(
   model: Pick<FamilyModel, "variants" | "tokens" | "distance">,
   order: readonly FamilyName[],
@@ -72,6 +85,7 @@ export function logDistance(
   return Math.log(Math.max(oneClassDistance(model.distance, distanceRow(model, order, row)), 1e-12));
 }
 
+/** z: the logarithm of the distance in standard deviations, clipped. */
 export function standardised(
   { mean, deviation }: Pick<FamilyModel, "mean" | "deviation">,
   logDistance: number,
@@ -79,12 +93,12 @@ export function standardised(
   return Math.min((logDistance - mean) / deviation, farthest);
 }
 
-/** Keeps the logistic regression from being ruled by how far the other families are. */
+/** Input of the logistic regression. It compresses large z, so that distances of far families do not dominate. */
 export function compressed(z: number): number {
   return Math.sign(z) * Math.log1p(Math.abs(z));
 }
 
-/** z of an image for each family: 0 for a typical own image, larger for a worse fit, in standard deviations. */
+/** z of an image for every family, in standard deviations: about 0 for the family's own images, larger for a worse fit. */
 export function jointDistances(model: JointModel, row: FeatureRow): Record<FamilyName, number> {
   const names = Object.keys(model.families);
   return mapFamilies(names, (name) => {
@@ -93,7 +107,10 @@ export function jointDistances(model: JointModel, row: FeatureRow): Record<Famil
   });
 }
 
-/** Probabilities of all labels, given the share of outliers that is expected, above 0 and below 1. */
+/**
+ * Probabilities of all labels, which add up to 1. `outlierPrior` is the expected share of outliers; throws a RangeError
+ * unless it is above 0 and below 1.
+ */
 export function jointScores(
   model: JointModel,
   row: FeatureRow,
@@ -105,9 +122,9 @@ export function jointScores(
   const z = jointDistances(model, row);
   const names = Object.keys(model.families);
   const families = classify(model.family, names.map((name) => compressed(z[name])));
-  const least = Math.min(...Object.values(z));
-  // Nearer than typical is no sign of an outlier.
-  const inside = -(Math.max(least, 0) ** 2) / 2 - Math.log(Math.sqrt(2 * Math.PI));
+  const smallest = Math.min(...Object.values(z));
+  // An image nearer than typical is no more of an outlier than a typical one.
+  const inside = -(Math.max(smallest, 0) ** 2) / 2 - Math.log(Math.sqrt(2 * Math.PI));
   const outside = -Math.log(model.range);
   const logs: [Label, number][] = names.flatMap((name, f) =>
     Object.entries(classifyRow(model.families[name].variants, row)).map(([label, p]): [Label, number] => [
@@ -123,8 +140,8 @@ export function jointScores(
 }
 
 /**
- * The label of these probabilities: outlier where that is likelier than not, else the likeliest variant. An image that is
- * surely generated is not called an outlier because its variants are hard to tell apart.
+ * The label for these probabilities: `outlier` if its probability is above 0.5, else the likeliest variant. So a generated
+ * image is not called an outlier only because its probability is spread over several variants.
  */
 export function jointLabel(scores: Readonly<Record<Label, number>>): Label {
   if (scores[outlierLabel] > 0.5) return outlierLabel;

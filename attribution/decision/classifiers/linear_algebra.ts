@@ -1,14 +1,11 @@
-/**
- * The little linear algebra that fitting needs: Cholesky factors of small symmetric matrices and solving with them, float64.
- * It is for tens to a few hundred unknowns on the host; tensors and devices are core/tensor's business.
- */
+/** Cholesky factors and triangular systems in float64, for matrices of up to a few hundred rows on the host. */
 
-/** Rows of a matrix. */
+/** The rows of a matrix. */
 export type Matrix = readonly (readonly number[])[];
 
 /**
- * Lower L with L L' = A, of a symmetric positive definite A[n, n]; only its lower triangle is read. Throws where A is not
- * positive definite to working precision.
+ * The lower triangular L[n, n] with L L' = A, for a symmetric positive definite A[n, n]. Only the lower triangle of A is
+ * read. Throws where A is not positive definite to working precision.
  */
 export function cholesky(a: Matrix): number[][] {
   const factor: number[][] = [];
@@ -27,7 +24,7 @@ export function cholesky(a: Matrix): number[][] {
   return factor;
 }
 
-/** y with L y = b, L lower [n, n]. */
+/** Solves L y = b for a lower triangular L[n, n]. */
 export function solveLower(factor: Matrix, b: readonly number[]): number[] {
   const y: number[] = [];
   for (let i = 0; i < b.length; i++) {

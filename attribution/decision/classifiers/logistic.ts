@@ -4,9 +4,11 @@
  */
 import type { Matrix } from "./linear_algebra.ts";
 
-/** A fitted model: log-odds of class k are intercepts[k] + sum_j weights[k][j] (x_j - mean[j]) / deviation[j]. */
+/** A fitted model: the log-odds of class k are intercepts[k] + sum_j weights[k][j] (x_j - mean[j]) / deviation[j]. */
 export interface Logistic {
+  /** Of each column, over the rows that the model was fitted to. */
   readonly mean: readonly number[];
+  /** Of each column, above 0. */
   readonly deviation: readonly number[];
   /** [classes][columns]. */
   readonly weights: Matrix;
@@ -14,7 +16,7 @@ export interface Logistic {
   readonly intercepts: readonly number[];
 }
 
-/** Log-odds of every class for a row. Throws when its length does not fit. */
+/** Log-odds of every class for a row[columns]. Throws when the row has another length. */
 export function logOdds(model: Logistic, row: readonly number[]): number[] {
   if (row.length !== model.mean.length) {
     throw new Error(`logOdds: expected ${model.mean.length} numbers, got ${row.length}`);
@@ -25,7 +27,7 @@ export function logOdds(model: Logistic, row: readonly number[]): number[] {
   );
 }
 
-/** exp(x_k - log sum exp x). */
+/** Probabilities from log-odds: exp(odds[k]) / sum_k exp(odds[k]). */
 export function softmax(odds: readonly number[]): number[] {
   const largest = Math.max(...odds);
   const powers = odds.map((value) => Math.exp(value - largest));
@@ -36,12 +38,13 @@ export function softmax(odds: readonly number[]): number[] {
 /** A logistic regression with calibrated probabilities. */
 export interface Classifier {
   readonly model: Logistic;
+  /** The L2 penalty that the model was fitted with. */
   readonly l2: number;
-  /** Log-odds are divided by it before the softmax. */
+  /** Log-odds are divided by it before the softmax, above 0. */
   readonly temperature: number;
 }
 
-/** Probabilities of the classes for a row. */
+/** Probabilities of the classes for a row[columns]. */
 export function classify({ model, temperature }: Classifier, row: readonly number[]): number[] {
   return softmax(logOdds(model, row).map((value) => value / temperature));
 }

@@ -4,17 +4,22 @@
  */
 import { type Matrix, solveLower } from "./linear_algebra.ts";
 
+/** A class of rows: where its columns lie, and how they vary together. */
 export interface OneClass {
-  /** Per column: mean and standard deviation of the class. */
+  /** Of each column. */
   readonly mean: readonly number[];
+  /** Standard deviation of each column, above 0. */
   readonly deviation: readonly number[];
-  /** Share by which correlations were shrunk, 0 to 1. */
+  /** Share by which correlations were shrunk towards 0, 0 to 1. */
   readonly shrinkage: number;
-  /** Lower Cholesky factor of the shrunk correlation matrix; row i has i + 1 numbers. */
+  /** Lower Cholesky factor of the shrunk correlation matrix. Row i has i + 1 numbers. */
   readonly factor: Matrix;
 }
 
-/** Squared Mahalanobis distance per column: about 1 for a typical row of the class, larger for an unusual one. */
+/**
+ * Squared Mahalanobis distance of a row[columns], divided by the number of columns: about 1 for a typical row of the class,
+ * larger for an unusual one. Throws when the row has another length.
+ */
 export function oneClassDistance(model: OneClass, row: readonly number[]): number {
   if (row.length !== model.mean.length) {
     throw new Error(`oneClassDistance: expected ${model.mean.length} numbers, got ${row.length}`);

@@ -1,31 +1,34 @@
 /**
- * Classifiers as a calibration file stores them, and what they were fitted under. Their meaning is in variant.ts, joint.ts
- * and confidence.ts; whether they may be used for a run is decided in calibration.ts.
+ * The part of a calibration file that stores classifiers, and the settings that they were fitted under. variant.ts,
+ * joint.ts, prada.ts and confidence.ts apply them; calibration_file.ts checks that they fit a run.
  */
 import * as v from "npm:valibot@1.5.0";
 import { type ConditionName, conditionNames, type Settings, settingsSchema } from "../../evidence/evidence.ts";
 import { oneClassSchema } from "../family_distance.ts";
+import type { Stretch } from "./confidence.ts";
 import type { JointModel } from "./joint.ts";
 import type { NamedClassifier, OwnSamples } from "./variant.ts";
 
-/** A score function of PRADA: parameters by the reference's names. */
+/** A score function of PRADA. */
 export interface PradaFunction {
+  /** Tokens per scale; null where all tokens weigh alike. */
   readonly scaleLengths: number[] | null;
+  /** By the reference's names. */
   readonly parameters: Readonly<Record<string, number[]>>;
 }
 
 /** What methods beyond thresholds and perplexity decide by. */
 export interface Classifiers {
-  /** Class condition of the likelihoods that everything below was fitted to. */
+  /** Class condition of the likelihoods that the classifiers were fitted to. */
   readonly condition: ConditionName;
-  /** How classes were inferred, where they were. */
+  /** How classes were inferred, with the condition `infer`. */
   readonly inference?: Settings["inference"];
   readonly ownSamples: OwnSamples;
   readonly joint: JointModel;
   readonly membership?: Readonly<Record<string, NamedClassifier>>;
   readonly prada?: Readonly<Record<string, PradaFunction>>;
-  /** By method: log-odds of being right are offset + slope x log-odds of the raw confidence. */
-  readonly confidence: Readonly<Record<string, { readonly slope: number; readonly offset: number }>>;
+  /** By method: how raw confidences become rates of being right. */
+  readonly confidence: Readonly<Record<string, Stretch>>;
 }
 
 const positive = v.pipe(v.number(), v.gtValue(0, "a number above 0"));
@@ -35,6 +38,7 @@ const matrix = v.pipe(v.array(numbers), v.readonly());
 const strings = v.pipe(v.array(v.string()), v.readonly());
 const logistic = { mean: numbers, deviation: positives, weights: matrix, intercepts: numbers };
 
+/** Checks a `NamedClassifier`. */
 export const namedClassifierSchema = v.strictObject({
   labels: strings,
   columns: strings,
@@ -51,17 +55,20 @@ const familyModel = v.strictObject({
   deviation: positive,
 });
 
+/** Checks a `JointModel`. */
 export const jointSchema = v.strictObject({
   families: v.record(v.string(), familyModel),
   family: v.strictObject({ model: v.strictObject(logistic), l2: positive, temperature: positive }),
   range: positive,
 });
 
+/** Checks a `PradaFunction`. */
 export const pradaFunctionSchema = v.strictObject({
   scaleLengths: v.nullable(v.array(v.number())),
   parameters: v.record(v.string(), v.array(v.number())),
 });
 
+/** Checks `Classifiers`. */
 export const classifiersSchema = v.strictObject({
   condition: v.picklist(conditionNames),
   inference: settingsSchema.entries.inference,
