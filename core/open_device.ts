@@ -3,10 +3,14 @@
  */
 import { openCpuDevice } from "./cpu/mod.ts";
 import type { Device } from "./tensor/device.ts";
+import { environment } from "./wgsl/adapter.ts";
 import { openWebGpuDevice, probeWebGpu } from "./wgsl/mod.ts";
 
 /** `auto` takes a hardware WebGPU adapter, else the CPU. */
 export type DeviceName = "auto" | "cpu" | "webgpu";
+
+/** Environment variables that WebGPU is told by; a worker that opens it needs to read and write them. */
+export const webGpuVariables: readonly string[] = Object.keys(environment);
 
 /** Options of `openDevice`. */
 export interface OpenDeviceOptions {

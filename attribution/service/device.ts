@@ -2,6 +2,7 @@
  * The server's side of the worker that has the device: opens it, hands it batches, and opens another one when the device is
  * lost, the worker dies or a batch takes too long. Each batch is tried at most twice.
  */
+import { webGpuVariables } from "../../core/open_device.ts";
 import type { DeviceUse, FromDevice, ToDevice } from "./protocol.ts";
 import type { TracerInfo } from "../run/tracer.ts";
 import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
@@ -129,15 +130,15 @@ export class DeviceWorker {
 
 /** A worker with the real device. It may read files, as the weights need, and nothing else. */
 export function spawnDeviceWorker(): Worker {
-  const variable = "XDG_RUNTIME_DIR";
-  const may = (descriptor: Deno.PermissionDescriptor) => Deno.permissions.querySync(descriptor).state === "granted";
+  const may = (variable: string) => Deno.permissions.querySync({ name: "env", variable }).state === "granted";
+  const variables = webGpuVariables.filter(may);
   return new Worker(new URL("./device_worker.ts", import.meta.url), {
     type: "module",
     name: "device",
     deno: {
       permissions: {
         read: "inherit",
-        env: may({ name: "env", variable }) ? [variable] : false,
+        env: variables.length > 0 ? variables : false,
         net: false,
         write: false,
         run: false,

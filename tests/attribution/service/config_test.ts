@@ -62,6 +62,11 @@ Deno.test("the task serve may read exactly the environment variables that there 
   for (const variable of variables) {
     assert.ok(allowed.some((name) => name === variable || (name === "TRACER_*" && variable.startsWith("TRACER_"))));
   }
-  assert.deepEqual(allowed.filter((name) => !name.startsWith("TRACER_")).sort(), ["HOST", "PORT", "XDG_RUNTIME_DIR"]);
+  assert.deepEqual(allowed.filter((name) => !name.startsWith("TRACER_")).sort(), [
+    "DENO_WEBGPU_BACKEND",
+    "HOST",
+    "PORT",
+    "XDG_RUNTIME_DIR",
+  ]);
   assert.doesNotMatch(tasks.serve, /--allow-(all|write|run|ffi|sys)|-A\b/);
 });
