@@ -26,7 +26,7 @@ import {
   type Tensor,
   withoutTape,
 } from "../../core/tensor/mod.ts";
-import { straightThrough } from "../rar/tokenizer_training.ts";
+import { straightThrough } from "../tokenizer_training.ts";
 import { draws } from "../training.ts";
 import type { Weights } from "../weights.ts";
 import { scaleStarts } from "../family.ts";

@@ -10,7 +10,7 @@ import {
   type Quantised,
   straightThrough,
   type TokenizerLoss,
-} from "../rar/tokenizer_training.ts";
+} from "../tokenizer_training.ts";
 import type { Weights } from "../weights.ts";
 import type { VqvaeConfig } from "./config.ts";
 import type { MultiScaleQuantizer } from "./quantizer.ts";
