@@ -56,10 +56,4 @@ export const toBeConverted: readonly string[] = [
   "parity/finetune.ts",
   "parity/full.ts",
   "parity/signals.ts",
-  "zoo/learner.ts",
-  "zoo/places.ts",
-  "zoo/recipe.ts",
-  "zoo/tokenizer_recipes.ts",
-  "zoo/tokenizers.ts",
-  "zoo/transformers.ts",
 ];

@@ -1,28 +1,14 @@
 /**
- * A transformer of either family with dense weights that are trained in place: its parameters, its loss, its file.
+ * A transformer with dense weights that are trained in place: its parameters, its loss, its file.
  * Data, schedules and the loop are in transformers.ts.
  */
-import { type Device, scope, type Tensor } from "../core/tensor/mod.ts";
+import type { Device, Tensor } from "../core/tensor/mod.ts";
 import { f32ToF16, type SafetensorsEntry, type TensorSource, writeSafetensors } from "../models/checkpoint/mod.ts";
-import { rarLoss } from "../models/rar/training.ts";
-import { transformerSpecs as rarSpecs } from "../models/rar/transformer.ts";
-import { varLoss } from "../models/var/training.ts";
-import { transformerSpecs as varSpecs } from "../models/var/transformer.ts";
+import { familyNamed } from "../models/registry.ts";
 import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
-import { fromArray } from "../core/tensor/mod.ts";
+import { zooFamily } from "./families.ts";
+import type { LearnerBatch, TransformerInput, TransformerRecipe } from "./family.ts";
 import { initialSource } from "./init.ts";
-import type { TransformerRecipe } from "./recipe.ts";
-
-/** One batch of any family. `orders` are RAR's. */
-export interface LearnerBatch {
-  /** [batch * tokenCount], one image after the other. */
-  readonly tokens: Int32Array<ArrayBuffer>;
-  readonly labels: readonly (number | null)[];
-  readonly orders?: readonly Int32Array[];
-}
-
-/** tokens[batch, tokenCount] -> a VAR transformer's input; `ImageTokenizer.transformerInput`. */
-export type TransformerInput = (tokens: Tensor) => Tensor;
 
 export class Learner {
   readonly device: Device;
@@ -56,22 +42,17 @@ export class Learner {
     source?: TensorSource,
   ): Promise<Learner> {
     const { network, seed, name } = recipe;
-    const [specs, depth, width] = network.kind === "rar"
-      ? [rarSpecs(network.config), network.config.layers, network.config.hiddenSize]
-      : [varSpecs(network.config), network.config.depth, network.config.embedDim];
+    const specs = familyNamed(network.kind).variantSpecs(network.config);
+    const { depth, width } = zooFamily(network.kind).size(network.config);
     const values = source ?? initialSource(specs, { seed, depth, width });
     const weights = await loadWeights(device, values, specs, { what: name, dense: () => true });
     return new Learner(device, recipe, specs, weights, input);
   }
 
   /** Mean cross-entropy per token in nats. */
-  loss({ tokens, labels, orders }: LearnerBatch): Tensor {
-    const { network } = this.recipe;
-    if (network.kind === "rar") return rarLoss(this.device, this.#weights, network.config, { tokens, labels, orders });
-    return scope(() => {
-      const input = this.#input(fromArray(this.device, tokens, [labels.length, tokens.length / labels.length]));
-      return varLoss(this.device, this.#weights, network.config, { tokens, labels, input });
-    });
+  loss(batch: LearnerBatch): Tensor {
+    const { kind, config } = this.recipe.network;
+    return zooFamily(kind).transformerLoss(this.device, this.#weights, config, batch, this.#input);
   }
 
   /** Writes whole parameters under the checkpoint's names, f16, with `metadata` in the header. */

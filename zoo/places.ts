@@ -6,9 +6,8 @@ import { join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import { openCheckpoint } from "../models/checkpoint/mod.ts";
 import type { ImageTokenizer } from "../models/family.ts";
-import { loadRarTokenizer } from "../models/rar/family.ts";
-import { loadVarTokenizer } from "../models/var/family.ts";
-import type { TokenizerRecipe } from "./tokenizers.ts";
+import { familyNamed } from "../models/registry.ts";
+import type { TokenizerRecipe } from "./family.ts";
 import { sha256Hex } from "../util/hash.ts";
 
 /** The files of a working folder. */
@@ -52,9 +51,7 @@ export async function loadTokenizer(device: Device, recipe: TokenizerRecipe, pat
   const { network } = recipe;
   const source = await openCheckpoint(path);
   try {
-    return network.kind === "rar"
-      ? await loadRarTokenizer(device, source, network.config)
-      : await loadVarTokenizer(device, source, network.config);
+    return await familyNamed(network.kind).loadTokenizer(device, source, network.config);
   } finally {
     source.close();
   }

@@ -7,8 +7,7 @@ import { f32ToF16 } from "../models/checkpoint/half.ts";
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
 import { type Manifest, modelSetHash, parseManifest } from "../models/manifest.ts";
 import { latentNames } from "../models/latent_statistics.ts";
-import type { TokenizerRecipe } from "./tokenizers.ts";
-import type { TransformerRecipe } from "./recipe.ts";
+import type { TokenizerRecipe, TransformerRecipe } from "./family.ts";
 import { sha256Hex } from "../util/hash.ts";
 
 /** The networks of a set. Paths are those of finished networks. */
@@ -18,7 +17,7 @@ export interface SetParts {
   readonly tokenizers: readonly { readonly recipe: TokenizerRecipe; readonly path: string }[];
   readonly variants: readonly { readonly recipe: TransformerRecipe; readonly path: string }[];
   /** Fine-tuned encoders by family. */
-  readonly encoders?: Readonly<Partial<Record<"rar" | "var", string>>>;
+  readonly encoders?: Readonly<Record<string, string | undefined>>;
   /** Name of the calibration file in the set, when it has one. */
   readonly calibration?: string;
 }
@@ -26,12 +25,14 @@ export interface SetParts {
 /** Copies the networks into `dir` (made when missing) and writes its manifest. Returns the manifest and the set's hash. */
 export async function writeSet(dir: string, parts: SetParts): Promise<{ manifest: Manifest; hash: string }> {
   await Deno.mkdir(dir, { recursive: true });
-  const families: Record<"rar" | "var", Record<string, unknown>> = { rar: { variants: {} }, var: { variants: {} } };
+  const families: Record<string, Record<string, unknown>> = Object.fromEntries(
+    parts.tokenizers.map(({ recipe }) => [recipe.network.kind, { variants: {} }]),
+  );
   for (const { recipe, path } of parts.tokenizers) {
     const { kind, config } = recipe.network;
     families[kind].tokenizer = { ...await place(path, dir), config };
   }
-  for (const kind of ["rar", "var"] as const) {
+  for (const kind of Object.keys(families)) {
     const encoder = parts.encoders?.[kind];
     if (encoder !== undefined) families[kind].encoder = await placeHalf(encoder, dir, `${kind}_encoder.safetensors`);
   }

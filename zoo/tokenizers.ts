@@ -4,10 +4,8 @@
  */
 import { join } from "node:path";
 import {
-  cast,
   type Device,
   disposeAll,
-  equal,
   fromArray,
   mean,
   scope,
@@ -20,38 +18,14 @@ import {
 import { f32ToF16 } from "../models/checkpoint/half.ts";
 import { openCheckpoint, type SafetensorsEntry, syntheticSource, writeSafetensors } from "../models/checkpoint/mod.ts";
 import type { ImageTokenizer } from "../models/family.ts";
-import type { RarTokenizerConfig } from "../models/rar/config.ts";
-import { RarImageTokenizer } from "../models/rar/family.ts";
-import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
-import { type Quantised, type TokenizerLoss, tokenizerLoss } from "../models/rar/tokenizer_training.ts";
-import type { VqvaeConfig } from "../models/var/config.ts";
-import { VarImageTokenizer } from "../models/var/family.ts";
-import { vqvaeSpecs } from "../models/var/vqvae.ts";
-import { mixedPlaces, mixTokens, throughBytes } from "../models/var/read_back.ts";
-import { vqvaeLoss } from "../models/var/vqvae_training.ts";
-import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
+import { familyNamed } from "../models/registry.ts";
+import type { Quantised, TokenizerLoss } from "../models/tokenizer_training.ts";
+import { joinParts, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
+import { zooFamily } from "./families.ts";
+import type { TokenizerRecipe } from "./family.ts";
 import type { Crops } from "./images.ts";
 import { optimise } from "./loop.ts";
 import { fileHash } from "./places.ts";
-
-/** A tokenizer to train, and how. */
-export interface TokenizerRecipe {
-  readonly name: string;
-  readonly network: { readonly kind: "rar"; readonly config: RarTokenizerConfig } | {
-    readonly kind: "var";
-    readonly config: VqvaeConfig;
-  };
-  readonly seed: number;
-  readonly steps: number;
-  readonly batch: number;
-  readonly lr: number;
-  /** Weight of the codebook and commitment terms beside the pixels' loss. */
-  readonly latentWeight: number;
-  /** Name of a tokenizer whose finished encoder, decoder and Phi this one begins from. */
-  readonly init?: string;
-  /** Weights of the terms that make VAR's tokens readable from their images (models/var/read_back.ts); none without. */
-  readonly readBack?: { readonly weight: number; readonly isotropyWeight: number };
-}
 
 export interface TokenizerRun {
   readonly device: Device;
@@ -139,19 +113,17 @@ export function cropPixels(
   return values;
 }
 
-/** Share of equal tokens. */
-const sameShare = (a: Tensor, b: Tensor) => mean(equal(cast(a, "f32"), cast(b, "f32")));
-
 /**
- * PSNR over held-out crops, and how evenly the codes are used: their number and the exponential of their entropy. For VAR
- * also which share of the tokens encoding the reconstruction gives back, as they are and mixed.
+ * PSNR over held-out crops, how evenly the codes are used (their number and the exponential of their entropy), and the
+ * family's further figures.
  */
 async function evaluate(trainee: Tokenizer, heldOut: Crops): Promise<Record<string, number>> {
   const { family } = trainee;
   const counts = new Float64Array(family.codes);
   const count = Math.min(heldOutImages, heldOut.count);
   const { network, seed } = trainee.recipe;
-  let squares = 0, kept = 0, keptMixed = 0;
+  const further: Record<string, number> = {};
+  let squares = 0;
   for (let start = 0; start < count; start += 32) {
     // Spread over the whole split, since neighbours come from the same photograph.
     const indices = Array.from(
@@ -160,20 +132,18 @@ async function evaluate(trainee: Tokenizer, heldOut: Crops): Promise<Record<stri
     );
     const [low, high] = family.valueRange;
     const images = trainee.images(cropPixels(heldOut, indices));
-    const { error, tokens, ...more } = scope(() => {
+    const { error, tokens, more } = scope(() => {
       const { tokens, fHat } = family.quantize(family.encode(images));
       const decoded = family.decode(fHat);
       const error = mean(square(sub(decoded, images)));
-      if (network.kind !== "var") return { error, tokens };
-      const again = family.quantize(family.encode(throughBytes(decoded))).tokens;
-      const mixed = mixTokens(tokens, mixedPlaces(indices.length, network.config.patchNums, { seed, step: start }));
-      const read = family.quantize(family.encode(throughBytes(family.decode(family.dequantize(mixed))))).tokens;
-      return { error, tokens, same: sameShare(tokens, again), sameMixed: sameShare(mixed, read) };
+      const more = zooFamily(network.kind).heldOutFigures?.(family, decoded, tokens, { seed, step: start }) ?? {};
+      return { error, tokens, more };
     });
     squares += indices.length * await error.item() / (high - low) ** 2;
     for (const token of await tokens.ints()) counts[token]++;
-    kept += indices.length * await (more.same?.item() ?? 0);
-    keptMixed += indices.length * await (more.sameMixed?.item() ?? 0);
+    for (const [name, figure] of Object.entries(more)) {
+      further[name] = (further[name] ?? 0) + indices.length * await figure.item();
+    }
     disposeAll([images, error, tokens, more]);
   }
   const total = counts.reduce((sum, n) => sum + n, 0);
@@ -182,7 +152,7 @@ async function evaluate(trainee: Tokenizer, heldOut: Crops): Promise<Record<stri
     psnr: -10 * Math.log10(squares / count),
     usedCodes: counts.reduce((sum, n) => sum + (n > 0 ? 1 : 0), 0),
     perplexity: Math.exp(entropy),
-    ...network.kind === "var" ? { recovered: kept / count, recoveredMixed: keptMixed / count } : {},
+    ...Object.fromEntries(Object.entries(further).map(([name, sum]) => [name, sum / count])),
   };
 }
 
@@ -200,20 +170,19 @@ class Tokenizer {
   /** With initial values, or those of the file `init`, of which the codes are not taken. */
   static async open(device: Device, recipe: TokenizerRecipe, init?: string): Promise<Tokenizer> {
     const { network, seed, name } = recipe;
-    const specs = network.kind === "rar" ? tokenizerSpecs(network.config) : vqvaeSpecs(network.config);
+    const family = familyNamed(network.kind);
+    const specs = family.tokenizerSpecs(network.config);
     // Weights in [-s, s] with the variance 1 / fan-in, biases near 0 and gains near 1; the codes are drawn from latents later.
     const synthetic = syntheticSource(`zoo-${name}-${seed}`, specs);
     const start = init === undefined ? null : await openCheckpoint(init);
     const source = start
       ? { ...synthetic, readF32: (tensor: string) => (tensor === codebookName ? synthetic : start).readF32(tensor) }
       : synthetic;
-    const weights = await loadWeights(device, source, specs, { what: name, dense: () => true })
+    const tokenizer = await family.loadTokenizer(device, source, network.config, { dense: () => true })
       .finally(() => start?.close());
-    const family = network.kind === "rar"
-      ? new RarImageTokenizer(weights, network.config)
-      : new VarImageTokenizer(device, weights, network.config);
+    const { weights } = tokenizer;
     const parameters = new Map(specs.flatMap(partNames).map((part) => [part, weights.get(part)]));
-    return new Tokenizer(device, recipe, specs, weights, family, parameters);
+    return new Tokenizer(device, recipe, specs, weights, tokenizer, parameters);
   }
 
   get codebook(): Tensor {
@@ -227,15 +196,7 @@ class Tokenizer {
   }
 
   loss(images: Tensor, step: number, observe: (quantised: Quantised) => void): TokenizerLoss {
-    const { network, latentWeight, readBack, seed, batch } = this.recipe;
-    if (network.kind === "rar") return tokenizerLoss(images, this.weights, network.config, latentWeight, observe);
-    const { quantizer } = this.family as VarImageTokenizer;
-    const places = () => mixedPlaces(batch, network.config.patchNums, { seed, step });
-    return vqvaeLoss(images, this.weights, quantizer, network.config, {
-      latentWeight,
-      observe,
-      readBack: readBack && { ...readBack, places: places() },
-    });
+    return zooFamily(this.recipe.network.kind).tokenizerLoss(images, this.family, this.recipe, step, observe);
   }
 
   async save(

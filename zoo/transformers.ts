@@ -4,12 +4,13 @@
  */
 import type { Device } from "../core/tensor/mod.ts";
 import { warmupCosineLr } from "../core/tensor/mod.ts";
-import { randomOrderShare, sampleOrders } from "../models/rar/training.ts";
 import { draws, dropLabels } from "../models/training.ts";
 import { scaleStarts } from "../models/family.ts";
-import { Learner, type LearnerBatch, type TransformerInput } from "./learner.ts";
+import { familyNamed } from "../models/registry.ts";
+import { zooFamily } from "./families.ts";
+import type { LearnerBatch, TransformerInput, TransformerRecipe } from "./family.ts";
+import { Learner } from "./learner.ts";
 import { optimise } from "./loop.ts";
-import type { TransformerRecipe } from "./recipe.ts";
 import { type TokenSet, unigramEntropy } from "./tokens.ts";
 import { canonicalJson } from "../util/json.ts";
 
@@ -91,8 +92,8 @@ export function trainingBatch(recipe: TransformerRecipe, set: TokenSet, step: nu
     classes.push(set.classes[image]);
   }
   const labels = dropLabels(classes, dropLabel, seed, step);
-  if (network.kind === "var") return { tokens, labels };
-  return { tokens, labels, orders: sampleOrders(batch, tokenCount, randomOrderShare(step / steps), { seed, step }) };
+  const orders = zooFamily(network.kind).orders?.(batch, tokenCount, step / steps, { seed, step });
+  return { tokens, labels, orders };
 }
 
 /** What decides the result of the training. */
@@ -123,13 +124,14 @@ async function evaluate(learner: Learner, set: TokenSet): Promise<{ heldOut: num
   return { heldOut, heldOutNone };
 }
 
-/** Entropy of the held-out tokens in nats; for VAR also with the scale known, averaged over all tokens. */
+/** Entropy of the held-out tokens in nats; of several scales also with the scale known, averaged over all tokens. */
 function unigramEntropies({ network: { kind, config } }: TransformerRecipe, set: TokenSet): Record<string, number> {
-  const unigram = unigramEntropy(set, config.codes);
-  if (kind === "rar") return { unigram };
-  const starts = scaleStarts(config.patchNums);
-  const byScale = config.patchNums.reduce((sum, pn, scale) => {
-    return sum + pn * pn / set.tokenCount * unigramEntropy(set, config.codes, starts[scale], starts[scale + 1]);
+  const { codes, patchNums } = familyNamed(kind).variantFacts(config);
+  const unigram = unigramEntropy(set, codes);
+  if (patchNums.length === 1) return { unigram };
+  const starts = scaleStarts(patchNums);
+  const byScale = patchNums.reduce((sum, pn, scale) => {
+    return sum + pn * pn / set.tokenCount * unigramEntropy(set, codes, starts[scale], starts[scale + 1]);
   }, 0);
   return { unigram, unigramByScale: byScale };
 }

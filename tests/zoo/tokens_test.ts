@@ -4,8 +4,7 @@
 import assert from "node:assert/strict";
 import { fromArray, uniforms } from "../../core/tensor/mod.ts";
 import { f32ToF16, syntheticSource, writeSafetensors } from "../../models/checkpoint/mod.ts";
-import { tokenizerSpecs } from "../../models/rar/tokenizer.ts";
-import { vqvaeSpecs } from "../../models/var/vqvae.ts";
+import { familyNamed } from "../../models/registry.ts";
 import type { Crops } from "../../zoo/images.ts";
 import { loadTokenizer, places } from "../../zoo/places.ts";
 import { tokenizerRecipes } from "../../zoo/recipe.ts";
@@ -27,7 +26,7 @@ function crops(count: number, seed: number): Crops {
 /** A tokenizer of the recipe with made-up weights. */
 async function writeTokenizer(path: string, name: "rar" | "var", salt: string): Promise<void> {
   const { network } = tokenizerRecipes[name];
-  const specs = network.kind === "rar" ? tokenizerSpecs(network.config) : vqvaeSpecs(network.config);
+  const specs = familyNamed(network.kind).tokenizerSpecs(network.config);
   const source = syntheticSource(salt, specs);
   await writeSafetensors(
     path,

@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { embedding, fromArray, normals, scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint, openSafetensors } from "../../models/checkpoint/mod.ts";
-import { loadRarVariant } from "../../models/rar/family.ts";
-import { loadVarVariant } from "../../models/var/family.ts";
+import { familyNamed } from "../../models/registry.ts";
 import { initialValues } from "../../zoo/init.ts";
-import { Learner, type TransformerInput } from "../../zoo/learner.ts";
-import { type TransformerRecipe, transformerRecipes } from "../../zoo/recipe.ts";
+import type { TransformerInput, TransformerRecipe } from "../../zoo/family.ts";
+import { Learner } from "../../zoo/learner.ts";
+import { transformerRecipes } from "../../zoo/recipe.ts";
 import { readTokens, type TokenSet, unigramEntropy, writeTokens } from "../../zoo/tokens.ts";
 import { trainTransformer } from "../../zoo/transformers.ts";
 import { withFolder } from "../attribution/files.ts";
@@ -145,12 +145,10 @@ for (const recipe of [rar, varRecipe]) {
       const { network } = recipe;
       const source = await openCheckpoint(path);
       const index = fromArray(device, tokens, [2, set.tokenCount]);
-      const loaded = network.kind === "rar"
-        ? await loadRarVariant(device, source, network.config, "test", { weightType: "f16" })
-        : await loadVarVariant(device, source, network.config, "test", { weightType: "f16" });
+      const loaded = await familyNamed(network.kind)
+        .loadVariant(device, source, network.config, "test", { weightType: "f16" });
       const condition = loaded.condition(labels);
-      // deno-lint-ignore no-explicit-any -- each variant takes its own kind of condition
-      const logits = (loaded as any).logits(network.kind === "rar" ? index : input(index), condition);
+      const logits = loaded.logits(network.kind === "rar" ? index : input(index), condition);
       const again = crossEntropyOf(await logits.data(), tokens, 24);
       // Weights have 11 bits: the loss, at the start near ln 24, moves by less than 1e-3 of it.
       assert.ok(Math.abs(again - await loss.item()) < 3e-3, `${again}, expected ${await loss.item()}`);
