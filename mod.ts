@@ -20,4 +20,4 @@ export { type Evidence, type EvidenceLine, isUnreadable, type Unreadable } from 
 export { type ListedImage, listImages } from "./attribution/images/list.ts";
 export { type RgbImage, UnreadableImageError, type UnreadableReason } from "./attribution/images/image.ts";
 export { type Decision, type Method, methodNames, registerMethod } from "./attribution/decision/methods.ts";
-export { CalibrationError, DeviceError, MemoryLimitError, ModelSetError } from "./util/errors.ts";
+export { CalibrationError, DeviceError, MemoryLimitError, ModelSetError, NamedError } from "./util/errors.ts";
