@@ -54,9 +54,13 @@ export async function listening(process: Deno.ChildProcess): Promise<Server> {
   return { url: url.replace(/\/$/, ""), port: Number(new URL(url).port), process, log, stop };
 }
 
+/** Time limits that no machine reaches, however busy it is. */
+const patience = ["deadline", "batch", "body", "decode"].flatMap((limit) => [`--${limit}-ms`, "600000"]);
+
 /** Starts a server on any port; resolves when it is ready. */
 export async function startServer(args: readonly string[], env: Record<string, string> = {}): Promise<Server> {
-  const server = await listening(await spawnTask("serve", root, ["--port", "0", "--device", "cpu", ...args], env));
+  const common = ["--port", "0", "--device", "cpu", ...patience];
+  const server = await listening(await spawnTask("serve", root, [...common, ...args], env));
   await untilReady(server);
   return server;
 }
