@@ -4,7 +4,7 @@
  */
 import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence/evidence.ts";
 import { labelsOf } from "../attribution/labels.ts";
-import { runJob, type Summary } from "../attribution/run/attribute.ts";
+import { attributeFiles, type Summary } from "../attribution/run/attribute.ts";
 import { chooseModels } from "../attribution/run/choose_models.ts";
 import { parseShard } from "../attribution/run/journal/shards.ts";
 import { journalIn } from "../attribution/run/report.ts";
@@ -89,7 +89,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
   const score = labels === undefined ? undefined : await Score.open(labels, labelsOf(models));
   const rules = { outlierPrior, threshold };
   const signal = interruptible(progress);
-  const summary = await runJob({ ...options, models, inputs: operands, out, rules, signal }, {
+  const summary = await attributeFiles({ ...options, models, inputs: operands, out, rules, signal }, {
     ...progress.events,
     onLine: (line) => {
       if (isUnreadable(line)) progress.note(`unreadable: ${line.image}: ${line.error.message}`);

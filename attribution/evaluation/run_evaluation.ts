@@ -7,7 +7,7 @@ import type { TransformName } from "../images/augment/mod.ts";
 import { levelOf, loadCalibration, type Rules, rulesOf } from "../decision/calibration_file.ts";
 import { dataFingerprint } from "../calibration/calibrate.ts";
 import { isUnreadable, type MeasuredLine } from "../evidence/evidence.ts";
-import { type JobOptions, runJob } from "../run/attribute.ts";
+import { attributeFiles, type AttributeFilesOptions } from "../run/attribute.ts";
 import { chooseModels } from "../run/choose_models.ts";
 import { type Label, type Labels, labelsOf } from "../labels.ts";
 import { familyNamed } from "../../models/registry.ts";
@@ -21,7 +21,7 @@ import { compareMethods, extrasOf, knownMethods, type MethodResult } from "./met
 import { writeEvaluation } from "./report.ts";
 import { attackedImages, type RobustnessPoint, robustnessPoint } from "./robustness.ts";
 
-export interface EvaluationOptions extends Omit<JobOptions, "inputs" | "out" | "report" | "limit"> {
+export interface EvaluationOptions extends Omit<AttributeFilesOptions, "inputs" | "out" | "report" | "limit"> {
   /** Label folders, or any folder with a table. */
   readonly val: string;
   /** CSV with image_name and label. */
@@ -79,7 +79,7 @@ export async function runEvaluation(
   const byName = new Map(images.map((image) => [image.imageName, image]));
   const judged: Judged[] = [];
   const contents: { label: Label; sha256: string }[] = [];
-  const summary = await runJob({
+  const summary = await attributeFiles({
     ...shared,
     inputs: images,
     out: join(report, "predictions.csv"),

@@ -1,100 +1,125 @@
 /**
- * The main job: image files to a table of labels and a report. Checks everything that can be wrong before any work, then
- * streams. It prints nothing: what a command line shows it is told through `JobEvents`.
+ * Attributes image files: writes a table of labels (the submission), a report and a journal. All inputs are checked
+ * before the first network runs; then images are streamed. It prints nothing; callers follow progress through
+ * `AttributeFilesEvents`.
  */
-import { type ModelSet, setName } from "../../models/model_set.ts";
+import type { ModelSet } from "../../models/model_set.ts";
 import type { MethodName, Rules } from "../decision/methods.ts";
 import { type ConditionName, type EvidenceLine, isUnreadable, type Settings } from "../evidence/evidence.ts";
 import { type ListedImage, listImages } from "../images/list.ts";
 import type { ImageInput } from "../images/load.ts";
 import { readClassTable, withClasses } from "../likelihood/class_table.ts";
 import { chooseModels } from "./choose_models.ts";
-import type { Shard } from "./journal/mod.ts";
+import type { RunSpec, Shard } from "./journal/mod.ts";
 import type { RunEvents } from "./open_run.ts";
 import { Submission } from "./submission.ts";
 import { Tracer, type TracerOptions } from "./tracer.ts";
 
-export interface JobOptions extends Omit<TracerOptions, "exclusive"> {
-  /** Files and folders, or images that were listed before. */
+/** What to attribute, where to write it, and how to decide. */
+export interface AttributeFilesOptions extends Omit<TracerOptions, "exclusive"> {
+  /** Paths of files and folders, or images that are listed already. */
   readonly inputs: readonly string[] | readonly ListedImage[];
-  /** The table of labels. Without a name none is written. */
+  /** Path of the submission (CSV with image_name and label). Default: none is written. */
   readonly out?: string;
-  /** Only the images whose content is this shard's. Needs a journal of its own, which merging reads. */
+  /** Attribute only the images of this shard. Needs a separate `journal` per shard, which `journal merge` reads. */
   readonly shard?: Shard;
-  /** Only the first images, in natural order of their names. */
+  /** Attribute only so many images, the first ones in natural order of their names. Default: all. */
   readonly limit?: number;
-  /** Table of the images' classes, image_name,class; the condition is `given` then. */
+  /** CSV with the class of every image (image_name, class). The condition is then `given`. */
   readonly classes?: string;
 }
 
-export interface JobEvents extends RunEvents {
-  /** An image is done. */
+/** Progress of `attributeFiles`. */
+export interface AttributeFilesEvents extends RunEvents {
+  /** Called for every image when its line is complete, in the order of the images. */
   readonly onLine?: (line: EvidenceLine) => void;
 }
 
 /** What summary.json holds. */
 export interface Summary {
+  /** `interrupted`: some images were not reached before the signal was aborted. */
   readonly status: "done" | "interrupted" | "failed";
+  /** Numbers of images. */
   readonly images: {
     readonly total: number;
     readonly done: number;
     readonly unreadable: number;
-    /** Of which something was in the journal, and for which a network had to run. */
+    /** Images with evidence in the journal, complete or not. */
     readonly recalled: number;
+    /** Images for which a network had to run. */
     readonly computed: number;
   };
-  /** Images by label, `unreadable` included. */
+  /** Number of images by label, `unreadable` included. */
   readonly labels: Readonly<Record<string, number>>;
+  /** Number of verdicts below the confidence `unsureBelow`. */
   readonly unsure: number;
-  /** The first images that could not be read, and why; evidence.jsonl has all of them. */
+  /** The first 1000 images that could not be read, and why; evidence.jsonl has all of them. */
   readonly unreadable: readonly { readonly image: string; readonly reason: string; readonly message: string }[];
   readonly modelSet: { readonly name: string; readonly hash: string };
+  /** sha256 of the calibration file; null without one. */
   readonly calibration: string | null;
   readonly method: MethodName;
-  /** What the families were decided by. */
+  /** Signals, thresholds and prior of the family decision. */
   readonly rules: Omit<Rules, "labels">;
   readonly unsureBelow: number;
   readonly settings: Settings;
+  /** Name of the device. */
   readonly device: string;
-  /** The limit, the device's peak below it, and the peak of the whole process (resident, as far as it was looked at). */
+  /**
+   * Bytes: the limit for the device, the device's peak, and the process's peak resident memory, sampled at every image.
+   */
   readonly memory: { readonly limitBytes: number; readonly devicePeakBytes: number; readonly processPeakBytes: number };
-  /** Networks that stayed loaded and those that took turns, and images per pass of the tokenizers. */
+  /** Variants that stay loaded, variants that are loaded in turns, and images per pass of the tokenizers. */
   readonly plan: { readonly resident: readonly string[]; readonly swapped: readonly string[]; readonly batch: number };
+  /** ISO 8601. */
   readonly started: string;
-  /** Seconds from the first image to the last. */
+  /** Duration without opening the device and loading networks. */
   readonly seconds: number;
 }
 
 /** How many unreadable images a summary lists. */
 const listedUnreadable = 1000;
 
-/** Images since the run began. */
+/** Counts the lines of a run. */
 class Tally {
   done = 0;
   unsure = 0;
   unreadableCount = 0;
+  processPeakBytes = 0;
   readonly labels: Record<string, number> = {};
   readonly unreadable: { image: string; reason: string; message: string }[] = [];
+  readonly started = new Date();
+  readonly #start = performance.now();
+
+  constructor(readonly total: number) {}
 
   add(line: EvidenceLine): void {
     this.done++;
     this.labels[line.label] = (this.labels[line.label] ?? 0) + 1;
+    this.processPeakBytes = Math.max(this.processPeakBytes, Deno.memoryUsage().rss);
     if (!isUnreadable(line)) this.unsure += line.unsure ? 1 : 0;
     else {
       this.unreadableCount++;
       if (this.unreadable.length < listedUnreadable) this.unreadable.push({ image: line.image, ...line.error });
     }
   }
+
+  seconds(): number {
+    return (performance.now() - this.#start) / 1000;
+  }
 }
 
 /**
- * Runs the job. Throws before any work on anything that is wrong with inputs, weights, settings or outputs; when it fails
- * later, what is done is kept as for an interruption, and the error is thrown.
+ * Attributes image files. Wrong inputs, weights, settings and outputs throw before any network runs. An error after
+ * that leaves submission, journal and report as an interruption does, with the status `failed`, and is thrown.
  */
-export async function runJob(options: JobOptions, events: JobEvents = {}): Promise<Summary> {
+export async function attributeFiles(
+  options: AttributeFilesOptions,
+  events: AttributeFilesEvents = {},
+): Promise<Summary> {
   const { unsureBelow = 0, signal, shard } = options;
   if (shard !== undefined && options.journal === undefined) {
-    throw new Error("--shard: expects --journal FILE, a journal of this shard's own");
+    throw new Error("--shard: expects --journal FILE, a journal for this shard alone");
   }
   const condition = conditionOf(options);
   let images: readonly ImageInput[] = (await listInputs(options.inputs)).slice(0, options.limit);
@@ -107,61 +132,74 @@ export async function runJob(options: JobOptions, events: JobEvents = {}): Promi
   cleanup.defer(() => submission?.discard());
   const tracer = await Tracer.open({ ...options, models: set, condition, exclusive: shard !== undefined }, events);
   cleanup.use(tracer);
-  const { device, plan, settings, journal, report, counts } = tracer.run;
-  const { method, calibration } = tracer.info;
-  const { labels: _, ...rules } = tracer.rules;
 
-  const tally = new Tally();
-  const started = new Date();
-  const start = performance.now();
-  let processPeakBytes = 0;
-  const summary = (status: Summary["status"]): Summary => ({
+  const tally = new Tally(images.length);
+  const { journal, report } = tracer.run;
+  events.onStart?.(Math.ceil(images.length / (shard?.count ?? 1)));
+  const session = await journal?.begin(runSpecOf(tracer, options), images.length, shard);
+  const finish = async (status: Summary["status"]): Promise<Summary> => {
+    await submission?.finish();
+    if (session !== undefined) journal?.end(session, status, tally.done);
+    const summary = summarise(tracer, tally, status, unsureBelow);
+    await report?.finish(summary);
+    return summary;
+  };
+  try {
+    const lines = tracer.attribute(images, { shard, onKept: (kept) => journal!.addResults(session!, kept) });
+    for await (const line of lines) {
+      tally.add(line);
+      await submission?.add(line.image, line.label);
+      events.onLine?.(line);
+    }
+  } catch (error) {
+    await finish("failed");
+    throw error;
+  }
+  // Without shards, every image has a line unless the run was interrupted. The size of a shard is not known beforehand.
+  const isComplete = shard === undefined ? tally.done === images.length : !signal?.aborted;
+  return await finish(isComplete ? "done" : "interrupted");
+}
+
+/** Everything that the rows of the submission depend on; shards whose specifications differ cannot be merged. */
+function runSpecOf(tracer: Tracer, { inputs, limit, unsureBelow = 0 }: AttributeFilesOptions): RunSpec {
+  const { method, calibration, modelSet, settings } = tracer.info;
+  return {
+    ...{ modelSet: modelSet.hash, settings, calibration, method, rules: withoutLabels(tracer.rules), unsureBelow },
+    inputs: inputs.map((input) => typeof input === "string" ? input : input.path),
+    limit: limit ?? null,
+  };
+}
+
+function summarise(tracer: Tracer, tally: Tally, status: Summary["status"], unsureBelow: number): Summary {
+  const { device, plan, settings, counts } = tracer.run;
+  const { method, calibration, modelSet: { name, hash } } = tracer.info;
+  const { total, done, unreadableCount, labels, unsure, unreadable, processPeakBytes, started } = tally;
+  return {
     status,
-    images: { total: images.length, done: tally.done, unreadable: tally.unreadableCount, ...counts },
-    labels: tally.labels,
-    unsure: tally.unsure,
-    unreadable: tally.unreadable,
-    modelSet: { name: setName(set), hash: set.hash },
+    images: { total, done, unreadable: unreadableCount, ...counts },
+    labels,
+    unsure,
+    unreadable,
+    modelSet: { name, hash },
     calibration,
     method,
-    rules,
+    rules: withoutLabels(tracer.rules),
     unsureBelow,
     settings,
     device: device.info.name,
     memory: { limitBytes: plan.memoryBytes, devicePeakBytes: device.memory().peakBytes, processPeakBytes },
     plan: { resident: [...plan.resident], swapped: plan.swapped, batch: plan.tokenizerBatch },
     started: started.toISOString(),
-    seconds: (performance.now() - start) / 1000,
-  });
-  events.onStart?.(Math.ceil(images.length / (shard?.count ?? 1)));
-  const asked = { modelSet: set.hash, settings, calibration, method, rules, unsureBelow };
-  const names = options.inputs.map((input) => typeof input === "string" ? input : input.path);
-  const session = await journal?.begin({ ...asked, inputs: names, limit: options.limit ?? null }, images.length, shard);
-  try {
-    const lines = tracer.attribute(images, { shard, onKept: (kept) => journal!.addResults(session!, kept) });
-    for await (const line of lines) {
-      tally.add(line);
-      processPeakBytes = Math.max(processPeakBytes, Deno.memoryUsage().rss);
-      await submission?.add(line.image, line.label);
-      events.onLine?.(line);
-    }
-  } catch (error) {
-    await submission?.finish();
-    if (session !== undefined) journal?.end(session, "failed", tally.done);
-    await report?.finish(summary("failed"));
-    throw error;
-  }
-  await submission?.finish();
-  // Only an interruption leaves images out; how many are a shard's is known when all were read.
-  const complete = shard === undefined ? tally.done === images.length : !signal?.aborted;
-  if (session !== undefined) journal?.end(session, complete ? "done" : "interrupted", tally.done);
-  const result = summary(complete ? "done" : "interrupted");
-  await report?.finish(result);
-  return result;
+    seconds: tally.seconds(),
+  };
 }
 
-/** The condition that is asked for. Throws where it does not fit the table of classes. */
-function conditionOf({ condition, classes }: JobOptions): ConditionName | undefined {
+function withoutLabels({ labels: _, ...rules }: Rules): Omit<Rules, "labels"> {
+  return rules;
+}
+
+/** The condition by the options. `given` and a table of classes need each other; throws for one without the other. */
+function conditionOf({ condition, classes }: AttributeFilesOptions): ConditionName | undefined {
   const chosen = condition ?? (classes === undefined ? undefined : "given");
   if (chosen === "given" && classes === undefined) {
     throw new Error("--condition given: expected --classes FILE, a table image_name,class");
@@ -172,13 +210,13 @@ function conditionOf({ condition, classes }: JobOptions): ConditionName | undefi
   return chosen;
 }
 
-/** Classes that all variants know. */
+/** Number of classes that every variant has. */
 function classesOf(set: ModelSet): number {
   const variants = set.families.flatMap((family) => set.variants(family));
   return Math.min(...variants.map((variant) => set.variantFacts(variant).classes));
 }
 
-async function listInputs(inputs: JobOptions["inputs"]): Promise<readonly ListedImage[]> {
+async function listInputs(inputs: AttributeFilesOptions["inputs"]): Promise<readonly ListedImage[]> {
   const [first] = inputs;
   return first === undefined || typeof first === "string"
     ? await listImages(inputs as readonly string[])

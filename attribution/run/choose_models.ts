@@ -1,15 +1,16 @@
 /**
- * Which model set a run takes: the one that is named, else the official one where it is complete, else the embedded one.
+ * Chooses the model set of a run: the one that is named, else the official one if it is complete, else the embedded
+ * one.
  */
 import { join } from "node:path";
 import { type ModelSet, openModelSet } from "../../models/model_set.ts";
 
-/** Sets that come with the program, or are downloaded to beside it. */
+/** The folder of the embedded and the downloaded sets. */
 const weightsFolder = join(import.meta.dirname ?? ".", "..", "..", "weights");
 
 /**
- * The set in folder `dir`, or the set itself. Without either: weights/official where it is complete, else weights/tiny; `onNote` hears which, and
- * why. Throws as `openModelSet` does.
+ * Opens the set in folder `dir`; a set that is open already is returned as it is. Without `dir`: weights/official if it
+ * is complete, else weights/tiny, with a call of `onNote` that says so and why. Throws as `openModelSet` does.
  */
 export async function chooseModels(
   dir: string | ModelSet | undefined,

@@ -1,6 +1,6 @@
 /**
- * An image on its way through the pipeline: what a stream is asked for, what is known of an image so far, and when that is
- * enough. It runs no network and reads no file: pipeline.ts and score_variants.ts do.
+ * Per-image state of the pipeline: what was requested, what is measured so far, and whether it is complete. The
+ * networks run in pipeline.ts and score_variants.ts.
  */
 import type { Device } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
@@ -13,95 +13,111 @@ import type { LoadedVariant } from "./variant_pool.ts";
 import type { Plan } from "./memory_plan.ts";
 import type { Quantize } from "../quantisation/quantize.ts";
 
-/** What was measured of an image so far. Complete once every variant that the method wants is there. */
+/** Measurements of an image so far. They are complete once every variant that the method wants has scored it. */
 export interface Measured {
+  /** Of the file's content. */
   readonly sha256: string;
+  /** Of the image file, in pixels. */
   width: number;
   height: number;
+  /** Signals by family; undefined until the tokenizers have run. */
   families?: Measurements["families"];
-  /** Tokens by family, as long as they may be needed. */
+  /** Token ids by family; deleted when no variant needs them any more. */
   tokens?: Record<FamilyName, Int32Array>;
-  /** By family; once they are there, every variant of the family is run under them. */
+  /** Classes by family, given or inferred. The variants of the family score the tokens under them. */
   classes?: Record<FamilyName, ClassEvidence>;
+  /** Likelihoods by variant. */
   variants: Record<string, VariantEvidence>;
+  /** Milliseconds: reading the file, the tokenizers, the transformers. */
   timings: { read: number; families: number; variants: number };
 }
 
-/** The class that the user gave an image, which is the same for all families; undefined where none was given. */
+/** The class that the user gave the image; undefined without one. Given classes are the same for all families. */
 export function classOf({ classes = {} }: Pick<Measured, "classes">): number | undefined {
   return Object.values(classes)[0]?.top[0].class;
 }
 
-/** The networks that a stream runs; variant_pool.ts loads those of a set. */
+/** The networks that a stream runs. `VariantPool` loads those of a model set. */
 export interface Networks {
   /** By family, in the order of the registry. */
   readonly tokenizers: ByFamily<ImageTokenizer>;
+  /** Calls `body` with a loaded transformer. */
   withVariant<T>(name: string, body: (loaded: LoadedVariant) => Promise<T>): Promise<T>;
 }
 
+/** What to measure, with which networks. */
 export interface MeasureOptions {
   readonly device: Device;
   readonly models: Networks;
   readonly plan: Pick<Plan, "chunk" | "tokenizerBatch" | "variantBatch"> & Partial<Pick<Plan, "scoring">>;
-  /** The variants that the set has. */
+  /** The variants that may be run, by family. */
   readonly variants: Readonly<Record<FamilyName, readonly string[]>>;
   /** Hash of the model set. */
   readonly modelSet: string;
   readonly settings: Settings;
-  /** Quantisers in place of the tokenizers' own; they must be those that the settings name. */
+  /** Quantisers that replace those of the tokenizers. They must be those that `settings` names. */
   readonly quantizers?: Readonly<Partial<Record<FamilyName, Quantize>>>;
-  /** Further numbers about an image's tokens, in the evidence beside the summaries; the settings name them. */
+  /** Further statistics of the token scores, kept in the evidence with the summaries. `settings` names them. */
   readonly extras?: ExtraScores;
   readonly maxPixels?: number;
-  /** Once aborted, the pass in progress is finished, what is complete comes out, and the stream ends. */
+  /** Aborting ends the stream after the pass in progress. Images that are complete by then are still yielded. */
   readonly signal?: AbortSignal;
-  /** What is known of an image with this content from an earlier run, under the same model set and settings. */
+  /** Finds earlier measurements of an image by its content, under the same model set and settings. */
   readonly recall?: (sha256: string) => Promise<Measured | undefined>;
-  /** Receives what was measured of images that are not complete yet, whenever a pass is done. */
+  /** Receives the measurements of a batch after every pass, complete or not. */
   readonly remember?: (measured: readonly Measured[]) => Promise<void>;
-  /** Receives the work done, counted in images. */
+  /** Receives the work done since the previous call, in images; fractions are possible. */
   readonly onWork?: (images: number) => void;
 }
 
-/** The families whose variants must be run for an image, given its signals. */
+/** Chooses, by the signals of an image, the families whose variants must score it. */
 export type Wants = (families: Measurements["families"]) => readonly FamilyName[];
 
+/** Options of a stream. */
 export type StreamOptions = MeasureOptions & { readonly wants: Wants };
 
+/** An image in the pipeline: unreadable, or with its measurements. `credited` is the share of work reported so far. */
 export type Item =
   | { readonly input: ImageInput; readonly error: UnreadableImageError }
   | { readonly input: ImageInput; readonly measured: Measured; pixels?: Pixels; credited: number };
 
+/** An image that could be read. */
 export type ReadItem = Extract<Item, { measured: Measured }>;
 
+/** Whether an image could be read. */
 export function isRead(item: Item): item is ReadItem {
   return "measured" in item;
 }
 
-/** Share of an image's work that the tokenizers count for, in progress reports. */
+/** The tokenizers' share of the work on an image, for progress reports. */
 export const familyShare = 0.5;
 
-/** Reports progress: of this image, the share `done` (0 to 1) is behind us. */
+/** Reports progress up to `done`, the finished share (0 to 1) of the work on this image. */
 export function credit(item: ReadItem, done: number, { onWork }: StreamOptions): void {
   onWork?.(done - item.credited);
   item.credited = done;
 }
 
+/** Names of the variants that must score an image; none before its signals are known. */
 export function wantedVariants({ families }: Measured, { wants, variants }: StreamOptions): readonly string[] {
   return families === undefined ? [] : wants(families).flatMap((family) => variants[family]);
 }
 
+/** Whether nothing is left to measure of an image. */
 export function isComplete(measured: Measured, options: StreamOptions): boolean {
   return measured.families !== undefined &&
     wantedVariants(measured, options).every((name) => name in measured.variants);
 }
 
-/** Signals of the operating system are seen only between two turns of the event loop, which a CPU device never gives up. */
+/**
+ * Waits for the next turn of the event loop. Only then does Deno deliver signals of the operating system; the CPU
+ * device's promises alone never reach it.
+ */
 export function yieldToEventLoop(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Numbers that are not finite would turn into a verdict silently: weights are broken, or a device is. */
+/** Throws on numbers that are not finite, which damaged weights or a faulty device cause. A verdict would hide them. */
 export function expectFinite(
   network: string,
   input: ImageInput,

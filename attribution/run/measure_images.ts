@@ -1,6 +1,6 @@
 /**
- * A run that measures images and decides nothing: signals of both tokenizers and, where they are asked for, what all
- * transformers say of the tokens. Calibration, robustness, baselines and the table of features are made of it.
+ * A run that measures images without deciding: the signals of all tokenizers and, on request, the likelihoods of all
+ * transformers. Calibration, robustness, baselines and the table of features build on it.
  */
 import type { ModelSet } from "../../models/model_set.ts";
 import { isUnreadable, type MeasuredLine, type MeasurementLine, type Settings } from "../evidence/evidence.ts";
@@ -8,17 +8,19 @@ import type { ImageInput } from "../images/load.ts";
 import { measure } from "./pipeline.ts";
 import { type Measuring, openRun, type RunEvents, type RunOptions } from "./open_run.ts";
 
+/** What is measured, and where. */
 export type MeasuringOptions = RunOptions & Measuring;
 
+/** Progress of a run that measures. */
 export interface MeasuringEvents extends RunEvents {
-  /** An image is done; lines come in the order of the images. */
+  /** Called for every image when its line is complete, in the order of the images. */
   readonly onLine?: (line: MeasurementLine, index: number) => void;
 }
 
 /** What summary.json holds. */
 export interface MeasuringSummary {
   readonly status: "done" | "interrupted" | "failed";
-  /** `computed`: those of `measured` for which a network had to run; the others were in the journal. */
+  /** Numbers of images. For `computed` of the `measured` ones a network had to run; the others were in the journal. */
   readonly images: {
     readonly total: number;
     readonly measured: number;
@@ -31,7 +33,10 @@ export interface MeasuringSummary {
   readonly started: string;
 }
 
-/** Measures images in their order. Throws before any work when memory, weights or files do not allow it. */
+/**
+ * Measures images in their order, and returns how many. Lines go to `onLine` and to the report. Throws before any
+ * network runs when memory, weights or files do not fit.
+ */
 export async function measureImages(
   set: ModelSet,
   images: readonly ImageInput[],
@@ -53,7 +58,7 @@ export async function measureImages(
   events.onStart?.(images.length);
   try {
     const wanted = options.scoring === undefined ? [] : set.families;
-    for await (const line of run.lines(images, (own) => measure(own, () => wanted, run.measuring))) {
+    for await (const line of run.lines(images, (inputs) => measure(inputs, () => wanted, run.measuring))) {
       events.onLine?.(line, measured + unreadable);
       if (isUnreadable(line)) unreadable++;
       else measured++;
@@ -67,7 +72,7 @@ export async function measureImages(
   return result;
 }
 
-/** Measures and gathers what could be measured, with the place of its image; undefined for the others. */
+/** Measures images and returns their lines, one per image; undefined for images that could not be measured. */
 export async function gatherLines(
   set: ModelSet,
   images: readonly ImageInput[],

@@ -1,6 +1,6 @@
 /**
- * Which networks stay on the device, and how many images go through them at once, within a limit on memory.
- * Plans only: nothing is loaded here. What a network needs is estimated in models/footprint.ts.
+ * Plans which networks stay on the device and how many images go through them at once, within a limit on memory.
+ * models/footprint.ts estimates what a network needs; variant_pool.ts follows the plan.
  */
 import { MemoryLimitError } from "../../util/errors.ts";
 import type { Device } from "../../core/tensor/mod.ts";
@@ -10,83 +10,129 @@ import { quantiserFootprint } from "../quantisation/footprint.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
 import { formatBytes } from "../../util/bytes.ts";
 
+/** Limits and settings that the plan depends on. */
 export interface PlanOptions {
   /** Limit for weights and activations on the device, in bytes. */
   readonly memoryBytes: number;
+  /** Type in which weights are stored. Default `f32`. */
   readonly weightType?: "f32" | "f16";
   /** Largest number of images per pass. Default 16. */
   readonly maxBatch?: number;
-  /** Images per chunk when transformers take turns on the device. Default 1024. */
+  /** Images per chunk when some transformers are swapped. Default 1024. */
   readonly swapChunk?: number;
-  /** Whether images are scored under classes, too, which needs room for another condition. Default false. */
+  /** Whether images are scored under class conditions, which need memory in each pass. Default false. */
   readonly classes?: boolean;
-  /** What latents are quantised with. Default: `estimate`. */
+  /** The quantiser, whose tables need memory. Default: `estimate`. */
   readonly quantization?: QuantizerName;
 }
 
-/** How a variant scores tokens within the memory that is planned for it. */
+/** Sizes with which a variant scores tokens within its planned memory. */
 export interface ScoringPlan {
-  /** Bytes for the logits of a block of rows and what is made of them. */
+  /** Bytes for a block of logits and the tensors derived from them. */
   readonly blockBytes: number;
-  /** Images, each under a condition of its own, in one pass. */
+  /** Images per pass when each has a different condition. */
   readonly ownConditions: number;
 }
 
+/** Which networks are loaded when, and the sizes of batches. */
 export interface Plan {
+  /** The limit. */
   readonly memoryBytes: number;
-  /** Variants that stay loaded; the tokenizers always do. */
+  /** Variants that stay loaded. Tokenizers always do. */
   readonly resident: ReadonlySet<string>;
-  /** Variants that are loaded for every chunk and freed again. */
+  /** Variants that are loaded for every chunk and freed after it. */
   readonly swapped: readonly string[];
-  /** Images per pass of the tokenizers, and of each variant. */
+  /** Images per pass of the tokenizers. */
   readonly tokenizerBatch: number;
+  /** Images per pass of each variant. */
   readonly variantBatch: ReadonlyMap<string, number>;
+  /** Sizes of scoring by variant. */
   readonly scoring: ReadonlyMap<string, ScoringPlan>;
-  /** Images that are worked on together, one model after the other. */
+  /** Images per chunk; all networks run over a chunk before the next one begins. */
   readonly chunk: number;
 }
 
+/** Bytes of memory that the plan may use. */
+interface Budget {
+  /** The limit that the caller gave. */
+  readonly limit: number;
+  /** The limit without the reserve for packed weights that exist twice (`duplicateShare`). */
+  readonly total: number;
+  /** Size of the block that holds everything the CPU device's kernels work on; infinite for other devices. */
+  readonly work: number;
+}
+
+/** Bytes that a network needs, `headroom` included. */
 interface Network {
   readonly name: string;
-  readonly tokenizer: boolean;
+  readonly isTokenizer: boolean;
   readonly footprint: Footprint;
-  /** The tables of its quantiser. */
-  readonly tables: number;
-  /** Stays as long as the network is loaded. */
+  /** Weights, unconditional condition and tables of the quantiser, as long as the network is loaded. */
   readonly fixed: number;
-  /** Needed on top for loading, for making tables, or for a pass over one image. */
+  /** In addition for loading, for making tables, or for a pass over one image, whichever is most. */
   readonly extra: number;
-  /** Part of `fixed` that is never anywhere but in the memory that kernels work in. */
+  /** The part of `fixed` that stays in the work block: all but packed weights. */
   readonly pinned: number;
-  /** What must be in that memory on top of all that is pinned: the weight in use, and what it is loaded from or makes. */
+  /** In the work block in addition to everything pinned: the weight in use, and what a pass or loading needs. */
   readonly working: number;
 }
 
-/** Allocations are rounded up, and freed memory waits in pools of other sizes: plans leave this factor of room. */
+/** Factor on all estimates: allocations are rounded up, and freed memory waits in pools of other sizes. */
 const headroom = 1.05;
 
-/** Part of the CPU device's memory that it may need twice while packed weights are outside. */
-const twiceShare = 1 / 16;
+/**
+ * Share of the CPU device's work block that is reserved for packed weights with a copy outside of it (weight_spill.ts).
+ */
+const duplicateShare = 1 / 16;
 
-/** More logits at once gain nothing. */
-const mostBlockBytes = 32 * 2 ** 20;
+/** Bytes. Larger blocks of logits are not faster. */
+const maxBlockBytes = 32 * 2 ** 20;
 
 /**
- * All tokenizers stay loaded, as many variants as fit stay too, the others take turns. Throws before any work when a
- * network does not fit, saying what each one needs.
+ * Plans memory: all tokenizers stay loaded, and as many variants as fit; the others are swapped. Throws when a network
+ * does not fit, with the bytes that each one needs.
  */
 export function planMemory(
   set: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts">,
   device: Pick<Device, "info" | "packedBytes">,
   options: PlanOptions,
 ): Plan {
-  const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false, quantization = "estimate" } = options;
-  // All that the CPU device's kernels work on is in one block of limited size; packed weights may wait outside.
-  const workBytes = device.info.kind === "cpu" ? device.info.maxTensorBytes : Infinity;
-  // Those that came back may still be outside, too.
-  const twice = options.memoryBytes > workBytes ? workBytes * twiceShare : 0;
-  const memoryBytes = Math.max(options.memoryBytes - twice, Math.min(options.memoryBytes, workBytes));
-  const networks = set.networks.map((id): Network => {
+  const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false } = options;
+  const budget = budgetOf(device, options.memoryBytes);
+  const networks = networksOf(set, device, options);
+  const tokenizers = networks.filter(({ isTokenizer }) => isTokenizer);
+  const variants = networks.filter(({ isTokenizer }) => !isTokenizer);
+  refuseTooLarge(networks, tokenizers, device, { budget, weightType });
+
+  const kept = keepVariants(tokenizers, variants, budget);
+  const { resident } = kept;
+  const batch = (network: Network) => {
+    const largest = largestBatch(network, kept, device.info.maxTensorBytes, classes);
+    return Math.max(1, Math.min(largest, maxBatch)); // estimates are rounded: one image fits
+  };
+  const tokenizerBatch = Math.min(...tokenizers.map(batch));
+  const variantBatch = new Map(variants.map((network) => [network.name, batch(network)]));
+  const scoring = new Map(
+    variants.map(({ name, footprint }) => [name, scoringPlan(footprint, variantBatch.get(name)!)]),
+  );
+  const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
+  const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
+  return { memoryBytes: options.memoryBytes, resident, swapped, tokenizerBatch, variantBatch, scoring, chunk };
+}
+
+function budgetOf({ info }: Pick<Device, "info">, limit: number): Budget {
+  // Packed weights may leave the CPU device's work block. Those that came back may still have a copy outside.
+  const work = info.kind === "cpu" ? info.maxTensorBytes : Infinity;
+  const duplicates = limit > work ? work * duplicateShare : 0;
+  return { limit, total: Math.max(limit - duplicates, Math.min(limit, work)), work };
+}
+
+function networksOf(
+  set: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts">,
+  device: Pick<Device, "packedBytes">,
+  { weightType = "f32", classes = false, quantization = "estimate" }: PlanOptions,
+): Network[] {
+  return set.networks.map((id): Network => {
     const footprint = set.footprint(device, id, weightType);
     const { weights, packed, condition, loading, perImage } = footprint;
     const { tables, opening } = id.variant === undefined
@@ -95,123 +141,107 @@ export function planMemory(
     const pass = perImage + (classes ? condition : 0);
     return {
       name: networkName(id),
-      tokenizer: id.variant === undefined,
+      isTokenizer: id.variant === undefined,
       footprint,
-      tables,
       fixed: headroom * (weights + condition + tables),
       extra: headroom * Math.max(loading, opening, pass),
       pinned: headroom * (weights - packed + condition + tables),
       working: headroom * (loading + Math.max(loading, opening, pass)),
     };
   });
-  const tokenizers = networks.filter((network) => network.tokenizer);
-  const variants = networks.filter((network) => !network.tokenizer);
-  const base = sum(tokenizers.map(({ fixed }) => fixed));
-  const pinnedBase = sum(tokenizers.map(({ pinned }) => pinned));
-  refuseTooLarge(networks, device, {
-    memoryBytes,
-    asked: options.memoryBytes,
-    workBytes,
-    base,
-    pinnedBase,
-    weightType,
-  });
-
-  const free = memoryBytes - base;
-  const workFree = workBytes - pinnedBase;
-  const largestWork = Math.max(...networks.map(({ working }) => working));
-  const everything = sum(variants.map(({ fixed }) => fixed)) + Math.max(...networks.map(({ extra }) => extra));
-  const resident = new Set<string>();
-  let kept = 0, pinned = 0;
-  const keep = (network: Network) => {
-    resident.add(network.name);
-    kept += network.fixed;
-    pinned += network.pinned;
-  };
-  if (everything <= free && sum(variants.map(({ pinned }) => pinned)) + largestWork <= workFree) {
-    variants.forEach(keep);
-  } else {
-    // The largest one must still find room beside those that stay.
-    const turn = Math.max(
-      ...variants.map(({ fixed, extra }) => fixed + extra),
-      ...tokenizers.map(({ extra }) => extra),
-    );
-    const workTurn = Math.max(...variants.map(({ pinned, working }) => pinned + working), largestWork);
-    for (const network of variants) {
-      if (kept + network.fixed + turn > free || pinned + network.pinned + workTurn > workFree) continue;
-      keep(network);
-    }
-  }
-
-  const batch = (network: Network) => {
-    const { footprint, tokenizer, name } = network;
-    const loaded = tokenizer || resident.has(name);
-    const room = Math.min(
-      free - kept - (loaded ? 0 : network.fixed),
-      workFree - pinned - (loaded ? 0 : network.pinned) - headroom * footprint.loading,
-    );
-    const own = classes ? footprint.condition : 0;
-    const byMemory = Math.floor((room / headroom - own) / footprint.perImage);
-    const byTensor = Math.floor(device.info.maxTensorBytes / footprint.largestTensor);
-    return Math.max(1, Math.min(byMemory, byTensor, maxBatch));
-  };
-  const tokenizerBatch = Math.min(...tokenizers.map(batch));
-  const variantBatch = new Map(variants.map((network) => [network.name, batch(network)]));
-  const scoring = new Map(variants.map(({ name, footprint }): [string, ScoringPlan] => {
-    const bytes = variantBatch.get(name)! * footprint.perImage;
-    // A pass is over, and its activations are freed, when logits are made.
-    const blockBytes = Math.min(mostBlockBytes, bytes / 2);
-    const ownConditions = Math.max(1, Math.floor(bytes / (footprint.perImage + footprint.condition)));
-    return [name, { blockBytes, ownConditions }];
-  }));
-  const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
-  const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
-  return { memoryBytes: options.memoryBytes, resident, swapped, tokenizerBatch, variantBatch, scoring, chunk };
 }
 
-/** Throws when a network does not fit, even alone with the tokenizers, with what each of them needs. */
+/** The variants that stay loaded, and the bytes that are free beside them and the tokenizers. */
+interface Kept {
+  readonly resident: ReadonlySet<string>;
+  /** Of the whole budget. */
+  readonly free: number;
+  /** Of the work block. */
+  readonly workFree: number;
+}
+
+/**
+ * Keeps all variants if they fit; else those, from the first one on, beside which the largest network can still run.
+ */
+function keepVariants(tokenizers: readonly Network[], variants: readonly Network[], budget: Budget): Kept {
+  const networks = [...tokenizers, ...variants];
+  const free = budget.total - sum(tokenizers.map(({ fixed }) => fixed));
+  const workFree = budget.work - sum(tokenizers.map(({ pinned }) => pinned));
+  const largestWork = Math.max(...networks.map(({ working }) => working));
+  const everything = sum(variants.map(({ fixed }) => fixed)) + Math.max(...networks.map(({ extra }) => extra));
+  const fitsAll = everything <= free && sum(variants.map(({ pinned }) => pinned)) + largestWork <= workFree;
+  const turn = Math.max(
+    ...variants.map(({ fixed, extra }) => fixed + extra),
+    ...tokenizers.map(({ extra }) => extra),
+  );
+  const workTurn = Math.max(...variants.map(({ pinned, working }) => pinned + working), largestWork);
+  const resident = new Set<string>();
+  let keptBytes = 0, keptPinned = 0;
+  for (const { name, fixed, pinned } of variants) {
+    const fits = keptBytes + fixed + turn <= free && keptPinned + pinned + workTurn <= workFree;
+    if (!fitsAll && !fits) continue;
+    resident.add(name);
+    keptBytes += fixed;
+    keptPinned += pinned;
+  }
+  return { resident, free: free - keptBytes, workFree: workFree - keptPinned };
+}
+
+/** How many images a network can take in one pass. */
+function largestBatch(network: Network, { resident, free, workFree }: Kept, maxTensorBytes: number, classes: boolean) {
+  const { footprint, isTokenizer, name, fixed, pinned } = network;
+  const isLoaded = isTokenizer || resident.has(name);
+  const room = Math.min(
+    free - (isLoaded ? 0 : fixed),
+    workFree - (isLoaded ? 0 : pinned) - headroom * footprint.loading,
+  );
+  const condition = classes ? footprint.condition : 0;
+  const byMemory = Math.floor((room / headroom - condition) / footprint.perImage);
+  const byTensor = Math.floor(maxTensorBytes / footprint.largestTensor);
+  return Math.min(byMemory, byTensor);
+}
+
+function scoringPlan({ perImage, condition }: Footprint, batch: number): ScoringPlan {
+  const bytes = batch * perImage;
+  // Logits are computed after the pass, when its activations are freed: half of their memory is certainly there.
+  const blockBytes = Math.min(maxBlockBytes, bytes / 2);
+  return { blockBytes, ownConditions: Math.max(1, Math.floor(bytes / (perImage + condition))) };
+}
+
+/** Throws when a network does not fit, even with the tokenizers alone, and lists what each of those needs. */
 function refuseTooLarge(
   networks: readonly Network[],
+  tokenizers: readonly Network[],
   device: Pick<Device, "info">,
-  { memoryBytes, asked, workBytes, base, pinnedBase, weightType }: {
-    memoryBytes: number;
-    asked: number;
-    workBytes: number;
-    base: number;
-    pinnedBase: number;
-    weightType: "f32" | "f16";
-  },
+  { budget, weightType }: { readonly budget: Budget; readonly weightType: "f32" | "f16" },
 ): void {
+  const { kind, maxTensorBytes } = device.info;
+  const base = sum(tokenizers.map(({ fixed }) => fixed));
+  const pinnedBase = sum(tokenizers.map(({ pinned }) => pinned));
   const lines: string[] = [];
-  let held = false;
-  for (const { name, footprint, fixed, extra, pinned, working, tokenizer } of networks) {
-    const total = base + (tokenizer ? 0 : fixed) + extra + asked - memoryBytes;
-    const work = pinnedBase + (tokenizer ? 0 : pinned) + working;
-    if (total > asked || work > workBytes) {
-      held ||= work > workBytes;
+  let exceedsWork = false;
+  for (const { name, footprint, fixed, extra, pinned, working, isTokenizer } of networks) {
+    const total = base + (isTokenizer ? 0 : fixed) + extra + budget.limit - budget.total;
+    const work = pinnedBase + (isTokenizer ? 0 : pinned) + working;
+    const { weights, condition, perImage, largestTensor } = footprint;
+    if (total > budget.limit || work > budget.work) {
+      exceedsWork ||= work > budget.work;
       lines.push(
-        `  ${name}: ${formatBytes(total)} (${weightType} weights ${formatBytes(footprint.weights)}, ` +
-          `condition ${formatBytes(footprint.condition)}, one image ${formatBytes(footprint.perImage)}, ` +
-          `tokenizers ${formatBytes(base)}` +
-          (work > workBytes ? `; ${formatBytes(work)} of it at once` : "") + ")",
+        `  ${name}: ${formatBytes(total)} (${weightType} weights ${formatBytes(weights)}, ` +
+          `condition ${formatBytes(condition)}, one image ${formatBytes(perImage)}, tokenizers ${formatBytes(base)}` +
+          (work > budget.work ? `; ${formatBytes(work)} of it at once` : "") + ")",
       );
     }
-    if (footprint.largestTensor > device.info.maxTensorBytes) {
-      lines.push(
-        `  ${name}: a tensor of ${
-          formatBytes(footprint.largestTensor)
-        }, the ${device.info.kind} device takes at most ` +
-          formatBytes(device.info.maxTensorBytes),
-      );
+    if (largestTensor > maxTensorBytes) {
+      const [needed, possible] = [largestTensor, maxTensorBytes].map(formatBytes);
+      lines.push(`  ${name}: a tensor of ${needed}, the ${kind} device takes at most ${possible}`);
     }
   }
   if (lines.length === 0) return;
   const halve = weightType === "f32" ? "halve the weights with --weight-type f16, or " : "";
-  const limit = held ? workBytes : asked;
-  const more = held ? `the cpu device holds no more; ${halve}use --device webgpu` : `${halve}raise --memory`;
-  throw new MemoryLimitError(
-    [`memory: the limit of ${formatBytes(limit)} is not enough; needed are:`, ...lines, more].join("\n"),
-  );
+  const limit = formatBytes(exceedsWork ? budget.work : budget.limit);
+  const advice = exceedsWork ? `the cpu device holds no more; ${halve}use --device webgpu` : `${halve}raise --memory`;
+  throw new MemoryLimitError([`memory: the limit of ${limit} is not enough; needed are:`, ...lines, advice].join("\n"));
 }
 
 function sum(values: readonly number[]): number {

@@ -1,6 +1,6 @@
 /**
- * Opens device, memory plan, journal, report and networks for a run over images, in an order in which errors surface before
- * any inference. What is done with the lines of a run is up to tracer.ts and measure_images.ts.
+ * Opens device, memory plan, journal, report and networks for a run over images, so that errors surface before any
+ * inference. tracer.ts and measure_images.ts use it.
  */
 import { DeviceError } from "../../util/errors.ts";
 import { type DeviceName, openDevice } from "../../core/open_device.ts";
@@ -19,80 +19,84 @@ import { openQuantizer, type QuantizerName } from "../quantisation/quantizers.ts
 import { loadWithOwnEncoder, tracingShare } from "../signals/own_encoder.ts";
 import type { SignalLevel } from "../signals/table.ts";
 import type { Measured, MeasureOptions } from "./image_state.ts";
-import { Journal, journaled, type JournaledLine, type JournalKey, type Shard } from "./journal/mod.ts";
+import { Journal, journaled, type JournaledLine, type Shard } from "./journal/mod.ts";
 import { usualMemoryLimit } from "./memory_limit.ts";
 import { type Plan, planMemory } from "./memory_plan.ts";
 import { journalIn, Report } from "./report.ts";
 import { VariantPool } from "./variant_pool.ts";
 
-/** Where a run computes, and where it keeps what it measures. */
+/** Where a run computes, and where it stores its results. */
 export interface RunOptions {
   /** Default `auto`: a hardware adapter of WebGPU, else the CPU. */
   readonly device?: DeviceName;
   /** Whether `webgpu` may be a software adapter. Default true. */
   readonly allowSoftware?: boolean;
-  /** Of the CPU device. Default: all processors. */
+  /** Threads of the CPU device. Default: as many as the machine has processors. */
   readonly threads?: number;
-  /** Storage type of the networks' matrices. Default f32; f16 takes half the memory. */
+  /** Type in which the weights of matrices are stored on the device. Default `f32`; `f16` takes half the memory. */
   readonly weightType?: "f32" | "f16";
-  /** Limit for weights and activations; see `usualMemoryLimit` for the default. */
+  /** Limit for weights and activations on the device. Default: by the free memory, 8 GiB at most. */
   readonly memoryBytes?: number;
-  /** Images per pass at most; memory may allow fewer. Default 16. */
+  /** Largest number of images per pass; memory may allow fewer. Default 16. */
   readonly maxBatch?: number;
-  /** Load all variants that fit into memory before the first image. Default true. */
+  /** Load all variants that fit into memory before the first image, not when they are first used. Default true. */
   readonly preload?: boolean;
-  /** Larger images are unreadable. Default 64 Mi pixels. */
+  /** Images with more pixels are unreadable. Default 64 Mi. */
   readonly maxPixels?: number;
-  /** Folder for evidence.jsonl, a line per image, and summary.json. */
+  /** Folder for evidence.jsonl (a line per image) and summary.json. Default: none is written. */
   readonly report?: string;
   /**
-   * File in which everything that is measured is kept, and from which it is recalled, whoever measured it (journal/).
+   * SQLite file that keeps all measurements. Later runs, also of other tasks, recall them in place of measuring again.
    * Default: journal.sqlite in the report's folder; without a report nothing is kept.
    */
   readonly journal?: string;
-  /** Once aborted, the pass in progress is finished, and the run ends. */
+  /** Aborting it ends the run after the pass in progress. */
   readonly signal?: AbortSignal;
 }
 
-/** Sees intermediate results that evidence does not keep. */
+/** Receives intermediate results that the evidence does not contain. */
 export interface Observer {
-  /** A batch was quantised: f and fHat, [batch, h, w, channels], which are freed afterwards. */
+  /** Called with the latents f and fHat [batch, h, w, channels] of a batch. Both tensors are freed after the pass. */
   readonly onQuantised?: (family: FamilyName, f: Tensor, fHat: Tensor) => void;
-  /** What was measured of images so far, tokens included, whenever a pass is done. */
+  /** Called after every pass with the measurements of its images so far, tokens included. */
   readonly onMeasured?: (measured: readonly Measured[]) => void;
-  /** Log-probabilities of an image's tokens under a variant. */
+  /** Called with the log-probabilities of an image's tokens under a variant. */
   readonly onScores?: (variant: string, tokens: Int32Array, scores: TokenScores) => void;
 }
 
-/** What a run tells while it opens and works. */
+/** Progress of a run. */
 export interface RunEvents {
-  /** One thing to tell the user before work starts. */
+  /** Called with a fact that the user should know, such as the choice of a software adapter. */
   readonly onNote?: (text: string) => void;
-  /** A network is checked or loaded. */
+  /** Called before a network is checked or loaded, with a description such as `loading var16`. */
   readonly onPrepare?: (text: string) => void;
-  /** Work starts, on that many images. */
+  /** Called once before the first image, with the number of images. */
   readonly onStart?: (total: number) => void;
-  /** Work done so far, counted in images. */
+  /** Called with the work done so far, in images; fractions are possible. */
   readonly onProgress?: (images: number) => void;
 }
 
 /** What is measured of every image. */
 export interface Measuring {
+  /** The quantiser that makes tokens. */
   readonly quantization: QuantizerName;
+  /** Which signals of the tokenizers. */
   readonly signals: SignalLevel;
-  /** What transformers say of the tokens. Without it none is run. */
+  /** How transformers score the tokens. Default: no transformer is run. */
   readonly scoring?: Scoring;
 }
 
+/** How transformers score tokens. */
 export interface Scoring {
-  /** `given` needs images with classes. */
+  /** The class condition; `given` needs images with classes. */
   readonly condition: ConditionName;
-  /** How classes are inferred, where they are. */
+  /** How classes are inferred under the condition `infer`. */
   readonly inference?: InferenceSettings;
+  /** Further statistics of the token scores. */
   readonly extras?: ExtraScores;
 }
 
-/** The settings that evidence is kept under. */
+/** The settings that measurements depend on, as evidence and journal record them. */
 export function settingsOf(
   { quantization, signals, scoring }: Measuring,
   device: Settings["device"],
@@ -111,14 +115,15 @@ export function settingsOf(
   };
 }
 
-/** What is counted while a run goes on, in images. */
+/** Numbers of images of a run. */
 export interface RunCounts {
-  /** Of which something was known before. */
-  recalled: number;
-  /** Of which a network has measured something. */
-  computed: number;
+  /** Images with evidence in the journal, complete or not. */
+  readonly recalled: number;
+  /** Images for which a network had to run. */
+  readonly computed: number;
 }
 
+/** An open run. */
 export interface OpenRun {
   readonly device: Device;
   readonly pool: VariantPool;
@@ -126,10 +131,14 @@ export interface OpenRun {
   readonly settings: Settings;
   readonly journal?: Journal;
   readonly report?: Report;
-  readonly counts: Readonly<RunCounts>;
-  /** For measure() and attribute(). */
+  /** The images so far. */
+  readonly counts: RunCounts;
+  /** Options for `measure` and `attribute` of pipeline.ts. */
   readonly measuring: MeasureOptions;
-  /** Runs the pipeline over images; what it measures is in the journal and the report before it comes out. */
+  /**
+   * Runs `pipeline` over images. Measurements are in the journal, and lines in the report, before they are yielded.
+   * With a journal, images with the same content are measured once.
+   */
   lines<L extends MeasurementLine>(
     images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
     pipeline: (images: Iterable<ImageInput> | AsyncIterable<ImageInput>) => AsyncGenerator<L, void, void>,
@@ -137,16 +146,16 @@ export interface OpenRun {
   ): AsyncGenerator<L, void, void>;
 }
 
-/** How a run is opened. */
+/** Options of `openRun`. */
 export interface OpenRunOptions extends RunOptions {
-  /** Take the journal for this process alone. */
+  /** Lock the journal so that no other process can use it. Default false. */
   readonly exclusive?: boolean;
   readonly observer?: Observer;
 }
 
 /**
- * Opens device, journal, report and networks, and hands them to `cleanup`. Throws before any work when memory, weights or
- * files do not allow the run.
+ * Opens device, report, journal and networks, and defers their disposal to `cleanup`. Throws before any image is read
+ * when memory, weights or files do not fit.
  */
 export async function openRun(
   set: ModelSet,
@@ -155,22 +164,15 @@ export async function openRun(
   events: RunEvents,
   cleanup: AsyncDisposableStack,
 ): Promise<OpenRun> {
-  const { weightType = "f32", maxPixels, signal, exclusive, preload, observer = {} } = options;
-  const { quantization, signals, scoring } = what;
+  const { weightType = "f32", maxPixels, signal, preload, observer = {} } = options;
+  const { signals, scoring } = what;
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
   noteSoftware(device, options, events);
   const plan = planRun(set, device, what, options);
   const settings = settingsOf(what, device.info.kind, weightType);
-
-  const report = options.report === undefined ? undefined : await Report.open(options.report);
-  cleanup.defer(() => report?.discard());
-  const path = options.journal ?? (options.report === undefined ? undefined : journalIn(options.report));
-  const journal = path === undefined ? undefined : Journal.open(path, { exclusive });
-  cleanup.defer(() => journal?.close());
-  const key: JournalKey = { modelSet: set.hash, settings };
-  const evidence = journal?.evidence(key);
-
+  const { report, journal } = await openFiles(options, cleanup);
+  const evidence = journal?.evidence({ modelSet: set.hash, settings });
   const pool = await VariantPool.open(set, device, plan, {
     weightType,
     preload,
@@ -178,46 +180,39 @@ export async function openRun(
     loadTokenizer: signals === "baselines" ? (name) => loadWithOwnEncoder(set, device, name) : undefined,
   });
   cleanup.defer(() => pool.dispose());
-  const quantizers: Record<FamilyName, Quantize> = {};
-  for (const name of set.families) {
-    const quantizer = await openQuantizer(quantization, pool.tokenizers[name]);
-    cleanup.defer(() => quantizer.dispose());
-    quantizers[name] = observed(name, quantizer.quantize, observer);
-  }
+  const quantizers = await openQuantizers(pool, what.quantization, observer, cleanup);
 
-  const counts: RunCounts = { recalled: 0, computed: 0 };
-  /** Images that networks have run over and whose lines have not come out yet. */
-  const inWork = new Set<string>();
-  let worked = 0;
+  const counter = new Counter();
+  let done = 0;
   const measuring: MeasureOptions = {
     ...{ device, models: pool, plan, settings, quantizers, maxPixels, signal },
     variants: scoring === undefined ? {} : labelsOf(set).variants,
     modelSet: set.hash,
     extras: withObserver(scoring?.extras, observer),
     recall: evidence && ((sha256) => {
-      const found = evidence.recall(sha256);
-      if (found !== undefined) counts.recalled++;
-      return Promise.resolve(found);
+      const recalled = evidence.recall(sha256);
+      if (recalled !== undefined) counter.recalled++;
+      return Promise.resolve(recalled);
     }),
     remember: (measured) => {
-      for (const { sha256 } of measured) {
-        if (!inWork.has(sha256)) counts.computed++;
-        inWork.add(sha256);
-      }
+      counter.addComputed(measured);
       observer.onMeasured?.(measured);
       evidence?.remember(measured);
       return Promise.resolve();
     },
-    onWork: (images) => events.onProgress?.(worked += images),
+    onWork: (images) => events.onProgress?.(done += images),
   };
   return {
-    ...{ device, pool, plan, settings, journal, report, counts, measuring },
+    ...{ device, pool, plan, settings, journal, report, measuring },
+    get counts() {
+      return { recalled: counter.recalled, computed: counter.computed };
+    },
     async *lines(images, pipeline, { shard, onKept } = {}) {
       const stream = evidence === undefined
         ? pipeline(images)
         : journaled(images, { evidence, shard, maxPixels, pipeline, onKept });
       for await (const line of stream) {
-        if (!isUnreadable(line)) inWork.delete(line.sha256);
+        if (!isUnreadable(line)) counter.finish(line.sha256);
         await report?.add(line);
         yield line;
       }
@@ -225,7 +220,54 @@ export async function openRun(
   };
 }
 
-/** Tells the user of a software adapter. Throws where it will not do. */
+/** Counts the images of a run. An image of which several passes measure parts is one computed image. */
+class Counter {
+  recalled = 0;
+  computed = 0;
+  /** Hashes of images that were measured and whose lines are not complete yet. */
+  readonly #inProgress = new Set<string>();
+
+  addComputed(measured: readonly Measured[]): void {
+    for (const { sha256 } of measured) {
+      if (!this.#inProgress.has(sha256)) this.computed++;
+      this.#inProgress.add(sha256);
+    }
+  }
+
+  finish(sha256: string): void {
+    this.#inProgress.delete(sha256);
+  }
+}
+
+/** Opens report and journal where the options name them. */
+async function openFiles(
+  options: OpenRunOptions,
+  cleanup: AsyncDisposableStack,
+): Promise<{ readonly report?: Report; readonly journal?: Journal }> {
+  const report = options.report === undefined ? undefined : await Report.open(options.report);
+  cleanup.defer(() => report?.discard());
+  const path = options.journal ?? (options.report === undefined ? undefined : journalIn(options.report));
+  const journal = path === undefined ? undefined : Journal.open(path, { exclusive: options.exclusive });
+  cleanup.defer(() => journal?.close());
+  return { report, journal };
+}
+
+async function openQuantizers(
+  { tokenizers }: VariantPool,
+  name: QuantizerName,
+  observer: Observer,
+  cleanup: AsyncDisposableStack,
+): Promise<Record<FamilyName, Quantize>> {
+  const quantizers: Record<FamilyName, Quantize> = {};
+  for (const [family, tokenizer] of Object.entries(tokenizers)) {
+    const quantizer = await openQuantizer(name, tokenizer);
+    cleanup.defer(() => quantizer.dispose());
+    quantizers[family] = observed(family, quantizer.quantize, observer);
+  }
+  return quantizers;
+}
+
+/** Notes that the adapter is a software one. Throws where the options exclude that. */
 function noteSoftware({ info }: Device, { allowSoftware = true }: RunOptions, events: RunEvents): void {
   if (!info.software) return;
   if (allowSoftware) return events.onNote?.(`using a software adapter: ${info.name}`);
@@ -244,7 +286,7 @@ function observed(family: FamilyName, quantize: Quantize, { onQuantised }: Obser
   };
 }
 
-/** Extras that also show token scores to the observer; it adds no number to the evidence. */
+/** Extras that also pass token scores to the observer, which adds nothing to the evidence. */
 function withObserver(extras: ExtraScores | undefined, { onScores }: Observer): ExtraScores | undefined {
   if (onScores === undefined) return extras;
   const watcher: ExtraScores = {
@@ -257,7 +299,7 @@ function withObserver(extras: ExtraScores | undefined, { onScores }: Observer): 
   return joinExtras([...extras === undefined ? [] : [extras], watcher]);
 }
 
-/** Memory for the networks that run: the tokenizers, and the transformers where there is scoring. */
+/** Plans memory for the tokenizers and, if there is scoring, the transformers. */
 function planRun(
   set: ModelSet,
   device: Device,

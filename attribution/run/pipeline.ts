@@ -1,7 +1,7 @@
 /**
- * Joins the steps into a stream: images -> signals and tokens -> likelihoods (measure) -> verdicts (attribute), in the order
- * of the images. Model-major inside a chunk of bounded size, so memory does not grow with the number of images; files of
- * results, command lines and progress bars are elsewhere.
+ * The stream from images to lines: images -> signals and tokens -> likelihoods (`measure`) -> verdicts (`attribute`).
+ * Each network runs over a whole chunk of images before the next one does, so memory does not grow with the number of
+ * images.
  */
 import { disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
@@ -37,19 +37,21 @@ import { decide, type MethodName, methodOf, type Rules } from "../decision/metho
 
 export type { Measured, MeasureOptions, Networks, Wants } from "./image_state.ts";
 
+/** What to measure, and how to decide. */
 export interface AttributeOptions extends MeasureOptions {
-  /** Thresholds and scales to decide by. */
+  /** Signals, thresholds and classifiers of the decision. */
   readonly rules: Rules;
-  /** sha256 of the calibration file that they come from. */
+  /** sha256 of the calibration file that `rules` come from; null without one. */
   readonly calibrationHash: string | null;
+  /** Default `perplexity`. */
   readonly method?: MethodName;
-  /** Verdicts below this confidence are marked `unsure`. Default 0: none. */
+  /** Verdicts with a confidence below this, 0 to 1, are marked `unsure`. Default 0: none. */
   readonly unsureBelow?: number;
 }
 
 /**
- * Attributes images, yielding one line per image in their order. An image that cannot be read yields an `unreadable` line
- * and the stream goes on; anything else that fails (a device, a network) throws.
+ * Attributes images and yields one line per image in their order. An image that cannot be read yields an `unreadable`
+ * line, and the stream goes on. Errors of devices and networks throw.
  */
 export async function* attribute(
   inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
@@ -66,7 +68,9 @@ export async function* attribute(
   }
 }
 
-/** Measures images without deciding anything, as attribute() does: `wants` says whose variants each image is shown. */
+/**
+ * Measures images as `attribute` does, without deciding. `wants` chooses the families whose variants score an image.
+ */
 export async function* measure(
   inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   wants: Wants,
@@ -94,10 +98,11 @@ async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptio
   }
 }
 
-/** Reads the images and runs all tokenizers. Stops early, with the items so far, when the signal is aborted. */
+/**
+ * Reads the images and runs all tokenizers. When the signal is aborted, returns the images that are measured by then.
+ */
 async function measureFamilies(inputs: readonly ImageInput[], options: StreamOptions): Promise<Item[]> {
-  const { plan, signal, models, maxPixels } = options;
-  const sizes = Object.values(models.tokenizers).map(({ imageSize }) => imageSize);
+  const { plan, signal } = options;
   const items: Item[] = [];
   let batch: ReadItem[] = [];
   const flush = async () => {
@@ -105,42 +110,48 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
     batch = [];
   };
   for (const input of inputs) {
-    if (signal?.aborted) return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
-    try {
-      const start = performance.now();
-      const { bytes, sha256 } = await readContent(input, maxPixels);
-      const found = await options.recall?.(sha256);
-      const known = found && withGivenClass(found, input, options) ? found : undefined;
-      if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
-        const item: ReadItem = { input, measured: known, credited: 0 };
-        items.push(item);
-        credit(item, familyShare, options);
-        continue;
-      }
-      const pixels = await pixelsOf(input, bytes, sizes, maxPixels);
-      const timings = { read: performance.now() - start, families: 0, variants: 0 };
-      const { width, height } = pixels;
-      // The tokens will be the same again: what transformers said of them stays.
-      const { classes, variants = {} } = known ?? {};
-      const measured: Measured = { sha256, width, height, ...classes && { classes }, variants, timings };
-      const item: ReadItem = { input, measured, pixels, credited: 0 };
-      withGivenClass(item.measured, input, options);
-      items.push(item);
-      batch.push(item);
-    } catch (error) {
-      if (!(error instanceof UnreadableImageError)) throw error;
-      items.push({ input, error });
-      options.onWork?.(1);
-    }
+    if (signal?.aborted) break;
+    const item = await readItem(input, options);
+    items.push(item);
+    if (isRead(item) && item.pixels !== undefined) batch.push(item);
     if (batch.length === plan.tokenizerBatch) await flush();
   }
   if (!signal?.aborted) await flush();
   return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
 }
 
+/** Reads an image and recalls its measurements. It has pixels if the tokenizers must run. */
+async function readItem(input: ImageInput, options: StreamOptions): Promise<Item> {
+  const { models, maxPixels } = options;
+  try {
+    const start = performance.now();
+    const { bytes, sha256 } = await readContent(input, maxPixels);
+    const recalled = await options.recall?.(sha256);
+    const known = recalled && withGivenClass(recalled, input, options) ? recalled : undefined;
+    if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
+      const item: ReadItem = { input, measured: known, credited: 0 };
+      credit(item, familyShare, options);
+      return item;
+    }
+    const sizes = Object.values(models.tokenizers).map(({ imageSize }) => imageSize);
+    const pixels = await pixelsOf(input, bytes, sizes, maxPixels);
+    const timings = { read: performance.now() - start, families: 0, variants: 0 };
+    const { width, height } = pixels;
+    // The tokenizers will give the same tokens again, so earlier classes and likelihoods stay valid.
+    const { classes, variants = {} } = known ?? {};
+    const measured: Measured = { sha256, width, height, ...classes && { classes }, variants, timings };
+    withGivenClass(measured, input, options);
+    return { input, measured, pixels, credited: 0 };
+  } catch (error) {
+    if (!(error instanceof UnreadableImageError)) throw error;
+    options.onWork?.(1);
+    return { input, error };
+  }
+}
+
 /**
- * Gives an image the class that the user says, for all families. False where it was measured under another one, when it
- * went by another name.
+ * Sets the class that the user gave the image, for all families, if the condition is `given`. Returns false when
+ * `measured` has another class: evidence of the same content under another name.
  */
 function withGivenClass(measured: Measured, input: ImageInput, { settings, models }: StreamOptions): boolean {
   if (settings.condition !== "given") return true;
@@ -152,7 +163,7 @@ function withGivenClass(measured: Measured, input: ImageInput, { settings, model
   return true;
 }
 
-/** One pass of all tokenizers over a batch. */
+/** Runs all tokenizers over a batch. */
 async function passFamilies(batch: readonly ReadItem[], options: StreamOptions): Promise<void> {
   const start = performance.now();
   const results = {} as Record<FamilyName, FamilyResults>;
@@ -168,8 +179,8 @@ async function passFamilies(batch: readonly ReadItem[], options: StreamOptions):
     };
     const tokensOf = (name: FamilyName) => {
       const { tokens } = results[name];
-      const each = tokens.length / batch.length;
-      return tokens.slice(i * each, (i + 1) * each);
+      const tokenCount = tokens.length / batch.length;
+      return tokens.slice(i * tokenCount, (i + 1) * tokenCount);
     };
     item.measured.families = mapFamilies(names, at);
     item.measured.tokens = mapFamilies(names, tokensOf);
@@ -181,7 +192,7 @@ async function passFamilies(batch: readonly ReadItem[], options: StreamOptions):
   await yieldToEventLoop();
 }
 
-/** Tokens of a batch one after the other, and a number per image for every signal. */
+/** The tokens of a batch, [batch, tokenCount] in a row, and for every signal a number per image. */
 interface FamilyResults {
   readonly tokens: Int32Array;
   readonly signals: Readonly<Record<string, Float32Array>>;

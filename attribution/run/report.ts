@@ -1,19 +1,20 @@
 /**
- * The report folder: evidence.jsonl with a line per image, with or without a verdict, and summary.json, for people and for
- * other programs. It is a view of a run; what a later run recalls is the journal's (journal/), which lies beside them.
+ * Writes the report folder of a run: evidence.jsonl with a line per image, and summary.json. People and other programs
+ * read it. Later runs do not: they read the journal (journal/).
  */
 import { join } from "node:path";
 import type { MeasurementLine } from "../evidence/evidence.ts";
 import { createPart, partSuffix, writeFileAtomically, writeText } from "../../util/files.ts";
 import { version } from "../../util/version.ts";
 
-/** The journal of a run that has a report and no journal elsewhere. */
+/** Default path of the journal of a run that writes a report into `dir`. */
 export function journalIn(dir: string): string {
   return join(dir, "journal.sqlite");
 }
 
 const evidenceName = "evidence.jsonl";
 
+/** Writes a report. */
 export class Report {
   readonly #dir: string;
   readonly #evidence: Deno.FsFile;
@@ -25,24 +26,29 @@ export class Report {
     this.#evidence = evidence;
   }
 
-  /** Opens the folder, which is created if need be. What is in it stays until finish(). */
+  /**
+   * Creates the folder if it does not exist, and a temporary file for the lines. Existing files stay until `finish`.
+   */
   static async open(dir: string): Promise<Report> {
     await makeReportFolder(dir);
     return new Report(dir, await createPart("--report", join(dir, evidenceName)));
   }
 
-  /** Whether lines can be added: neither finish() nor discard() was called. */
+  /** Whether lines can be added: neither `finish` nor `discard` was called. */
   get isOpen(): boolean {
     return !this.#closed;
   }
 
-  /** Adds a line. */
+  /** Appends the line of an image. */
   async add(line: MeasurementLine): Promise<void> {
     await writeText(this.#evidence, JSON.stringify(line) + "\n");
     this.#lines++;
   }
 
-  /** Gives the lines their name and writes summary.json. A run that came to no image replaces no evidence. */
+  /**
+   * Renames the lines to evidence.jsonl and writes summary.json. An interrupted run without lines keeps an old
+   * evidence.
+   */
   async finish(summary: { readonly status: "done" | "interrupted" | "failed" }): Promise<void> {
     const path = join(this.#dir, evidenceName);
     this.#close();
@@ -51,7 +57,7 @@ export class Report {
     await writeFileAtomically(join(this.#dir, "summary.json"), JSON.stringify({ version, ...summary }, null, 2) + "\n");
   }
 
-  /** Closes the file of a run that did not begin, and removes it. After finish(), nothing. */
+  /** Deletes the temporary file of a run that did not begin; after `finish`, does nothing. */
   async discard(): Promise<void> {
     if (this.#closed) return;
     this.#close();
@@ -64,7 +70,7 @@ export class Report {
   }
 }
 
-/** Throws, naming the option, when there can be no such folder. */
+/** Creates a folder if it does not exist. Throws, naming `--report`, when that fails. */
 export async function makeReportFolder(dir: string): Promise<void> {
   try {
     await Deno.mkdir(dir, { recursive: true });

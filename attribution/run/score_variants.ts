@@ -1,6 +1,6 @@
 /**
- * The transformers' half of the pipeline: classes inferred by the smallest variants, then every variant over the images that
- * need it, one network after the other. Tokens come from the tokenizers' half in pipeline.ts; it decides nothing.
+ * The transformers' part of the pipeline: infers classes with the smallest variants, then lets every variant score the
+ * images that need it, one network after the other. The tokens come from pipeline.ts.
  */
 import type { FamilyName } from "../../models/family.ts";
 import { chunks } from "../../util/chunks.ts";
@@ -18,7 +18,7 @@ import {
   yieldToEventLoop,
 } from "./image_state.ts";
 
-/** Runs every variant over the images for which the method wants it and which it has not seen yet. */
+/** Runs every variant over the images that the method wants it to score and that it has not scored yet. */
 export async function measureVariants(items: readonly ReadItem[], options: StreamOptions): Promise<void> {
   const { signal, settings } = options;
   if (settings.condition === "infer") await measureClasses(items, options);
@@ -27,7 +27,7 @@ export async function measureVariants(items: readonly ReadItem[], options: Strea
     const waiting = items.filter((item) => wanted.get(item)!.includes(name) && !(name in item.measured.variants));
     if (waiting.length === 0 || signal?.aborted) continue;
     await withScorer(name, options, async (scorer, batch) => {
-      // With a condition, an image takes the place of two; those of one class share what depends on it.
+      // A class condition takes as much memory as an image. Images of one class share it, so they are sorted by class.
       const size = settings.condition === "none" ? batch : Math.max(1, batch >> 1);
       const first = ({ measured }: ReadItem) => measured.classes?.[scorer.family]?.top[0].class ?? -1;
       const sorted = [...waiting].sort((a, b) => first(a) - first(b));
@@ -43,14 +43,14 @@ export async function measureVariants(items: readonly ReadItem[], options: Strea
   }
 }
 
-/** Tokens of a batch in a row. */
+/** Tokens [batch, n] of images. */
 function tokensOf(batch: readonly ReadItem[], family: FamilyName, n: number): Int32Array {
   const ids = new Int32Array(batch.length * n);
   batch.forEach((item, i) => ids.set(item.measured.tokens![family], i * n));
   return ids;
 }
 
-/** Runs `body` with a loaded variant as a scorer, and with the number of images that go through it at once. */
+/** Runs `body` with a scorer of a loaded variant and with the number of images per pass. */
 async function withScorer(
   name: string,
   { device, models, plan, settings, extras }: StreamOptions,
@@ -60,8 +60,8 @@ async function withScorer(
     const batch = plan.variantBatch.get(name) ?? 1;
     const tokenizer = models.tokenizers[loaded.variant.family];
     const { inference } = settings;
-    const own = { batch, ...plan.scoring?.get(name), inference, extras };
-    const scorer = new VariantScorer(device, tokenizer, loaded, own);
+    const scoring = { batch, ...plan.scoring?.get(name), inference, extras };
+    const scorer = new VariantScorer(device, tokenizer, loaded, scoring);
     try {
       await body(scorer, batch);
     } finally {
@@ -71,41 +71,37 @@ async function withScorer(
 }
 
 /**
- * Infers what images may show, for every family that the method wants and where it is not known yet, by the smallest
- * variant of each family. The first family with scales leads, also for images that only families without scales are wanted
- * for: its coarse scales are where those begin, as long as both have the same number of classes.
+ * Infers the classes of images with the smallest variant of every family that the method wants, where they are not
+ * known.
+ *
+ * The first family with scales is the lead. Its candidate classes, compared on coarse scales, are where the search of
+ * families without scales starts, if both have the same number of classes. The lead therefore also runs, on coarse
+ * scales only, over images for which only families without scales are wanted.
  */
 async function measureClasses(items: readonly ReadItem[], options: StreamOptions): Promise<void> {
-  const { signal, variants, wants, models } = options;
+  const { signal, variants, models } = options;
   const isScaled = (family: FamilyName) => models.tokenizers[family].patchNums.length > 1;
-  const known = Object.keys(variants).filter((family) => variants[family].length > 0);
-  const waiting = mapFamilies(
-    known,
-    (family) =>
-      items.filter(({ measured }) =>
-        wants(measured.families!).includes(family) && measured.classes?.[family] === undefined &&
-        !isComplete(measured, options)
-      ),
-  );
-  const scaled = known.filter(isScaled), plain = known.filter((family) => !isScaled(family));
+  const families = Object.keys(variants).filter((family) => variants[family].length > 0);
+  const waiting = mapFamilies(families, (family) => items.filter((item) => needsClasses(item, family, options)));
+  const scaled = families.filter(isScaled), plain = families.filter((family) => !isScaled(family));
   const [lead] = scaled;
   const starts = new Map<ReadItem, Start>();
-  let classes = 0;
+  let leadClasses = 0;
   for (const family of [...scaled, ...plain]) {
-    const own = waiting[family];
-    const others = family === lead
-      ? items.filter((item) => !own.includes(item) && plain.some((other) => waiting[other].includes(item)))
+    const whole = waiting[family];
+    const coarseOnly = family === lead
+      ? items.filter((item) => !whole.includes(item) && plain.some((other) => waiting[other].includes(item)))
       : [];
-    if (own.length + others.length === 0 || signal?.aborted) continue;
+    if (whole.length + coarseOnly.length === 0 || signal?.aborted) continue;
     await withScorer(variants[family][0], options, async (scorer, size) => {
-      if (family === lead) classes = scorer.classes;
-      const start = !isScaled(family) && starts.size > 0 && classes === scorer.classes ? starts : undefined;
-      for (const batch of chunks(own, size)) {
+      if (family === lead) leadClasses = scorer.classes;
+      const start = !isScaled(family) && starts.size > 0 && leadClasses === scorer.classes ? starts : undefined;
+      for (const batch of chunks(whole, size)) {
         if (signal?.aborted) return;
         const coarse = await passClasses(scorer, batch, start, options);
         if (family === lead) batch.forEach((item, i) => starts.set(item, coarse[i]!));
       }
-      for (const batch of chunks(others, size)) {
+      for (const batch of chunks(coarseOnly, size)) {
         if (signal?.aborted) return;
         const coarse = await passCoarse(scorer, batch);
         batch.forEach((item, i) => starts.set(item, coarse[i]!));
@@ -115,7 +111,12 @@ async function measureClasses(items: readonly ReadItem[], options: StreamOptions
   }
 }
 
-/** Compares classes on coarse scales alone. */
+function needsClasses({ measured }: ReadItem, family: FamilyName, options: StreamOptions): boolean {
+  return options.wants(measured.families!).includes(family) && measured.classes?.[family] === undefined &&
+    !isComplete(measured, options);
+}
+
+/** Compares classes on coarse scales only, and returns where the search of other families may start. */
 async function passCoarse(scorer: VariantScorer, batch: readonly ReadItem[]): Promise<(Start | undefined)[]> {
   const begin = performance.now();
   const inferred = await scorer.infer(tokensOf(batch, scorer.family, scorer.tokenCount), { coarseOnly: true });
@@ -124,7 +125,9 @@ async function passCoarse(scorer: VariantScorer, batch: readonly ReadItem[]): Pr
   return inferred.map(({ coarse }) => coarse);
 }
 
-/** Infers the classes of a batch, beginning with `starts` where there are any; returns where other families may begin. */
+/**
+ * Infers the classes of a batch, from `starts` if there are any. Returns where the search of other families may start.
+ */
 async function passClasses(
   scorer: VariantScorer,
   batch: readonly ReadItem[],
@@ -146,7 +149,7 @@ async function passClasses(
   return inferred.map(({ coarse }) => coarse);
 }
 
-/** One pass of a variant over the tokens of a batch, under the classes of each image where there are any. */
+/** Scores the tokens of a batch with a variant, under the classes of each image if there are any. */
 async function passVariant(
   name: string,
   scorer: VariantScorer,
@@ -160,7 +163,8 @@ async function passVariant(
   const elapsed = (performance.now() - start) / batch.length;
   batch.forEach((item, i) => {
     expectFinite(name, item.input, summaries[i]);
-    const meanLogProb = Math.min(0, summaries[i]["conditional.mean"]); // rounding may put a certain token above 0
+    // Rounding may give a token a probability above 1.
+    const meanLogProb = Math.min(0, summaries[i]["conditional.mean"]);
     const perplexity = summaries[i]["conditional.perplexity"];
     item.measured.variants[name] = { tokens: n, meanLogProb, perplexity, summaries: summaries[i] };
     item.measured.timings.variants += elapsed;

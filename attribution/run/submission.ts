@@ -1,10 +1,11 @@
 /**
- * The table of results: `image_name,label`, one row per image in the order given.
- * It appears under its name only when it is finished, and holds no evidence; that is report.ts.
+ * The submission: a CSV table `image_name,label` with one row per image, in the order in which rows are added. Rows go
+ * to a temporary file, which gets the final name only when it is finished. Evidence is written by report.ts.
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { createPart, partSuffix, removeIfThere, writeText } from "../../util/files.ts";
 
+/** Writes a submission. */
 export class Submission {
   readonly #path: string;
   readonly #file: Deno.FsFile;
@@ -24,12 +25,13 @@ export class Submission {
     return submission;
   }
 
+  /** Appends a row. */
   async add(imageName: string, label: string): Promise<void> {
     await writeText(this.#file, stringify([[imageName, label]]));
     this.#rows++;
   }
 
-  /** Gives the table its name and returns the number of rows. A table without rows is dropped, so as to replace nothing. */
+  /** Renames the table to its final name and returns the number of rows. Without rows, an existing table stays. */
   async finish(): Promise<number> {
     if (this.#rows === 0) {
       await this.discard();
@@ -41,7 +43,7 @@ export class Submission {
     return this.#rows;
   }
 
-  /** Drops a table that was not finished. */
+  /** Deletes the temporary file of a table that was not finished; after `finish`, does nothing. */
   async discard(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;

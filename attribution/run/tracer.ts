@@ -1,8 +1,7 @@
 /**
- * The public object: a model set, opened once, that says of images which of its models made them. The command line, the
- * service and programs of others use it alike.
- *
- * It decides what to measure and by which method; opening devices and networks is open_run.ts, the stream is pipeline.ts.
+ * `Tracer`, the public object: an open model set that attributes images. The command line, the service and other
+ * programs all use it. This file chooses what to measure and by which method to decide; open_run.ts opens the device
+ * and the networks, and pipeline.ts streams the images through them.
  */
 import { basename } from "node:path";
 import type { FamilyName } from "../../models/family.ts";
@@ -28,88 +27,93 @@ import type { JournaledLine, Shard } from "./journal/mod.ts";
 import { type Observer, type OpenRun, openRun, type RunEvents, type RunOptions } from "./open_run.ts";
 import { attribute } from "./pipeline.ts";
 
-/** How a tracer is opened. Everything has a default. */
+/** Options of `Tracer.open`. All have defaults. */
 export interface TracerOptions extends RunOptions {
   /** The model set, or its folder. Default: weights/official where it is complete, else the embedded weights/tiny. */
   readonly models?: string | ModelSet;
-  /** How to decide. Default: the best method that the set is calibrated for. */
+  /** The decision method. Default: the best one that the set is calibrated for. */
   readonly method?: MethodName;
-  /** Thresholds, signals and prior in place of the calibration's own. */
+  /** Thresholds, signals and prior that replace those of the calibration. */
   readonly rules?: RuleChoice;
-  /** Default: the quantiser that the calibration was made with. */
+  /** How latents are quantised. Default, and required by most calibrations: the quantiser of the calibration. */
   readonly quantization?: QuantizerName;
-  /** Under which classes tokens are scored. Default: what the method is made for. `given` needs images with classes. */
+  /**
+   * The class condition under which tokens are scored. Default: that of the method. `given` needs images with classes.
+   */
   readonly condition?: ConditionName;
-  /** Signals to measure beyond those that decide. */
+  /** Signals to measure in addition to those that the decision uses. */
   readonly signals?: Exclude<SignalLevel, "baselines">;
-  /** Verdicts below this confidence are marked `unsure`, 0 to 1. Default 0: none. */
+  /** Verdicts with a confidence below this, 0 to 1, are marked `unsure`. Default 0: none. */
   readonly unsureBelow?: number;
-  /** Take the journal for this process alone. */
+  /** Lock the journal so that no other process can use it. Needed on network file systems. Default false. */
   readonly exclusive?: boolean;
   /**
-   * Sees intermediate results.
+   * Receives intermediate results: latents, tokens, token scores.
    *
    * @internal
    */
   readonly observer?: Observer;
 }
 
-/** Pixels or a file's bytes with a name for the results. */
+/** An image in memory, with the name that its result carries. */
 export interface NamedImage {
-  /** For the results. */
+  /** Name of the image in results. */
   readonly name: string;
-  /** A file's bytes, or decoded pixels. */
+  /** The bytes of an image file, a Blob of them, or decoded pixels. */
   readonly image: Uint8Array | Blob | RgbImage;
 }
 
-/** An image: the path or file URL of a file, its bytes, a Blob or File, decoded pixels, or one of those with a name. */
+/**
+ * An image to attribute: a path, a file URL, the bytes of an image file, a Blob or File, decoded RGB pixels, or one of
+ * the latter with a name. Images without a name are called `image-1`, `image-2`, ... by their position.
+ */
 export type ImageSource = string | URL | Uint8Array | Blob | RgbImage | NamedImage | ImageInput;
 
-/** What is known of a tracer once it is open. */
+/** Properties of an open tracer. */
 export interface TracerInfo {
-  /** The set's name, the hash that identifies its networks, and its description. */
+  /** The model set; `hash` identifies its weights and settings. */
   readonly modelSet: { readonly name: string; readonly hash: string; readonly description: string | null };
-  /** Variants by family. */
+  /** Names of the variants, by family. */
   readonly variants: Readonly<Record<FamilyName, readonly string[]>>;
-  /** Everything that an image can be said to be. */
+  /** All possible labels: the variants and `outlier`. */
   readonly labels: readonly string[];
   /** sha256 of the calibration file; null without one. */
   readonly calibration: string | null;
-  /** The method that decides. */
+  /** The decision method. */
   readonly method: MethodName;
-  /** What the numbers depend on beside image and weights. */
+  /** The settings that numbers in the evidence depend on. */
   readonly settings: Settings;
-  /** The device that computes. */
+  /** The device; `software` is true for a WebGPU adapter that runs on the CPU. */
   readonly device: { readonly kind: "cpu" | "webgpu"; readonly name: string; readonly software: boolean };
-  /** Sides of the squares that images are resized to. */
+  /** Sides, in pixels, of the squares that images are resized to. */
   readonly imageSizes: readonly number[];
-  /** Images per pass. */
+  /** Images per pass of the tokenizers. */
   readonly maxBatch: number;
   /** Limit for weights and activations. */
   readonly memoryBytes: number;
 }
 
-/** How a series of images is attributed. */
+/** Options of `Tracer.attribute`. */
 export interface AttributeOptions {
-  /** Once aborted, the pass in progress is finished, what is complete comes out, and the stream ends. */
+  /** Aborting ends the stream after the pass in progress. Images that are complete by then are still yielded. */
   readonly signal?: AbortSignal;
-  /** Receives the work done since the last call, counted in images. */
+  /** Receives the work done since the previous call, in images; fractions are possible. */
   readonly onWork?: (images: number) => void;
   /**
-   * Only the images of this shard; needs a journal.
+   * Attribute only the images of this shard. Needs a journal.
    *
    * @internal
    */
   readonly shard?: Shard;
   /**
-   * Receives lines whose evidence is in the journal, some at a time.
+   * Receives lines in groups, once their evidence is in the journal.
    *
    * @internal
    */
   readonly onKept?: (lines: readonly JournaledLine<EvidenceLine>[]) => void;
 }
 
-/** What decides, and what must be measured for it. */
+/** The choices that options leave open: what is measured, and by which method and rules a verdict is reached. */
 interface Choice {
   readonly set: ModelSet;
   readonly labels: Labels;
@@ -122,7 +126,7 @@ interface Choice {
 }
 
 /**
- * Says which model made an image.
+ * Attributes images to the models of a set.
  *
  * @example
  * ```ts
@@ -135,14 +139,14 @@ interface Choice {
  * ```
  */
 export class Tracer implements AsyncDisposable {
-  /** What is known of it. */
+  /** Properties of the tracer: model set, labels, method, device. */
   readonly info: TracerInfo;
-  /** Everything that an image can be said to be. */
+  /** The labels of the model set, and which family each belongs to. */
   readonly labels: Labels;
-  /** What the method decides by. */
+  /** Signals, thresholds, classifiers and prior of the decision. */
   readonly rules: Rules;
   /**
-   * Device, plan, journal and networks: for reports about the run.
+   * Device, memory plan, journal and networks, for reports about the run.
    *
    * @internal
    */
@@ -150,7 +154,7 @@ export class Tracer implements AsyncDisposable {
   readonly #unsureBelow: number;
   readonly #cleanup: AsyncDisposableStack;
   #isBusy = false;
-  /** Lines that came out so far. */
+  /** Number of lines yielded so far. */
   #lines = 0;
 
   private constructor(choice: Choice, run: OpenRun, unsureBelow: number, cleanup: AsyncDisposableStack) {
@@ -176,11 +180,12 @@ export class Tracer implements AsyncDisposable {
   }
 
   /**
-   * Checks weights, calibration and settings, then opens the device and loads the networks. `onNote` hears what a user
-   * should know, `onPrepare` what is being checked or loaded.
+   * Checks weights, calibration and settings, then opens the device and loads the networks. Calls `onNote` with facts
+   * that a user should know, and `onPrepare` before each check and each loading of a network.
    *
-   * Throws before any image is read, leaving nothing open: a RangeError for unknown methods and values out of range, and a
-   * ModelSetError, CalibrationError, MemoryLimitError or DeviceError that says what to do.
+   * Throws before any image is read, and closes everything that it opened: a RangeError for unknown methods and values
+   * out of range; a ModelSetError, CalibrationError, MemoryLimitError or DeviceError, with advice, where weights,
+   * calibration, memory or device do not fit the options.
    */
   static async open(options: TracerOptions = {}, events: RunEvents = {}): Promise<Tracer> {
     const choice = await choose(options, events);
@@ -188,7 +193,7 @@ export class Tracer implements AsyncDisposable {
     const { extras, needs } = methodOf(method);
     const scoring = {
       condition,
-      // As they were for what the method was fitted to.
+      // The classifiers of the method were fitted to classes that were inferred with these settings.
       inference: needs === undefined ? undefined : rules.classifiers?.inference,
       extras: extrasFor(extras === undefined ? [] : [extras], rules.classifiers),
     };
@@ -198,15 +203,16 @@ export class Tracer implements AsyncDisposable {
   }
 
   /**
-   * Attributes images: a line per image in their order, with verdict and evidence, or `unreadable` and the reason. Images
-   * are read as they are needed. Calls must not overlap; the second one throws.
+   * Yields one line per image in the order of the images: verdict and evidence, or `unreadable` and the reason. Images
+   * are read when they are needed. Calls must not overlap: throws when the stream of an earlier call has not ended. A
+   * device or network that fails throws, too.
    */
   async *attribute(
     images: Iterable<ImageSource> | AsyncIterable<ImageSource>,
     { signal, onWork, shard, onKept }: AttributeOptions = {},
   ): AsyncGenerator<EvidenceLine, void, void> {
     if (this.#isBusy) {
-      throw new Error("attribute: expected the call before to have ended; a tracer works on one at a time");
+      throw new Error("attribute: expected the stream of the previous call to have ended; a tracer runs one at a time");
     }
     this.#isBusy = true;
     const { measuring } = this.run;
@@ -233,7 +239,7 @@ export class Tracer implements AsyncDisposable {
     }
   }
 
-  /** Frees the networks and closes the device, the journal and the report. */
+  /** Frees the networks and closes the device, the journal and the report, which then gets its summary. */
   async [Symbol.asyncDispose](): Promise<void> {
     const { report } = this.run;
     if (report?.isOpen && this.#lines > 0) {
@@ -244,7 +250,7 @@ export class Tracer implements AsyncDisposable {
   }
 }
 
-/** What decides and what must be measured, by the options and the calibration. Throws on anything that does not fit. */
+/** Combines the options with the calibration. Throws where they do not fit. */
 async function choose(options: TracerOptions, events: RunEvents): Promise<Choice> {
   const { unsureBelow = 0 } = options;
   if (!(unsureBelow >= 0 && unsureBelow <= 1)) {
@@ -255,7 +261,7 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   const labels = labelsOf(set);
   const { calibration, sha256 } = await loadCalibration(set);
   const rules = rulesOf(calibration, labels, options.rules);
-  // Without a method, one whose classifiers know likelihoods under the condition that is asked for.
+  // The default method uses classifiers, which were fitted under one condition. Under another, perplexity decides.
   const isFitted = options.condition === undefined || options.condition === rules.classifiers?.condition;
   const method = options.method ?? (isFitted ? defaultMethod(rules) : "perplexity");
   requireMethod(method, rules);
@@ -268,17 +274,17 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   return { set, labels, rules, calibration: sha256, method, condition, quantization, signals };
 }
 
-/** The level of two that measures more. */
+/** The one of two levels that has more signals. */
 function moreOf(a: SignalLevel, b: SignalLevel): SignalLevel {
   return signalLevels.indexOf(a) < signalLevels.indexOf(b) ? b : a;
 }
 
-/** Sources as the pipeline takes them; those without a name are called by their place. */
+/** Converts sources to inputs of the pipeline. Sources without a name are named by their position. */
 async function* toInputs(
   sources: Iterable<ImageSource> | AsyncIterable<ImageSource>,
 ): AsyncGenerator<ImageInput, void, void> {
-  let place = 0;
-  for await (const source of sources) yield await toInput(source, `image-${++place}`);
+  let position = 0;
+  for await (const source of sources) yield await toInput(source, `image-${++position}`);
 }
 
 async function toInput(source: ImageSource, imageName: string): Promise<ImageInput> {
@@ -297,11 +303,12 @@ async function toInput(source: ImageSource, imageName: string): Promise<ImageInp
   const { width, height, data } = source;
   if (data.length === width * height * 3) return { imageName, image: source };
   throw new TypeError(
-    `attribute: expected ${width} x ${height} x 3 bytes of ${imageName}, got ${data.length}: pixels are RGB without alpha`,
+    `attribute: expected ${width} x ${height} x 3 bytes of ${imageName}, got ${data.length}: ` +
+      "pixels are RGB without alpha",
   );
 }
 
-/** Bytes that no other thread can change. */
+/** The bytes, copied if they are in shared memory, where another thread could change them. */
 function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return bytes.buffer instanceof ArrayBuffer ? bytes as Uint8Array<ArrayBuffer> : Uint8Array.from(bytes);
 }

@@ -1,6 +1,6 @@
 /**
- * The networks of a set on a device. Tokenizers stay loaded. So do the variants that the memory plan keeps; the others are
- * loaded when it is their turn, and freed after it. What is computed with them is in pipeline.ts.
+ * Loads and frees the networks of a set by a memory plan. Tokenizers and resident variants stay loaded; the other
+ * variants are loaded for each use. pipeline.ts and score_variants.ts run them.
  */
 import type { Device } from "../../core/tensor/mod.ts";
 import { type Prefetch, prefetch } from "../../models/checkpoint/prefetch.ts";
@@ -9,39 +9,43 @@ import type { ByFamily, Condition, FamilyName, ImageTokenizer, Variant } from ".
 import type { ModelSet } from "../../models/model_set.ts";
 import type { Plan } from "./memory_plan.ts";
 
+/** A transformer that is ready to run. */
 export interface LoadedVariant {
   readonly variant: Variant;
   /** The unconditional condition, shared by every image. */
   readonly condition: Condition;
-  /** How the variant draws, by the manifest. */
+  /** Sampler settings of the variant, from the manifest. */
   readonly sampler: Sampler;
 }
 
+/** Options of `VariantPool.open`. */
 export interface OpenPoolOptions {
   readonly weightType?: "f32" | "f16";
-  /** Load the variants that stay when the pool is opened, not when they are first needed. Default true. */
+  /** Load resident variants when the pool is opened, not when they are first used. Default true. */
   readonly preload?: boolean;
-  /** Called before a network is loaded. */
+  /** Called with the name of a network before it is loaded. */
   readonly onLoad?: (name: string) => void;
-  /** Loads a tokenizer. Default: as the set says. */
+  /** Loads a tokenizer. Default: `ModelSet.loadTokenizer`. */
   readonly loadTokenizer?: (family: FamilyName) => Promise<ImageTokenizer>;
-  /** Starts to read the files of the variant that is loaded next. Default: in the background. */
+  /** Starts to read the files of the variant that is loaded next. Default: reads them in the background. */
   readonly prefetch?: (name: string) => Prefetch;
 }
 
 /**
- * Calls of `withVariant` must not overlap: there is room for one variant that takes its turn. Which variants stay is fixed
- * by the plan: an LRU cache would never hit, because each image runs all variants of its family in order.
+ * The loaded networks. Calls of `withVariant` must not overlap: the plan has room for one variant beside the resident
+ * ones. The plan fixes which variants are resident: an LRU cache would never hit, because each image runs all variants
+ * of its family in order.
  */
 export class VariantPool {
+  /** The tokenizers by family. */
   readonly tokenizers: ByFamily<ImageTokenizer>;
   readonly #set: ModelSet;
   readonly #device: Device;
   readonly #plan: Plan;
   readonly #options: OpenPoolOptions;
-  /** The variants that stay, once they are loaded. */
+  /** Resident variants that are loaded. */
   readonly #kept = new Map<string, LoadedVariant>();
-  /** Variants that took their turn at least once. */
+  /** Swapped variants that were loaded at least once. */
   readonly #seen = new Set<string>();
   #reading: Prefetch | undefined;
 
@@ -59,7 +63,9 @@ export class VariantPool {
     this.#options = options;
   }
 
-  /** Loads the tokenizers, and the plan's resident variants unless `preload` is false. Frees all of it when one fails. */
+  /**
+   * Loads the tokenizers and, unless `preload` is false, the resident variants. When one fails, frees all and throws.
+   */
   static async open(set: ModelSet, device: Device, plan: Plan, options: OpenPoolOptions = {}): Promise<VariantPool> {
     const { weightType, preload = true, onLoad } = options;
     const { loadTokenizer = (family) => set.loadTokenizer(device, family, { weightType }) } = options;
@@ -80,14 +86,14 @@ export class VariantPool {
     return pool;
   }
 
-  /** Names of the variants that stay and are loaded. */
+  /** Names of the resident variants that are loaded. */
   get loaded(): readonly string[] {
     return [...this.#kept.keys()];
   }
 
   /**
-   * Runs `body` with a variant. One that takes its turn is loaded before and freed after; meanwhile the file of the next
-   * one is read.
+   * Runs `body` with a variant. A variant that is not resident is loaded before and freed after; meanwhile the files of
+   * the next one are read.
    */
   async withVariant<T>(name: string, body: (loaded: LoadedVariant) => Promise<T>): Promise<T> {
     const kept = this.#kept.get(name);
@@ -120,7 +126,7 @@ export class VariantPool {
 
   #readNext(name: string): void {
     const { swapped } = this.#plan;
-    // After the last variant comes the first one again, where there are more images than one round works on.
+    // With more images than one chunk holds, the first variant follows the last one.
     const next = swapped[swapped.indexOf(name) + 1] ?? (this.#seen.has(name) ? swapped[0] : undefined);
     this.#seen.add(name);
     this.#prefetch(next === name ? undefined : next);
@@ -133,6 +139,7 @@ export class VariantPool {
     this.#reading = name === undefined ? undefined : read(name);
   }
 
+  /** Frees all networks. */
   dispose(): void {
     this.#reading?.stop();
     for (const tokenizer of Object.values(this.tokenizers)) tokenizer.dispose();

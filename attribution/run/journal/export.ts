@@ -1,11 +1,11 @@
 /**
- * A journal as lines for other programs: per image of the last run its row and, where it could be read, its evidence.
- * A view of what is stored; nothing is decided again.
+ * Exports a journal as lines for other programs: for every image of the last run its label and, if it could be read,
+ * its evidence. Nothing is decided again.
  */
 import type { Measured } from "../image_state.ts";
 import type { Journal, JournalKey } from "./store.ts";
 
-/** One image of a run. */
+/** An image of a run. */
 export interface ExportedLine {
   readonly image: string;
   readonly label: string;
@@ -15,11 +15,11 @@ export interface ExportedLine {
   readonly error?: unknown;
   readonly modelSet: string;
   readonly settings: unknown;
-  /** Left out where the image could not be read. */
+  /** Absent if the image could not be read. */
   readonly evidence?: Omit<Measured, "sha256" | "tokens">;
 }
 
-/** The lines of the run that was worked on last, in its order. Throws where there is none. */
+/** Yields the lines of the last run in the order of its images. Throws without a run. */
 export function* exportLines(journal: Journal): Generator<ExportedLine, void, void> {
   const last = journal.sql(
     "SELECT runs.id, runs.spec FROM sessions JOIN runs ON runs.id = sessions.run ORDER BY sessions.id DESC LIMIT 1",
@@ -30,8 +30,8 @@ export function* exportLines(journal: Journal): Generator<ExportedLine, void, vo
   const rows = journal.sql("SELECT * FROM results WHERE run = ? ORDER BY position");
   for (const row of rows.iterate(last.id as number)) {
     const sha256 = row.sha256 === null ? null : (row.sha256 as Uint8Array).toHex();
-    const found = sha256 === null ? undefined : evidence.find(sha256);
-    const { sha256: _, tokens: __, ...numbers } = found ?? { sha256, tokens: undefined };
+    const stored = sha256 === null ? undefined : evidence.find(sha256);
+    const { sha256: _, tokens: __, ...numbers } = stored ?? { sha256, tokens: undefined };
     yield {
       image: row.name as string,
       label: row.label as string,
@@ -41,7 +41,7 @@ export function* exportLines(journal: Journal): Generator<ExportedLine, void, vo
       ...row.error !== null && { error: JSON.parse(row.error as string) },
       modelSet,
       settings,
-      ...found !== undefined && { evidence: numbers as Omit<Measured, "sha256" | "tokens"> },
+      ...stored !== undefined && { evidence: numbers as Omit<Measured, "sha256" | "tokens"> },
     };
   }
 }

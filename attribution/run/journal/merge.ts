@@ -1,6 +1,6 @@
 /**
- * Journals of shards joined: their rows into one submission in natural order, their evidence into one file where that is
- * wanted. It computes nothing, needs no weights, and keeps no more of the journals in memory than a row of each.
+ * Merges the journals of shards: their rows into one submission in natural order and, on request, their evidence into
+ * one journal. Needs no weights and no device, and holds one row per journal in memory.
  */
 import { compareNaturally } from "../../images/natural_order.ts";
 import { Submission } from "../submission.ts";
@@ -14,12 +14,14 @@ export interface MergedRow {
   readonly label: string;
 }
 
+/** Numbers of rows. */
 export interface MergeResult {
   readonly rows: number;
   readonly unreadable: number;
 }
 
-interface LastSession {
+/** The last session of a journal. */
+export interface LastSession {
   readonly journal: Journal;
   readonly run: number;
   readonly hash: string;
@@ -30,61 +32,34 @@ interface LastSession {
   readonly done: number;
 }
 
-/** Opens journals for reading, and closes them after `body`. */
+/** Opens existing journals, runs `body` and closes them. */
 export async function withJournals<T>(
   paths: readonly string[],
   body: (journals: readonly Journal[]) => T | Promise<T>,
 ): Promise<T> {
   using cleanup = new DisposableStack();
-  // Read-only connections cannot bring a write-ahead log of a killed process in order; these can, and write nothing else.
+  // Not read-only: SQLite must be able to recover the write-ahead log of a process that was killed.
   const journals = paths.map((path) => cleanup.use(Journal.open(path, { mustExist: true, cacheBytes: 8 * 2 ** 20 })));
   return await body(journals);
 }
 
 /**
- * The sessions that make up the run that the first journal worked on last, one per journal. Throws, saying what to run, when
- * a shard is missing, twice there or not done, or when the journals are of different runs or lists of images.
+ * Returns the last session of every journal, which together are all shards of one run. Throws, with advice, when a
+ * shard is missing, present twice or not done, or when the journals belong to different runs or lists of images.
  */
 export function requireWhole(journals: readonly Journal[]): readonly LastSession[] {
-  const last = journals.map((journal): LastSession => {
-    const row = journal.sql(
-      "SELECT sessions.*, runs.hash FROM sessions JOIN runs ON runs.id = sessions.run ORDER BY sessions.id DESC LIMIT 1",
-    ).get();
-    if (row === undefined) throw new Error(`${journal.path}: no run was journaled here`);
-    const number = (name: string) => row[name] as number;
-    return {
-      journal,
-      hash: row.hash as string,
-      status: row.status as string,
-      ...{ run: number("run"), shard: number("shard"), shards: number("shards") },
-      ...{ listed: number("listed"), done: number("done") },
-    };
-  });
-  const [first] = last;
+  const sessions = journals.map(lastSession);
+  const [first] = sessions;
   const seen = new Map<number, LastSession>();
-  for (const session of last) {
+  for (const session of sessions) {
+    requireSameRun(session, first);
     const { journal, shard, shards } = session;
-    if (session.hash !== first.hash) {
-      throw new Error(
-        `${journal.path}: its last run has other inputs, weights or settings than that of ${first.journal.path}`,
-      );
-    }
-    if (shards !== first.shards) {
-      throw new Error(`${journal.path}: is one of ${shards} shards, ${first.journal.path} one of ${first.shards}`);
-    }
-    const other = seen.get(shard);
-    if (other !== undefined) {
-      throw new Error(`${journal.path} and ${other.journal.path} are both shard ${shard}/${shards}`);
+    const twin = seen.get(shard);
+    if (twin !== undefined) {
+      throw new Error(`${journal.path} and ${twin.journal.path} are both shard ${shard}/${shards}`);
     }
     seen.set(shard, session);
-    if (session.status !== "done") {
-      throw new Error(`${journal.path}: shard ${shard}/${shards} is ${session.status}: run it again, it will go on`);
-    }
-    if (session.listed !== first.listed) {
-      throw new Error(
-        `${journal.path}: saw ${session.listed} images, ${first.journal.path} ${first.listed}: run the shards again`,
-      );
-    }
+    requireFinished(session, first);
   }
   const missing = Array.from({ length: first.shards }, (_, i) => i + 1).filter((shard) => !seen.has(shard));
   if (missing.length > 0) {
@@ -92,16 +67,53 @@ export function requireWhole(journals: readonly Journal[]): readonly LastSession
       `expected ${first.shards} shards, missing: ${missing.map((i) => `${i}/${first.shards}`).join(", ")}`,
     );
   }
-  const rows = last.reduce((sum, { done }) => sum + done, 0);
+  const rows = sessions.reduce((sum, { done }) => sum + done, 0);
   if (rows !== first.listed) {
     throw new Error(
       `the shards have ${rows} images in all, their lists ${first.listed}: files changed, run them again`,
     );
   }
-  return last;
+  return sessions;
 }
 
-/** The rows of all shards in natural order of their names. */
+function lastSession(journal: Journal): LastSession {
+  const row = journal.sql(
+    "SELECT sessions.*, runs.hash FROM sessions JOIN runs ON runs.id = sessions.run ORDER BY sessions.id DESC LIMIT 1",
+  ).get();
+  if (row === undefined) throw new Error(`${journal.path}: no run was journaled here`);
+  const number = (name: string) => row[name] as number;
+  return {
+    journal,
+    hash: row.hash as string,
+    status: row.status as string,
+    ...{ run: number("run"), shard: number("shard"), shards: number("shards") },
+    ...{ listed: number("listed"), done: number("done") },
+  };
+}
+
+function requireSameRun({ journal, hash, shards }: LastSession, first: LastSession): void {
+  if (hash !== first.hash) {
+    throw new Error(
+      `${journal.path}: its last run has other inputs, weights or settings than that of ${first.journal.path}`,
+    );
+  }
+  if (shards !== first.shards) {
+    throw new Error(`${journal.path}: is one of ${shards} shards, ${first.journal.path} one of ${first.shards}`);
+  }
+}
+
+function requireFinished({ journal, shard, shards, status, listed }: LastSession, first: LastSession): void {
+  if (status !== "done") {
+    throw new Error(`${journal.path}: shard ${shard}/${shards} is ${status}: run it again, it will go on`);
+  }
+  if (listed !== first.listed) {
+    throw new Error(
+      `${journal.path}: saw ${listed} images, ${first.journal.path} ${first.listed}: run the shards again`,
+    );
+  }
+}
+
+/** Yields the rows of all shards in natural order of their names. */
 export function* rowsInOrder(sessions: readonly LastSession[]): Generator<MergedRow, void, void> {
   const heads = sessions.map(({ journal, run }) => {
     const rows = journal.sql("SELECT name, label FROM results WHERE run = ? ORDER BY position").iterate(run);
@@ -123,7 +135,7 @@ function nameOf(row: Row | undefined): string {
   return row!.name as string;
 }
 
-/** Writes the submission of the run that journals hold. Throws as requireWhole() does, before anything is written. */
+/** Writes the submission of a run to `out`. Throws as `requireWhole` does, before anything is written. */
 export async function mergeSubmission(journals: readonly Journal[], out: string): Promise<MergeResult> {
   const sessions = requireWhole(journals);
   const submission = await Submission.create(out);
@@ -142,10 +154,10 @@ export async function mergeSubmission(journals: readonly Journal[], out: string)
   return { rows, unreadable };
 }
 
-/** Rows per transaction while joining. */
-const together = 20_000;
+/** Rows per transaction of `joinEvidence`. */
+const rowsPerTransaction = 20_000;
 
-/** Adds the evidence of other journals to one. What both have stays as it is. Returns the number of rows added. */
+/** Copies the evidence of other journals that `into` does not have. Returns the number of rows added. */
 export function joinEvidence(into: Journal, from: readonly Journal[]): number {
   let added = 0;
   for (const source of from) {
@@ -163,12 +175,12 @@ export function joinEvidence(into: Journal, from: readonly Journal[]): number {
       "INSERT OR IGNORE INTO evidence(key, sha256, skeleton, numbers, tokens, token_counts, attempts) " +
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
-    // By number, so that no more than one transaction's rows are read ahead of what is written.
+    // In steps of the row id: the reader is never more than one transaction ahead of the writer.
     const read = source.sql("SELECT * FROM evidence WHERE id > ? ORDER BY id LIMIT ?");
     for (let last = 0, more = true; more;) {
       more = false;
       into.transact(() => {
-        for (const row of read.iterate(last, together)) {
+        for (const row of read.iterate(last, rowsPerTransaction)) {
           const { key, sha256, skeleton, numbers, tokens, token_counts, attempts } = row;
           const { changes } = insert.run(
             ...[keys.get(key as number)!, sha256 as Uint8Array, skeletons.get(skeleton as number)!],

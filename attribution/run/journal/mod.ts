@@ -1,4 +1,6 @@
-/** The journal of results: what is computed once per content, weights and settings, and how runs and shards share it. */
+/**
+ * The journal: measurements are computed once per image content, weights and settings, and shared by runs and shards.
+ */
 export {
   EvidenceCache,
   Journal,

@@ -1,16 +1,17 @@
 /**
- * Evidence as a short blob: the numbers of a JSON value as float64, and what is left of it, its skeleton, as a text that
- * thousands of images share. Nothing is rounded or left out; it knows nothing about databases or what the numbers mean.
+ * Packs a JSON value into a short blob: its numbers as float64, and the JSON text without them, the skeleton, which
+ * thousands of images share. Lossless.
  */
 
-/** A JSON value taken apart: its text with 0 for every number, and the numbers in the order of the text. */
+/** A packed JSON value: its text with 0 in place of every number, and the numbers in the order of the text. */
 export interface Packed {
+  /** JSON. */
   readonly skeleton: string;
   /** Little-endian float64. */
   readonly numbers: Uint8Array;
 }
 
-/** Takes a JSON value apart. Numbers must be finite: JSON knows no others. */
+/** Packs a JSON value. Throws on numbers that are not finite, which JSON cannot represent. */
 export function pack(value: unknown): Packed {
   const numbers: number[] = [];
   const skeleton = JSON.stringify(value, (key, item) => {
@@ -25,7 +26,7 @@ export function pack(value: unknown): Packed {
   return { skeleton, numbers: bytes };
 }
 
-/** Puts a value together again. Throws when skeleton and numbers do not fit. */
+/** Restores a value. Throws when skeleton and numbers do not fit. */
 export function unpack({ skeleton, numbers }: Packed): unknown {
   const view = new DataView(numbers.buffer, numbers.byteOffset, numbers.byteLength);
   let at = 0;
@@ -49,7 +50,7 @@ export function unpack({ skeleton, numbers }: Packed): unknown {
   return value;
 }
 
-/** Token ids below 65536 as two bytes each. */
+/** Packs token ids, two bytes each. Throws on ids above 65535. */
 export function packTokens(tokens: Int32Array): Uint8Array {
   const bytes = new Uint8Array(2 * tokens.length);
   const view = new DataView(bytes.buffer);
@@ -60,6 +61,7 @@ export function packTokens(tokens: Int32Array): Uint8Array {
   return bytes;
 }
 
+/** Restores token ids. */
 export function unpackTokens(bytes: Uint8Array): Int32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Int32Array.from({ length: bytes.byteLength / 2 }, (_, i) => view.getUint16(2 * i, true));

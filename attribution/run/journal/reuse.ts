@@ -1,66 +1,71 @@
 /**
- * Which evidence serves settings other than those that it was measured under: what one task has measured, another need not.
- * Rules about settings alone; where evidence lies is store.ts.
+ * Decides when evidence measured under other settings can be reused: most of what one task has measured serves others.
+ * store.ts reads and writes the evidence.
  *
- * Tokens depend on quantisation, device, weight type, and on whether the encoder is the tokenizer's own (`baselines`).
- * Signals depend on their level, too, and a level has those of the levels below. What transformers say of tokens depends on
- * the condition and how classes are inferred; extras are numbers beside it.
+ * - Tokens depend on quantisation, device, weight type, and on whether the encoder is the tokenizer's (`baselines`) or
+ *   the inverse decoder.
+ * - Signals depend on tokens and on their level. A level contains the signals of the levels below.
+ * - Likelihoods depend on tokens, the class condition and how classes are inferred. Extras are additional numbers.
  */
 import type { FamilyEvidence, Settings } from "../../evidence/evidence.ts";
 import { mapFamilies } from "../../labels.ts";
 import type { Measured } from "../image_state.ts";
 import { canonicalJson } from "../../../util/json.ts";
 
-/** What of evidence can be used. */
-export interface Use {
+/** Which parts of the evidence can be reused. */
+export interface Reuse {
+  /** Signals and tokens. */
   readonly families: boolean;
+  /** Classes and likelihoods. */
   readonly variants: boolean;
 }
 
-/** What evidence under the settings `theirs` is good for under `wanted`; undefined for nothing. */
-export function reusablePart(theirs: Settings, wanted: Settings): Use | undefined {
-  const sameTokens = theirs.quantization === wanted.quantization && theirs.device === wanted.device &&
-    theirs.weightType === wanted.weightType &&
-    (theirs.signals === "baselines") === (wanted.signals === "baselines");
+/**
+ * The parts of evidence measured under `stored` settings that can be reused under `wanted` ones; undefined for none.
+ */
+export function reusablePart(stored: Settings, wanted: Settings): Reuse | undefined {
+  const sameTokens = stored.quantization === wanted.quantization && stored.device === wanted.device &&
+    stored.weightType === wanted.weightType &&
+    (stored.signals === "baselines") === (wanted.signals === "baselines");
   if (!sameTokens) return undefined;
-  const families = theirs.signals === wanted.signals || theirs.signals === "all";
-  const variants = sameScoring(theirs, wanted);
+  const families = stored.signals === wanted.signals || stored.signals === "all";
+  const variants = sameScoring(stored, wanted);
   return families || variants ? { families, variants } : undefined;
 }
 
-/** Under given classes, evidence is of a class that the settings do not say: it is not shared. */
-function sameScoring(theirs: Settings, wanted: Settings): boolean {
+/** Likelihoods under given classes are not reused: the settings do not say which class was given. */
+function sameScoring(stored: Settings, wanted: Settings): boolean {
   if (wanted.summaries === undefined || wanted.condition === "given") return false;
-  const has = extrasOf(theirs), wants = extrasOf(wanted);
-  return theirs.summaries === wanted.summaries && theirs.condition === wanted.condition &&
-    canonicalJson(theirs.inference ?? null) === canonicalJson(wanted.inference ?? null) &&
-    wants.every((id) => has.includes(id)) &&
-    has.every((id) => wants.includes(id) || prefixOf(id) !== undefined);
+  const storedExtras = extrasOf(stored), wantedExtras = extrasOf(wanted);
+  return stored.summaries === wanted.summaries && stored.condition === wanted.condition &&
+    canonicalJson(stored.inference ?? null) === canonicalJson(wanted.inference ?? null) &&
+    wantedExtras.every((id) => storedExtras.includes(id)) &&
+    storedExtras.every((id) => wantedExtras.includes(id) || prefixOf(id) !== undefined);
 }
 
-/** Adds to what is known of an image what evidence under other settings has beyond it. */
+/** Adds the reusable parts of other evidence to the evidence `known` of an image. Known parts stay as they are. */
 export function mergeReusable(
   known: Measured | undefined,
-  theirs: Measured,
-  use: Use,
-  settings: { readonly theirs: Settings; readonly wanted: Settings },
+  other: Measured,
+  reuse: Reuse,
+  settings: { readonly stored: Settings; readonly wanted: Settings },
 ): Measured | undefined {
-  const families = use.families ? withLevel(theirs.families, settings.wanted) : undefined;
-  const variants = use.variants ? withoutExtras(theirs.variants, settings) : {};
-  const classes = use.variants ? theirs.classes : undefined;
+  const families = reuse.families ? withLevel(other.families, settings.wanted) : undefined;
+  const variants = reuse.variants ? withoutExtras(other.variants, settings) : {};
+  const classes = reuse.variants ? other.classes : undefined;
   if (families === undefined && Object.keys(variants).length === 0 && classes === undefined) return known;
-  const { sha256, width, height, timings } = theirs;
+  const { sha256, width, height, timings } = other;
   const all = { ...classes, ...known?.classes };
   return {
     ...known ?? { sha256, width, height, timings },
     families: known?.families ?? families,
-    ...known?.tokens ?? theirs.tokens ? { tokens: known?.tokens ?? theirs.tokens } : {},
+    ...known?.tokens ?? other.tokens ? { tokens: known?.tokens ?? other.tokens } : {},
     ...Object.keys(all).length > 0 && { classes: all },
     variants: { ...variants, ...known?.variants },
   };
 }
 
-/** Signals of the level `core`; `all` and `baselines` have more. */
+/** Signals of the level `core`. The levels `all` and `baselines` have more. */
 const coreSignals: ReadonlySet<string> = new Set<keyof FamilyEvidence>([
   ...["quantLoss", "encLoss", "encLossUncalibrated", "combined", "quantErrorTail"] as const,
 ]);
@@ -72,7 +77,7 @@ function withLevel(families: Measured["families"], wanted: Settings): Measured["
   return mapFamilies(Object.keys(families), (name) => core(families[name]));
 }
 
-/** What the names of extras begin with, by what their ids begin with (decision/extras.ts, decision/classifiers/prada.ts). */
+/** Prefixes of the names of extras, by the first part of their id (decision/extras.ts). */
 const prefixes: Readonly<Record<string, string>> = { membership: "membership.", tokens: "token.", prada: "prada." };
 
 function prefixOf(id: string): string | undefined {
@@ -85,9 +90,9 @@ function extrasOf({ extras }: Settings): readonly string[] {
 
 function withoutExtras(
   variants: Measured["variants"],
-  { theirs, wanted }: { readonly theirs: Settings; readonly wanted: Settings },
+  { stored, wanted }: { readonly stored: Settings; readonly wanted: Settings },
 ): Measured["variants"] {
-  const unwanted = extrasOf(theirs).filter((id) => !extrasOf(wanted).includes(id)).map((id) => prefixOf(id)!);
+  const unwanted = extrasOf(stored).filter((id) => !extrasOf(wanted).includes(id)).map((id) => prefixOf(id)!);
   if (unwanted.length === 0) return variants;
   return Object.fromEntries(
     Object.entries(variants).map(([label, { summaries = {}, ...rest }]) => [label, {

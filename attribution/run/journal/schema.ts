@@ -1,6 +1,6 @@
 /**
- * The tables of a journal file, and how such a file is opened so that a kill at any moment leaves it whole.
- * What is written into the tables and when is store.ts.
+ * The tables of a journal file, and settings of SQLite under which the file survives a kill at any moment. store.ts
+ * reads and writes the tables.
  */
 import { DatabaseSync } from "node:sqlite";
 
@@ -11,49 +11,52 @@ export const journalVersion = 2;
 const applicationId = 0x54524352;
 
 const tables = `
--- What numbers depend on beside the image: weights and settings.
+-- What measurements depend on beside the image: weights and settings.
 CREATE TABLE keys(id INTEGER PRIMARY KEY, model_set TEXT NOT NULL, settings TEXT NOT NULL, UNIQUE(model_set, settings));
 -- Skeletons of packed values (packing.ts).
 CREATE TABLE skeletons(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
--- Complete evidence, one row per content and key. Tokens are those of all families in turn; token_counts is the skeleton
--- that says how many each family has.
+-- Complete evidence, one row per content and key. tokens holds the ids of all families one after the other;
+-- token_counts is a skeleton with the number of tokens of each family.
 CREATE TABLE evidence(id INTEGER PRIMARY KEY, key INTEGER NOT NULL, sha256 BLOB NOT NULL, skeleton INTEGER NOT NULL,
   numbers BLOB NOT NULL, tokens BLOB, token_counts INTEGER, attempts INTEGER NOT NULL DEFAULT 1);
 CREATE UNIQUE INDEX evidence_of ON evidence(sha256, key);
--- Passes of images that are not complete yet: part is families, tokens, classes.<family> or variants.<label>.
+-- Measurements of images that are not complete yet. part is families, tokens, timings, classes.<family> or
+-- variants.<label>.
 CREATE TABLE pending(key INTEGER NOT NULL, sha256 BLOB NOT NULL, part TEXT NOT NULL, skeleton INTEGER NOT NULL,
   numbers BLOB NOT NULL, PRIMARY KEY(key, sha256, part)) WITHOUT ROWID;
--- How often work on an image began, until it is complete.
+-- How often measuring an image began, until its evidence is complete.
 CREATE TABLE attempts(key INTEGER NOT NULL, sha256 BLOB NOT NULL, begun INTEGER NOT NULL,
   PRIMARY KEY(key, sha256)) WITHOUT ROWID;
--- A question: these inputs, decided this way. Sessions are the processes that worked on it.
+-- Runs: inputs, and how they are decided. Sessions: processes that worked on a run.
 CREATE TABLE runs(id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, spec TEXT NOT NULL);
 CREATE TABLE sessions(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, shard INTEGER NOT NULL, shards INTEGER NOT NULL,
   started TEXT NOT NULL, ended TEXT, status TEXT NOT NULL, listed INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0);
--- The answers: a row of the submission each. position orders those of one session.
+-- Rows of the submission of a run. position is their order within a session.
 CREATE TABLE results(run INTEGER NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL, session INTEGER NOT NULL,
   sha256 BLOB, label TEXT NOT NULL, confidence REAL, unsure INTEGER, error TEXT, PRIMARY KEY(run, name)) WITHOUT ROWID;
 CREATE INDEX results_in_order ON results(run, position);
 `;
 
+/** Options of `Journal.open`. */
 export interface OpenJournalOptions {
-  /** Fail where there is no journal yet. */
+  /** Throw if the file does not exist. Default false. */
   readonly mustExist?: boolean;
+  /** Default false. */
   readonly readOnly?: boolean;
   /**
-   * One process and nobody else: the lock is kept and no memory is shared, which network file systems can do. Otherwise
-   * many processes of one machine may share the file.
+   * Keep the lock and use no shared memory, as network file systems require. Default false: processes of one machine
+   * share the file.
    */
   readonly exclusive?: boolean;
   /** Milliseconds to wait for another process's lock. Default 20,000. */
   readonly busyTimeout?: number;
-  /** Forces every commit to the disk. Default true; merging, which can be repeated, does without. */
+  /** Write every commit to the disk before going on. Default true; merging can be repeated and sets it to false. */
   readonly durable?: boolean;
-  /** Of pages kept in memory. Default 64 MiB. */
+  /** Size of the page cache in bytes. Default 64 MiB. */
   readonly cacheBytes?: number;
 }
 
-/** Opens or creates a journal. Throws, naming the file, on one that is something else, damaged or in use. */
+/** Opens or creates a journal. Throws, naming the file, if it is no journal, damaged or in use. */
 export function openDatabase(path: string, options: OpenJournalOptions = {}): DatabaseSync {
   const { readOnly = false, exclusive = false, busyTimeout = 20_000, durable = true } = options;
   const { cacheBytes = 64 * 2 ** 20 } = options;
@@ -73,9 +76,9 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
       throw new Error(`expected version ${journalVersion} of its tables, got ${version}`);
     }
     if (readOnly) return db;
-    // Before there are tables; VACUUM itself would need a second database, which Deno does not attach.
+    // Possible only before there are tables. A full VACUUM attaches a second database, which Deno does not allow.
     if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL;");
-    // Before the first access to the log: its index is then in this process's memory, not in a file that others map.
+    // Before the first access to the write-ahead log: its index is then kept in memory, not in a shared file.
     if (exclusive) db.exec("PRAGMA locking_mode = EXCLUSIVE;");
     db.exec("PRAGMA journal_mode = WAL;");
     db.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"};`);
@@ -85,7 +88,7 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     db?.close();
     const reason = (cause as Error).message;
     const advice = /locked|busy/.test(reason)
-      ? ": another process uses it (every shard has a journal of its own)"
+      ? ": another process uses it (every shard needs a separate journal)"
       : /unable to open/.test(reason)
       ? ": expected a folder that exists and can be written to"
       : "";
@@ -93,7 +96,7 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
   }
 }
 
-/** Creates the tables, unless another process was quicker. */
+/** Creates the tables, unless another process did so in the meantime. */
 function create(db: DatabaseSync, number: (name: string) => number): void {
   db.exec("BEGIN IMMEDIATE");
   if (number("schema_version") === 0) {

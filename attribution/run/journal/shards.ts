@@ -1,6 +1,6 @@
 /**
- * Which images are a shard's: by content hash, so that a file stays with its shard whatever is added beside it.
- * It opens files to hash them and decodes none.
+ * Assigns images to shards by the hash of their content, so that a file stays in its shard when files are added. Files
+ * are read, not decoded.
  */
 import { UnreadableImageError } from "../../images/decode.ts";
 import { type ImageInput, readContent } from "../../images/load.ts";
@@ -12,7 +12,7 @@ export interface Shard {
   readonly count: number;
 }
 
-/** Reads `i/n`. Throws for the user on anything else than 1 <= i <= n. */
+/** Parses `i/n`. Throws unless 1 <= i <= n. */
 export function parseShard(text: string): Shard {
   const match = /^(\d+)\/(\d+)$/.exec(text.trim());
   const [index, count] = [Number(match?.[1]), Number(match?.[2])];
@@ -20,20 +20,20 @@ export function parseShard(text: string): Shard {
   throw new Error(`expected i/n with 1 <= i <= n, such as 1/4, got ${text}`);
 }
 
-/** The shard, from 1, of content with this hash: its first 48 bits modulo `count`. */
+/** The index, from 1, of the shard of content with this hash: its first 48 bits modulo `count`, plus 1. */
 export function shardOf(sha256: string, count: number): number {
   return Number.parseInt(sha256.slice(0, 12), 16) % count + 1;
 }
 
-/** An image with what identifies its content: its hash (images/load.ts), or that of its name where it cannot be read. */
+/** An image with the hash of its content, or of its name if it cannot be read. */
 export interface IdentifiedImage {
   readonly image: ImageInput;
   readonly sha256: string;
-  /** Place in the whole list. */
+  /** In the whole list, from 0. */
   readonly position: number;
 }
 
-/** The images of a shard (all of them without one) with their hashes, in their order. */
+/** Yields the images of a shard (all images without one) with their hashes, in their order. */
 export async function* identify(
   images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   shard: Shard | undefined,

@@ -1,21 +1,22 @@
 /**
- * Looking into a journal and keeping it small: counts, an integrity check, and the removal of what nobody will recall.
- * It never changes evidence that stays.
+ * Maintenance of a journal: counts, an integrity check, and the removal of evidence that no run will recall.
  */
 import { type Journal, measuringVersion } from "./store.ts";
 
+/** Contents of a journal. */
 export interface JournalStats {
   readonly path: string;
   readonly bytes: number;
-  /** What SQLite's own check says; `ok` where nothing is wrong. */
+  /** Result of SQLite's integrity check: `ok`, or a list of errors. */
   readonly integrity: string;
   readonly keys: readonly {
     readonly modelSet: string;
     readonly settings: unknown;
-    /** Images whose evidence is complete, and images on their way. */
+    /** Images with complete evidence. */
     readonly complete: number;
+    /** Images with incomplete evidence. */
     readonly pending: number;
-    /** How often work on one image began at most. */
+    /** The largest number of times that measuring one image began. */
     readonly mostAttempts: number;
   }[];
   readonly sessions: readonly {
@@ -25,12 +26,12 @@ export interface JournalStats {
     readonly ended: string | null;
     readonly listed: number;
     readonly done: number;
-    /** Rows of its run that are kept. */
+    /** Stored rows of its run. */
     readonly results: number;
   }[];
 }
 
-/** Counts what a journal has. `check` reads all of it to see whether it is whole. */
+/** Counts the contents of a journal. `check` runs the integrity check, which reads the whole file. */
 export function journalStats(journal: Journal, { check = true } = {}): JournalStats {
   const count = (text: string, ...values: number[]) => Number(Object.values(journal.sql(text).get(...values)!)[0] ?? 0);
   const integrity = check
@@ -67,16 +68,17 @@ export function journalStats(journal: Journal, { check = true } = {}): JournalSt
   };
 }
 
+/** What `collectGarbage` removes in addition. */
 export interface GarbageOptions {
-  /** Evidence of other model sets goes. Default: all stay. */
+  /** Remove evidence of all model sets but this one. Default: keep all. */
   readonly modelSet?: string;
-  /** Tokens go, too: what the variants say of an image can then not be added to. */
+  /** Remove tokens. Variants that have not scored an image yet then need its tokenizers again. Default false. */
   readonly tokens?: boolean;
 }
 
 /**
- * Removes evidence that was measured by another version of the code, sessions that a later one of the same shard replaced,
- * rows of runs without sessions, and what the options name; gives the space back. Returns the number of rows removed.
+ * Removes evidence of other measuring versions, sessions that a later one of the same shard replaced, runs without
+ * sessions, and what the options name. Returns the freed space to the file system, and the number of rows removed.
  */
 export function collectGarbage(journal: Journal, { modelSet, tokens = false }: GarbageOptions = {}): number {
   let removed = 0;
@@ -97,7 +99,7 @@ export function collectGarbage(journal: Journal, { modelSet, tokens = false }: G
     run("DELETE FROM runs WHERE id NOT IN (SELECT run FROM sessions)");
     if (tokens) journal.sql("UPDATE evidence SET tokens = NULL, token_counts = NULL").run();
   });
-  // A row per page that is given back; exec() would stop at the first one.
+  // The statement frees one page per row; exec() would stop after the first.
   journal.sql("PRAGMA incremental_vacuum").all();
   journal.sql("PRAGMA wal_checkpoint(TRUNCATE)").all();
   return removed;

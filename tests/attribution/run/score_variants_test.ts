@@ -9,7 +9,7 @@ import {
   type Settings,
 } from "../../../attribution/evidence/evidence.ts";
 import type { ImageInput } from "../../../attribution/images/load.ts";
-import { runJob } from "../../../attribution/run/attribute.ts";
+import { attributeFiles } from "../../../attribution/run/attribute.ts";
 import { Journal } from "../../../attribution/run/journal/mod.ts";
 import { readClassTable, withClasses } from "../../../attribution/likelihood/class_table.ts";
 import { defaultInference, type ExtraScores, summaryNames } from "../../../attribution/likelihood/mod.ts";
@@ -295,21 +295,21 @@ Deno.test("readClassTable() reads classes by name and refuses what is none", asy
   });
 });
 
-Deno.test("runJob() refuses conditions and tables of classes that do not fit before any work", async () => {
+Deno.test("attributeFiles() refuses conditions and tables of classes that do not fit before any work", async () => {
   await withFolder(async (dir) => {
     await writeImages(dir, 1, 32);
     const job = { inputs: [dir], models: standIns, out: join(dir, "out.csv"), memoryBytes: 1024 * MiB } as const;
-    await assert.rejects(runJob({ ...job, condition: "given" }), /--condition given: expected --classes FILE/);
+    await assert.rejects(attributeFiles({ ...job, condition: "given" }), /--condition given: expected --classes FILE/);
     const classes = join(dir, "classes.csv");
     await Deno.writeTextFile(classes, "image_name,class\n0.png,1\n");
     await assert.rejects(
-      runJob({ ...job, condition: "infer", classes }),
+      attributeFiles({ ...job, condition: "infer", classes }),
       /--classes: expects --condition given, got infer/,
     );
     await Deno.writeTextFile(classes, "image_name,class\nother.png,1\n");
-    await assert.rejects(runJob({ ...job, classes }), /expected a row for every image, 1 have none \(0\.png\)/);
+    await assert.rejects(attributeFiles({ ...job, classes }), /expected a row for every image, 1 have none \(0\.png\)/);
     await Deno.writeTextFile(classes, "image_name,class\n0.png,7\n");
-    const { settings } = await runJob({ ...job, classes, device: "cpu", threads: 1 });
+    const { settings } = await attributeFiles({ ...job, classes, device: "cpu", threads: 1 });
     assert.equal(settings.condition, "given");
   });
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { MeasuredLine, Settings } from "../../../../attribution/evidence/evidence.ts";
 import { extrasFor } from "../../../../attribution/decision/extras.ts";
 import { listImages } from "../../../../attribution/images/list.ts";
-import { runJob } from "../../../../attribution/run/attribute.ts";
+import { attributeFiles } from "../../../../attribution/run/attribute.ts";
 import { mergeReusable, reusablePart } from "../../../../attribution/run/journal/reuse.ts";
 import { defaultInference } from "../../../../attribution/likelihood/mod.ts";
 import { gatherLines, type MeasuringOptions } from "../../../../attribution/run/measure_images.ts";
@@ -41,7 +41,7 @@ Deno.test("reusablePart() shares what settings agree on, and nothing else", () =
     ["another encoder", infer, other({ signals: "baselines" }), undefined],
     ["nothing of use", tokenizers, { ...tokenizers, signals: "all" }, undefined],
   ];
-  for (const [what, theirs, wanted, expected] of cases) assert.deepEqual(reusablePart(theirs, wanted), expected, what);
+  for (const [what, stored, wanted, expected] of cases) assert.deepEqual(reusablePart(stored, wanted), expected, what);
 });
 
 Deno.test("mergeReusable() leaves what is known as it is, and adds what is missing without the extras of others", () => {
@@ -50,20 +50,20 @@ Deno.test("mergeReusable() leaves what is known as it is, and adds what is missi
     ...{ sha256: "a".repeat(64), width: 1, height: 2, timings: { read: 1, families: 2, variants: 3 } },
     variants: { rarb: { ...own, summaries: { a: 1 } } },
   };
-  const theirs: Measured = {
+  const stored: Measured = {
     ...known,
     variants: {
       rarb: { ...own, summaries: { a: 2 } },
       rarl: { ...own, summaries: { a: 3, "membership.x": 4, "token.c0": 5, "prada.score": 6 } },
     },
   };
-  const settings = { theirs: { ...infer, extras: "membership/1+prada/abc+tokens/1" }, wanted: infer };
-  assert.deepEqual(mergeReusable(known, theirs, both, settings)!.variants, {
+  const settings = { stored: { ...infer, extras: "membership/1+prada/abc+tokens/1" }, wanted: infer };
+  assert.deepEqual(mergeReusable(known, stored, both, settings)!.variants, {
     rarb: { ...own, summaries: { a: 1 } },
     rarl: { ...own, summaries: { a: 3 } },
   });
   assert.equal(
-    mergeReusable(undefined, { ...theirs, variants: {} }, families, settings),
+    mergeReusable(undefined, { ...stored, variants: {} }, families, settings),
     undefined,
     "tokens alone are no use",
   );
@@ -120,7 +120,7 @@ Deno.test("runs share evidence through a journal: what is recalled has the numbe
     const journal = join(dir, "j.sqlite");
     const measured = await gatherLines(set, images, { ...options, signals: "all", scoring, journal });
     const job = { inputs: [join(dir, "in")], models: standIns, method: "perplexity", quantization: "greedy" } as const;
-    const attributed = await runJob({ ...job, device: "cpu", threads: 1, memoryBytes: 2 ** 30, journal });
+    const attributed = await attributeFiles({ ...job, device: "cpu", threads: 1, memoryBytes: 2 ** 30, journal });
     assert.deepEqual([measured.summary.images.computed, attributed.images.computed], [2, 0]);
     await writeImages(join(dir, "in"), 3, 32);
     const grown = await gatherLines(set, await listImages([join(dir, "in")]), { ...options, scoring, journal });

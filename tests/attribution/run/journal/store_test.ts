@@ -159,7 +159,7 @@ Deno.test("Journal.open() refuses other files, other versions, missing folders, 
       using journal = Journal.open(join(dir, "shard.sqlite"), { exclusive: true });
       journal.evidence(key);
       const again = () => Journal.open(join(dir, "shard.sqlite"), { exclusive: true, busyTimeout: 50 });
-      assert.throws(again, /another process uses it \(every shard has a journal of its own\)/);
+      assert.throws(again, /another process uses it \(every shard needs a separate journal\)/);
     }
   });
 });
