@@ -79,7 +79,7 @@ Deno.test("Tracer.attribute() refuses overlapping calls, pixels with alpha and U
   await using tracer = await Tracer.open(options);
   const first = tracer.attribute([png, png]);
   await first.next();
-  await assert.rejects(tracer.attribute([png]).next(), /expected the call before to have ended/);
+  await assert.rejects(tracer.attribute([png]).next(), /expected the stream of the previous call to have ended/);
   await first.return();
   const rgba = { width: 2, height: 2, data: new Uint8Array(16) };
   await assert.rejects(tracer.attribute([rgba]).next(), TypeError);
