@@ -6,6 +6,7 @@ import type { GenericSchema } from "npm:valibot@1.5.0";
 import type { Device, Tensor } from "../core/tensor/mod.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 import type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
+import type { FamilyTraining } from "./family_training.ts";
 import type { Activations } from "./footprint.ts";
 import type { LatentStatistics } from "./latent_statistics.ts";
 import type { GenerateOptions } from "./sampling.ts";
@@ -114,6 +115,8 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly encoderModules: readonly string[];
   /** How its inverse decoder was trained: epochs, images per step and learning rate (arXiv 2606.28386). */
   readonly encoderRecipe: { readonly epochs: number; readonly batch: number; readonly lr: number };
+  /** How its networks are trained from nothing; without it they can only be loaded. */
+  readonly training?: FamilyTraining<VariantConfig>;
   /** The tensors of a tokenizer, by the checkpoint's names. */
   tokenizerSpecs(config: TokenizerConfig): WeightSpec[];
   /** The tensors of a transformer, by the checkpoint's names. */

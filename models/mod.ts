@@ -19,7 +19,16 @@ export type {
   Variant,
   VariantFacts,
 } from "./family.ts";
+export type {
+  FamilyTraining,
+  OrderOptions,
+  SeededStep,
+  TokenBatch,
+  TokenizerLossOptions,
+  TransformerInTraining,
+} from "./family_training.ts";
 export type { Activations, Footprint } from "./footprint.ts";
+export type { InitRule } from "./init_rule.ts";
 export type { LatentStatistics } from "./latent_statistics.ts";
 export * from "./manifest.ts";
 export {
@@ -32,4 +41,5 @@ export {
 export { withEncoder } from "./overlay.ts";
 export { families, familyNamed, familyNames } from "./registry.ts";
 export { type GenerateOptions, randomClass, seriesSeed, type Support } from "./sampling.ts";
+export type { Quantised, ReadBackWeights, TokenizerLoss } from "./tokenizer_training.ts";
 export { type LoadNetworkOptions, Weights, type WeightSpec } from "./weights.ts";

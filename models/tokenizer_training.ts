@@ -1,14 +1,14 @@
 /**
- * What the losses of all tokenizers share that are trained from nothing: their parts, the pixels' loss, and the
- * straight-through gradient. A family's own loss is in its folder.
+ * What the losses share with which tokenizers are trained from nothing: the pixels' loss, gradients through a quantiser, and
+ * what a loss returns. The losses themselves are the families'.
  */
 import { abs, add, affine, mean, square, sub, type Tensor, withoutTape } from "../core/tensor/mod.ts";
 
-/** A loss and its parts. */
+/** A tokenizer's loss and its parts, one element each. */
 export interface TokenizerLoss {
-  /** reconstruction + latentWeight * (codebook + commitmentWeight * commitment). */
+  /** reconstruction + latentWeight * (codebook + commitmentWeight * commitment), and further terms of the family. */
   readonly loss: Tensor;
-  /** Mean squared error of the pixels in the value range. */
+  /** Mean squared error of the pixels in [0, 1]. */
   readonly mse: Tensor;
   /** Mean squared distance of the latents from their codes. */
   readonly latent: Tensor;
@@ -22,10 +22,21 @@ export interface Quantised {
   readonly tokens: Tensor;
 }
 
+/** Weights of the terms that make tokens readable from their images. */
+export interface ReadBackWeights {
+  /** Of the cross-entropy of the tokens. */
+  readonly weight: number;
+  /** Of how unequally the latents vary in different directions. */
+  readonly isotropyWeight: number;
+}
+
 /** Share of the commitment term beside the codebook term (VQ-VAE, arXiv 1711.00937, beta). */
 export const commitmentWeight = 0.25;
 
-/** Mean absolute plus `squareWeight` times mean squared error, the pixels' loss of all tokenizers. */
+/**
+ * Mean absolute plus `squareWeight` times mean squared error. Images of every family come in the range [-1, 1], so that the
+ * two terms weigh the same everywhere.
+ */
 export function pixelLoss(decoded: Tensor, images: Tensor, squareWeight: number): { loss: Tensor; mse: Tensor } {
   const difference = sub(decoded, images);
   const mse = mean(square(difference));

@@ -1,6 +1,6 @@
 /**
- * What the training of both families' transformers shares: random numbers by step, dropped labels, cross-entropy.
- * Optimisers, data and learning rates are not here; the losses themselves are in rar/training.ts and var/training.ts.
+ * What the training of all families' transformers shares: random numbers by step, dropped labels, cross-entropy.
+ * Optimisers, data and learning rates are not here; the losses themselves are the families' (family_training.ts).
  */
 import { affine, fromArray, logSoftmaxGather, mean, philox, scope, type Tensor } from "../core/tensor/mod.ts";
 

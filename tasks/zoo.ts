@@ -5,7 +5,7 @@
 import { openDevice } from "../core/open_device.ts";
 import { anyText, choice, listOf } from "../util/options.ts";
 import { loadCrops, type PhotoCrops } from "../zoo/crops.ts";
-import { tokenizerRecipes, transformerRecipes } from "../zoo/recipe.ts";
+import { tokenizerRecipes, transformerRecipes, zooFamilies } from "../zoo/recipes.ts";
 import { trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
 import { makeTokens, type StepOptions, trainTokenizers, trainTransformers } from "../zoo/steps.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
@@ -13,7 +13,7 @@ import { interruptible } from "./cli/interrupt.ts";
 import { deviceOptions } from "./cli/options.ts";
 
 /** What --model names in the step `inverse`. */
-const familyName = choice(["rar", "var"]);
+const familyName = choice(zooFamilies);
 
 /** The steps in the order in which they depend on each other; each says whether it finished. */
 const steps = {
@@ -25,7 +25,7 @@ const steps = {
   transformers: { about: "trains the transformers on the tokens, one after the other", run: trainTransformers },
   sets: { about: "the networks as model sets in the working folder", run: writeSets },
   inverse: {
-    about: "fine-tunes both encoders on images that the transformers generate",
+    about: "fine-tunes the encoders on images that the transformers generate",
     run: (options: Options) =>
       trainInverses({
         ...options,
@@ -88,7 +88,7 @@ export const command = defineCommand({
     model: {
       value: "NAMES",
       type: listOf(anyText),
-      help: `only these networks: ${networkNames.join(", ")}; rar or var for inverse`,
+      help: `only these networks: ${networkNames.join(", ")}; ${zooFamilies.join(" or ")} for inverse`,
     },
     out: { value: "DIR", help: "where release, dataset and sheets write" },
     set: { value: "DIR", help: "the set that the dataset is drawn from", unset: "that of the step sets" },

@@ -3,77 +3,63 @@
  * Data, schedules and the loop are in transformers.ts.
  */
 import type { Device, Tensor } from "../core/tensor/mod.ts";
-import { f32ToF16, type SafetensorsEntry, type TensorSource, writeSafetensors } from "../models/checkpoint/mod.ts";
-import { familyNamed } from "../models/registry.ts";
-import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
-import { zooFamily } from "./families.ts";
-import type { LearnerBatch, TransformerInput, TransformerRecipe } from "./family.ts";
+import { type TensorSource, writeSafetensors } from "../models/checkpoint/mod.ts";
+import type { TokenBatch, TransformerInTraining } from "../models/family_training.ts";
+import { loadWeights, type WeightSpec } from "../models/weights.ts";
 import { initialSource } from "./init.ts";
+import { halfEntries, parametersOf } from "./parameters.ts";
+import { trainableFamily, type TransformerRecipe } from "./recipe.ts";
 
+/** tokens[batch, tokenCount] -> a transformer's input; `ImageTokenizer.transformerInput`. */
+export type TransformerInput = TransformerInTraining["transformerInput"];
+
+/** A transformer of any family in training. */
 export class Learner {
-  readonly device: Device;
   readonly recipe: TransformerRecipe;
   readonly specs: readonly WeightSpec[];
   /** Every part of every parameter. */
   readonly parameters: ReadonlyMap<string, Tensor>;
-  readonly #weights: Weights;
-  readonly #input: TransformerInput;
+  readonly #transformer: TransformerInTraining;
 
   private constructor(
-    device: Device,
     recipe: TransformerRecipe,
     specs: readonly WeightSpec[],
-    weights: Weights,
-    input: TransformerInput,
+    transformer: TransformerInTraining,
   ) {
-    this.device = device;
     this.recipe = recipe;
     this.specs = specs;
-    this.#weights = weights;
-    this.#input = input;
-    this.parameters = new Map(specs.flatMap(partNames).map((part) => [part, weights.get(part)]));
+    this.#transformer = transformer;
+    this.parameters = parametersOf(specs, transformer.weights);
   }
 
   /** With initial values, or those of `source`. */
   static async open(
     device: Device,
     recipe: TransformerRecipe,
-    input: TransformerInput,
+    transformerInput: TransformerInput,
     source?: TensorSource,
   ): Promise<Learner> {
     const { network, seed, name } = recipe;
-    const specs = familyNamed(network.kind).variantSpecs(network.config);
-    const { depth, width } = zooFamily(network.kind).size(network.config);
-    const values = source ?? initialSource(specs, { seed, depth, width });
-    const weights = await loadWeights(device, values, specs, { what: name, dense: () => true });
-    return new Learner(device, recipe, specs, weights, input);
+    const { family, training } = trainableFamily(network);
+    const { config } = network;
+    const specs = family.variantSpecs(config);
+    const initial = initialSource(specs, ({ name, shape }) => training.initRule(name, shape, config), seed);
+    const weights = await loadWeights(device, source ?? initial, specs, { what: name, dense: () => true });
+    return new Learner(recipe, specs, { device, weights, config, transformerInput });
   }
 
   /** Mean cross-entropy per token in nats. */
-  loss(batch: LearnerBatch): Tensor {
-    const { kind, config } = this.recipe.network;
-    return zooFamily(kind).transformerLoss(this.device, this.#weights, config, batch, this.#input);
+  loss(batch: TokenBatch): Tensor {
+    return trainableFamily(this.recipe.network).training.transformerLoss(this.#transformer, batch);
   }
 
   /** Writes whole parameters under the checkpoint's names, f16, with `metadata` in the header. */
   async save(path: string, metadata: Readonly<Record<string, string>>): Promise<void> {
-    const entries: SafetensorsEntry[] = this.specs.map((spec) => ({
-      name: spec.name,
-      shape: spec.shape,
-      dtype: "f16",
-      data: async () => f32ToF16(await this.#parameter(spec)),
-    }));
-    await writeSafetensors(path, entries, metadata);
+    await writeSafetensors(path, halfEntries(this.specs, this.parameters), metadata);
   }
 
-  async #parameter(spec: WeightSpec): Promise<Float32Array<ArrayBuffer>> {
-    const parts = new Map<string, Float32Array>();
-    for (const name of partNames(spec)) parts.set(name, await this.parameters.get(name)!.data());
-    const values = joinParts(spec, (name) => parts.get(name)!);
-    return spec.inverse ? spec.inverse(values) : values;
-  }
-
+  /** Frees the weights. */
   dispose(): void {
-    this.#weights.dispose();
+    this.#transformer.weights.dispose();
   }
 }

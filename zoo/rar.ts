@@ -1,12 +1,19 @@
-/** The zoo's RAR networks: recipes of tokenizers and transformers as data, and how they are trained. */
-import type { RarConfig, RarTokenizerConfig } from "../models/rar/config.ts";
-import { tokenizerLoss } from "../models/rar/tokenizer_training.ts";
-import { randomOrderShare, rarLoss, sampleOrders } from "../models/rar/training.ts";
-import type { TokenizerRecipe, TransformerRecipe, ZooFamily } from "./family.ts";
-import { classCount, transformerCourse } from "./course.ts";
+/**
+ * RAR's networks in the zoo. Layers are a quarter and an eighth as wide as the official ones and see 64x64 pixels, so group
+ * norms have fewer groups.
+ */
+import type { RarConfig, RarSampler, RarTokenizerConfig } from "../models/rar/config.ts";
+import { classCount } from "./classes.ts";
+import {
+  type Course,
+  type FamilyRecipes,
+  type TokenizerRecipe,
+  transformerCourse,
+  type TransformerRecipe,
+} from "./recipe.ts";
 
-/** RAR's: 64 tokens of 512 codes. */
-export const rarTokenizer: TokenizerRecipe = {
+/** 64 tokens of 512 codes. */
+export const rarTokenizer: TokenizerRecipe<RarTokenizerConfig> = {
   name: "maskgit_vq",
   network: {
     kind: "rar",
@@ -18,7 +25,7 @@ export const rarTokenizer: TokenizerRecipe = {
       codes: 512,
       resolution: 64,
       normGroups: 4,
-    } satisfies RarTokenizerConfig,
+    },
   },
   seed: 101,
   steps: 3000,
@@ -27,41 +34,21 @@ export const rarTokenizer: TokenizerRecipe = {
   latentWeight: 1,
 };
 
-/** That of the generator outside the model set: RAR's kind with other widths, more codes and its own seed. */
-export const otherTokenizer: TokenizerRecipe = {
-  ...rarTokenizer,
-  name: "other_vq",
-  network: {
-    kind: "rar",
-    config: {
-      hiddenChannels: 16,
-      channelMult: [1, 1, 2, 3],
-      resBlocks: 1,
-      zChannels: 24,
-      codes: 384,
-      resolution: 64,
-      normGroups: 4,
-    } satisfies RarTokenizerConfig,
-  },
-  seed: 103,
-  steps: 2000,
-};
-
-/** Which tokenizer a transformer's tokens are of. */
-interface RarTokens {
-  readonly tokenizer?: "rar" | "other";
-  readonly recipe?: TokenizerRecipe;
+/** A transformer's size and sampler, and the tokenizer whose tokens it predicts. */
+interface RarVariantOptions {
+  readonly width: number;
+  readonly depth: number;
+  readonly sampler: RarSampler;
+  readonly tokenizer?: readonly [name: string, recipe: TokenizerRecipe<RarTokenizerConfig>];
 }
 
-/** Width and depth, [guidance, power, temperature] as the official variant of that name, and the course. */
+/** A transformer with heads, classes and course as all have them. */
 export function rarTransformer(
   name: string,
-  [hiddenSize, layers]: readonly [number, number],
-  [guidance, power, temperature]: readonly [number, number, number],
-  { seed, steps, lr }: Pick<TransformerRecipe, "seed" | "steps" | "lr">,
-  { tokenizer = "rar", recipe = rarTokenizer }: RarTokens = {},
-): TransformerRecipe {
-  const { codes, channelMult, resolution } = recipe.network.config as RarTokenizerConfig;
+  { width, depth, sampler, tokenizer: [tokenizer, { network }] = ["rar", rarTokenizer] }: RarVariantOptions,
+  { seed, steps, lr }: Course,
+): TransformerRecipe<RarConfig> {
+  const { codes, channelMult, resolution } = network.config;
   return {
     name,
     title: `tiny ${name}`,
@@ -69,16 +56,16 @@ export function rarTransformer(
     network: {
       kind: "rar",
       config: {
-        hiddenSize,
-        layers,
+        hiddenSize: width,
+        layers: depth,
         heads: 4,
-        intermediateSize: 2 * hiddenSize,
+        intermediateSize: 2 * width,
         tokenCount: (resolution / 2 ** (channelMult.length - 1)) ** 2,
         classes: classCount,
         codes,
         spareRows: 2,
-      } satisfies RarConfig,
-      sampler: { guidance, power, temperature },
+      },
+      sampler,
     },
     seed,
     steps,
@@ -88,13 +75,30 @@ export function rarTransformer(
   };
 }
 
-export const rarTraining: ZooFamily = {
-  size(config) {
-    const { layers, hiddenSize } = config as RarConfig;
-    return { depth: layers, width: hiddenSize };
-  },
-  transformerLoss: (device, weights, config, batch) => rarLoss(device, weights, config as RarConfig, batch),
-  orders: (batch, tokenCount, progress, at) => sampleOrders(batch, tokenCount, randomOrderShare(progress), at),
-  tokenizerLoss: (images, tokenizer, { network, latentWeight }, _, observe) =>
-    tokenizerLoss(images, tokenizer.weights, network.config as RarTokenizerConfig, latentWeight, observe),
+/** Samplers are those of the official variants of these names. */
+export const rarRecipes: FamilyRecipes = {
+  tokenizers: { rar: rarTokenizer },
+  transformers: [
+    rarTransformer(
+      "rarb",
+      { width: 64, depth: 2, sampler: { guidance: 16, power: 2.75, temperature: 1 } },
+      { seed: 201, steps: 4000, lr: 8e-3 },
+    ),
+    rarTransformer(
+      "rarl",
+      { width: 64, depth: 4, sampler: { guidance: 15.5, power: 2.5, temperature: 1.02 } },
+      { seed: 202, steps: 2000, lr: 8e-3 },
+    ),
+    rarTransformer(
+      "rarxl",
+      { width: 80, depth: 5, sampler: { guidance: 6.9, power: 1.5, temperature: 1.02 } },
+      { seed: 203, steps: 1800, lr: 6e-3 },
+    ),
+    rarTransformer(
+      "rarxxl",
+      { width: 96, depth: 5, sampler: { guidance: 8, power: 1.2, temperature: 1.02 } },
+      { seed: 204, steps: 1500, lr: 5e-3 },
+    ),
+  ],
+  inverse: { epochs: 50, batch: 16, lr: 1e-3 },
 };

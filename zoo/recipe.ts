@@ -1,43 +1,78 @@
 /**
- * The networks of the zoo: small stand-ins of the official architectures for images of 64x64 pixels, not the official
- * models. Layers of tokenizers are a quarter and an eighth as wide as the official ones and see 64x64 pixels, so group norms
- * have fewer groups. Sizes and training of each family's networks are in the file of its name.
+ * What a recipe of the zoo says about a network: its architecture, its seed, and how it is trained. The recipes themselves
+ * are data: rar.ts, var.ts and other.ts, listed in recipes.ts.
  */
-import type { TransformerRecipe } from "./family.ts";
-import { otherTokenizer, rarTokenizer, rarTransformer } from "./rar.ts";
-import { varFirstTokenizer, varTokenizer, varTransformer } from "./var.ts";
+import type { Sampler } from "../models/draw_rule.ts";
+import type { Family, FamilyName } from "../models/family.ts";
+import type { FamilyTraining } from "../models/family_training.ts";
+import { familyNamed } from "../models/registry.ts";
+import type { ReadBackWeights } from "../models/tokenizer_training.ts";
+import type { Recipe } from "../training/recipe.ts";
 
-export { classCount } from "./course.ts";
+/** A network: a family and a configuration of it. */
+export interface NetworkRecipe<Config = unknown> {
+  readonly kind: FamilyName;
+  readonly config: Config;
+}
 
-/** The tokenizers: one for each family, what VAR's begins from, and that of the generator outside of the model set. */
-export const tokenizerRecipes = {
-  rar: rarTokenizer,
-  varFirst: varFirstTokenizer,
-  var: varTokenizer,
-  other: otherTokenizer,
-} as const;
+/** A tokenizer to train, and how. */
+export interface TokenizerRecipe<Config = unknown> {
+  /** Its file name. */
+  readonly name: string;
+  readonly network: NetworkRecipe<Config>;
+  readonly seed: number;
+  readonly steps: number;
+  /** Images per step. */
+  readonly batch: number;
+  /** Highest learning rate; it rises to it over 100 steps and falls to a twentieth along half a cosine. */
+  readonly lr: number;
+  /** Weight of the codebook and commitment terms beside the pixels' loss. */
+  readonly latentWeight: number;
+  /** Name of a tokenizer from whose finished weights, codes apart, this one begins. */
+  readonly init?: string;
+  /** Weights of the terms that make tokens readable from their images, for families that have them; none without. */
+  readonly readBack?: ReadBackWeights;
+}
 
-/** The eight variants of the model set, and the generator that stays outside of it. */
-export const transformerRecipes: readonly TransformerRecipe[] = [
-  rarTransformer("rarb", [64, 2], [16, 2.75, 1.0], { seed: 201, steps: 4000, lr: 8e-3 }),
-  rarTransformer("rarl", [64, 4], [15.5, 2.5, 1.02], { seed: 202, steps: 2000, lr: 8e-3 }),
-  rarTransformer("rarxl", [80, 5], [6.9, 1.5, 1.02], { seed: 203, steps: 1800, lr: 6e-3 }),
-  rarTransformer("rarxxl", [96, 5], [8.0, 1.2, 1.02], { seed: 204, steps: 1500, lr: 5e-3 }),
-  varTransformer("var16", [64, 3], { seed: 301, steps: 2500, lr: 8e-3 }),
-  varTransformer("var20", [80, 4], { seed: 302, steps: 2000, lr: 7e-3 }),
-  varTransformer("var24", [96, 4], { seed: 303, steps: 1600, lr: 6e-3 }),
-  varTransformer("var30", [112, 6], { seed: 304, steps: 1300, lr: 5e-3 }),
-  rarTransformer("other", [72, 3], [4, 2, 1.0], { seed: 401, steps: 1500, lr: 8e-3 }, {
-    tokenizer: "other",
-    recipe: otherTokenizer,
-  }),
-];
+/** A transformer to train, how, and how to draw from it. */
+export interface TransformerRecipe<Config = unknown> {
+  /** The label of its images, and its file name. */
+  readonly name: string;
+  readonly title: string;
+  /** A row of `tokenizerRecipes`. */
+  readonly tokenizer: string;
+  readonly network: NetworkRecipe<Config> & { readonly sampler: Sampler };
+  readonly seed: number;
+  readonly steps: number;
+  /** Images per step. */
+  readonly batch: number;
+  /** Highest learning rate; it rises to it over `warmup` steps and falls to a fiftieth along half a cosine. */
+  readonly lr: number;
+  readonly warmup: number;
+  readonly weightDecay: number;
+  /** Probability that an image loses its class. */
+  readonly dropLabel: number;
+}
 
-/** Throws naming the recipes there are. */
-export function transformerRecipe(name: string): TransformerRecipe {
-  const found = transformerRecipes.find((recipe) => recipe.name === name);
-  if (!found) {
-    throw new Error(`no transformer is called ${name}; there are ${transformerRecipes.map((r) => r.name).join(", ")}`);
-  }
-  return found;
+/** All networks of a family in the zoo. */
+export interface FamilyRecipes {
+  /** By the names that `TransformerRecipe.tokenizer` has, in the order of training. The set has that of the family's name. */
+  readonly tokenizers: Readonly<Record<string, TokenizerRecipe>>;
+  /** From small to large. */
+  readonly transformers: readonly TransformerRecipe[];
+  /** How its inverse decoder is trained where that differs from the official recipe. */
+  readonly inverse: Partial<Recipe>;
+}
+
+/** What is the same for all transformers. */
+export const transformerCourse = { warmup: 100, weightDecay: 0.05, dropLabel: 0.1 } as const;
+
+/** What differs between the transformers of a family beside their size. */
+export type Course = Pick<TransformerRecipe, "seed" | "steps" | "lr">;
+
+/** The family of a network and how it is trained. Throws a RangeError where the family cannot be trained. */
+export function trainableFamily({ kind }: NetworkRecipe): { family: Family; training: FamilyTraining } {
+  const family = familyNamed(kind);
+  if (family.training === undefined) throw new RangeError(`zoo: the family ${kind} has no training`);
+  return { family, training: family.training };
 }

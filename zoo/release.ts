@@ -6,29 +6,25 @@ import { dirname, join } from "node:path";
 import { runGeneration } from "../generation/generate.ts";
 import { decodeImage } from "../attribution/images/decode.ts";
 import { runTraining } from "../training/run_training.ts";
-import type { Recipe } from "../training/recipe.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { writeDataset } from "./dataset.ts";
-import { loadTokenizer, places } from "./places.ts";
-import { tokenizerRecipes, transformerRecipes } from "./recipe.ts";
-import { writeSet } from "./set.ts";
+import { loadTokenizer, zooPaths } from "./paths.ts";
+import type { TokenizerRecipe, TransformerRecipe } from "./recipe.ts";
+import { otherRecipes } from "./other.ts";
+import { familyRecipes, setRecipes, tokenizerRecipes, transformerRecipes, zooFamilies } from "./recipes.ts";
+import { type SetParts, writeSet } from "./set.ts";
 import { reconstructions, sheet, spread } from "./sheet.ts";
 
 /** Pairs for the inverse decoders: images of each variant, and their seed. */
 export const pairRecipe = { each: 600, seed: 14 } as const;
 
-/** What differs from the official recipes: the sets are smaller, and so are the networks. */
-export const inverseRecipes: Readonly<Record<FamilyName, Partial<Recipe>>> = {
-  rar: { epochs: 50, batch: 16, lr: 1e-3 },
-  var: { epochs: 20, batch: 16, lr: 1e-3 },
-};
-
 const description =
   "Small networks of the official architectures, trained on 64x64 crops of free photographs: stand-ins " +
   "for the pipeline, not the official models.";
 
+/** Options of every step. */
 export interface ReleaseOptions {
   readonly device: Device;
   readonly work: string;
@@ -38,81 +34,92 @@ export interface ReleaseOptions {
   readonly log: (line: string) => void;
 }
 
-const inverseFile = (work: string, family: FamilyName) =>
-  join(places(work).run(`inverse_${family}`), "encoder.safetensors");
+const inverseRun = (work: string, family: FamilyName) => zooPaths(work).run(`inverse_${family}`);
+const inverseFile = (work: string, family: FamilyName) => join(inverseRun(work, family), "encoder.safetensors");
 const setFolder = (work: string) => join(work, "set");
 const otherFolder = (work: string) => join(work, "other");
 
 /** The networks as two model sets in the working folder: the zoo without inverse decoders, and the generator outside of it. */
 export async function writeSets({ work, log }: ReleaseOptions): Promise<boolean> {
-  const { hash } = await writeSet(setFolder(work), parts(work, "tiny"));
+  const { hash } = await writeSet(setFolder(work), tinySet(work));
   log(`set ${hash.slice(0, 12)} without inverse decoders`);
-  const at = places(work);
-  if (!await Deno.stat(at.network("other")).then(() => true, () => false)) {
+  const { tokenizer, transformer } = otherRecipes;
+  if (!await Deno.stat(zooPaths(work).network(transformer.name)).then(() => true, () => false)) {
     log("no set of the generator outside the zoo, which is not trained (dataset takes its images from --other)");
     return true;
   }
-  const variants = transformerRecipes.filter(({ name }) => name === "other" || name === "var16");
   await writeSet(otherFolder(work), {
     name: "other",
-    description: "A generator outside the zoo; its VAR part is the zoo's and only there because a set needs one.",
-    tokenizers: [tokenizerRecipes.other, tokenizerRecipes.var].map((recipe) => ({
-      recipe,
-      path: at.network(recipe.name),
-    })),
-    variants: variants.map((recipe) => ({ recipe, path: at.network(recipe.name) })),
+    description: "A generator outside the zoo.",
+    ...networkFiles(work, [tokenizer], [transformer]),
   });
   return true;
 }
 
 /** Generates pairs of all variants of each family and fine-tunes its encoder on them. */
-export async function trainInverses({ work, threads, families, signal, log }: ReleaseOptions): Promise<boolean> {
-  for (const family of families ?? ["rar", "var"] as const) {
-    const variants = transformerRecipes.filter(({ network, name }) => network.kind === family && name !== "other");
-    const pairs = join(work, "pairs", family);
-    const generation = await runGeneration({
-      models: setFolder(work),
-      variants: variants.map(({ name }) => name),
-      count: pairRecipe.each,
-      seed: pairRecipe.seed,
-      out: pairs,
-      resume: true,
-      device: "cpu",
-      threads,
-      signal,
-    }, { onPrepare: (text) => log(`${family}: ${text}`) });
-    if (generation.status !== "done") return false;
-    const run = places(work).run(`inverse_${family}`);
-    const started = await Deno.stat(run).then(() => true, () => false);
-    await Deno.mkdir(dirname(run), { recursive: true });
-    const summary = await runTraining(
-      started ? { resume: run, threads, signal } : {
-        family,
-        models: setFolder(work),
-        pairs: [pairs],
-        recipe: inverseRecipes[family],
-        run,
-        out: inverseFile(work, family),
-        device: "cpu",
-        threads,
-        signal,
-      },
-      {
-        onEpoch: ({ epoch, heldOutLoss, tokenRecovery }) =>
-          log(
-            `inverse ${family}: epoch ${epoch}, held-out loss ${heldOutLoss?.toPrecision(4)}, tokens ${tokenRecovery}`,
-          ),
-      },
-    );
-    if (summary.status !== "done") return false;
+export async function trainInverses(options: ReleaseOptions): Promise<boolean> {
+  for (const family of options.families ?? zooFamilies) {
+    const pairs = await generatePairs(options, family);
+    if (pairs === null || !await trainInverse(options, family, pairs)) return false;
   }
   return true;
 }
 
+/** Generates images of a family's variants with their tokens. Returns their folder, or null where it was interrupted. */
+async function generatePairs(
+  { work, threads, signal, log }: ReleaseOptions,
+  family: FamilyName,
+): Promise<string | null> {
+  const pairs = join(work, "pairs", family);
+  const { status } = await runGeneration({
+    models: setFolder(work),
+    variants: familyRecipes[family].transformers.map(({ name }) => name),
+    count: pairRecipe.each,
+    seed: pairRecipe.seed,
+    out: pairs,
+    resume: true,
+    device: "cpu",
+    threads,
+    signal,
+  }, { onPrepare: (text) => log(`${family}: ${text}`) });
+  return status === "done" ? pairs : null;
+}
+
+/** Fine-tunes a family's encoder. Returns whether it is finished. */
+async function trainInverse(
+  { work, threads, signal, log }: ReleaseOptions,
+  family: FamilyName,
+  pairs: string,
+): Promise<boolean> {
+  const run = inverseRun(work, family);
+  const started = await Deno.stat(run).then(() => true, () => false);
+  await Deno.mkdir(dirname(run), { recursive: true });
+  const { status } = await runTraining(
+    started ? { resume: run, threads, signal } : {
+      family,
+      models: setFolder(work),
+      pairs: [pairs],
+      recipe: familyRecipes[family].inverse,
+      run,
+      out: inverseFile(work, family),
+      device: "cpu",
+      threads,
+      signal,
+    },
+    {
+      onEpoch: ({ epoch, heldOutLoss, tokenRecovery }) => {
+        const loss = heldOutLoss?.toPrecision(4);
+        log(`inverse ${family}: epoch ${epoch}, held-out loss ${loss}, tokens ${tokenRecovery}`);
+      },
+    },
+  );
+  return status === "done";
+}
+
 /** Writes the set with its inverse decoders into `out`. */
 export async function writeRelease({ work, log }: ReleaseOptions, out: string): Promise<boolean> {
-  const encoders = { rar: inverseFile(work, "rar"), var: inverseFile(work, "var") };
-  const { hash } = await writeSet(out, { ...parts(work, "tiny"), encoders });
+  const encoders = Object.fromEntries(zooFamilies.map((family) => [family, inverseFile(work, family)]));
+  const { hash } = await writeSet(out, { ...tinySet(work), encoders });
   log(`${out}: set ${hash.slice(0, 12)}; calibrate it next`);
   return true;
 }
@@ -148,17 +155,19 @@ export async function writeSheets(
   await Deno.mkdir(out, { recursive: true });
   const originals = spread(heldOut, 12);
   const rows = [originals];
-  for (const recipe of [tokenizerRecipes.rar, tokenizerRecipes.var]) {
-    const family = await loadTokenizer(device, recipe, places(work).network(recipe.name));
+  for (const recipe of setTokenizers) {
+    const tokenizer = await loadTokenizer(device, recipe, zooPaths(work).network(recipe.name));
     try {
-      rows.push(await reconstructions(device, family, originals));
+      rows.push(await reconstructions(device, tokenizer, originals));
     } finally {
-      family.dispose();
+      tokenizer.dispose();
     }
   }
   await Deno.writeFile(join(out, "reconstructions.png"), sheet(rows));
   const samples = transformerRecipes.map(async ({ name }) => {
-    const dir = name === "other" ? join(work, "dataset", "other") : join(work, "dataset", "test", name);
+    const dir = name === otherRecipes.transformer.name
+      ? join(work, "dataset", "other")
+      : join(work, "dataset", "test", name);
     return await Promise.all(
       Array.from({ length: 12 }, async (_, i) => await decodeImage(await Deno.readFile(join(dir, `${i}.png`)))),
     );
@@ -167,16 +176,23 @@ export async function writeSheets(
   return true;
 }
 
-function parts(work: string, name: string) {
-  const at = places(work);
-  return {
-    name,
-    description,
-    tokenizers: [tokenizerRecipes.rar, tokenizerRecipes.var].map((recipe) => ({
-      recipe,
-      path: at.network(recipe.name),
-    })),
-    variants: transformerRecipes.filter((recipe) => recipe.name !== "other")
-      .map((recipe) => ({ recipe, path: at.network(recipe.name) })),
-  };
+/** The tokenizers of the set's families. */
+const setTokenizers = zooFamilies.map((family) => tokenizerRecipes[family]);
+
+/** The zoo as a set without inverse decoders. */
+function tinySet(work: string): SetParts {
+  return { name: "tiny", description, ...networkFiles(work, setTokenizers, setRecipes) };
+}
+
+/** Networks with their files in the working folder. */
+function networkFiles(
+  work: string,
+  tokenizers: readonly TokenizerRecipe[],
+  variants: readonly TransformerRecipe[],
+): Pick<SetParts, "tokenizers" | "variants"> {
+  const withFile = <R extends { readonly name: string }>(recipe: R) => ({
+    recipe,
+    path: zooPaths(work).network(recipe.name),
+  });
+  return { tokenizers: tokenizers.map(withFile), variants: variants.map(withFile) };
 }

@@ -5,19 +5,21 @@
 import { basename, join } from "node:path";
 import { f32ToF16 } from "../models/checkpoint/half.ts";
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
-import { type Manifest, modelSetHash, parseManifest } from "../models/manifest.ts";
+import type { ByFamily } from "../models/family.ts";
 import { latentNames } from "../models/latent_statistics.ts";
-import type { TokenizerRecipe, TransformerRecipe } from "./family.ts";
+import { type Manifest, modelSetHash, parseManifest } from "../models/manifest.ts";
 import { sha256Hex } from "../util/hash.ts";
+import type { TokenizerRecipe, TransformerRecipe } from "./recipe.ts";
 
 /** The networks of a set. Paths are those of finished networks. */
 export interface SetParts {
   readonly name: string;
   readonly description: string;
+  /** One per family, in the order of the families. */
   readonly tokenizers: readonly { readonly recipe: TokenizerRecipe; readonly path: string }[];
   readonly variants: readonly { readonly recipe: TransformerRecipe; readonly path: string }[];
   /** Fine-tuned encoders by family. */
-  readonly encoders?: Readonly<Record<string, string | undefined>>;
+  readonly encoders?: ByFamily<string>;
   /** Name of the calibration file in the set, when it has one. */
   readonly calibration?: string;
 }
@@ -25,20 +27,21 @@ export interface SetParts {
 /** Copies the networks into `dir` (made when missing) and writes its manifest. Returns the manifest and the set's hash. */
 export async function writeSet(dir: string, parts: SetParts): Promise<{ manifest: Manifest; hash: string }> {
   await Deno.mkdir(dir, { recursive: true });
-  const families: Record<string, Record<string, unknown>> = Object.fromEntries(
-    parts.tokenizers.map(({ recipe }) => [recipe.network.kind, { variants: {} }]),
-  );
+  const kinds = parts.tokenizers.map(({ recipe }) => recipe.network.kind);
+  for (const { recipe: { name, network: { kind } } } of parts.variants) {
+    if (!kinds.includes(kind)) throw new RangeError(`writeSet: ${name} needs a tokenizer of ${kind}, got ${kinds}`);
+  }
+  const families: Record<string, Record<string, unknown>> = {};
   for (const { recipe, path } of parts.tokenizers) {
     const { kind, config } = recipe.network;
-    families[kind].tokenizer = { ...await place(path, dir), config };
-  }
-  for (const kind of Object.keys(families)) {
+    const variants: Record<string, unknown> = {};
+    for (const { recipe, path } of parts.variants.filter(({ recipe }) => recipe.network.kind === kind)) {
+      const { config, sampler } = recipe.network;
+      variants[recipe.name] = { ...await copyFile(path, dir), config, sampler };
+    }
+    families[kind] = { variants, tokenizer: { ...await copyFile(path, dir), config } };
     const encoder = parts.encoders?.[kind];
-    if (encoder !== undefined) families[kind].encoder = await placeHalf(encoder, dir, `${kind}_encoder.safetensors`);
-  }
-  for (const { recipe, path } of parts.variants) {
-    const { kind, config, sampler } = recipe.network;
-    (families[kind].variants as Record<string, unknown>)[recipe.name] = { ...await place(path, dir), config, sampler };
+    if (encoder !== undefined) families[kind].encoder = await copyHalf(encoder, dir, `${kind}_encoder.safetensors`);
   }
   const { name, description, calibration } = parts;
   const text = JSON.stringify({ format: "model-tracer-weights/1", name, description, calibration, families }, null, 2);
@@ -47,14 +50,15 @@ export async function writeSet(dir: string, parts: SetParts): Promise<{ manifest
   return { manifest, hash: await modelSetHash(manifest) };
 }
 
-async function place(path: string, dir: string): Promise<{ file: string; bytes: number; sha256: string }> {
+/** Copies a file into `dir`, where it is not there already. */
+async function copyFile(path: string, dir: string): Promise<{ file: string; bytes: number; sha256: string }> {
   const file = basename(path), target = join(dir, file);
   if (target !== path) await Deno.copyFile(path, target);
   return await describeFile(target, file);
 }
 
 /** Rewrites a file of float32 tensors with float16 ones, all but statistics, its header kept. */
-async function placeHalf(path: string, dir: string, file: string) {
+async function copyHalf(path: string, dir: string, file: string) {
   const source = await openSafetensors(path);
   try {
     const entries: SafetensorsEntry[] = [];

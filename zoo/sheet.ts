@@ -6,10 +6,9 @@ import { writePng } from "../generation/png.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import type { ImageTokenizer } from "../models/family.ts";
-import type { Crops } from "./images.ts";
 import type { PhotoCrops } from "./crops.ts";
+import { cropPixels, type Crops } from "./images.ts";
 import { photos } from "./photos.ts";
-import { cropPixels } from "./tokenizers.ts";
 
 /** Pixels between the pictures of a sheet, and how many times as large they are shown. */
 const gap = 4, zoom = 2;
@@ -36,24 +35,24 @@ export function sheet(rows: readonly (readonly RgbImage[])[]): Uint8Array<ArrayB
 
 /** `count` crops spread over the split, as pictures; of photographs that may be given on. */
 export function spread(crops: PhotoCrops, count: number): RgbImage[] {
-  const each = crops.side * crops.side * 3;
+  const size = crops.side * crops.side * 3;
   const usable = Array.from(crops.photo.keys()).filter((i) => photos[crops.photo[i]].ownEntry !== false);
   return Array.from({ length: count }, (_, i) => {
     const at = usable[Math.floor((i + 0.5) * usable.length / count)];
-    return { width: crops.side, height: crops.side, data: crops.pixels.slice(at * each, (at + 1) * each) };
+    return { width: crops.side, height: crops.side, data: crops.pixels.slice(at * size, (at + 1) * size) };
   });
 }
 
 /** Pictures through encoder, quantiser and decoder. */
 export async function reconstructions(
   device: Device,
-  family: ImageTokenizer,
+  tokenizer: ImageTokenizer,
   pictures: readonly RgbImage[],
 ): Promise<RgbImage[]> {
-  const side = family.imageSize, each = side * side * 3;
-  const [low, high] = family.valueRange;
-  const pixels = new Uint8Array(pictures.length * each);
-  pictures.forEach(({ data }, i) => pixels.set(data, i * each));
+  const side = tokenizer.imageSize, size = side * side * 3;
+  const [low, high] = tokenizer.valueRange;
+  const pixels = new Uint8Array(pictures.length * size);
+  pictures.forEach(({ data }, i) => pixels.set(data, i * size));
   const crops: Crops = {
     count: pictures.length,
     side,
@@ -63,13 +62,13 @@ export async function reconstructions(
   };
   const values = cropPixels(crops, pictures.map((_, i) => i)).map((value) => value * (high - low) + low);
   const images = fromArray(device, values, [pictures.length, side, side, 3]);
-  const decoded = scope(() => family.decode(family.quantize(family.encode(images)).fHat));
+  const decoded = scope(() => tokenizer.decode(tokenizer.quantize(tokenizer.encode(images)).fHat));
   const results = await decoded.data();
   disposeAll([images, decoded]);
   return pictures.map((_, i) => ({
     width: side,
     height: side,
-    data: Uint8Array.from(results.subarray(i * each, (i + 1) * each), (value) => {
+    data: Uint8Array.from(results.subarray(i * size, (i + 1) * size), (value) => {
       const unit = (value - low) / (high - low);
       return Math.floor(255 * Math.min(Math.max(unit, 0), 1));
     }),

@@ -5,14 +5,17 @@
 import { dirname } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import type { Crops } from "./images.ts";
-import { fileHash, loadTokenizer, places } from "./places.ts";
-import { tokenizerRecipes, transformerRecipe, transformerRecipes } from "./recipe.ts";
+import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
+import type { TransformerRecipe } from "./recipe.ts";
+import { tokenizerRecipes, transformerRecipe, transformerRecipes } from "./recipes.ts";
 import { readTokens, tokenise, type TokenSet, tokensFingerprint, writeTokens } from "./tokens.ts";
 import { trainTokenizer } from "./tokenizers.ts";
 import { trainTransformer } from "./transformers.ts";
 
+/** The parts of the crops that transformers see: for training, and held out. */
 export type Split = "train" | "val";
 
+/** Options of every step. */
 export interface StepOptions {
   readonly device: Device;
   /** Working folder. */
@@ -24,11 +27,9 @@ export interface StepOptions {
   readonly log: (line: string) => void;
 }
 
-type TokenizerName = keyof typeof tokenizerRecipes;
-
 /** Trains tokenizers, one after the other. Returns whether all are finished. */
 export async function trainTokenizers({ device, work, loadCrops, models, signal, log }: StepOptions): Promise<boolean> {
-  const at = places(work);
+  const at = zooPaths(work);
   await Deno.mkdir(at.weights, { recursive: true });
   const recipes = Object.values(tokenizerRecipes);
   const names = recipes.map(({ name }) => name);
@@ -54,19 +55,19 @@ export async function makeTokens(options: StepOptions): Promise<void> {
 /** Trains transformers, one after the other. Returns whether all are finished. */
 export async function trainTransformers(options: StepOptions): Promise<boolean> {
   const { device, work, signal, log } = options;
-  const at = places(work);
+  const at = zooPaths(work);
   await Deno.mkdir(at.weights, { recursive: true });
   for (const recipe of wanted(options)) {
     const { train, val } = await tokensOf(options, recipe.tokenizer);
-    const tokenizer = tokenizerRecipes[recipe.tokenizer];
-    const family = await loadTokenizer(device, tokenizer, at.network(tokenizer.name));
+    const tokenizerRecipe = tokenizerRecipes[recipe.tokenizer];
+    const tokenizer = await loadTokenizer(device, tokenizerRecipe, at.network(tokenizerRecipe.name));
     try {
       const { done } = await trainTransformer({
         device,
         recipe,
         train,
         heldOut: val,
-        input: (tokens) => family.transformerInput(tokens),
+        input: (tokens) => tokenizer.transformerInput(tokens),
         dir: at.run(recipe.name),
         out: at.network(recipe.name),
         signal,
@@ -74,20 +75,21 @@ export async function trainTransformers(options: StepOptions): Promise<boolean> 
       });
       if (!done) return false;
     } finally {
-      family.dispose();
+      tokenizer.dispose();
     }
   }
   return true;
 }
 
-function wanted({ models }: StepOptions) {
+/** The recipes of the transformers that the options name. */
+function wanted({ models }: StepOptions): readonly TransformerRecipe[] {
   return models === undefined ? transformerRecipes : models.map(transformerRecipe);
 }
 
 /** Tokens of both splits, made where they are not there yet. Throws when those that are there are of something else. */
-async function tokensOf(options: StepOptions, name: TokenizerName): Promise<Record<Split, TokenSet>> {
+async function tokensOf(options: StepOptions, name: string): Promise<Record<Split, TokenSet>> {
   const { device, work, loadCrops, log } = options;
-  const recipe = tokenizerRecipes[name], at = places(work);
+  const recipe = tokenizerRecipes[name], at = zooPaths(work);
   const hash = await fileHash(at.network(recipe.name), "tokenizers");
   const sets: Partial<Record<Split, TokenSet>> = {};
   for (const split of ["train", "val"] as const) {
@@ -97,20 +99,17 @@ async function tokensOf(options: StepOptions, name: TokenizerName): Promise<Reco
       sets[split] = await readTokens(path, await tokensFingerprint(crops, hash));
       continue;
     }
-    const family = await loadTokenizer(device, recipe, at.network(recipe.name));
+    const tokenizer = await loadTokenizer(device, recipe, at.network(recipe.name));
     try {
       const start = performance.now();
-      const set = await tokenise(device, family, crops, hash);
+      const set = await tokenise(device, tokenizer, crops, hash);
       await Deno.mkdir(dirname(path), { recursive: true });
       await writeTokens(path, set);
-      log(
-        `${recipe.name}: tokens of ${crops.count} ${split} crops in ${
-          ((performance.now() - start) / 1000).toFixed(0)
-        } s`,
-      );
+      const seconds = ((performance.now() - start) / 1000).toFixed(0);
+      log(`${recipe.name}: tokens of ${crops.count} ${split} crops in ${seconds} s`);
       sets[split] = set;
     } finally {
-      family.dispose();
+      tokenizer.dispose();
     }
   }
   return sets as Record<Split, TokenSet>;

@@ -5,9 +5,8 @@
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import { openSafetensors, writeSafetensors } from "../models/checkpoint/mod.ts";
 import type { ImageTokenizer } from "../models/family.ts";
-import type { Crops } from "./images.ts";
-import { cropPixels } from "./tokenizers.ts";
 import { sha256Hex } from "../util/hash.ts";
+import { cropPixels, type Crops } from "./images.ts";
 
 /** Tokens of a set of crops. */
 export interface TokenSet {
@@ -33,13 +32,13 @@ export async function tokensFingerprint(crops: Crops, tokenizerSha256: string): 
 /** Encodes and quantises all crops. */
 export async function tokenise(
   device: Device,
-  family: ImageTokenizer,
+  tokenizer: ImageTokenizer,
   crops: Crops,
   tokenizerSha256: string,
   onProgress: (done: number, total: number) => void = () => {},
 ): Promise<TokenSet> {
   const { count, side } = crops;
-  const { tokenCount, imageSize, valueRange: [low, high] } = family;
+  const { tokenCount, imageSize, valueRange: [low, high] } = tokenizer;
   if (side !== imageSize) throw new Error(`tokenise: expected crops of ${imageSize} pixels, got ${side}`);
   const tokens = new Int32Array(2 * count * tokenCount);
   for (let start = 0; start < 2 * count; start += batchSize) {
@@ -48,7 +47,7 @@ export async function tokenise(
     const pixels = cropPixels(crops, indices, (i) => start + i >= count);
     const chosen = scope(() => {
       const images = fromArray(device, pixels.map((v) => v * (high - low) + low), [n, side, side, 3]);
-      return family.quantize(family.encode(images)).tokens;
+      return tokenizer.quantize(tokenizer.encode(images)).tokens;
     });
     tokens.set(await chosen.ints(), start * tokenCount);
     disposeAll(chosen);
@@ -58,6 +57,7 @@ export async function tokenise(
   return { count, tokenCount, tokens, classes: crops.classes, fingerprint };
 }
 
+/** Writes tokens; `readTokens` reads them. */
 export async function writeTokens(path: string, set: TokenSet): Promise<void> {
   const { count, tokenCount, tokens, classes, fingerprint } = set;
   await writeSafetensors(path, [

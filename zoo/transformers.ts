@@ -1,19 +1,18 @@
 /**
  * Training of one transformer of the zoo on the tokens of photographs: batches, held-out figures, the finished file.
- * The losses belong to the models, the loop is in loop.ts, what is trained how is in recipe.ts.
+ * The losses belong to the models, the loop is in loop.ts, what is trained how is in recipes.ts.
  */
-import type { Device } from "../core/tensor/mod.ts";
-import { warmupCosineLr } from "../core/tensor/mod.ts";
-import { draws, dropLabels } from "../models/training.ts";
+import { type Device, warmupCosineLr } from "../core/tensor/mod.ts";
 import { scaleStarts } from "../models/family.ts";
-import { familyNamed } from "../models/registry.ts";
-import { zooFamily } from "./families.ts";
-import type { LearnerBatch, TransformerInput, TransformerRecipe } from "./family.ts";
-import { Learner } from "./learner.ts";
-import { optimise } from "./loop.ts";
-import { type TokenSet, unigramEntropy } from "./tokens.ts";
+import type { TokenBatch } from "../models/family_training.ts";
+import { draws, dropLabels } from "../models/training.ts";
 import { canonicalJson } from "../util/json.ts";
+import { Learner, type TransformerInput } from "./learner.ts";
+import { optimise } from "./loop.ts";
+import { trainableFamily, type TransformerRecipe } from "./recipe.ts";
+import { type TokenSet, unigramEntropy } from "./tokens.ts";
 
+/** What a transformer is trained on, and where its files are. */
 export interface TransformerRun {
   readonly device: Device;
   readonly recipe: TransformerRecipe;
@@ -31,6 +30,7 @@ export interface TransformerRun {
   readonly log?: (line: string) => void;
 }
 
+/** How a training ended. */
 export interface TransformerResult {
   readonly done: boolean;
   /** Losses in nats per token: `loss` (training), `heldOut`, `heldOutNone` (no class), and `unigram` entropies. */
@@ -79,8 +79,8 @@ export async function trainTransformer(run: TransformerRun): Promise<Transformer
   }
 }
 
-/** Images of a step, drawn uniformly, half of them mirrored. */
-export function trainingBatch(recipe: TransformerRecipe, set: TokenSet, step: number): LearnerBatch {
+/** Images of a step, drawn uniformly, half of them mirrored; in orders of the family where it has several. */
+export function trainingBatch(recipe: TransformerRecipe, set: TokenSet, step: number): TokenBatch {
   const { tokenCount } = set;
   const { seed, steps, batch, dropLabel, network } = recipe;
   const chosen = draws(seed, imageStream, step, batch), flips = draws(seed, flipStream, step, batch);
@@ -92,7 +92,7 @@ export function trainingBatch(recipe: TransformerRecipe, set: TokenSet, step: nu
     classes.push(set.classes[image]);
   }
   const labels = dropLabels(classes, dropLabel, seed, step);
-  const orders = zooFamily(network.kind).orders?.(batch, tokenCount, step / steps, { seed, step });
+  const orders = trainableFamily(network).training.orders?.({ seed, step, steps, batch, tokenCount });
   return { tokens, labels, orders };
 }
 
@@ -124,14 +124,14 @@ async function evaluate(learner: Learner, set: TokenSet): Promise<{ heldOut: num
   return { heldOut, heldOutNone };
 }
 
-/** Entropy of the held-out tokens in nats; of several scales also with the scale known, averaged over all tokens. */
-function unigramEntropies({ network: { kind, config } }: TransformerRecipe, set: TokenSet): Record<string, number> {
-  const { codes, patchNums } = familyNamed(kind).variantFacts(config);
+/** Entropy of the held-out tokens in nats; where there are several scales, also with the scale known, over all tokens. */
+function unigramEntropies({ network }: TransformerRecipe, set: TokenSet): Record<string, number> {
+  const { codes, patchNums } = trainableFamily(network).family.variantFacts(network.config);
   const unigram = unigramEntropy(set, codes);
   if (patchNums.length === 1) return { unigram };
   const starts = scaleStarts(patchNums);
-  const byScale = patchNums.reduce((sum, pn, scale) => {
+  const unigramByScale = patchNums.reduce((sum, pn, scale) => {
     return sum + pn * pn / set.tokenCount * unigramEntropy(set, codes, starts[scale], starts[scale + 1]);
   }, 0);
-  return { unigram, unigramByScale: byScale };
+  return { unigram, unigramByScale };
 }

@@ -1,12 +1,16 @@
-/** The zoo's VAR networks: recipes of tokenizers and transformers as data, and how they are trained. */
-import { cast, equal, fromArray, mean, scope, type Tensor } from "../core/tensor/mod.ts";
+/**
+ * VAR's networks in the zoo. Layers are narrower than the official ones and see 64x64 pixels, so group norms have fewer
+ * groups. Its tokenizer is trained in two stages (zoo/README.md).
+ */
 import type { VarConfig, VqvaeConfig } from "../models/var/config.ts";
-import type { VarImageTokenizer } from "../models/var/family.ts";
-import { mixedPlaces, mixTokens, throughBytes } from "../models/var/read_back.ts";
-import { varLoss } from "../models/var/training.ts";
-import { vqvaeLoss } from "../models/var/vqvae_training.ts";
-import { classCount, transformerCourse } from "./course.ts";
-import type { TokenizerRecipe, TransformerRecipe, ZooFamily } from "./family.ts";
+import { classCount } from "./classes.ts";
+import {
+  type Course,
+  type FamilyRecipes,
+  type TokenizerRecipe,
+  transformerCourse,
+  type TransformerRecipe,
+} from "./recipe.ts";
 
 const firstConfig: VqvaeConfig = {
   ch: 16,
@@ -20,13 +24,10 @@ const firstConfig: VqvaeConfig = {
   normGroups: 4,
 };
 
-/** What VAR's begins from: 130 tokens of 512 codes on six scales, which one hardly finds again in its images. */
-export const varFirstTokenizer: TokenizerRecipe = {
+/** The first stage: 130 tokens of 512 codes on six scales, which one hardly finds again in their images. */
+const firstTokenizer: TokenizerRecipe<VqvaeConfig> = {
   name: "vqvae_first",
-  network: {
-    kind: "var",
-    config: firstConfig,
-  },
+  network: { kind: "var", config: firstConfig },
   seed: 102,
   steps: 2400,
   batch: 16,
@@ -34,14 +35,11 @@ export const varFirstTokenizer: TokenizerRecipe = {
   latentWeight: 1,
 };
 
-/** VAR's: 85 tokens of 256 codes on four scales, trained so that they can be read from its images. */
-export const varTokenizer: TokenizerRecipe = {
-  ...varFirstTokenizer,
+/** The second stage: 85 tokens of 256 codes on four scales, trained so that they can be read from their images. */
+const tokenizer: TokenizerRecipe<VqvaeConfig> = {
+  ...firstTokenizer,
   name: "vqvae",
-  network: {
-    kind: "var",
-    config: { ...firstConfig, codes: 256, patchNums: [1, 2, 4, 8] } satisfies VqvaeConfig,
-  },
+  network: { kind: "var", config: { ...firstConfig, codes: 256, patchNums: [1, 2, 4, 8] } },
   seed: 104,
   steps: 1600,
   lr: 1.5e-3,
@@ -49,13 +47,12 @@ export const varTokenizer: TokenizerRecipe = {
   readBack: { weight: 0.1, isotropyWeight: 0.1 },
 };
 
-/** Width and depth, and the course. */
-export function varTransformer(
+function varTransformer(
   name: string,
-  [embedDim, depth]: readonly [number, number],
-  { seed, steps, lr }: Pick<TransformerRecipe, "seed" | "steps" | "lr">,
-): TransformerRecipe {
-  const { patchNums, codes, zChannels } = varTokenizer.network.config as VqvaeConfig;
+  { width, depth }: { readonly width: number; readonly depth: number },
+  { seed, steps, lr }: Course,
+): TransformerRecipe<VarConfig> {
+  const { patchNums, codes, zChannels } = tokenizer.network.config;
   return {
     name,
     title: `tiny ${name}`,
@@ -64,7 +61,7 @@ export function varTransformer(
       kind: "var",
       config: {
         depth,
-        embedDim,
+        embedDim: width,
         heads: 4,
         sharedAdaLn: true,
         attnL2Norm: true,
@@ -73,8 +70,8 @@ export function varTransformer(
         mlpRatio: 2,
         codeChannels: zChannels,
         codes,
-      } satisfies VarConfig,
-      // Of the codes as the official 900 of 4096.
+      },
+      // As many of the codes as the official 900 of 4096.
       sampler: { guidance: 1.5, topK: Math.floor(codes * 900 / 4096), topP: 0.96 },
     },
     seed,
@@ -85,34 +82,13 @@ export function varTransformer(
   };
 }
 
-/** Share of equal tokens. */
-const sameShare = (a: Tensor, b: Tensor) => mean(equal(cast(a, "f32"), cast(b, "f32")));
-
-export const varTraining: ZooFamily = {
-  size(config) {
-    const { depth, embedDim } = config as VarConfig;
-    return { depth, width: embedDim };
-  },
-  transformerLoss: (device, weights, config, { tokens, labels }, input) =>
-    scope(() => {
-      const inputs = input(fromArray(device, tokens, [labels.length, tokens.length / labels.length]));
-      return varLoss(device, weights, config as VarConfig, { tokens, labels, input: inputs });
-    }),
-  tokenizerLoss(images, tokenizer, { network, latentWeight, readBack, seed, batch }, step, observe) {
-    const config = network.config as VqvaeConfig;
-    return vqvaeLoss(images, tokenizer.weights, (tokenizer as VarImageTokenizer).quantizer, config, {
-      latentWeight,
-      observe,
-      readBack: readBack && { ...readBack, places: mixedPlaces(batch, config.patchNums, { seed, step }) },
-    });
-  },
-  /** Share of the tokens that encoding the reconstruction gives back, as they are and mixed. */
-  heldOutFigures(tokenizer, decoded, tokens, at) {
-    const read = (images: Tensor) => tokenizer.quantize(tokenizer.encode(throughBytes(images))).tokens;
-    const mixed = mixTokens(tokens, mixedPlaces(tokens.shape[0], tokenizer.patchNums, at));
-    return {
-      recovered: sameShare(tokens, read(decoded)),
-      recoveredMixed: sameShare(mixed, read(tokenizer.decode(tokenizer.dequantize(mixed)))),
-    };
-  },
+export const varRecipes: FamilyRecipes = {
+  tokenizers: { varFirst: firstTokenizer, var: tokenizer },
+  transformers: [
+    varTransformer("var16", { width: 64, depth: 3 }, { seed: 301, steps: 2500, lr: 8e-3 }),
+    varTransformer("var20", { width: 80, depth: 4 }, { seed: 302, steps: 2000, lr: 7e-3 }),
+    varTransformer("var24", { width: 96, depth: 4 }, { seed: 303, steps: 1600, lr: 6e-3 }),
+    varTransformer("var30", { width: 112, depth: 6 }, { seed: 304, steps: 1300, lr: 5e-3 }),
+  ],
+  inverse: { epochs: 20, batch: 16, lr: 1e-3 },
 };

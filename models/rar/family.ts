@@ -15,6 +15,7 @@ import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } fr
 import { generateRar } from "./generate.ts";
 import { guidanceScales, guide } from "./sampler.ts";
 import { decode, dequantize, encode, quantize, tokenizerSpecs } from "./tokenizer.ts";
+import { rarTraining } from "./training.ts";
 import { type RarCondition, RarTransformer, transformerSpecs } from "./transformer.ts";
 
 const samplerSettings = ["guidance", "power", "temperature"] as const;
@@ -228,6 +229,7 @@ export const rar: Family<RarTokenizerConfig, RarConfig> = {
   buffers,
   encoderModules: ["encoder."],
   encoderRecipe: { epochs: 50, batch: 8, lr: 5e-4 },
+  training: rarTraining,
   tokenizerSpecs,
   variantSpecs: transformerSpecs,
   tokenizerFacts(config) {

@@ -1,6 +1,6 @@
 /**
- * What a RAR transformer is trained to do: predict the tokens of an image in an order of its own, as a loss on the tape.
- * A pure function of weights, tokens, labels and orders; optimisers, data and learning rates are not here.
+ * What a RAR transformer is trained to do: predict the tokens of an image in any order, as a loss on the tape; and the
+ * training part of RAR's row. Pure functions of weights, tokens, labels and orders; no optimisers, data or learning rates.
  * Source: arXiv 2411.00776, section 3; bytedance/1d-tokenizer, modeling/rar.py (`sample_orders`, `preprocess_condition`).
  */
 import {
@@ -13,20 +13,15 @@ import {
   slice,
   type Tensor,
 } from "../../core/tensor/mod.ts";
+import type { FamilyTraining, SeededStep, TokenBatch } from "../family_training.ts";
+import { modulationInitRule, transformerInitRule } from "../init_rule.ts";
 import { crossEntropy, distinctLabels, draws } from "../training.ts";
 import type { Weights } from "../weights.ts";
 import type { RarConfig } from "./config.ts";
+import { tokenizerLoss } from "./tokenizer_training.ts";
 import { type AdaLnTable, type RarCondition, RarTransformer } from "./transformer.ts";
 
 const orderStream = 0x7065726d, choiceStream = 0x72617374; // "perm", "rast"
-
-/** One batch: tokens in raster order, and per image a class (or null) and an order (raster when not given). */
-export interface RarBatch {
-  /** [batch * tokenCount], one image after the other. */
-  readonly tokens: Int32Array<ArrayBuffer>;
-  readonly labels: readonly (number | null)[];
-  readonly orders?: readonly Int32Array[];
-}
 
 /**
  * Probability that a sample has a random order, `at` being the share of all steps that is done: 1 up to `start`, then
@@ -42,7 +37,7 @@ export function sampleOrders(
   batch: number,
   tokenCount: number,
   share: number,
-  { seed, step }: { readonly seed: number; readonly step: number },
+  { seed, step }: SeededStep,
 ): Int32Array<ArrayBuffer>[] {
   const choices = draws(seed, choiceStream, step, batch);
   const exchanges = draws(seed, orderStream, step, batch * tokenCount);
@@ -57,8 +52,11 @@ export function sampleOrders(
   });
 }
 
-/** Mean cross-entropy per token in nats, one element. Every weight must be dense to be trained. */
-export function rarLoss(device: Device, weights: Weights, config: RarConfig, batch: RarBatch): Tensor {
+/**
+ * Mean cross-entropy per token in nats, one element. Tokens come in raster order, and are predicted in the batch's orders.
+ * Every weight must be dense to be trained.
+ */
+export function rarLoss(device: Device, weights: Weights, config: RarConfig, batch: TokenBatch): Tensor {
   const { tokens, labels, orders } = batch;
   const { tokenCount } = config;
   return scope(() => {
@@ -72,7 +70,7 @@ export function rarLoss(device: Device, weights: Weights, config: RarConfig, bat
   });
 }
 
-/** Tokens of every image in its own order. */
+/** Tokens of every image in the order of that image. */
 function inOrder(tokens: Int32Array<ArrayBuffer>, n: number, orders?: readonly Int32Array[]): Int32Array<ArrayBuffer> {
   if (!orders) return tokens;
   return tokens.map((_, i) => tokens[i - i % n + orders[Math.floor(i / n)][i % n]]);
@@ -91,7 +89,7 @@ function sharedCondition(
   const { distinct, places } = distinctLabels(labels);
   const { rows } = transformer;
   const tables = scope(() => {
-    const own = transformer.condition(distinct);
+    const condition = transformer.condition(distinct);
     const index = fromArray(device, places, [places.length]);
     const copied = (x: Tensor) => embedding(x.reshape(distinct.length, -1), index);
     const chunks = (table: AdaLnTable): AdaLnTable => {
@@ -103,12 +101,24 @@ function sharedCondition(
       });
     };
     const result = {
-      embedded: copied(own.embedded).reshape(labels.length, 1, -1),
-      blocks: own.blocks.map(chunks),
-      head: chunks(own.head),
+      embedded: copied(condition.embedded).reshape(labels.length, 1, -1),
+      blocks: condition.blocks.map(chunks),
+      head: chunks(condition.head),
     };
-    own.dispose();
+    condition.dispose();
     return keep(result);
   });
   return { ...tables, batch: labels.length, bytes: 0, dispose: () => disposeAll(tables) };
 }
+
+/** RAR's training. */
+export const rarTraining: FamilyTraining<RarConfig> = {
+  tokenizerLoss,
+  initRule(name, shape, { layers: depth, hiddenSize: width }) {
+    if (!name.includes("adaLN_modulation")) return transformerInitRule(name, shape, { depth, width });
+    return modulationInitRule(name, width, name.startsWith("blocks.") ? [2, 5] : []);
+  },
+  orders: ({ batch, tokenCount, steps, ...at }) =>
+    sampleOrders(batch, tokenCount, randomOrderShare(at.step / steps), at),
+  transformerLoss: ({ device, weights, config }, batch) => rarLoss(device, weights, config, batch),
+};

@@ -23,6 +23,7 @@ import { tokenCount, type VarConfig, varTokenizer, varVariants, type VqvaeConfig
 import { generateVar } from "./generate.ts";
 import { MultiScaleQuantizer, phiIndices } from "./quantizer.ts";
 import { guidanceStrengths, guide } from "./sampler.ts";
+import { varTraining } from "./training.ts";
 import { transformerSpecs, varBuffers, type VarCondition, VarTransformer } from "./transformer.ts";
 import { decode, encode, vqvaeSpecs } from "./vqvae.ts";
 
@@ -263,6 +264,7 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
   buffers,
   encoderModules: ["encoder.", "quant_conv."],
   encoderRecipe: { epochs: 10, batch: 16, lr: 5e-5 },
+  training: varTraining,
   tokenizerSpecs: vqvaeSpecs,
   variantSpecs: transformerSpecs,
   tokenizerFacts({ resolution, chMult, ch, resBlocks, patchNums, codes, zChannels }) {

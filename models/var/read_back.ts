@@ -10,6 +10,7 @@ import {
   clamp,
   div,
   embedding,
+  equal,
   floor,
   fromArray,
   linear,
@@ -26,11 +27,13 @@ import {
   type Tensor,
   withoutTape,
 } from "../../core/tensor/mod.ts";
+import { scaleStarts } from "../family.ts";
+import type { SeededStep } from "../family_training.ts";
 import { straightThrough } from "../tokenizer_training.ts";
 import { draws } from "../training.ts";
 import type { Weights } from "../weights.ts";
-import { scaleStarts } from "../family.ts";
-import { type VqvaeConfig } from "./config.ts";
+import type { VqvaeConfig } from "./config.ts";
+import type { VarImageTokenizer } from "./family.ts";
 import type { MultiScaleQuantizer } from "./quantizer.ts";
 import { decode, encode } from "./vqvae.ts";
 
@@ -55,7 +58,7 @@ export function throughBytes(images: Tensor): Tensor {
 export function mixedPlaces(
   batch: number,
   patchNums: readonly number[],
-  { seed, step }: { readonly seed: number; readonly step: number },
+  { seed, step }: SeededStep,
 ): Int32Array<ArrayBuffer> {
   const starts = scaleStarts(patchNums), count = starts[starts.length - 1];
   const u = draws(seed, mixStream, step, batch * (2 * patchNums.length + 3 * count));
@@ -83,6 +86,7 @@ export function mixTokens(tokens: Tensor, places: Int32Array<ArrayBuffer>): Tens
   });
 }
 
+/** How well tokens are read from their own images. */
 export interface ReadBack {
   /** Mean of the scales' cross-entropies in nats, a scale of pn x pn tokens with the weight pn. */
   readonly loss: Tensor;
@@ -119,11 +123,11 @@ export function readBackLoss(
     const rows = quantizer.nextInput(rest, scale).reshape(-1, zChannels);
     // -|r - e|^2 / 2 up to a constant, over the variance.
     const scores = mul(linear(rows, codebook, halfNorms), precision);
-    const own = withoutTape(() => {
+    const targets = withoutTape(() => {
       const chosen = slice(tokens, 1, starts[scale], starts[scale + 1]);
       return chosen.reshape(chosen.size);
     });
-    const term = affine(mean(logSoftmaxGather(scores, own)), -pn / total);
+    const term = affine(mean(logSoftmaxGather(scores, targets)), -pn / total);
     loss = loss ? add(loss, term) : term;
   });
   return { loss: loss!, error: div(squaredError, energy) };
@@ -141,3 +145,25 @@ export function anisotropy(f: Tensor): Tensor {
   const covariance = matmul(centred, centred, { transA: true });
   return affine(div(sum(square(covariance)), square(sum(square(centred)))), channels, -1);
 }
+
+/**
+ * Which share of the tokens greedy quantisation finds again in the reconstruction of an image (`recovered`), and in the
+ * image of mixed tokens (`recoveredMixed`).
+ */
+export function readBackFigures(
+  tokenizer: VarImageTokenizer,
+  { tokens, decoded }: { readonly tokens: Tensor; readonly decoded: Tensor },
+  at: SeededStep,
+): { recovered: Tensor; recoveredMixed: Tensor } {
+  return scope(() => {
+    const read = (images: Tensor) => tokenizer.quantize(tokenizer.encode(throughBytes(images))).tokens;
+    const mixed = mixTokens(tokens, mixedPlaces(tokens.shape[0], tokenizer.patchNums, at));
+    return {
+      recovered: sameShare(tokens, read(decoded)),
+      recoveredMixed: sameShare(mixed, read(tokenizer.decode(tokenizer.dequantize(mixed)))),
+    };
+  });
+}
+
+/** Share of equal tokens. */
+const sameShare = (a: Tensor, b: Tensor) => mean(equal(cast(a, "f32"), cast(b, "f32")));

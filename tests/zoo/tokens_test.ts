@@ -5,11 +5,10 @@ import assert from "node:assert/strict";
 import { fromArray, uniforms } from "../../core/tensor/mod.ts";
 import { f32ToF16, syntheticSource, writeSafetensors } from "../../models/checkpoint/mod.ts";
 import { familyNamed } from "../../models/registry.ts";
-import type { Crops } from "../../zoo/images.ts";
-import { loadTokenizer, places } from "../../zoo/places.ts";
-import { tokenizerRecipes } from "../../zoo/recipe.ts";
+import { cropPixels, type Crops } from "../../zoo/images.ts";
+import { loadTokenizer, zooPaths } from "../../zoo/paths.ts";
+import { tokenizerRecipes } from "../../zoo/recipes.ts";
 import { makeTokens, type Split } from "../../zoo/steps.ts";
-import { cropPixels } from "../../zoo/tokenizers.ts";
 import { readTokens } from "../../zoo/tokens.ts";
 import { withFolder } from "../attribution/files.ts";
 import { openCpuForTests } from "../core/devices.ts";
@@ -41,7 +40,7 @@ async function writeTokenizer(path: string, name: "rar" | "var", salt: string): 
 
 Deno.test("makeTokens() encodes crops and their mirror images once per tokenizer", async () => {
   await withFolder(async (work) => {
-    const at = places(work);
+    const at = zooPaths(work);
     const splits: Record<Split, Crops> = { train: crops(5, 1), val: crops(3, 2) };
     let loads = 0;
     const lines: string[] = [];

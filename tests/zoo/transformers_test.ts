@@ -7,10 +7,12 @@ import { join } from "node:path";
 import { embedding, fromArray, normals, scope } from "../../core/tensor/mod.ts";
 import { openCheckpoint, openSafetensors } from "../../models/checkpoint/mod.ts";
 import { familyNamed } from "../../models/registry.ts";
+import type { RarConfig } from "../../models/rar/config.ts";
+import type { VarConfig } from "../../models/var/config.ts";
 import { initialValues } from "../../zoo/init.ts";
-import type { TransformerInput, TransformerRecipe } from "../../zoo/family.ts";
-import { Learner } from "../../zoo/learner.ts";
-import { transformerRecipes } from "../../zoo/recipe.ts";
+import { Learner, type TransformerInput } from "../../zoo/learner.ts";
+import { trainableFamily, type TransformerRecipe } from "../../zoo/recipe.ts";
+import { transformerRecipes } from "../../zoo/recipes.ts";
 import { readTokens, type TokenSet, unigramEntropy, writeTokens } from "../../zoo/tokens.ts";
 import { trainTransformer } from "../../zoo/transformers.ts";
 import { withFolder } from "../attribution/files.ts";
@@ -20,7 +22,7 @@ const device = await openCpuForTests({ threads: 1 });
 globalThis.addEventListener("unload", () => device.close());
 
 const course = { seed: 5, batch: 8, lr: 1e-2, warmup: 5, weightDecay: 0, dropLabel: 0.1 };
-const rar: TransformerRecipe = {
+const rar: TransformerRecipe<RarConfig> = {
   name: "rar-test",
   title: "test",
   tokenizer: "rar",
@@ -41,7 +43,7 @@ const rar: TransformerRecipe = {
   ...course,
   steps: 300,
 };
-const varRecipe: TransformerRecipe = {
+const varRecipe: TransformerRecipe<VarConfig> = {
   name: "var-test",
   title: "test",
   tokenizer: "var",
@@ -145,8 +147,8 @@ for (const recipe of [rar, varRecipe]) {
       const { network } = recipe;
       const source = await openCheckpoint(path);
       const index = fromArray(device, tokens, [2, set.tokenCount]);
-      const loaded = await familyNamed(network.kind)
-        .loadVariant(device, source, network.config, "test", { weightType: "f16" });
+      const family = familyNamed(network.kind);
+      const loaded = await family.loadVariant(device, source, network.config, "test", { weightType: "f16" });
       const condition = loaded.condition(labels);
       const logits = loaded.logits(network.kind === "rar" ? index : input(index), condition);
       const again = crossEntropyOf(await logits.data(), tokens, 24);
@@ -185,14 +187,19 @@ Deno.test("transformerRecipes have names, seeds and sizes of their own", () => {
 });
 
 Deno.test("initialValues() depend on the seed, and gates start at one", () => {
-  const options = { seed: 1, depth: 2, width: 8 };
-  const map = initialValues("blocks.0.mlp.fc1.weight", [16, 8], options);
-  assert.deepEqual(initialValues("blocks.0.mlp.fc1.weight", [16, 8], options), map);
-  assert.notDeepEqual(initialValues("blocks.0.mlp.fc1.weight", [16, 8], { ...options, seed: 2 }), map);
-  assert.notDeepEqual(initialValues("blocks.1.mlp.fc1.weight", [16, 8], options), map);
-  const bias = [...initialValues("blocks.1.adaLN_modulation.1.bias", [48], options)];
-  assert.deepEqual(bias, Array.from({ length: 48 }, (_, i) => Math.floor(i / 8) % 3 === 2 ? 1 : 0));
-  const shared = [...initialValues("shared_ada_lin.1.bias", [48], options)];
-  assert.deepEqual(shared, Array.from({ length: 48 }, (_, i) => i < 16 ? 1 : 0));
-  assert.deepEqual([...initialValues("blocks.0.norm1.weight", [2], options)], [1, 1]);
+  const values = (recipe: TransformerRecipe, name: string, shape: number[], seed = 1) => {
+    const { network: { config } } = recipe;
+    const rule = trainableFamily(recipe.network).training.initRule(name, shape, config);
+    return [...initialValues({ name, shape }, rule, seed)];
+  };
+  const weight = "blocks.0.mlp.fc1.weight";
+  const map = values(rar, weight, [64, 32]);
+  assert.deepEqual(values(rar, weight, [64, 32]), map);
+  assert.notDeepEqual(values(rar, weight, [64, 32], 2), map);
+  assert.notDeepEqual(values(rar, "blocks.1.mlp.fc1.weight", [64, 32]), map);
+  const bias = values(rar, "blocks.1.adaLN_modulation.1.bias", [192]);
+  assert.deepEqual(bias, Array.from({ length: 192 }, (_, i) => Math.floor(i / 32) % 3 === 2 ? 1 : 0));
+  const shared = values(varRecipe, "shared_ada_lin.1.bias", [192]);
+  assert.deepEqual(shared, Array.from({ length: 192 }, (_, i) => i < 64 ? 1 : 0));
+  for (const recipe of [rar, varRecipe]) assert.deepEqual(values(recipe, "blocks.0.norm1.weight", [2]), [1, 1]);
 });

@@ -1,17 +1,17 @@
 /**
- * Where the zoo's training keeps things in its working folder, and finished tokenizers ready to be used.
- * Nothing here decides what is trained; recipe.ts and tokenizer_recipes.ts do.
+ * Where the zoo's training keeps its files in its working folder, and finished tokenizers ready to be used.
+ * Nothing here decides what is trained; recipes.ts does.
  */
 import { join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import { openCheckpoint } from "../models/checkpoint/mod.ts";
 import type { ImageTokenizer } from "../models/family.ts";
 import { familyNamed } from "../models/registry.ts";
-import type { TokenizerRecipe } from "./family.ts";
 import { sha256Hex } from "../util/hash.ts";
+import type { TokenizerRecipe } from "./recipe.ts";
 
 /** The files of a working folder. */
-export interface Places {
+export interface ZooPaths {
   /** Folder of the finished networks, `<name>.safetensors`. */
   readonly weights: string;
   /** The finished network of that name. */
@@ -22,7 +22,7 @@ export interface Places {
   tokens(tokenizer: string, split: string): string;
 }
 
-export function places(work: string): Places {
+export function zooPaths(work: string): ZooPaths {
   const weights = join(work, "weights");
   return {
     weights,
@@ -47,8 +47,11 @@ export async function fileHash(path: string, madeBy: string): Promise<string> {
 }
 
 /** Loads a finished tokenizer. */
-export async function loadTokenizer(device: Device, recipe: TokenizerRecipe, path: string): Promise<ImageTokenizer> {
-  const { network } = recipe;
+export async function loadTokenizer(
+  device: Device,
+  { network }: TokenizerRecipe,
+  path: string,
+): Promise<ImageTokenizer> {
   const source = await openCheckpoint(path);
   try {
     return await familyNamed(network.kind).loadTokenizer(device, source, network.config);
