@@ -11,6 +11,9 @@ import { describe, type PicklePolicy, PyDict, PyGlobal, PyList, PyTuple, type Py
 /** Longest text line of protocol 0 (names, numbers), in bytes. */
 const MAX_LINE = 1 << 20;
 
+/** Values and characters that all calls of the allow-list's functions may be given: they copy them, and arguments are shared. */
+const MAX_ARGUMENTS = 8_000_000;
+
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** State of one reading. Every method throws an error that begins with the input's label when the pickle is damaged. */
@@ -22,6 +25,8 @@ export class PickleMachine {
   /** The stacks below each mark. */
   readonly #marked: PyValue[][] = [];
   readonly #memo = new Map<number, PyValue>();
+  /** Values and characters given to the allow-list's functions so far. */
+  #given = 0;
 
   constructor(input: ByteCursor, policy: PicklePolicy) {
     this.input = input;
@@ -143,6 +148,10 @@ export class PickleMachine {
     }
     const build = this.policy.globals.get(callee.name);
     if (!build) throw this.error(`refuses to call ${callee.name}; it may only be named`);
+    for (const arg of args.items) this.#given += 1 + lengthOf(arg);
+    if (this.#given > MAX_ARGUMENTS) {
+      throw this.error(`refuses calls with more than ${MAX_ARGUMENTS} values and characters together`);
+    }
     return build(args.items);
   }
 
@@ -158,4 +167,10 @@ export class PickleMachine {
     if (!(target instanceof PyList)) throw this.error(`damaged: appends to ${describe(target)}`);
     for (const item of items) target.items.push(item);
   }
+}
+
+/** Values in a list or tuple, characters of a text. */
+function lengthOf(value: PyValue): number {
+  if (value instanceof PyList || value instanceof PyTuple) return value.items.length;
+  return typeof value === "string" ? value.length : 0;
 }

@@ -63,6 +63,9 @@ export class TorchTensor extends PyObject {
   }
 }
 
+/** PyTorch itself has no tensors of more. */
+const MAX_DIMENSIONS = 64;
+
 function whole(value: PyValue | undefined, what: string): number {
   if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
   throw new Error(`damaged: ${what} expects a whole number from 0 on, got ${String(value).slice(0, 40)}`);
@@ -70,6 +73,9 @@ function whole(value: PyValue | undefined, what: string): number {
 
 function wholes(value: PyValue | undefined, what: string): number[] {
   if (!(value instanceof PyTuple || value instanceof PyList)) throw new Error(`damaged: ${what} is not a tuple`);
+  if (value.items.length > MAX_DIMENSIONS) {
+    throw new Error(`${what} has ${value.items.length} dimensions; at most ${MAX_DIMENSIONS} are read`);
+  }
   return value.items.map((item) => whole(item, what));
 }
 
@@ -191,18 +197,30 @@ export const TORCH_POLICY: PicklePolicy = {
 const MAX_DEPTH = 64;
 const MAX_VISITS = 4_000_000;
 const MAX_NAME = 4096;
+/** The largest published network of this kind has fewer than a thousand tensors. */
+const MAX_TENSORS = 100_000;
+/** Characters of all names together. */
+const MAX_NAMES = 16 * 2 ** 20;
 
 /**
  * The tensors inside nested dicts, lists and tuples, in file order. A name joins the keys and indices that lead to the
- * tensor by dots; a bare tensor is named "". Other values are skipped.
+ * tensor by dots; a bare tensor is named "". Other values are skipped. Throws an error that begins with `label` when the
+ * structure is too deep, or has too many entries, tensors or characters of names.
  */
 export function collectTensors(root: PyValue, label: string): [name: string, tensor: TorchTensor][] {
   const tensors: [string, TorchTensor][] = [];
   const barren = new Set<PyValue>();
-  let visits = 0;
+  let visits = 0, characters = 0;
   const visit = (value: PyValue, name: string | undefined, depth: number): void => {
     if (++visits > MAX_VISITS) throw new Error(`${label}: refuses a structure of more than ${MAX_VISITS} entries`);
-    if (value instanceof TorchTensor) return void tensors.push([name ?? "", value]);
+    if (value instanceof TorchTensor) {
+      if (tensors.length === MAX_TENSORS) throw new Error(`${label}: refuses more than ${MAX_TENSORS} tensors`);
+      characters += name?.length ?? 0;
+      if (characters > MAX_NAMES) {
+        throw new Error(`${label}: refuses tensor names of more than ${MAX_NAMES} characters together`);
+      }
+      return void tensors.push([name ?? "", value]);
+    }
     const children: Iterable<[PyValue, PyValue]> | undefined = value instanceof PyDict
       ? value.entries
       : value instanceof PyList || value instanceof PyTuple

@@ -202,7 +202,7 @@ Deno.test("the same containers over and over do not make a file of a few hundred
   };
   const tensor = tensorParts({ name: "", shape: [1], length: 1 });
   const data = { "0": f32Bytes(1) };
-  await rejects("laughs.pth", await torchZip(doubling(tensor), data), /refuses a structure of more than/);
+  await rejects("laughs.pth", await torchZip(doubling(tensor), data), /refuses more than 100000 tensors/);
   await withFile("barren.pth", await torchZip(doubling("N"), data), async (path) => {
     const source = await openCheckpoint(path); // no tensor in it: seen once, passed over ever after
     assert.equal(source.tensors.size, 0);
@@ -214,6 +214,32 @@ Deno.test("the same containers over and over do not make a file of a few hundred
   await rejects("loop.pth", await torchZip(itself, data), /nested more than 64 deep/);
   const longNames = bytes(op.proto(2), "}", op.text("x".repeat(5000)), tensor, "s.");
   await rejects("name.pth", await torchZip(longNames, data), /a tensor name of 5000 characters/);
+});
+
+Deno.test("tensors, names and arguments that a small file multiplies by sharing are bounded", async () => {
+  const tensor = tensorParts({ name: "", shape: [1], length: 1 });
+  const data = { "0": f32Bytes(1) };
+  /** Dicts within dicts, each with the one before it under 12 keys. */
+  const tree = (levels: number, key: string) => {
+    const dict = (i: number): Part => ["}(", Array.from({ length: 12 }, (_, j) => [op.text(key + j), "h", i]), "u"];
+    return bytes(op.proto(2), tensor, Array.from({ length: levels }, (_, i) => ["q", i, "0", dict(i)]), ".");
+  };
+  await withFile("shared.pth", await torchZip(tree(3, ""), data, 9), async (path) => {
+    const source = await openCheckpoint(path);
+    assert.equal(source.tensors.size, 12 ** 3);
+    source.close();
+  });
+  await rejects("bomb.pth", await torchZip(tree(6, ""), data, 9), /refuses more than 100000 tensors/);
+  const names = await torchZip(tree(5, "x".repeat(300)), data, 9);
+  assert.ok(names.length < 8192, `${names.length} bytes`);
+  await rejects("names.pth", names, /refuses tensor names of more than 16777216 characters/);
+
+  const many = Array.from({ length: 10_000 }, () => "N");
+  const set = [op.global("builtins", "set"), "h", 0, 0x85, "R"];
+  const sets = bytes(op.proto(2), "](", many, "eq", 0, "0](", Array.from({ length: 1000 }, () => set), "e.");
+  await rejects("sets.pth", await torchZip(sets, data, 9), /refuses calls with more than 8000000 values/);
+  const dimensions = bytes(op.proto(2), tensorParts({ name: "", shape: Array(65).fill(1), length: 1 }), ".");
+  await rejects("dimensions.pth", await torchZip(dimensions, data), /65 dimensions; at most 64 are read/);
 });
 
 Deno.test("a zip archive that is no checkpoint is refused", async () => {
