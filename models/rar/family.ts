@@ -9,7 +9,7 @@ import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
 import type { EncodeOptions, Family, ImageTokenizer, Variant } from "../family.ts";
 import { convolutionalActivations, transformerActivations } from "../footprint.ts";
 import { type GenerateOptions, wholeSupport } from "../sampling.ts";
-import { count, counts, positive } from "../schema.ts";
+import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "./config.ts";
 import { generateRar } from "./generate.ts";
@@ -204,23 +204,23 @@ export const rar: Family<RarTokenizerConfig, RarConfig> = {
   name: "rar",
   title: "RAR",
   tokenizerSchema: v.strictObject({
-    hiddenChannels: count,
-    channelMult: counts,
-    resBlocks: count,
-    zChannels: count,
-    codes: count,
-    resolution: count,
-    normGroups: v.optional(count),
+    hiddenChannels: countTo(maxima.width),
+    channelMult: countsTo(maxima.multiplier, maxima.resolutions),
+    resBlocks: countTo(maxima.blocks),
+    zChannels: countTo(maxima.width),
+    codes: countTo(maxima.codes),
+    resolution: countTo(maxima.resolution),
+    normGroups: v.optional(countTo(maxima.width)),
   }),
   variantSchema: v.strictObject({
-    hiddenSize: count,
-    layers: count,
-    heads: count,
-    intermediateSize: count,
-    tokenCount: count,
-    classes: count,
-    codes: count,
-    spareRows: v.optional(v.pipe(count, v.minValue(2, "at least 2"))),
+    hiddenSize: countTo(maxima.width),
+    layers: countTo(maxima.depth),
+    heads: countTo(maxima.width),
+    intermediateSize: countTo(4 * maxima.width),
+    tokenCount: countTo(maxima.side ** 2),
+    classes: countTo(maxima.classes),
+    codes: countTo(maxima.codes),
+    spareRows: v.optional(v.pipe(countTo(maxima.side ** 2), v.minValue(2, "at least 2"))),
   }),
   samplerSchema: v.strictObject({ guidance: v.number(), power: v.number(), temperature: positive }),
   samplerSettings,

@@ -17,7 +17,7 @@ import {
 import { convolutionalActivations, transformerActivations } from "../footprint.ts";
 import { latentNames, type LatentStatistics, readLatentStatistics } from "../latent_statistics.ts";
 import type { GenerateOptions } from "../sampling.ts";
-import { count, counts, positive } from "../schema.ts";
+import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { tokenCount, type VarConfig, varTokenizer, varVariants, type VqvaeConfig } from "./config.ts";
 import { generateVar } from "./generate.ts";
@@ -235,29 +235,29 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
   name: "var",
   title: "VAR",
   tokenizerSchema: v.strictObject({
-    ch: count,
-    chMult: counts,
-    resBlocks: count,
-    zChannels: count,
-    codes: count,
-    sharedPhi: count,
-    patchNums: counts,
-    resolution: count,
-    normGroups: v.optional(count),
+    ch: countTo(maxima.width),
+    chMult: countsTo(maxima.multiplier, maxima.resolutions),
+    resBlocks: countTo(maxima.blocks),
+    zChannels: countTo(maxima.width),
+    codes: countTo(maxima.codes),
+    sharedPhi: countTo(maxima.scales),
+    patchNums: countsTo(maxima.side, maxima.scales),
+    resolution: countTo(maxima.resolution),
+    normGroups: v.optional(countTo(maxima.width)),
   }),
   variantSchema: v.strictObject({
-    depth: count,
-    embedDim: count,
-    heads: count,
+    depth: countTo(maxima.depth),
+    embedDim: countTo(maxima.width),
+    heads: countTo(maxima.width),
     sharedAdaLn: v.boolean(),
     attnL2Norm: v.boolean(),
-    classes: count,
-    patchNums: counts,
-    mlpRatio: positive,
-    codeChannels: count,
-    codes: count,
+    classes: countTo(maxima.classes),
+    patchNums: countsTo(maxima.side, maxima.scales),
+    mlpRatio: v.pipe(positive, v.maxValue(maxima.multiplier, `at most ${maxima.multiplier}`)),
+    codeChannels: countTo(maxima.width),
+    codes: countTo(maxima.codes),
   }),
-  samplerSchema: v.strictObject({ guidance: v.number(), topK: count, topP: positive }),
+  samplerSchema: v.strictObject({ guidance: v.number(), topK: countTo(maxima.codes), topP: positive }),
   samplerSettings,
   officialTokenizer: varTokenizer,
   officialVariants: varVariants,

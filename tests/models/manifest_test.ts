@@ -107,13 +107,44 @@ for (const [what, edit, message] of invalid) {
   });
 }
 
+Deno.test("parseManifest() refuses every size of a configuration that no memory holds", () => {
+  const { families } = JSON.parse(text);
+  let sizes = 0;
+  for (const family of Object.keys(families)) {
+    const variant = Object.keys(families[family].variants)[0];
+    const places = [["tokenizer", families[family].tokenizer], [
+      `variants.${variant}`,
+      families[family].variants[variant],
+    ]];
+    for (const [at, { config }] of places) {
+      for (const [field, value] of Object.entries({ ...config, normGroups: 8, spareRows: 2 })) {
+        if (typeof value === "boolean" || !(field in config)) continue;
+        const place = `families.${family}.${at}.config.${field}`;
+        const huge = edited((m) => {
+          const network = at === "tokenizer" ? m.families[family].tokenizer : m.families[family].variants[variant];
+          network.config[field] = Array.isArray(value) ? value.map(() => 1e9) : 1e9;
+        });
+        assert.throws(() => parseManifest(huge), (error: Error) => {
+          assert.match(error.message, /: expected at most [0-9]+, got 1000000000/);
+          assert.ok(error.message.includes(`manifest.json: ${place}`), `${place}: ${error.message}`);
+          return true;
+        });
+        sizes++;
+      }
+    }
+  }
+  assert.ok(sizes >= 28, `${sizes} sizes`);
+  const long = edited((m) => m.families.var.tokenizer.config.patchNums = Array(10_000).fill(1));
+  assert.throws(() => parseManifest(long), /patchNums: expected at most 64 numbers/);
+});
+
 Deno.test("parseManifest() lists every problem, and says when a file is not JSON", () => {
   const two = edited((m) => {
     m.name = 1;
     m.families.rar.tokenizer.bytes = -1;
   });
   assert.throws(() => parseManifest(two), /name: expected string, got 1\n.*bytes: expected at least 1, got -1/);
-  assert.throws(() => parseManifest("{", "a/manifest.json"), /^Error: a\/manifest.json: is not JSON: /);
+  assert.throws(() => parseManifest("{", "a/manifest.json"), /^ModelSetError: a\/manifest.json: is not JSON: /);
 });
 
 Deno.test("modelSetHash() depends on configurations and files, not on order, names and calibration", async () => {
