@@ -1,6 +1,7 @@
 /**
- * Fits a calibrated classifier to labelled rows. Stratified cross-validation chooses the L2 penalty. A temperature, fitted
- * to the predictions of models that did not see the row, calibrates the probabilities. fit_variants.ts chooses the columns.
+ * Fits a calibrated classifier to labelled rows. Stratified cross-validation chooses the L2 penalty. A temperature,
+ * fitted to the predictions of models that did not see the row, calibrates the probabilities. fit_variants.ts chooses
+ * the columns.
  *
  * Temperature: Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599).
  */

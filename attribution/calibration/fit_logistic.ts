@@ -57,8 +57,8 @@ export function fitLogistic(rows: Matrix, y: readonly number[], classes: number,
 }
 
 /**
- * Mean and standard deviation (n in the denominator) of every column. The deviation of a constant column is 1, so that the
- * column has no effect.
+ * Mean and standard deviation (n in the denominator) of every column. The deviation of a constant column is 1, so that
+ * the column has no effect.
  */
 function moments(rows: Matrix): { mean: number[]; deviation: number[] } {
   const n = rows.length;
@@ -84,8 +84,8 @@ function standardised(rows: Matrix, mean: readonly number[], deviation: readonly
 }
 
 /**
- * The function that is minimised over [classes][columns + 1] numbers: the weights of a class, then its intercept. Exported
- * for tests.
+ * The function that is minimised over [classes][columns + 1] numbers: the weights of a class, then its intercept.
+ * Exported for tests.
  */
 export function logisticObjective(
   z: Float64Array,

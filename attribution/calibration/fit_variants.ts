@@ -1,5 +1,6 @@
 /**
- * Fits the classifiers of a family's variants to named features. Cross-validation chooses the columns among several sets.
+ * Fits the classifiers of a family's variants to named features. Cross-validation chooses the columns among several
+ * sets.
  */
 import { type NamedClassifier, ownSampleFeature, type OwnSamples } from "../decision/classifiers/variant.ts";
 import { type FeatureRow, pickColumns } from "../evidence/features.ts";

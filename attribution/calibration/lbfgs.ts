@@ -1,6 +1,6 @@
 /**
- * Minimises a smooth function of up to a few thousand unknowns: limited-memory BFGS with a line search for the strong Wolfe
- * conditions, in float64. Deterministic.
+ * Minimises a smooth function of up to a few thousand unknowns: limited-memory BFGS with a line search for the strong
+ * Wolfe conditions, in float64. Deterministic.
  *
  * Source: Nocedal and Wright, Numerical Optimization (2nd ed.), algorithms 7.4, 7.5, 3.5 and 3.6.
  */
@@ -95,8 +95,8 @@ interface Point {
 }
 
 /**
- * A point along the direction that fulfils the strong Wolfe conditions. `first` is the first step to try. Null where rounding
- * allows no descent.
+ * A point along the direction that fulfils the strong Wolfe conditions. `first` is the first step to try. Null where
+ * rounding allows no descent.
  */
 function lineSearch(
   objective: Objective,

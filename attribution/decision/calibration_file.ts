@@ -1,7 +1,7 @@
 /**
- * The calibration file of a model set: for every family and signal the typical score and the thresholds of three
- * strategies, and which of them decide. Fitting is in calibration/thresholds.ts, deciding in methods.ts; a set without a file gets
- * rules that accept every image.
+ * The calibration file of a model set, and the rules that follow from it. For every family and signal the file has the
+ * typical score and the thresholds of three strategies; it also says which of them decide. A set without a file gets
+ * rules that accept every image. calibration/ fits what the file has, methods.ts decides by it.
  */
 import { CalibrationError } from "../../util/errors.ts";
 import { join } from "node:path";
@@ -20,12 +20,15 @@ import { levelFor, type ScoreName, scoreNames, type SignalLevel, toScale } from 
 import { sha256Hex } from "../../util/hash.ts";
 
 /**
- * How a threshold is fitted. `quantile`: the q-quantile of the family's own scores. `gaussian`: mean + k standard deviations
- * of the family's own scores on the signal's scale. `roc`: a chosen rate of false alarms among outliers.
+ * How a threshold is fitted.
+ *
+ * - `quantile`: the q-quantile of the family's own scores
+ * - `gaussian`: mean + k standard deviations of the family's own scores, on the signal's scale
+ * - `roc`: the threshold at a chosen rate of false alarms among outliers
  */
 export type Strategy = "quantile" | "gaussian" | "roc";
 
-/** All of them. */
+/** All strategies. */
 export const strategies: readonly Strategy[] = ["quantile", "gaussian", "roc"];
 
 const positive = v.pipe(v.number(), v.gtValue(0, "a number above 0"));
@@ -33,43 +36,51 @@ const count = v.pipe(v.number(), v.integer("a whole number"), v.minValue(0, "0 o
 const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"));
 const share = v.strictObject({ count, of: count });
 
-/** What a threshold costs: images of the family that it turns away, and others that it lets in. */
+/**
+ * Errors of a threshold: images of the family that it rejects; outliers, and images of other families, that it accepts.
+ */
 const costs = v.strictObject({ misses: share, falseAlarms: share, otherFamily: share });
+/** Errors of a threshold, each as a count of so many images. */
 export type Costs = v.InferOutput<typeof costs>;
 
 const fitted = v.strictObject({
-  /** Largest score of an image of the family. */
+  /** Images with at most this score pass. */
   threshold: v.number(),
-  /** q, k or rate of false alarms that it was fitted with. */
+  /** What it was fitted with: q, k, or the rate of false alarms. */
   parameter: v.optional(v.number()),
-  /** On val: with this threshold, and with thresholds fitted without the images that they are tried on. */
+  /** Errors of this threshold on val. */
   onVal: v.optional(costs),
+  /** Errors on val of thresholds that were fitted without the images that they are tried on. */
   crossFitted: v.optional(v.nullable(costs)),
 });
 
 const signal = v.strictObject({
-  /** Mean and standard deviation of the family's own scores on the signal's scale (ln for losses). */
+  /** Mean of the family's own scores on the signal's scale (ln for losses). */
   mean: v.number(),
+  /** Standard deviation of the same. */
   deviation: positive,
-  /** Null where the data did not allow a fit: `roc` without outliers. */
+  /** Null if the data do not allow a fit, as for `roc` without outliers. */
   thresholds: v.strictObject({
     quantile: v.nullable(fitted),
     gaussian: v.nullable(fitted),
     roc: v.nullable(fitted),
   }),
 });
+/** What was fitted for one signal of one family. */
 export type SignalCalibration = v.InferOutput<typeof signal>;
 
 const data = v.strictObject({
   /** sha256 over the sorted labels and content hashes of the images. */
   fingerprint: sha256,
   images: count,
+  /** Images by label. */
   labels: v.record(v.string(), count),
 });
+/** The images of a split. */
 export type DataSummary = v.InferOutput<typeof data>;
 
 const scoreName = v.picklist(scoreNames);
-/** The format that is written. Files of the one before lack `oneClass`, and are read as they are. */
+/** The format that is written. Format 2 lacks `oneClass`; it is read, too. */
 export const calibrationFormat = "model-tracer-calibration/3";
 const schema = v.strictObject({
   format: v.picklist([calibrationFormat, "model-tracer-calibration/2"]),
@@ -78,18 +89,18 @@ const schema = v.strictObject({
   description: v.optional(v.string()),
   /** The quantiser that the scores were made with. */
   quantization: v.picklist(quantizerNames),
-  /** What was fitted on; null for numbers that were set by hand. */
+  /** The images that were fitted to; null if the numbers were set by hand. */
   data: v.nullable(v.strictObject({ train: data, val: data })),
-  /** What decides unless the user says otherwise. Without a strategy every image is accepted by all families. */
+  /** What decides by default. Without a strategy, all families accept every image. */
   decision: v.strictObject({
     signals: v.record(v.string(), scoreName),
     threshold: v.nullable(v.picklist(strategies)),
   }),
   /** By family, then by signal. */
   families: v.record(v.string(), v.record(scoreName, signal)),
-  /** What the scores `oneClass` of the families are computed with. */
+  /** By family: what the score `oneClass` is computed with. */
   oneClass: v.optional(v.record(v.string(), oneClassSchema)),
-  /** What methods beyond thresholds and perplexity decide by; left out where train and val had too few images of a variant. */
+  /** What methods beyond thresholds and perplexity decide by. Absent if a variant had too few images. */
   classifiers: v.optional(classifiersSchema),
   variants: v.strictObject({
     /** Mean log-probabilities per token are multiplied by this before the softmax over variants. */
@@ -97,9 +108,10 @@ const schema = v.strictObject({
   }),
 });
 
+/** The content of a calibration file. */
 export type Calibration = v.InferOutput<typeof schema>;
 
-/** Accepts every image for all families of a set: no outliers are found with it. */
+/** A calibration by which all families of a set accept every image, so that no image is an outlier. */
 export function uncalibrated(
   set: Pick<ModelSet, "hash" | "families">,
   quantization: QuantizerName = "estimate",
@@ -117,8 +129,8 @@ export function uncalibrated(
 }
 
 /**
- * The calibration of a set and the sha256 of its file (null when the set names none). Throws when the file is missing, not
- * of the schema, or made for other weights.
+ * The calibration of a set, and the sha256 of its file (null if the manifest names none). Throws a CalibrationError
+ * when the file cannot be read, is not valid, or was made for other weights.
  */
 export async function loadCalibration(set: ModelSet): Promise<{ calibration: Calibration; sha256: string | null }> {
   const { calibration: file } = set.manifest;
@@ -138,13 +150,13 @@ export async function loadCalibration(set: ModelSet): Promise<{ calibration: Cal
   return { calibration, sha256: await sha256Hex(bytes) };
 }
 
-/** Reads a calibration for a model set. Throws when it is not valid, or was made for another set. */
+/** Reads a calibration for a model set. Throws a CalibrationError when it is not valid, or was made for another set. */
 export function parseCalibration(
   text: string,
   set: Pick<ModelSet, "hash" | "families">,
   label = "calibration.json",
 ): Calibration {
-  const calibration = parseJson(schema, text, label, (found) => inconsistencies(found, set.families), CalibrationError);
+  const calibration = parseJson(schema, text, label, (value) => inconsistencies(value, set.families), CalibrationError);
   if (calibration.modelSet !== set.hash) {
     throw new CalibrationError(
       `${label}: was made for the model set ${short(calibration.modelSet)}, these weights are ${short(set.hash)}: ` +
@@ -155,7 +167,7 @@ export function parseCalibration(
   return calibration;
 }
 
-/** A decision that rests on numbers that the file does not have. */
+/** Contradictions within a file: what `decision` refers to must have been fitted. */
 function inconsistencies({ decision, families, oneClass }: Calibration, names: readonly FamilyName[]): string[] {
   const problems: string[] = [];
   for (const name of names) {
@@ -163,11 +175,12 @@ function inconsistencies({ decision, families, oneClass }: Calibration, names: r
       problems.push(`families: expected ${names.join(", ")}, got ${Object.keys(families).join(", ") || "none"}`);
       continue;
     }
-    const own = decision.signals[name], found = families[name][own];
-    if (found === undefined) {
-      problems.push(`decision.signals.${name}: expected one of ${Object.keys(families[name]).join(", ")}, got ${own}`);
-    } else if (decision.threshold !== null && found.thresholds[decision.threshold] === null) {
-      problems.push(`families.${name}.${own}.thresholds.${decision.threshold}: expected a threshold, got null`);
+    const signal = decision.signals[name], calibration = families[name][signal];
+    if (calibration === undefined) {
+      const known = Object.keys(families[name]).join(", ");
+      problems.push(`decision.signals.${name}: expected one of ${known}, got ${signal}`);
+    } else if (decision.threshold !== null && calibration.thresholds[decision.threshold] === null) {
+      problems.push(`families.${name}.${signal}.thresholds.${decision.threshold}: expected a threshold, got null`);
     }
     if (families[name].oneClass !== undefined && oneClass === undefined) {
       problems.push(`oneClass: expected what the scores of families.${name}.oneClass are computed with, got none`);
@@ -176,12 +189,12 @@ function inconsistencies({ decision, families, oneClass }: Calibration, names: r
   return problems;
 }
 
-/** How one family's score is judged. */
+/** How an image's score for one family is judged. */
 export interface FamilyRule {
-  /** The score. */
+  /** Which score. */
   readonly signal: ScoreName;
   /**
-   * With what the score is computed where it is `oneClass`.
+   * What the score `oneClass` is computed with.
    *
    * @internal
    */
@@ -190,13 +203,13 @@ export interface FamilyRule {
   readonly mean: number;
   /** Their standard deviation. */
   readonly deviation: number;
-  /** Largest score of an image of the family; null accepts every image. */
+  /** Images with at most this score pass; null accepts every image. */
   readonly threshold: number | null;
 }
 
 /** All that a method decides by. */
 export interface Rules {
-  /** What images may be. */
+  /** The labels that a verdict can have. */
   readonly labels: Labels;
   /** How each family's score is judged. */
   readonly families: Readonly<Record<FamilyName, FamilyRule>>;
@@ -208,48 +221,25 @@ export interface Rules {
    * @internal
    */
   readonly classifiers?: Classifiers;
-  /** Share of outliers among the images that is expected before any is seen, above 0 and below 1. */
+  /** Expected share of outliers among the images, above 0 and below 1. Only `joint` uses it. */
   readonly outlierPrior?: number;
 }
 
-/** What a user may choose in place of the calibration's own decision. */
+/** What a user may choose instead of the calibration's own decision. */
 export interface RuleChoice {
-  /** In place of the strategy that calibration chose. */
+  /** The strategy of thresholds. Default: the one that the calibration chose. */
   readonly threshold?: Strategy;
-  /** For `joint`. Default 0.2. */
+  /** Expected share of outliers for `joint`, above 0 and below 1. Default 0.2. */
   readonly outlierPrior?: number;
-  /** Scores to judge by, for some families or all. */
+  /** Scores to judge by, for some families or all. Default: those that the calibration chose. */
   readonly signals?: Readonly<Partial<Record<FamilyName, ScoreName>>>;
 }
 
-/** The rules of a calibration, or others that it has. Throws naming what was not fitted, and what was. */
+/**
+ * The rules of a calibration, with what the user chose instead. Throws a CalibrationError that says what was fitted if
+ * the choice was not, and a RangeError for a prior out of range.
+ */
 export function rulesOf(calibration: Calibration, labels: Labels, choice: RuleChoice = {}): Rules {
-  const rule = (name: FamilyName): FamilyRule => {
-    const own = choice.signals?.[name] ?? calibration.decision.signals[name];
-    const found = calibration.families[name][own];
-    if (found === undefined) {
-      const known = Object.keys(calibration.families[name]).join(", ");
-      throw new CalibrationError(`calibration: expected a signal that was fitted for ${name} (${known}), got ${own}`);
-    }
-    const strategy = choice.threshold ?? calibration.decision.threshold;
-    const fit = strategy === null ? null : found.thresholds[strategy];
-    if (strategy !== null && fit === null) {
-      const known = strategies.filter((other) => found.thresholds[other] !== null);
-      const hint = strategy === "roc" && calibration.data !== null && !calibration.data.val.labels.outlier
-        ? ": val had no outliers when the set was calibrated"
-        : "";
-      throw new CalibrationError(
-        `--threshold ${strategy}: the calibration has no such threshold for ${name} (${own})${hint}; ` +
-          (known.length > 0
-            ? `it has ${known.join(", ")}`
-            : "it has none at all: calibrate first (deno task calibrate)"),
-      );
-    }
-    const scores = { mean: found.mean, deviation: found.deviation, threshold: fit?.threshold ?? null };
-    return own === "oneClass"
-      ? { signal: own, oneClass: calibration.oneClass![name], ...scores }
-      : { signal: own, ...scores };
-  };
   const { outlierPrior = defaultOutlierPrior } = choice;
   if (!(outlierPrior > 0 && outlierPrior < 1)) {
     throw new RangeError(`--outlier-prior: expected a share above 0 and below 1, got ${outlierPrior}`);
@@ -257,38 +247,68 @@ export function rulesOf(calibration: Calibration, labels: Labels, choice: RuleCh
   const { classifiers, variants } = calibration;
   return {
     labels,
-    families: mapFamilies(labels.families, rule),
+    families: mapFamilies(labels.families, (family) => familyRule(calibration, family, choice)),
     variantScale: variants.scale,
     ...classifiers !== undefined && { classifiers, outlierPrior },
   };
 }
 
-/** How much must be measured of an image to decide by these rules. */
+/** The rule of one family. */
+function familyRule(calibration: Calibration, family: FamilyName, choice: RuleChoice): FamilyRule {
+  const signal = choice.signals?.[family] ?? calibration.decision.signals[family];
+  const fit = calibration.families[family][signal];
+  if (fit === undefined) {
+    const known = Object.keys(calibration.families[family]).join(", ");
+    throw new CalibrationError(
+      `calibration: expected a signal that was fitted for ${family} (${known}), got ${signal}`,
+    );
+  }
+  const strategy = choice.threshold ?? calibration.decision.threshold;
+  const threshold = strategy === null ? null : fit.thresholds[strategy];
+  if (strategy !== null && threshold === null) {
+    const known = strategies.filter((other) => fit.thresholds[other] !== null);
+    const hint = strategy === "roc" && calibration.data !== null && !calibration.data.val.labels.outlier
+      ? ": val had no outliers when the set was calibrated"
+      : "";
+    const remedy = known.length > 0
+      ? `it has ${known.join(", ")}`
+      : "it has none at all: calibrate first (deno task calibrate)";
+    throw new CalibrationError(
+      `--threshold ${strategy}: the calibration has no such threshold for ${family} (${signal})${hint}; ${remedy}`,
+    );
+  }
+  const scores = { mean: fit.mean, deviation: fit.deviation, threshold: threshold?.threshold ?? null };
+  return signal === "oneClass" ? { signal, oneClass: calibration.oneClass![family], ...scores } : { signal, ...scores };
+}
+
+/** The signals that must be measured of an image to decide by these rules. */
 export function levelOf(rules: Rules): SignalLevel {
   return levelFor(Object.values(rules.families).map(({ signal }) => signal));
 }
 
-/** Refuses thresholds that were fitted to scores of another quantiser. */
+/** Throws a CalibrationError if the thresholds were fitted to scores of another quantiser. */
 export function requireQuantizer(calibration: Calibration, quantization: QuantizerName): void {
   if (calibration.quantization !== quantization && calibration.decision.threshold !== null) {
     throw new CalibrationError(
-      `--quantization ${quantization}: the calibration was made with ${calibration.quantization}, whose scores are others; ` +
-        `leave the option out, or calibrate with --quantization ${quantization}`,
+      `--quantization ${quantization}: the calibration was made with ${calibration.quantization}, whose scores ` +
+        `differ; leave the option out, or calibrate with --quantization ${quantization}`,
     );
   }
 }
 
-/** Refuses a class condition that the classifiers were not fitted under. */
+/** Throws a CalibrationError if the classifiers were fitted under another class condition. */
 export function requireCondition({ classifiers }: Calibration, condition: ConditionName): void {
   if (classifiers !== undefined && classifiers.condition !== condition) {
     throw new CalibrationError(
-      `--condition ${condition}: the classifiers were fitted to likelihoods under --condition ${classifiers.condition}; ` +
-        `leave the option out, or calibrate with --condition ${condition}`,
+      `--condition ${condition}: the classifiers were fitted to likelihoods under ` +
+        `--condition ${classifiers.condition}; leave the option out, or calibrate with --condition ${condition}`,
     );
   }
 }
 
-/** (score - mean) / standard deviation on the signal's scale: 0 for a typical image of the family, larger for a worse fit. */
+/**
+ * A score in standard deviations on the signal's scale: 0 for a typical image of the family, larger for a worse fit.
+ */
 export function standardise(
   { signal, mean, deviation }: Pick<FamilyRule, "signal" | "mean" | "deviation">,
   score: number,
@@ -296,13 +316,13 @@ export function standardise(
   return (toScale(signal, score) - mean) / deviation;
 }
 
-/** The score of an image by which it is judged for a family. */
+/** The score by which an image is judged for a family. */
 export function ruleScore(rules: Rules, families: Measurements["families"], name: FamilyName): number {
   const { signal, oneClass } = rules.families[name];
   return familyScore(signal, families, name, oneClass);
 }
 
-/** Whether an image's score is small enough for the family. */
+/** Whether an image passes the family's threshold. */
 export function passes(rules: Rules, families: Measurements["families"], name: FamilyName): boolean {
   const { threshold } = rules.families[name];
   return threshold === null || ruleScore(rules, families, name) <= threshold;

@@ -1,7 +1,7 @@
 /**
- * Features of an image's tokens beyond the summaries, for methods that ask for them: membership features, log-probabilities
- * of single tokens, PRADA scores. likelihood/membership/ and likelihood/prada/ compute them; methods.ts says which method
- * needs which.
+ * Features of an image's tokens beyond the summaries, for methods that ask for them: membership features,
+ * log-probabilities of single tokens, PRADA scores. likelihood/membership/ and likelihood/prada/ compute them;
+ * methods.ts says which method needs which.
  */
 import { createHash } from "node:crypto";
 import { pradaExtras, readPrada } from "./classifiers/prada.ts";
@@ -19,7 +19,10 @@ export const membershipExtras: ExtraScores = {
   },
 };
 
-/** Conditional and unconditional log-probability of every token in nats, `token.c<t>` and `token.u<t>`. PRADA is fitted to them. */
+/**
+ * Conditional and unconditional log-probability of every token in nats, `token.c<t>` and `token.u<t>`. PRADA is fitted
+ * to them.
+ */
 export const tokenExtras: ExtraScores = {
   id: "tokens/1",
   summarise({ conditional, unconditional }) {

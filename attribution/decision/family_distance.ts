@@ -1,6 +1,6 @@
 /**
- * The score `oneClass`: how far an image's signals under all tokenizers lie from those of a family's own images. Thresholds
- * apply to it as to single signals. calibration/fit_one_class.ts fits it; no outliers are needed.
+ * The score `oneClass`: how far an image's signals under all tokenizers lie from those of a family's own images.
+ * Thresholds apply to it as to single signals. calibration/fit_one_class.ts fits it; no outliers are needed.
  */
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
@@ -9,8 +9,8 @@ import type { Measurements } from "../evidence/evidence.ts";
 import { type ScoreName, scoreOf, type SignalName, toScale } from "../signals/table.ts";
 
 /**
- * The signals that distances are computed from; every image has them. `combined` is left out: its logarithm is the sum of
- * two of them.
+ * The signals that distances are computed from; every image has them. `combined` is left out: its logarithm is the sum
+ * of two of them.
  */
 export const distanceSignals = [
   "quantLoss",

@@ -1,6 +1,6 @@
 /**
- * From evidence to a verdict: a table of methods, each of which says what it needs to know of an image and then decides.
- * Methods see numbers only; they neither run networks nor read files. A method of one's own is registered by its name.
+ * From evidence to a verdict. A method says what must be measured of an image, and decides from the measured numbers.
+ * The built-in methods are a table; `registerMethod` adds others.
  */
 import { CalibrationError } from "../../util/errors.ts";
 import type { FamilyName } from "../../models/family.ts";
@@ -17,34 +17,35 @@ import { decidePrada } from "../likelihood/prada/mod.ts";
 
 export type { Rules } from "./calibration_file.ts";
 
-/** What a method decides; who is `unsure` is the caller's limit. */
+/** What a method decides. `decide` adds the rest of a verdict. */
 export type Decision = Pick<Verdict, "label" | "confidence" | "family" | "scores">;
 
-/** Numbers about tokens beyond the summaries (features/extras.ts). */
+/** Features of tokens beyond the summaries (extras.ts). */
 export type ExtrasName = "membership" | "prada";
 
-/** A way to decide. It sees numbers only; it neither runs networks nor reads files. */
+/** A way to decide from measured numbers. It neither runs networks nor reads files. */
 export interface Method {
-  /** For help texts, in one line. */
+  /** One line for help texts. */
   readonly description: string;
-  /** The class condition that tokens are scored under unless the user says otherwise; `none` where it is left out. */
+  /** The default class condition of token scores. Default `none`. */
   readonly condition?: ConditionName;
-  /** What must be computed from tokens beyond the summaries. */
+  /** Features of tokens that must be measured beyond the summaries. */
   readonly extras?: ExtrasName;
-  /** Which of the calibration's classifiers must be there. */
+  /** The classifier that the calibration must have. */
   readonly needs?: "ownSamples" | "joint" | "membership" | "prada";
-  /** The families whose variants must be run for this image. */
+  /** The families whose variants must score the image, given the signals of all families. */
   wants(families: Measurements["families"], rules: Rules): readonly FamilyName[];
-  /** Decides. Throws when a variant of a wanted family is missing. */
+  /** Decides. Throws when the scores of a wanted family's variants are missing. */
   decide(evidence: Measurements, rules: Rules): Decision;
 }
 
-/** Probabilities of a family's variants for a row of features. */
+/** Probabilities of a family's variants from the features of an image. */
 export type VariantScores = (row: FeatureRow, family: FamilyName, rules: Rules) => Readonly<Record<string, number>>;
 
 /**
- * A method of two stages. Thresholds on a score choose the family (both pass: the lower standardised score wins; none:
- * outlier), then `scores` the variant. Confidences are rates of being right where calibration found how to make them so.
+ * Makes a method of two stages. First, thresholds choose the family: of those whose threshold the image passes, the one
+ * with the lowest standardised score, or outlier if it passes none. Then `scores` chooses the variant. Confidences are
+ * rates of being right if the calibration was fitted for this method; otherwise they only order verdicts.
  */
 export function twoStages(
   name: string,
@@ -65,11 +66,11 @@ export function twoStages(
         const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
         return { label: outlierLabel, confidence: stretchConfidence(stretch, raw), family, scores: {} };
       }
-      const own = Object.entries(scores(featuresOf(evidence), family, rules));
-      if (own.length === 0) throw new Error(`${name}: expected likelihoods of the ${family} variants, got none`);
-      const [label, best] = own.reduce((a, b) => (b[1] > a[1] ? b : a));
+      const variants = Object.entries(scores(featuresOf(evidence), family, rules));
+      if (variants.length === 0) throw new Error(`${name}: expected likelihoods of the ${family} variants, got none`);
+      const [label, best] = variants.reduce((a, b) => (b[1] > a[1] ? b : a));
       const confidence = stretchConfidence(stretch, belonging(families, rules, family) * best);
-      return { label, confidence, family, scores: Object.fromEntries(own) };
+      return { label, confidence, family, scores: Object.fromEntries(variants) };
     },
   };
 }
@@ -83,12 +84,12 @@ function classifiersOf(name: string, rules: Rules): Classifiers {
   return rules.classifiers;
 }
 
-/** The variant with the lowest perplexity; probabilities are a softmax of mean log-probabilities. */
+/** Probabilities of the variants: a softmax of scaled mean log-probabilities, so that the lowest perplexity wins. */
 export const perplexityScores: VariantScores = (row, family, rules) => {
-  const own = rules.labels.variants[family].filter((label) => `${label}.conditional.mean` in row);
-  if (own.length === 0) return {};
-  const weights = softmax(own.map((label) => rules.variantScale * Math.min(0, row[`${label}.conditional.mean`])));
-  return Object.fromEntries(own.map((label, i) => [label, weights[i]]));
+  const measured = rules.labels.variants[family].filter((label) => `${label}.conditional.mean` in row);
+  if (measured.length === 0) return {};
+  const weights = softmax(measured.map((label) => rules.variantScale * Math.min(0, row[`${label}.conditional.mean`])));
+  return Object.fromEntries(measured.map((label, i) => [label, weights[i]]));
 };
 
 const everyFamily: Method["wants"] = (_, { labels }) => labels.families;
@@ -163,38 +164,39 @@ const builtIn: Record<string, Method> = {
     },
   },
 };
-/** Name of a built-in method, or of one that was registered. */
+
+/** Name of a built-in or registered method. */
 export type MethodName = string;
 
 const methods = new Map<MethodName, Method>(Object.entries(builtIn));
 
 /**
- * Adds a method of one's own, which `Tracer.open({ method })` then takes by its name. Throws a RangeError where the name is
- * taken.
+ * Adds a method under a new name; `Tracer.open({ method: name })` then decides by it. Throws a RangeError if the name
+ * is taken.
  */
 export function registerMethod(name: MethodName, method: Method): void {
   if (methods.has(name)) throw new RangeError(`registerMethod: expected a new name, ${name} is taken`);
   methods.set(name, method);
 }
 
-/** The names of all methods, those that were registered last. */
+/** The names of all methods: the built-in ones, then the registered ones. */
 export function methodNames(): readonly MethodName[] {
   return [...methods.keys()];
 }
 
-/** The method of a name. Throws a RangeError, listing those there are. */
+/** The method of a name. Throws a RangeError that lists the methods if there is none. */
 export function methodOf(name: MethodName): Method {
   const method = methods.get(name);
   if (method !== undefined) return method;
   throw new RangeError(`--method: expected ${methodNames().join(", ")}, got ${name}`);
 }
 
-/** What a calibration decides by unless the user says otherwise: everything that it has. */
+/** The default method: `joint` if the calibration has classifiers, else `perplexity`. */
 export function defaultMethod(rules: Pick<Rules, "classifiers">): MethodName {
   return rules.classifiers === undefined ? "perplexity" : "joint";
 }
 
-/** Throws, before any work, where a calibration does not have what a method decides by. */
+/** Throws a CalibrationError if the calibration lacks what a method decides by. It needs no evidence. */
 export function requireMethod(name: MethodName, rules: Rules): void {
   const { needs } = methodOf(name);
   if (needs === undefined) return;
@@ -214,19 +216,22 @@ export function decide(
   return { ...decision, unsure: decision.confidence < unsureBelow, method: name };
 }
 
-/** The family whose threshold the image passes; of two, the one with the lower standardised score; of none, null. */
+/** Of the families whose threshold the image passes, the one with the lowest standardised score; null without any. */
 export function chooseFamily(families: Measurements["families"], rules: Rules): FamilyName | null {
   const passing = rules.labels.families.filter((name) => passes(rules, families, name));
   const distance = (name: FamilyName) => standardisedScore(families, rules, name);
   return passing.length === 0 ? null : passing.reduce((best, name) => (distance(name) < distance(best) ? name : best));
 }
 
-/** How far an image is from a typical one of the family, in standard deviations; larger for a worse fit. */
+/** The image's score in standard deviations from the family's mean: 0 for a typical image, larger for a worse fit. */
 export function standardisedScore(families: Measurements["families"], rules: Rules, name: FamilyName): number {
   return standardise(rules.families[name], ruleScore(rules, families, name));
 }
 
-/** 0.5 at the threshold, falling by the logistic function of the standardised distance; 1 where there is no threshold. */
+/**
+ * A raw confidence, 0 to 1, that an image belongs to a family: the logistic function of how far its standardised score
+ * lies below the threshold, 0.5 at the threshold. 1 without a threshold.
+ */
 export function belonging(families: Measurements["families"], rules: Rules, name: FamilyName): number {
   const rule = rules.families[name];
   if (rule.threshold === null) return 1;

@@ -1,6 +1,6 @@
 /**
- * What is known about one image, as it is written to evidence.jsonl: the types of a line, its units, and schemas that check it.
- * How evidence is gathered is in run/pipeline.ts, what follows from it in decision/methods.ts.
+ * A line of evidence.jsonl: what was measured of one image and what was decided. Types, units, and schemas that check
+ * them. run/pipeline.ts gathers evidence, decision/methods.ts decides from it.
  */
 import * as v from "npm:valibot@1.5.0";
 import { type QuantizerName, quantizerNames } from "../quantisation/quantizers.ts";
@@ -9,7 +9,7 @@ import { type SignalLevel, signalLevels } from "../signals/table.ts";
 
 export type { FamilyEvidence };
 
-/** Likelihood of the image's tokens under one variant, given the image's classes where there are any; see likelihood/. */
+/** Likelihood of an image's tokens under one variant, given the image's classes unless the condition is `none`. */
 export interface VariantEvidence {
   /** Number of tokens. */
   readonly tokens: number;
@@ -17,34 +17,36 @@ export interface VariantEvidence {
   readonly meanLogProb: number;
   /** exp(-meanLogProb). */
   readonly perplexity: number;
-  /** All numbers about the tokens by name, in the order of likelihood/summaries.ts, and what else was asked for. */
+  /** Summaries of the token scores by name (likelihood/summaries.ts), then the extras that the method asked for. */
   readonly summaries?: Readonly<Record<string, number>>;
 }
 
-/** Classes that an image may be of. */
+/** The likely classes of an image. */
 export interface ClassEvidence {
-  /** The likeliest first; weights add up to 1. */
+  /** The likeliest first. Weights add up to 1. */
   readonly top: { readonly class: number; readonly weight: number }[];
-  /** What finding them cost, in teacher-forced passes of the smallest variants; 0 for given ones. */
+  /** Cost of the inference in teacher-forced passes of the smallest variant; 0 for given classes. */
   readonly cost: number;
 }
 
 /**
- * Class condition of likelihoods: `none` is the unconditional one, `given` a class that the user says, `infer` the classes
- * that the likelihood itself finds (likelihood/class_inference.ts).
+ * Class condition of the likelihoods: `none` scores without a class, `given` under the class that the user gives,
+ * `infer` under classes that are inferred by likelihood (likelihood/class_inference.ts).
  */
 export type ConditionName = "none" | "given" | "infer";
 
-/** All of them. */
+/** All conditions. */
 export const conditionNames: readonly ConditionName[] = ["none", "given", "infer"];
 
-/** Everything that the numbers depend on beside image and weights. Evidence is reused only where all of it agrees. */
+/**
+ * Everything that the numbers depend on besides image and weights. Cached evidence is reused only if all of it agrees.
+ */
 export interface Settings {
   /** Class condition of the likelihoods. */
   readonly condition: ConditionName;
-  /** Version of what is said about a variant's tokens. Left out where no variant is run. */
+  /** Version of the summaries. Absent if no variant was run. */
   readonly summaries?: "summaries/1";
-  /** How classes are inferred; see `InferenceSettings`. */
+  /** How classes were inferred, see `InferenceSettings`. Only with the condition `infer`. */
   readonly inference?: {
     readonly budget: number;
     readonly top: number;
@@ -52,25 +54,25 @@ export interface Settings {
     readonly leastWeight: number;
     readonly candidates: number;
   };
-  /** Names what is computed from tokens beyond the summaries. */
+  /** Names and versions of the extras, see `ExtraScores`. */
   readonly extras?: string;
-  /** How tokens of several scales are found. */
+  /** How the tokens of tokenizers with several scales were found. */
   readonly quantization: QuantizerName;
-  /** How much is measured by the tokenizers, and with which encoder. */
+  /** Which signals were measured, and with which encoder. */
   readonly signals: SignalLevel;
-  /** Which device computes: its rounding is in the numbers. */
+  /** The kind of device. Its rounding affects the numbers. */
   readonly device: "cpu" | "webgpu";
   /** Storage type of matrices and convolution kernels. */
   readonly weightType: "f32" | "f16";
 }
 
-/** Numbers alone: what is expensive, and depends on neither thresholds nor method. */
+/** What was measured of an image. It is expensive to compute, and does not depend on thresholds. */
 export interface Measurements {
-  /** By family, all that the set has. */
+  /** Signals by family, for all families of the set. */
   readonly families: Readonly<Record<string, FamilyEvidence>>;
-  /** By family; only the families that the method asked for, and only where there is a condition. */
+  /** Classes by family, for the families that the method asked for. Absent with the condition `none`. */
   readonly classes?: Readonly<Record<string, ClassEvidence>>;
-  /** By label; only the variants that the method asked for. */
+  /** Likelihoods by variant, for the variants that the method asked for. */
   readonly variants: Readonly<Record<string, VariantEvidence>>;
 }
 
@@ -78,23 +80,28 @@ export interface Measurements {
 export interface Verdict {
   /** A variant of the set, or `outlier`. */
   readonly label: string;
-  /** 0 to 1: how often such verdicts are right where calibration measured that, else a number that orders verdicts. */
+  /**
+   * 0 to 1: how often such verdicts are right, if the calibration was fitted for it; otherwise it only orders verdicts.
+   */
   readonly confidence: number;
-  /** Confidence below the user's limit. The label stays the best one. */
+  /** Whether the confidence is below the user's limit. The label stays the best one. */
   readonly unsure: boolean;
   /** Name of the method. */
   readonly method: string;
-  /** The family decided for, null for an outlier. */
+  /** The family of the label, null for an outlier. */
   readonly family: string | null;
-  /** By label: probabilities of the variants given the family, or of all labels; empty where a method gives none. */
+  /**
+   * Probabilities by label: of all labels, or of the family's variants given the family, depending on the method. Empty
+   * if the method gives none.
+   */
   readonly scores: Readonly<Record<string, number>>;
 }
 
-/** A line about an image that was measured, whether or not anything was decided. */
+/** A line about an image that was measured, with or without a verdict. */
 export interface MeasuredLine extends Measurements {
   /** Name as in the submission. */
   readonly image: string;
-  /** Of the file's bytes; of those and the transform where the image was transformed first (images/load.ts). */
+  /** Hash of the file's bytes. If the image was transformed first, hash of bytes and transform (images/load.ts). */
   readonly sha256: string;
   /** Of the image as stored, in pixels. */
   readonly width: number;
@@ -106,7 +113,7 @@ export interface MeasuredLine extends Measurements {
   readonly version?: string;
   /** How it was measured. */
   readonly settings: Settings;
-  /** Milliseconds per image: reading and decoding, tokenizers, transformers. A batch's time is shared equally. */
+  /** Milliseconds for reading and decoding, tokenizers, and transformers. The time of a batch is shared equally. */
   readonly timings: { readonly read: number; readonly families: number; readonly variants: number };
 }
 
@@ -120,9 +127,9 @@ export interface Evidence extends MeasuredLine, Verdict {
 export interface Unreadable {
   /** Name as in the submission. */
   readonly image: string;
-  /** In place of a verdict's label. */
+  /** Instead of a label of the set. */
   readonly label: "unreadable";
-  /** A stable name of the reason, and a message that says what is wrong with the file. */
+  /** A stable name of the reason, and a message for people. */
   readonly error: { readonly reason: string; readonly message: string };
 }
 
@@ -202,7 +209,7 @@ const unreadableSchema = v.object({
 /** One line of evidence.jsonl. */
 export type EvidenceLine = Evidence | Unreadable;
 
-/** One line of a run that decides nothing. */
+/** One line of a run that only measures. */
 export type MeasurementLine = MeasuredLine | Unreadable;
 
 /** Whether a line is about an image that could not be read. */
@@ -210,12 +217,12 @@ export function isUnreadable(line: MeasurementLine): line is Unreadable {
   return "label" in line && line.label === "unreadable";
 }
 
-/** Reads a line; undefined for one that is torn, or not of this schema. */
+/** Reads a line. Undefined for one that is incomplete or does not fit the schema. */
 export function parseEvidence(text: string): EvidenceLine | undefined {
   return parseLine(v.union([unreadableSchema, evidenceSchema]), text);
 }
 
-/** Reads what was measured from a line, whether or not it has a verdict; undefined for one that is torn. */
+/** Reads the measurements of a line, with or without a verdict. Undefined as for `parseEvidence`. */
 export function parseMeasurement(text: string): MeasurementLine | undefined {
   return parseLine(v.union([unreadableSchema, measuredLineSchema]), text);
 }

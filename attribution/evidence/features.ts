@@ -1,6 +1,6 @@
 /**
- * The table of features: a row of named numbers per image, of which methods decide and which is written as CSV and
- * safetensors. Evidence in, numbers out; nothing is measured or decided here.
+ * Features: a row of named numbers per image, from evidence. Methods decide from them; they are written as CSV and
+ * safetensors.
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { writeSafetensors } from "../../models/checkpoint/mod.ts";
@@ -9,15 +9,19 @@ import { writeFileAtomically } from "../../util/files.ts";
 import type { Label, Labels } from "../labels.ts";
 
 /**
- * Numbers by name: `<family>.<signal>` as in evidence, `<family>.class.weight` and `<family>.class.entropy` (of the inferred
- * classes; entropy in nats), `<variant>.<summary>` (likelihood/summaries.ts), `<variant>.membership.<kind>.<name>`.
+ * Numbers by name:
+ *
+ * - `<family>.<signal>`, named as in evidence
+ * - `<family>.class.weight` and `<family>.class.entropy`: weight of the likeliest class, entropy of all in nats
+ * - `<variant>.<summary>` (likelihood/summaries.ts)
+ * - `<variant>.membership.<kind>.<name>` and `<variant>.prada.score`, if they were measured
  */
 export type FeatureRow = Readonly<Record<string, number>>;
 
-/** Per-token numbers, which PRADA is fitted to, are left out of rows unless they are asked for. */
+/** Numbers of single tokens, to which PRADA is fitted. Rows leave them out. */
 const isPerToken = (name: string) => name.startsWith("token.");
 
-/** The row of an image. */
+/** The features of an image. */
 export function featuresOf({ families, classes, variants }: Measurements): FeatureRow {
   const row: Record<string, number> = {};
   for (const family of Object.keys(families)) {
@@ -25,39 +29,42 @@ export function featuresOf({ families, classes, variants }: Measurements): Featu
     const top = classes?.[family]?.top;
     if (top !== undefined) {
       row[`${family}.class.weight`] = top[0].weight;
-      // + 0: a single class of weight 1 would have an entropy of -0.
+      // + 0 turns the entropy -0 of a single class into 0.
       row[`${family}.class.entropy`] = top.reduce((sum, { weight }) =>
         sum - (weight > 0 ? weight * Math.log(weight) : 0), 0) + 0;
     }
   }
   for (const [label, { summaries, meanLogProb, perplexity }] of Object.entries(variants)) {
-    const own = summaries ?? { "conditional.mean": meanLogProb, "conditional.perplexity": perplexity };
-    for (const [name, value] of Object.entries(own)) if (!isPerToken(name)) row[`${label}.${name}`] = value;
+    const values = summaries ?? { "conditional.mean": meanLogProb, "conditional.perplexity": perplexity };
+    for (const [name, value] of Object.entries(values)) if (!isPerToken(name)) row[`${label}.${name}`] = value;
   }
   return row;
 }
 
-/** An image whose features are known. */
+/** An image with its features. */
 export interface FeatureItem {
   readonly image: string;
-  /** Undefined where it is not known. */
+  /** Undefined if unknown. */
   readonly label?: Label;
+  /** Where the image comes from. Undefined if unknown. */
   readonly source?: string;
   readonly row: FeatureRow;
 }
 
+/** Features of several images. */
 export interface FeatureTable {
+  /** Columns that all rows have. */
   readonly names: readonly string[];
   readonly items: readonly FeatureItem[];
 }
 
-/** A table of the columns that all rows have, in the order of the first one. */
+/** A table with the columns that all rows have, in the order of the first row. */
 export function featureTable(items: readonly FeatureItem[]): FeatureTable {
   const names = Object.keys(items[0]?.row ?? {}).filter((name) => items.every(({ row }) => name in row));
   return { names, items };
 }
 
-/** The values of columns for a row. Throws, naming the first column that is missing, and what would measure it. */
+/** The values of columns for a row. Throws on the first missing column; `what` begins the message. */
 export function pickColumns(row: FeatureRow, names: readonly string[], what: string): number[] {
   return names.map((name) => {
     const value = row[name];
@@ -66,7 +73,7 @@ export function pickColumns(row: FeatureRow, names: readonly string[], what: str
   });
 }
 
-/** The table as CSV: image_name, label, source (empty where unknown), then the features. */
+/** The table as CSV: image_name, label, source (empty if unknown), then the features. */
 export function featureCsv({ names, items }: FeatureTable): string {
   return stringify([
     ["image_name", "label", "source", ...names],
@@ -77,8 +84,9 @@ export function featureCsv({ names, items }: FeatureTable): string {
 }
 
 /**
- * Writes <base>.csv and <base>.safetensors; the latter has `features` [images, columns] (f32), `label` [images] (i32, the
- * place among the labels, -1 where unknown) and the names of columns, labels and images as JSON in its metadata.
+ * Writes <base>.csv and <base>.safetensors, and returns their paths. The tensors are `features` [images, columns] (f32)
+ * and `label` [images] (i32; index into the labels, -1 if unknown). The metadata has columns, labels and images as
+ * JSON.
  */
 export async function writeFeatureTable(table: FeatureTable, labels: Labels, base: string): Promise<string[]> {
   const { names, items } = table;

@@ -1,6 +1,7 @@
 /**
- * Percentile bootstrap intervals (Efron 1979): how far a statistic moves when the sample is drawn again from itself.
- * Groups are drawn from separately, so that their sizes stay as they are. Numbers come by counter from the seed.
+ * Percentile bootstrap intervals (Efron 1979): the spread of a statistic over samples that are drawn, with replacement,
+ * from the data. Each group is resampled separately, so that group sizes stay fixed. The same seed gives the same
+ * samples.
  */
 import { philox } from "../../core/tensor/mod.ts";
 import { quantile } from "./quantile.ts";
@@ -15,18 +16,20 @@ export interface Interval {
 
 /** How samples are drawn. */
 export interface BootstrapOptions {
-  /** How many samples are drawn. Default 1000. */
+  /** Number of samples. Default 1000. */
   readonly resamples?: number;
-  /** Share of the samples' statistics inside the interval, half of the rest on each side. Default 0.95. */
+  /**
+   * Share of the statistics inside the interval, between 0 and 1; the rest lies equally on both sides. Default 0.95.
+   */
   readonly level?: number;
   /** An integer of 0 to 2^53 - 1; the same seed gives the same interval. Default 0. */
   readonly seed?: number;
 }
 
-/** A stream of random numbers for this file alone: "boot". */
+/** The random stream of this file: "boot". */
 const stream = 0x626f6f74;
 
-/** Which items make up each sample: `indices` holds, sample after sample, the items drawn from each group in turn. */
+/** The items of each sample. Drawing them once lets many statistics share the samples. */
 export interface Samples {
   /** Items of each group. */
   readonly sizes: readonly number[];
@@ -34,11 +37,11 @@ export interface Samples {
   readonly count: number;
   /** Share of the statistics inside an interval. */
   readonly level: number;
-  /** Numbers of items, counted within their group. */
+  /** Sample after sample, and group after group within each: the index of every drawn item within its group. */
   readonly indices: Uint32Array;
 }
 
-/** Draws samples of groups of the given sizes, with replacement. Throws on a level that is not between 0 and 1. */
+/** Draws samples of groups of the given sizes. Throws a RangeError on a level that is not between 0 and 1. */
 export function drawSamples(
   sizes: readonly number[],
   { resamples = 1000, level = 0.95, seed = 0 }: BootstrapOptions = {},
@@ -58,11 +61,11 @@ export function drawSamples(
 }
 
 /**
- * The interval of `statistic` over samples of the same size, drawn with replacement from each group. Samples for which the
- * statistic is null do not count; null when there is no group, one is empty, or every statistic is null.
+ * The interval of a statistic over bootstrap samples of the groups. Samples whose statistic is null do not count.
+ * Returns null without groups, with an empty group, or if every statistic is null.
  *
- * With few items, or with a statistic at the end of its range (no error at all), the interval is too narrow: a rate of 1
- * gives [1, 1].
+ * The interval is too narrow with few items, and for a statistic at the end of its range: an accuracy of 1 gives [1,
+ * 1].
  */
 export function bootstrapInterval<T>(
   groups: readonly (readonly T[])[],
@@ -72,18 +75,18 @@ export function bootstrapInterval<T>(
   const { count, level, indices } = drawSamples(groups.map((group) => group.length), options);
   if (groups.length === 0 || groups.some((group) => group.length === 0)) return null;
   const sample = groups.map((group) => Array.from(group));
-  const found: number[] = [];
+  const values: number[] = [];
   for (let n = 0, drawn = 0; n < count; n++) {
     groups.forEach((group, g) => {
       for (let i = 0; i < group.length; i++, drawn++) sample[g][i] = group[indices[drawn]];
     });
     const value = statistic(sample);
-    if (value !== null) found.push(value);
+    if (value !== null) values.push(value);
   }
-  return percentileInterval(found, level);
+  return percentileInterval(values, level);
 }
 
-/** The middle `level` of values; null without any. */
+/** The interval that holds the middle share `level` (0 to 1) of the values; null without values. */
 export function percentileInterval(values: ArrayLike<number>, level: number): Interval | null {
   if (values.length === 0) return null;
   return { low: quantile(values, (1 - level) / 2), high: quantile(values, (1 + level) / 2) };

@@ -1,17 +1,16 @@
-/**
- * Counts of what was said about what was true, and the rates that follow from them.
- * Rates that would divide by nothing are null, never 0 or 1.
- */
+/** Confusion matrices, and the rates that follow from them. A rate whose denominator is 0 is null. */
 
+/** Counts of predicted labels by true label. */
 export interface ConfusionMatrix {
-  /** What rows and columns stand for, in their order. */
+  /** Labels of rows and columns, in order. */
   readonly labels: readonly string[];
   /** counts[actual][predicted]. */
   readonly counts: readonly (readonly number[])[];
 }
 
 /**
- * Counts pairs of labels. Throws when the lists differ in length, and on a label that is not among `labels`.
+ * Counts pairs of true and predicted labels. Throws a RangeError if the lists differ in length, and on a label that is
+ * not among `labels`.
  */
 export function confusionMatrix(
   actual: readonly string[],
@@ -23,9 +22,9 @@ export function confusionMatrix(
       `confusionMatrix: expected as many predictions as true labels, ${actual.length}, got ${predicted.length}`,
     );
   }
-  const place = new Map(labels.map((label, i) => [label, i]));
+  const indices = new Map(labels.map((label, i) => [label, i]));
   const at = (label: string) => {
-    const i = place.get(label);
+    const i = indices.get(label);
     if (i === undefined) {
       throw new RangeError(`confusionMatrix: expected one of the labels ${labels.join(", ")}, got ${label}`);
     }
@@ -36,24 +35,24 @@ export function confusionMatrix(
   return { labels, counts };
 }
 
-/** Share of right answers; null without any. */
+/** Share of right predictions; null without predictions. */
 export function accuracy({ counts }: ConfusionMatrix): number | null {
   return ratio(sum(counts.map((row, i) => row[i])), sum(counts.map(sum)));
 }
 
-/** Of those that are `label`, the share that was called so; null where there are none. */
+/** Of the items whose true label this is, the share that was predicted so; null without such items. */
 export function recall(matrix: ConfusionMatrix, label: string): number | null {
   const i = indexOf(matrix, label);
   return ratio(matrix.counts[i][i], sum(matrix.counts[i]));
 }
 
-/** Of those that were called `label`, the share that is; null where none was. */
+/** Of the items for which this label was predicted, the share whose true label it is; null without such items. */
 export function precision(matrix: ConfusionMatrix, label: string): number | null {
   const i = indexOf(matrix, label);
   return ratio(matrix.counts[i][i], sum(matrix.counts.map((row) => row[i])));
 }
 
-/** The mean recall over the labels that occur: accuracy as if every label were equally frequent. Null without any. */
+/** Mean recall over the labels that occur, so that each weighs the same however frequent it is. Null without items. */
 export function balancedAccuracy(matrix: ConfusionMatrix): number | null {
   const recalls = matrix.labels.map((label) => recall(matrix, label)).filter((rate) => rate !== null);
   return ratio(sum(recalls), recalls.length);

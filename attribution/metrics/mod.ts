@@ -1,4 +1,4 @@
-/** Metrics of detection and classification: pure functions of numbers and labels. Deliberately nothing but exports. */
+/** Metrics of detection and classification: pure functions of numbers and labels. */
 export { bootstrapInterval, type BootstrapOptions, drawSamples, type Interval, type Samples } from "./bootstrap.ts";
 export { bootstrapRoc } from "./bootstrap_roc.ts";
 export { accuracy, balancedAccuracy, type ConfusionMatrix, confusionMatrix, precision, recall } from "./confusion.ts";

@@ -1,4 +1,6 @@
-/** Whether confidences are rates of being right: the bins of a reliability diagram, and the expected calibration error. */
+/**
+ * Whether confidences are rates of being right: the bins of a reliability diagram, and the expected calibration error.
+ */
 
 /** A bin of a reliability diagram. */
 export interface ReliabilityBin {

@@ -1,18 +1,18 @@
 /**
- * How well one number separates members from nonmembers: the ROC curve and what is read off it.
- * Definitions are those of the reference; thresholds that decide are fitted elsewhere (calibration).
+ * How well one score separates members from nonmembers: the ROC curve, AUC, and the true positive rate at a false
+ * positive rate, as the reference defines them. calibration/thresholds.ts fits the thresholds that decide.
  *
  * Sources: sprintml/DataProvenanceIAR, dataprov/metrics.py; scikit-learn 1.2.1, `roc_curve` and `roc_auc_score`.
  */
 import { scaleAndOrder, type Scores } from "./scores.ts";
 
-/** Points of a ROC curve from (0, 0) to (1, 1); rates in [0, 1], both rising. */
+/** Points of a ROC curve from (0, 0) to (1, 1). Both rates lie in [0, 1] and never fall. */
 export interface RocCurve {
   /** Share of the nonmembers whose score is at least the threshold. */
   readonly fpr: readonly number[];
   /** Share of the members whose score is at least the threshold. */
   readonly tpr: readonly number[];
-  /** Falling; the first one lies 1 above the largest score and stands for accepting nothing. */
+  /** Falling. The first one is 1 above the largest score, so that it accepts nothing. */
   readonly thresholds: readonly number[];
 }
 
@@ -23,8 +23,8 @@ export interface RocOptions {
 }
 
 /**
- * The ROC curve over scaled scores (scaleAndOrder): one point per distinct score, without those in the middle of a
- * horizontal or vertical stretch or of a straight run of equal steps. Throws on an empty group.
+ * The ROC curve over scaled scores (scaleAndOrder): one point per distinct score. Points in the middle of a straight
+ * run of equal steps are dropped, as scikit-learn does. Throws a RangeError on an empty group.
  */
 export function rocCurve(members: Scores, nonmembers: Scores, { membersLower = true }: RocOptions = {}): RocCurve {
   const scaled = scaleAndOrder(members, nonmembers, membersLower);
@@ -41,14 +41,14 @@ export function rocCurve(members: Scores, nonmembers: Scores, { membersLower = t
   };
 }
 
-/** For every distinct score, falling: how many scores of each group are at least as high. */
+/** For every distinct score, in falling order: how many scores of each group are at least as high. */
 function countsAbove(members: Float64Array, nonmembers: Float64Array) {
-  const own = members.slice().sort().reverse(), others = nonmembers.slice().sort().reverse();
+  const memberScores = members.slice().sort().reverse(), nonmemberScores = nonmembers.slice().sort().reverse();
   const thresholds: number[] = [], trueCounts: number[] = [], falseCounts: number[] = [];
-  for (let m = 0, n = 0; m < own.length || n < others.length;) {
-    const score = Math.max(own[m] ?? -Infinity, others[n] ?? -Infinity);
-    while (own[m] === score) m++;
-    while (others[n] === score) n++;
+  for (let m = 0, n = 0; m < members.length || n < nonmembers.length;) {
+    const score = Math.max(memberScores[m] ?? -Infinity, nonmemberScores[n] ?? -Infinity);
+    while (memberScores[m] === score) m++;
+    while (nonmemberScores[n] === score) n++;
     thresholds.push(score);
     trueCounts.push(m);
     falseCounts.push(n);
@@ -57,8 +57,8 @@ function countsAbove(members: Float64Array, nonmembers: Float64Array) {
 }
 
 /**
- * Area under the ROC curve: the chance that a member is on the right side of a nonmember, ties counting half.
- * 0.5 is guessing. Throws on an empty group.
+ * Area under the ROC curve, 0 to 1: the probability that a member ranks before a nonmember, where ties count half.
+ * Guessing gives 0.5. Throws a RangeError on an empty group.
  */
 export function auc(members: Scores, nonmembers: Scores, options: RocOptions = {}): number {
   const { fpr, tpr } = rocCurve(members, nonmembers, options);
@@ -68,8 +68,9 @@ export function auc(members: Scores, nonmembers: Scores, options: RocOptions = {
 }
 
 /**
- * True positive rate at the last point of the ROC curve whose false positive rate is at most `maxFpr` (0 to 1). With fewer
- * than 1 / maxFpr nonmembers that is the rate without any false alarm. Throws on an empty group.
+ * True positive rate at the last point of the ROC curve whose false positive rate is at most `maxFpr`, 0 to 1. With
+ * fewer than 1 / maxFpr nonmembers, no false positive is allowed. Throws a RangeError on an empty group or a rate out
+ * of range.
  */
 export function tprAtFpr(members: Scores, nonmembers: Scores, maxFpr = 0.01, options: RocOptions = {}): number {
   if (!(maxFpr >= 0 && maxFpr <= 1)) throw new RangeError(`tprAtFpr: expected a rate of 0 to 1, got ${maxFpr}`);
@@ -78,8 +79,9 @@ export function tprAtFpr(members: Scores, nonmembers: Scores, maxFpr = 0.01, opt
 }
 
 /**
- * Share of all scores that lie on the right side of 0.5 after scaling (members above it, strictly). The reference's
- * `accuracy`; it depends on the largest score, so it says little about a signal. Throws on an empty group.
+ * Share of all scores on the right side of 0.5 after scaling: members above 0.5, nonmembers at or below it. This is the
+ * reference's `accuracy`. It depends on the largest score, so it says little about a signal. Throws a RangeError on an
+ * empty group.
  */
 export function accuracyAtHalf(members: Scores, nonmembers: Scores, { membersLower = true }: RocOptions = {}): number {
   const scaled = scaleAndOrder(members, nonmembers, membersLower);

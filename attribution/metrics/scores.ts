@@ -1,25 +1,23 @@
-/**
- * Scores of two groups brought onto one scale, as the reference's metrics see them.
- * What is computed from them is in roc.ts; nothing here knows a signal or a label.
- */
+/** Scales the scores of two groups as the reference does before it computes metrics (roc.ts). */
 
 /** Finite numbers, at least one of them. */
 export type Scores = ArrayLike<number>;
 
-/** Scores of members (what is to be found) and of nonmembers. */
+/** Scores of members, which are to be detected, and of nonmembers. */
 export interface TwoGroups {
-  /** What is to be found. */
+  /** Scores of members. */
   readonly members: Float64Array;
-  /** What it is told from. */
+  /** Scores of nonmembers. */
   readonly nonmembers: Float64Array;
 }
 
 /**
- * Divides all scores by the largest one of both groups (1e-6 where that is 0) and, with `membersLower`, replaces each by
- * 1 - score, so that members are expected to score higher. Throws on an empty group and on a score that is not finite.
+ * Divides all scores by the largest one of both groups (by 1e-6 if that is 0). With `membersLower`, each result r
+ * becomes 1 - r, so that members score higher in any case. Throws a RangeError on an empty group and on a score that is
+ * not finite.
  *
- * Source: sprintml/DataProvenanceIAR, dataprov/metrics.py (`scale_and_order`). As there, a largest score below 0 turns the
- * order around.
+ * Source: sprintml/DataProvenanceIAR, dataprov/metrics.py (`scale_and_order`). As in the reference, a negative largest
+ * score reverses the order.
  */
 export function scaleAndOrder(members: Scores, nonmembers: Scores, membersLower = true): TwoGroups {
   let largest = -Infinity;

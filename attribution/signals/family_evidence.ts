@@ -1,27 +1,32 @@
-/**
- * What is measured of an image by one family's tokenizer, as evidence has it. How it is computed is in reconstruction.ts.
- */
+/** The numbers that evidence has about an image under one family's tokenizer. reconstruction.ts computes them. */
 import * as v from "npm:valibot@1.5.0";
 
-/** Reconstruction signals of one family. Squares of values in the family's own value range, 0 or more. */
+/**
+ * Reconstruction signals of an image under one family's tokenizer. Lower means closer to the family, except for
+ * `unchangedTokens`. Errors are mean squared differences, 0 or more, of latents or of pixels in the tokenizer's value
+ * range.
+ */
 export interface FamilyEvidence {
-  /** Mean squared distance of the latent from its codes. */
+  /** Mean squared difference between the latent f and its nearest codes fHat. */
   readonly quantLoss: number;
-  /** Error of encoding the decoded latent again, as a ratio to that of the first reconstruction. */
+  /** Error of the first reconstruction without quantisation, divided by that of the second. */
   readonly encLoss: number;
-  /** The same error without the ratio. */
+  /** Error of the first reconstruction without quantisation. */
   readonly encLossUncalibrated: number;
   /** quantLoss * encLoss. */
   readonly combined: number;
-  /** 90th percentile of the errors that quantLoss is the mean of. */
+  /** 90th percentile, over the positions of f, of the squared difference that quantLoss is the mean of. */
   readonly quantErrorTail: number;
-  /** Error of the reconstruction through the tokens. Like all below, measured where the settings' `signals` say so. */
+  /** Error of the reconstruction D(fHat). Measured at the levels `all` and `baselines`. */
   readonly reconstruction?: number;
-  /** EncLoss with quantisation, a ratio. */
+  /** EncLoss with quantisation. Measured at the levels `all` and `baselines`. */
   readonly encLossQuantized?: number;
-  /** Share of the tokens that encoding the reconstruction gives back, 0 to 1. */
+  /**
+   * Share of the tokens that stay the same when D(fHat) is encoded and quantised again, 0 to 1; higher means closer to
+   * the family. Measured at the levels `all` and `baselines`. The signal `changedTokens` is 1 minus this share.
+   */
   readonly unchangedTokens?: number;
-  /** Error of the reconstruction after a hundred steps of descent on the latent. */
+  /** Error of the best reconstruction that 100 steps of gradient descent on the latent find. Level `baselines`. */
   readonly latentTracer?: number;
 }
 

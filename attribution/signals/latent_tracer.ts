@@ -1,6 +1,6 @@
 /**
- * The baseline LatentTracer: how well the decoder can draw an image at best, found by gradient descent on its latent.
- * It uses the encoder for a start only; nothing is trained.
+ * The baseline LatentTracer: how well the decoder can reproduce an image at best. Gradient descent searches the latent,
+ * starting from the encoder's. Nothing is trained.
  *
  * Source: Wang et al. 2024, as in sprintml/DataProvenanceIAR, dataprov/baselines.py (`latent_tracer`).
  */
@@ -9,30 +9,30 @@ import type { ImageTokenizer } from "../../models/family.ts";
 import type { LoadNetworkOptions } from "../../models/weights.ts";
 import { meanSquaredError, reconstruct } from "./reconstruction.ts";
 
-/** How a family must be loaded for it: gradients flow through the decoder, whose kernels therefore stay unpacked. */
+/** How a tokenizer must be loaded for it: the decoder's kernels stay unpacked, because gradients need them so. */
 export const tracedWeights: LoadNetworkOptions = { dense: (name) => /^(decoder|post_quant_conv)\./.test(name) };
 
 /** How the latent is searched. */
 export interface LatentTracerOptions {
   /** Adam steps. Default 100. */
   readonly iterations?: number;
-  /** Default 1e-2. */
+  /** Learning rate. Default 1e-2. */
   readonly lr?: number;
-  /** The learning rate is multiplied by `decay` after every so many iterations. Default 50. */
+  /** Iterations after which the learning rate is multiplied by `decay`. Default 50. */
   readonly decayEvery?: number;
-  /** Default 0.5. */
+  /** Factor of the learning rate. Default 0.5. */
   readonly decay?: number;
   /**
-   * What the loss is a mean over. "image" (the default): every image has its own loss, and its result does not depend on
-   * the rest of the batch. "batch": the reference's one loss of the whole batch; Adam is blind to the difference but for
-   * its epsilon.
+   * "image" (the default): every image has a loss of its own, so its result does not depend on the batch. "batch": one
+   * mean loss for the batch, as in the reference. The two differ only through Adam's epsilon.
    */
   readonly lossOver?: "image" | "batch";
 }
 
 /**
- * A family loaded with `tracedWeights`, images[batch, size, size, 3] in its value range, and the latent to start from (fHat; it is left as it is) ->
- * mean (D(latent) - x)^2 after the descent, as it was before the last step, [batch].
+ * images x[batch, size, size, 3] in the value range, and the latent to start from (fHat, not changed) -> mean
+ * (D(latent) - x)^2, [batch], of the latent before the last step, as in the reference. The tokenizer must be loaded
+ * with `tracedWeights`. Throws a RangeError on fewer than one iteration.
  */
 export function latentTracer(
   tokenizer: ImageTokenizer,

@@ -1,6 +1,6 @@
 /**
- * All signals of a level for a batch of images, by the names that evidence has for them.
- * It records work on the device; reading results, and batches, are the pipeline's.
+ * All signals of a level for a batch of images, by their names in evidence. Work is recorded on the device; the
+ * pipeline reads the results.
  */
 import { scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { ImageTokenizer } from "../../models/family.ts";
@@ -10,7 +10,10 @@ import { familySignals, requantizedSignals } from "./reconstruction.ts";
 import { latentTracer } from "./latent_tracer.ts";
 import type { SignalLevel } from "./table.ts";
 
-/** images[batch, size, size, 3] in the family's value range -> tokens[batch, tokenCount] (i32), and signals, each [batch]. */
+/**
+ * images[batch, size, size, 3] in the tokenizer's value range -> tokens[batch, tokenCount] (i32) and signals, each
+ * [batch].
+ */
 export function measureSignals(
   tokenizer: ImageTokenizer,
   images: Tensor,

@@ -1,43 +1,47 @@
 /**
- * From images to reconstruction signals: how well a family's tokenizer explains an image. Lower means closer to the family.
- * Tensors in and tensors out, whatever the quantiser; which signal decides, and at what threshold, is in calibration.ts.
+ * Reconstruction signals: how well a family's tokenizer reproduces an image. Lower means closer to the family.
+ * Functions take and return tensors, and work with any quantiser. decision/ judges the signals.
  *
- * Definitions: sprintml/DataProvenanceIAR, dataprov/signals.py ("Data Provenance for Image Auto-Regressive Generation",
- * arXiv 2606.28386). All losses are means of squared differences over everything but the batch, images in the family's own
- * value range.
+ * Notation: E is the encoder, D the decoder, Q the quantiser; f is the latent and fHat its nearest codes. All losses
+ * are means of squared differences over everything but the batch, for images in the tokenizer's value range.
+ *
+ * Source: sprintml/DataProvenanceIAR, dataprov/signals.py ("Data Provenance for Image Auto-Regressive Generation",
+ * arXiv 2606.28386).
  */
 import { affine, cast, clamp, div, equal, mean, mul, scope, slice, square, sub, topK } from "../../core/tensor/mod.ts";
 import type { Tensor } from "../../core/tensor/mod.ts";
 import type { ImageTokenizer } from "../../models/family.ts";
 import type { Quantize } from "../quantisation/quantize.ts";
 
-/** Added to both terms of EncLoss, as in the reference. */
+/** Added to numerator and denominator of EncLoss, as in the reference. */
 export const encLossEpsilon = 1e-10;
 
-/** The part of the token errors that lies below their tail. */
+/** The quantile of the token errors that is `quantErrorTail`. */
 export const tailQuantile = 0.9;
 
-/** Signals that need two passes of the encoder and of the decoder, each [batch]. */
+/** Signals from two passes of encoder and decoder, each [batch]. */
 export interface Signals {
-  /** Distance of the latent from its codes: mean (f - fHat)^2. */
+  /** QuantLoss: mean (f - fHat)^2. */
   readonly quantLoss: Tensor;
-  /** 90th percentile over the positions of f of mean (f - fHat)^2 over channels. */
+  /** 90th percentile over the positions of f; at each, (f - fHat)^2 is averaged over channels. */
   readonly quantErrorTail: Tensor;
-  /** Error of the first reconstruction without quantisation relative to that of the second. */
+  /** EncLoss: error of the first reconstruction without quantisation, divided by that of the second. */
   readonly encLoss: Tensor;
-  /** Error of the first reconstruction alone: mean (x1 - x)^2. */
+  /** Error of the first reconstruction: mean (x1 - x)^2 with x1 = D(E(x)). */
   readonly encLossUncalibrated: Tensor;
   /** quantLoss * encLoss. */
   readonly combined: Tensor;
 }
 
-/** Signals that need another pass of the encoder, two of the decoder and one of the quantiser, each [batch]. */
+/** Signals from another pass of the encoder, two of the decoder and one of the quantiser, each [batch]. */
 export interface RequantizedSignals {
-  /** Error of the reconstruction through the tokens: mean (x1 - x)^2. */
+  /** Error of the reconstruction from tokens: mean (x1 - x)^2 with x1 = D(fHat). */
   readonly reconstruction: Tensor;
-  /** That error relative to the error of reconstructing the reconstruction. */
+  /** EncLoss with quantisation: that error, divided by the error of reconstructing x1 in the same way. */
   readonly encLossQuantized: Tensor;
-  /** Share of the tokens that encoding the reconstruction gives back, 0 to 1. Higher means closer to the tokenizer. */
+  /**
+   * Share of the tokens that stay the same when x1 is encoded and quantised, 0 to 1. Higher means closer to the family.
+   */
   readonly unchangedTokens: Tensor;
 }
 
@@ -46,7 +50,7 @@ export function meanSquaredError(a: Tensor, b: Tensor): Tensor {
   return scope(() => mean(square(sub(a, b)).reshape(a.shape[0], -1), 1));
 }
 
-/** The family's decoder, its output limited to the value range as the reference does. */
+/** D(latent), clipped to the value range as in the reference: latent[batch, h, w, c] -> [batch, size, size, 3]. */
 export function reconstruct(tokenizer: ImageTokenizer, latent: Tensor): Tensor {
   return scope(() => clamp(tokenizer.decode(latent), ...tokenizer.valueRange));
 }
@@ -56,18 +60,21 @@ export function quantLoss(f: Tensor, fHat: Tensor): Tensor {
   return meanSquaredError(f, fHat);
 }
 
-/** f, fHat [batch, h, w, c] -> mean (f - fHat)^2 over channels, [batch, h * w]: an error per token of a full-size scale. */
+/**
+ * f, fHat [batch, h, w, c] -> (f - fHat)^2 averaged over channels, [batch, h * w]: an error per token of the largest
+ * scale.
+ */
 export function tokenErrors(f: Tensor, fHat: Tensor): Tensor {
   const [batch, h, w, channels] = f.shape;
   return scope(() => mean(square(sub(f, fHat)).reshape(batch, h * w, channels), 2));
 }
 
-/** The q-quantile (0 to 1) of every row of x[batch, n], linear between ranks as numpy.quantile's default: [batch]. */
+/** The q-quantile (0 to 1) of every row of x[batch, n], interpolated as by numpy.quantile: [batch]. */
 export function rowQuantile(x: Tensor, q: number): Tensor {
   const [batch, n] = x.shape;
   const place = q * (n - 1), low = Math.floor(place);
   return scope(() => {
-    // Descending, so that rank `low` from below is the last one.
+    // topK sorts in descending order, so the last value has rank `low` from below.
     const { values } = topK(x, n - low);
     const last = slice(values, 1, n - low - 1, n - low);
     if (place === low) return last.reshape(batch);
@@ -76,7 +83,7 @@ export function rowQuantile(x: Tensor, q: number): Tensor {
   });
 }
 
-/** What the first passes over images give; see `invert`. */
+/** Results of the first passes over images, see `invert`. */
 export interface Inversion {
   /** E(x). */
   readonly f: Tensor;
@@ -84,14 +91,14 @@ export interface Inversion {
   readonly first: Tensor;
   /** E(x1). */
   readonly again: Tensor;
-  /** What is quantised. */
+  /** The latent to quantise. */
   readonly latent: Tensor;
 }
 
 /**
- * images[batch, size, size, 3] -> the latent that is to be quantised. An encoder that comes with LatentStatistics is taken
- * for an approximate inverse of the decoder, and one step of a fixed-point iteration makes up for a part of what it misses:
- * E(x) + (E(x) - E(D(E(x)))), whose passes EncLoss needs anyhow. Otherwise, as in the reference, it is E(x).
+ * images x[batch, size, size, 3] -> the latent to quantise. By default it is E(x), as in the reference. An encoder that
+ * comes with LatentStatistics is an approximate inverse of the decoder. One step of a fixed-point iteration then
+ * corrects a part of its error: E(x) + (E(x) - E(D(E(x)))). EncLoss needs the same passes, so the step is free.
  */
 export function invert(tokenizer: ImageTokenizer, images: Tensor, isRefined = tokenizer.latents !== null): Inversion {
   return scope(() => {
@@ -102,14 +109,14 @@ export function invert(tokenizer: ImageTokenizer, images: Tensor, isRefined = to
   });
 }
 
-/** The latent of `invert` alone, without passes that it does not need. */
+/** The latent of `invert`, without the passes that only EncLoss needs. */
 export function latentOf(tokenizer: ImageTokenizer, images: Tensor): Tensor {
   return tokenizer.latents === null ? tokenizer.encode(images) : scope(() => invert(tokenizer, images).latent);
 }
 
 /**
- * Calibrated double reconstruction: with x1 = D(E(x)) and x2 = D(E(x1)), neither quantised,
- * (mean (x1 - x)^2 + eps) / (mean (x2 - x1)^2 + eps). Returns [batch] each.
+ * EncLoss, a double reconstruction without quantisation. With x1 = D(E(x)) and x2 = D(E(x1)), `calibrated` is
+ * (mean (x1 - x)^2 + eps) / (mean (x2 - x1)^2 + eps) and `uncalibrated` is mean (x1 - x)^2, each [batch].
  *
  * With the encoder that the tokenizer was trained with, `calibrated` is the baseline AEDR.
  */
@@ -125,18 +132,20 @@ export function encLoss(
   });
 }
 
-/** Error of the reconstruction through the tokens, [batch]. With the tokenizer's own encoder, the baseline Reconstruction. */
+/**
+ * Error of the reconstruction from tokens: mean (D(fHat) - x)^2, [batch]. With the encoder that the tokenizer was
+ * trained with, it is the baseline Reconstruction.
+ */
 export function reconstructionLoss(tokenizer: ImageTokenizer, images: Tensor, fHat: Tensor): Tensor {
   return scope(() => meanSquaredError(reconstruct(tokenizer, fHat), images));
 }
 
 /**
- * EncLoss with quantisation, and what becomes of the tokens: with x1 = D(Q(E(x))) and x2 = D(Q(E(x1))),
- * (mean (x1 - x)^2 + eps) / (mean (x2 - x1)^2 + eps), and the share of equal tokens of Q(E(x)) and Q(E(x1)). E is refined
- * where `invert` refines it.
+ * EncLoss with quantisation: with x1 = D(Q(E(x))) and x2 = D(Q(E(x1))), it is (mean (x1 - x)^2 + eps) / (mean (x2 -
+ * x1)^2 + eps). Also the share of tokens in which Q(E(x)) and Q(E(x1)) agree. E stands for the latent of `invert`.
  *
- * Where all tokens come back, x2 is x1 and its error is nothing: eps is that of rounding pixels to bytes, a twelfth of a
- * step squared, below which an error of images that were stored as bytes cannot mean anything.
+ * If all tokens agree, x2 equals x1 and the denominator is eps alone. So eps is the error of rounding pixels to bytes,
+ * a twelfth of a squared step: smaller errors mean nothing for images that were stored as bytes.
  */
 export function requantizedSignals(
   tokenizer: ImageTokenizer,
@@ -160,7 +169,10 @@ export function requantizedSignals(
   });
 }
 
-/** images[batch, size, size, 3] in the family's value range -> the latent f, tokens[batch, tokenCount] (i32), fHat and the signals. */
+/**
+ * images[batch, size, size, 3] in the tokenizer's value range -> the latent f and its codes fHat, [batch, h, w, c],
+ * tokens[batch, tokenCount] (i32), and the signals, each [batch].
+ */
 export function familySignals(
   tokenizer: ImageTokenizer,
   images: Tensor,
@@ -192,7 +204,7 @@ function ratio(a: Tensor, b: Tensor, eps: number): Tensor {
   return scope(() => div(affine(a, 1, eps), affine(b, 1, eps)));
 }
 
-/** 1 where two i32 tensors agree, 0 elsewhere, f32; exact for codes below 2^24. */
+/** 1 where two i32 tensors agree, else 0 (f32). Exact for codes below 2^24. */
 function sameTokens(a: Tensor, b: Tensor): Tensor {
   return scope(() => equal(cast(a, "f32"), cast(b, "f32")));
 }

@@ -1,18 +1,20 @@
 /**
- * The signals by name: what each is called, what it costs, and how it is put on a scale on which lower means closer to the
- * family. How they are computed is in signals.ts and measure.ts, what follows from them in calibration.ts.
+ * The table of signals: name, title, cost, and scale of each. Lower scores mean closer to the family. reconstruction.ts
+ * computes the signals, decision/ judges them.
  */
 import type { FamilyEvidence } from "./family_evidence.ts";
 
 /**
- * How much is measured of every image. `core`: two passes of the encoder and of the decoder. `all`: another pass of the
- * encoder and two of the decoder, for what quantisation does to the reconstruction. `baselines`: the same with the encoder
- * that the tokenizer was trained with in place of a fine-tuned one, and LatentTracer (a hundred passes of the decoder and
- * its gradient).
+ * How many signals are measured of every image.
+ *
+ * - `core`: two passes of encoder and decoder
+ * - `all`: also the signals of reconstruction from tokens; another pass of the encoder and two of the decoder
+ * - `baselines`: the same with the encoder that the tokenizer was trained with, instead of a fine-tuned one; also
+ *   LatentTracer, 100 passes of the decoder and its gradient
  */
 export type SignalLevel = "core" | "all" | "baselines";
 
-/** All of them, each measuring what those before it do. */
+/** All levels. Each measures what the ones before it do. */
 export const signalLevels: readonly SignalLevel[] = ["core", "all", "baselines"];
 
 /** What tables, thresholds and plots need to know of a signal. */
@@ -21,13 +23,16 @@ export interface SignalRow {
   readonly title: string;
   /** The first level that measures it. */
   readonly level: SignalLevel;
-  /** Scale on which its scores are averaged and halved: logarithms for losses, the scores themselves for shares. */
+  /** Scale on which means, deviations and midpoints of scores are taken: logarithms for losses, linear for shares. */
   readonly scale: "log" | "linear";
-  /** Lower means closer to the family. Undefined where it was not measured. */
+  /** The score from evidence, lower for images closer to the family. Undefined if it was not measured. */
   readonly score: (evidence: FamilyEvidence) => number | undefined;
 }
 
-/** The signals' names, those of the fields of `FamilyEvidence` but for `changedTokens`. */
+/**
+ * Name of a signal, in calibration files and options. It is the field of `FamilyEvidence`, except that `changedTokens`
+ * is 1 minus the field `unchangedTokens`, so that lower means closer to the family for every signal.
+ */
 export type SignalName =
   | "quantLoss"
   | "combined"
@@ -75,11 +80,14 @@ export const signalTable: Readonly<Record<SignalName, SignalRow>> = {
   },
 };
 
-/** All of them, in the order of the table. */
+/** All signals, in the order of the table. */
 export const signalNames: readonly SignalName[] = Object.keys(signalTable) as SignalName[];
 
-/** What thresholds can be on: a signal, or `oneClass`, the distance made of several signals (one_class.ts). */
+/**
+ * What thresholds apply to: a signal, or the distance `oneClass` computed from several (decision/family_distance.ts).
+ */
 export type ScoreName = SignalName | "oneClass";
+/** All scores. */
 export const scoreNames: readonly ScoreName[] = ["oneClass", ...signalNames];
 
 /** What tables, diagrams and plans need to know of a score. */
@@ -88,32 +96,33 @@ export const scoreTable: Readonly<Record<ScoreName, Omit<SignalRow, "score">>> =
   ...signalTable,
 };
 
-/** The baselines of the paper. */
+/** A baseline of the paper (arXiv 2606.28386). */
 export type BaselineName = "AEDR" | "Reconstruction" | "LatentTracer";
 
-/** Their scores, from evidence of the level `baselines`. Lower means closer to the family. */
+/** Scores of the baselines from evidence of the level `baselines`. Lower means closer to the family. */
 export const baselineTable: Readonly<Record<BaselineName, SignalRow["score"]>> = {
   AEDR: ({ encLoss }) => encLoss,
   Reconstruction: ({ reconstruction }) => reconstruction,
   LatentTracer: ({ latentTracer }) => latentTracer,
 };
 
-/** All of them. */
+/** All baselines. */
 export const baselineNames: readonly BaselineName[] = Object.keys(baselineTable) as BaselineName[];
 
-/** Below every loss that float32 images can have; keeps the logarithm of an error of exactly 0 finite. */
+/** Lower bound of scores under a logarithm, so that an error of exactly 0 stays finite. Real losses are larger. */
 const least = 1e-12;
 
-/** A score on its scale, and back. */
+/** A score on its scale: its logarithm, clipped at 1e-12, or the score itself. */
 export function toScale(name: ScoreName, score: number): number {
   return scoreTable[name].scale === "log" ? Math.log(Math.max(score, least)) : score;
 }
 
+/** The inverse of `toScale`. */
 export function fromScale(name: ScoreName, value: number): number {
   return scoreTable[name].scale === "log" ? Math.exp(value) : value;
 }
 
-/** The score of a signal. Throws where the evidence does not have it. */
+/** The score of a signal. Throws if it was not measured. */
 export function scoreOf(name: SignalName, evidence: FamilyEvidence): number {
   const score = signalTable[name].score(evidence);
   if (score === undefined) {
@@ -122,7 +131,7 @@ export function scoreOf(name: SignalName, evidence: FamilyEvidence): number {
   return score;
 }
 
-/** The level that measures all of these. */
+/** The lowest level that measures all of these scores. */
 export function levelFor(names: Iterable<ScoreName>): SignalLevel {
   let level = 0;
   for (const name of names) level = Math.max(level, signalLevels.indexOf(scoreTable[name].level));

@@ -1,16 +1,17 @@
 /**
- * The method `joint`: a probability for every label, from the signals of all tokenizers and the likelihoods of all variants.
- * calibration/fit_joint.ts fits the model.
+ * The method `joint`: a probability for every label, from the signals of all tokenizers and the likelihoods of all
+ * variants. calibration/fit_joint.ts fits the model.
  *
- * Each family has a distance (one_class.ts) from its own images. It is computed from the logarithms of the signals under
- * all tokenizers and from token features under the family's variants. The logarithm of the distance, standardised on images
- * that the distance was not fitted to, is z. P(f | z) is a logistic regression on the z of all families; P(variant | f) is a
- * classifier. Then
+ * Each family has a distance (one_class.ts) from its own images. It is computed from the logarithms of the signals
+ * under all tokenizers and from token features under the family's variants. The logarithm of the distance, standardised
+ * on images that the distance was not fitted to, is z. P(f | z) is a logistic regression on the z of all families;
+ * P(variant | f) is a classifier. Then
  *
  *   P(outlier) : P(family f) = prior / range : (1 - prior) x P(f | z) x normal(smallest z).
  *
- * Outliers have a uniform density over `range` deviations of z. Only how far val's outliers reach is used, not where they
- * lie: other generators lie elsewhere, perhaps nearer to a family. The share of outliers is a prior that the user sets.
+ * Outliers have a uniform density over `range` deviations of z. Only how far val's outliers reach is used, not where
+ * they lie: other generators lie elsewhere, perhaps nearer to a family. The share of outliers is a prior that the user
+ * sets.
  */
 import type { FamilyName } from "../../../models/family.ts";
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
@@ -58,8 +59,8 @@ const farthest = 1e3;
 export const defaultOutlierPrior = 0.2;
 
 /**
- * What the distance of a family is computed from: the logarithms of the signals under all tokenizers, in the given order of
- * families, and the token features under the family's variants.
+ * What the distance of a family is computed from: the logarithms of the signals under all tokenizers, in the given
+ * order of families, and the token features under the family's variants.
  */
 export function distanceRow(
   { variants, tokens }: Pick<FamilyModel, "variants" | "tokens">,
@@ -98,7 +99,9 @@ export function compressed(z: number): number {
   return Math.sign(z) * Math.log1p(Math.abs(z));
 }
 
-/** z of an image for every family, in standard deviations: about 0 for the family's own images, larger for a worse fit. */
+/**
+ * z of an image for every family, in standard deviations: about 0 for the family's own images, larger for a worse fit.
+ */
 export function jointDistances(model: JointModel, row: FeatureRow): Record<FamilyName, number> {
   const names = Object.keys(model.families);
   return mapFamilies(names, (name) => {
@@ -140,8 +143,8 @@ export function jointScores(
 }
 
 /**
- * The label for these probabilities: `outlier` if its probability is above 0.5, else the likeliest variant. So a generated
- * image is not called an outlier only because its probability is spread over several variants.
+ * The label for these probabilities: `outlier` if its probability is above 0.5, else the likeliest variant. So a
+ * generated image is not called an outlier only because its probability is spread over several variants.
  */
 export function jointLabel(scores: Readonly<Record<Label, number>>): Label {
   if (scores[outlierLabel] > 0.5) return outlierLabel;

@@ -4,8 +4,8 @@
 export type Matrix = readonly (readonly number[])[];
 
 /**
- * The lower triangular L[n, n] with L L' = A, for a symmetric positive definite A[n, n]. Only the lower triangle of A is
- * read. Throws where A is not positive definite to working precision.
+ * The lower triangular L[n, n] with L L' = A, for a symmetric positive definite A[n, n]. Only the lower triangle of A
+ * is read. Throws where A is not positive definite to working precision.
  */
 export function cholesky(a: Matrix): number[][] {
   const factor: number[][] = [];

@@ -17,8 +17,8 @@ export interface OneClass {
 }
 
 /**
- * Squared Mahalanobis distance of a row[columns], divided by the number of columns: about 1 for a typical row of the class,
- * larger for an unusual one. Throws when the row has another length.
+ * Squared Mahalanobis distance of a row[columns], divided by the number of columns: about 1 for a typical row of the
+ * class, larger for an unusual one. Throws when the row has another length.
  */
 export function oneClassDistance(model: OneClass, row: readonly number[]): number {
   if (row.length !== model.mean.length) {

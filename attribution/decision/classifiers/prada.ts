@@ -1,6 +1,6 @@
 /**
- * PRADA's score functions on the host, in float64, for images whose log-probabilities are known. `PradaScorer` computes the
- * same on a device (likelihood/prada/scorer.ts); likelihood/prada/fit.ts fits them.
+ * PRADA's score functions on the host, in float64, for images whose log-probabilities are known. `PradaScorer` computes
+ * the same on a device (likelihood/prada/scorer.ts); likelihood/prada/fit.ts fits them.
  */
 import type { ExtraScores } from "../../likelihood/variant_scorer.ts";
 import { type ScoreFunction, scoreFunction, type TokenPairs } from "../../likelihood/prada/mod.ts";
@@ -60,8 +60,8 @@ export function readPrada(stored: Stored): Map<string, ScoreFunction> {
 }
 
 /**
- * Adds the feature `<variant>.prada.score` for every variant that has a score function. `hash` identifies the functions, so
- * that cached scores of other ones are not reused.
+ * Adds the feature `<variant>.prada.score` for every variant that has a score function. `hash` identifies the
+ * functions, so that cached scores of other ones are not reused.
  */
 export function pradaExtras(functions: ReadonlyMap<string, ScoreFunction>, hash: string): ExtraScores {
   return {

@@ -1,6 +1,6 @@
 /**
- * Which variant of a family generated an image, from named features: a calibrated classifier, and the own-sample rule as
- * a baseline. calibration/fit_variants.ts fits both.
+ * Which variant of a family generated an image, from named features: a calibrated classifier, and the own-sample rule
+ * as a baseline. calibration/fit_variants.ts fits both.
  */
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
 import { classify, type Logistic } from "./logistic.ts";
@@ -23,16 +23,18 @@ export function classifyRow(classifier: NamedClassifier, row: FeatureRow): Recor
   return Object.fromEntries(classifier.labels.map((label, k) => [label, values[k]]));
 }
 
-/** By variant: mean and standard deviation of `ownSampleFeature` over the variant's images, under the variant itself. */
+/**
+ * By variant: mean and standard deviation of `ownSampleFeature` over the variant's images, under the variant itself.
+ */
 export type OwnSamples = Readonly<Record<string, { readonly mean: number; readonly deviation: number }>>;
 
 /** The summary that the own-sample rule compares, in nats per token. */
 export const ownSampleFeature = "guided.mean";
 
 /**
- * Probabilities of the variants by the own-sample rule: the image's likelihood under its variant should be typical of that
- * variant's images. Each variant is weighted by exp(-z^2 / 2), where z is the image's likelihood under the variant,
- * standardised by the variant's images. A variant without samples has probability 0.
+ * Probabilities of the variants by the own-sample rule: the image's likelihood under its variant should be typical of
+ * that variant's images. Each variant is weighted by exp(-z^2 / 2), where z is the image's likelihood under the
+ * variant, standardised by the variant's images. A variant without samples has probability 0.
  */
 export function ownSampleScores(
   samples: OwnSamples,
