@@ -1,6 +1,6 @@
 /**
- * How the networks of a family are trained from nothing: the optional part `training` of a family's row. It computes losses,
- * initial values and figures; data, optimisers and learning rates belong to whoever trains.
+ * How the networks of a family are trained from nothing: the optional part `training` of a family's row. It computes
+ * losses, initial values and figures; data, optimisers and learning rates belong to whoever trains.
  */
 import type { Device, Tensor } from "../core/tensor/mod.ts";
 import type { ImageTokenizer } from "./family.ts";

@@ -1,6 +1,7 @@
 /**
- * Rules for the initial values of transformers, as the official training code chooses them where it matters. The families
- * say which parameter has which. Source: FoundationVision/VAR, models/var.py (`init_weights`), used for all families.
+ * Rules for the initial values of transformers, as the official training code chooses them where it matters. The
+ * families say which parameter has which. Source: FoundationVision/VAR, models/var.py (`init_weights`), used for all
+ * families.
  */
 
 /** How the values of a parameter are drawn. */
@@ -29,9 +30,9 @@ export const normal = (std: number): InitRule => ({ std, offset: 0 });
 export const mapDeviation = (width: number): number => Math.sqrt(1 / (3 * width));
 
 /**
- * The rule for a parameter of a block, an embedding or a head with the names that timm's transformers have. Those that write
- * into the residual stream (`attn.proj`, `fc2`) are smaller by sqrt(2 depth), so that depth does not change its size. The
- * head starts small, so that the first predictions are near uniform.
+ * The rule for a parameter of a block, an embedding or a head with the names that timm's transformers have. Those that
+ * write into the residual stream (`attn.proj`, `fc2`) are smaller by sqrt(2 depth), so that depth does not change its
+ * size. The head starts small, so that the first predictions are near uniform.
  */
 export function transformerInitRule(
   name: string,
@@ -46,9 +47,9 @@ export function transformerInitRule(
 }
 
 /**
- * The rule for the map from a condition to the adaLN table of a block: near no modulation. `gates` are the chunks of `width`
- * elements of its bias that scale what a block adds. They start at one, not near zero as in the official code, which trains
- * a thousand times longer: blocks are near the identity through their small output maps instead.
+ * The rule for the map from a condition to the adaLN table of a block: near no modulation. `gates` are the chunks of
+ * `width` elements of its bias that scale what a block adds. They start at one, not near zero as in the official code,
+ * which trains a thousand times longer: blocks are near the identity through their small output maps instead.
  */
 export function modulationInitRule(name: string, width: number, gates: readonly number[]): InitRule {
   if (!name.endsWith("bias")) return normal(0.1 * mapDeviation(width));

@@ -1,6 +1,6 @@
 /**
- * What the losses share with which tokenizers are trained from nothing: the pixels' loss, gradients through a quantiser, and
- * what a loss returns. The losses themselves are the families'.
+ * What the losses share with which tokenizers are trained from nothing: the pixels' loss, gradients through a
+ * quantiser, and what a loss returns. The losses themselves are the families'.
  */
 import { abs, add, affine, mean, square, sub, type Tensor, withoutTape } from "../core/tensor/mod.ts";
 
@@ -34,8 +34,8 @@ export interface ReadBackWeights {
 export const commitmentWeight = 0.25;
 
 /**
- * Mean absolute plus `squareWeight` times mean squared error. Images of every family come in the range [-1, 1], so that the
- * two terms weigh the same everywhere.
+ * Mean absolute plus `squareWeight` times mean squared error. Images of every family come in the range [-1, 1], so that
+ * the two terms weigh the same everywhere.
  */
 export function pixelLoss(decoded: Tensor, images: Tensor, squareWeight: number): { loss: Tensor; mse: Tensor } {
   const difference = sub(decoded, images);

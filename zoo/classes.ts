@@ -1,6 +1,7 @@
 /**
- * The ten classes of the zoo: clusters of crops by colour and texture, found once by k-means and stored in classes.json.
- * They stand in for the thousand object classes of the official models, and deliberately say nothing about objects.
+ * The ten classes of the zoo: clusters of crops by colour and texture, found once by k-means and stored in
+ * classes.json. They stand in for the thousand object classes of the official models, and deliberately say nothing
+ * about objects.
  */
 import { uniforms } from "../core/tensor/random.ts";
 import stored from "./classes.json" with { type: "json" };
@@ -66,10 +67,10 @@ export function featuresOf(pixels: Uint8Array, side: number): Float64Array {
 
 /** The class of each crop: the nearest centre, [count]. `pixels` is [count, side, side, 3]. */
 export function classify(pixels: Uint8Array, side: number, by: Clustering = clustering): Uint8Array {
-  const each = side * side * 3;
-  const classes = new Uint8Array(pixels.length / each);
+  const size = side * side * 3;
+  const classes = new Uint8Array(pixels.length / size);
   for (let i = 0; i < classes.length; i++) {
-    const features = featuresOf(pixels.subarray(i * each, (i + 1) * each), side);
+    const features = featuresOf(pixels.subarray(i * size, (i + 1) * size), side);
     classes[i] = nearest(features.map((value, k) => (value - by.mean[k]) / by.scale[k]), by.centres).index;
   }
   return classes;
@@ -77,8 +78,8 @@ export function classify(pixels: Uint8Array, side: number, by: Clustering = clus
 
 /** Clusters crops, [count, side, side, 3], by their standardised features. */
 export function fitClasses(pixels: Uint8Array, side: number, seed: number, count = classCount): Clustering {
-  const each = side * side * 3, n = pixels.length / each;
-  const raw = Array.from({ length: n }, (_, i) => featuresOf(pixels.subarray(i * each, (i + 1) * each), side));
+  const size = side * side * 3, n = pixels.length / size;
+  const raw = Array.from({ length: n }, (_, i) => featuresOf(pixels.subarray(i * size, (i + 1) * size), side));
   const mean = Array.from({ length: featureCount }, (_, k) => raw.reduce((sum, f) => sum + f[k], 0) / n);
   const scale = mean.map((m, k) => Math.sqrt(raw.reduce((sum, f) => sum + (f[k] - m) ** 2, 0) / n) || 1);
   const points = raw.map((f) => f.map((value, k) => (value - mean[k]) / scale[k]));
@@ -86,6 +87,7 @@ export function fitClasses(pixels: Uint8Array, side: number, seed: number, count
   return { mean, scale, centres };
 }
 
+/** Options of `kMeans`. */
 export interface KMeansOptions {
   readonly count: number;
   readonly seed: number;
@@ -95,6 +97,7 @@ export interface KMeansOptions {
   readonly rounds?: number;
 }
 
+/** What `kMeans` finds. */
 export interface KMeans {
   /** The most frequent cluster first. */
   readonly centres: number[][];

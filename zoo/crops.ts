@@ -20,6 +20,7 @@ export interface CropsIndex {
   readonly splits: Readonly<Record<Split, SplitIndex>>;
 }
 
+/** One split of a folder of crops. */
 export interface SplitIndex {
   readonly count: number;
   /** Of `<split>.u8`. */
@@ -92,12 +93,12 @@ type SplitCrops = [photo: number, scale: number, x: number, y: number][];
 export async function writeClasses(dir: string, classes: Readonly<Record<Split, Uint8Array>>): Promise<CropsIndex> {
   const index = await readIndex(dir);
   const entries = await Promise.all(splits.map(async (split) => {
-    const own = index.splits[split];
-    if (classes[split].length !== own.count) {
-      throw new RangeError(`writeClasses: ${split} expects ${own.count} classes, got ${classes[split].length}`);
+    const entry = index.splits[split];
+    if (classes[split].length !== entry.count) {
+      throw new RangeError(`writeClasses: ${split} expects ${entry.count} classes, got ${classes[split].length}`);
     }
     await Deno.writeFile(join(dir, `${split}.classes.u8`), classes[split]);
-    return [split, { ...own, classesSha256: sha256(classes[split]) }];
+    return [split, { ...entry, classesSha256: sha256(classes[split]) }];
   }));
   const updated = { ...index, splits: Object.fromEntries(entries) as CropsIndex["splits"] };
   await writeIndex(dir, updated);
@@ -145,12 +146,13 @@ async function readIndex(dir: string): Promise<CropsIndex> {
   }
   if (index.format !== format || index.side !== cropSide) {
     throw new Error(
-      `loadCrops: ${path} expects format ${format} with side ${cropSide}, got ${index.format} with ${index.side}; ${again}`,
+      `loadCrops: ${path} expects format ${format} with side ${cropSide}, got ${index.format} with ${index.side}; ` +
+        again,
     );
   }
   for (const split of splits) {
-    const own = index.splits?.[split];
-    if (own === undefined || own.crops.length !== own.count) {
+    const entry = index.splits?.[split];
+    if (entry === undefined || entry.crops.length !== entry.count) {
       throw new Error(`loadCrops: ${path} contradicts itself about ${split}; ${again}`);
     }
   }
@@ -170,9 +172,9 @@ async function read(path: string, length: number, expected: string): Promise<Uin
   if (bytes.length !== length) {
     throw new Error(`loadCrops: ${path} expects ${length} bytes, got ${bytes.length}; ${again}`);
   }
-  const found = sha256(bytes);
-  if (found !== expected) {
-    throw new Error(`loadCrops: ${path} expects sha256 ${expected}, got ${found}; ${again}`);
+  const hash = sha256(bytes);
+  if (hash !== expected) {
+    throw new Error(`loadCrops: ${path} expects sha256 ${expected}, got ${hash}; ${again}`);
   }
   return bytes;
 }

@@ -11,7 +11,9 @@ import type { WeightSpec } from "../models/weights.ts";
 /** A parameter's name and shape. */
 type Parameter = Pick<WeightSpec, "name" | "shape">;
 
-/** Initial values of a parameter, row-major as a checkpoint has them; they depend on its name, its shape and the seed. */
+/**
+ * Initial values of a parameter, row-major as a checkpoint has them; they depend on its name, its shape and the seed.
+ */
 export function initialValues({ name, shape }: Parameter, rule: InitRule, seed: number): Float32Array<ArrayBuffer> {
   const count = shape.reduce((product, d) => product * d, 1);
   const { std, offset, ones = [] } = rule;

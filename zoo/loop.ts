@@ -1,6 +1,6 @@
 /**
- * The optimisation loop with which every network of the zoo is trained: steps, a log, evaluations, and a state to go on from.
- * What a step computes, and on which data, is the business of the caller; nothing here knows a network.
+ * The optimisation loop with which every network of the zoo is trained: steps, a log, evaluations, and a state to go on
+ * from. What a step computes, and on which data, is the business of the caller; nothing here knows a network.
  */
 import { join } from "node:path";
 import {
@@ -26,6 +26,7 @@ export interface Course {
   readonly every: number;
 }
 
+/** What is optimised, and what happens between steps. */
 export interface LoopOptions {
   readonly course: Course;
   /** Dense f32 tensors that are updated in place. */
@@ -44,6 +45,7 @@ export interface LoopOptions {
   readonly log?: (line: string) => void;
 }
 
+/** Where the optimisation ended. */
 export interface LoopResult {
   readonly step: number;
   readonly done: boolean;
@@ -55,7 +57,10 @@ export interface LoopResult {
 
 const stateFile = "state.safetensors";
 
-/** Trains until the last step or until `signal` fires, after which the last saved state goes on. Throws when the loss is NaN. */
+/**
+ * Trains until the last step or until `signal` fires, after which the last saved state goes on. Throws when the loss is
+ * NaN.
+ */
 export async function optimise(options: LoopOptions): Promise<LoopResult> {
   const { course, parameters, dir, loss, signal, log = () => {} } = options;
   await Deno.mkdir(dir, { recursive: true });

@@ -23,6 +23,7 @@ const tokenizer: typeof rarTokenizer = {
   steps: 2000,
 };
 
+/** Its tokenizer and its transformer. */
 export const otherRecipes = {
   tokenizer,
   transformer: rarTransformer(

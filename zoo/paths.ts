@@ -22,6 +22,7 @@ export interface ZooPaths {
   tokens(tokenizer: string, split: string): string;
 }
 
+/** The files of the working folder `work`. */
 export function zooPaths(work: string): ZooPaths {
   const weights = join(work, "weights");
   return {

@@ -39,8 +39,10 @@ export interface Photo {
 
 /** `train` is trained on, `val` measures, `outlier` are the photographs that no model of the zoo has seen. */
 export const splits = ["train", "val", "outlier"] as const;
+/** One of them. */
 export type Split = typeof splits[number];
 
+/** All packages. */
 export const packages: readonly PhotoPackage[] = table.packages;
 /** All photographs, sorted by id; crops refer to them by position. */
 export const photos: readonly Photo[] = table.photographs as readonly Photo[];
@@ -49,8 +51,8 @@ export const photos: readonly Photo[] = table.photographs as readonly Photo[];
 export const cropSide = 64;
 
 /**
- * The split that a photograph's name decides on: a tenth each for `val` and `outlier`. Photographs of the same thing are
- * given by one name, see `Photo.sameAs`.
+ * The split that a photograph's name decides on: a tenth each for `val` and `outlier`. Photographs of the same thing
+ * are given by one name, see `Photo.sameAs`.
  */
 export function splitOf(id: string): Split {
   const draw = createHash("sha256").update(id).digest().readUInt32BE(0) % 10;

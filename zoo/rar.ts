@@ -1,6 +1,6 @@
 /**
- * RAR's networks in the zoo. Layers are a quarter and an eighth as wide as the official ones and see 64x64 pixels, so group
- * norms have fewer groups.
+ * RAR's networks in the zoo. Layers are a quarter and an eighth as wide as the official ones and see 64x64 pixels, so
+ * group norms have fewer groups.
  */
 import type { RarConfig, RarSampler, RarTokenizerConfig } from "../models/rar/config.ts";
 import { classCount } from "./classes.ts";
@@ -75,7 +75,7 @@ export function rarTransformer(
   };
 }
 
-/** Samplers are those of the official variants of these names. */
+/** Its networks. Samplers are those of the official variants of these names. */
 export const rarRecipes: FamilyRecipes = {
   tokenizers: { rar: rarTokenizer },
   transformers: [

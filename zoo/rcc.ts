@@ -40,18 +40,18 @@ export function readResource(bytes: Uint8Array): ResourceFile[] {
     visited.add(index);
     const at = tree + index * nodeSize;
     const flags = view.getUint16(at + 4);
-    const own = index === 0 ? "" : path === "" ? name(view.getUint32(at)) : `${path}/${name(view.getUint32(at))}`;
+    const target = index === 0 ? "" : path === "" ? name(view.getUint32(at)) : `${path}/${name(view.getUint32(at))}`;
     if (flags & DIRECTORY) {
       const count = view.getUint32(at + 6), first = view.getUint32(at + 10);
-      for (let i = 0; i < count; i++) walk(first + i, own);
+      for (let i = 0; i < count; i++) walk(first + i, target);
       return;
     }
     if (flags & ZSTD) return;
     const start = data + view.getUint32(at + 10), length = view.getUint32(start);
-    if (start + 4 + length > bytes.length) throw new Error(`readResource: ${own} ends beyond the file`);
+    if (start + 4 + length > bytes.length) throw new Error(`readResource: ${target} ends beyond the file`);
     const stored = bytes.subarray(start + 4, start + 4 + length);
     // Compressed data carries its inflated length first.
-    files.push({ path: own, bytes: flags & ZLIB ? new Uint8Array(inflateSync(stored.subarray(4))) : stored });
+    files.push({ path: target, bytes: flags & ZLIB ? new Uint8Array(inflateSync(stored.subarray(4))) : stored });
   }
 
   try {

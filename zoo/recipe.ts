@@ -1,6 +1,6 @@
 /**
- * What a recipe of the zoo says about a network: its architecture, its seed, and how it is trained. The recipes themselves
- * are data: rar.ts, var.ts and other.ts, listed in recipes.ts.
+ * What a recipe of the zoo says about a network: its architecture, its seed, and how it is trained. The recipes
+ * themselves are data: rar.ts, var.ts and other.ts, listed in recipes.ts.
  */
 import type { Sampler } from "../models/draw_rule.ts";
 import type { Family, FamilyName } from "../models/family.ts";
@@ -56,7 +56,10 @@ export interface TransformerRecipe<Config = unknown> {
 
 /** All networks of a family in the zoo. */
 export interface FamilyRecipes {
-  /** By the names that `TransformerRecipe.tokenizer` has, in the order of training. The set has that of the family's name. */
+  /**
+   * By the names that `TransformerRecipe.tokenizer` has, in the order of training. The model set gets the one with the
+   * family's name.
+   */
   readonly tokenizers: Readonly<Record<string, TokenizerRecipe>>;
   /** From small to large. */
   readonly transformers: readonly TransformerRecipe[];

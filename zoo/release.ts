@@ -39,7 +39,10 @@ const inverseFile = (work: string, family: FamilyName) => join(inverseRun(work, 
 const setFolder = (work: string) => join(work, "set");
 const otherFolder = (work: string) => join(work, "other");
 
-/** The networks as two model sets in the working folder: the zoo without inverse decoders, and the generator outside of it. */
+/**
+ * The networks as two model sets in the working folder: the zoo without inverse decoders, and the generator outside of
+ * it.
+ */
 export async function writeSets({ work, log }: ReleaseOptions): Promise<boolean> {
   const { hash } = await writeSet(setFolder(work), tinySet(work));
   log(`set ${hash.slice(0, 12)} without inverse decoders`);
@@ -65,7 +68,9 @@ export async function trainInverses(options: ReleaseOptions): Promise<boolean> {
   return true;
 }
 
-/** Generates images of a family's variants with their tokens. Returns their folder, or null where it was interrupted. */
+/**
+ * Generates images of a family's variants with their tokens. Returns their folder, or null where it was interrupted.
+ */
 async function generatePairs(
   { work, threads, signal, log }: ReleaseOptions,
   family: FamilyName,

@@ -1,6 +1,6 @@
 /**
- * Revival of codes in the training of a tokenizer: a code that no vector is near to is never chosen, gets no gradient and
- * would stay unused.
+ * Revival of codes in the training of a tokenizer: a code that no vector is near to is never chosen, gets no gradient
+ * and would stay unused.
  */
 import { disposeAll, type Tensor, uniforms } from "../core/tensor/mod.ts";
 import type { Quantised } from "../models/tokenizer_training.ts";

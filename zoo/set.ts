@@ -24,7 +24,9 @@ export interface SetParts {
   readonly calibration?: string;
 }
 
-/** Copies the networks into `dir` (made when missing) and writes its manifest. Returns the manifest and the set's hash. */
+/**
+ * Copies the networks into `dir` (made when missing) and writes its manifest. Returns the manifest and the set's hash.
+ */
 export async function writeSet(dir: string, parts: SetParts): Promise<{ manifest: Manifest; hash: string }> {
   await Deno.mkdir(dir, { recursive: true });
   const kinds = parts.tokenizers.map(({ recipe }) => recipe.network.kind);

@@ -95,8 +95,8 @@ function batchPixels(crops: Crops, { seed, batch }: TokenizerRecipe, step: numbe
 }
 
 /**
- * PSNR over held-out crops, and how evenly the codes are used: their number and the exponential of their entropy; then the
- * family's further figures.
+ * PSNR over held-out crops, and how evenly the codes are used: their number and the exponential of their entropy; then
+ * the family's further figures.
  */
 async function evaluate(trainee: Trainee, heldOut: Crops): Promise<Record<string, number>> {
   const { tokenizer, training, recipe: { seed } } = trainee;
@@ -155,7 +155,7 @@ class Trainee {
     const { network, seed, name } = recipe;
     const { family, training } = trainableFamily(network);
     const specs = family.tokenizerSpecs(network.config);
-    // Weights in [-s, s] with the variance 1 / fan-in, biases near 0 and gains near 1; the codes are drawn from latents later.
+    // Weights in [-s, s] with the variance 1 / fan-in, biases near 0 and gains near 1; codes are drawn from latents later.
     const synthetic = syntheticSource(`zoo-${name}-${seed}`, specs);
     const start = init === undefined ? null : await openCheckpoint(init);
     const source = start

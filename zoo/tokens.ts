@@ -1,6 +1,6 @@
 /**
- * Crops as tokens: every crop and its mirror image through a finished tokenizer once, kept in a file for all transformers.
- * Transformers never see pixels; what a batch is made of is in transformers.ts.
+ * Crops as tokens: every crop and its mirror image through a finished tokenizer once, kept in a file for all
+ * transformers. Transformers never see pixels; what a batch is made of is in transformers.ts.
  */
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import { openSafetensors, writeSafetensors } from "../models/checkpoint/mod.ts";
@@ -70,14 +70,14 @@ export async function writeTokens(path: string, set: TokenSet): Promise<void> {
 export async function readTokens(path: string, fingerprint?: string): Promise<TokenSet> {
   const source = await openSafetensors(path);
   try {
-    const found = source.metadata.get("fingerprint") ?? "";
-    if (fingerprint !== undefined && found !== fingerprint) {
-      throw new Error(`${path}: tokens expected of ${fingerprint}, got ${found} (remove the file to make it anew)`);
+    const written = source.metadata.get("fingerprint") ?? "";
+    if (fingerprint !== undefined && written !== fingerprint) {
+      throw new Error(`${path}: tokens expected of ${fingerprint}, got ${written} (remove the file to make it anew)`);
     }
     const shape = source.tensors.get("tokens")?.shape;
     if (shape?.length !== 3) throw new Error(`${path}: expected tokens [2, count, tokenCount]`);
     const tokens = await source.readI32("tokens"), classes = Uint8Array.from(await source.readI32("classes"));
-    return { count: shape[1], tokenCount: shape[2], tokens, classes, fingerprint: found };
+    return { count: shape[1], tokenCount: shape[2], tokens, classes, fingerprint: written };
   } finally {
     source.close();
   }

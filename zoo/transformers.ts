@@ -124,7 +124,9 @@ async function evaluate(learner: Learner, set: TokenSet): Promise<{ heldOut: num
   return { heldOut, heldOutNone };
 }
 
-/** Entropy of the held-out tokens in nats; where there are several scales, also with the scale known, over all tokens. */
+/**
+ * Entropy of the held-out tokens in nats; where there are several scales, also with the scale known, over all tokens.
+ */
 function unigramEntropies({ network }: TransformerRecipe, set: TokenSet): Record<string, number> {
   const { codes, patchNums } = trainableFamily(network).family.variantFacts(network.config);
   const unigram = unigramEntropy(set, codes);

@@ -47,6 +47,7 @@ const tokenizer: TokenizerRecipe<VqvaeConfig> = {
   readBack: { weight: 0.1, isotropyWeight: 0.1 },
 };
 
+/** A transformer with heads, classes, sampler and course as all have them. */
 function varTransformer(
   name: string,
   { width, depth }: { readonly width: number; readonly depth: number },
@@ -82,6 +83,7 @@ function varTransformer(
   };
 }
 
+/** Its networks. Guidance and the share of codes are the official samplers'. */
 export const varRecipes: FamilyRecipes = {
   tokenizers: { varFirst: firstTokenizer, var: tokenizer },
   transformers: [

@@ -1,7 +1,8 @@
 /**
  * What a RAR transformer is trained to do: predict the tokens of an image in any order, as a loss on the tape; and the
- * training part of RAR's row. Pure functions of weights, tokens, labels and orders; no optimisers, data or learning rates.
- * Source: arXiv 2411.00776, section 3; bytedance/1d-tokenizer, modeling/rar.py (`sample_orders`, `preprocess_condition`).
+ * training part of RAR's row. Pure functions of weights, tokens, labels and orders; no optimisers, data or learning
+ * rates. Source: arXiv 2411.00776, section 3; bytedance/1d-tokenizer, modeling/rar.py (`sample_orders`,
+ * `preprocess_condition`).
  */
 import {
   type Device,
@@ -53,8 +54,8 @@ export function sampleOrders(
 }
 
 /**
- * Mean cross-entropy per token in nats, one element. Tokens come in raster order, and are predicted in the batch's orders.
- * Every weight must be dense to be trained.
+ * Mean cross-entropy per token in nats, one element. Tokens come in raster order, and are predicted in the batch's
+ * orders. Every weight must be dense to be trained.
  */
 export function rarLoss(device: Device, weights: Weights, config: RarConfig, batch: TokenBatch): Tensor {
   const { tokens, labels, orders } = batch;
@@ -77,9 +78,9 @@ function inOrder(tokens: Int32Array<ArrayBuffer>, n: number, orders?: readonly I
 }
 
 /**
- * The condition of a batch, computed once for every label that occurs in it and then copied to the images: the maps to the
- * adaLN tables are as wide as the rest of a block, and a batch has few labels. The tables are cut into their chunks, since
- * the gradient of a chunk would otherwise be as large as the whole table.
+ * The condition of a batch, computed once for every label that occurs in it and then copied to the images: the maps to
+ * the adaLN tables are as wide as the rest of a block, and a batch has few labels. The tables are cut into their
+ * chunks, since the gradient of a chunk would otherwise be as large as the whole table.
  */
 function sharedCondition(
   device: Device,

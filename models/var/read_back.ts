@@ -1,7 +1,7 @@
 /**
- * A term for training a multi-scale VQVAE whose tokens can be found again in its images: tokens are decoded, the image is
- * rounded to bytes and encoded, and every scale's tokens are to be the likeliest ones given what is read.
- * Not part of the official training; the zoo's tokenizer has it (zoo/README.md says why).
+ * A term for training a multi-scale VQVAE whose tokens can be found again in its images: tokens are decoded, the image
+ * is rounded to bytes and encoded, and every scale's tokens are to be the likeliest ones given what is read. Not part
+ * of the official training; the zoo's tokenizer has it (zoo/README.md says why).
  */
 import {
   add,
@@ -51,9 +51,9 @@ export function throughBytes(images: Tensor): Tensor {
 }
 
 /**
- * Where the tokens of a mixed batch come from: [batch * tokenCount] places in the tokens of a batch of photographs. What a
- * transformer draws fits together less well than those, so with probability 0.5 a scale comes from another image, and a
- * tenth of all tokens from anywhere on the same scale.
+ * Where the tokens of a mixed batch come from: [batch * tokenCount] places in the tokens of a batch of photographs.
+ * What a transformer draws fits together less well than those, so with probability 0.5 a scale comes from another
+ * image, and a tenth of all tokens from anywhere on the same scale.
  */
 export function mixedPlaces(
   batch: number,
@@ -112,8 +112,8 @@ export function readBackLoss(
   const f = encode(throughBytes(decode(fHat, weights, config)), weights, config);
   const energy = mean(square(fHat));
   const squaredError = mean(square(sub(f, fHat)));
-  // The variance under which codes are compared: the latents' own error, and never less than a share of their size. It is
-  // on the tape, so that larger latents gain nothing by themselves.
+  // The variance under which codes are compared: the error of the latents, and never less than a share of their size.
+  // It is on the tape, so that larger latents gain nothing by themselves.
   const precision = reciprocal(add(squaredError, affine(energy, leastNoise)));
   const halfNorms = affine(sum(square(codebook), -1), -0.5);
   const total = patchNums.reduce((sum, pn) => sum + pn, 0);
@@ -134,9 +134,9 @@ export function readBackLoss(
 }
 
 /**
- * How unequal the variances of the principal directions of f[..., channels] are: channels / effective dimension - 1, where
- * the effective dimension is (sum of variances)^2 / sum of their squares. 0 where all are equal. Nearest codes are far apart
- * in many directions and close together in few.
+ * How unequal the variances of the principal directions of f[..., channels] are: channels / effective dimension - 1,
+ * where the effective dimension is (sum of variances)^2 / sum of their squares. 0 where all are equal. Nearest codes
+ * are far apart in many directions and close together in few.
  */
 export function anisotropy(f: Tensor): Tensor {
   const channels = f.shape[f.rank - 1];

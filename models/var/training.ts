@@ -1,6 +1,6 @@
 /**
- * What a VAR transformer is trained to do: predict the tokens of all scales from the class, as a loss on the tape; and the
- * training part of VAR's row. Pure functions of weights, tokens and labels; no optimisers, data or learning rates.
+ * What a VAR transformer is trained to do: predict the tokens of all scales from the class, as a loss on the tape; and
+ * the training part of VAR's row. Pure functions of weights, tokens and labels; no optimisers, data or learning rates.
  * Source: FoundationVision/VAR, trainer.py (equal weight for every token, no label smoothing; arXiv 2404.02905).
  */
 import { type Device, fromArray, scope, type Tensor } from "../../core/tensor/mod.ts";

@@ -83,8 +83,8 @@ Deno.test("makeTokens() encodes crops and their mirror images once per tokenizer
         const images = fromArray(device, pixels.map((v) => v * (high - low) + low), [1, 64, 64, 3]);
         const f = family.encode(images), { tokens, fHat } = family.quantize(f);
         const row = mirrored ? 7 : 2;
-        const own = set.tokens.subarray(row * set.tokenCount, (row + 1) * set.tokenCount);
-        assert.deepEqual([...own], [...await tokens.ints()]);
+        const tokensOfRow = set.tokens.subarray(row * set.tokenCount, (row + 1) * set.tokenCount);
+        assert.deepEqual([...tokensOfRow], [...await tokens.ints()]);
         for (const tensor of [images, f, tokens, fHat]) tensor.dispose();
       }
       family.dispose();

@@ -1,6 +1,6 @@
 /**
- * Training of small transformers on made-up tokens: that they learn, go on after an interruption as if there had been none,
- * and are written so that the loaders read them.
+ * Training of small transformers on made-up tokens: that they learn, go on after an interruption as if there had been
+ * none, and are written so that the loaders read them.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -67,7 +67,7 @@ const varRecipe: TransformerRecipe<VarConfig> = {
   steps: 120,
 };
 
-/** Scales of 1, 4 and 9 tokens: which token of the scale before stands in the input row of each token from the second on. */
+/** Scales of 1, 4 and 9 tokens: which token of the scale before is in the input row of each, from the second token on. */
 const seen = Int32Array.from({ length: 13 }, (_, i) => i < 4 ? 0 : 1 + (i - 4) % 4);
 
 /** A stand-in for a tokenizer: an input row is a fixed random vector for a token of the scale before. */
@@ -163,8 +163,8 @@ for (const recipe of [rar, varRecipe]) {
 function crossEntropyOf(logits: Float32Array, targets: Int32Array, codes: number): number {
   let sum = 0;
   targets.forEach((target, row) => {
-    const own = logits.subarray(row * codes, (row + 1) * codes);
-    sum += Math.log(own.reduce((total, x) => total + Math.exp(x), 0)) - own[target];
+    const values = logits.subarray(row * codes, (row + 1) * codes);
+    sum += Math.log(values.reduce((total, x) => total + Math.exp(x), 0)) - values[target];
   });
   return sum / targets.length;
 }
