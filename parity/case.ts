@@ -124,3 +124,14 @@ export function compare(
     note: sameLength ? undefined : `expected ${reference.length} elements, got ${result.length}`,
   };
 }
+
+/** The case in the same folder and with the same salt whose configuration has `key`, for cases that build on another. */
+export async function siblingCase(parityCase: ParityCase, key: string): Promise<ParityCase | null> {
+  for await (const entry of Deno.readDir(parityCase.folder)) {
+    if (!/^case01.*\.json$/.test(entry.name)) continue;
+    const sibling = await ParityCase.open(`${parityCase.folder}/${entry.name}`);
+    if (sibling && sibling.salt === parityCase.salt && sibling.manifest.config?.[key]) return sibling;
+    sibling?.close();
+  }
+  return null;
+}

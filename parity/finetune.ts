@@ -16,54 +16,19 @@ import {
   sub,
   type Tensor,
 } from "../core/tensor/mod.ts";
-import { syntheticSource } from "../models/checkpoint/mod.ts";
-import { encode as encodeRar, tokenizerSpecs } from "../models/rar/tokenizer.ts";
-import { RarImageTokenizer } from "../models/rar/family.ts";
-import { VarImageTokenizer } from "../models/var/family.ts";
-import { encode as encodeVar, vqvaeSpecs } from "../models/var/vqvae.ts";
-import { joinParts, loadWeights, partNames, type Weights, type WeightSpec } from "../models/weights.ts";
+import { joinParts, partNames } from "../models/weights.ts";
 import type { ParityCase } from "./case.ts";
-import { tokenizerConfig, vqvaeConfig } from "./configs.ts";
 import type { Result } from "./compute.ts";
-import { fromNchw, scalePixels, testImage, toNchw } from "./layout.ts";
-import { take, takeNchw } from "./rar.ts";
+import type { Encoder } from "./encoder.ts";
+import { fromNchw, scalePixels, take, takeNchw, testImage, toNchw } from "./layout.ts";
+import { openRarEncoder } from "./rar/encoder.ts";
+import { openVarEncoder } from "./var/encoder.ts";
 
-/** An encoder under training: its specs, its weights on the device, and its forward. */
-interface Encoder {
-  readonly specs: readonly WeightSpec[];
-  readonly weights: Weights;
-  readonly size: number;
-  readonly range: "[0,1]" | "[-1,1]";
-  encode(images: Tensor): Tensor;
-  /** The greedy fHat of images under the untrained weights. */
-  target(images: Tensor): Tensor;
-  dispose(): void;
-}
-
-const trained = (name: string) => name.startsWith("encoder.") || name.startsWith("quant_conv.");
-
+/** The encoder of the case's configuration, which is VAR's where it has VAR's fields. */
 async function openEncoder(parityCase: ParityCase, device: Device): Promise<Encoder> {
   const tokenizer = parityCase.manifest.config.tokenizer ?? parityCase.manifest.config.vae;
-  const isVar = tokenizer.ch_mult !== undefined;
-  const specs = isVar ? vqvaeSpecs(vqvaeConfig(tokenizer)) : tokenizerSpecs(tokenizerConfig(tokenizer));
-  const source = syntheticSource(parityCase.salt, specs);
-  const weights = await loadWeights(device, source, specs, { what: parityCase.name, dense: trained });
-  const config = isVar ? vqvaeConfig(tokenizer) : tokenizerConfig(tokenizer);
-  const family = isVar
-    ? new VarImageTokenizer(device, weights, vqvaeConfig(tokenizer))
-    : new RarImageTokenizer(weights, tokenizerConfig(tokenizer));
-  return {
-    specs: specs.filter((spec) => trained(spec.name)),
-    weights,
-    size: config.resolution,
-    range: isVar ? "[-1,1]" : "[0,1]",
-    encode: (images) =>
-      isVar
-        ? encodeVar(images, weights, vqvaeConfig(tokenizer))
-        : encodeRar(images, weights, tokenizerConfig(tokenizer)),
-    target: (images) => scope(() => family.quantize(family.encode(images)).fHat),
-    dispose: () => family.dispose(),
-  };
+  const open = tokenizer.ch_mult === undefined ? openRarEncoder : openVarEncoder;
+  return await open(parityCase, device, tokenizer);
 }
 
 /** Test images `indices` as a batch for the encoder. */

@@ -4,15 +4,16 @@ import type { ParityCase } from "./case.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Compute } from "./compute.ts";
 import { finetune } from "./finetune.ts";
-import { fullMaskgitVq, fullRar, fullVar, fullVqvae } from "./full.ts";
 import { interpolation } from "./interpolation.ts";
 import { metrics } from "./metrics.ts";
 import { membership } from "./mia.ts";
 import { optimisedQuantisation } from "./optquant.ts";
 import { prada } from "./prada.ts";
-import { maskgitVq, rar } from "./rar.ts";
+import { fullMaskgitVq, fullRar } from "./rar/full.ts";
+import { maskgitVq, rar } from "./rar/small.ts";
 import { signals } from "./signals.ts";
-import { varTransformer, vqvae } from "./var.ts";
+import { fullVar, fullVqvae } from "./var/full.ts";
+import { varTransformer, vqvae } from "./var/small.ts";
 
 /** The computation for a case, by its number or by the network in its configuration; null when none exists yet. */
 export function computeFor(parityCase: ParityCase): Compute | null {

@@ -1,5 +1,19 @@
-/** Conversions between the reference's layouts (channels first, uint8 images) and ours, and crops that manifests describe. */
-import { type Device, fromArray, type Tensor } from "../core/tensor/mod.ts";
+/** Conversions between the reference's layouts (channels first, uint8 images) and ours, crops, distances to codes, reading back. */
+import {
+  add,
+  affine,
+  type Device,
+  fromArray,
+  matmul,
+  neg,
+  scope,
+  slice,
+  square,
+  sub,
+  sum,
+  type Tensor,
+  topK,
+} from "../core/tensor/mod.ts";
 import type { CaseTensor } from "./case.ts";
 
 /** [b, c, h, w] values -> [b, h, w, c] tensor. */
@@ -82,4 +96,33 @@ export function blockMeans(values: Float32Array, [c, h, w]: readonly number[], k
     }
   }
   return out;
+}
+
+/** |z|^2 + |e|^2 - 2 z.e of rows z[n, c] and codes e[v, c]: [n, v]. */
+export function squaredDistances(z: Tensor, codebook: Tensor): Tensor {
+  return scope(() => {
+    const own = add(sum(square(z), 1, true), sum(square(codebook), 1).reshape(1, codebook.shape[0]));
+    return add(own, affine(matmul(z, codebook, { transB: true }), -2));
+  });
+}
+
+/** Second-best minus best squared distance of every row z[n, c] to the codes: [n]. */
+export function margins(z: Tensor, codebook: Tensor): Tensor {
+  return scope(() => {
+    const { values } = topK(neg(squaredDistances(z, codebook)), 2);
+    return sub(slice(values, 1, 0, 1), slice(values, 1, 1, 2)).reshape(z.shape[0]);
+  });
+}
+
+/** Frees a tensor after reading it. */
+export async function take(tensor: Tensor): Promise<Float32Array | Int32Array> {
+  const values = tensor.dtype === "f32" ? await tensor.data() : await tensor.ints();
+  tensor.dispose();
+  return values;
+}
+
+export async function takeNchw(tensor: Tensor): Promise<Float32Array> {
+  const values = await toNchw(tensor);
+  tensor.dispose();
+  return values;
 }

@@ -14,7 +14,7 @@ import { tokenText, zlibLength } from "../attribution/likelihood/membership/zlib
 import { concat, type Device, fromArray, keep, scope, slice, sub, type Tensor } from "../core/tensor/mod.ts";
 import type { ParityCase } from "./case.ts";
 import { inputs, type Result } from "./compute.ts";
-import { take } from "./rar.ts";
+import { take } from "./layout.ts";
 
 /** Rows of logits that are worked on at a time: few, so that the case goes through several blocks. */
 const blockRows = 100;

@@ -9,10 +9,9 @@ import {
   type SoftAssignOptions,
 } from "../attribution/quantisation/soft_assign.ts";
 import type { ParityCase } from "./case.ts";
-import { syntheticVarFamily, vqvaeConfig } from "./configs.ts";
+import { syntheticVarFamily, vqvaeConfig } from "./var/configs.ts";
 import type { Result } from "./compute.ts";
-import { fromNchw, scalePixels, toNchw } from "./layout.ts";
-import { take } from "./rar.ts";
+import { fromNchw, scalePixels, take, toNchw } from "./layout.ts";
 
 /** The reference's loss of a whole batch per iteration, from losses[iterations, batch] per image. */
 function batchLoss(losses: Tensor): Tensor {

@@ -20,7 +20,8 @@ import { varLoss } from "../../models/var/training.ts";
 import { transformerSpecs as varSpecs } from "../../models/var/transformer.ts";
 import { loadWeights, partNames, Weights, type WeightSpec } from "../../models/weights.ts";
 import { ParityCase } from "../../parity/case.ts";
-import { rarConfig, varConfig } from "../../parity/configs.ts";
+import { rarConfig } from "../../parity/rar/configs.ts";
+import { varConfig } from "../../parity/var/configs.ts";
 import { withDevices } from "../core/devices.ts";
 
 async function golden(name: string): Promise<ParityCase> {

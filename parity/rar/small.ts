@@ -8,7 +8,6 @@ import {
   fromArray,
   keep,
   logSoftmaxGather,
-  matmul,
   mean,
   neg,
   scope,
@@ -16,47 +15,16 @@ import {
   softmax,
   square,
   sub,
-  sum,
   type Tensor,
-  topK,
-} from "../core/tensor/mod.ts";
-import type { RarImageTokenizer, RarVariant } from "../models/rar/family.ts";
-import { generateRar } from "../models/rar/generate.ts";
-import { guidanceScales } from "../models/rar/sampler.ts";
-import type { RarCondition } from "../models/rar/transformer.ts";
-import type { ParityCase } from "./case.ts";
-import { rarConfig, siblingCase, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
-import { inputs, type Result } from "./compute.ts";
-import { fromNchw, scalePixels, toNchw } from "./layout.ts";
-
-/** |z|^2 + |e|^2 - 2 z.e of rows z[n, c] and codes e[v, c]: [n, v]. */
-export function squaredDistances(z: Tensor, codebook: Tensor): Tensor {
-  return scope(() => {
-    const own = add(sum(square(z), 1, true), sum(square(codebook), 1).reshape(1, codebook.shape[0]));
-    return add(own, affine(matmul(z, codebook, { transB: true }), -2));
-  });
-}
-
-/** Second-best minus best squared distance of every row z[n, c] to the codes: [n]. */
-export function margins(z: Tensor, codebook: Tensor): Tensor {
-  return scope(() => {
-    const { values } = topK(neg(squaredDistances(z, codebook)), 2);
-    return sub(slice(values, 1, 0, 1), slice(values, 1, 1, 2)).reshape(z.shape[0]);
-  });
-}
-
-/** Frees a tensor after reading it. */
-export async function take(tensor: Tensor): Promise<Float32Array | Int32Array> {
-  const values = tensor.dtype === "f32" ? await tensor.data() : await tensor.ints();
-  tensor.dispose();
-  return values;
-}
-
-export async function takeNchw(tensor: Tensor): Promise<Float32Array> {
-  const values = await toNchw(tensor);
-  tensor.dispose();
-  return values;
-}
+} from "../../core/tensor/mod.ts";
+import type { RarImageTokenizer, RarVariant } from "../../models/rar/family.ts";
+import { generateRar } from "../../models/rar/generate.ts";
+import { guidanceScales } from "../../models/rar/sampler.ts";
+import type { RarCondition } from "../../models/rar/transformer.ts";
+import { type ParityCase, siblingCase } from "../case.ts";
+import { inputs, type Result } from "../compute.ts";
+import { fromNchw, margins, scalePixels, squaredDistances, take, takeNchw, toNchw } from "../layout.ts";
+import { rarConfig, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
 
 export async function* maskgitVq(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const family = await syntheticRarFamily(

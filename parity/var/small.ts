@@ -14,18 +14,17 @@ import {
   square,
   sub,
   type Tensor,
-} from "../core/tensor/mod.ts";
-import { scaleStarts } from "../models/family.ts";
-import type { VarImageTokenizer, VarVariant } from "../models/var/family.ts";
-import type { ScaleTrace } from "../models/var/quantizer.ts";
-import { generateVar } from "../models/var/generate.ts";
-import type { VarCondition } from "../models/var/transformer.ts";
-import { encoderOutput } from "../models/var/vqvae.ts";
-import type { ParityCase } from "./case.ts";
+} from "../../core/tensor/mod.ts";
+import { scaleStarts } from "../../models/family.ts";
+import type { VarImageTokenizer, VarVariant } from "../../models/var/family.ts";
+import type { ScaleTrace } from "../../models/var/quantizer.ts";
+import { generateVar } from "../../models/var/generate.ts";
+import type { VarCondition } from "../../models/var/transformer.ts";
+import { encoderOutput } from "../../models/var/vqvae.ts";
+import { type ParityCase } from "../case.ts";
+import { inputs, type Result } from "../compute.ts";
+import { fromNchw, margins, scalePixels, take, takeNchw, testImage, toNchw } from "../layout.ts";
 import { syntheticVarFamily, syntheticVarVariant, varConfig, vqvaeConfig } from "./configs.ts";
-import { inputs, type Result } from "./compute.ts";
-import { fromNchw, scalePixels, testImage, toNchw } from "./layout.ts";
-import { margins, take, takeNchw } from "./rar.ts";
 
 export async function* vqvae(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const config = vqvaeConfig(parityCase.manifest.config.vae);
