@@ -1,14 +1,10 @@
-/** The whole check: all rules over a tree, and the files that are allowed to break them for now. */
-import { toBeConverted } from "./layout.ts";
+/** The whole check: all rules over a tree, and the links of its documents. */
 import { againstOrder, cycles, knowsFamily, type Problem } from "./rules.ts";
 import type { Source } from "./source.ts";
 
-/** What breaks a rule, in the order of paths; and names of `exceptions` that break none any more. */
-export function findProblems(sources: readonly Source[], exceptions = toBeConverted): Problem[] {
-  const all = [...againstOrder(sources), ...cycles(sources), ...knowsFamily(sources)];
-  const converted = exceptions.filter((path) => !all.some((problem) => problem.path === path))
-    .map((path) => ({ path, line: 1, message: "breaks no rule any more: remove it from `toBeConverted`" }));
-  return [...all.filter(({ path }) => !exceptions.includes(path)), ...converted]
+/** What breaks a rule, in the order of paths. */
+export function findProblems(sources: readonly Source[]): Problem[] {
+  return [...againstOrder(sources), ...cycles(sources), ...knowsFamily(sources)]
     .sort((a, b) => a.path < b.path ? -1 : a.path > b.path ? 1 : a.line - b.line);
 }
 

@@ -49,11 +49,3 @@ export const mayKnowFamilies: Readonly<Record<string, string>> = {
   "tests": "Tests state what a certain family gives.",
   "bench": "Measures the networks of certain families at their official sizes.",
 };
-
-/** Generic files that still know a family. Each must be converted and leave this list; the check fails on one that has. */
-export const toBeConverted: readonly string[] = [
-  "parity/configs.ts",
-  "parity/finetune.ts",
-  "parity/full.ts",
-  "parity/signals.ts",
-];
