@@ -1,6 +1,5 @@
 /**
- * The diagrams of an evaluation as chart options: confusion matrix, ROC curves, AUC, robustness.
- * Scores against thresholds are in score_chart.ts; drawing is plot/'s business, the page html.ts's.
+ * The diagrams of an evaluation as chart options: confusion matrix, ROC curves, AUC, robustness. plot/ renders them.
  */
 import type { FamilyName } from "../../models/family.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
@@ -10,6 +9,7 @@ import { strengthRanges, type TransformName, transformNames } from "../images/au
 import { familyNamed, familyNames } from "../../models/registry.ts";
 import { outlierLabel } from "../labels.ts";
 import {
+  cellInk,
   type Figure,
   groupColor,
   ink,
@@ -20,10 +20,10 @@ import {
   still,
   width,
 } from "./chart_style.ts";
-import { everythingElse, type SignalResult } from "./evaluate.ts";
+import { everythingElse, type Separation, type SignalResult } from "./evaluate.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 
-/** Shares of every true label, with counts in the cells. */
+/** Confusion matrix: colours show shares of the true label, cells show counts. */
 export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
   const shown = labels.map((_, i) => i)
     .filter((i) => counts[i].some((n) => n > 0) || counts.some((row) => row[i] > 0));
@@ -55,107 +55,123 @@ export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
   };
 }
 
-/** Stays dark on a dark page, since the cells stay light. */
-const cellInk = "#10151a";
-
-/** Signals that are drawn, at most; those that decide come first, then in the table's order. */
+/** Largest number of signals in ROC diagrams. Those that decide come first, then the order of the table. */
 const drawnSignals = 5;
 
-/** The families that signals are of, in the order of the registry. */
+/** The families of signals, in the order of the registry. */
 function familiesOf(signals: readonly SignalResult[]): readonly FamilyName[] {
   return familyNames.filter((name) => signals.some(({ family }) => family === name));
+}
+
+function panelTitle(text: string, left: number, top: number) {
+  return { text, left, top, textStyle: { fontSize: 13, color: ink } };
+}
+
+/** The ROC curves of one family against one group of nonmembers. */
+interface RocPanel {
+  readonly family: FamilyName;
+  /** `outlier`, or another family. */
+  readonly nonmembers: string;
+  readonly row: number;
+  readonly column: number;
+  readonly curves: readonly { readonly signal: string; readonly decides: boolean; readonly separation: Separation }[];
+}
+
+/** A column per family: against outliers (above) and the other families (below). Panels without curves are left out. */
+function rocPanels(signals: readonly SignalResult[], families: readonly FamilyName[]): RocPanel[] {
+  return families.flatMap((family, column) =>
+    [outlierLabel, ...families.filter((other) => other !== family)].flatMap((nonmembers, row) => {
+      const curves = signals.filter((result) => result.family === family)
+        .flatMap(({ signal, decides, separations }) => {
+          const separation = separations.find((candidate) => candidate.nonmembers === nonmembers);
+          return separation ? [{ signal, decides, separation }] : [];
+        });
+      return curves.length === 0 ? [] : [{ family, nonmembers, row, column, curves }];
+    })
+  );
+}
+
+/** Lower end of a panel's logarithmic axis: a power of ten below 1 % and below the smallest rate above 0. */
+function lowestRate({ curves }: RocPanel): number {
+  const least = Math.min(...curves.map(({ separation }) => 1 / separation.others));
+  return 10 ** Math.floor(Math.log10(Math.min(least, 0.01)) - 0.01);
 }
 
 /** ROC curves of each family, side by side, against outliers (above) and the other families (below). */
 export function rocFigure(signals: readonly SignalResult[]): Figure | null {
   const families = familiesOf(signals);
-  const kinds = (family: FamilyName) => [outlierLabel, ...families.filter((other) => other !== family)];
-  const panels = families.flatMap((family, column) => {
-    const own = signals.filter((result) => result.family === family);
-    return kinds(family).flatMap((kind, row) => {
-      const lines = own.flatMap(({ signal, title, decides, separations }) => {
-        const found = separations.find(({ nonmembers }) => nonmembers === kind);
-        return found ? [{ signal, title, decides, found }] : [];
-      });
-      return lines.length === 0 ? [] : [{ family, kind, row, column, lines }];
-    });
-  });
+  const panels = rocPanels(signals, families);
   if (panels.length === 0) return null;
   const drawn = chooseDrawn(signals);
   const rows = Math.max(...panels.map(({ row }) => row)) + 1;
   const panelHeight = 270, top = 92, gap = 86;
-  const least = panels.map(({ lines }) => Math.min(...lines.map(({ found }) => 1 / found.others)));
-  const lowest = least.map((rate) => 10 ** Math.floor(Math.log10(Math.min(rate, 0.01)) - 0.01));
-  const place = ({ row, column }: { row: number; column: number }) => ({
+  const lowest = panels.map(lowestRate);
+  const place = ({ row, column }: RocPanel) => ({
     left: 66 + column * (width / families.length),
     top: top + row * (panelHeight + gap),
     width: width / families.length - 90,
     height: panelHeight,
   });
+  const titleOf = (group: string) => group === outlierLabel ? "outliers" : familyNamed(group).title;
+  const axis = { ...axisStyle, max: 1, axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel } };
   return {
     width,
     height: top + rows * (panelHeight + gap) - 24,
     option: {
-      legend: {
-        top: 4,
-        left: 40,
-        right: 40,
-        data: drawn.map(({ title }) => title),
-        ...legendStyle,
-      },
-      title: panels.map((panel) => ({
-        text: `${familyNamed(panel.family).title} against ${
-          panel.kind === outlierLabel ? "outliers" : familyNamed(panel.kind).title
-        }`,
-        left: place(panel).left,
-        top: place(panel).top - 24,
-        textStyle: { fontSize: 13, color: ink },
-      })),
+      legend: { top: 4, left: 40, right: 40, data: drawn.map(({ title }) => title), ...legendStyle },
+      title: panels.map((panel) => {
+        const { left, top } = place(panel);
+        return panelTitle(`${familyNamed(panel.family).title} against ${titleOf(panel.nonmembers)}`, left, top - 24);
+      }),
       grid: panels.map(place),
       xAxis: panels.map((_, gridIndex) => ({
-        ...axisStyle,
+        ...axis,
         type: "log" as const,
         gridIndex,
         name: "false positive rate",
         nameGap: 28,
         min: lowest[gridIndex],
-        max: 1,
-        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
       })),
       yAxis: panels.map((_, gridIndex) => ({
-        ...axisStyle,
+        ...axis,
         type: "value" as const,
         gridIndex,
         name: "true positive rate",
         nameGap: 42,
         min: 0,
-        max: 1,
-        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
       })),
-      series: panels.flatMap(({ lines }, i) =>
-        drawn.flatMap(({ signal, title }, d) => {
-          const line = lines.find((other) => other.signal === signal);
-          if (line === undefined) return [];
-          const { fpr, tpr } = line.found.roc;
-          return [{
-            type: "line" as const,
-            ...still,
-            name: title,
-            xAxisIndex: i,
-            yAxisIndex: i,
-            data: fpr.map((x, at) => [Math.max(x, lowest[i]), tpr[at]]),
-            showSymbol: false,
-            color: palette[d % palette.length],
-            lineStyle: {
-              width: line.decides ? 3 : 1.5,
-              type: d >= palette.length - 1 ? "dashed" as const : "solid" as const,
-            },
-            markLine: d === 0 ? onePercent : undefined,
-          }];
-        })
-      ),
+      series: panels.flatMap((panel, i) => rocSeries(panel, i, drawn, lowest[i])),
     },
   };
+}
+
+/** The curves of a panel as series of its axes `index`. Rates below `lowest` are drawn at `lowest`. */
+function rocSeries(
+  { curves }: RocPanel,
+  index: number,
+  drawn: readonly { readonly signal: string; readonly title: string }[],
+  lowest: number,
+) {
+  return drawn.flatMap(({ signal, title }, d) => {
+    const curve = curves.find((candidate) => candidate.signal === signal);
+    if (curve === undefined) return [];
+    const { fpr, tpr } = curve.separation.roc;
+    return [{
+      type: "line" as const,
+      ...still,
+      name: title,
+      xAxisIndex: index,
+      yAxisIndex: index,
+      data: fpr.map((x, at) => [Math.max(x, lowest), tpr[at]]),
+      showSymbol: false,
+      color: palette[d % palette.length],
+      lineStyle: {
+        width: curve.decides ? 3 : 1.5,
+        type: d >= palette.length - 1 ? "dashed" as const : "solid" as const,
+      },
+      markLine: d === 0 ? onePercent : undefined,
+    }];
+  });
 }
 
 const onePercent = {
@@ -166,6 +182,7 @@ const onePercent = {
   data: [{ xAxis: 0.01 }],
 };
 
+/** The signals to draw, with up to three baselines among them. */
 function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title: string }[] {
   const unique = new Map<string, { signal: string; title: string; decides: boolean; baseline: boolean }>();
   for (const { signal, title, decides } of signals) {
@@ -178,27 +195,39 @@ function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title:
     });
   }
   const all = [...unique.values()];
-  const own = all.filter(({ baseline }) => !baseline).sort((a, b) => Number(b.decides) - Number(a.decides));
+  const plain = all.filter(({ baseline }) => !baseline).sort((a, b) => Number(b.decides) - Number(a.decides));
   const baselines = all.filter(({ baseline }) => baseline);
   const room = drawnSignals - Math.min(baselines.length, 3);
-  return [...own.slice(0, Math.max(room, 2)), ...baselines];
+  return [...plain.slice(0, Math.max(room, 2)), ...baselines];
 }
 
-/** Rates over strength, a panel per attack. */
+/** A line of a robustness diagram. */
+interface RobustnessLine {
+  readonly name: string;
+  readonly color: string;
+  readonly y: (point: RobustnessPoint) => number | null;
+}
+
+function robustnessLines(families: readonly FamilyName[]): RobustnessLine[] {
+  return [
+    { name: "family accuracy", color: palette[0], y: ({ familyAccuracy }) => familyAccuracy },
+    { name: "outlier recall", color: palette[2], y: ({ outlierRecall }) => outlierRecall },
+    ...families.map((family, i) => ({
+      name: `${familyNamed(family).title}: TPR at 1 % FPR`,
+      color: [palette[1], palette[3], palette[4], palette[5]][i % 4],
+      y: ({ separation }: RobustnessPoint) => separation[family]?.tpr ?? null,
+    })),
+  ];
+}
+
+/** Rates by strength, a panel per attack. */
 export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | null {
   const attacks = transformNames.filter((name) => points.some(({ attack }) => attack === name));
   if (attacks.length === 0) return null;
   const columns = Math.min(3, attacks.length), panelWidth = 214, panelHeight = 170, top = 70, gapX = 66, gapY = 88;
   const rows = Math.ceil(attacks.length / columns);
-  const lines = [
-    { name: "family accuracy", color: palette[0], y: (point: RobustnessPoint) => point.familyAccuracy },
-    { name: "outlier recall", color: palette[2], y: (point: RobustnessPoint) => point.outlierRecall },
-    ...Object.keys(points[0].separation).map((family, i) => ({
-      name: `${familyNamed(family).title}: TPR at 1 % FPR`,
-      color: [palette[1], palette[3], palette[4], palette[5]][i % 4],
-      y: (point: RobustnessPoint) => point.separation[family]?.tpr ?? null,
-    })),
-  ];
+  const lines = robustnessLines(Object.keys(points[0].separation));
+  const axis = { ...axisStyle, type: "value" as const };
   const left = (i: number) => 66 + (i % columns) * (panelWidth + gapX);
   const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
   return {
@@ -206,29 +235,22 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
     height: top + rows * (panelHeight + gapY) - 24,
     option: {
       legend: { top: 4, left: "center", data: lines.map(({ name }) => name), ...legendStyle },
-      title: attacks.map((attack, i) => ({
-        text: attackTitles[attack].title,
-        left: left(i),
-        top: above(i) - 26,
-        textStyle: { fontSize: 13, color: ink },
-      })),
+      title: attacks.map((attack, i) => panelTitle(attackTitles[attack].title, left(i), above(i) - 26)),
       grid: attacks.map((_, i) => ({ left: left(i), top: above(i), width: panelWidth, height: panelHeight })),
       xAxis: attacks.map((attack, gridIndex) => ({
-        ...axisStyle,
-        type: "value" as const,
+        ...axis,
         gridIndex,
         name: attackTitles[attack].unit,
         nameGap: 28,
         min: Math.min(...strengthRanges[attack]),
         max: Math.max(...strengthRanges[attack]),
-        // The untouched end on the left.
+        // Harsher to the right.
         inverse: isFalling(attack),
         splitNumber: 4,
         axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber },
       })),
       yAxis: attacks.map((_, gridIndex) => ({
-        ...axisStyle,
-        type: "value" as const,
+        ...axis,
         gridIndex,
         name: gridIndex % columns === 0 ? "rate" : "",
         nameGap: 44,
@@ -257,13 +279,13 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
   };
 }
 
-/** Whether lower strengths are the harsher ones. */
+/** Whether lower strengths are harsher. */
 function isFalling(attack: TransformName): boolean {
   const [first, second] = strengthRanges[attack];
   return second < first;
 }
 
-/** AUC of every signal against everything else, for all families side by side. */
+/** AUC of every signal against everything else, a bar per family. */
 export function aucFigure(signals: readonly SignalResult[]): Figure | null {
   const names = [...new Map(signals.map(({ signal, title }) => [signal, title]))].reverse();
   const value = (family: FamilyName, signal: string) =>

@@ -1,6 +1,6 @@
 /**
- * From judged images to the numbers of a report: how often verdicts are right, and how well every signal separates a family
- * from everything else. Numbers in, numbers out; how images are measured is in run_evaluation.ts.
+ * Computes the numbers of an evaluation from judged images: how often verdicts are right, and how well every signal
+ * separates a family from everything else. run_evaluation.ts measures the images.
  */
 import type { FamilyName } from "../../models/family.ts";
 import { type Calibration, type Rules, rulesOf, strategies, type Strategy } from "../decision/calibration_file.ts";
@@ -27,43 +27,47 @@ import { familyScore } from "../decision/family_distance.ts";
 import { baselineNames, baselineTable, scoreNames, scoreTable, signalTable } from "../signals/table.ts";
 import { chooseFamily } from "../decision/methods.ts";
 
-/** An image whose label is known, and what was said about it. */
+/** A labelled image with its verdict. */
 export interface Judged {
   readonly image: string;
   readonly label: Label;
+  /** Name of the folder that the image is from, such as the generator of an outlier. */
   readonly source: string;
-  /** What was said. */
   readonly verdict: Label;
   readonly confidence: number;
+  /** Signals by family. */
   readonly families: Measurements["families"];
-  /** Of the level `baselines`, where that was measured. */
+  /** Signals of the level `baselines`, if they were measured. */
   readonly baselines?: Measurements["families"];
 }
 
-/** A number with its interval (95 %, bootstrap); null where it is not defined. */
+/** A number with its 95 % bootstrap interval; null if it is not defined. */
 export interface Estimate {
   readonly value: number | null;
   readonly interval: Interval | null;
 }
 
-/** How well scores tell members of a family from one kind of nonmembers. */
+/** How well scores separate members of a family from one group of nonmembers. */
 export interface Separation {
-  /** What the nonmembers are: `everything else`, a label, `outlier`, a source of outliers, or another family. */
+  /** The nonmembers: `everything else`, a label, `outlier`, a source of outliers, or another family. */
   readonly nonmembers: string;
+  /** Number of members. */
   readonly members: number;
+  /** Number of nonmembers. */
   readonly others: number;
   readonly auc: Estimate;
-  /** At a false positive rate of 1 %. */
+  /** The true positive rate at a false positive rate of 1 %. */
   readonly tpr: Estimate;
   readonly roc: RocCurve;
 }
 
+/** How well a signal separates a family from groups of nonmembers. */
 export interface SignalResult {
   readonly family: FamilyName;
   /** Name of a signal, or of a baseline. */
   readonly signal: string;
   readonly title: string;
-  /** Whether verdicts rest on it. */
+  /** Whether the decision uses it. */
   readonly decides: boolean;
   readonly separations: readonly Separation[];
 }
@@ -77,15 +81,17 @@ export interface StrategyResult {
   readonly outlierPrecision: Estimate;
 }
 
+/** The numbers of an evaluation. */
 export interface Evaluation {
+  /** Number of images. */
   readonly images: number;
-  /** Images by label. */
+  /** Number of images by label. */
   readonly labels: Readonly<Partial<Record<Label, number>>>;
-  /** Share of the verdicts that are right. */
+  /** Share of right verdicts. */
   readonly accuracy: Estimate;
-  /** The same of families and outlier. */
+  /** Share of verdicts with the right family, or rightly outlier. */
   readonly familyAccuracy: Estimate;
-  /** Of the images whose family was found, the share whose variant was. */
+  /** Share of right variants among the images whose family is right. */
   readonly variantAccuracy: Estimate;
   readonly outlierRecall: Estimate;
   readonly outlierPrecision: Estimate;
@@ -95,15 +101,17 @@ export interface Evaluation {
   readonly signals: readonly SignalResult[];
 }
 
+/** Options of `evaluate`. */
 export interface EvaluateOptions {
   readonly calibration: Calibration;
-  /** What the verdicts rest on. */
+  /** Signals and thresholds of the verdicts. */
   readonly rules: Rules;
+  /** The strategy of these thresholds; null for thresholds that were set by hand. */
   readonly threshold: Strategy | null;
   readonly bootstrap?: BootstrapOptions;
 }
 
-/** Evaluates. Throws without images. */
+/** Evaluates verdicts and signals. Throws without images. */
 export function evaluate(judged: readonly Judged[], options: EvaluateOptions): Evaluation {
   if (judged.length === 0) throw new Error("evaluate: expected at least one image that could be read, got none");
   const { bootstrap, rules: { labels } } = options;
@@ -149,7 +157,7 @@ function familyMatrix(pairs: readonly Pair[], labels: Labels): ConfusionMatrix {
   ]);
 }
 
-/** A statistic of items and its interval, which is drawn within each true label. */
+/** A statistic of items with its interval. Bootstrap samples keep the number of images of each true label. */
 function estimate(
   items: readonly Pair[],
   statistic: (sample: readonly Pair[]) => number | null,
@@ -162,23 +170,23 @@ function estimate(
   };
 }
 
-/** What each strategy's thresholds would decide, on the signals that the rules use. */
+/** The family decision by the thresholds of each strategy, with the signals of the rules. */
 function strategyResults(judged: readonly Judged[], { calibration, rules, threshold, bootstrap }: EvaluateOptions) {
   const { labels } = rules;
   const signals = mapFamilies(labels.families, (family) => rules.families[family].signal);
-  const found: StrategyResult[] = [];
+  const results: StrategyResult[] = [];
   for (const strategy of strategies) {
     const missing = labels.families.some((name) => !calibration.families[name][signals[name]]?.thresholds[strategy]);
     if (missing) continue;
     const other = rulesOf(calibration, labels, { threshold: strategy, signals });
-    // Any variant of the family stands for it: these rates look no further.
+    // These rates look at families only, so any variant can represent its family.
     const pairs = judged.map(({ label, families }): Pair => {
       const family = chooseFamily(families, other);
       return { label, verdict: family === null ? outlierLabel : labels.variants[family][0] };
     });
     const over = (statistic: (matrix: ConfusionMatrix) => number | null) =>
       estimate(pairs, (sample) => statistic(familyMatrix(sample, labels)), bootstrap);
-    found.push({
+    results.push({
       threshold: strategy,
       decides: strategy === threshold,
       familyAccuracy: over(accuracy),
@@ -186,16 +194,16 @@ function strategyResults(judged: readonly Judged[], { calibration, rules, thresh
       outlierPrecision: over((matrix) => precision(matrix, outlierLabel)),
     });
   }
-  return found;
+  return results;
 }
 
 /** The false positive rate at which signals are compared. */
 const operatingPoint = 0.01;
 
-/** Samples of so many members and others. */
+/** Bootstrap samples of a number of members and a number of nonmembers. */
 type Draw = (members: number, others: number) => Samples;
 
-/** Draws samples once for every pair of sizes: signals are compared on the same ones. */
+/** Draws samples once for every pair of sizes, so that signals are compared on the same ones. */
 function sampler(bootstrap?: BootstrapOptions): Draw {
   const known = new Map<string, Samples>();
   return (...sizes) => {
@@ -226,20 +234,20 @@ function signalResults(
     }];
   };
   const model = calibration.oneClass?.[family];
-  const own = scoreNames.flatMap((name) =>
+  const signals = scoreNames.flatMap((name) =>
     row(name, scoreTable[name].title, ({ families }) => {
       if (name !== "oneClass") return signalTable[name].score(families[family]);
       return model && familyScore(name, families, family, model);
     })
   );
-  const base = baselineNames.flatMap((name) => {
+  const baselines = baselineNames.flatMap((name) => {
     const score: (evidence: FamilyEvidence) => number | undefined = baselineTable[name];
     return row(name, `${name} (baseline)`, ({ baselines }) => baselines && score(baselines[family]));
   });
-  return [...own, ...base];
+  return [...signals, ...baselines];
 }
 
-/** Members against each kind of nonmembers that there are; none where the family has no images. */
+/** Separates members from each group of nonmembers that has images. Empty if the family has no images. */
 function separations(
   judged: readonly Judged[],
   { family, labels, score }: { family: FamilyName; labels: Labels; score: Score },
@@ -247,23 +255,23 @@ function separations(
 ): Separation[] {
   const members = judged.filter(({ label }) => labels.familyOf(label) === family);
   const rest = judged.filter(({ label }) => labels.familyOf(label) !== family);
-  const own = members.map((item) => score(item)!);
-  if (own.length === 0) return [];
+  const memberScores = members.map((item) => score(item)!);
+  if (members.length === 0) return [];
   return nonmemberKinds(rest, labels).map(({ name, items }) => {
-    const others = items.map((item) => score(item)!);
-    const intervals = bootstrapRoc(own, others, draw(own.length, others.length), operatingPoint);
+    const scores = items.map((item) => score(item)!);
+    const intervals = bootstrapRoc(memberScores, scores, draw(members.length, scores.length), operatingPoint);
     return {
       nonmembers: name,
-      members: own.length,
-      others: others.length,
-      auc: { value: auc(own, others), interval: intervals.auc },
-      tpr: { value: tprAtFpr(own, others, operatingPoint), interval: intervals.tpr },
-      roc: rocCurve(own, others),
+      members: members.length,
+      others: scores.length,
+      auc: { value: auc(memberScores, scores), interval: intervals.auc },
+      tpr: { value: tprAtFpr(memberScores, scores, operatingPoint), interval: intervals.tpr },
+      roc: rocCurve(memberScores, scores),
     };
   });
 }
 
-/** Everything else, then outliers and their sources, then other families and their variants, as far as there are any. */
+/** Groups of nonmembers that have images: everything else, outliers, their sources, other families, their variants. */
 function nonmemberKinds(rest: readonly Judged[], labels: Labels): { name: string; items: readonly Judged[] }[] {
   const kinds: { name: string; items: readonly Judged[] }[] = [{ name: everythingElse, items: rest }];
   const add = (name: string, items: readonly Judged[]) => kinds.push({ name, items });
@@ -277,5 +285,5 @@ function nonmemberKinds(rest: readonly Judged[], labels: Labels): { name: string
   return kinds.filter(({ name, items }) => items.length > 0 && !seen.has(name) && seen.add(name) !== undefined);
 }
 
-/** The name of all nonmembers together. */
+/** Name of the group of all nonmembers. */
 export const everythingElse = "everything else";

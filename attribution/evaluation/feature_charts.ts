@@ -1,20 +1,24 @@
 /**
- * Diagrams of a table of features as chart options: distributions per class, pairwise AUC, who scores whose images how,
- * reliability, PRADA's score functions. Drawing is plot/'s business, which files plots.ts's.
+ * Diagrams of features and methods as chart options: distributions per class, pairwise AUC, mean scores by generating
+ * class and scoring variant, reliability, PRADA's score functions. plot/ renders them, plots.ts writes the files.
  */
-import { type Figure, groupColor } from "./chart_style.ts";
+import {
+  cellInk,
+  type Figure,
+  groupColor,
+  ink,
+  legendStyle as commonLegend,
+  rotated,
+  shortNumber as short,
+  still,
+} from "./chart_style.ts";
 import type { MethodResult } from "./methods.ts";
 import { groupOf, type Label, type Labels, outlierLabel } from "../labels.ts";
 import { auc } from "../metrics/mod.ts";
 import { axisStyle, palette } from "../plot/chart.ts";
 import type { FeatureItem } from "../evidence/features.ts";
 
-const ink = axisStyle.nameTextStyle.color;
-/** Stays dark on a dark page, since cells stay light. */
-const cellInk = "#10151a";
-const still = { silent: true, emphasis: { disabled: true } } as const;
-const rotated = { ...axisStyle.axisLabel, rotate: 40 };
-const legendStyle = { textStyle: { color: ink }, icon: "roundRect", itemHeight: 8, itemGap: 14 } as const;
+const legendStyle = { ...commonLegend, itemGap: 14 } as const;
 const title = (text: string, left: number, top: number) => ({
   text,
   left,
@@ -24,19 +28,14 @@ const title = (text: string, left: number, top: number) => ({
 
 type Labelled = FeatureItem & { readonly label: Label };
 
-/** The items whose label is known, by label in the order of the labels. */
-function groupsOf(items: readonly FeatureItem[], labels: Labels): { label: Label; own: Labelled[] }[] {
+/** The items of each label, in the order of the labels; labels without items are left out. */
+function groupsOf(items: readonly FeatureItem[], labels: Labels): { label: Label; members: Labelled[] }[] {
   const known = items.filter((item): item is Labelled => item.label !== undefined);
-  return labels.all.map((label) => ({ label, own: known.filter((item) => item.label === label) }))
-    .filter(({ own }) => own.length > 0);
+  return labels.all.map((label) => ({ label, members: known.filter((item) => item.label === label) }))
+    .filter(({ members }) => members.length > 0);
 }
 
-/** `0.0123`, `-41`, `1.2e-5`: three significant digits. */
-function short(value: number): string {
-  return String(Number(value.toPrecision(3)));
-}
-
-/** Box plots of features, a panel each: quartiles, and whiskers from the 5th to the 95th percentile, per class. */
+/** Box plots per class, a panel per feature: quartiles, and whiskers from the 5th to the 95th percentile. */
 export function distributionFigure(
   items: readonly FeatureItem[],
   labels: Labels,
@@ -48,7 +47,7 @@ export function distributionFigure(
   const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
   const panels = names.map((name) => ({
     name,
-    boxes: groups.map(({ own }) => boxOf(own.map(({ row }) => row[name]))),
+    boxes: groups.map(({ members }) => boxOf(members.map(({ row }) => row[name]))),
   }));
   return {
     width: 76 + columns * (panelWidth + gapX) - 50,
@@ -89,7 +88,9 @@ export function distributionFigure(
   };
 }
 
-/** Logarithmic where values are positive and more than two decades wide: on fewer such an axis has hardly a label. */
+/**
+ * Logarithmic if values are positive and span more than two decades. On fewer, a logarithmic axis has hardly a label.
+ */
 function rangeOf(boxes: readonly (readonly number[])[]) {
   const low = Math.min(...boxes.map((box) => box[0])), high = Math.max(...boxes.map((box) => box[4]));
   if (low > 0 && high > 100 * low) return { type: "log" as const, min: low / 1.2, max: high * 1.2 };
@@ -97,16 +98,17 @@ function rangeOf(boxes: readonly (readonly number[])[]) {
   return { type: "value" as const, min: low - margin, max: high + margin };
 }
 
+/** The 5th, 25th, 50th, 75th and 95th percentile. */
 function boxOf(values: readonly number[]): [number, number, number, number, number] {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (q: number) => {
-    const place = q * (sorted.length - 1), low = Math.floor(place);
-    return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (place - low);
+    const position = q * (sorted.length - 1), low = Math.floor(position);
+    return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (position - low);
   };
   return [at(0.05), at(0.25), at(0.5), at(0.75), at(0.95)];
 }
 
-/** A square of numbers with a number in each cell. */
+/** A matrix with coloured cells and a number in each. */
 function matrixFigure(
   rows: readonly string[],
   columns: readonly string[],
@@ -137,11 +139,14 @@ function matrixFigure(
   };
 }
 
-/** How well one feature tells each pair of classes apart: the chance that an image of the row's class has the higher value. */
+/**
+ * How well a feature separates each pair of classes: the probability that an image of the row's class has the higher
+ * value.
+ */
 export function aucFigure(items: readonly FeatureItem[], labels: Labels, name: string): Figure {
   const groups = groupsOf(items, labels);
-  const values = groups.map(({ own }) => own.map(({ row }) => row[name]));
-  const cells = values.map((own, i) => values.map((others, j) => i === j ? null : higher(own, others)));
+  const values = groups.map(({ members }) => members.map(({ row }) => row[name]));
+  const cells = values.map((a, i) => values.map((b, j) => i === j ? null : probabilityAbove(a, b)));
   const names = groups.map(({ label }) => label);
   return matrixFigure(names, names, cells, {
     x: `AUC of ${name}: row above column`,
@@ -153,22 +158,21 @@ export function aucFigure(items: readonly FeatureItem[], labels: Labels, name: s
   });
 }
 
-/** Ranks alone matter: shifted to be positive, as the metric divides by the largest score. */
-function higher(own: readonly number[], others: readonly number[]): number {
-  const least = Math.min(...own, ...others);
-  return auc(own.map((x) => x - least), others.map((x) => x - least), { membersLower: false });
+/** The probability that a value of `a` is above one of `b`. Values are shifted: `auc` divides by the largest score. */
+function probabilityAbove(a: readonly number[], b: readonly number[]): number {
+  const least = Math.min(...a, ...b);
+  return auc(a.map((x) => x - least), b.map((x) => x - least), { membersLower: false });
 }
 
-/** The mean of a feature of every variant (columns: who scores) over the images of every class (rows: who generated). */
+/** The mean of a feature of every scoring variant (columns) over the images of every generating class (rows). */
 export function scoreMatrixFigure(items: readonly FeatureItem[], labels: Labels, feature: string): Figure {
   const groups = groupsOf(items, labels);
   const scorers = labels.all.filter((label) => label !== outlierLabel).filter((label) =>
     items.every(({ row }) => `${label}.${feature}` in row)
   );
-  const cells = groups.map(({ own }) =>
-    scorers.map((scorer) => own.reduce((sum, { row }) => sum + row[`${scorer}.${feature}`], 0) / own.length)
+  const cells = groups.map(({ members }) =>
+    scorers.map((scorer) => members.reduce((sum, { row }) => sum + row[`${scorer}.${feature}`], 0) / members.length)
   );
-  // Colours compare within a row: how much an image of this class prefers one scorer of a family to another.
   const all = cells.flat();
   return matrixFigure(groups.map(({ label }) => label), scorers, cells, {
     x: `scored by: mean of ${feature}`,
@@ -180,7 +184,10 @@ export function scoreMatrixFigure(items: readonly FeatureItem[], labels: Labels,
   });
 }
 
-/** Rate of being right by confidence, a line per method; sizes of points say how many verdicts a bin has. */
+/**
+ * Share of right verdicts by confidence, a line per method. The size of a point shows the number of verdicts in its
+ * bin.
+ */
 export function reliabilityFigure(methods: readonly Pick<MethodResult, "method" | "reliability">[]): Figure {
   const most = Math.max(1, ...methods.flatMap(({ reliability }) => reliability.map(({ count }) => count)));
   const percentAxis = {
@@ -209,7 +216,7 @@ export function reliabilityFigure(methods: readonly Pick<MethodResult, "method" 
             symbolSize: 4 + 10 * Math.sqrt(count / most),
           })),
           symbol: "circle",
-          // Light and dark blue are close on a dark page.
+          // Dashed from the fifth method on: light and dark blue are hard to tell apart on a dark page.
           lineStyle: { width: method === "joint" ? 2.5 : 1.2, type: i < 4 ? "solid" as const : "dashed" as const },
         })),
         {
@@ -225,14 +232,14 @@ export function reliabilityFigure(methods: readonly Pick<MethodResult, "method" 
   };
 }
 
-/** Learnt score functions: what a token adds, by the weighed difference of its log-probabilities. */
+/** Learnt score functions: the score of a token by the weighted difference of its log-probabilities. */
 export function pradaFigure(
   curves: readonly { readonly label: string; readonly x: readonly number[]; readonly y: readonly number[] }[],
   labels: Labels,
 ): Figure {
   const width = 360, height = 240, top = 70;
   const panels = labels.families.map((family) => curves.filter(({ label }) => labels.familyOf(label) === family))
-    .filter((own) => own.length > 0);
+    .filter((panel) => panel.length > 0);
   const dashes = ["solid", "dashed", "dotted", [8, 3, 2, 3]] as const;
   return {
     width: 76 + panels.length * (width + 80) - 40,
@@ -257,8 +264,8 @@ export function pradaFigure(
         nameGap: 44,
         axisLabel: { ...axisStyle.axisLabel, formatter: short },
       })),
-      series: panels.flatMap((own, i) =>
-        own.map(({ label, x, y }, k) => ({
+      series: panels.flatMap((panel, i) =>
+        panel.map(({ label, x, y }, k) => ({
           type: "line" as const,
           ...still,
           name: label,

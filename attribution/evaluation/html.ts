@@ -1,22 +1,23 @@
 /**
- * One page that holds everything of an evaluation: numbers, tables, diagrams as SVG, no scripts and no other files.
- * It follows the reader's light or dark setting; what it says is decided in evaluate.ts.
+ * Lays out an HTML page of numbers, tables and SVG diagrams, without scripts or other files. The page follows the
+ * reader's light or dark setting.
  */
 import { axisStyle, palette, renderSvg } from "../plot/chart.ts";
 import type { Figure } from "./chart_style.ts";
 
-/** Part of a page, as HTML. */
+/** A section of a page. */
 export interface Section {
   readonly title: string;
+  /** Its body. */
   readonly html: string;
 }
 
-/** Text with the characters that HTML gives a meaning to made harmless. */
+/** Escapes the special characters of HTML. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** A table; cells are plain text, columns of numbers are set to the right. */
+/** A table of plain text. Columns of numbers are aligned right; rows with an index in `strong` are set in bold. */
 export function htmlTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
@@ -38,7 +39,7 @@ export async function figure({ option, width, height }: Figure, caption: string)
   return `<figure>${svg.replace("<svg", label)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
 }
 
-/** Colours of diagrams on a dark page, by those on a light one. */
+/** Colours of diagrams on a dark page, by the colour on a light page. */
 export const darkColors: Readonly<Record<string, string>> = {
   "#ffffff": "#14191f",
   [axisStyle.nameTextStyle.color]: "#e3e8ee",
@@ -49,7 +50,10 @@ export const darkColors: Readonly<Record<string, string>> = {
   [palette[3]]: "#e29cc3",
 };
 
-/** echarts writes colours as attributes in one of these spellings; a rule with the same selector wins over an attribute. */
+/**
+ * CSS rules that replace colours. echarts writes colours as attributes, in one of two spellings; CSS overrides
+ * attributes.
+ */
 function darkRules(): string {
   return Object.entries(darkColors).flatMap(([light, dark]) => {
     const [r, g, b] = [1, 3, 5].map((at) => parseInt(light.slice(at, at + 2), 16));
@@ -63,23 +67,26 @@ const style = `
 :root{color-scheme:light dark;--ink:#1f2328;--faint:#d0d7de;--paper:#ffffff;--soft:#f6f8fa}
 @media (prefers-color-scheme:dark){:root{--ink:#e3e8ee;--faint:#353c45;--paper:#14191f;--soft:#1d242c}
 ${darkRules()}}
-body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);background:var(--paper);max-width:72rem;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);background:var(--paper)}
+body{max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--faint);text-align:left;white-space:nowrap}
-td:last-child:not(.number){white-space:normal}.number{text-align:right}.strong td{font-weight:600;background:var(--soft)}
+td:last-child:not(.number){white-space:normal}.number{text-align:right}
+.strong td{font-weight:600;background:var(--soft)}
 .scroll{overflow-x:auto}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption{font-size:.87rem;max-width:46rem}
-.tiles{display:flex;flex-wrap:wrap;gap:.75rem}.tile{background:var(--soft);border:1px solid var(--faint);border-radius:6px;padding:.6rem .9rem}
+.tiles{display:flex;flex-wrap:wrap;gap:.75rem}
+.tile{background:var(--soft);border:1px solid var(--faint);border-radius:6px;padding:.6rem .9rem}
 .tile b{display:block;font-size:1.3rem}
 `;
 
-/** A number with its name and a line of small print. */
+/** A box with a name, a number and a line of small print. */
 export function tile(name: string, value: string, note: string): string {
   return `<div class="tile">${escapeHtml(name)}<b>${escapeHtml(value)}</b>${escapeHtml(note)}</div>`;
 }
 
-/** The whole page. */
+/** A page of sections. */
 export function page(title: string, sections: readonly Section[]): string {
   const body = sections.map(({ title, html }) => `<h2>${escapeHtml(title)}</h2>\n${html}`).join("\n");
   return `<!doctype html>

@@ -1,6 +1,6 @@
 /**
- * All methods on the same images: how often each is right, and how far its confidence is to be believed. Measured images and
- * rules in, a table out; measuring is in run_evaluation.ts.
+ * Compares methods on the same measured images: how often each is right, and how well its confidence is calibrated.
+ * run_evaluation.ts measures the images.
  */
 import type { Rules } from "../decision/calibration_file.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
@@ -24,30 +24,31 @@ import {
 } from "../decision/methods.ts";
 import type { Estimate } from "./evaluate.ts";
 
-/** An image whose label is known, measured under all variants. */
+/** A labelled image with the likelihoods of all variants. */
 export interface MeasuredImage {
   readonly label: Label;
   readonly line: MeasuredLine;
 }
 
+/** How good a method is. */
 export interface MethodResult {
   readonly method: string;
-  /** Share of verdicts that are right. */
+  /** Share of right verdicts. */
   readonly accuracy: Estimate;
   readonly familyAccuracy: Estimate;
-  /** Of each family's images, the share whose variant is found by a method that is told the family. */
+  /** By family: the share of its images whose variant the method finds when it is told the family. */
   readonly variants: ByFamily<Estimate>;
   readonly outlierRecall: Estimate;
   readonly outlierPrecision: Estimate;
   /** Expected calibration error of the confidence, ten bins. */
   readonly calibrationError: Estimate;
   readonly reliability: readonly ReliabilityBin[];
-  /** Accuracy if half, or twice, the share of the images were outliers; null without outliers or without members. */
+  /** Accuracy if the share of outliers were half or twice as large; null without outliers or without members. */
   readonly halfOutliers: number | null;
   readonly doubleOutliers: number | null;
 }
 
-/** The methods that a calibration has what they need for, in the order of the table. */
+/** Names of the methods that the calibration allows, in the order of registration. */
 export function knownMethods(rules: Rules): string[] {
   return methodNames().filter((name) => {
     try {
@@ -59,7 +60,7 @@ export function knownMethods(rules: Rules): string[] {
   });
 }
 
-/** What must be measured beyond the summaries for these methods. */
+/** The statistics of token scores that these methods need in addition to the summaries. */
 export function extrasOf(names: readonly string[]): ExtrasName[] {
   return [...new Set(names.flatMap((name) => methodOf(name).extras ?? []))];
 }
@@ -68,11 +69,11 @@ interface Judgement {
   readonly label: Label;
   readonly verdict: string;
   readonly confidence: number;
-  /** Whether the variant is found when the family is told; null for outliers. */
+  /** Whether the method finds the variant when it is told the family; null for outliers. */
   readonly variantFound: boolean | null;
 }
 
-/** Compares methods (default: all that the calibration has) on the same images. Throws without images. */
+/** Compares methods, by default all that the calibration allows. Throws without images. */
 export function compareMethods(
   images: readonly MeasuredImage[],
   rules: Rules,
@@ -130,7 +131,7 @@ function judge(method: Method, { label, line }: MeasuredImage, rules: Rules): Ju
   return { label, verdict, confidence, variantFound: bestVariant(told, rules.labels.variants[family]) === label };
 }
 
-/** Rules by which an image passes as this family's, and as no other's. */
+/** Rules under which every image passes as this family, and none as another. */
 function only(rules: Rules, family: FamilyName): Rules["families"] {
   return mapFamilies(
     rules.labels.families,
@@ -142,14 +143,14 @@ function bestVariant({ scores }: Decision, variants: readonly string[]): string 
   return variants.reduce((a, b) => ((scores[b] ?? -1) > (scores[a] ?? -1) ? b : a));
 }
 
-/** The evidence as it is where tokens are scored without a class: for methods that are made for that. */
+/** The evidence as if tokens had been scored without a class, for methods that use such likelihoods. */
 function withoutClass(line: MeasuredLine): MeasuredLine {
   const variants = Object.fromEntries(
-    Object.entries(line.variants).map(([label, own]) => {
-      const { summaries = {} } = own;
-      const mean = summaries["unconditional.mean"] ?? own.meanLogProb;
+    Object.entries(line.variants).map(([label, evidence]) => {
+      const { summaries = {} } = evidence;
+      const mean = summaries["unconditional.mean"] ?? evidence.meanLogProb;
       return [label, {
-        ...own,
+        ...evidence,
         meanLogProb: Math.min(0, mean),
         summaries: { ...summaries, "conditional.mean": mean },
       }];
@@ -162,23 +163,24 @@ function share<T>(items: readonly T[], is: (item: T) => boolean): number | null 
   return items.length === 0 ? null : items.filter(is).length / items.length;
 }
 
+/** Accuracy if the share of outliers were half or twice as large. */
 function shifted(judged: readonly Judgement[], outliers: number | null, members: number | null) {
   if (outliers === null || members === null) return { halfOutliers: null, doubleOutliers: null };
-  const own = judged.filter(({ label }) => label === outlierLabel).length / judged.length;
-  const at = (rate: number) => rate * outliers + (1 - rate) * members;
-  return { halfOutliers: at(own / 2), doubleOutliers: at(Math.min(1, 2 * own)) };
+  const rate = judged.filter(({ label }) => label === outlierLabel).length / judged.length;
+  const at = (outlierRate: number) => outlierRate * outliers + (1 - outlierRate) * members;
+  return { halfOutliers: at(rate / 2), doubleOutliers: at(Math.min(1, 2 * rate)) };
 }
 
 /** A column of a table of methods. */
 export interface MethodColumn {
-  /** In files. */
+  /** In CSV files. */
   readonly name: string;
-  /** For people. */
+  /** In tables for people. */
   readonly title: string;
   readonly of: (result: MethodResult) => Estimate;
 }
 
-/** Columns of tables of methods: a share of found variants per family of the results. */
+/** Columns of tables of methods; one for the variants of each family in the results. */
 export function methodColumns(results: readonly MethodResult[]): readonly MethodColumn[] {
   const families = Object.keys(results[0]?.variants ?? {});
   return [

@@ -1,6 +1,6 @@
 /**
- * The diagrams of `deno task plot features`, `reliability` and `prada`: reads what other tasks wrote, names the files. What
- * each diagram shows is charts.ts.
+ * The diagrams of `deno task plot features`, `reliability` and `prada`: reads the files that other tasks wrote, and
+ * writes diagrams. feature_charts.ts draws them.
  */
 import { parse } from "npm:csv-parse@6.1.0/sync";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import { type Labels, labelsOf } from "../labels.ts";
 import { aucFigure, distributionFigure, pradaFigure, reliabilityFigure, scoreMatrixFigure } from "./feature_charts.ts";
 import { type FeatureItem, type FeatureTable, featureTable } from "../evidence/features.ts";
 
-/** Drawn unless others are asked for: two signals per family, two summaries of its smallest and largest variant. */
+/** Features that are drawn by default: two signals per family, two summaries of its smallest and largest variant. */
 export function defaultFeatures({ families, variants }: Labels): string[] {
   return [
     ...families.flatMap((family) => ["quantLoss", "encLoss"].map((name) => `${family}.${name}`)),
@@ -23,10 +23,10 @@ export function defaultFeatures({ families, variants }: Labels): string[] {
   ];
 }
 
-/** Of every variant, as matrices of who generated and who scores. */
+/** Summaries that are drawn as matrices of generating class and scoring variant. */
 export const defaultScores = ["guided.mean", "conditional.mean", "difference.mean", "support.rate"];
 
-/** Reads a table that writeFeatureTable() wrote. Throws, naming file and line, on anything else. */
+/** Reads a table of features (`deno task features`). Throws, naming file and line, if it is none. */
 export async function readFeatureCsv(path: string, labels: Labels): Promise<FeatureTable> {
   const rows: string[][] = parse(await Deno.readTextFile(path), { bom: true, skip_empty_lines: true });
   const [head = [], ...body] = rows;
@@ -48,7 +48,7 @@ export async function readFeatureCsv(path: string, labels: Labels): Promise<Feat
   return { ...featureTable(items), items };
 }
 
-/** Diagrams of a table by the name of their file. Throws when a feature is not in it, or no image has a label. */
+/** Diagrams of a table, by file name. Throws when the table lacks a feature, or no image has a label. */
 export function featureFigures(
   table: FeatureTable,
   labels: Labels,
@@ -59,7 +59,7 @@ export function featureFigures(
   const chosen = features ?? defaultFeatures(labels).filter((name) => table.names.includes(name));
   const missing = chosen.find((name) => !table.names.includes(name));
   if (missing !== undefined) throw new Error(`plot features: expected features of the table, got ${missing}`);
-  const scores = defaultScores.filter((name) => table.names.some((own) => own.endsWith(`.${name}`)));
+  const scores = defaultScores.filter((name) => table.names.some((column) => column.endsWith(`.${name}`)));
   return new Map<string, Figure>([
     ["distributions", distributionFigure(labelled, labels, chosen)],
     ...chosen.map((name): [string, Figure] => [`auc_${name}`, aucFigure(labelled, labels, name)]),
@@ -69,14 +69,14 @@ export function featureFigures(
   ]);
 }
 
-/** Reliability of the methods of an evaluation (evaluation.json of `evaluate --compare`). */
+/** Reliability diagram of the methods in an evaluation.json of `evaluate --compare`. Throws if it has none. */
 export async function reliabilityOf(path: string): Promise<Figure> {
   const { methods = [] } = JSON.parse(await Deno.readTextFile(path)) as { methods?: MethodResult[] };
   if (methods.length === 0) throw new Error(`${path}: has no table of methods: run deno task evaluate --compare`);
   return reliabilityFigure(methods);
 }
 
-/** PRADA's score functions of a model set's calibration, over the differences from -12 to 4 nats. */
+/** PRADA's score functions in the calibration of a model set, from -12 to 4 nats. Throws if it has none. */
 export async function pradaOf(models: string): Promise<Figure> {
   const set = await openModelSet(models);
   const { calibration } = await loadCalibration(set);
@@ -86,12 +86,12 @@ export async function pradaOf(models: string): Promise<Figure> {
   }
   const x = Array.from({ length: 161 }, (_, i) => -12 + i / 10);
   return pradaFigure(
-    [...readPrada(stored)].map(([label, own]) => ({ label, x, y: x.map((at) => pradaTokenScore(own, at)) })),
+    [...readPrada(stored)].map(([label, score]) => ({ label, x, y: x.map((at) => pradaTokenScore(score, at)) })),
     labelsOf(set),
   );
 }
 
-/** Writes figures as <dir>/<name>.svg and .png, and returns the files' names. */
+/** Writes figures as <dir>/<name>.svg and .png, and returns the paths. */
 export async function writeFigures(dir: string, figures: ReadonlyMap<string, Figure>): Promise<string[]> {
   await Deno.mkdir(dir, { recursive: true });
   const files: string[] = [];

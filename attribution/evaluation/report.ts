@@ -1,6 +1,6 @@
 /**
- * An evaluation as files: the page, tables as CSV, everything as JSON. What the numbers are is evaluate.ts's business, how
- * the page looks html.ts's.
+ * Writes an evaluation as files: an HTML page, tables as CSV, everything as JSON. evaluate.ts computes the numbers,
+ * html.ts lays out the page.
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { join } from "node:path";
@@ -16,18 +16,20 @@ import { reliabilityFigure } from "./feature_charts.ts";
 import { figure, htmlTable, page, type Section, tile } from "./html.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 
+/** What evaluation.json contains. */
 export interface EvaluationReport {
-  /** What was evaluated with what, in the order in which it is shown. */
+  /** Everything that the numbers depend on, in the order in which it is shown. */
   readonly about: Readonly<Record<string, string>>;
   readonly evaluation: Evaluation;
-  /** All methods on the same images, where that was asked for. */
+  /** All methods on the same images; empty unless requested. */
   readonly methods: readonly MethodResult[];
   readonly robustness: readonly RobustnessPoint[];
   readonly unreadable: readonly { readonly image: string; readonly message: string }[];
+  /** What limits the numbers, in sentences. */
   readonly notes: readonly string[];
 }
 
-/** What the page draws beyond the numbers. */
+/** What the page shows in diagrams, beyond the numbers of the report. */
 export interface Drawn {
   readonly judged: readonly Judged[];
   readonly calibration: Calibration;
@@ -52,7 +54,7 @@ export async function writeEvaluation(dir: string, report: EvaluationReport, dra
 
 const dash = "–";
 
-/** `93.1 % (90.4 to 95.6 %)`; a dash where it is not defined. */
+/** `93.1 % (90.4 to 95.6 %)`; a dash if it is not defined. */
 export function describeEstimate({ value, interval }: Estimate): string {
   if (value === null) return dash;
   return percent(value) + (interval === null ? "" : ` (${describeInterval(interval)})`);
@@ -67,94 +69,110 @@ function percent(share: number | null | undefined): string {
 }
 
 async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<string> {
-  const { evaluation, robustness, about, unreadable, notes } = report;
-  const sections: Section[] = [{ title: "Verdicts", html: tiles(evaluation) }];
-  const add = (title: string, ...html: string[]) => sections.push({ title, html: html.join("\n") });
-  if (notes.length > 0) add("Notes", paragraphs(notes));
-  add(
+  const { evaluation, about, unreadable, notes } = report;
+  const sections: (Section | null)[] = [
+    { title: "Verdicts", html: tiles(evaluation) },
+    notes.length === 0 ? null : { title: "Notes", html: paragraphs(notes) },
+    await confusionSection(evaluation),
+    await thresholdSection(evaluation, drawn),
+    await methodSection(report.methods),
+    await signalSection(evaluation, drawn),
+    await robustnessSection(report.robustness),
+    unreadable.length === 0 ? null : {
+      title: "Unreadable images",
+      html: htmlTable(["image", "reason"], unreadable.map(({ image, message }) => [image, message])),
+    },
+    { title: "About this evaluation", html: htmlTable(["", ""], Object.entries(about)) },
+  ];
+  return page("Evaluation", sections.filter((section) => section !== null));
+}
+
+function sectionOf(title: string, ...html: string[]): Section {
+  return { title, html: html.join("\n") };
+}
+
+async function confusionSection({ confusion, familyConfusion }: Evaluation): Promise<Section> {
+  return sectionOf(
     "Confusion",
     await figure(
-      confusionFigure(evaluation.confusion),
+      confusionFigure(confusion),
       "Numbers of images by true label (rows) and verdict (columns); colours are shares of the row.",
     ),
-    await figure(confusionFigure(evaluation.familyConfusion), "The same for families and outliers."),
-    htmlTable(["label", "images", "recall", "precision"], perLabel(evaluation.confusion)),
+    await figure(confusionFigure(familyConfusion), "The same for families and outliers."),
+    htmlTable(["label", "images", "recall", "precision"], perLabel(confusion)),
   );
-  add(
+}
+
+async function thresholdSection({ strategies }: Evaluation, drawn: Drawn): Promise<Section> {
+  return sectionOf(
     "Thresholds",
     await figure(
       scoreFigure(drawn.judged, drawn.calibration, drawn.rules),
-      "Scores by which an image is judged to be of a family, in 40 bins of equal width on the signal's scale, and the thresholds of the three " +
-        "strategies: below its threshold an image passes.",
+      "Scores of the signal that decides, in 40 bins of equal width on the signal's scale, and the thresholds of the " +
+        "three strategies. An image passes as the family if its score is below the threshold.",
     ),
     htmlTable(
       ["strategy", "family accuracy", "outlier recall", "outlier precision"],
-      evaluation.strategies.map(({ threshold, familyAccuracy, outlierRecall, outlierPrecision }) => [
+      strategies.map(({ threshold, familyAccuracy, outlierRecall, outlierPrecision }) => [
         threshold,
         ...[familyAccuracy, outlierRecall, outlierPrecision].map(describeEstimate),
       ]),
-      evaluation.strategies.flatMap(({ decides }, i) => decides ? [i] : []),
+      strategies.flatMap(({ decides }, i) => decides ? [i] : []),
     ),
   );
-  if (report.methods.length > 0) {
-    add(
-      "Methods",
-      htmlTable(
-        [
-          "method",
-          ...methodColumns(report.methods).map(({ title }) => title),
-          "half the outliers",
-          "twice the outliers",
-        ],
-        methodRows(report.methods),
-      ),
-      paragraphs([
-        "All methods on the same images. Variants given: the share of a family's images whose variant is found by a method " +
-        "that is told the family. Calibration error: mean distance of confidence and rate of being right, in ten bins. Half " +
-        "and twice the outliers: accuracy if their share were another.",
-      ]),
-      await figure(
-        reliabilityFigure(report.methods),
-        "Rate of being right by confidence, in ten bins; the line is where both are equal.",
-      ),
-    );
-  }
+}
+
+async function methodSection(methods: readonly MethodResult[]): Promise<Section | null> {
+  if (methods.length === 0) return null;
+  const titles = methodColumns(methods).map(({ title }) => title);
+  return sectionOf(
+    "Methods",
+    htmlTable(["method", ...titles, "half the outliers", "twice the outliers"], methodRows(methods)),
+    paragraphs([
+      "All methods on the same images. Variant, family given: the share of a family's images whose variant the " +
+      "method finds when it is told the family. Calibration error: mean distance between confidence and share of " +
+      "right verdicts, in ten bins. Half and twice the outliers: accuracy if their share were half or twice as large.",
+    ]),
+    await figure(
+      reliabilityFigure(methods),
+      "Rate of being right by confidence, in ten bins; the line is where both are equal.",
+    ),
+  );
+}
+
+async function signalSection(evaluation: Evaluation, { rules }: Drawn): Promise<Section | null> {
   const curves = rocFigure(evaluation.signals), areas = aucFigure(evaluation.signals);
-  if (areas !== null) {
-    add(
-      "Signals",
-      await figure(areas, "How well each signal separates images of a family from everything else."),
-      ...curves === null ? [] : [
-        await figure(
-          curves,
-          "ROC curves. The axis of false positive rates is logarithmic; a rate of 0 is drawn at its left end. The signal " +
-            "that decides is drawn thicker; the dotted line is a false positive rate of 1 %.",
-        ),
-      ],
-      ...drawn.rules.labels.families.map((family) => separationTable(evaluation, family)),
-      paragraphs([
-        "With fewer than 100 nonmembers a false positive rate of 1 % allows no false alarm at all.",
-      ]),
-    );
-  }
-  const sweep = robustnessFigure(robustness);
-  if (sweep !== null) {
-    add(
-      "Robustness",
+  if (areas === null) return null;
+  return sectionOf(
+    "Signals",
+    await figure(areas, "How well each signal separates images of a family from everything else."),
+    ...curves === null ? [] : [
       await figure(
-        sweep,
-        "The family decision on images that were processed first. Family accuracy and outlier recall are those of the " +
-          "thresholds that were fitted to untouched images; TPR at 1 % FPR is against equally processed images of " +
-          "everything else. Harsher to the right.",
+        curves,
+        "ROC curves. The axis of false positive rates is logarithmic; a rate of 0 is drawn at its left end. The " +
+          "signal that decides is drawn thicker; the dotted line is a false positive rate of 1 %.",
       ),
-      htmlTable(robustnessHead(robustness), robustnessRows(robustness)),
-    );
-  }
-  if (unreadable.length > 0) {
-    add("Unreadable images", htmlTable(["image", "reason"], unreadable.map(({ image, message }) => [image, message])));
-  }
-  add("About this evaluation", htmlTable(["", ""], Object.entries(about)));
-  return page("Evaluation", sections);
+    ],
+    ...rules.labels.families.map((family) => separationTable(evaluation, family)),
+    paragraphs([
+      "With fewer than 100 nonmembers a false positive rate of 1 % allows no false alarm at all.",
+    ]),
+  );
+}
+
+async function robustnessSection(points: readonly RobustnessPoint[]): Promise<Section | null> {
+  const sweep = robustnessFigure(points);
+  if (sweep === null) return null;
+  return sectionOf(
+    "Robustness",
+    await figure(
+      sweep,
+      "The family decision on images that were processed first. Family accuracy and outlier recall are those of the " +
+        "thresholds that were fitted to untouched images; TPR at 1 % FPR is against equally processed images of " +
+        "everything else. Harsher to the right.",
+    ),
+    htmlTable(robustnessHead(points), robustnessRows(points)),
+  );
 }
 
 function tiles(
@@ -174,13 +192,13 @@ function tiles(
 
 function perLabel({ labels, counts }: ConfusionMatrix): string[][] {
   return labels.flatMap((label, i) => {
-    const own = counts[i].reduce((a, b) => a + b, 0), said = counts.reduce((total, row) => total + row[i], 0);
-    if (own + said === 0) return [];
+    const images = counts[i].reduce((a, b) => a + b, 0), verdicts = counts.reduce((total, row) => total + row[i], 0);
+    if (images + verdicts === 0) return [];
     return [[
       label,
-      String(own),
-      percent(own === 0 ? null : counts[i][i] / own),
-      percent(said === 0 ? null : counts[i][i] / said),
+      String(images),
+      percent(images === 0 ? null : counts[i][i] / images),
+      percent(verdicts === 0 ? null : counts[i][i] / verdicts),
     ]];
   });
 }
@@ -226,11 +244,11 @@ function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
     String(strength),
     String(images),
     ...[familyAccuracy, outlierRecall, outlierPrecision].map(percent),
-    ...Object.values(separation).flatMap((found) => [found?.auc.toFixed(4) ?? dash, percent(found?.tpr)]),
+    ...Object.values(separation).flatMap((rates) => [rates?.auc.toFixed(4) ?? dash, percent(rates?.tpr)]),
   ]);
 }
 
-/** A row of texts per method. */
+/** A row of formatted cells per method. */
 export function methodRows(methods: readonly MethodResult[]): string[][] {
   return methods.map((result) => [
     result.method,
@@ -316,7 +334,7 @@ function robustnessCsv(points: readonly RobustnessPoint[]): string {
       familyAccuracy ?? "",
       outlierRecall ?? "",
       outlierPrecision ?? "",
-      ...Object.values(separation).flatMap((found) => [found?.auc ?? "", found?.tpr ?? ""]),
+      ...Object.values(separation).flatMap((rates) => [rates?.auc ?? "", rates?.tpr ?? ""]),
     ]),
   ]);
 }

@@ -1,6 +1,6 @@
 /**
- * What becomes of the family decision when images are processed first: the seven transforms of the reference over its ranges
- * of strength. Members and nonmembers are transformed alike; thresholds stay those that were fitted to untouched images.
+ * Measures how the family decision degrades on processed images, with the seven transforms and strengths of the
+ * reference. Members and nonmembers are processed alike; thresholds are those that were fitted to unprocessed images.
  *
  * Source: sprintml/DataProvenanceIAR, scripts/robustness_eval.py.
  */
@@ -21,21 +21,23 @@ import { accuracy, auc, confusionMatrix, precision, recall, tprAtFpr } from "../
 import { chooseFamily } from "../decision/methods.ts";
 import type { LabelledImage } from "../images/labelled.ts";
 
-/** An image to be transformed. */
+/** An image with the transform to apply. */
 export interface AttackedImage extends ImageInput {
   readonly augmentation: Augmentation;
   readonly label: Label;
 }
 
+/** The family decision under one attack at one strength. */
 export interface RobustnessPoint {
   readonly attack: TransformName;
   readonly strength: number;
+  /** Number of images. */
   readonly images: number;
-  /** Of the transformed images: their family, or outlier. */
+  /** Share of images with the right family, or rightly outlier. */
   readonly familyAccuracy: number | null;
   readonly outlierRecall: number | null;
   readonly outlierPrecision: number | null;
-  /** Of the signal that decides for the family, against everything else; null without members or without others. */
+  /** By family: AUC and TPR at 1 % FPR of the deciding signal against all other images; null if one group is empty. */
   readonly separation: Readonly<Record<FamilyName, { readonly auc: number; readonly tpr: number } | null>>;
 }
 
@@ -50,12 +52,12 @@ export const attackTitles: Readonly<Record<TransformName, { readonly title: stri
   resize: { title: "Smaller and back", unit: "ratio" },
 };
 
-/** A stream of random numbers for this file alone: "robu". */
+/** Key of this file's stream of random numbers: "robu". */
 const stream = 0x726f6275;
 
 /**
- * Every image under every attack and strength, attack by attack. What a transform draws (the blur's sigma, uniform in
- * 0.1..2 pixels, and noise) depends on the seed, the attack and the image's place alone. `attacks` limits which.
+ * Every image with every strength of every attack, attack by attack. Random parameters (noise, and the blur's sigma,
+ * uniform in 0.1..2 pixels) depend only on seed, attack and the position of the image.
  */
 export function attackedImages(
   images: readonly LabelledImage[],
@@ -79,7 +81,7 @@ export function attackedImages(
   );
 }
 
-/** The numbers of one attack at one strength. */
+/** Evaluates the family decision under one attack at one strength. */
 export function robustnessPoint(
   attack: TransformName,
   strength: number,
@@ -97,8 +99,9 @@ export function robustnessPoint(
     const scores = (isMember: boolean) =>
       judged.filter((_, i) => (actual[i] === family) === isMember)
         .map(({ families }) => ruleScore(rules, families, family));
-    const own = scores(true), others = scores(false);
-    return own.length === 0 || others.length === 0 ? null : { auc: auc(own, others), tpr: tprAtFpr(own, others, 0.01) };
+    const members = scores(true), nonmembers = scores(false);
+    if (members.length === 0 || nonmembers.length === 0) return null;
+    return { auc: auc(members, nonmembers), tpr: tprAtFpr(members, nonmembers, 0.01) };
   };
   return {
     attack,

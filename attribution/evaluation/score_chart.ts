@@ -1,6 +1,6 @@
 /**
- * The diagram of scores against thresholds: where each family's images and outliers lie on what decides.
- * The other diagrams of an evaluation are in charts.ts.
+ * The diagram of scores against thresholds: the distribution of each family's images and of outliers on the deciding
+ * signals.
  */
 import type { FamilyName } from "../../models/family.ts";
 import { type Calibration, type Rules, ruleScore, strategies } from "../decision/calibration_file.ts";
@@ -11,7 +11,10 @@ import { fromScale, type ScoreName, scoreTable, toScale } from "../signals/table
 import { type Figure, groupColor, ink, legendStyle, percentLabel, shortNumber, still, width } from "./chart_style.ts";
 import type { Judged } from "./evaluate.ts";
 
-/** Distribution of the deciding score per family, for each family and outliers, with the thresholds of all strategies. */
+/**
+ * A panel per family: distributions of its deciding score for the images of each family and for outliers, with the
+ * thresholds of all strategies.
+ */
 export function scoreFigure(judged: readonly Judged[], calibration: Calibration, rules: Rules): Figure {
   const panelHeight = 210, top = 96, gap = 108;
   const { labels } = rules;
@@ -42,18 +45,7 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
         textStyle: { fontSize: 13, color: ink },
       })),
       grid: panels.map((_, i) => ({ left: 70, right: 30, top: top + i * (panelHeight + gap), height: panelHeight })),
-      xAxis: panels.map(({ signal, low, high }, gridIndex) => ({
-        ...axisStyle,
-        // A logarithmic axis within one decade would have one label.
-        type: isWide(signal, low, high) ? "log" as const : "value" as const,
-        gridIndex,
-        name: `${scoreTable[signal].title} (${unitOf(signal)}${isWide(signal, low, high) ? ", logarithmic" : ""})`,
-        nameGap: 28,
-        min: low,
-        max: high,
-        axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber, showMinLabel: false, showMaxLabel: false },
-        splitLine: { show: false },
-      })),
+      xAxis: panels.map(({ signal, low, high }, gridIndex) => ({ ...scoreAxis(signal, low, high), gridIndex })),
       yAxis: panels.map((_, gridIndex) => ({
         ...axisStyle,
         type: "value" as const,
@@ -82,20 +74,35 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
   };
 }
 
+function scoreAxis(signal: ScoreName, low: number, high: number) {
+  // Within one decade, a logarithmic axis would have one label.
+  const isLog = scoreTable[signal].scale === "log" && high >= 10 * low;
+  return {
+    ...axisStyle,
+    type: isLog ? "log" as const : "value" as const,
+    name: `${scoreTable[signal].title} (${unitOf(signal)}${isLog ? ", logarithmic" : ""})`,
+    nameGap: 28,
+    min: low,
+    max: high,
+    axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber, showMinLabel: false, showMaxLabel: false },
+    splitLine: { show: false },
+  };
+}
+
 function thresholdLines(calibration: Calibration, family: FamilyName, signal: ScoreName) {
   const fit = calibration.families[family][signal];
-  const found = strategies.flatMap((name) => {
+  const thresholds = strategies.flatMap((name) => {
     const threshold = fit?.thresholds[name]?.threshold;
     return threshold === undefined ? [] : [{ name, threshold }];
   });
   return {
     silent: true,
     symbol: "none",
-    // Digits after the point; with echarts' two, small thresholds would be moved.
+    // Digits after the point. The default of two would move small thresholds.
     precision: 12,
     lineStyle: { color: ink, type: "dashed" as const, width: 1 },
-    // One above the other, since they may lie close together.
-    data: found.map(({ name, threshold }, i) => ({
+    // Labels one above the other, because thresholds may be close.
+    data: thresholds.map(({ name, threshold }, i) => ({
       xAxis: threshold,
       label: { formatter: name, color: ink, fontSize: 11, position: "end" as const, distance: 2 + 12 * i, rotate: 0 },
     })),
@@ -104,11 +111,7 @@ function thresholdLines(calibration: Calibration, family: FamilyName, signal: Sc
 
 type Bins = Record<string, [number, number][]>;
 
-function isWide(signal: ScoreName, low: number, high: number): boolean {
-  return scoreTable[signal].scale === "log" && high >= 10 * low;
-}
-
-/** Shares of each group in 40 bins, equal on the signal's scale, as points at their middles; none where a group is empty. */
+/** Shares of each group in 40 bins of equal width on the signal's scale, as points at their middles. */
 function histogram(
   signal: ScoreName,
   judged: readonly Judged[],
@@ -126,10 +129,12 @@ function histogram(
   const count = 40, start = low - margin, step = (high - low + 2 * margin) / count;
   const bins: Bins = {};
   for (const group of [...labels.families, outlierLabel]) {
-    const own = values.filter((value) => value.group === group);
+    const members = values.filter((value) => value.group === group);
     const counts = new Array(count).fill(0);
-    for (const { at } of own) counts[Math.min(count - 1, Math.floor((at - start) / step))]++;
-    bins[group] = own.length === 0 ? [] : counts.map((n, i) => [from(start + (i + 0.5) * step), n / own.length]);
+    for (const { at } of members) counts[Math.min(count - 1, Math.floor((at - start) / step))]++;
+    bins[group] = members.length === 0
+      ? []
+      : counts.map((n, i) => [from(start + (i + 0.5) * step), n / members.length]);
   }
   return { bins, low: from(start), high: from(start + count * step) };
 }
