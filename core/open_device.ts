@@ -6,7 +6,18 @@ import type { Device } from "./tensor/device.ts";
 import { environment } from "./wgsl/adapter.ts";
 import { openWebGpuDevice, probeWebGpu } from "./wgsl/mod.ts";
 
-/** `auto` takes a hardware WebGPU adapter, else the CPU. */
+/**
+ * `auto` takes a hardware WebGPU adapter, else the CPU.
+ *
+ * @example
+ * ```ts
+ * import { type DeviceName, Tracer } from "@model-tracer/model-tracer";
+ *
+ * const device: DeviceName = "cpu";
+ * await using tracer = await Tracer.open({ device });
+ * console.log(tracer.info.device.name);
+ * ```
+ */
 export type DeviceName = "auto" | "cpu" | "webgpu";
 
 /** Environment variables that WebGPU is told by; a worker that opens it needs to read and write them. */

@@ -17,13 +17,37 @@ import { decidePrada } from "../likelihood/prada/mod.ts";
 
 export type { Rules } from "./calibration_file.ts";
 
-/** What a method decides. `decide` adds the rest of a verdict. */
+/**
+ * What a method decides. `decide` adds the rest of a verdict.
+ *
+ * @example
+ * ```ts
+ * import { type Decision } from "@model-tracer/model-tracer";
+ *
+ * const decision: Decision = { label: "rarb", confidence: 0.9, family: "rar", scores: { rarb: 0.9, rarl: 0.1 } };
+ * console.log(decision.label);
+ * ```
+ */
 export type Decision = Pick<Verdict, "label" | "confidence" | "family" | "scores">;
 
 /** Features of tokens beyond the summaries (extras.ts). */
 export type ExtrasName = "membership" | "prada";
 
-/** A way to decide from measured numbers. It neither runs networks nor reads files. */
+/**
+ * A way to decide from measured numbers. It neither runs networks nor reads files.
+ *
+ * @example
+ * ```ts
+ * import { type Method } from "@model-tracer/model-tracer";
+ *
+ * const always: Method = {
+ *   description: "everything is an outlier",
+ *   wants: () => [],
+ *   decide: () => ({ label: "outlier", confidence: 0.5, family: null, scores: {} }),
+ * };
+ * console.log(always.description); // see registerMethod
+ * ```
+ */
 export interface Method {
   /** One line for help texts. */
   readonly description: string;
@@ -173,13 +197,35 @@ const methods = new Map<MethodName, Method>(Object.entries(builtIn));
 /**
  * Adds a method under a new name; `Tracer.open({ method: name })` then decides by it. Throws a RangeError if the name
  * is taken.
+ *
+ * @example
+ * ```ts
+ * import { registerMethod, Tracer } from "@model-tracer/model-tracer";
+ *
+ * registerMethod("always-outlier", {
+ *   description: "everything is an outlier",
+ *   wants: () => [],
+ *   decide: () => ({ label: "outlier", confidence: 0.5, family: null, scores: {} }),
+ * });
+ * await using tracer = await Tracer.open({ device: "cpu", method: "always-outlier" });
+ * for await (const { label } of tracer.attribute(["examples/Dataset/test/0001.png"])) console.log(label);
+ * ```
  */
 export function registerMethod(name: MethodName, method: Method): void {
   if (methods.has(name)) throw new RangeError(`registerMethod: expected a new name, ${name} is taken`);
   methods.set(name, method);
 }
 
-/** The names of all methods: the built-in ones, then the registered ones. */
+/**
+ * The names of all methods: the built-in ones, then the registered ones.
+ *
+ * @example
+ * ```ts
+ * import { methodNames } from "@model-tracer/model-tracer";
+ *
+ * console.log(methodNames()); // joint, two-stage, ...
+ * ```
+ */
 export function methodNames(): readonly MethodName[] {
   return [...methods.keys()];
 }

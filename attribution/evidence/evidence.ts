@@ -117,13 +117,36 @@ export interface MeasuredLine extends Measurements {
   readonly timings: { readonly read: number; readonly families: number; readonly variants: number };
 }
 
-/** A line about an image with its verdict. */
+/**
+ * A line about an image with its verdict.
+ *
+ * @example
+ * ```ts
+ * import { type Evidence } from "@model-tracer/model-tracer";
+ *
+ * function describe({ image, label, confidence, families }: Evidence): string {
+ *   const losses = Object.entries(families).map(([family, { quantLoss }]) => `${family} ${quantLoss}`);
+ *   return `${image}: ${label} (${confidence}); QuantLoss ${losses.join(", ")}`;
+ * }
+ * console.log(describe.length);
+ * ```
+ */
 export interface Evidence extends MeasuredLine, Verdict {
   /** sha256 of the calibration file, null where the set has none. */
   readonly calibration: string | null;
 }
 
-/** A line about an image that could not be read. */
+/**
+ * A line about an image that could not be read.
+ *
+ * @example
+ * ```ts
+ * import { type Unreadable } from "@model-tracer/model-tracer";
+ *
+ * const line: Unreadable = { image: "a.png", label: "unreadable", error: { reason: "empty", message: "0 bytes" } };
+ * console.log(line.error.message);
+ * ```
+ */
 export interface Unreadable {
   /** Name as in the submission. */
   readonly image: string;
@@ -206,13 +229,35 @@ const unreadableSchema = v.object({
   error: v.object({ reason: v.string(), message: v.string() }),
 }) satisfies v.GenericSchema<unknown, Unreadable>;
 
-/** One line of evidence.jsonl. */
+/**
+ * One line of evidence.jsonl.
+ *
+ * @example
+ * ```ts
+ * import { type EvidenceLine, isUnreadable } from "@model-tracer/model-tracer";
+ *
+ * const confidence = (line: EvidenceLine) => isUnreadable(line) ? undefined : line.confidence;
+ * console.log(confidence({ image: "a.png", label: "unreadable", error: { reason: "empty", message: "0 bytes" } }));
+ * ```
+ */
 export type EvidenceLine = Evidence | Unreadable;
 
 /** One line of a run that only measures. */
 export type MeasurementLine = MeasuredLine | Unreadable;
 
-/** Whether a line is about an image that could not be read. */
+/**
+ * Whether a line is about an image that could not be read.
+ *
+ * @example
+ * ```ts
+ * import { isUnreadable, Tracer } from "@model-tracer/model-tracer";
+ *
+ * await using tracer = await Tracer.open({ device: "cpu" });
+ * for await (const line of tracer.attribute([new Blob(["no image"])])) {
+ *   console.log(isUnreadable(line) ? line.error.message : line.label);
+ * }
+ * ```
+ */
 export function isUnreadable(line: MeasurementLine): line is Unreadable {
   return "label" in line && line.label === "unreadable";
 }

@@ -1,7 +1,17 @@
 // The pixel buffer that every decoder returns and the error that every decoder throws. Deliberately no codec and no
 // arithmetic on pixels: those live in the files beside this one.
 
-/** An 8-bit RGB image: `data` is [height, width, 3], row-major, 0..255, no alpha and no padding between rows. */
+/**
+ * An 8-bit RGB image: `data` is [height, width, 3], row-major, 0..255, no alpha and no padding between rows.
+ *
+ * @example
+ * ```ts
+ * import { type RgbImage } from "@model-tracer/model-tracer";
+ *
+ * const red: RgbImage = { width: 2, height: 1, data: new Uint8Array([255, 0, 0, 255, 0, 0]) };
+ * console.log(red.data.length); // width * height * 3
+ * ```
+ */
 export interface RgbImage {
   /** In pixels. */
   readonly width: number;
@@ -21,6 +31,14 @@ export interface RgbImage {
  * - `corrupt`: the content contradicts itself (checksum, code, size)
  * - `too-large`: more pixels or bytes than allowed; decided from the header, nothing was decoded
  * - `io`: the file could not be opened or read
+ *
+ * @example
+ * ```ts
+ * import { type UnreadableReason } from "@model-tracer/model-tracer";
+ *
+ * const mayRetry = (reason: UnreadableReason) => reason === "io";
+ * console.log(mayRetry("truncated"));
+ * ```
  */
 export type UnreadableReason =
   | "not-an-image"
@@ -31,7 +49,21 @@ export type UnreadableReason =
   | "empty"
   | "io";
 
-/** One image cannot be read; the run goes on without it. `message` says what was expected and what was found. */
+/**
+ * One image cannot be read; the run goes on without it. `message` says what was expected and what was found.
+ *
+ * @example
+ * ```ts
+ * import { UnreadableImageError } from "@model-tracer/model-tracer";
+ * import { readImageFile } from "@model-tracer/model-tracer/attribution";
+ *
+ * try {
+ *   await readImageFile("examples/gone.png");
+ * } catch (error) {
+ *   if (error instanceof UnreadableImageError) console.log(error.reason, error.message);
+ * }
+ * ```
+ */
 export class UnreadableImageError extends Error {
   /** `UnreadableImageError`. */
   override readonly name = "UnreadableImageError";

@@ -4,7 +4,17 @@
 import { basename, join, resolve } from "node:path";
 import { compareNaturally } from "./natural_order.ts";
 
-/** An image file to work on. */
+/**
+ * An image file to work on.
+ *
+ * @example
+ * ```ts
+ * import { type ListedImage, listImages } from "@model-tracer/model-tracer";
+ *
+ * const [image]: ListedImage[] = await listImages(["examples/Dataset/val/rarb"]);
+ * console.log(image.path, image.imageName, image.labelFolder);
+ * ```
+ */
 export interface ListedImage {
   /** Where to open it: the input as the user wrote it, joined with the path below it. */
   readonly path: string;
@@ -33,6 +43,14 @@ const SIDECAR = new RegExp(
  *
  * Throws Error, before any work starts: no inputs; a path that does not exist or cannot be read; a folder without images;
  * two files with the same image name, whose rows could not be told apart.
+ *
+ * @example
+ * ```ts
+ * import { listImages } from "@model-tracer/model-tracer";
+ *
+ * const images = await listImages(["examples/Dataset/val"]);
+ * console.log(images.length, images[0].imageName); // for tracer.attribute(images)
+ * ```
  */
 export async function listImages(inputs: readonly string[]): Promise<ListedImage[]> {
   if (inputs.length === 0) throw new Error("no input: expected image files, or folders that contain some");

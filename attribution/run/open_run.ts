@@ -25,7 +25,17 @@ import { type Plan, planMemory } from "./memory_plan.ts";
 import { journalIn, Report } from "./report.ts";
 import { VariantPool } from "./variant_pool.ts";
 
-/** Where a run computes, and where it stores its results. */
+/**
+ * Where a run computes, and where it stores its results.
+ *
+ * @example
+ * ```ts
+ * import { type RunOptions } from "@model-tracer/model-tracer";
+ *
+ * const options: RunOptions = { device: "cpu", threads: 2, maxBatch: 4, journal: "journal.sqlite" };
+ * console.log(options.device); // for Tracer.open(options)
+ * ```
+ */
 export interface RunOptions {
   /** Default `auto`: a hardware adapter of WebGPU, else the CPU. */
   readonly device?: DeviceName;
@@ -64,7 +74,18 @@ export interface Observer {
   readonly onScores?: (variant: string, tokens: Int32Array, scores: TokenScores) => void;
 }
 
-/** Progress of a run. */
+/**
+ * Progress of a run.
+ *
+ * @example
+ * ```ts
+ * import { type RunEvents, Tracer } from "@model-tracer/model-tracer";
+ *
+ * const events: RunEvents = { onNote: (text) => console.error(text), onPrepare: (text) => console.error(text) };
+ * await using tracer = await Tracer.open({ device: "cpu" }, events);
+ * console.log(tracer.info.method);
+ * ```
+ */
 export interface RunEvents {
   /** Called with a fact that the user should know, such as the choice of a software adapter. */
   readonly onNote?: (text: string) => void;

@@ -27,7 +27,22 @@ import type { JournaledLine, Shard } from "./journal/mod.ts";
 import { type Observer, type OpenRun, openRun, type RunEvents, type RunOptions } from "./open_run.ts";
 import { attribute } from "./pipeline.ts";
 
-/** Options of `Tracer.open`. All have defaults. */
+/**
+ * Options of `Tracer.open`. All have defaults.
+ *
+ * @example
+ * ```ts
+ * import { type TracerOptions } from "@model-tracer/model-tracer";
+ *
+ * const options: TracerOptions = {
+ *   models: "weights/tiny",
+ *   method: "two-stage",
+ *   memoryBytes: 2 * 2 ** 30,
+ *   unsureBelow: 0.5,
+ * };
+ * console.log(options.method); // for Tracer.open(options)
+ * ```
+ */
 export interface TracerOptions extends RunOptions {
   /** The model set, or its folder. Default: weights/official where it is complete, else the embedded weights/tiny. */
   readonly models?: string | ModelSet;
@@ -55,7 +70,17 @@ export interface TracerOptions extends RunOptions {
   readonly observer?: Observer;
 }
 
-/** An image in memory, with the name that its result carries. */
+/**
+ * An image in memory, with the name that its result carries.
+ *
+ * @example
+ * ```ts
+ * import { type NamedImage } from "@model-tracer/model-tracer";
+ *
+ * const image: NamedImage = { name: "upload-17", image: await Deno.readFile("examples/Dataset/test/0001.png") };
+ * console.log(image.name); // the `image` of its line
+ * ```
+ */
 export interface NamedImage {
   /** Name of the image in results. */
   readonly name: string;
@@ -66,10 +91,34 @@ export interface NamedImage {
 /**
  * An image to attribute: a path, a file URL, the bytes of an image file, a Blob or File, decoded RGB pixels, or one of
  * the latter with a name. Images without a name are called `image-1`, `image-2`, ... by their position.
+ *
+ * @example
+ * ```ts
+ * import { type ImageSource } from "@model-tracer/model-tracer";
+ *
+ * const images: ImageSource[] = [
+ *   "examples/Dataset/test/0001.png",
+ *   await Deno.readFile("examples/Dataset/test/0002.png"),
+ *   new Blob(["the bytes of a file"]),
+ *   { width: 1, height: 1, data: new Uint8Array([255, 0, 0]) },
+ * ];
+ * console.log(images.length); // for tracer.attribute(images)
+ * ```
  */
 export type ImageSource = string | URL | Uint8Array | Blob | RgbImage | NamedImage | ImageInput;
 
-/** Properties of an open tracer. */
+/**
+ * Properties of an open tracer.
+ *
+ * @example
+ * ```ts
+ * import { Tracer, type TracerInfo } from "@model-tracer/model-tracer";
+ *
+ * await using tracer = await Tracer.open({ device: "cpu" });
+ * const info: TracerInfo = tracer.info;
+ * console.log(info.modelSet.name, info.method, info.labels);
+ * ```
+ */
 export interface TracerInfo {
   /** The model set; `hash` identifies its weights and settings. */
   readonly modelSet: { readonly name: string; readonly hash: string; readonly description: string | null };
@@ -93,7 +142,21 @@ export interface TracerInfo {
   readonly memoryBytes: number;
 }
 
-/** Options of `Tracer.attribute`. */
+/**
+ * Options of `Tracer.attribute`.
+ *
+ * @example
+ * ```ts
+ * import { type AttributeOptions } from "@model-tracer/model-tracer";
+ *
+ * let done = 0;
+ * const options: AttributeOptions = {
+ *   signal: AbortSignal.timeout(60_000),
+ *   onWork: (images) => console.error(`${(done += images).toFixed(1)} images`),
+ * };
+ * console.log(Object.keys(options)); // for tracer.attribute(images, options)
+ * ```
+ */
 export interface AttributeOptions {
   /** Aborting ends the stream after the pass in progress. Images that are complete by then are still yielded. */
   readonly signal?: AbortSignal;
