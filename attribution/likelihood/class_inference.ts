@@ -1,9 +1,10 @@
 /**
- * Which classes an image may be of, by likelihood alone: successive halving over all classes under one variant, on more and
- * more of the first tokens (of VAR, the coarse scales). It ends with a few classes and weights, not with a verdict.
+ * Infers the likely classes of an image by likelihood alone. Successive halving under one variant: all classes are
+ * compared on a short prefix of the tokens, and the likeliest go on to a longer one. The result is a few classes with
+ * weights.
  *
- * VAR's coarse scales see the whole image, whatever it is, while RAR's first tokens are its upper left corner, and both
- * families have the same classes: RAR begins with the candidates that VAR's coarse scales leave, and with their likelihoods.
+ * A family without scales can start from the classes that the coarse scales of another family leave, and from their
+ * likelihoods. VAR's coarse scales describe the whole image, while RAR's first tokens are its upper left corner.
  */
 import {
   broadcastTo,
@@ -19,32 +20,32 @@ import {
 import type { Condition, ImageTokenizer, Variant } from "../../models/family.ts";
 import { chunks } from "../../util/chunks.ts";
 
-/** Classes that are compared on so many of the first tokens; the likeliest go on to the next round. */
+/** A round of the search: so many classes are compared on so many of the first tokens. */
 export interface InferenceRound {
-  /** Tokens of an image. */
+  /** Length of the prefix. */
   readonly tokens: number;
-  /** Classes that the variant knows. */
+  /** How many classes are compared. */
   readonly classes: number;
 }
 
 /** How classes are inferred. */
 export interface InferenceSettings {
-  /** Most that the rounds may cost, in teacher-forced passes over one image. */
+  /** Most that the rounds may cost per image, in teacher-forced passes over one image. */
   readonly budget: number;
   /** Most classes of the result. */
   readonly top: number;
   /**
-   * Exponent of the posterior that weights are proportional to, 0 (equal weights) to 1. Below 1, because the variant that
-   * is asked is hardly ever the one that drew the image: it is too sure of itself.
+   * Weights are proportional to the posterior to this power, from 0 (equal weights) to 1. A power below 1 flattens
+   * them: the variant that infers is seldom the one that generated the image, and its posterior is overconfident.
    */
   readonly sharpness: number;
-  /** Classes of less weight than this are left out; each one costs a pass of every variant. */
+  /** Classes of less weight, 0 to 1, are left out, because each class costs a pass of every variant. */
   readonly leastWeight: number;
-  /** Most classes that coarse scales leave to families without scales. */
+  /** Most classes that coarse scales hand on to families without scales. */
   readonly candidates: number;
 }
 
-/** What is used unless a calibration was made with something else. */
+/** Default settings. Runs use those that their calibration was made with. */
 export const defaultInference: InferenceSettings = {
   budget: 40,
   top: 5,
@@ -53,52 +54,55 @@ export const defaultInference: InferenceSettings = {
   candidates: 64,
 };
 
-/** What is known of a variant before it is loaded. */
+/** Sizes of a variant that are known before it is loaded. */
 export type InferenceSizes = Pick<
   Variant,
   "classes" | "tokenCount" | "prefixes" | "patchNums" | "conditionCost"
 >;
 
-/** A class with its share of the weight, 0 to 1. */
+/** A likely class of an image. */
 export interface WeightedClass {
   /** Number of the class. */
   readonly class: number;
-  /** Share among the likely classes, 0 to 1. */
+  /** 0 to 1. The weights of an image's classes add up to 1. */
   readonly weight: number;
 }
 
-/** A class with the logarithm of a likelihood. */
+/** A class with its log-likelihood. */
 export interface Candidate {
   /** Number of the class. */
   readonly class: number;
-  /** Of the tokens that were scored, in nats. */
+  /** Log-likelihood of the compared tokens, in nats. */
   readonly logLikelihood: number;
 }
 
-/** Where to begin, when another family has been asked. */
+/** Where a search starts, after the search of another family. */
 export interface Start {
-  /** The classes that are left, the likeliest first. */
+  /** The classes to compare, the likeliest first. */
   readonly candidates: readonly Candidate[];
-  /** What it cost to get there. */
+  /** Cost of the search that found them, in teacher-forced passes. */
   readonly cost: number;
 }
 
-/** The likely classes of an image, and how they were found. */
+/** The likely classes of an image. */
 export interface InferredClasses {
-  /** The likeliest first; weights add up to 1. */
+  /** The likeliest first. Weights add up to 1. */
   readonly top: readonly WeightedClass[];
-  /** In teacher-forced passes over one image, those of the start included. */
+  /** Cost in teacher-forced passes over one image, including that of the start. */
   readonly cost: number;
-  /** What families without scales may start from; of variants with scales only. */
+  /** Where families without scales may start. Only variants with scales give it. */
   readonly coarse?: Start;
 }
 
-/** Prefixes of successive rounds grow at least by this factor: a shorter step tells hardly more than the round before. */
+/**
+ * The least factor by which prefixes of successive rounds grow. A longer prefix must add enough information to be worth
+ * it.
+ */
 const growth = 2.5;
 
 /**
- * Cost of the first `tokens` tokens under one class, as a share of the pass over all of them. A row is one token;
- * preparing a condition is part of it. An upper bound, since later rows attend to more of the others.
+ * Cost of the first `tokens` tokens under one class, condition included, as a share of a pass over all tokens. It is an
+ * upper bound: later tokens attend to more tokens, so they cost more than the first ones.
  */
 export function passShare(
   { conditionCost: { work: extra }, tokenCount }: Pick<InferenceSizes, "conditionCost" | "tokenCount">,
@@ -107,31 +111,33 @@ export function passShare(
   return (tokens + extra) / (tokenCount + extra);
 }
 
-/** Cost of the rounds for one image, in passes over one image. */
+/** Cost of rounds for one image, in passes over one image. */
 export function inferenceCost(sizes: InferenceSizes, rounds: readonly InferenceRound[]): number {
   return rounds.reduce((sum, { tokens, classes }) => sum + classes * passShare(sizes, tokens), 0);
 }
 
-/** Share of the tokens that may count as coarse. */
+/** Scales are coarse up to this share of the tokens. */
 const coarseShare = 0.04;
 
-/** Tokens of the scales that are coarse; at least those of the first scale. */
+/** Number of tokens in the coarse scales, at least that of the first scale. */
 export function coarseTokens({ prefixes, tokenCount }: Pick<InferenceSizes, "prefixes" | "tokenCount">): number {
   return prefixes.filter((tokens) => tokens <= coarseShare * tokenCount).at(-1) ?? prefixes[0];
 }
 
 /**
- * The prefixes that classes are compared on. The last of several scales, a third of the tokens or more, is left out: it says
- * little about the class, least of all under a variant that did not draw the image (docs/likelihood.md).
+ * The prefixes that classes may be compared on. The last of several scales is left out. It has a third of the tokens or
+ * more and says little about the class, least of all under a variant that did not generate the image
+ * (docs/likelihood.md).
  */
 function usedPrefixes({ patchNums, prefixes }: InferenceSizes): readonly number[] {
   return patchNums.length > 1 ? prefixes.slice(0, -1) : prefixes;
 }
 
 /**
- * Rounds within a budget. The first has all classes, on the longest prefix that takes at most half of the budget; the rest
- * is shared equally by the rounds that follow, each with as many classes as that pays for, at least `top`. A round after
- * which nobody is left out is left out itself: few classes are all compared on all tokens at once.
+ * The rounds of a search within a budget. The first round compares all classes, on the longest prefix that costs at
+ * most half of the budget. The later rounds share the rest equally; each compares as many classes as its share pays
+ * for, at least `top`. A round that would drop no class is skipped, so that few classes are compared on all tokens at
+ * once.
  */
 export function inferenceRounds(
   sizes: InferenceSizes,
@@ -150,18 +156,18 @@ export function inferenceRounds(
   const rest = budget - classes * passShare(sizes, first);
   const counts = lengths.map((tokens, r) => {
     if (r === 0) return classes;
-    const paid = Math.floor(rest / (lengths.length - 1) / passShare(sizes, tokens));
-    return Math.min(classes, Math.max(Math.min(top, classes), paid));
+    const affordable = Math.floor(rest / (lengths.length - 1) / passShare(sizes, tokens));
+    return Math.min(classes, Math.max(Math.min(top, classes), affordable));
   });
   return lengths.flatMap((tokens, r) => counts[r + 1] === counts[r] ? [] : [{ tokens, classes: counts[r] }]);
 }
 
-/** Weights of classes, given the logarithm of each one's likelihood; the prior is uniform. */
+/** Weights of the likeliest classes, under a uniform prior. They add up to 1; the likeliest class comes first. */
 export function weighClasses(
   candidates: readonly Candidate[],
   { top, sharpness, leastWeight }: Pick<InferenceSettings, "top" | "sharpness" | "leastWeight"> = defaultInference,
 ): WeightedClass[] {
-  const sorted = byLikelihood(candidates).slice(0, top);
+  const sorted = likeliest(candidates, top);
   const powers = sorted.map(({ logLikelihood }) => Math.exp(sharpness * (logLikelihood - sorted[0].logLikelihood)));
   const total = powers.reduce((a, b) => a + b, 0);
   const kept = powers.filter((power, i) => i === 0 || power >= leastWeight * total);
@@ -169,32 +175,45 @@ export function weighClasses(
   return kept.map((power, i) => ({ class: sorted[i].class, weight: power / sum }));
 }
 
-function byLikelihood<T extends Candidate>(items: readonly T[]): T[] {
-  return [...items].sort((a, b) => b.logLikelihood - a.logLikelihood || a.class - b.class);
+/** At most `count` candidates, the likeliest first; of equally likely ones, the lower class first. */
+function likeliest(candidates: readonly Candidate[], count: number): Candidate[] {
+  return [...candidates].sort((a, b) => b.logLikelihood - a.logLikelihood || a.class - b.class).slice(0, count);
 }
 
-/** How one search is done. */
+/** How classes of several images are searched. */
 export interface InferOptions {
-  /** `defaultInference` by default. */
+  /** Default: `defaultInference`. */
   readonly settings?: InferenceSettings;
-  /** Images, each with a condition of its own, that would fit into memory for a whole pass. Default 8. */
+  /** How many images, each with its own condition, fit into memory in a pass over all tokens. Default 8. */
   readonly batch?: number;
-  /** Bytes for logits and what is made of them. Default 32 MiB. */
+  /** Bytes for a block of logits and what is computed from it. Default 32 MiB. */
   readonly blockBytes?: number;
-  /** Where each image begins; without it, with all classes. */
+  /** Where the search of each image starts. Default: with all classes. */
   readonly start?: readonly Start[];
-  /** Stop as soon as the coarse scales have been compared, for the sake of `coarse`. Default false. */
+  /** Stop once the coarse scales are compared, if only `coarse` is needed. Default false. */
   readonly coarseOnly?: boolean;
 }
 
-/** Most (image, class) pairs that are looked at together; more gain nothing. */
+/** Most (image, class) pairs per pass. Larger passes are not faster. */
 const mostPairs = 256;
-/** Tensors [rows, codes] of a block that live at once. */
+/** Tensors [rows, codes] of a block that exist at the same time. */
 const blockTensors = 3;
+
+/** Networks and tokens of a search. */
+interface Search {
+  readonly device: Device;
+  readonly tokenizer: ImageTokenizer;
+  readonly variant: Variant;
+  /** [images * tokenCount], image after image. */
+  readonly tokens: Int32Array;
+  /** Rows of logits that exist at the same time. */
+  readonly blockRows: number;
+}
 
 /**
  * Infers the classes of images from tokens[images * tokenCount], image after image, by conditional likelihood under
- * `variant` (the smallest of the family is meant). In the first round, conditions are prepared once for all images.
+ * `variant`, which should be the smallest of its family. Images with the same candidates share their conditions, as all
+ * images do in the first round. Throws if the number of tokens or of starts does not fit.
  */
 export async function inferClasses(
   device: Device,
@@ -203,129 +222,146 @@ export async function inferClasses(
   tokens: Int32Array,
   options: InferOptions = {},
 ): Promise<InferredClasses[]> {
-  const { settings = defaultInference, batch = 8, blockBytes = 32 * 2 ** 20, start, coarseOnly = false } = options;
-  const { tokenCount: n, codes } = variant;
-  const images = tokens.length / n;
-  if (!Number.isInteger(images)) throw new Error(`inferClasses: expected ${n} tokens per image, got ${tokens.length}`);
-  const blockRows = Math.max(1, Math.floor(blockBytes / (4 * codes * blockTensors)));
+  const { settings = defaultInference, batch = 8, blockBytes = 32 * 2 ** 20, start } = options;
+  const { tokenCount, codes } = variant;
+  const images = tokens.length / tokenCount;
+  if (!Number.isInteger(images)) {
+    throw new Error(`inferClasses: expected ${tokenCount} tokens per image, got ${tokens.length}`);
+  }
   if (start !== undefined && start.length !== images) {
     throw new Error(`inferClasses: expected a start for each of ${images} images, got ${start.length}`);
   }
-  const before = start?.map((own) => new Map(own.candidates.map((each) => [each.class, each.logLikelihood])));
-  const classes = start === undefined ? variant.classes : Math.max(...start.map((own) => own.candidates.length));
-  const known = start === undefined ? 0 : Math.max(...start.map(({ cost }) => cost));
-  const planned = inferenceRounds(
-    { classes, tokenCount: n, ...sizesOf(variant) },
-    { ...settings, budget: Math.max(1, settings.budget - known) },
-  );
-  const coarse = variant.patchNums.length > 1 ? coarseTokens(variant) : undefined;
-  const coarseRound = coarse === undefined ? -1 : planned.findIndex((round) => round.tokens >= coarse);
-  const rounds = coarseOnly && coarseRound >= 0
-    ? [...planned.slice(0, coarseRound), { ...planned[coarseRound], tokens: coarse! }]
-    : planned;
-  let coarseStarts: readonly Candidate[][] | undefined;
+  const blockRows = Math.max(1, Math.floor(blockBytes / (4 * codes * blockTensors)));
+  const search = { device, tokenizer, variant, tokens, blockRows };
+  const { rounds, coarse } = planSearch(variant, options);
+  // Log-likelihoods that the start brings along, by image and class.
+  const known = start?.map(({ candidates }) => new Map(candidates.map((c) => [c.class, c.logLikelihood])));
   let candidates: number[][] = start === undefined
-    ? Array.from({ length: images }, () => range(classes))
-    : start.map((own) => own.candidates.map((each) => each.class));
-  let scored: Candidate[][] = [];
-  for (const [index, { tokens: prefix, classes }] of rounds.entries()) {
-    if (scored.length > 0) {
-      candidates = scored.map((own) => byLikelihood(own).slice(0, classes).map((each) => each.class));
-    }
-    const pairs = pairsAtOnce(variant, prefix, batch);
-    // Who has the same candidates, which is everybody at first, shares their conditions.
-    for (const own of candidates) own.sort((a, b) => a - b);
-    const groups = Map.groupBy(range(images), (image) => candidates[image].join()).values();
-    const isCoarse = index === coarseRound;
-    const sums: Tensor[] = [];
-    const order: { image: number; classes: readonly number[] }[] = [];
-    try {
-      for (const group of groups) {
-        for (const own of chunks(candidates[group[0]], pairs)) {
-          const condition = variant.condition(own, prefix);
-          try {
-            for (const image of group) {
-              const ids = tokens.slice(image * n, (image + 1) * n);
-              const parts = isCoarse ? [coarse!, prefix] : [prefix];
-              sums.push(scope(() => prefixLikelihood(device, tokenizer, variant, ids, condition, parts, blockRows)));
-              order.push({ image, classes: own });
-            }
-          } finally {
-            condition.dispose();
-          }
-        }
-      }
-      const all = scope(() => concat(sums, 0));
-      const values = await all.data();
-      all.dispose();
-      const collect = () => {
-        const found: Candidate[][] = Array.from({ length: images }, () => []);
-        return { found, add: (image: number, own: Candidate) => void found[image].push(own) };
-      };
-      const coarseOnes = collect(), whole = collect();
-      let at = 0;
-      for (const { image, classes } of order) {
-        if (isCoarse) {
-          for (const each of classes) coarseOnes.add(image, { class: each, logLikelihood: values[at++] });
-        }
-        for (const each of classes) {
-          whole.add(image, { class: each, logLikelihood: values[at++] + (before?.[image].get(each) ?? 0) });
-        }
-      }
-      scored = whole.found;
-      if (isCoarse) coarseStarts = coarseOnes.found.map((own) => byLikelihood(own).slice(0, settings.candidates));
-    } finally {
-      for (const tensor of sums) tensor.dispose();
-    }
+    ? Array.from({ length: images }, () => range(variant.classes))
+    : start.map((image) => image.candidates.map((candidate) => candidate.class));
+  let scored: Candidate[][] = [], coarseScored: Candidate[][] | undefined;
+  for (const [index, round] of rounds.entries()) {
+    if (index > 0) candidates = scored.map((image) => likeliest(image, round.classes).map((c) => c.class));
+    const isCoarse = index === coarse?.round;
+    const prefixes = isCoarse ? [coarse!.tokens, round.tokens] : [round.tokens];
+    const byPrefix = await scoreCandidates(search, candidates, prefixes, pairsAtOnce(variant, round.tokens, batch));
+    if (isCoarse) coarseScored = byPrefix[0];
+    scored = byPrefix[byPrefix.length - 1].map((image, i) =>
+      image.map((candidate) => ({
+        class: candidate.class,
+        logLikelihood: candidate.logLikelihood + (known?.[i].get(candidate.class) ?? 0),
+      }))
+    );
   }
   const cost = inferenceCost(variant, rounds);
-  const coarseCost = coarse === undefined ? 0 : inferenceCost(variant, [
-    ...rounds.slice(0, coarseRound),
-    { ...rounds[coarseRound], tokens: coarse },
-  ]);
-  return scored.map((own, image) => ({
-    top: weighClasses(own, settings),
-    cost: cost + (start?.[image].cost ?? 0),
-    ...coarseStarts && { coarse: { candidates: coarseStarts[image], cost: coarseCost } },
+  return scored.map((image, i): InferredClasses => ({
+    top: weighClasses(image, settings),
+    cost: cost + (start?.[i].cost ?? 0),
+    ...coarseScored && {
+      coarse: { candidates: likeliest(coarseScored[i], settings.candidates), cost: coarse!.cost },
+    },
   }));
 }
 
-/** log p(first tokens | class) for every class of the condition, for each number of first tokens in turn: [parts * classes]. */
-function prefixLikelihood(
-  device: Device,
-  tokenizer: ImageTokenizer,
+/**
+ * The rounds of a search; for variants with scales also the round that compares the coarse scales, and the cost so far.
+ */
+function planSearch(
   variant: Variant,
-  ids: Int32Array<ArrayBuffer>,
+  { settings = defaultInference, start, coarseOnly = false }: InferOptions,
+): { rounds: InferenceRound[]; coarse?: { round: number; tokens: number; cost: number } } {
+  const { tokenCount, prefixes, patchNums, conditionCost } = variant;
+  const classes = start === undefined ? variant.classes : Math.max(...start.map((image) => image.candidates.length));
+  const spent = start === undefined ? 0 : Math.max(...start.map(({ cost }) => cost));
+  const rounds = inferenceRounds(
+    { classes, tokenCount, prefixes, patchNums, conditionCost },
+    { ...settings, budget: Math.max(1, settings.budget - spent) },
+  );
+  if (patchNums.length === 1) return { rounds };
+  const tokens = coarseTokens(variant);
+  const round = rounds.findIndex((round) => round.tokens >= tokens);
+  if (round < 0) return { rounds };
+  const coarseRounds = [...rounds.slice(0, round), { ...rounds[round], tokens }];
+  const coarse = { round, tokens, cost: inferenceCost(variant, coarseRounds) };
+  return { rounds: coarseOnly ? coarseRounds : rounds, coarse };
+}
+
+/**
+ * Log-likelihoods of every image's candidate classes on each of several prefixes, of which the last is the longest:
+ * [prefix][image][candidate]. `pairs` classes of an image go through the network at once. Sorts the candidates by
+ * class.
+ */
+async function scoreCandidates(
+  search: Search,
+  candidates: readonly number[][],
+  prefixes: readonly number[],
+  pairs: number,
+): Promise<Candidate[][][]> {
+  for (const classes of candidates) classes.sort((a, b) => a - b);
+  const groups = Map.groupBy(candidates.keys(), (image) => candidates[image].join()).values();
+  const sums: Tensor[] = [];
+  const order: { image: number; classes: readonly number[] }[] = [];
+  try {
+    for (const images of groups) {
+      for (const classes of chunks(candidates[images[0]], pairs)) {
+        const condition = search.variant.condition(classes, prefixes[prefixes.length - 1]);
+        try {
+          for (const image of images) {
+            sums.push(scope(() => prefixLikelihood(search, image, condition, prefixes)));
+            order.push({ image, classes });
+          }
+        } finally {
+          condition.dispose();
+        }
+      }
+    }
+    const all = scope(() => concat(sums, 0));
+    const values = await all.data();
+    all.dispose();
+    const scored = prefixes.map(() => candidates.map((): Candidate[] => []));
+    let at = 0;
+    for (const { image, classes } of order) {
+      for (const byImage of scored) {
+        for (const label of classes) byImage[image].push({ class: label, logLikelihood: values[at++] });
+      }
+    }
+    return scored;
+  } finally {
+    for (const tensor of sums) tensor.dispose();
+  }
+}
+
+/** log p(first tokens | class) of one image for each prefix and every class of the condition: [prefixes * classes]. */
+function prefixLikelihood(
+  { device, tokenizer, variant, tokens, blockRows }: Search,
+  image: number,
   condition: Condition,
-  ends: readonly number[],
-  blockRows: number,
+  prefixes: readonly number[],
 ): Tensor {
-  const prefix = ends[ends.length - 1];
-  const input = tokenizer.transformerInput(fromArray(device, ids, [1, ids.length]));
+  const { tokenCount } = variant;
+  const ids = tokens.slice(image * tokenCount, (image + 1) * tokenCount);
+  const longest = prefixes[prefixes.length - 1];
+  const input = tokenizer.transformerInput(fromArray(device, ids, [1, tokenCount]));
   const classes = condition.batch;
   const repeated = classes === 1 ? input : broadcastTo(input, [classes, ...input.shape.slice(1)]);
-  const rows = classes * prefix;
-  const hidden = scope(() => variant.hiddenStates(repeated, condition, prefix)).reshape(rows, -1);
-  const parts: Tensor[] = [];
+  const rows = classes * longest;
+  const hidden = scope(() => variant.hiddenStates(repeated, condition, longest)).reshape(rows, -1);
+  const blocks: Tensor[] = [];
   for (let start = 0; start < rows; start += blockRows) {
     const end = Math.min(rows, start + blockRows);
-    const chosen = Int32Array.from({ length: end - start }, (_, r) => ids[(start + r) % prefix]);
-    parts.push(scope(() => {
+    const chosen = Int32Array.from({ length: end - start }, (_, r) => ids[(start + r) % longest]);
+    blocks.push(scope(() => {
       const logits = variant.codeLogits(slice(hidden, 0, start, end));
       return logSoftmaxGather(logits, fromArray(device, chosen, [end - start]));
     }));
   }
-  const each = concat(parts, 0).reshape(classes, prefix);
-  return concat(ends.map((end) => sum(end === prefix ? each : slice(each, 1, 0, end), 1)), 0);
+  const logProbs = concat(blocks, 0).reshape(classes, longest);
+  return concat(prefixes.map((end) => sum(end === longest ? logProbs : slice(logProbs, 1, 0, end), 1)), 0);
 }
 
-/** How many classes fit where `batch` whole passes, each with a condition of its own, do. */
+/** How many (image, class) pairs of a prefix fit into the memory of `batch` passes over all tokens. */
 function pairsAtOnce({ conditionCost: { memory: extra }, tokenCount }: Variant, prefix: number, batch: number): number {
   return Math.min(mostPairs, Math.max(1, Math.floor(batch * (tokenCount + extra) / (prefix + extra))));
-}
-
-function sizesOf({ prefixes, patchNums, conditionCost }: Variant) {
-  return { prefixes, patchNums, conditionCost };
 }
 
 function range(n: number): number[] {
