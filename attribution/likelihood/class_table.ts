@@ -1,17 +1,19 @@
-/**
- * A table of the classes that images are known to be of: image_name,class. Reading and checking only; that a class is one
- * of the networks' is checked against `classes`.
- */
+/** Reads a table of known classes, a CSV file with the columns image_name,class. */
 import { parse } from "npm:csv-parse@6.1.0/sync";
 import { sha256Hex } from "../../util/hash.ts";
 
+/** Known classes of images. */
 export interface ClassTable {
+  /** By image name. */
   readonly byName: ReadonlyMap<string, number>;
   /** sha256 of the file. */
   readonly sha256: string;
 }
 
-/** Throws, naming the file and the line, on anything but a row per image with a class from 0 to classes - 1. */
+/**
+ * Reads a table. Throws, naming file and line, unless it has the two columns, one row per image, and classes from 0 to
+ * classes - 1.
+ */
 export async function readClassTable(path: string, classes: number): Promise<ClassTable> {
   let bytes: Uint8Array<ArrayBuffer>;
   let rows: Record<string, string>[];
@@ -40,7 +42,7 @@ export async function readClassTable(path: string, classes: number): Promise<Cla
   return { byName, sha256: await sha256Hex(bytes) };
 }
 
-/** The images with their classes. Throws, naming some, when images are not in the table. */
+/** The images with their classes. Throws if the table lacks an image. `path` is for the message. */
 export function withClasses<T extends { readonly imageName: string }>(
   images: readonly T[],
   path: string,

@@ -1,4 +1,4 @@
-/** Likelihood of tokens under the variants of their family, known and unknown classes. Nothing but exports. */
+/** Likelihood of tokens under the variants of their family, with known or inferred classes. */
 export {
   type Candidate,
   coarseTokens,

@@ -1,6 +1,6 @@
 /**
- * From the scores of an image's tokens to a flat, ordered list of named numbers, and from those of several classes to those
- * of their mixture. It knows neither networks nor verdicts: which numbers decide is up to a method.
+ * Summaries: named numbers per image from the scores of its tokens, and the summaries of a mixture of classes from
+ * those of the single classes. Methods choose which of them decide.
  */
 import type { TokenScores } from "./token_scores.ts";
 
@@ -10,10 +10,10 @@ export type Summaries = Readonly<Record<string, number>>;
 const kinds = ["conditional", "unconditional", "guided"] as const;
 type Kind = (typeof kinds)[number];
 
-/** Share of the tokens, the least likely ones, that `lowest20` is the mean of. */
+/** `lowest20` is the mean over this share of the tokens, the least likely ones. */
 const lowestShare = 0.2;
 
-/** Per scale: means over its tokens. The kind says by which likelihood the classes of a mixture are weighted. */
+/** Means over the tokens of a scale. In a mixture, classes are weighted by the likelihood of this kind. */
 const scaleColumns: readonly { name: string; kind: Kind; value: (scores: TokenScores, t: number) => number }[] = [
   { name: "conditional", kind: "conditional", value: ({ conditional }, t) => conditional[t] },
   { name: "unconditional", kind: "unconditional", value: ({ unconditional }, t) => unconditional[t] },
@@ -23,12 +23,17 @@ const scaleColumns: readonly { name: string; kind: Kind; value: (scores: TokenSc
 ];
 
 /**
- * Names of the summaries, in order; `scales` is 0 for a family without scales (RAR).
+ * Names of the summaries, in order. `scales` is the number of scales, 0 for a family without scales.
  *
- * `<kind>.sum`, `<kind>.mean`: log-probability of all tokens, and per token, in nats; `<kind>.lowest20`: mean over the fifth
- * of the tokens with the lowest; `<kind>.perplexity`: exp(-mean). `difference.mean`: conditional minus unconditional, per
- * token. `rank.mean`, `rank.logMean`: of the ranks (from 1) and their logarithms under the guided distribution;
- * `support.rate`: share of the tokens that the sampler could have drawn, 0 to 1. `scale<k>.<column>`, k from 1: means.
+ * - `<kind>.sum`, `<kind>.mean`: log-probability of all tokens, and its mean per token, in nats
+ * - `<kind>.lowest20`: mean log-probability of the fifth of the tokens that is least likely
+ * - `<kind>.perplexity`: exp(-mean)
+ * - `difference.mean`: conditional minus unconditional log-probability, per token
+ * - `rank.mean`, `rank.logMean`: mean rank (from 1) under the guided distribution, and mean of its logarithm
+ * - `support.rate`: share of the tokens that the sampler could have drawn, 0 to 1
+ * - `scale<k>.<column>`: means over the tokens of scale k, from 1
+ *
+ * Kinds are `conditional`, `unconditional` and `guided`.
  */
 export function summaryNames(scales = 0): string[] {
   return [
@@ -41,7 +46,10 @@ export function summaryNames(scales = 0): string[] {
   ];
 }
 
-/** Summarises one image's tokens; `starts` are the first token of every scale and the number of all tokens at the end. */
+/**
+ * Summarises the scores of one image. `starts` has the first token of every scale, then the number of all tokens; it is
+ * empty for a family without scales. Throws without tokens.
+ */
 export function summarise(scores: TokenScores, starts: readonly number[] = []): Summaries {
   const n = scores.conditional.length;
   if (n === 0) throw new Error("summarise: expected at least one token, got none");
@@ -70,22 +78,29 @@ export function summarise(scores: TokenScores, starts: readonly number[] = []): 
 }
 
 /**
- * Summaries of an image whose class is one of several, with given weights (of any sum above 0).
+ * Summaries of an image under a mixture of classes, from the summaries under each class. `weights` are above 0, of any
+ * sum; `tokens` is the number of tokens. Throws unless there is a weight per class.
  *
- * An image has one class: the mixture is one over whole images, sum_c w_c p(x | c), not over tokens, which would let every
- * token choose a class of its own and flatter images that fit none. So the log-likelihoods of all tokens are the
- * log-sum-exp over classes, and what belongs to single tokens (lowest fifth, ranks, support, scales) is the mean over the
- * classes by their posterior, w_c p(x | c), each kind by its own likelihood.
+ * An image has one class. So the mixture is over whole images, sum_c w_c p(x | c). A mixture per token would let every
+ * token choose its best class, and overrate images that fit no class. Log-likelihoods of all tokens are the log-sum-exp
+ * over the classes. Summaries of single tokens (lowest fifth, ranks, support, scales) are means over the classes,
+ * weighted by the posterior w_c p(x | c) of the summary's kind.
  */
-export function mixSummaries(each: readonly Summaries[], weights: readonly number[], tokens: number): Summaries {
-  if (each.length === 0 || each.length !== weights.length) {
-    throw new Error(`mixSummaries: expected a weight per class, got ${each.length} classes, ${weights.length} weights`);
+export function mixSummaries(
+  byClass: readonly Summaries[],
+  weights: readonly number[],
+  tokens: number,
+): Summaries {
+  if (byClass.length === 0 || byClass.length !== weights.length) {
+    throw new Error(
+      `mixSummaries: expected a weight per class, got ${byClass.length} classes, ${weights.length} weights`,
+    );
   }
   const total = weights.reduce((a, b) => a + b, 0);
   const posteriors = {} as Record<Kind, number[]>;
   const mixed: Record<string, number> = {};
   for (const kind of kinds) {
-    const logs = each.map((summaries, c) => Math.log(weights[c] / total) + summaries[`${kind}.sum`]);
+    const logs = byClass.map((summaries, c) => Math.log(weights[c] / total) + summaries[`${kind}.sum`]);
     const all = logSumExp(logs);
     posteriors[kind] = logs.map((value) => Math.exp(value - all));
     mixed[`${kind}.sum`] = all;
@@ -94,25 +109,25 @@ export function mixSummaries(each: readonly Summaries[], weights: readonly numbe
   }
   mixed["difference.mean"] = mixed["conditional.mean"] - mixed["unconditional.mean"];
   const kindOf = (name: string): Kind => {
-    const own = kinds.find((kind) => name.startsWith(`${kind}.`));
-    return own ?? scaleColumns.find((column) => name.endsWith(`.${column.name}`))?.kind ?? "guided";
+    const kind = kinds.find((kind) => name.startsWith(`${kind}.`));
+    return kind ?? scaleColumns.find((column) => name.endsWith(`.${column.name}`))?.kind ?? "guided";
   };
   return Object.fromEntries(
-    Object.keys(each[0]).map((name) => {
+    Object.keys(byClass[0]).map((name) => {
       const posterior = posteriors[kindOf(name)];
-      return [name, mixed[name] ?? each.reduce((sum, summaries, c) => sum + posterior[c] * summaries[name], 0)];
+      return [name, mixed[name] ?? byClass.reduce((sum, summaries, c) => sum + posterior[c] * summaries[name], 0)];
     }),
   );
 }
 
-/** log sum exp, in float64. */
+/** log sum_i exp(values[i]) in float64, without overflow. -Infinity without values. */
 export function logSumExp(values: readonly number[]): number {
   const most = values.reduce((a, b) => Math.max(a, b), -Infinity);
   if (most === -Infinity) return -Infinity;
   return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }
 
-/** exp(-mean), at least 1 however a certain token was rounded, and finite. */
+/** exp(-mean), clipped to be finite and, where rounding makes a log-probability positive, to be at least 1. */
 function perplexity(meanLogProb: number): number {
   return Math.min(Math.exp(-Math.min(0, meanLogProb)), Number.MAX_VALUE);
 }

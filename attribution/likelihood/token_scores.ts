@@ -1,9 +1,8 @@
 /**
- * From tokens to their likelihood under one variant: teacher-forced, per token, under a list of conditions per image. What
- * the numbers mean for the verdict, and which conditions to try, is decided elsewhere.
+ * The likelihood of tokens under one variant: teacher-forced, per token, under one or more classes per image.
  *
- * The networks' hidden states, of the model's width, are kept for a whole batch; logits, which are as wide as the codebook, only
- * for a block of rows at a time.
+ * Hidden states are as wide as the model, and are kept for a whole batch. Logits are as wide as the codebook, and exist
+ * only for a block of rows at a time.
  */
 import {
   affine,
@@ -26,77 +25,80 @@ import type { DrawRule, Sampler } from "../../models/draw_rule.ts";
 import { chunks } from "../../util/chunks.ts";
 
 /**
- * log p(token t | tokens before it, condition) in nats, [batch, tokenCount]. `input` is what the variant's family makes of
- * `tokens` [batch, tokenCount] (`ImageTokenizer.transformerInput`). For a few images: it keeps all logits.
+ * log p(token t | tokens before it, condition) in nats, [batch, tokenCount], for tokens[batch, tokenCount] (i32).
+ * `input` is `ImageTokenizer.transformerInput` of the tokens. It keeps all logits at once, so it is for a few images.
  */
 export function tokenLogProbs(variant: Variant, input: Tensor, tokens: Tensor, condition: Condition): Tensor {
   return scope(() => logSoftmaxGather(variant.logits(input, condition), tokens));
 }
 
-/** Scores of one image's tokens under one condition, [tokens] each; log-probabilities in nats. */
+/** Scores of one image's tokens under one class, [tokens] each. Log-probabilities are in nats. */
 export interface TokenScores {
-  /** log p(token | tokens before it, class). Without a class, equal to `unconditional`. */
+  /** log p(token | tokens before it, class). Without a class it equals `unconditional`. */
   readonly conditional: Float32Array;
   /** log p(token | tokens before it). */
   readonly unconditional: Float32Array;
-  /** Under the distribution that the variant's sampler draws from, before top-k and top-p: guided and with temperature. */
+  /** Log-probability under the sampler's distribution: with guidance and temperature, before top-k and top-p. */
   readonly guided: Float32Array;
-  /** 1 for the likeliest code of the guided distribution: 1 plus the codes that are likelier than the token. */
+  /** Rank under the guided distribution, from 1: 1 plus the number of codes that are likelier than the token. */
   readonly rank: Float32Array;
-  /** 1 where top-k and top-p let the sampler draw the token, 0 elsewhere. */
+  /** 1 if the sampler's top-k and top-p admit the token, else 0. */
   readonly supported: Float32Array;
-  /** What `rowStatistics` gave. */
+  /** The numbers of `rowStatistics`, by name. */
   readonly extra: Readonly<Record<string, Float32Array>>;
 }
 
-/** A block of rows, one token each. All logits are [rows, codes]; what is made of them in a callback is freed after it. */
+/** A block of rows, one per token. Tensors that a callback makes are freed after it, except those that it returns. */
 export interface RowBlock {
-  /** Logits under the condition, [rows, codes]. */
+  /** Logits under the class, [rows, codes]. */
   readonly conditional: Tensor;
   /** Logits without a class, [rows, codes]. */
   readonly unconditional: Tensor;
-  /** Guided and divided by the temperature. */
+  /** Guided logits divided by the temperature, [rows, codes]. */
   readonly guided: Tensor;
-  /** [rows], i32. */
+  /** The token of each row, [rows] (i32). */
   readonly tokens: Tensor;
 }
 
 /** How tokens are scored. */
 export interface ScorerOptions {
-  /** Bytes for the logits of a block and what is computed from them. Default 32 MiB; at least one row is always taken. */
+  /** Bytes for a block of logits and what is computed from it. Default 32 MiB. A block has at least one row. */
   readonly blockBytes?: number;
-  /** Images (with a condition each) that go through the network at once. Default 8. */
+  /** Images per pass, each under one class. Default 8. */
   readonly batch?: number;
-  /** The unconditional condition, shared by all images, where the caller has it; else the scorer makes one and keeps it. */
+  /** The unconditional condition, if the caller has it. Otherwise the scorer makes and owns one. */
   readonly unconditional?: Condition;
-  /** Further numbers of every row, [rows] each, to be computed while its logits are there. */
+  /** Computes further numbers of every row from its logits, [rows] each. */
   readonly rowStatistics?: (block: RowBlock) => Readonly<Record<string, Tensor>>;
 }
 
-/** Tensors [rows, codes] that live at once at the peak of a block, those of choosing a support included. */
+/** Tensors [rows, codes] that exist at the peak of a block: without top-k and top-p, and with them. */
 const blockTensors = { whole: 8, narrow: 20 };
 
-/** An image, by its place in the batch, under a class. */
+/** One image to score under one class. */
 export interface Job {
+  /** Index of the image. */
   readonly image: number;
+  /** The class; null without one. */
   readonly label: number | null;
 }
 
-/** Features[jobs, tokens, width] of jobs, in their order. */
+/** Hidden states [jobs, tokens, width] of jobs, in their order. */
 interface Pass {
   readonly jobs: readonly Job[];
   readonly hidden: Tensor;
 }
 
-/** Scores tokens under one variant. Holds small constant tensors: dispose it when done; the networks are the caller's. */
+/** Scores tokens under one variant. It owns small tensors, so dispose it. It does not own the networks. */
 export class TokenScorer {
-  /** The distribution that the variant's sampler draws from. */
+  /** How the variant's sampler draws: guidance, temperature, top-k and top-p. */
   readonly rule: DrawRule;
   readonly #draw: TokenDraw;
   readonly #blockRows: number;
   readonly #batch: number;
   readonly #coefficients: readonly Tensor[];
-  #own: Condition | undefined;
+  /** The unconditional condition that the scorer made. */
+  #madeCondition: Condition | undefined;
 
   /** A scorer for one variant. */
   constructor(
@@ -121,9 +123,11 @@ export class TokenScorer {
   }
 
   /**
-   * Scores tokens[images * tokenCount], image after image, each under its own classes (null: none). Result [image][class].
-   * The unconditional hidden states of an image are computed once for all its classes, and of a RAR variant, whose modulation
-   * costs half as much as a pass, the tables of a class once for all images of the call that have it.
+   * Scores tokens[images * tokenCount], image after image, each under its classes (null: without a class). Result:
+   * [image][class]. Throws if the number of tokens does not fit.
+   *
+   * An image's unconditional hidden states are computed once for all its classes. Where preparing a condition is
+   * expensive (RAR: half a pass), it is prepared once for all images of the call that have the class.
    */
   async score(tokens: Int32Array, classes: readonly (readonly (number | null)[])[]): Promise<TokenScores[][]> {
     const n = this.variant.tokenCount, images = classes.length;
@@ -150,8 +154,9 @@ export class TokenScorer {
   }
 
   /**
-   * The work of `score`, recorded and not waited for: the columns of `TokenScores` in their order and then the extra ones,
-   * [columns, jobs * tokenCount], and whose numbers come in which order. At least one image must have a class, or null.
+   * The recorded work of `score`. `packed` is [columns, jobs * tokenCount]: the columns of `TokenScores` in their
+   * order, then the extra ones, called `names`. `order` has the jobs in the order of their numbers. There must be at
+   * least one job.
    *
    * @internal
    */
@@ -168,7 +173,7 @@ export class TokenScorer {
       const input = tokenizer.transformerInput(tokens);
       const plain = Array.from({ length: images }, (_, image): Job => ({ image, label: null }));
       const wanted = jobs.filter(({ label }) => label !== null);
-      // Images without a class need no other pass than the unconditional one.
+      // Jobs without a class need only the unconditional pass.
       const passes = this.#passes(input, [...plain, ...wanted]);
       const unconditional = passes.filter(({ jobs }) => jobs[0].label === null);
       const base = unconditional.length === 1 ? unconditional[0].hidden : concat(unconditional.map((p) => p.hidden), 0);
@@ -183,51 +188,51 @@ export class TokenScorer {
         names = extra;
       }
       const packed = scope(() =>
-        concat(columns[0].map((_, k) => concat(columns.map((own) => own[k]), 0).reshape(1, -1)), 0)
+        concat(columns[0].map((_, k) => concat(columns.map((tensors) => tensors[k]), 0).reshape(1, -1)), 0)
       );
       return { order: scored.flatMap(({ jobs }) => jobs), packed, names };
     });
   }
 
   /**
-   * Runs the network. Where a condition's tables have a row per token, there is a pass per class, whose tables serve all
-   * images. Where they are small, any conditions share a batch, unconditional rows included. Unconditional and other jobs never share a
-   * result, and unconditional ones stay in the order of the images.
+   * Runs the network for jobs. Where a condition's tables have a row per token, a batch has one class, so that its
+   * tables serve all images. Where they are small, a batch may have any classes. A result has either only unconditional
+   * jobs, in the order of the images, or only conditional ones.
    */
   #passes(input: Tensor, jobs: readonly Job[]): Pass[] {
     const { variant } = this;
     const passes: Pass[] = [];
-    const run = (own: readonly Job[], condition: Condition) => {
-      const hidden = scope(() => variant.hiddenStates(this.#rowsOf(input, own), condition));
+    const run = (batch: readonly Job[], condition: Condition) => {
+      const hidden = scope(() => variant.hiddenStates(this.#rowsOf(input, batch), condition));
       let start = 0;
-      for (let end = 1; end <= own.length; end++) {
-        if (end < own.length && (own[end].label === null) === (own[start].label === null)) continue;
-        const isAll = end - start === own.length;
-        passes.push({ jobs: own.slice(start, end), hidden: isAll ? hidden : slice(hidden, 0, start, end) });
+      for (let end = 1; end <= batch.length; end++) {
+        if (end < batch.length && (batch[end].label === null) === (batch[start].label === null)) continue;
+        const isAll = end - start === batch.length;
+        passes.push({ jobs: batch.slice(start, end), hidden: isAll ? hidden : slice(hidden, 0, start, end) });
         start = end;
       }
     };
     if (!variant.conditionCost.perToken) {
-      for (const own of chunks(jobs, this.#batch)) {
-        const condition = variant.condition(own.map(({ label }) => label));
-        run(own, condition);
+      for (const batch of chunks(jobs, this.#batch)) {
+        const condition = variant.condition(batch.map(({ label }) => label));
+        run(batch, condition);
         condition.dispose();
       }
       return passes;
     }
     for (const label of new Set(jobs.map(({ label }) => label))) {
       const condition = label === null ? this.#unconditional() : variant.condition([label]);
-      for (const own of chunks(jobs.filter((job) => job.label === label), this.#batch)) run(own, condition);
+      for (const batch of chunks(jobs.filter((job) => job.label === label), this.#batch)) run(batch, condition);
       if (label !== null) condition.dispose();
     }
     return passes;
   }
 
   #unconditional(): Condition {
-    return this.options.unconditional ?? (this.#own ??= keep(this.variant.condition([null])));
+    return this.options.unconditional ?? (this.#madeCondition ??= keep(this.variant.condition([null])));
   }
 
-  /** The images of the jobs out of x[images, ...]. */
+  /** The rows of x[images, ...] for the images of jobs: [jobs, ...]. */
   #rowsOf(x: Tensor, jobs: readonly Job[]): Tensor {
     const [images, ...rest] = x.shape;
     if (jobs.length === images && jobs.every(({ image }, i) => image === i)) return x.alias();
@@ -235,14 +240,17 @@ export class TokenScorer {
     return embedding(x.reshape(images, -1), index).reshape(jobs.length, ...rest);
   }
 
-  /** Columns of numbers, [jobs * tokens] each: those of `TokenScores` in their order, and the extra ones by name. */
+  /**
+   * Columns of numbers, [jobs * tokens] each: those of `TokenScores` in their order, then the extra ones, whose names
+   * are `extra`. `base` has the unconditional hidden states of all images.
+   */
   #score(pass: Pass, base: Tensor, ids: Int32Array): { tensors: Tensor[]; extra: string[] } {
     const { variant, rule, device, options } = this;
     const n = variant.tokenCount, { codes } = variant;
     const rows = pass.jobs.length * n, width = base.shape[2];
     const isPlain = pass.jobs[0].label === null;
-    const own = pass.hidden.reshape(rows, width);
-    const other = isPlain ? own : this.#rowsOf(base, pass.jobs).reshape(rows, width);
+    const hidden = pass.hidden.reshape(rows, width);
+    const plain = isPlain ? hidden : this.#rowsOf(base, pass.jobs).reshape(rows, width);
     const parts: Tensor[][] = [];
     let extra: string[] = [];
     for (let start = 0; start < rows; start += this.#blockRows) {
@@ -258,8 +266,8 @@ export class TokenScorer {
         const tokens = fromArray(device, chosen, [end - start]);
         const place = fromArray(device, places, [end - start]);
         const gather = (x: Tensor) => embedding(x.reshape(-1, 1), place); // [rows, 1]
-        const conditional = variant.codeLogits(slice(own, 0, start, end));
-        const unconditional = isPlain ? conditional : variant.codeLogits(slice(other, 0, start, end));
+        const conditional = variant.codeLogits(slice(hidden, 0, start, end));
+        const unconditional = isPlain ? conditional : variant.codeLogits(slice(plain, 0, start, end));
         let guided = conditional;
         if (rule.isGuided && !isPlain) {
           const index = fromArray(device, at, [end - start]);
@@ -284,10 +292,10 @@ export class TokenScorer {
     return { tensors: parts[0].map((_, k) => concat(parts.map((part) => part[k]), 0)), extra };
   }
 
-  /** Frees what is kept between images. */
+  /** Frees the scorer's tensors. */
   dispose(): void {
     this.#draw.dispose();
-    this.#own?.dispose();
+    this.#madeCondition?.dispose();
     this.#coefficients.forEach((tensor) => tensor.dispose());
   }
 }

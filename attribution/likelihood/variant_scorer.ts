@@ -1,7 +1,4 @@
-/**
- * What the pipeline asks of one loaded variant: the classes that images may be of, and the summaries of their tokens under
- * them. It joins scores, summaries and inference; which images, in which order, is the pipeline's business.
- */
+/** Scores images under one loaded variant: infers their classes, and summarises their tokens under these classes. */
 import type { Device } from "../../core/tensor/mod.ts";
 import type { Sampler } from "../../models/draw_rule.ts";
 import {
@@ -22,34 +19,36 @@ import {
 import { mixSummaries, type Summaries, summarise } from "./summaries.ts";
 import { type ScorerOptions, TokenScorer, type TokenScores } from "./token_scores.ts";
 
-/** Numbers about an image's tokens beyond the summaries, under its likeliest class. */
+/** Features of an image's tokens beyond the summaries, under its likeliest class. */
 export interface ExtraScores {
-  /** Names them and their version in the settings of evidence. */
+  /** Name and version, for the settings of evidence. */
   readonly id: string;
-  /** Further numbers per token, by name. */
+  /** Further numbers per token, see `ScorerOptions`. */
   readonly rowStatistics?: ScorerOptions["rowStatistics"];
-  /** Finite numbers by names that no summary has. `scores.extra` has the columns of `rowStatistics`. */
+  /**
+   * The features by name. They must be finite, and no summary may have their names. `scores.extra` has `rowStatistics`.
+   */
   summarise(scores: TokenScores, tokens: Int32Array, variant: string): Readonly<Record<string, number>>;
 }
 
 /** How images are scored. */
 export interface VariantScorerOptions {
-  /** Images (with a condition each) that go through the network at once. */
+  /** Images per pass, each under one class. Default 8. */
   readonly batch?: number;
-  /** The same where each condition has tables of its own. Default: `batch`. */
+  /** Images per pass if each has another condition, as in class inference. Default: `batch`. */
   readonly ownConditions?: number;
-  /** Memory for a block of logits. */
+  /** Bytes for a block of logits and what is computed from it. Default 32 MiB. */
   readonly blockBytes?: number;
-  /** How classes are inferred. */
+  /** How classes are inferred. Default: `defaultInference`. */
   readonly inference?: InferenceSettings;
-  /** Numbers beyond the summaries. */
+  /** Features beyond the summaries. */
   readonly extras?: ExtraScores;
 }
 
-/** Summaries are written with so many digits, more than float32 has: evidence has a lot of them. */
+/** Significant digits of the summaries. float32 has fewer, and evidence stays small. */
 const digits = 8;
 
-/** Dispose it when done; the networks are the caller's. */
+/** Scores images under one variant. It owns small tensors, so dispose it. It does not own the networks. */
 export class VariantScorer {
   readonly #device: Device;
   readonly #tokenizer: ImageTokenizer;
@@ -57,7 +56,7 @@ export class VariantScorer {
   readonly #scorer: TokenScorer;
   readonly #starts: readonly number[];
 
-  /** A scorer for a loaded variant. */
+  /** A scorer for a loaded variant. `condition` is its unconditional one. */
   constructor(
     device: Device,
     tokenizer: ImageTokenizer,
@@ -76,7 +75,7 @@ export class VariantScorer {
     this.#starts = variant.patchNums.length > 1 ? scaleStarts(variant.patchNums) : [];
   }
 
-  /** Of the variant. */
+  /** The variant's family. */
   get family(): FamilyName {
     return this.#variant.family;
   }
@@ -91,7 +90,7 @@ export class VariantScorer {
     return this.#variant.tokenCount;
   }
 
-  /** The classes that images may be of, for tokens[images * tokenCount]. */
+  /** Infers the classes of images from tokens[images * tokenCount]. */
   async infer(
     tokens: Int32Array,
     more: Pick<InferOptions, "start" | "coarseOnly"> = {},
@@ -105,21 +104,23 @@ export class VariantScorer {
     });
   }
 
-  /** Summaries of images' tokens[images * tokenCount] under the mixture of each one's classes; none is unconditional. */
+  /** Summaries of tokens[images * tokenCount], each image under the mixture of its classes, or without a class. */
   async summarise(tokens: Int32Array, classes: readonly (readonly WeightedClass[])[]): Promise<Summaries[]> {
     const n = this.tokenCount;
-    const labels = classes.map((own) => own.length === 0 ? [null] : own.map((each) => each.class));
+    const labels = classes.map((weighted) => weighted.length === 0 ? [null] : weighted.map((item) => item.class));
     const scores = await this.#scorer.score(tokens, labels);
-    return scores.map((own, image) => {
-      const each = own.map((one) => summarise(one, this.#starts));
-      const mixed = each.length === 1 ? each[0] : mixSummaries(each, classes[image].map(({ weight }) => weight), n);
+    return scores.map((byClass, image) => {
+      const summaries = byClass.map((tokenScores) => summarise(tokenScores, this.#starts));
+      const mixed = summaries.length === 1
+        ? summaries[0]
+        : mixSummaries(summaries, classes[image].map(({ weight }) => weight), n);
       const ids = tokens.slice(image * n, (image + 1) * n);
-      const all = { ...mixed, ...this.options.extras?.summarise(own[0], ids, this.#variant.name) };
+      const all = { ...mixed, ...this.options.extras?.summarise(byClass[0], ids, this.#variant.name) };
       return Object.fromEntries(Object.entries(all).map(([name, x]) => [name, Number(x.toPrecision(digits))]));
     });
   }
 
-  /** Frees what is kept between images; the variant is the caller's. */
+  /** Frees the scorer's tensors. */
   dispose(): void {
     this.#scorer.dispose();
   }

@@ -1,32 +1,38 @@
 /**
- * The membership features of one image under one variant, exactly as the reference defines, names and orders them.
- * They are functions of per-token statistics (statistics.ts); which of them tells variants apart is decided elsewhere.
+ * Membership features of one image under one variant, as the reference defines, names and orders them. They are
+ * computed from statistics per token (statistics.ts).
  *
- * Sources: sprintml/privacy_attacks_against_iars (arXiv 2502.02514), src/attacks/llm_mia.py and conf/attack/llm_mia*.yaml.
+ * Sources: sprintml/privacy_attacks_against_iars (arXiv 2502.02514), src/attacks/llm_mia.py and
+ * conf/attack/llm_mia*.yaml.
  */
 import { logitKinds, statisticsOf, type TokenStatistics } from "./statistics.ts";
 import { zlibLength } from "./zlib_length.ts";
 
-/** `plain`: of the conditional logits. `cfg`: of conditional minus unconditional logits, without the `surp` features. */
+/**
+ * `plain`: from the conditional logits. `cfg`: from conditional minus unconditional logits, without the `surp`
+ * features.
+ */
 export type FeatureKind = "plain" | "cfg";
 
-/** Options of the features; the defaults are the reference's. */
+/** Options of the features. The defaults are the reference's. */
 export interface FeatureOptions {
-  /** Shares of the tokens that min-k takes, above 0 and at most 1 (default 0.1 to 0.5). */
+  /** Shares of the tokens for min-k, above 0 and at most 1. Default 0.1, 0.2, ..., 0.5. */
   readonly ks?: readonly number[];
-  /** Entropies in nats below which a row counts for the `surp` features (default 2, 4, 8, 16). */
+  /** The `surp` features use rows whose entropy in nats is below these. Default 2, 4, 8, 16. */
   readonly maxEntropies?: readonly number[];
-  /** `zlibLength(tokens)` where it is known: it is the same for every variant of a family. */
+  /** `zlibLength(tokens)`, if it is known. It is the same for every variant of a family. */
   readonly zlibLength?: number;
 }
 
+/** The reference's shares of min-k. */
 export const defaultKs: readonly number[] = [0.1, 0.2, 0.3, 0.4, 0.5];
+/** The reference's bounds of the entropy, in nats. */
 export const defaultMaxEntropies: readonly number[] = [2, 4, 8, 16];
 
-/** A number as Python prints a float. */
+/** A number as Python prints a float. Feature names contain such numbers. */
 const text = (x: number) => Number.isInteger(x) ? x.toFixed(1) : String(x);
 
-/** Names of the features, in the reference's order: 58 of `plain` and 18 of `cfg` with the default options. */
+/** Names of the features, in the reference's order. With the default options 58 of kind `plain`, 18 of kind `cfg`. */
 export function membershipFeatureNames(kind: FeatureKind, options: FeatureOptions = {}): string[] {
   const { ks = defaultKs, maxEntropies = defaultMaxEntropies } = options;
   const surp = (name: string) => ks.flatMap((k) => maxEntropies.map((e) => `${name}@${text(k)},${text(e)}`));
@@ -46,17 +52,23 @@ export function membershipFeatureNames(kind: FeatureKind, options: FeatureOption
 }
 
 /**
- * The features in the order of `membershipFeatureNames`, computed in float64 from the statistics of an image's tokens.
- * For most of them lower means that the image is likelier to have come out of, or to have been shown to, the variant;
- * signs are the reference's. Throws on lengths that do not fit, on values that are not finite, and where a `k` takes no
- * token.
+ * The features of an image in the order of `membershipFeatureNames`, in float64. Signs are the reference's: for most
+ * features, lower means that the variant more likely generated the image or was trained on it. Throws on lengths that
+ * do not fit, on values that are not finite, and if a share k takes no token.
  *
- * - `loss`: mean of -l; `zlib_ratio`: that per byte of `zlibLength`; `hinge`: minus the mean hinge.
- * - `min_k%@k`: mean of -l over the k least likely tokens; `min_k%++@k`: the same of z = (l - mean) / (variance + 1e-6).
- * - `surp@k,e`: minus the mean l over rows of entropy below e, `surp_counter@k,e`: minus their share. The reference's
- *   further condition, l below the largest -l, holds for every token unless all are certain, so k does not matter.
- * - `below_mean_*`: share of tokens below the mean; `below_prev_mean_*`: minus the share below the mean up to and with
- *   themselves; `slope`: of a line through l by token number.
+ * With l the log-probability of a token in nats:
+ *
+ * - `loss`: mean of -l
+ * - `zlib_ratio`: loss divided by `zlibLength`
+ * - `hinge`: minus the mean hinge
+ * - `min_k%@k`: mean of -l over the share k of the tokens with the lowest l
+ * - `min_k%++@k`: the same for z = (l - mean) / (variance + 1e-6)
+ * - `surp@k,e`: minus the mean l over rows with entropy below e; `surp_counter@k,e`: minus the share of such rows. The
+ *   reference also requires that l is below the largest -l. This holds unless all tokens are certain, so k has no
+ *   effect.
+ * - `below_mean_*`: share of tokens below the mean
+ * - `below_prev_mean_*`: minus the share of tokens below the mean of all tokens up to them
+ * - `slope`: slope of the least-squares line through l by token index
  */
 export function membershipFeatures(
   kind: FeatureKind,
@@ -92,12 +104,12 @@ export function membershipFeatures(
   ]);
 }
 
-/** Names of `membershipTable`: those of both kinds, as `<kind>.<name>`, `plain` first. */
+/** Names of `membershipTable`, `<kind>.<name>`: first kind `plain`, then `cfg`. */
 export function membershipTableNames(options: FeatureOptions = {}): string[] {
   return logitKinds.flatMap((kind) => membershipFeatureNames(kind, options).map((name) => `${kind}.${name}`));
 }
 
-/** Both kinds of features of one image, in the order of `membershipTableNames`, from the columns of `membershipRows`. */
+/** Features of both kinds in the order of `membershipTableNames`, from the columns of `membershipRows`. */
 export function membershipTable(
   columns: Readonly<Record<string, Float32Array>>,
   tokens: ArrayLike<number>,
@@ -108,7 +120,7 @@ export function membershipTable(
   return Float64Array.from(parts.flatMap((part) => [...part]));
 }
 
-/** Tokens that a share k of n takes, rounded down as the reference does. Throws where that is none. */
+/** How many of n tokens a share k takes, rounded down as in the reference. Throws if it is none, or k is above 1. */
 export function takenOf(k: number, n: number): number {
   const taken = Math.floor(k * n);
   if (!(k <= 1 && taken >= 1)) {
@@ -117,19 +129,20 @@ export function takenOf(k: number, n: number): number {
   return taken;
 }
 
+/** Mean of values; NaN without any. */
 export function meanOf(values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i];
   return sum / values.length;
 }
 
-/** k -> mean of the k lowest values. */
+/** Returns a function from k to the mean of the k lowest values. */
 function lowestMeans(values: ArrayLike<number>): (k: number) => number {
   const sorted = Float64Array.from(values).sort();
   return (k) => meanOf(sorted.subarray(0, k));
 }
 
-/** First the means, then the shares, each by k and entropy. */
+/** The `surp` features, then the `surp_counter` features, each by k and entropy. */
 function surprises(
   logProbs: Float32Array,
   means: Float32Array,
@@ -150,6 +163,7 @@ function surprises(
   return [...ks.flatMap(() => of.map(({ mean }) => mean)), ...ks.flatMap(() => of.map(({ share }) => share))];
 }
 
+/** Share of the values below their mean, 0 to 1. */
 export function shareBelowMean(values: ArrayLike<number>): number {
   const mean = meanOf(values);
   let below = 0;
@@ -157,7 +171,7 @@ export function shareBelowMean(values: ArrayLike<number>): number {
   return below / values.length;
 }
 
-/** Share of the values below the mean of all values up to and with themselves. */
+/** Share of the values that are below the mean of all values up to and including themselves, 0 to 1. */
 export function shareBelowMeanSoFar(values: ArrayLike<number>): number {
   let sum = 0, below = 0;
   for (let i = 0; i < values.length; i++) {
@@ -167,7 +181,7 @@ export function shareBelowMeanSoFar(values: ArrayLike<number>): number {
   return below / values.length;
 }
 
-/** Slope of the least-squares line through (0, values[0]), (1, values[1]), ...; 0 for a single value. */
+/** Slope of the least-squares line through (0, values[0]), (1, values[1]), ... It is 0 for a single value. */
 export function slopeOf(values: ArrayLike<number>): number {
   const n = values.length, middle = (n - 1) / 2, mean = meanOf(values);
   let above = 0, below = 0;

@@ -1,18 +1,19 @@
 /**
- * Scores of conditional against unconditional log-probabilities that need no fit: their mean difference, and ICAS, which
- * weighs tokens that the condition hardly changes. PRADA, which learns the function, is in ../prada/.
+ * Scores from the difference of conditional and unconditional log-probabilities: the mean difference, and ICAS, a fixed
+ * nonlinear function of it. PRADA (../prada/) fits such a function.
  */
 
+/** Parameters of ICAS. The defaults are the paper's. */
 export interface IcasOptions {
-  /** Default 1.75. */
+  /** Added to the denominator. Default 1.75. */
   readonly a?: number;
-  /** Default 1.3. */
+  /** Factor in the exponent. Default 1.3. */
   readonly b?: number;
 }
 
 /**
- * d / (a + exp(b d)) per token, where d is the conditional minus the unconditional log-probability in nats; larger means
- * that the variant is likelier to have generated the image. Throws where lengths differ.
+ * d / (a + exp(b d)) per token, where d is the conditional minus the unconditional log-probability in nats. Larger
+ * means that the variant more likely generated the image. Throws if the lengths differ, and without tokens.
  *
  * Sources: Yu et al. 2025 (ICAS), as in jonasricker/prada, src/prada/metrics.py.
  */
@@ -24,7 +25,7 @@ export function icas(
   return differences("icas", conditional, unconditional).map((d) => d / (a + Math.exp(b * d)));
 }
 
-/** Mean of `icas` over the tokens: one score per image. */
+/** Mean of `icas` over the tokens of an image. */
 export function meanIcas(
   conditional: ArrayLike<number>,
   unconditional: ArrayLike<number>,

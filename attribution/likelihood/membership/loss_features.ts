@@ -1,17 +1,17 @@
 /**
- * The reference's membership features of per-token losses alone: for models, or summaries, without rows of logits.
- * The features of whole rows are in features.ts.
+ * Membership features from the losses of the tokens alone, as the reference defines them for models without access to
+ * logits. features.ts has those from rows of logits.
  *
  * Source: sprintml/privacy_attacks_against_iars, src/attacks/llm_mia_loss.py.
  */
 import { defaultKs, meanOf, shareBelowMean, shareBelowMeanSoFar, slopeOf, takenOf } from "./features.ts";
 import { zlibLength } from "./zlib_length.ts";
 
-/** Options of the features; the defaults are the reference's. */
+/** Options of the features. The defaults are the reference's. */
 export interface LossFeatureOptions {
-  /** Shares of the tokens, above 0 and at most 1 (default 0.1 to 0.5). */
+  /** Shares of the tokens for max-k, above 0 and at most 1. Default 0.1, 0.2, ..., 0.5. */
   readonly ks?: readonly number[];
-  /** `zlibLength(tokens)` where it is known. */
+  /** `zlibLength(tokens)`, if it is known. */
   readonly zlibLength?: number;
 }
 
@@ -21,9 +21,13 @@ export function lossFeatureNames({ ks = defaultKs }: LossFeatureOptions = {}): s
 }
 
 /**
- * Features of the losses of one image's tokens (cross entropy in nats), in the order of `lossFeatureNames`: their mean,
- * that per byte of `zlibLength`, the means of the k largest, the share above the mean, minus the share above the mean so
- * far, and minus the slope. Throws on lengths that do not fit and on values that are not finite.
+ * Features from the losses of an image's tokens (cross entropy in nats), in the order of `lossFeatureNames`. Throws on
+ * lengths that do not fit, and on values that are not finite.
+ *
+ * - `loss`: mean; `zlib_ratio`: mean divided by `zlibLength`
+ * - `max_k@k`: mean over the share k of the tokens with the largest loss
+ * - `above_mean`: share above the mean; `above_prev_mean`: minus the share above the mean of all tokens up to them
+ * - `slope`: minus the slope of the least-squares line by token index
  */
 export function lossFeatures(
   losses: ArrayLike<number>,

@@ -1,4 +1,4 @@
-/** Membership features, and scores of conditional against unconditional likelihood. Deliberately nothing but exports. */
+/** Membership features, and scores from the difference of conditional and unconditional likelihood. */
 export {
   type FeatureKind,
   type FeatureOptions,

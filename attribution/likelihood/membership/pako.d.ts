@@ -1,4 +1,4 @@
-/** The one function of pako 2.1.0 that is used here; the package brings no types of its own. */
+/** Types of the one function of pako 2.1.0 that is used here. The package has none. */
 export interface DeflateOptions {
   readonly level?: number;
 }

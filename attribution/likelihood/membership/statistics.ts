@@ -1,6 +1,6 @@
 /**
- * What membership features need to know of one token: four numbers per row of logits, so that the logits of an image need
- * never be kept whole. Which features follow from them is in features.ts; nothing here knows what a variant is.
+ * Four statistics per row of logits. Membership features (features.ts) are computed from them, so that the logits of an
+ * image never have to exist all at once.
  */
 import {
   affine,
@@ -21,15 +21,16 @@ import {
 
 /**
  * Columns of `tokenStatistics`, in order. With p = softmax(logits) and l = log p:
- * - `logProb`: l of the token, in nats;
- * - `mean`: sum p l, the negative entropy of the row (the reference's `mu`);
- * - `variance`: sum p (l - mean)^2 (the reference's `sigma`, which is no standard deviation);
- * - `hinge`: the token's logit minus the largest other logit.
+ *
+ * - `logProb`: l of the token, in nats
+ * - `mean`: sum p l, the negative entropy of the row (`mu` in the reference)
+ * - `variance`: sum p (l - mean)^2 (`sigma` in the reference, though it is no standard deviation)
+ * - `hinge`: the token's logit minus the largest other logit
  */
 export const statisticNames = ["logProb", "mean", "variance", "hinge"] as const;
 type StatisticName = (typeof statisticNames)[number];
 
-/** Statistics of one image's tokens, one element per token. */
+/** Statistics of one image, one element per token. */
 export interface TokenStatistics {
   /** Log-probability of the token, in nats. */
   readonly logProbs: Float32Array;
@@ -41,16 +42,16 @@ export interface TokenStatistics {
   readonly hinges: Float32Array;
 }
 
-/** Further down than any logit, yet finite: 0 times it is 0. */
+/** Subtracted from a logit to exclude it from a maximum. It is finite, because 0 times it must be 0. */
 const far = 1e30;
 
 /**
- * Statistics of a block of rows: logits[..., codes] (finite, f32) and tokens[...] (i32, below `codes`) -> [..., 4],
- * columns as in `statisticNames`. A block may be any part of a batch; besides the result it takes four times its own
- * memory while it runs. For the features of conditional minus unconditional logits pass their difference.
+ * logits[..., codes] (finite, f32) and tokens[...] (i32, below `codes`) -> [..., 4], columns as in `statisticNames`.
+ * For the kind `cfg`, pass conditional minus unconditional logits. It needs four times the memory of the logits while
+ * it runs. Throws on shapes that do not fit.
  *
- * The variance is summed around the mean: the reference's sum p l^2 - mean^2 is the same number, but cancels in float32
- * where a row is flat, and may come out negative.
+ * The variance is summed around the mean. The reference's sum p l^2 - mean^2 is equal in exact arithmetic, but cancels
+ * in float32 for flat rows and may become negative.
  *
  * Source: sprintml/privacy_attacks_against_iars, src/attacks/llm_mia.py (get_mu, get_sigma, get_hinge).
  */
@@ -71,14 +72,14 @@ export function tokenStatistics(logits: Tensor, tokens: Tensor): Tensor {
   });
 }
 
-/** The same for logits[rows, codes] and tokens[rows], every statistic by itself, [rows]. */
+/** The statistics of logits[rows, codes] and tokens[rows] by name, [rows] each. */
 function rowStatistics(logits: Tensor, tokens: Tensor): Record<StatisticName, Tensor> {
   return scope(() => {
     const rows = tokens.size;
     const hinge = scope(() => {
-      const own = oneHot(tokens, logits.shape[1]);
-      const chosen = scope(() => sum(mul(logits, own), 1));
-      return sub(chosen, scope(() => max(sub(logits, affine(own, far)), 1)));
+      const isToken = oneHot(tokens, logits.shape[1]);
+      const chosen = scope(() => sum(mul(logits, isToken), 1));
+      return sub(chosen, scope(() => max(sub(logits, affine(isToken, far)), 1)));
     });
     const [mean, variance] = scope(() => {
       const logProbs = logSoftmax(logits), probs = exp(logProbs);
@@ -90,7 +91,7 @@ function rowStatistics(logits: Tensor, tokens: Tensor): Record<StatisticName, Te
   });
 }
 
-/** Rows of logits of one variant, as a scorer has them: conditional and unconditional [rows, codes], tokens[rows] (i32). */
+/** Rows of logits of one variant with their tokens; a `RowBlock` has them. */
 export interface LogitRows {
   /** [rows, codes], f32. */
   readonly conditional: Tensor;
@@ -100,12 +101,12 @@ export interface LogitRows {
   readonly tokens: Tensor;
 }
 
-/** Of which logits statistics are: `plain` of the conditional, `cfg` of the conditional minus the unconditional ones. */
+/** The kinds of logits: `plain` are the conditional ones, `cfg` the conditional minus the unconditional ones. */
 export const logitKinds: readonly ("plain" | "cfg")[] = ["plain", "cfg"];
 
 /**
- * Statistics of both kinds of logits for a block of rows, as `<kind>.<statistic>`, [rows] each: what a scorer's
- * `rowStatistics` may be, so that membership features need no pass of their own. `statisticsOf` takes them up again.
+ * Statistics of both kinds for a block of rows, named `<kind>.<statistic>`, [rows] each. As a scorer's `rowStatistics`
+ * it makes membership features available without a further pass; `statisticsOf` reads its columns.
  */
 export function membershipRows({ conditional, unconditional, tokens }: LogitRows): Record<string, Tensor> {
   return scope(() => {
@@ -117,7 +118,7 @@ export function membershipRows({ conditional, unconditional, tokens }: LogitRows
   });
 }
 
-/** One image's statistics out of the columns that `membershipRows` gave. Throws naming a column that is missing. */
+/** The statistics of one kind from the columns of `membershipRows`. Throws if a column is missing. */
 export function statisticsOf(
   kind: "plain" | "cfg",
   columns: Readonly<Record<string, Float32Array>>,
@@ -136,8 +137,8 @@ export function statisticsOf(
 }
 
 /**
- * Splits values of `tokenStatistics`, [tokens, 4] row-major, into one array per statistic. `image` takes one image out of
- * a batch [batch, tokens, 4]. Throws where the length does not fit.
+ * Splits the values of `tokenStatistics`, [batch, tokens, 4] row-major, into one array per statistic, for one image of
+ * the batch. Throws if the length does not fit.
  */
 export function unpackStatistics(values: Float32Array, tokenCount: number, image = 0): TokenStatistics {
   const width = statisticNames.length, start = image * tokenCount * width;

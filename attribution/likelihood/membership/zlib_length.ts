@@ -1,7 +1,8 @@
 /**
  * How many bytes an image's tokens take when zlib compresses them as text: the denominator of the zlib ratio.
- * Deliberately not the runtime's own zlib: deflate leaves the choice of matches open, and other implementations (Deno's
- * and Node's among them) write other lengths than stock zlib, which the reference uses.
+ *
+ * The runtime's zlib cannot be used. Implementations of deflate choose different matches, so lengths differ; pako
+ * chooses those of stock zlib, which the reference uses.
  */
 // @ts-types="./pako.d.ts"
 import pako from "npm:pako@2.1.0";
@@ -12,8 +13,8 @@ export function tokenText(tokens: ArrayLike<number>): string {
 }
 
 /**
- * Bytes of `zlib.compress(str(tokens))` at zlib's level 6, header and checksum included. Throws on no tokens and on
- * numbers that are no tokens.
+ * Length in bytes of `zlib.compress(str(tokens))` at level 6, header and checksum included. Throws without tokens, and
+ * on numbers that are not whole or below 0.
  *
  * Source: sprintml/privacy_attacks_against_iars, src/attacks/llm_mia.py, `get_zlib_ratios`.
  */

@@ -1,26 +1,26 @@
 /**
- * PRADA as a method of one step: the scores of an image under all models say at once whether it was generated, and by
- * which of them. A pure function of scores; where they come from is scorer.ts.
+ * Decides by PRADA scores. The scores of an image under all models tell in one step whether it was generated, and by
+ * which model.
  *
- * Source: PRADA (arXiv 2511.20068); jonasricker/prada, predict.py: the largest score wins, "real" being fixed at 0.
+ * Source: PRADA (arXiv 2511.20068); jonasricker/prada, predict.py: the largest score wins, and "real" has the score 0.
  */
 
+/** A decision by scores. */
 export interface PradaDecision {
-  /** The model of the largest score, null where no score is above `real`. */
+  /** The model with the largest score, null if no score is above `real`. */
   readonly model: string | null;
-  /** The largest score, which is the detection score: above `real` for images held to be generated. */
+  /** The largest score. The image counts as generated if it is above `real`. */
   readonly detection: number;
-  /** By model: softmax of the scores and of `real`, which stands for none of them. */
+  /** Probabilities by model: a softmax over the scores and `real`. */
   readonly probabilities: Readonly<Record<string, number>>;
-  /** What the softmax leaves for none of the models. */
+  /** Probability of none of the models. */
   readonly none: number;
 }
 
 /**
- * Decides by scores, in any order but of distinct models; of equal largest scores the first wins, and one equal to `real`
- * is no verdict. `real` is the score of images that none of the models generated: 0 as the score functions are fitted,
- * higher for fewer false alarms. The softmax orders verdicts; it is no calibrated probability. Throws on no scores and on
- * NaN.
+ * Decides by the scores of models. Of equal largest scores the first wins. `real` is the score above which an image
+ * counts as generated: 0 as score functions are fitted, higher for fewer false alarms. The probabilities order
+ * verdicts; they are not calibrated. Throws without scores, and on NaN.
  */
 export function decidePrada(scores: Readonly<Record<string, number>>, real = 0): PradaDecision {
   const entries = Object.entries(scores);
@@ -36,7 +36,7 @@ export function decidePrada(scores: Readonly<Record<string, number>>, real = 0):
     }
   }
   const top = Math.max(real, detection);
-  // A difference of two infinities stands for none: both are the top.
+  // Scores may be infinite. Infinity - Infinity is NaN, so the top score is handled first.
   const weight = (score: number) => score === top ? 1 : Math.exp(score - top);
   const total = entries.reduce((sum, [, score]) => sum + weight(score), weight(real));
   return {

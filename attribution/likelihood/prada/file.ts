@@ -1,6 +1,6 @@
 /**
- * Files of score functions: those that the PRADA authors released, and this project's own, which hold one score function
- * per model and load back bit by bit. What a score function is, is in score_function.ts.
+ * Files of score functions: those that the authors of PRADA released, and those of this project, which hold one score
+ * function per model and are read back bit by bit.
  */
 import * as v from "npm:valibot@1.5.0";
 import {
@@ -21,8 +21,9 @@ import {
 } from "./score_function.ts";
 
 /**
- * Reads one released score function: a state dict, as PyTorch's `final.pt` or as safetensors. The file does not say how
- * many tokens a scale has: `scaleLengths` does, null for models without scales. Throws naming what does not fit.
+ * Reads one released score function, a state dict as PyTorch file (`final.pt`) or safetensors. The file does not tell
+ * how many tokens each scale has, so `scaleLengths` must; null for models without scales. Throws, naming what does not
+ * fit.
  *
  * Source: jonasricker/prada, prada_weights/<model>/final.pt.
  */
@@ -38,7 +39,7 @@ export async function loadReleasedPrada(
   }
 }
 
-/** Reads a score function from tensors of the reference's names. The source stays open. */
+/** Reads a score function from tensors with the reference's names. It does not close the source. */
 export async function readScoreFunction(
   source: TensorSource,
   scaleLengths: readonly number[] | null,
@@ -46,8 +47,8 @@ export async function readScoreFunction(
   const inputs = source.tensors.get("net.0.weight")?.shape;
   if (inputs?.length === 2 && inputs[1] === 2) {
     throw new Error(
-      `${source.label}: net.0.weight expects one input per token, alpha's difference, got 2: a score function of both ` +
-        "log-probabilities is not supported",
+      `${source.label}: net.0.weight expects one input per token, alpha's difference, got 2: ` +
+        "a score function of both log-probabilities is not supported",
     );
   }
   const hidden = source.tensors.get("net.0.bias")?.shape[0] ?? 16;
@@ -67,17 +68,17 @@ const modelsSchema = v.record(
   v.object({ scaleLengths: v.nullable(v.array(v.pipe(v.number(), v.safeInteger(), v.minValue(1)))) }),
 );
 
-/** Score functions by model, and whatever else the file says: how they were fitted, on what. */
+/** Content of a file of this project. */
 export interface PradaFile {
   /** By model. */
   readonly scoreFunctions: ReadonlyMap<string, ScoreFunction>;
-  /** Further metadata of the file. */
+  /** Further metadata, such as how the functions were fitted. */
   readonly notes: Readonly<Record<string, string>>;
 }
 
 /**
- * Writes score functions by model (`rarb`, ...) into one safetensors file, tensors `<model>/<parameter>`; `notes` become
- * further metadata. The file is written under another name and renamed. Throws on a name that is empty or has a slash.
+ * Writes score functions by model (`rarb`, ...) into one safetensors file with tensors `<model>/<parameter>`. `notes`
+ * become further metadata. The file appears only when it is complete. Throws on a name that is empty or has a slash.
  */
 export async function savePrada(
   path: string,
@@ -98,16 +99,15 @@ export async function savePrada(
   await writeSafetensors(path, entries, { ...notes, format, models: JSON.stringify(models) });
 }
 
-/** Reads what `savePrada` wrote, exactly. Throws when the file is another one or does not hold what it says. */
+/** Reads a file that `savePrada` wrote. Throws on other files, and if tensors and metadata do not agree. */
 export async function loadPrada(path: string): Promise<PradaFile> {
   const source = await openSafetensors(path);
   try {
-    const { format: found, models: listed, ...notes } = Object.fromEntries(source.metadata);
-    if (found !== format) {
+    const { format: fileFormat, models: listed, ...notes } = Object.fromEntries(source.metadata);
+    if (fileFormat !== format) {
       throw new Error(
-        `${source.label}: expected PRADA score functions of this project (${format}), got ${
-          found ?? "another file"
-        }; ` +
+        `${source.label}: expected PRADA score functions of this project (${format}), ` +
+          `got ${fileFormat ?? "another file"}; ` +
           "released ones are read one by one, with their scale lengths",
       );
     }

@@ -1,6 +1,6 @@
 /**
- * Fits a PRADA score function from images whose origin is known: all of them in every step, so that a fit is the same
- * every time. It neither computes likelihoods nor knows what its images are.
+ * Fits a PRADA score function to the log-probabilities of images whose origin is known. Every step uses all images, so
+ * that a fit is deterministic.
  *
  * Source: jonasricker/prada, src/prada/prada.py (`fit`) and predict.py (label smoothing, numbers of epochs and images).
  */
@@ -36,62 +36,65 @@ import {
 } from "./score_function.ts";
 import { checkPairs, pairTensors } from "./scorer.ts";
 
-/** Defaults are the reference's. */
+/** How a score function is fitted. The defaults are the reference's. */
 export interface FitOptions {
-  /** Tokens per scale; null (default) for models without scales. */
+  /** Tokens per scale. Default null: a model without scales. */
   readonly scaleLengths?: readonly number[] | null;
-  /** Units of each hidden layer, default 16. */
+  /** Units of each hidden layer. Default 16. */
   readonly hidden?: number;
-  /** Steps over all images, default 3000. */
+  /** Steps over all images. Default 3000. */
   readonly epochs?: number;
-  /** Learning rate of AdamW, default 1e-3. */
+  /** Learning rate of AdamW. Default 1e-3. */
   readonly lr?: number;
-  /** Of AdamW, default 0.01; alpha and the scale weights decay, too. */
+  /** Weight decay of AdamW, also of alpha and the scale weights. Default 0.01. */
   readonly weightDecay?: number;
-  /** Targets are this / 2 and 1 - this / 2, default 0.05; 0 to 1. */
+  /** Targets are half of this, and 1 minus half of this. From 0 to below 1, default 0.05. */
   readonly labelSmoothing?: number;
-  /** Noise on the network's input, in standard deviations of the inputs of a scale; default 0.1. */
+  /** Noise on the network's input, in standard deviations of the inputs of a scale. Default 0.1. */
   readonly noise?: number;
-  /** Weight of (sum |w| - 1)^2 over the scale weights, default 0.1. */
+  /** Weight of the penalty (sum |w| - 1)^2 on the scale weights. Default 0.1. */
   readonly l1?: number;
-  /** False: alpha stays 1 (or as in `init`), the plain difference. */
+  /** Whether alpha is fitted. If not, it stays 1, or as in `init`. Default true. */
   readonly learnDifference?: boolean;
-  /** False: scales stay equal (or as in `init`). A single scale has weight 1 in any case. */
+  /**
+   * Whether scale weights are fitted. If not, they stay equal, or as in `init`. A single scale has weight 1. Default
+   * true.
+   */
   readonly learnScaleWeights?: boolean;
-  /** Of the first parameters and the noise, default 0. */
+  /** Seed of the initial parameters and of the noise. Default 0. */
   readonly seed?: number;
-  /** Starts here instead of at random parameters; its hidden units and scale lengths hold. */
+  /** Where to start instead of at random parameters. Its hidden units and scale lengths are used. */
   readonly init?: ScoreFunction;
-  /** Ends the fit with the signal's reason. */
+  /** Once aborted, the fit throws the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Called every few epochs with the epochs done and the loss of the last one. */
+  /** Called every few epochs with the number of epochs done and the last loss. */
   readonly onProgress?: (epochs: number, loss: number) => void;
 }
 
-/** A fitted score function, and how the fit went. */
+/** A fitted score function with the history of the fit. */
 export interface Fit {
-  /** High for images of the model. */
+  /** The fitted function. Its scores are high for images that the model generated. */
   readonly scoreFunction: ScoreFunction;
-  /** Loss of every epoch, before its step. */
+  /** Loss of every epoch before its step, in nats. */
   readonly losses: Float32Array;
-  /** How well the scores of every epoch, before its step and with its noise, tell the two groups apart (0.5 is guessing). */
+  /** AUROC of every epoch's scores, with noise and before the step. Guessing gives 0.5. */
   readonly aurocs: Float64Array;
   /** alpha after every epoch. */
   readonly alphas: Float32Array;
 }
 
-/** Epochs whose losses and scores are read back together: reading makes the host wait for the device. */
+/** Epochs between reads of losses and scores. Reading makes the host wait for the device. */
 const epochsPerRead = 50;
 
 /**
- * Fits a score function that is high for images that a model generated and low for others, given the log-probabilities of
- * their tokens under that model. Throws on an empty group, on lengths and values that do not fit, and when the loss stops
- * being a number. Memory: about 8 floats per hidden unit and token of all images.
+ * Fits a score function that is high for images that a model generated and low for other images. Both groups come as
+ * the log-probabilities of their tokens under that model. Throws on an empty group, on lengths and values that do not
+ * fit, and when the loss is no longer finite. Memory: about 8 floats per hidden unit and token of all images.
  */
 export async function fitPrada(
   device: Device,
   generated: readonly TokenPairs[],
-  others: readonly TokenPairs[],
+  notGenerated: readonly TokenPairs[],
   options: FitOptions = {},
 ): Promise<Fit> {
   const { labelSmoothing = 0.05 } = options;
@@ -99,11 +102,11 @@ export async function fitPrada(
     throw new Error(`fitPrada: labelSmoothing expects 0 to 1, got ${labelSmoothing}`);
   }
   const target = (label: number) => label * (1 - labelSmoothing) + labelSmoothing / 2;
-  const targets = [...others.map(() => target(0)), ...generated.map(() => target(1))];
-  return await fitTargets(device, [...others, ...generated], targets, options);
+  const targets = [...notGenerated.map(() => target(0)), ...generated.map(() => target(1))];
+  return await fitTargets(device, [...notGenerated, ...generated], targets, options);
 }
 
-/** The same with a target of its own for every image: above or at 0.5 for generated ones. */
+/** As `fitPrada`, with a target for every image, 0 to 1. Images with a target of at least 0.5 count as generated. */
 export async function fitTargets(
   device: Device,
   images: readonly TokenPairs[],
@@ -183,14 +186,17 @@ function checkSettings(images: readonly TokenPairs[], targets: ArrayLike<number>
   }
   if (init === undefined) checkScaleLengths(options.scaleLengths ?? null, "fitPrada");
   const start = init ?? initialScoreFunction(options.scaleLengths ?? null, { hidden: options.hidden, seed });
-  // Streams 0 to 7 of the seed belong to the first parameters; the noise is of another seed.
+  // Initial parameters use streams 0 to 7 of the seed, so the noise uses another seed.
   return { start, epochs, lr, weightDecay, noise, l1, seed: (seed ^ 0x5eed) >>> 0 };
 }
 
-/** Mean binary cross entropy of scores[images] against labels[images, 2], [1 - y, y], and the term over scale weights. */
+/**
+ * Mean binary cross entropy of scores[images] against labels[images, 2] = [1 - y, y], plus the penalty on scale
+ * weights.
+ */
 function lossOf(scores: Tensor, labels: Tensor, scaleWeights: Tensor | null, l1: number): Tensor {
   const count = scores.size;
-  // log(1 - sigmoid) and log sigmoid are the log-softmax of [0, score], which does not overflow.
+  // The log-softmax of [0, score] is [log(1 - sigmoid(score)), log sigmoid(score)], without overflow.
   const logs = logSoftmax(concat([zeros(scores.device, [count, 1]), scores.reshape(count, 1)], 1));
   const entropy = affine(sum(mul(labels, logs)), -1 / count).reshape(1);
   if (scaleWeights === null) return entropy;
@@ -203,7 +209,7 @@ async function download(parameters: ParameterTensors, scaleLengths: readonly num
   return scoreFunction(values, scaleLengths, "fitPrada");
 }
 
-/** What is known of every epoch, in order. */
+/** Losses, AUROCs and alphas of the epochs. */
 class History {
   readonly losses: Float32Array<ArrayBuffer>;
   readonly aurocs: Float64Array<ArrayBuffer>;
@@ -218,7 +224,7 @@ class History {
     this.#isGenerated = Array.from(targets, (y) => y >= 0.5);
   }
 
-  /** Takes rows [loss, alpha, scores of all images], one per epoch, and frees them. */
+  /** Reads and frees rows of one epoch each: [loss, alpha, scores of all images]. Throws if a loss is not finite. */
   async read(rows: readonly Tensor[]): Promise<void> {
     const width = 2 + this.#isGenerated.length;
     const joined = scope(() => concat(rows, 0));

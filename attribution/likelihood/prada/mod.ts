@@ -1,4 +1,4 @@
-/** PRADA: score functions of conditional and unconditional likelihood, fitted and applied. Nothing but exports. */
+/** PRADA: fits and applies score functions of conditional and unconditional likelihood. */
 export { decidePrada, type PradaDecision } from "./decide.ts";
 export { loadPrada, loadReleasedPrada, type PradaFile, savePrada } from "./file.ts";
 export { type Fit as PradaFit, type FitOptions as PradaFitOptions, fitPrada, fitTargets } from "./fit.ts";

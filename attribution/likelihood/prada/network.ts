@@ -1,6 +1,6 @@
 /**
- * PRADA's score function on a device: from log-probabilities of tokens to scores of images, recorded on the tape where one
- * is open. Which score decides what is in decide.ts.
+ * PRADA's score function on a device: from log-probabilities of tokens to scores of images, with gradients if a tape
+ * records.
  *
  * Source: jonasricker/prada, src/prada/prada.py (`forward`, `forward_single_token`).
  */
@@ -27,7 +27,7 @@ import { type ParameterName, parameterNames, parameterShapes, type ScoreFunction
 /** Parameters on a device. */
 export type ParameterTensors = Readonly<Record<ParameterName, Tensor>>;
 
-/** Copies a score function to a device; dispose every tensor. */
+/** Uploads the parameters of a score function. The caller disposes of every tensor. */
 export function uploadParameters(
   device: Device,
   { parameters, hidden, scaleLengths }: ScoreFunction,
@@ -38,16 +38,18 @@ export function uploadParameters(
   ) as ParameterTensors;
 }
 
-/** Which tokens belong to which scale, as matrices, so that every mean over scales is one product. */
+/** Which tokens belong to which scale, as matrices, so that means over the tokens of all scales are one product. */
 export class Scales {
+  /** Tokens per scale. */
   readonly lengths: readonly number[];
+  /** Tokens of an image. */
   readonly tokens: number;
-  /** [tokens, scales]: 1 / length where the token belongs to the scale. */
+  /** [tokens, scales]: 1 / length if the token belongs to the scale, else 0. */
   readonly average: Tensor;
-  /** [scales, tokens]: 1 where the token belongs to the scale. */
+  /** [scales, tokens]: 1 if the token belongs to the scale, else 0. */
   readonly member: Tensor;
 
-  /** Null lengths: one scale of all tokens. Throws when the lengths do not add up to `tokens`. */
+  /** Without lengths, all tokens are one scale. Throws if the lengths do not add up to `tokens`. */
   constructor(device: Device, scaleLengths: readonly number[] | null, tokens: number) {
     this.lengths = scaleLengths ?? [tokens];
     this.tokens = tokens;
@@ -68,6 +70,7 @@ export class Scales {
     this.member = keep(fromArray(device, member, [scales, tokens]));
   }
 
+  /** Frees the matrices. */
   dispose(): void {
     this.average.dispose();
     this.member.dispose();
@@ -78,20 +81,21 @@ export class Scales {
 export interface Noise {
   /** Standard normal, [images, tokens]. */
   readonly values: Tensor;
-  /** In units of the standard deviation, over images and tokens, of the inputs of a scale. */
+  /** Size of the noise in standard deviations of the inputs, taken over all images and the tokens of a scale. */
   readonly scale: number;
 }
 
+/** Scores of images. */
 export interface Scores {
   /** Outputs of the network, [images, tokens]. */
   readonly tokenScores: Tensor;
   /** Their means per scale, [images, scales]. */
   readonly scaleMeans: Tensor;
-  /** [images]. */
+  /** Weighted sums over the scales, [images]. */
   readonly scores: Tensor;
 }
 
-/** Scores of conditional[images, tokens] and unconditional[images, tokens], in nats. Runs in the caller's scope. */
+/** Scores images from conditional[images, tokens] and unconditional[images, tokens] in nats, in the caller's scope. */
 export function scoreTokens(
   parameters: ParameterTensors,
   conditional: Tensor,
@@ -109,16 +113,19 @@ export function scoreTokens(
   return { tokenScores, scaleMeans, scores };
 }
 
-/** The network itself: x[rows, 1], weighed differences of log-probabilities, -> [rows, 1]. */
+/** The network: weighted differences of log-probabilities x[rows, 1] -> token scores [rows, 1]. */
 export function network(parameters: ParameterTensors, x: Tensor): Tensor {
   const layer = (x: Tensor, i: 0 | 2 | 4) => linear(x, parameters[`net.${i}.weight`], parameters[`net.${i}.bias`]);
   return layer(elu(layer(elu(layer(x, 0)), 2)), 4);
 }
 
-/** Below it a variance counts as 0: the root's derivative there is infinite, and PyTorch's, too, leaves it out. */
+/** Added to variances before the square root, whose derivative at 0 is infinite. */
 const tiny = 1e-20;
 
-/** Standard deviation (unbiased) of x[images, tokens] over images and the tokens of a scale, for each token: [1, tokens]. */
+/**
+ * Unbiased standard deviation of x[images, tokens] over all images and the tokens of a scale, for every token: [1,
+ * tokens].
+ */
 function deviations(x: Tensor, { lengths, average, member }: Scales): Tensor {
   const [images, tokens] = x.shape;
   const center = matmul(mean(matmul(x, average), 0).reshape(1, lengths.length), member);

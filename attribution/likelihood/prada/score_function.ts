@@ -1,12 +1,12 @@
 /**
- * A PRADA score function as plain data: what weighs conditional against unconditional log-probabilities, the small network
- * behind it, and the weights of the scales. Computing with it is in network.ts, fitting one in fit.ts, files in file.ts.
+ * A PRADA score function as data: the weight of conditional against unconditional log-probabilities, a small network,
+ * and the weights of the scales. network.ts computes with it, fit.ts fits one, file.ts reads and writes them.
  *
- * Source: PRADA (arXiv 2511.20068); jonasricker/prada, src/prada/prada.py, whose parameter names are kept.
+ * Source: PRADA (arXiv 2511.20068); jonasricker/prada, src/prada/prada.py. Parameters have the reference's names.
  */
 import { uniforms } from "../../../core/tensor/mod.ts";
 
-/** Name of a weight, as the reference has it. `w` has one element per scale. */
+/** Name of a parameter in the reference. `w` has one element per scale. */
 export type ParameterName =
   | "alpha"
   | "w"
@@ -17,7 +17,7 @@ export type ParameterName =
   | "net.4.weight"
   | "net.4.bias";
 
-/** All of them, in the reference's order. */
+/** All parameters, in the reference's order. */
 export const parameterNames: readonly ParameterName[] = [
   "alpha",
   "w",
@@ -29,7 +29,7 @@ export const parameterNames: readonly ParameterName[] = [
   "net.4.bias",
 ];
 
-/** Weights by name; `parameterShapes` has their shapes. */
+/** Parameters by name. `parameterShapes` has their shapes. */
 export type Parameters = Readonly<Record<ParameterName, Float32Array<ArrayBuffer>>>;
 
 /** Shapes of the parameters for `hidden` units and `scales` scales. */
@@ -47,20 +47,23 @@ export function parameterShapes(hidden: number, scales: number): Readonly<Record
 }
 
 /**
- * score = sum_s w_s mean_{t in scale s} net((2 - alpha) c_t - alpha u_t), where c and u are the conditional and the
- * unconditional log-probability of token t in nats, and net is 1 - hidden - hidden - 1 with ELU. Above 0: rather generated
- * by the model than not.
+ * A function from log-probabilities to a score, which is above 0 if the model more likely generated the image than not:
+ *
+ *   score = sum_s w_s mean_{t in scale s} net((2 - alpha) c_t - alpha u_t).
+ *
+ * c_t and u_t are the conditional and the unconditional log-probability of token t in nats. net is a network with
+ * layers of 1, hidden, hidden and 1 units and ELU between them.
  */
 export interface ScoreFunction {
-  /** Weights by name. */
+  /** Parameters by name. */
   readonly parameters: Parameters;
   /** Units of each hidden layer. */
   readonly hidden: number;
-  /** Tokens per scale; null for models without scales, whatever their number of tokens. */
+  /** Tokens per scale; null for models without scales, which may have any number of tokens. */
   readonly scaleLengths: readonly number[] | null;
 }
 
-/** Tokens of one image under one model: conditional and unconditional log-probability of each, in nats. */
+/** Log-probabilities of one image's tokens under one model, in nats. */
 export interface TokenPairs {
   /** Under the image's class. */
   readonly conditional: Float32Array;
@@ -69,8 +72,8 @@ export interface TokenPairs {
 }
 
 /**
- * Puts a score function together. Throws naming the parameter whose length does not fit, scale lengths that are no
- * positive whole numbers, and values that are not finite. `what` begins the messages.
+ * Makes a score function from its parameters. Throws on parameters of another length, on values that are not finite,
+ * and on scale lengths that are not positive whole numbers. `what` begins the messages.
  */
 export function scoreFunction(
   parameters: Parameters,
@@ -93,7 +96,7 @@ export function scoreFunction(
   return { parameters, hidden, scaleLengths };
 }
 
-/** Throws on scale lengths that are not at least one positive whole number. */
+/** Throws unless scale lengths are null or positive whole numbers, at least one. */
 export function checkScaleLengths(scaleLengths: readonly number[] | null, what: string): void {
   if (scaleLengths === null) return;
   if (scaleLengths.length === 0 || !scaleLengths.every((n) => Number.isSafeInteger(n) && n > 0)) {
@@ -102,8 +105,8 @@ export function checkScaleLengths(scaleLengths: readonly number[] | null, what: 
 }
 
 /**
- * Where a fit starts: alpha 1, equal scale weights, and layers drawn as torch.nn.Linear draws them, uniform within
- * 1 / sqrt(inputs), from `seed`.
+ * The start of a fit: alpha is 1, scale weights are equal, and layers are drawn from `seed` as torch.nn.Linear does,
+ * uniformly within +-1 / sqrt(inputs). Throws if `hidden` is not a positive whole number.
  */
 export function initialScoreFunction(
   scaleLengths: readonly number[] | null,
