@@ -1,6 +1,6 @@
 /**
- * Calibration of a model set from label folders: measures train and val with a journal, fits, and writes the set's file.
- * Checks everything that can be wrong before any work. It prints nothing; what is fitted and how is in thresholds.ts and classifiers.ts.
+ * Calibrates a model set with labelled images: measures train and val, fits thresholds (thresholds.ts) and classifiers
+ * (classifiers.ts), and writes the calibration file of the set.
  */
 import { dirname, join } from "node:path";
 import { parseJson } from "../../util/json.ts";
@@ -22,113 +22,159 @@ import type { RunOptions } from "../run/open_run.ts";
 import { defaultQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
 import { sha256Hex } from "../../util/hash.ts";
 
+/** What to calibrate, and how. */
 export interface CalibrationOptions extends RunOptions {
-  /** Label folders. */
+  /** Folder with a folder of images per label. */
   readonly train: string;
+  /** The same, with `outlier/`; thresholds are chosen by these images. */
   readonly val: string;
+  /** Folder of the model set. Default: as `Tracer.open`. */
   readonly models?: string;
   /** Default: `defaultQuantizer` of the set. */
   readonly quantization?: QuantizerName;
-  /** Default: the file that the manifest names; where it names none, calibration.json, which it then does. */
+  /** Path of the file. Default: the one that the manifest names, or calibration.json, which the manifest then names. */
   readonly out?: string;
+  /** Signals to measure. Default `all`. */
   readonly signals?: Exclude<SignalLevel, "baselines">;
-  /** Fit thresholds alone, without running transformers. */
+  /** Fit thresholds only, without running transformers. Default false. */
   readonly thresholdsOnly?: boolean;
   /** Class condition of the likelihoods that classifiers are fitted to. Default `infer`. */
   readonly condition?: "none" | "infer";
-  /** Fit these methods, too. */
+  /** Fit these methods in addition. */
   readonly extras?: readonly ("membership" | "prada")[];
-  /** Of PRADA's score functions. Default 3000. */
+  /** Epochs for PRADA's score functions. Default 3000. */
   readonly pradaEpochs?: number;
+  /** Use only so many images of every label. Default: all. */
   readonly limitPerLabel?: number;
+  /** Options of the thresholds. */
   readonly fit?: FitOptions;
 }
 
+/** The result of a calibration. */
 export interface CalibrationResult {
   readonly status: "done" | "interrupted";
   readonly modelSet: { readonly dir: string; readonly hash: string };
   /** Images for which a network had to run; the others were in the journal. */
   readonly computed: number;
-  /** Images that could not be read and were left out. */
+  /** Names of the images that could not be read and were left out. */
   readonly unreadable: readonly string[];
-  /** Set when it is done. */
+  /** Path of the file. Set when it is done, as the fields below. */
   readonly path?: string;
   readonly calibration?: Calibration;
   readonly fit?: Fit;
-  /** Unless thresholds alone were asked for, or there are too few images. */
+  /** Undefined if only thresholds were requested or possible. */
   readonly classifiers?: ClassifiersFit;
 }
 
-/** Runs the job. Throws before any work on wrong folders, weights, outputs, and on data that cannot be fitted. */
+/**
+ * Calibrates a model set and writes its calibration file. Throws before any network runs on wrong folders, weights and
+ * outputs, and on data that cannot be fitted.
+ */
 export async function runCalibration(
   options: CalibrationOptions,
   events: MeasuringEvents = {},
 ): Promise<CalibrationResult> {
-  const limited = (images: LabelledImage[]) =>
-    options.limitPerLabel === undefined ? images : limitPerLabel(images, options.limitPerLabel);
   const set = await chooseModels(options.models, events);
   const labels = labelsOf(set);
-  const train = limited(await listLabelFolders("--train", options.train, labels));
-  const val = limited(await listLabelFolders("--val", options.val, labels));
+  const { train, val } = await listData(options, labels);
   requireFittable(train, val, labels, options.fit);
   const path = options.out ?? join(set.dir, set.manifest.calibration ?? defaultFile);
   await requireWritable(path);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
 
-  const images = [...train.map((image) => named("train", image)), ...val.map((image) => named("val", image))];
-  const unreadable: string[] = [];
-  const withUnreadable: MeasuringEvents = {
-    ...events,
-    onLine: (line, index) => {
-      if ("error" in line) unreadable.push(line.image);
-      events.onLine?.(line, index);
-    },
-  };
-  const { thresholdsOnly = false, extras = [], signals = "all", condition = "infer" } = options;
+  const images = [...train, ...val];
+  const withClassifiers = shouldFitClassifiers(images, labels, options, events);
   const quantization = options.quantization ?? defaultQuantizer(set);
-  const problem = thresholdsOnly ? undefined : whyNotFittable(images, labels);
-  if (problem !== undefined) events.onNote?.(`thresholds alone are fitted: ${problem}`);
-  const full = !thresholdsOnly && problem === undefined;
-  const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
-  const scoring = full ? { condition, extras: extrasFor(tokens) } : undefined;
-  const { summary, lines } = await gatherLines(
+  const { unreadable, summary, lines } = await measureAll(
     set,
     images,
-    { ...options, quantization, signals, scoring },
-    withUnreadable,
+    { ...options, quantization },
+    withClassifiers,
+    events,
   );
+  const { computed } = summary.images;
   const modelSet = { dir: set.dir, hash: set.hash };
-  if (summary.status !== "done") {
-    return { status: "interrupted", modelSet, computed: summary.images.computed, unreadable };
-  }
+  if (summary.status !== "done") return { status: "interrupted", modelSet, computed, unreadable };
 
   const measured = images.flatMap(({ label }, i) => lines[i] === undefined ? [] : [{ label, line: lines[i], i }]);
-  const [own, held] = [measured.filter(({ i }) => i < train.length), measured.filter(({ i }) => i >= train.length)];
-  noteTwins(own, held, events);
-  const labelled = (items: typeof measured): Labelled[] =>
-    items.map(({ label, line }) => ({ label, families: line.families }));
-  const fit = fitCalibration(labelled(own), labelled(held), labels, options.fit);
+  const trainLines = measured.filter(({ i }) => i < train.length);
+  const valLines = measured.filter(({ i }) => i >= train.length);
+  noteTwins(trainLines, valLines, events);
+  const fit = fitCalibration(trainLines.map(signalsOf), valLines.map(signalsOf), labels, options.fit);
   const thresholds: Calibration = {
     format: calibrationFormat,
     modelSet: set.hash,
     quantization,
-    data: { train: await summarise(own, labels), val: await summarise(held, labels) },
+    data: { train: await summarise(trainLines, labels), val: await summarise(valLines, labels) },
     decision: fit.decision,
     families: fit.families,
     oneClass: fit.oneClass,
     variants: { scale: await formerScale(path, set) },
   };
-  const classifiers = full ? await fitOn(set, measured, thresholds, options, events) : undefined;
+  const classifiers = withClassifiers ? await fitOn(set, measured, thresholds, options, events) : undefined;
   const calibration = classifiers === undefined
     ? thresholds
     : { ...thresholds, classifiers: rounded(classifiers.classifiers) };
   await writeFileAtomically(path, formatCalibration(calibration));
   if (options.out === undefined && set.manifest.calibration === undefined) await nameInManifest(set, events);
-  const { computed } = summary.images;
   return { status: "done", modelSet, computed, unreadable, path, calibration, fit, classifiers };
 }
 
-/** Fits the classifiers; PRADA's score functions on a device of its own, since the one that measured is closed. */
+/** Lists the labelled images of both folders, with `train/` or `val/` before their names. */
+async function listData(
+  { train, val, limitPerLabel: limit }: CalibrationOptions,
+  labels: Labels,
+): Promise<{ train: LabelledImage[]; val: LabelledImage[] }> {
+  const list = async (part: "train" | "val", folder: string) => {
+    const images = await listLabelFolders(`--${part}`, folder, labels);
+    const limited = limit === undefined ? images : limitPerLabel(images, limit);
+    return limited.map((image) => ({ ...image, imageName: `${part}/${image.imageName}` }));
+  };
+  return { train: await list("train", train), val: await list("val", val) };
+}
+
+/** Whether to fit classifiers. Notes why not where the images do not suffice. */
+function shouldFitClassifiers(
+  images: readonly LabelledImage[],
+  labels: Labels,
+  { thresholdsOnly = false }: CalibrationOptions,
+  events: MeasuringEvents,
+): boolean {
+  if (thresholdsOnly) return false;
+  const problem = whyNotFittable(images, labels);
+  if (problem !== undefined) events.onNote?.(`thresholds alone are fitted: ${problem}`);
+  return problem === undefined;
+}
+
+/**
+ * Measures all images, with the transformers if classifiers are fitted. Also returns the names of unreadable images.
+ */
+async function measureAll(
+  set: ModelSet,
+  images: readonly LabelledImage[],
+  options: CalibrationOptions & { readonly quantization: QuantizerName },
+  withClassifiers: boolean,
+  events: MeasuringEvents,
+) {
+  const { extras = [], signals = "all", condition = "infer" } = options;
+  const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
+  const scoring = withClassifiers ? { condition, extras: extrasFor(tokens) } : undefined;
+  const unreadable: string[] = [];
+  const measured = await gatherLines(set, images, { ...options, signals, scoring }, {
+    ...events,
+    onLine: (line, index) => {
+      if ("error" in line) unreadable.push(line.image);
+      events.onLine?.(line, index);
+    },
+  });
+  return { unreadable, ...measured };
+}
+
+function signalsOf({ label, line }: LabelledLine): Labelled {
+  return { label, families: line.families };
+}
+
+/** Fits the classifiers. Opens a device for PRADA's score functions; the one that measured is closed by now. */
 async function fitOn(
   set: ModelSet,
   measured: readonly LabelledLine[],
@@ -151,12 +197,12 @@ async function fitOn(
   }
 }
 
-/** Numbers with nine digits, as many as float32 has: coefficients beyond them are noise that takes room. */
+/** Rounds numbers to nine digits, which represent any float32. Further digits would only make the file longer. */
 function rounded<T>(value: T): T {
   if (typeof value === "number") return Number(value.toPrecision(9)) as T;
   if (Array.isArray(value)) return value.map(rounded) as T;
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, own]) => [name, rounded(own)])) as T;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, rounded(field)])) as T;
 }
 
 /** JSON with lists of numbers on one line each. */
@@ -167,11 +213,7 @@ function formatCalibration(calibration: Calibration): string {
 
 const defaultFile = "calibration.json";
 
-function named(part: string, image: LabelledImage): LabelledImage {
-  return { ...image, imageName: `${part}/${image.imageName}` };
-}
-
-/** Images that are in both sets flatter every number that is taken on val. */
+/** Notes images that are in both train and val: they make the rates on val too good. */
 function noteTwins(
   train: readonly { line: MeasuredLine }[],
   val: readonly { line: MeasuredLine }[],
@@ -182,7 +224,7 @@ function noteTwins(
   if (twins.length === 0) return;
   const names = twins.slice(0, 3).map(({ line }) => line.image).join(", ");
   events.onNote?.(
-    `${twins.length} images of val are in train as well (such as ${names}): what is counted on them is too good`,
+    `${twins.length} images of val are in train as well (such as ${names}): rates on val are too good`,
   );
 }
 
@@ -198,7 +240,7 @@ async function summarise(
   };
 }
 
-/** Identifies labelled images whatever they are called: sha256 over their sorted labels and content hashes. */
+/** Identifies labelled images independently of their names: sha256 of their sorted labels and content hashes. */
 export async function dataFingerprint(
   items: readonly { readonly label: string; readonly sha256: string }[],
 ): Promise<string> {
@@ -206,7 +248,7 @@ export async function dataFingerprint(
   return await sha256Hex(new TextEncoder().encode(lines.join("\n")));
 }
 
-/** The scale of the likelihoods in the file that is replaced, if that was made for the same weights; else the default. */
+/** The scale of the likelihoods in the file that is replaced, if it is for the same weights; else the default. */
 async function formerScale(path: string, set: ModelSet): Promise<number> {
   const fallback = 20;
   const schema = v.object({ modelSet: v.literal(set.hash), variants: v.object({ scale: v.number() }) });
@@ -217,7 +259,7 @@ async function formerScale(path: string, set: ModelSet): Promise<number> {
   }
 }
 
-/** Adds the calibration to a manifest that names none; what identifies the set does not change. */
+/** Names the calibration in the manifest. The hash of the set does not depend on it. */
 async function nameInManifest(set: ModelSet, events: MeasuringEvents): Promise<void> {
   const path = join(set.dir, "manifest.json");
   const manifest = JSON.parse(await Deno.readTextFile(path));

@@ -1,6 +1,6 @@
 /**
- * From labelled measurements to every classifier of a calibration, with what cross-validation said about each. Numbers in,
- * numbers out; thresholds are fitted in thresholds.ts, measuring and files are in calibrate.ts.
+ * Fits all classifiers of a calibration to labelled measurements, and cross-validates them. calibrate.ts measures the
+ * images and writes the file.
  */
 import type { Device } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
@@ -22,16 +22,20 @@ import { fitStretch } from "./fit_confidence.ts";
 import { fitJoint } from "./fit_joint.ts";
 import { fitOwnSamples, fitVariants, type LabelledRow, type NamedFit } from "./fit_variants.ts";
 
-/** An image whose label is known, with the tokens' scores under all variants. */
+/** A labelled image with the likelihoods of its tokens under all variants. */
 export interface LabelledLine {
   readonly label: Label;
   readonly line: MeasuredLine;
 }
 
+/** Options of `fitClassifiers`. */
 export interface ClassifierFitOptions {
-  /** Thresholds and scales that are fitted already. */
+  /** Rules with the fitted thresholds. */
   readonly rules: Rules;
-  /** Where PRADA's score functions are fitted, and for how long; not at all without. The lines need tokens (extras.ts). */
+  /**
+   * Fits PRADA's score functions: on this device, for so many epochs, with the token counts of scales by family (null
+   * without scales). Default: not fitted. The lines need the extra `tokens`.
+   */
   readonly prada?: {
     readonly device: Device;
     readonly epochs: number;
@@ -40,20 +44,24 @@ export interface ClassifierFitOptions {
   readonly onNote?: (text: string) => void;
 }
 
-/** Cross-validated on train and val: of each method, the share of a family's images whose variant is found, by family. */
+/** By method and family: the share of the family's images whose variant is found, cross-validated on train and val. */
 export type VariantRates = Readonly<Record<string, Readonly<Record<FamilyName, number>>>>;
 
+/** The fitted classifiers. */
 export interface ClassifiersFit {
   readonly classifiers: Classifiers;
   readonly rates: VariantRates;
-  /** By family: the set of columns of the likelihood classifier, and the cross-validated loss in nats of each. */
+  /**
+   * By family: the chosen set of columns of the likelihood classifier, and the cross-validated loss of each set in
+   * nats.
+   */
   readonly columns: Readonly<Record<FamilyName, Pick<NamedFit, "chosen" | "losses">>>;
 }
 
-/** Images of every variant that classifiers need. */
+/** Smallest number of images of every variant. */
 export const leastPerVariant = 5;
 
-/** Why classifiers cannot be fitted to these labels; undefined where they can. */
+/** Why classifiers cannot be fitted to images with these labels; undefined if they can. */
 export function whyNotFittable(images: readonly { readonly label: Label }[], labels: Labels): string | undefined {
   const short = labels.all.filter((label) => label !== outlierLabel)
     .map((label) => ({ label, n: images.filter((item) => item.label === label).length }))
@@ -63,7 +71,10 @@ export function whyNotFittable(images: readonly { readonly label: Label }[], lab
   return `classifiers need ${leastPerVariant} images or more of every variant in train and val together, got ${list}`;
 }
 
-/** Fits everything. Throws as whyNotFittable() says. */
+/** Probabilities of the variants of a family for the image with index `i`. */
+type VariantProbabilities = (i: number, name: FamilyName) => Readonly<Record<string, number>>;
+
+/** Fits all classifiers. Throws where `whyNotFittable` gives a reason. */
 export async function fitClassifiers(
   lines: readonly LabelledLine[],
   options: ClassifierFitOptions,
@@ -72,21 +83,21 @@ export async function fitClassifiers(
   const problem = whyNotFittable(lines, labels);
   if (problem !== undefined) throw new Error(problem);
   const rows = lines.map(({ label, line }): LabelledRow => ({ label, row: featuresOf(line) }));
-  const isOwn = (name: FamilyName) => ({ label }: { label: Label }) => labels.familyOf(label) === name;
-  const each = <T>(make: (name: FamilyName) => T) => mapFamilies(labels.families, make);
+  const ofFamily = (name: FamilyName) => rows.filter(({ label }) => labels.familyOf(label) === name);
+  const perFamily = <T>(make: (name: FamilyName) => T) => mapFamilies(labels.families, make);
   const joint = fitJoint(rows, labels);
   const ownSamples = fitOwnSamples(rows);
-  const likelihood = each((name) => fitVariants(rows.filter(isOwn(name)), labels.variants[name]));
+  const likelihood = perFamily((name) => fitVariants(ofFamily(name), labels.variants[name]));
   const names = membershipTableNames().map((name) => `membership.${name}`);
   const hasMembership = rows.every(({ row }) => names.every((name) => `${labels.all[0]}.${name}` in row));
   const membership = hasMembership
-    ? each((name) => fitVariants(rows.filter(isOwn(name)), labels.variants[name], { membership: names }))
+    ? perFamily((name) => fitVariants(ofFamily(name), labels.variants[name], { membership: names }))
     : undefined;
   const prada = options.prada === undefined ? undefined : await fitPradaFunctions(lines, options);
-  // Probabilities of the variants by classifiers that did not see the image; baselines have next to nothing to learn.
-  const probabilities: Record<string, (i: number, name: FamilyName) => Readonly<Record<string, number>>> = {
+  // Probabilities of variants. Classifiers are cross-fitted; the baselines have next to no parameters to overfit.
+  const probabilities: Record<string, VariantProbabilities> = {
     "two-stage": crossFitted(rows, likelihood, labels),
-    // Perplexity is that of tokens without a class.
+    // Perplexity is defined without a class.
     perplexity: (i, name) => perplexityScores(withoutClass(rows[i].row), name, rules),
     "own-sample": (i, name) => ownSampleScores(ownSamples, labels.variants[name], rows[i].row),
     ...membership !== undefined && { membership: crossFitted(rows, membership, labels) },
@@ -94,9 +105,9 @@ export async function fitClassifiers(
   const confidence: Record<string, Stretch> = {};
   const rates: Record<string, Record<FamilyName, number>> = {};
   for (const [method, scores] of Object.entries(probabilities)) {
-    rates[method] = each((name) => {
-      const own = rows.flatMap((row, i) => isOwn(name)(row) ? [i] : []);
-      return own.filter((i) => largest(scores(i, name))[0] === rows[i].label).length / own.length;
+    rates[method] = perFamily((name) => {
+      const members = rows.flatMap(({ label }, i) => labels.familyOf(label) === name ? [i] : []);
+      return members.filter((i) => largest(scores(i, name))[0] === rows[i].label).length / members.length;
     });
     confidence[method] = fitConfidence(lines, rules, scores);
   }
@@ -108,16 +119,16 @@ export async function fitClassifiers(
       inference,
       ownSamples,
       joint,
-      ...membership !== undefined && { membership: each((name) => membership[name].classifier) },
+      ...membership !== undefined && { membership: perFamily((name) => membership[name].classifier) },
       ...prada !== undefined && { prada: storePrada(prada) },
       confidence,
     },
     rates,
-    columns: each((name) => ({ chosen: likelihood[name].chosen, losses: likelihood[name].losses })),
+    columns: perFamily((name) => ({ chosen: likelihood[name].chosen, losses: likelihood[name].losses })),
   };
 }
 
-/** A row as it is where tokens are scored without a class. */
+/** The row as if tokens had been scored without a class. */
 function withoutClass(row: FeatureRow): FeatureRow {
   const renamed = Object.entries(row).map(([name, value]) =>
     name.endsWith(".conditional.mean") ? [name, row[name.replace(".conditional.", ".unconditional.")]] : [name, value]
@@ -125,7 +136,7 @@ function withoutClass(row: FeatureRow): FeatureRow {
   return Object.fromEntries(renamed);
 }
 
-/** Probabilities from cross-fitted log-odds; of images of other families, which no fit has seen, from the classifier itself. */
+/** Probabilities of variants from cross-fitted log-odds; equal ones for images of other families. */
 function crossFitted(
   rows: readonly LabelledRow[],
   fits: Readonly<Record<FamilyName, NamedFit>>,
@@ -133,18 +144,18 @@ function crossFitted(
 ) {
   const known = new Map<LabelledRow, Record<string, number>>();
   for (const name of labels.families) {
-    const own = rows.filter(({ label }) => labels.familyOf(label) === name);
-    own.forEach((row, i) => {
+    const members = rows.filter(({ label }) => labels.familyOf(label) === name);
+    members.forEach((row, i) => {
       const p = softmax(fits[name].crossFitted[i]);
       known.set(row, Object.fromEntries(labels.variants[name].map((label, k) => [label, p[k]])));
     });
   }
-  // Verdicts for the wrong family are wrong whatever the variant: equal shares will do.
+  // With the wrong family, a verdict is wrong for any variant, so the probabilities do not matter.
   return (i: number, name: FamilyName): Record<string, number> => {
-    const found = known.get(rows[i]);
+    const probabilities = known.get(rows[i]);
     const variants = labels.variants[name];
-    return found !== undefined && variants[0] in found
-      ? found
+    return probabilities !== undefined && variants[0] in probabilities
+      ? probabilities
       : Object.fromEntries(variants.map((label) => [label, 1 / variants.length]));
   };
 }
@@ -153,7 +164,7 @@ function largest(scores: Readonly<Record<string, number>>): [string, number] {
   return Object.entries(scores).reduce((a, b) => (b[1] > a[1] ? b : a));
 }
 
-/** The same for `joint`, from verdicts of models that were fitted without the image. */
+/** Fits the confidence of `joint` to verdicts of models that were fitted without the image. */
 function fitJointConfidence(rows: readonly LabelledRow[], labels: Labels): Stretch {
   const folds = 5, part = stratifiedFolds(rows.map(({ label }) => label), folds);
   const raw: number[] = [], right: boolean[] = [];
@@ -161,19 +172,19 @@ function fitJointConfidence(rows: readonly LabelledRow[], labels: Labels): Stret
     const model = fitJoint(rows.filter((_, i) => part[i] !== fold), labels);
     rows.forEach(({ label, row }, i) => {
       if (part[i] !== fold) return;
-      const scores = jointScores(model, row), said = jointLabel(scores);
-      raw.push(scores[said]);
-      right.push(said === label);
+      const scores = jointScores(model, row), verdict = jointLabel(scores);
+      raw.push(scores[verdict]);
+      right.push(verdict === label);
     });
   }
   return fitStretch(raw, right);
 }
 
-/** Makes the raw confidence of a method of two stages a rate of being right. */
+/** Fits the confidence of a two-stage method: from its raw confidence to the share of right verdicts. */
 function fitConfidence(
   lines: readonly LabelledLine[],
   rules: Rules,
-  scores: (i: number, name: FamilyName) => Readonly<Record<string, number>>,
+  scores: VariantProbabilities,
 ): Stretch {
   const raw: number[] = [], right: boolean[] = [];
   lines.forEach(({ label, line: { families } }, i) => {
@@ -182,44 +193,46 @@ function fitConfidence(
       raw.push(Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name))));
       right.push(label === outlierLabel);
     } else {
-      const own = rules.labels.familyOf(label) === family;
-      const [best, p] = own ? largest(scores(i, family)) : ["", largest(scores(i, family))[1]];
+      const [best, p] = largest(scores(i, family));
       raw.push(belonging(families, rules, family) * p);
-      right.push(best === label);
+      right.push(rules.labels.familyOf(label) === family && best === label);
     }
   });
   return fitStretch(raw, right);
 }
 
-/** A score function per variant: its own images against every other image, outliers of val among them. */
+/** Fits a score function per variant: images of the variant against all other images, outliers of val included. */
 async function fitPradaFunctions(
   lines: readonly LabelledLine[],
   { prada, onNote, rules: { labels } }: ClassifierFitOptions,
 ): Promise<Map<string, ScoreFunction>> {
   const { device, epochs, scaleLengths } = prada!;
-  const found = new Map<string, ScoreFunction>();
+  const functions = new Map<string, ScoreFunction>();
   for (const name of labels.families) {
     for (const label of labels.variants[name]) {
       onNote?.(`fitting PRADA's score function of ${label}`);
       const pairs = ({ line }: LabelledLine) => tokenPairs(line, label);
-      const own = lines.filter((item) => item.label === label), others = lines.filter((item) => item.label !== label);
-      const { scoreFunction } = await fitPrada(device, own.map(pairs), balanced(others, own.length).map(pairs), {
+      const members = lines.filter((item) => item.label === label);
+      const nonmembers = balanced(lines.filter((item) => item.label !== label), members.length);
+      const { scoreFunction } = await fitPrada(device, members.map(pairs), nonmembers.map(pairs), {
         scaleLengths: scaleLengths[name],
         epochs,
       });
-      found.set(label, scoreFunction);
+      functions.set(label, scoreFunction);
     }
   }
-  return found;
+  return functions;
 }
 
-/** About so many images, the first ones of every label alike. */
+/** About `count` images, equally many of every label, the first ones of each. */
 function balanced(lines: readonly LabelledLine[], count: number): LabelledLine[] {
   const groups = [...Map.groupBy(lines, ({ label }) => label).values()];
   return groups.flatMap((group) => group.slice(0, Math.ceil(count / groups.length)));
 }
 
-/** The log-probabilities of an image's tokens under a variant, as tokenExtras wrote them. */
+/**
+ * The log-probabilities of an image's tokens under a variant, from the extra `tokens`. Throws if it was not measured.
+ */
 export function tokenPairs(line: MeasuredLine, label: string): TokenPairs {
   const { tokens = 0, summaries = {} } = line.variants[label] ?? {};
   const column = (kind: "c" | "u") =>

@@ -1,6 +1,6 @@
 /**
- * From labelled evidence to a calibration: thresholds of the three strategies for every family and signal, what each costs,
- * and which of them should decide. Numbers in, numbers out; measuring and files are in calibrate.ts.
+ * Fits the family decision to labelled signals: thresholds of the three strategies for every family and signal, their
+ * error rates, and the choice of signals and strategy. calibrate.ts measures the images and writes the file.
  */
 import type { FamilyName } from "../../models/family.ts";
 import {
@@ -24,54 +24,60 @@ import { fitFamilyDistance } from "./fit_one_class.ts";
 
 type Families = Measurements["families"];
 
-/** The signals of an image whose label is known. */
+/** The signals of a labelled image. */
 export interface Labelled {
   readonly label: Label;
   readonly families: Families;
 }
 
+/** Parameters of the strategies, and choices that are fixed. */
 export interface FitOptions {
-  /** `quantile`: the share of the family's own images that pass. Default 0.99. */
+  /** `quantile`: the share of the family's images that pass. Default 0.99. */
   readonly quantile?: number;
-  /** `gaussian`: standard deviations above the mean. Default 3. */
+  /** `gaussian`: the threshold in standard deviations above the mean. Default 3. */
   readonly sigmas?: number;
   /** `roc`: the share of outliers that may pass. Default 0.01. */
   readonly falseAlarms?: number;
-  /** What decides; chosen by cross-fitting where it is not given. */
+  /** The strategy that decides. Default: chosen by cross-fitting. */
   readonly threshold?: Strategy;
+  /** The signal that decides, by family. Default: chosen by cross-fitting. */
   readonly signals?: Readonly<Partial<Record<FamilyName, ScoreName>>>;
 }
 
-/** What one way to decide costs, from thresholds fitted without the images that they are tried on. */
+/**
+ * A decision rule (signals and strategy) with its errors on val, by thresholds fitted without the images they judge.
+ */
 export interface Candidate {
   readonly signals: Readonly<Record<FamilyName, ScoreName>>;
   readonly threshold: Strategy;
-  /** Images of val by true family (or outlier) and what was decided. */
+  /** Numbers of val images by true and decided family, or outlier. */
   readonly matrix: ConfusionMatrix;
-  /** Mean of the recalls of all families and of outliers, so that it does not depend on how many of each there are. */
+  /** Balanced accuracy: mean of the recalls of all families and of outliers. */
   readonly balanced: number;
 }
 
+/** The fitted decision. */
 export interface Fit {
   readonly families: Calibration["families"];
   readonly oneClass: NonNullable<Calibration["oneClass"]>;
   readonly decision: Calibration["decision"];
-  /** Every way to decide that was tried, the best first; empty without outliers. */
+  /** All decision rules that were tried, the best first; empty without outliers. */
   readonly candidates: readonly Candidate[];
 }
 
-/** val is cut into so many parts; thresholds for one part are fitted on train and the others. */
+/** Number of parts of val. Thresholds for one part are fitted to train and the other parts. */
 export const folds = 5;
 
-/** Scores in the order of preference among ways to decide that are equally good. */
+/** Simplest scores first: the order of preference among decision rules that are equally good. */
 const preferred: readonly ScoreName[] = ["quantLoss", "combined", "encLoss", "oneClass"];
 /**
- * And strategies. Generators that val has no images of make outliers that are nearer to a family than val's photographs: the
- * threshold that keeps a promised share of the family's own, and has been drawn no wider towards val's outliers, comes first.
+ * The same for strategies. Generators that are not in val make outliers that are nearer to a family than val's
+ * photographs. Therefore the threshold that depends only on the family's images, and not on val's outliers, comes
+ * first.
  */
 const preferredStrategies: readonly Strategy[] = ["quantile", "gaussian", "roc"];
 
-/** Throws when a family has fewer than two images, and when `roc` is asked for and val has no outliers. */
+/** Throws when a family has fewer than two images, or when `roc` is requested and val has no outliers. */
 export function requireFittable(
   train: readonly { readonly label: Label }[],
   val: readonly { readonly label: Label }[],
@@ -94,7 +100,10 @@ export function requireFittable(
   }
 }
 
-/** Fits every signal that the evidence has. Throws as requireFittable() does, and when a chosen signal was not measured. */
+/**
+ * Fits all measured signals. Throws as `requireFittable` does, and when `options.signals` names one that was not
+ * measured.
+ */
 export function fitCalibration(
   train: readonly Labelled[],
   val: readonly Labelled[],
@@ -123,10 +132,10 @@ export function fitCalibration(
   return { ...fitted, decision, candidates };
 }
 
-/** With fewer images of a family, the distances of its own images are too uncertain to be chosen untried. */
+/** Images of a family below which its distances are too uncertain to be chosen without outliers to try them on. */
 const enoughForDistances = 20;
 
-/** The signals that all evidence has, in the order of the table. */
+/** The signals that were measured of all images, in the order of the table. */
 function measuredSignals(all: readonly Labelled[], labels: Labels): SignalName[] {
   return (Object.keys(signalTable) as SignalName[]).filter((name) =>
     all.every(({ families }) =>
@@ -135,7 +144,9 @@ function measuredSignals(all: readonly Labelled[], labels: Labels): SignalName[]
   );
 }
 
-/** Images of a label come to the folds in turn, so that every fold has some of each. */
+/**
+ * The fold of the image with index `i`. Images of a label go to the folds in turn, so that every fold has some of each.
+ */
 function foldOf(val: readonly Labelled[], i: number): number {
   const cached = foldCache.get(val) ?? (() => {
     const seen = new Map<Label, number>();
@@ -162,13 +173,13 @@ function fitAll(
   const outliers = all.filter(({ label }) => label === outlierLabel);
   const oneClass = {} as Record<FamilyName, OneClass>, families = {} as Fitted["families"];
   for (const family of labels.families) {
-    const own = all.filter(({ label }) => labels.familyOf(label) === family);
-    const model = oneClass[family] = fitFamilyDistance(own.map(({ families }) => families), family);
-    const ownDistances = distancesOfOthers(own, family);
+    const members = all.filter(({ label }) => labels.familyOf(label) === family);
+    const model = oneClass[family] = fitFamilyDistance(members.map(({ families }) => families), family);
+    const memberDistances = crossFittedDistances(members, family);
     const fits = names.map((name) => {
       const score = (item: Labelled) => toScale(name, familyScore(name, item.families, family, model));
-      const ownScores = name === "oneClass" ? ownDistances : own.map(score);
-      return [name, fitSignal(name, ownScores, outliers.map(score), options)] as const;
+      const memberScores = name === "oneClass" ? memberDistances : members.map(score);
+      return [name, fitSignal(name, memberScores, outliers.map(score), options)] as const;
     });
     families[family] = Object.fromEntries(fits) as Partial<
       Record<ScoreName, SignalCalibration>
@@ -178,74 +189,79 @@ function fitAll(
 }
 
 /**
- * Distances of a family's own images from the rest of them: those that a model was fitted to are nearer to it than images
- * that it has not seen, which thresholds are for. On the score's scale.
+ * Distances of a family's images from models that were fitted without them, on the score's scale. Images that a model
+ * was fitted to are nearer to it than new images, for which thresholds are made.
  */
-function distancesOfOthers(own: readonly Labelled[], family: FamilyName): number[] {
-  const parts = Math.min(folds, Math.floor(own.length / 2));
+function crossFittedDistances(members: readonly Labelled[], family: FamilyName): number[] {
+  const parts = Math.min(folds, Math.floor(members.length / 2));
   const distance = (item: Labelled, model: OneClass) =>
     toScale("oneClass", familyScore("oneClass", item.families, family, model));
-  // Of fewer than four images no part could do without the others.
+  // Fewer than four images cannot be split: a fit needs two.
   if (parts < 2) {
-    const model = fitFamilyDistance(own.map(({ families }) => families), family);
-    return own.map((item) => distance(item, model));
+    const model = fitFamilyDistance(members.map(({ families }) => families), family);
+    return members.map((item) => distance(item, model));
   }
   const models = Array.from(
     { length: parts },
-    (_, part) => fitFamilyDistance(own.filter((_, i) => i % parts !== part).map(({ families }) => families), family),
+    (_, part) => {
+      const others = members.filter((_, i) => i % parts !== part);
+      return fitFamilyDistance(others.map(({ families }) => families), family);
+    },
   );
-  return own.map((item, i) => distance(item, models[i % parts]));
+  return members.map((item, i) => distance(item, models[i % parts]));
 }
 
-/** Fits one signal from scores on its scale; `outliers` may be empty. */
+/** Fits one signal to scores, on its scale, of the family's images and of outliers. Both may be empty. */
 function fitSignal(
   name: ScoreName,
-  own: readonly number[],
+  members: readonly number[],
   outliers: readonly number[],
   { quantile: q = 0.99, sigmas = 3, falseAlarms = 0.01 }: FitOptions,
 ): SignalCalibration {
-  const moments = own.length < 2 ? { mean: own[0] ?? 0, deviation: 0 } : meanAndDeviation(own);
-  // Equal scores: any distance from them is a large one, but a finite one.
+  const moments = members.length < 2 ? { mean: members[0] ?? 0, deviation: 0 } : meanAndDeviation(members);
+  // Keeps standardised scores finite if all scores are equal.
   const deviation = Math.max(moments.deviation, 1e-6);
   const row = (value: number, parameter: number) => ({ threshold: fromScale(name, value), parameter });
   return {
     mean: moments.mean,
     deviation,
     thresholds: {
-      quantile: own.length === 0 ? null : row(quantile(own, q), q),
-      gaussian: own.length === 0 ? null : row(moments.mean + sigmas * deviation, sigmas),
-      roc: outliers.length === 0 ? null : row(rocThreshold(own, outliers, deviation, falseAlarms), falseAlarms),
+      quantile: members.length === 0 ? null : row(quantile(members, q), q),
+      gaussian: members.length === 0 ? null : row(moments.mean + sigmas * deviation, sigmas),
+      roc: outliers.length === 0 ? null : row(rocThreshold(members, outliers, deviation, falseAlarms), falseAlarms),
     },
   };
 }
 
 /**
- * The threshold that lets at most the share `rate` of the outliers pass: half way between the first outlier that must not
- * pass and the largest score below it, of either kind. Where both groups lie apart that is the middle of the gap, which
- * serves images that were not seen better than its edges. Scores on the signal's scale; `deviation` is that of the own ones.
+ * The threshold that lets at most the share `rate` of the outliers pass: halfway between the lowest outlier that must
+ * not pass and the largest score below it, of a member or an outlier. If the two groups are separate, this is the
+ * middle of the gap, which generalises better than its edges. Scores are on the signal's scale; `deviation` is that of
+ * the members.
  */
 export function rocThreshold(
-  own: readonly number[],
+  members: readonly number[],
   outliers: readonly number[],
   deviation: number,
   rate: number,
 ): number {
   const sorted = [...outliers].sort((a, b) => a - b);
   const allowed = Math.floor(rate * sorted.length + 1e-9);
-  if (allowed >= sorted.length) return Math.max(...own, ...sorted);
+  if (allowed >= sorted.length) return Math.max(...members, ...sorted);
   const first = sorted[allowed];
-  const below = [...own, ...sorted].filter((score) => score < first);
+  const below = [...members, ...sorted].filter((score) => score < first);
   const last = below.length > 0 ? Math.max(...below) : first - deviation;
   const middle = (last + first) / 2;
   return middle < first ? middle : last;
 }
 
+/** A fold: the images that were held out, and the fit to all others. */
 interface Part {
   readonly held: readonly Labelled[];
   readonly fitted: Fitted;
 }
 
-/** Adds what every threshold of a score costs on val, in sample and cross-fitted. */
+/** Adds the error rates of every threshold of a score on val, in sample and cross-fitted. */
 function addCosts(
   fit: Fitted,
   { family, name, labels }: { family: FamilyName; name: ScoreName; labels: Labels },
@@ -260,14 +276,14 @@ function addCosts(
       (item) => familyScore(name, item.families, family, fitted.oneClass[family]) <= threshold,
     );
   for (const strategy of strategies) {
-    const own = fit.families[family][name]!.thresholds[strategy];
-    if (own === null) continue;
-    own.onVal = costs(val, fit, own.threshold);
-    const each = parts.filter(({ held }) => held.length > 0)
+    const row = fit.families[family][name]!.thresholds[strategy];
+    if (row === null) continue;
+    row.onVal = costs(val, fit, row.threshold);
+    const partRows = parts.filter(({ held }) => held.length > 0)
       .map(({ held, fitted }) => ({ held, fitted, row: fitted.families[family][name]!.thresholds[strategy] }));
-    own.crossFitted = each.length < 2 || each.some(({ row }) => row === null)
+    row.crossFitted = partRows.length < 2 || partRows.some(({ row }) => row === null)
       ? null
-      : each.map(({ held, fitted, row }) => costs(held, fitted, row!.threshold)).reduce(addUp);
+      : partRows.map(({ held, fitted, row }) => costs(held, fitted, row!.threshold)).reduce(addUp);
   }
 }
 
@@ -305,9 +321,8 @@ function addUp(a: Costs, b: Costs): Costs {
 }
 
 /**
- * Decides every image of val by every signal and every strategy, with thresholds fitted without it. All families are judged
- * by the same signal, but for those whose signal is given: signals of several families in all combinations would be chosen
- * by luck.
+ * Tries every signal with every strategy on val, by thresholds fitted without the image that they judge. All families
+ * use the same signal, except those whose signal is given: among all combinations of signals, luck would choose.
  */
 function tryAll(
   names: readonly ScoreName[],
@@ -315,19 +330,19 @@ function tryAll(
   labels: Labels,
   options: FitOptions,
 ): Candidate[] {
-  const found: Candidate[] = [];
+  const candidates: Candidate[] = [];
   const isGiven = labels.families.every((family) => options.signals?.[family] !== undefined);
   for (const threshold of options.threshold ? [options.threshold] : strategies) {
     for (const name of isGiven ? names.slice(0, 1) : names) {
       const signals = mapFamilies(labels.families, (family) => options.signals?.[family] ?? name);
       const matrix = crossFittedMatrix(parts, labels, signals, threshold);
-      if (matrix !== null) found.push({ signals, threshold, matrix, balanced: balancedAccuracy(matrix) ?? 0 });
+      if (matrix !== null) candidates.push({ signals, threshold, matrix, balanced: balancedAccuracy(matrix) ?? 0 });
     }
   }
-  return found.sort((a, b) => b.balanced - a.balanced || rank(a) - rank(b));
+  return candidates.sort((a, b) => b.balanced - a.balanced || rank(a) - rank(b));
 }
 
-/** True and decided families of val; null where a part has no such thresholds. */
+/** True and decided families of val; null if a part lacks these thresholds. */
 function crossFittedMatrix(
   parts: readonly Part[],
   labels: Labels,
@@ -347,7 +362,7 @@ function crossFittedMatrix(
   return confusionMatrix(actual, decided, [...labels.families, outlierLabel]);
 }
 
-/** Rules of a part's fit; null where it has no such thresholds. */
+/** Rules with the thresholds of a part; null if it lacks them. */
 function partRules(
   { fitted: { families, oneClass } }: Part,
   labels: Labels,
@@ -367,7 +382,7 @@ function partRules(
   }, labels);
 }
 
-/** Small for the ways to decide that are preferred among equals: plain signals, then strategies. */
+/** The rank of a decision rule among equally good ones: by the simplicity of its signals, then by strategy. */
 function rank({ signals, threshold }: Candidate): number {
   const place = (name: ScoreName) => {
     const i = preferred.indexOf(name);
@@ -378,8 +393,13 @@ function rank({ signals, threshold }: Candidate): number {
 }
 
 /**
- * The preferred scores among those that are not worse than the best ones by more than one standard error (Breiman et al.
- * 1984): with a few hundred images, the best of many is partly luck. For them, the preferred strategy within two.
+ * Chooses among statistically tied rules the simplest one, because with a few hundred images the best of many is partly
+ * luck:
+ *
+ * 1. the preferred signals within one standard error of the best rule (Breiman et al. 1984);
+ * 2. with these signals, the preferred strategy within two standard errors.
+ *
+ * Without candidates, the signal `untried` decides.
  */
 function chooseDecision(
   candidates: readonly Candidate[],
@@ -398,13 +418,13 @@ function chooseDecision(
   };
   const first = (some: readonly Candidate[]) => some.reduce((a, b) => (rank(b) < rank(a) ? b : a));
   const { signals } = first(within(1));
-  // What val says about strategies holds for outliers like its own, so that it must say more to set the order aside.
+  // Two errors: val compares strategies only on outliers like those in val, so it needs stronger evidence to overrule.
   const isSame = (other: Candidate) => labels.families.every((family) => other.signals[family] === signals[family]);
   const { threshold } = first(within(2).filter(isSame));
   return { signals, threshold };
 }
 
-/** Standard error of a balanced accuracy: that of a mean of independent shares. */
+/** Standard error of balanced accuracy, as of a mean of independent shares. */
 function standardError({ counts }: ConfusionMatrix): number {
   const sizes = counts.map((row) => row.reduce((a, b) => a + b, 0));
   const present = counts.map((row, i) => ({ share: row[i] / sizes[i], of: sizes[i] })).filter(({ of }) => of > 0);
