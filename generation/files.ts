@@ -1,6 +1,6 @@
 /**
- * Generated images as files: `7.png`, `7.json` with tokens, class and settings (training/pair_file.ts reads it), and
- * `7.safetensors` with the latent where it is wanted. The JSON comes last: an image that has one is complete.
+ * Generated images as files: `7.png`, `7.json` with tokens, class and settings (pair_file.ts), and on request
+ * `7.safetensors` with the latent. The JSON is written last: an image that has one is complete.
  */
 import { join } from "node:path";
 import * as v from "npm:valibot@1.5.0";
@@ -13,7 +13,7 @@ import { writePng } from "./png.ts";
 import { classOf, type Series } from "./settings.ts";
 import { canonicalJson } from "../util/json.ts";
 
-/** What the JSON holds beside the tokens: all that the image depends on. */
+/** Everything that an image depends on; the JSON has it beside the tokens. */
 export interface Provenance {
   /** Of the variant. */
   readonly family: FamilyName;
@@ -23,9 +23,9 @@ export interface Provenance {
   readonly class: number | null;
   /** Seed of the series. */
   readonly seed: number;
-  /** Number of the image in the series of its variant and seed. */
+  /** Index of the image in the series of its variant and seed. */
   readonly index: number;
-  /** Guidance, power and temperature (RAR), or guidance, top-k and top-p (VAR); or that the likeliest codes were taken. */
+  /** Sampler settings; with `argmax`, the likeliest token was taken at every step. */
   readonly sampler: Series["sampler"] & { readonly argmax?: true };
   /** Hash of the model set, see models/manifest.ts. */
   readonly modelSet: string;
@@ -41,11 +41,11 @@ export interface GeneratedFiles extends PairFile, Provenance {
   readonly class: number | null;
   /** Seed of the series. */
   readonly seed: number;
-  /** Devices round differently, which may decide a draw. */
+  /** Kind of the device. Devices round differently, which may change a drawn token. */
   readonly device: string;
 }
 
-/** What an image of a series depends on. */
+/** The provenance of an image of a series. */
 export function provenance(
   series: Series,
   index: number,
@@ -63,7 +63,7 @@ export function provenance(
   };
 }
 
-/** Where an image of a folder is. */
+/** Path of an image in a folder. */
 export function imagePath(dir: string, index: number): string {
   return join(dir, `${index}.png`);
 }
@@ -72,7 +72,7 @@ function latentPath(dir: string, index: number): string {
   return join(dir, `${index}.safetensors`);
 }
 
-/** Writes an image with what belongs to it; every file under a hidden temporary name that is then changed. */
+/** Writes the files of an image, each under a hidden temporary name first. Throws, naming the file, when that fails. */
 export async function writeImage(
   dir: string,
   { index, tokens, image, latent }: GeneratedImage,
@@ -104,15 +104,15 @@ async function writeWhole(dir: string, name: string, bytes: Uint8Array): Promise
 }
 
 /**
- * Whether an image of an earlier run is there, complete. Throws, naming the file, when its JSON says that it was made with
- * anything other than `expected`.
+ * Whether an earlier run has written all files of an image. Throws, naming the file, when its provenance is not
+ * `expected`.
  */
 export async function isThere(dir: string, expected: Provenance, latents: boolean): Promise<boolean> {
   const path = imagePath(dir, expected.index);
-  const found = await readRecord(pairPath(path));
-  if (found === undefined) return false;
+  const record = await readRecord(pairPath(path));
+  if (record === undefined) return false;
   for (const [field, value] of Object.entries(expected)) {
-    const [wanted, got] = [canonicalJson(value), canonicalJson(found[field] ?? null)];
+    const [wanted, got] = [canonicalJson(value), canonicalJson(record[field] ?? null)];
     if (wanted === got) continue;
     throw new Error(
       `--resume ${dir}: ${expected.index}.json was made with ${field} ${got}, expected ${wanted}: ` +
@@ -133,7 +133,7 @@ async function readRecord(path: string): Promise<Record<string, unknown> | undef
   }
 }
 
-/** Creates the folder of a run. Throws when it has anything in it, unless images of an earlier run may be there. */
+/** Creates the folder of a run. Throws when it is not empty, unless the run resumes an earlier one. */
 export async function prepareFolder(dir: string, resume: boolean): Promise<void> {
   try {
     await Deno.mkdir(dir, { recursive: true });

@@ -1,96 +1,97 @@
 /**
- * The generating job with its files: checks settings, weights and folder before any work, then variant after variant and
- * batch after batch, each written before the next is drawn. It prints nothing: what a command line shows it is told through
- * `GenerationEvents`.
+ * Generates images of variants into a folder: checks settings, weights and folder, then draws and writes batch after
+ * batch. It prints nothing; callers follow progress through `GenerationEvents`.
  */
 import { join } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
+import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName, ImageTokenizer } from "../models/family.ts";
 import { type ModelSet, openModelSet } from "../models/model_set.ts";
 import { imagePath, isThere, prepareFolder, type Provenance, provenance, writeImage } from "./files.ts";
 import { type BatchSizes, Generator, planBatch } from "./generator.ts";
 import { checkClass, chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";
+import { chunks } from "../util/chunks.ts";
 import { hashFile } from "../util/hash.ts";
 
-/** What is generated, and where it goes. */
+/** What to generate, and where to write it. */
 export interface GenerationOptions {
-  /** Folder of the model set; weights/tiny when not given. */
+  /** Folder of the model set. Default: weights/tiny. */
   readonly models?: string;
   /** Names of variants, or `all`. */
   readonly variants: readonly string[];
-  /** Images of each variant. */
+  /** Number of images of each variant. */
   readonly count: number;
-  /** Number of the first image in its series; 0 when not given. */
+  /** Index of the first image in its series. Default 0. */
   readonly first?: number;
-  /** `random` when not given. */
+  /** Default `random`. */
   readonly class?: ClassChoice;
-  /** 0 to 2^32 - 1; 0 when not given. */
+  /** Seed of the series, 0 to 2^32 - 1. Default 0. */
   readonly seed?: number;
-  /** What differs from the manifest's sampler. */
+  /** Sampler settings that replace those of the manifest. */
   readonly sampler?: SamplerOverrides;
-  /** Take the likeliest token at every step. */
+  /** Take the likeliest token at every step. Default false. */
   readonly argmax?: boolean;
-  /** Folder for the images; of several variants, each has a folder of its own in it. */
+  /** Folder for the images. With several variants, it gets a folder for each. */
   readonly out: string;
-  /** Also write fHat beside each image. */
+  /** Write the latent fHat beside each image. Default false. */
   readonly latents?: boolean;
-  /** Keep the complete images of an earlier run. */
+  /** Keep the complete images of an earlier run. Default false: the folder must be empty. */
   readonly resume?: boolean;
-  /** `auto` when not given. */
+  /** Default `auto`. */
   readonly device?: DeviceName;
-  /** CPU threads; all processors when not given. */
+  /** CPU threads. Default: as many as the machine has processors. */
   readonly threads?: number;
-  /** Storage type of the networks' matrices; f32 when not given. */
+  /** Type in which the weights of matrices are stored on the device. Default `f32`. */
   readonly weightType?: "f32" | "f16";
-  /** Images per batch; as many as fit into the memory, up to 64, when not given. */
+  /** Images per batch. Default: as many as fit into memory, at most 64. */
   readonly batch?: number;
-  /** Limit for weights and activations on the device. */
+  /** Limit for weights and activations on the device. Default 4 GiB. */
   readonly memoryBytes?: number;
-  /** Ends the job after the batch in progress; written images stay. */
+  /** Aborting ends the run before the next step; written images stay. */
   readonly signal?: AbortSignal;
 }
 
-/** An image that is written, or was there. */
+/** An image that was written. */
 export interface WrittenImage extends Provenance {
-  /** Of the PNG file. */
+  /** Path of the PNG file. */
   readonly path: string;
 }
 
-/** What the job tells while it works. */
+/** Progress of a generation. */
 export interface GenerationEvents {
-  /** Something that a user should know, once. */
+  /** Called with a fact that the user should know. */
   readonly onNote?: (text: string) => void;
-  /** What is being checked or loaded. */
+  /** Called before files are checked and networks loaded. */
   readonly onPrepare?: (text: string) => void;
-  /** Images of the whole run that are to be drawn. */
+  /** Called once before the first batch, with the number of images to draw. */
   readonly onStart?: (total: number) => void;
-  /** Images drawn so far; parts of images count. */
+  /** Called with the images drawn so far; fractions are possible. */
   readonly onProgress?: (images: number) => void;
-  /** An image is written, or was there. */
+  /** Called when an image is written. */
   readonly onImage?: (image: WrittenImage) => void;
 }
 
-/** How the job ended. */
+/** The result of a generation. */
 export interface GenerationSummary {
-  /** `interrupted` by the signal; `resume` goes on with it. */
+  /** `interrupted`: the signal was aborted; a run with `resume` draws the rest. */
   readonly status: "done" | "interrupted";
   /** Folder of the images. */
   readonly out: string;
   /** Names of the variants. */
   readonly variants: readonly string[];
-  /** Images in all, drawn now, and kept from an earlier run. */
+  /** Numbers of images: requested, written by this run, kept from an earlier run. */
   readonly images: { readonly total: number; readonly written: number; readonly kept: number };
   /** Hash of the model set. */
   readonly modelSet: string;
   /** Name of the device. */
   readonly device: string;
-  /** Drawing, decoding and writing, without loading. */
+  /** Time for drawing, decoding and writing, without loading. */
   readonly seconds: number;
-  /** Most memory that the device held. */
+  /** Peak memory of the device. */
   readonly devicePeakBytes: number;
 }
 
-/** One variant's share of the work. */
+/** The images of one variant that must be drawn. */
 interface Share {
   readonly series: Series;
   readonly family: FamilyName;
@@ -101,34 +102,23 @@ interface Share {
 
 const defaultMemory = 4 * 2 ** 30;
 
-/** Runs the job. Throws before any work on anything that is wrong with settings, weights or the folder. */
+/**
+ * Generates images and writes them. Throws before anything is drawn on wrong settings, weights or folders. Each batch
+ * is written before the next is drawn.
+ */
 export async function runGeneration(
   options: GenerationOptions,
   events: GenerationEvents = {},
 ): Promise<GenerationSummary> {
-  const { count, first = 0, out, latents = false, resume = false, weightType = "f32", signal } = options;
+  const { count, first = 0, out, resume = false, weightType = "f32" } = options;
   const set = await openModelSet(options.models ?? join("weights", "tiny"));
   const variants = chosenVariants(set, options.variants);
   if (first + count > 2 ** 32) throw new Error(`--first: expected images below 2^32, got up to ${first + count - 1}`);
-  const choice = options.class === undefined ? "random" : options.class;
-  const series = variants.map((variant): Series => {
-    checkClass(set, variant, choice);
-    return {
-      variant,
-      seed: options.seed ?? 0,
-      class: choice,
-      sampler: chooseSampler(set, variant, options.sampler),
-      argmax: options.argmax ?? false,
-    };
-  });
+  const series = variants.map((variant) => seriesOf(set, variant, options));
   await verifyFiles(set, variants, (what) => events.onPrepare?.(`checking ${what}`));
-
   await prepareFolder(out, resume);
   const shares: Share[] = [];
-  for (const each of series) {
-    shares.push(await planShare(set, each, variants.length > 1, { first, count, out, latents, resume }));
-  }
-  const total = variants.length * count;
+  for (const one of series) shares.push(await planShare(set, one, variants.length > 1, options));
   const toDraw = shares.reduce((sum, { missing }) => sum + missing.length, 0);
 
   await using cleanup = new AsyncDisposableStack();
@@ -136,67 +126,109 @@ export async function runGeneration(
   cleanup.defer(() => device.close());
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
   const memoryBytes = options.memoryBytes ?? defaultMemory;
-  const plans = new Map(shares.map(({ series: { variant } }) => {
+  const sizes = new Map(shares.map(({ series: { variant } }) => {
     const plan = planBatch(set, device, variant, memoryBytes, weightType);
     return [variant, withBatch(plan, options.batch)];
   }));
 
-  let written = 0;
-  let seconds = 0; // without loading
-  const summary = (status: GenerationSummary["status"]): GenerationSummary => ({
-    status,
+  events.onStart?.(toDraw);
+  const drawing = new Drawing(set, device, options, events);
+  cleanup.use(drawing);
+  let isDone = true;
+  for (const share of shares) {
+    if (share.missing.length > 0) isDone = await drawing.draw(share, sizes.get(share.series.variant)!);
+    if (!isDone) break;
+  }
+  const total = variants.length * count;
+  return {
+    status: isDone ? "done" : "interrupted",
     out,
     variants,
-    images: { total, written, kept: total - toDraw },
+    images: { total, written: drawing.written, kept: total - toDraw },
     modelSet: set.hash,
     device: device.info.name,
-    seconds,
+    seconds: drawing.seconds,
     devicePeakBytes: device.memory().peakBytes,
-  });
-  events.onStart?.(toDraw);
-  let tokenizer: ImageTokenizer | undefined;
-  cleanup.defer(() => tokenizer?.dispose());
-  for (const { series, family: familyName, dir, missing, record } of shares) {
-    if (missing.length === 0) continue;
-    const { variant: name } = series;
-    if (tokenizer?.family !== familyName) {
-      tokenizer?.dispose();
-      events.onPrepare?.(`loading the ${familyName} tokenizer`);
-      tokenizer = undefined;
-      tokenizer = await set.loadTokenizer(device, familyName, { weightType });
-    }
-    events.onPrepare?.(`loading ${name}`);
-    const variant = await set.loadVariant(device, name, { weightType });
+  };
+}
+
+/** Draws and writes images, one variant after the other. Keeps a tokenizer for the variants of its family. */
+class Drawing {
+  /** Images so far. */
+  written = 0;
+  /** Time for drawing, decoding and writing, without loading. */
+  seconds = 0;
+  #tokenizer: ImageTokenizer | undefined;
+
+  constructor(
+    readonly set: ModelSet,
+    readonly device: Device,
+    readonly options: GenerationOptions,
+    readonly events: GenerationEvents,
+  ) {}
+
+  /** Draws the missing images of a variant. Returns false when the signal has interrupted it. */
+  async draw(share: Share, sizes: BatchSizes): Promise<boolean> {
+    const { weightType = "f32", signal } = this.options;
+    const { variant: name } = share.series;
+    const tokenizer = await this.#loadTokenizer(share.family);
+    this.events.onPrepare?.(`loading ${name}`);
+    const variant = await this.set.loadVariant(this.device, name, { weightType });
     try {
-      await Deno.mkdir(dir, { recursive: true });
-      const generator = new Generator(tokenizer, variant, plans.get(name)!);
-      let last = performance.now();
-      for (let at = 0; at < missing.length; at += generator.sizes.generate) {
-        const own = missing.slice(at, at + generator.sizes.generate);
-        const onProgress = (share: number) => events.onProgress?.(written + share * own.length);
-        const images = await generator.batch(series, own, { latents, onProgress, signal });
-        for (const image of images) {
-          const about = record(image.index);
-          await writeImage(dir, image, { ...about, device: device.info.kind });
-          written++;
-          events.onImage?.({ path: imagePath(dir, image.index), ...about });
-        }
-        const now = performance.now();
-        seconds += (now - last) / 1000;
-        last = now;
-      }
+      await this.#drawBatches(share, new Generator(tokenizer, variant, sizes));
+      return true;
     } catch (error) {
-      if (signal?.aborted && error === signal.reason) return summary("interrupted");
+      if (signal?.aborted && error === signal.reason) return false;
       throw error;
     } finally {
       variant.dispose();
-      device.trim();
+      this.device.trim();
     }
   }
-  return summary("done");
+
+  async #drawBatches({ series, dir, missing, record }: Share, generator: Generator): Promise<void> {
+    const { latents = false, signal } = this.options;
+    await Deno.mkdir(dir, { recursive: true });
+    let last = performance.now();
+    for (const indices of chunks(missing, generator.sizes.generate)) {
+      const before = this.written;
+      const onProgress = (share: number) => this.events.onProgress?.(before + share * indices.length);
+      for (const image of await generator.batch(series, indices, { latents, onProgress, signal })) {
+        const about = record(image.index);
+        await writeImage(dir, image, { ...about, device: this.device.info.kind });
+        this.written++;
+        this.events.onImage?.({ path: imagePath(dir, image.index), ...about });
+      }
+      const now = performance.now();
+      this.seconds += (now - last) / 1000;
+      last = now;
+    }
+  }
+
+  async #loadTokenizer(family: FamilyName): Promise<ImageTokenizer> {
+    if (this.#tokenizer?.family === family) return this.#tokenizer;
+    this[Symbol.dispose]();
+    this.events.onPrepare?.(`loading the ${family} tokenizer`);
+    return this.#tokenizer = await this.set.loadTokenizer(this.device, family, {
+      weightType: this.options.weightType ?? "f32",
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#tokenizer?.dispose();
+    this.#tokenizer = undefined;
+  }
 }
 
-/** The variants that are meant, in the manifest's order, families one after the other. */
+/** The series of a variant. Throws on classes and sampler settings that the variant does not have. */
+function seriesOf(set: ModelSet, variant: string, options: GenerationOptions): Series {
+  const choice = options.class === undefined ? "random" : options.class;
+  checkClass(set, variant, choice);
+  const sampler = chooseSampler(set, variant, options.sampler);
+  return { variant, seed: options.seed ?? 0, class: choice, sampler, argmax: options.argmax ?? false };
+}
+
+/** The chosen variants in the order of the manifest, family after family. Throws on unknown names. */
 function chosenVariants(set: ModelSet, names: readonly string[]): string[] {
   const known = set.families.flatMap((family) => set.variants(family));
   if (names.length === 0) throw new Error(`--model: expected ${known.join(", ")} or all`);
@@ -208,7 +240,7 @@ function chosenVariants(set: ModelSet, names: readonly string[]): string[] {
   return known.filter((name) => names.includes(name));
 }
 
-/** Throws unless the files of the networks in use are those that the manifest means: images carry the set's hash. */
+/** Throws unless the used files have the hashes of the manifest. Images record the hash of the set as their origin. */
 async function verifyFiles(set: ModelSet, variants: readonly string[], onFile: (file: string) => void): Promise<void> {
   const { families } = set.manifest;
   const entries = variants.flatMap((variant) => {
@@ -219,29 +251,24 @@ async function verifyFiles(set: ModelSet, variants: readonly string[], onFile: (
   for (const [file, sha256] of files) {
     onFile(file);
     const path = join(set.dir, file);
-    const found = await hashFile(path);
-    if (found !== sha256) {
-      throw new Error(`${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or another one`);
+    const actual = await hashFile(path);
+    if (actual !== sha256) {
+      throw new Error(`${path}: expected the sha256 ${sha256}, got ${actual}: the file is damaged or another one`);
     }
   }
 }
 
+/** Finds the images of a series that are not in its folder. */
 async function planShare(
   set: ModelSet,
   series: Series,
-  several: boolean,
-  { first, count, out, latents, resume }: {
-    first: number;
-    count: number;
-    out: string;
-    latents: boolean;
-    resume: boolean;
-  },
+  isOneOfSeveral: boolean,
+  { first = 0, count, out, latents = false, resume = false }: GenerationOptions,
 ): Promise<Share> {
   const { variant } = series;
   const family = set.familyOf(variant);
   const { classes } = set.variantFacts(variant);
-  const dir = several ? join(out, variant) : out;
+  const dir = isOneOfSeveral ? join(out, variant) : out;
   const record = (index: number) => provenance(series, index, { family, classes, modelSet: set.hash });
   const missing: number[] = [];
   for (let index = first; index < first + count; index++) {

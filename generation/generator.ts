@@ -1,6 +1,6 @@
 /**
- * A variant and its tokenizer on a device, and the images of a series that they make: class, tokens, pixels and latent.
- * Where images go, and which ones are wanted, is decided elsewhere.
+ * Draws images of a series with a loaded variant and its tokenizer: class, tokens, pixels and latent. generate.ts
+ * chooses the images and writes them.
  */
 import { affine, type Device, disposeAll, scope, slice, type Tensor } from "../core/tensor/mod.ts";
 import type { ImageTokenizer, Variant } from "../models/family.ts";
@@ -12,15 +12,15 @@ import { classOf, type Series } from "./settings.ts";
 
 /** An image in memory. */
 export interface GeneratedImage {
-  /** Number in its series. */
+  /** Index in its series. */
   readonly index: number;
   /** Null for none. */
   readonly class: number | null;
   /** In the order of `ImageTokenizer.quantize`. */
   readonly tokens: Int32Array;
-  /** The decoded image, clamped and cut off to bytes as the official repositories do. */
+  /** The decoded image, clamped and truncated to bytes as in the official repositories. */
   readonly image: RgbImage;
-  /** The latent that the decoder got, [channels, side, side] as in PyTorch; only when asked for. */
+  /** The input of the decoder, [channels, side, side] as in PyTorch; only with `latents`. */
   readonly latent?: Latent;
 }
 
@@ -34,15 +34,15 @@ export interface Latent {
 
 /** How a batch is drawn. */
 export interface BatchOptions {
-  /** Also hand out the latents. */
+  /** Return latents, too. Default false. */
   readonly latents?: boolean;
-  /** Share of the batch that is done, 0 to 1. */
+  /** Called with the finished share of the batch, 0 to 1. */
   readonly onProgress?: (share: number) => void;
-  /** Rejects with its reason before the next step. */
+  /** Aborting it rejects with its reason before the next step. */
   readonly signal?: AbortSignal;
 }
 
-/** Images that are generated and decoded at a time. */
+/** Images per pass. */
 export interface BatchSizes {
   /** Images drawn at once. */
   readonly generate: number;
@@ -50,15 +50,17 @@ export interface BatchSizes {
   readonly decode: number;
 }
 
-/** Share of a batch's time that the transformer takes, roughly, for progress. */
+/** The transformer's approximate share of the time for a batch, for progress reports. */
 const transformerShare = 0.7;
 
-/** Draws and decodes images of one variant. The networks belong to the caller. */
+/** Draws and decodes images of one variant. The caller loads and disposes the networks. */
 export class Generator {
-  /** A generator on loaded networks, which stay the caller's. */
+  /** A generator on loaded networks. */
   constructor(readonly tokenizer: ImageTokenizer, readonly variant: Variant, readonly sizes: BatchSizes) {}
 
-  /** The given images of a series, at most `sizes.generate` of them. Throws the signal's reason when aborted. */
+  /**
+   * Draws the images of a series with these indices, at most `sizes.generate`. Throws the signal's reason when aborted.
+   */
   async batch(series: Series, images: readonly number[], options: BatchOptions = {}): Promise<GeneratedImage[]> {
     const { latents = false, onProgress, signal } = options;
     const labels = images.map((image) => classOf(series, image, this.variant.classes));
@@ -77,10 +79,10 @@ export class Generator {
       for (let start = 0; start < images.length; start += this.sizes.decode) {
         signal?.throwIfAborted();
         const end = Math.min(images.length, start + this.sizes.decode);
-        const own = scope(() => slice(fHat, 0, start, end));
-        const pictures = await this.#decode(own, series.variant, images.slice(start, end));
-        const values = latents ? toChannelsFirst(await own.data(), own.shape) : undefined;
-        own.dispose();
+        const part = scope(() => slice(fHat, 0, start, end));
+        const pictures = await this.#decode(part, series.variant, images.slice(start, end));
+        const values = latents ? toChannelsFirst(await part.data(), part.shape) : undefined;
+        part.dispose();
         for (let i = start; i < end; i++) {
           made.push({
             index: images[i],
@@ -103,9 +105,9 @@ export class Generator {
     const pixels = scope(() => affine(this.tokenizer.decode(fHat), 1 / (high - low), -low / (high - low)));
     const values = await pixels.data();
     pixels.dispose();
-    const each = size * size * 3;
+    const length = size * size * 3;
     return indices.map((index, i) => {
-      const data = values.subarray(i * each, (i + 1) * each);
+      const data = values.subarray(i * length, (i + 1) * length);
       if (data.some(Number.isNaN)) {
         throw new Error(`${variant}: image ${index} has pixels that are not numbers; are the weights damaged?`);
       }
@@ -114,22 +116,22 @@ export class Generator {
   }
 }
 
-/** Values [batch, h, w, c] as one latent [c, h, w] per image. */
+/** Converts values [batch, h, w, c] to a latent [c, h, w] per image. */
 function toChannelsFirst(values: Float32Array, [batch, h, w, c]: readonly number[]): Latent[] {
-  const each = h * w * c;
+  const length = h * w * c;
   return Array.from({ length: batch }, (_, b) => {
-    const out = new Float32Array(each);
-    for (let i = 0; i < h * w; i++) for (let k = 0; k < c; k++) out[k * h * w + i] = values[b * each + i * c + k];
+    const out = new Float32Array(length);
+    for (let i = 0; i < h * w; i++) for (let k = 0; k < c; k++) out[k * h * w + i] = values[b * length + i * c + k];
     return { shape: [c, h, w], values: out };
   });
 }
 
-/** Batches beyond this gain nothing. */
-const mostImages = 64;
+/** Larger batches are not faster. */
+const maxImages = 64;
 
 /**
- * How many images fit into `memoryBytes` beside the weights. Throws, naming what is needed, when not even one does.
- * Conditional and unconditional rows are two per image, each with its condition, activations, keys and values.
+ * Plans how many images fit into `memoryBytes` beside the weights. Throws, with the bytes needed, when not even one
+ * does. An image takes two rows, conditional and unconditional, each with its condition, activations, keys and values.
  */
 export function planBatch(
   set: ModelSet,
@@ -142,12 +144,13 @@ export function planBatch(
   const transformer = set.footprint(device, { family, variant }, weightType);
   const tokenizer = set.footprint(device, { family }, weightType);
   const { tokenCount, codes, generation } = set.variantFacts(variant);
-  const drawing = 24 * Math.min(2 ** 21, tokenCount * codes) * 4 + tokenCount * codes * 4; // sampling.ts works in parts
+  // Temporary tensors of models/sampling.ts, which works on at most 2^21 logits at a time.
+  const drawing = 24 * Math.min(2 ** 21, tokenCount * codes) * 4 + tokenCount * codes * 4;
   const perImage = 2 * (transformer.condition + transformer.perImage + generation.cacheBytes);
   const fixed = transformer.weights + tokenizer.weights + Math.max(transformer.loading, drawing);
   const left = memoryBytes - fixed;
-  const fits = (each: number, largest: number) =>
-    Math.min(mostImages, Math.floor(left / each), Math.floor(device.info.maxTensorBytes / largest));
+  const fits = (bytes: number, largest: number) =>
+    Math.min(maxImages, Math.floor(left / bytes), Math.floor(device.info.maxTensorBytes / largest));
   const sizes = {
     generate: fits(perImage, 2 * Math.max(transformer.largestTensor, generation.largestTensor)),
     decode: fits(tokenizer.perImage, tokenizer.largestTensor),

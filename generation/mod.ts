@@ -1,5 +1,5 @@
 /**
- * Images of any variant of a model set, each with its tokens. `runGeneration` is the whole job with files; `Generator` draws
+ * Generates images of any variant of a model set, with their tokens. `runGeneration` writes files; `Generator` draws
  * batches into memory.
  */
 export type { GeneratedFiles, Provenance } from "./files.ts";

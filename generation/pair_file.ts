@@ -1,19 +1,18 @@
 /**
- * The file beside a generated image that has its tokens: `7.png` has `7.json`. It is where generating and training meet;
- * what the tokens stand for is the family's business, and how images are stored is images/'s.
+ * The JSON file with the tokens of a generated image: `7.json` beside `7.png`. Generation writes it, training reads it.
  *
- *     {"tokens": [17, 4, ...], "family": "rar", "variant": "rarb", "class": 207, "seed": 1}
+ * {"tokens": [17, 4, ...], "family": "rar", "variant": "rarb", "class": 207, "seed": 1}
  *
- * `tokens` are the codes in the order of `ImageTokenizer.quantize`: raster order (RAR), or scale after scale, each in raster order
- * (VAR). f_Z, what a fine-tuned encoder is to return, is `family.dequantize(tokens)`. All other fields may be missing;
- * fields that are not known here are left alone.
+ * `tokens` are codes in the order of `ImageTokenizer.quantize`: raster order, scale after scale in families with
+ * scales. f_Z, the target of a fine-tuned encoder, is `tokenizer.dequantize(tokens)`. All other fields are optional;
+ * unknown fields are ignored.
  */
 import { familyNames } from "../models/registry.ts";
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../models/family.ts";
 import { parseJson } from "../util/json.ts";
 
-/** Tokens of an image, and how it was drawn where that is known. */
+/** Tokens of an image and, if known, how they were drawn. */
 export interface PairFile {
   /** Codes in the order of `ImageTokenizer.quantize`. */
   readonly tokens: number[];
@@ -21,7 +20,7 @@ export interface PairFile {
   readonly family?: FamilyName;
   /** Label of the transformer that drew the tokens. */
   readonly variant?: string;
-  /** Class that it was asked for. */
+  /** Class condition; null for none. */
   readonly class?: number | null;
   /** Seed of the series. */
   readonly seed?: number;
@@ -37,19 +36,18 @@ const schema = v.object({
   seed: v.optional(whole),
 }) satisfies v.GenericSchema<unknown, PairFile>;
 
-/** Where the tokens of an image are: its path with the extension `.json`. */
+/** Path of the JSON file of an image: its path with the extension `.json`. */
 export function pairPath(imagePath: string): string {
   return imagePath.replace(/(\.[^./\\]+)?$/, ".json");
 }
 
-/** Text of the file for the given content. */
+/** The text of the file. */
 export function formatPair(pair: PairFile): string {
   return JSON.stringify(pair) + "\n";
 }
 
 /**
- * Reads the tokens beside an image; undefined when there is no such file. Throws, naming the file, when it is not of the
- * format.
+ * Reads the JSON file of an image; undefined when there is none. Throws, naming the file, when it is not of the format.
  */
 export async function readPair(imagePath: string): Promise<PairFile | undefined> {
   const path = pairPath(imagePath);
@@ -63,7 +61,7 @@ export async function readPair(imagePath: string): Promise<PairFile | undefined>
   return parseJson(schema, text, path);
 }
 
-/** Throws unless the tokens are those of an image of the family. */
+/** Throws, naming the file, unless number and values of the tokens are possible for the family. */
 export function checkTokens(
   path: string,
   { tokens }: PairFile,

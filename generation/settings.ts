@@ -1,33 +1,33 @@
 /**
- * What images are drawn with: the sampler of a variant, from the manifest and from what a user wants otherwise, and the
- * class of every image. It draws nothing; see generator.ts.
+ * Settings of generated images: the sampler of a variant, from the manifest and the user's changes, and the class of
+ * every image. generator.ts draws the images.
  */
 import type { Sampler, SamplerSetting } from "../models/draw_rule.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import { familyNamed } from "../models/registry.ts";
 import { randomClass, seriesSeed } from "../models/sampling.ts";
 
-/** What differs from the manifest. */
+/** Sampler settings that replace those of the manifest. */
 export type SamplerOverrides = Readonly<Partial<Record<SamplerSetting, number | undefined>>>;
 
-/** A class, no class (null), or one that is drawn for every image. */
+/** A class for all images, none (null), or a random one for every image. */
 export type ClassChoice = number | null | "random";
 
-/** A series of images: image i of it is the same whenever and with whatever others it is drawn. */
+/** A series of images. Image i depends on these fields and i only, not on the images that are drawn with it. */
 export interface Series {
-  /** Name in the model set. */
+  /** Name of the variant in the model set. */
   readonly variant: string;
   /** 0 to 2^32 - 1. */
   readonly seed: number;
-  /** The same for all images, or drawn for each. */
+  /** The class condition of the images. */
   readonly class: ClassChoice;
-  /** How tokens are drawn. */
+  /** Settings by which tokens are drawn. */
   readonly sampler: Sampler;
   /** Take the likeliest token at every step. */
   readonly argmax: boolean;
 }
 
-/** The options that change settings of samplers. */
+/** Command-line options of sampler settings, for messages. */
 export const optionNames: Readonly<Record<SamplerSetting, string>> = {
   guidance: "--guidance",
   power: "--power",
@@ -36,7 +36,10 @@ export const optionNames: Readonly<Record<SamplerSetting, string>> = {
   topP: "--top-p",
 };
 
-/** The manifest's sampler of a variant with a user's changes. Throws on settings that it does not have or cannot have. */
+/**
+ * The sampler of a variant with the user's changes. Throws on settings that its family lacks, and on values out of
+ * range.
+ */
 export function chooseSampler(set: ModelSet, variant: string, overrides: SamplerOverrides = {}): Sampler {
   const family = familyNamed(set.familyOf(variant));
   const given = Object.entries(overrides).filter(([, value]) => value !== undefined) as [
@@ -70,7 +73,7 @@ export function chooseSampler(set: ModelSet, variant: string, overrides: Sampler
   return changed;
 }
 
-/** Throws unless the class is one of the variant's. */
+/** Throws unless the variant has the class. */
 export function checkClass(set: ModelSet, variant: string, choice: ClassChoice): void {
   if (choice === null || choice === "random") return;
   const { classes } = set.variantFacts(variant);
