@@ -1,5 +1,4 @@
-// From the bytes of an image file to RGB pixels: checks the format and the size, then calls the codec. It knows no codec
-// from the inside, and it never looks at a file's name except to open it.
+// From the bytes of an image file to RGB pixels: checks format and size, then calls the codec.
 
 import { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError } from "./image.ts";
 import { decodeMagick } from "./magick.ts";
@@ -10,10 +9,11 @@ export { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError, type Unreadabl
 export { encodePng } from "./magick.ts";
 export { type ImageFormat, type ImageHeader, sniff } from "./sniff.ts";
 
+/** How an image is decoded. */
 export interface DecodeOptions {
-  /** Refuse images with more pixels; default DEFAULT_MAX_PIXELS (64 Mi). */
+  /** Images with more pixels are refused. Default DEFAULT_MAX_PIXELS (64 Mi). */
   readonly maxPixels?: number;
-  /** What error messages call the image, for example its file name. */
+  /** Name of the image in error messages. */
   readonly name?: string;
 }
 
@@ -26,11 +26,11 @@ const CODECS: Record<ImageFormat, (bytes: Uint8Array, header: ImageHeader) => Pr
 /**
  * Decodes a PNG, JPEG or WebP file to 8-bit RGB.
  *
- * The format comes from the content, never from a file name, and the size from the header: an image of more than
- * `maxPixels` is refused before anything is decoded or allocated for it. Pixels are those of Pillow's
- * `Image.open(path).convert("RGB")`: alpha is dropped, not composited; orientation tags and colour profiles are ignored.
+ * The content tells the format, not the file name. The header tells the size, so an image with more than `maxPixels` is
+ * refused before memory is allocated. Pixels are those of Pillow's `Image.open(path).convert("RGB")`: alpha is dropped,
+ * not composited; orientation tags and colour profiles are ignored.
  *
- * Throws UnreadableImageError, and nothing else, for bad content; see its `reason`.
+ * Throws only UnreadableImageError, whose `reason` says what is wrong.
  */
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
   const { maxPixels = DEFAULT_MAX_PIXELS, name } = options;
@@ -55,30 +55,42 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
 }
 
 /**
- * Reads and decodes one image file, as decodeImage() does; messages begin with the file's path.
+ * Reads and decodes one image file, as decodeImage() does. Messages begin with the path.
  *
- * Throws UnreadableImageError, with the reason `io` for a path that is missing, no regular file, or not readable.
+ * Throws UnreadableImageError. The reason is `io` if the path is missing, not a regular file, or not readable.
  */
 export async function readImage(path: string, options: DecodeOptions = {}): Promise<RgbImage> {
   const { maxPixels = DEFAULT_MAX_PIXELS, name = path } = options;
-  let bytes: Uint8Array;
+  return await decodeImage(await readImageBytes(path, maxPixels, name), { maxPixels, name });
+}
+
+/** Bytes per pixel of the largest format (16-bit RGBA), and bytes of whatever else a file may hold. */
+const maxBytesPerPixel = 8, maxOtherBytes = 16 * 1024 * 1024;
+
+/**
+ * Reads an image file. Throws UnreadableImageError: `io`, or `too-large` for files that are larger than any image of
+ * `maxPixels`. `name` begins the messages.
+ */
+export async function readImageBytes(
+  path: string,
+  maxPixels = DEFAULT_MAX_PIXELS,
+  name?: string,
+): Promise<Uint8Array<ArrayBuffer>> {
   try {
     const { isFile, isDirectory, size } = await Deno.stat(path);
     if (!isFile) {
-      const found = isDirectory ? "a folder" : "a device or pipe";
-      throw new UnreadableImageError("io", inName(name, `expected a regular file, got ${found}`));
+      const kind = isDirectory ? "a folder" : "a device or pipe";
+      throw new UnreadableImageError("io", inName(name, `expected a regular file, got ${kind}`));
     }
-    // The largest pixel of any format has 8 bytes (16-bit RGBA): a larger file need not be read to be refused.
-    const maxBytes = maxPixels * 8 + 16 * 1024 * 1024;
+    const maxBytes = maxPixels * maxBytesPerPixel + maxOtherBytes;
     if (size > maxBytes) {
       throw new UnreadableImageError("too-large", inName(name, `${size} bytes, at most ${maxBytes} are read`));
     }
-    bytes = await Deno.readFile(path);
+    return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof UnreadableImageError) throw error;
     throw new UnreadableImageError("io", inName(name, (error as Error).message), { cause: error });
   }
-  return await decodeImage(bytes, { maxPixels, name });
 }
 
 function inName(name: string | undefined, message: string): string {

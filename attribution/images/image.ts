@@ -1,5 +1,4 @@
-// The pixel buffer that every decoder returns and the error that every decoder throws. Deliberately no codec and no
-// arithmetic on pixels: those live in the files beside this one.
+// The image that every decoder returns, and the error that every decoder throws.
 
 /**
  * An 8-bit RGB image: `data` is [height, width, 3], row-major, 0..255, no alpha and no padding between rows.
@@ -25,11 +24,11 @@ export interface RgbImage {
  * Why an image could not be read.
  *
  * - `empty`: zero bytes
- * - `not-an-image`: the content starts like no image format (for example text renamed to .png)
- * - `unsupported`: a known image format, or a flavour of one, that is not decoded here
+ * - `not-an-image`: the content does not start like an image format (for example text renamed to .png)
+ * - `unsupported`: a known image format, or a variety of one, that is not decoded here
  * - `truncated`: the file ends before its content does
  * - `corrupt`: the content contradicts itself (checksum, code, size)
- * - `too-large`: more pixels or bytes than allowed; decided from the header, nothing was decoded
+ * - `too-large`: more pixels or bytes than allowed, according to the header; nothing was decoded
  * - `io`: the file could not be opened or read
  *
  * @example
@@ -50,7 +49,7 @@ export type UnreadableReason =
   | "io";
 
 /**
- * One image cannot be read; the run goes on without it. `message` says what was expected and what was found.
+ * One image cannot be read. The run continues without it. `message` says what was expected and what came.
  *
  * @example
  * ```ts
@@ -67,15 +66,15 @@ export type UnreadableReason =
 export class UnreadableImageError extends Error {
   /** `UnreadableImageError`. */
   override readonly name = "UnreadableImageError";
-  /** A stable name of what is wrong. */
+  /** What is wrong. */
   readonly reason: UnreadableReason;
 
-  /** An error with a reason, and a message that says what is wrong with the file. */
+  /** An error with a reason, and a message for people. */
   constructor(reason: UnreadableReason, message: string, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;
   }
 }
 
-/** 64 Mi pixels, for example 8192 x 8192: larger than any camera's image, and decoded in less than 1 GiB. */
+/** 64 Mi pixels, for example 8192 x 8192. Cameras make smaller images; decoding takes less than 1 GiB. */
 export const DEFAULT_MAX_PIXELS = 64 * 1024 * 1024;

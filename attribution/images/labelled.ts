@@ -1,26 +1,27 @@
 /**
- * Images whose labels are known: label folders (`val/rarb/1.png`), or a folder with a table beside it. Every image also gets
- * a source, so that outliers of different origin can be told apart.
- * It opens no image; what turns out unreadable is found when it is measured.
+ * Lists images whose labels are known, from label folders (`val/rarb/1.png`) or from a folder and a table. Every image
+ * also gets a source, which tells outliers of different origin apart. Images are not opened.
  */
 import { parse } from "npm:csv-parse@6.1.0/sync";
 import { basename, join } from "node:path";
 import { type ListedImage, listImages } from "./list.ts";
 import { type Label, type Labels, outlierLabel } from "../labels.ts";
 
+/** An image file whose label is known. */
 export interface LabelledImage extends ListedImage {
+  /** The true label. */
   readonly label: Label;
-  /** The label; for an outlier in a folder of its own below `outlier/`, `outlier/<folder>`, or what the table says. */
+  /** The label; `outlier/<folder>` for an outlier in a subfolder; or the table's source. */
   readonly source: string;
 }
 
 /**
- * The images of label folders, in natural order. `option` is named in errors. Throws when an image lies outside of folders
- * named by a label, listing which folders are not.
+ * The images of label folders, in natural order. `option` begins the error messages. Throws if an image lies outside of
+ * label folders, listing the folders whose names are not labels.
  */
 export async function listLabelFolders(option: string, dir: string, labels: Labels): Promise<LabelledImage[]> {
   const images = await listFolder(option, dir);
-  const strange = new Map<string, number>();
+  const unknown = new Map<string, number>();
   const labelled: LabelledImage[] = [];
   for (const image of images) {
     const parts = image.imageName.split("/");
@@ -28,22 +29,22 @@ export async function listLabelFolders(option: string, dir: string, labels: Labe
     if (labels.all.includes(folder)) {
       const source = folder === outlierLabel ? parts.slice(0, -1).join("/") : folder;
       labelled.push({ ...image, label: folder, source });
-    } else strange.set(folder, (strange.get(folder) ?? 0) + 1);
+    } else unknown.set(folder, (unknown.get(folder) ?? 0) + 1);
   }
-  if (strange.size > 0) {
-    const found = [...strange].map(([folder, n]) =>
+  if (unknown.size > 0) {
+    const folders = [...unknown].map(([folder, n]) =>
       folder === "" ? `${n} ${n === 1 ? "image" : "images"} outside of them` : `${folder} (${n})`
     );
     const hint = labelled.length === 0 ? "; for one folder of images of all kinds give a table with --labels FILE" : "";
-    throw new Error(`${option} ${dir}: expected folders named ${labels.all.join(", ")}, got ${some(found)}${hint}`);
+    throw new Error(`${option} ${dir}: expected folders named ${labels.all.join(", ")}, got ${some(folders)}${hint}`);
   }
   return labelled;
 }
 
 /**
- * The images of a folder that a table labels: CSV with the columns image_name and label, and source if it likes. A name is
- * the path below the folder, or the file's own where only one image is called so. Images without a row are left out and
- * counted. Throws on missing columns, unknown labels, two rows for one image, and rows without an image.
+ * The images of a folder that a table labels. The table is CSV with the columns image_name and label, and optionally
+ * source. image_name is the path below the folder, or just the file name if it is unique. Images without a row are left
+ * out and counted. Throws on missing columns, unknown labels, two rows for one image, and rows without an image.
  */
 export async function listWithTable(
   option: string,
@@ -84,7 +85,10 @@ export async function listWithTable(
   return { images: labelled, unlabelled: images.length - labelled.length };
 }
 
-/** Labels by image name, of a table with the columns image_name and label. Throws on unknown labels and double rows. */
+/**
+ * Labels by image name from a CSV table with the columns image_name and label. Throws on unknown labels and double
+ * rows.
+ */
 export async function readLabels(table: string, labels: Labels): Promise<Map<string, Label>> {
   const byName = new Map<string, Label>();
   const problems: string[] = [];
@@ -98,18 +102,18 @@ export async function readLabels(table: string, labels: Labels): Promise<Map<str
   return byName;
 }
 
-/** At most `limit` images of every label, evenly spaced in their order. */
+/** At most `limit` images of every label, spread evenly over their order. */
 export function limitPerLabel(images: readonly LabelledImage[], limit: number): LabelledImage[] {
   const byLabel = Map.groupBy(images, ({ label }) => label);
   const kept = new Set<LabelledImage>();
-  for (const own of byLabel.values()) {
-    const n = Math.min(limit, own.length);
-    for (let i = 0; i < n; i++) kept.add(own[Math.floor(i * own.length / n)]);
+  for (const sameLabel of byLabel.values()) {
+    const n = Math.min(limit, sameLabel.length);
+    for (let i = 0; i < n; i++) kept.add(sameLabel[Math.floor(i * sameLabel.length / n)]);
   }
   return images.filter((image) => kept.has(image));
 }
 
-/** How many images each label has, in the order of the labels. */
+/** Number of images by label, in the order of the labels. Labels without images are left out. */
 export function countLabels(images: readonly { readonly label: Label }[], labels: Labels): Record<Label, number> {
   const counts: Record<Label, number> = {};
   for (const label of labels.all) {
@@ -142,8 +146,8 @@ async function readTable(path: string): Promise<{ image_name: string; label: str
   const columns = Object.keys(rows[0] ?? {});
   for (const column of ["image_name", "label"]) {
     if (!columns.includes(column)) {
-      const found = columns.length === 0 ? "no rows" : columns.join(", ");
-      throw new Error(`--labels ${path}: expected the columns image_name and label, got ${found}`);
+      const got = columns.length === 0 ? "no rows" : columns.join(", ");
+      throw new Error(`--labels ${path}: expected the columns image_name and label, got ${got}`);
     }
   }
   return rows as { image_name: string; label: string; source?: string }[];
@@ -153,7 +157,7 @@ function unknownLabel(line: number, label: string, labels: Labels): string {
   return `line ${line}: label: expected one of ${labels.all.join(", ")}, got ${label || "nothing"}`;
 }
 
-/** The first few of a list, and how many more there are. */
+/** The first few items, and how many more there are. */
 function some(items: readonly string[], shown = 3, separator = ", "): string {
   const more = items.length - shown;
   return items.slice(0, shown).join(separator) + (more > 0 ? ` and ${more} more` : "");

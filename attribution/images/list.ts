@@ -1,5 +1,5 @@
-// From the files and folders that a user names to the list of images to work on, in the order of the result file. It
-// opens no image: what turns out not to be one gets its `unreadable` row later.
+// Lists the image files of the files and folders that a user names, in the order of the results. Images are not opened;
+// files that are not images get an `unreadable` row later.
 
 import { basename, join, resolve } from "node:path";
 import { compareNaturally } from "./natural_order.ts";
@@ -16,17 +16,17 @@ import { compareNaturally } from "./natural_order.ts";
  * ```
  */
 export interface ListedImage {
-  /** Where to open it: the input as the user wrote it, joined with the path below it. */
+  /** Path to open: the user's input, joined with the path below it. */
   readonly path: string;
-  /** How the results name it, with "/" on every system: the base name of a file input, the path below a folder input. */
+  /** Name in the results: the file name of an input, or the path below an input folder, with "/" on every system. */
   readonly imageName: string;
-  /** The folder that directly contains it, if that lies below a folder input: "rarb" for train/rarb/1.png of train/. */
+  /** Name of the folder that contains it, if that lies below an input folder: "rarb" for train/rarb/1.png in train/. */
   readonly labelFolder?: string;
 }
 
 /**
- * What lies beside images and is not one: metadata, tables, texts, tensors. Anything else in a folder is listed, whatever
- * its extension or lack of one, because a damaged or misnamed image must show up as a row and not vanish.
+ * Files that often lie beside images: metadata, tables, texts, tensors. All other files of a folder are listed,
+ * whatever their extension, so that a damaged or misnamed image gets a row and does not vanish.
  */
 const SIDECAR = new RegExp(
   "\\.(json|jsonl|ndjson|txt|csv|tsv|md|ya?ml|toml|xml|html?|css|js|ts|py|ipynb|log|pdf|lock|sha256|md5|" +
@@ -35,14 +35,14 @@ const SIDECAR = new RegExp(
 );
 
 /**
- * Lists the images of files and folders (searched with all folders below them) in natural order of their names.
+ * Lists images in natural order of their names. Inputs are files, which are always listed, and folders, which are
+ * searched with all folders below them.
  *
- * A file that is named directly is always listed. In a folder every regular file is, except hidden ones (".x", and
- * everything in hidden folders) and sidecars (SIDECAR above). Symbolic links are followed; a folder is visited once per
- * input. A file that is reached twice is listed once.
+ * In a folder every regular file is listed, except hidden files and folders (".x") and sidecars (`SIDECAR`). Symbolic
+ * links are followed. A folder is visited once per input, and a file is listed once.
  *
- * Throws Error, before any work starts: no inputs; a path that does not exist or cannot be read; a folder without images;
- * two files with the same image name, whose rows could not be told apart.
+ * Throws without inputs, on a path that does not exist or cannot be read, on a folder without images, and on two files
+ * with the same name in the results.
  *
  * @example
  * ```ts
@@ -69,8 +69,8 @@ export async function listImages(inputs: readonly string[]): Promise<ListedImage
     }
     const { listed, skipped } = await walk(input, "", undefined, new Set(), add);
     if (listed === 0) {
-      const found = skipped === 0 ? "an empty folder" : `${skipped} hidden or other files`;
-      throw new Error(`${input}: expected PNG, JPEG or WebP files in this folder or below it, got ${found}`);
+      const got = skipped === 0 ? "an empty folder" : `${skipped} hidden or other files`;
+      throw new Error(`${input}: expected PNG, JPEG or WebP files in this folder or below it, got ${got}`);
     }
   }
   images.sort((a, b) => compareNaturally(a.imageName, b.imageName) || (a.path < b.path ? -1 : 1));
@@ -86,7 +86,10 @@ export async function listImages(inputs: readonly string[]): Promise<ListedImage
   return images;
 }
 
-/** Adds the images below `folder` and counts them and the files left out. `visited` has real paths, against cycles. */
+/**
+ * Adds the images below `folder`; returns how many were listed and how many files were skipped. `visited` has the real
+ * paths of folders, which prevents cycles.
+ */
 async function walk(
   folder: string,
   prefix: string,
@@ -106,7 +109,7 @@ async function walk(
         total.skipped++;
         continue;
       }
-      // A link whose target is missing stays in the list: its row says what is wrong.
+      // A link without a target is listed, so that its row says what is wrong.
       const target = entry.isSymlink
         ? await Deno.stat(path).catch(() => ({ isDirectory: false, isFile: true }))
         : entry;

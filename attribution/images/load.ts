@@ -1,33 +1,30 @@
-/**
- * From a file to what the networks take: its content hash, its size and its pixels at every family's image size.
- * Formats, limits and resizing are those of images/; batches and devices are the pipeline's.
- */
+/** From an image file to what networks take: its content hash, its size, and its pixels at every image size. */
 import { augment8, type Augmentation } from "./augment/mod.ts";
-import { decodeImage, DEFAULT_MAX_PIXELS, UnreadableImageError } from "./decode.ts";
+import { decodeImage, DEFAULT_MAX_PIXELS, readImageBytes, UnreadableImageError } from "./decode.ts";
 import type { RgbImage } from "./image.ts";
 import { preprocess, resizeAndCrop } from "./preprocess.ts";
 import { canonicalJson } from "../../util/json.ts";
 import { sha256Hex } from "../../util/hash.ts";
 
-/** An image to work on: what the results call it, and one of `path`, `bytes`, `image` and `decoded`. */
+/** An image to work on: its name, and one of `path`, `bytes`, `image` and `decoded`. */
 export interface ImageInput {
-  /** Name for the results. */
+  /** Name in the results. */
   readonly imageName: string;
-  /** Of a file. */
+  /** Path of a file. */
   readonly path?: string;
   /** Content of a file. */
   readonly bytes?: Uint8Array<ArrayBuffer>;
-  /** Pixels. Its hash is that of its size and its bytes. */
+  /** Pixels. Their hash includes width and height. */
   readonly image?: RgbImage;
-  /** Pixels at every image size that the networks take. Not together with `augmentation`. */
+  /** Pixels at every image size that the networks take. Cannot be combined with `augmentation`. */
   readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
   /**
-   * Applied to the bytes of the image at every family's image size, before scaling to its value range.
+   * A transform of the image's bytes at every image size, before they are scaled to the value range.
    *
    * @internal
    */
   readonly augmentation?: Augmentation;
-  /** Its class, where the user says it. */
+  /** The class of the image, if the user knows it. */
   readonly class?: number;
 }
 
@@ -49,28 +46,18 @@ export interface Pixels {
   readonly bySize: ReadonlyMap<number, Float32Array>;
 }
 
-/** Bytes per pixel of the most generous format (16-bit RGBA), and what else a file may carry. */
-const maxBytesPerPixel = 8;
-const maxOtherBytes = 16 * 1024 * 1024;
-
-/** Reads and hashes a file. Throws UnreadableImageError (`io`, or `too-large` for more bytes than any image has). */
+/**
+ * Reads and hashes a file. Throws UnreadableImageError: `io`, or `too-large` for files that are larger than any image
+ * of `maxPixels`.
+ */
 export async function readImageFile(path: string, maxPixels = DEFAULT_MAX_PIXELS): Promise<ImageFile> {
-  try {
-    const { isFile, size } = await Deno.stat(path);
-    if (!isFile) throw new UnreadableImageError("io", "expected a regular file");
-    const maxBytes = maxPixels * maxBytesPerPixel + maxOtherBytes;
-    if (size > maxBytes) throw new UnreadableImageError("too-large", `${size} bytes, at most ${maxBytes} are read`);
-    const bytes = await Deno.readFile(path);
-    return { bytes, sha256: await sha256Hex(bytes) };
-  } catch (error) {
-    if (error instanceof UnreadableImageError) throw error;
-    throw new UnreadableImageError("io", (error as Error).message, { cause: error });
-  }
+  const bytes = await readImageBytes(path, maxPixels);
+  return { bytes, sha256: await sha256Hex(bytes) };
 }
 
 /**
- * What identifies the content of an image, and its file's bytes where it is one: sha256 of the bytes, of that and the
- * transform where the image is transformed first. Throws as readImageFile() does.
+ * The sha256 that identifies the content of an image, and the bytes of the file if it is one. With an augmentation, the
+ * hash covers content and transform. Throws as readImageFile() does.
  */
 export async function readContent(
   input: ImageInput,
@@ -101,7 +88,8 @@ async function contentOf(
 }
 
 /**
- * The pixels of an input at the given image sizes; `bytes` are what readContent() read of it. Throws UnreadableImageError.
+ * The pixels of an input at the given image sizes. `bytes` are those that readContent() returned. Throws
+ * UnreadableImageError.
  */
 export async function pixelsOf(
   { decoded, image, augmentation }: ImageInput,
@@ -110,17 +98,17 @@ export async function pixelsOf(
   maxPixels = DEFAULT_MAX_PIXELS,
 ): Promise<Pixels> {
   if (decoded !== undefined) return decoded.pixels;
-  const read = image ?? await decodeImage(bytes!, { maxPixels });
-  if (read.width * read.height > maxPixels) {
+  const stored = image ?? await decodeImage(bytes!, { maxPixels });
+  if (stored.width * stored.height > maxPixels) {
     throw new UnreadableImageError(
       "too-large",
-      `${read.width}x${read.height} pixels, at most ${maxPixels} are allowed`,
+      `${stored.width}x${stored.height} pixels, at most ${maxPixels} are allowed`,
     );
   }
-  return await prepare(read, sizes, augmentation);
+  return await prepare(stored, sizes, augmentation);
 }
 
-/** Decodes an image and prepares it for the given image sizes. Throws UnreadableImageError. */
+/** Decodes an image file's bytes and prepares the pixels for the given image sizes. Throws UnreadableImageError. */
 export async function decodePixels(
   bytes: Uint8Array,
   sizes: Iterable<number>,
@@ -142,15 +130,15 @@ async function prepare(
   return { width: image.width, height: image.height, bySize };
 }
 
-/** [n images] of [size, size, 3] in [0, 1] -> one array in the value range, as float32 x * (high - low) + low. */
+/** Images of [size, size, 3] in [0, 1] -> [images, size, size, 3] in the value range, x * (high - low) + low. */
 export function toValueRange(
   images: readonly Float32Array[],
   [low, high]: readonly [number, number],
 ): Float32Array<ArrayBuffer> {
-  const each = images[0]?.length ?? 0;
-  const batch = new Float32Array(images.length * each);
+  const length = images[0]?.length ?? 0;
+  const batch = new Float32Array(images.length * length);
   images.forEach((pixels, b) => {
-    for (let i = 0; i < each; i++) batch[b * each + i] = pixels[i] * (high - low) + low;
+    for (let i = 0; i < length; i++) batch[b * length + i] = pixels[i] * (high - low) + low;
   });
   return batch;
 }

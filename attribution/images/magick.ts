@@ -1,5 +1,5 @@
-// PNG and JPEG by libpng and libjpeg-turbo, as ImageMagick compiles them to WebAssembly (@imagemagick/magick-wasm). It
-// only decides which of their warnings mean damaged pixels; no byte of a pixel is computed here.
+// Decodes PNG and JPEG with libpng and libjpeg-turbo from ImageMagick's WebAssembly build (@imagemagick/magick-wasm),
+// and decides which of their warnings mean damaged pixels.
 
 import {
   ColorSpace,
@@ -18,8 +18,8 @@ const FORMATS = {
 };
 
 /**
- * Warnings after which the libraries hand out pixels that the file does not hold, or whose checksum is wrong. Others are
- * about metadata (colour profiles above all) or about bytes that no pixel depends on.
+ * Warnings that mean damage: the libraries return pixels that the file does not have, or whose checksum is wrong. Other
+ * warnings concern metadata, mostly colour profiles, or bytes that no pixel depends on.
  */
 const DAMAGE: readonly RegExp[] = [
   /^Premature end of JPEG file/,
@@ -28,22 +28,23 @@ const DAMAGE: readonly RegExp[] = [
   /Too much image data/,
 ];
 
-/** What the libraries say of flavours that exist but that they do not decode. */
+/** Messages of the libraries about valid varieties of a format that they do not decode. */
 const UNSUPPORTED = /unsupported|not implemented|unhandled critical chunk/i;
 
 let ready: Promise<void> | undefined;
 
-/** Compiles and starts ImageMagick with the first image, so that nobody else waits for its 15 MB. */
+/** Compiles and starts ImageMagick (15 MB) with the first image. */
 function start(): Promise<void> {
   // @ts-types="./magick_wasm.d.ts"
   return ready ??= import("./magick_wasm.js").then((wasm) => initializeImageMagick(wasm.default));
 }
 
 /**
- * Decodes a PNG or JPEG of any flavour that libpng or libjpeg-turbo reads; `header` is what sniff() says about `bytes`.
+ * Decodes any PNG or JPEG that libpng or libjpeg-turbo reads. `header` is the result of sniff().
  *
- * Pixels are those of Pillow's `convert("RGB")`, but for 16-bit PNG, whose samples are rounded to 8 bits here and cut off
- * there, so that a quarter of them differ, by 1 (16-bit grey: Pillow clips at 255, which turns most such images white).
+ * Pixels are those of Pillow's `convert("RGB")`, except for 16-bit PNG. Their samples are rounded to 8 bits here, while
+ * Pillow truncates, so a quarter of them differ by 1. (16-bit grey: Pillow clips at 255, so most such images turn
+ * white.)
  *
  * Throws UnreadableImageError: `truncated`, `corrupt`, `unsupported` (hierarchical JPEG, unknown critical chunks).
  */
@@ -79,7 +80,7 @@ export async function decodeMagick(bytes: Uint8Array, header: ImageHeader): Prom
 }
 
 /**
- * Encodes an 8-bit RGB PNG, not interlaced, without metadata; decoding it gives the same pixels.
+ * Encodes an 8-bit RGB PNG, not interlaced, without metadata. Decoding it gives the same pixels.
  *
  * Throws RangeError if `data` is not width * height * 3 bytes.
  */
@@ -99,13 +100,13 @@ export async function encodePng({ width, height, data }: RgbImage): Promise<Uint
   }
 }
 
-/** What an error or warning and those reported with it say, without ImageMagick's position in its own source. */
+/** The messages of an error or warning and of related ones, without positions in ImageMagick's source. */
 function messages(error: Error): string[] {
-  const own = error.message.replace(/\s*`.*|\s*@ (error|warning)\/.*/s, "");
-  return error instanceof MagickError ? [own, ...error.relatedErrors.flatMap(messages)] : [own];
+  const message = error.message.replace(/\s*`.*|\s*@ (error|warning)\/.*/s, "");
+  return error instanceof MagickError ? [message, ...error.relatedErrors.flatMap(messages)] : [message];
 }
 
-/** Whether the chunks stop before IEND. */
+/** Whether the file ends before the chunk IEND. */
 function endsEarlyPng(bytes: Uint8Array): boolean {
   let at = PNG_SIGNATURE.length;
   while (at + 12 <= bytes.length) {
@@ -115,7 +116,7 @@ function endsEarlyPng(bytes: Uint8Array): boolean {
   return true;
 }
 
-/** Whether the segments stop before the end-of-image marker (ITU T.81, B.1.1); entropy-coded data is stepped over. */
+/** Whether the file ends before the end-of-image marker (ITU T.81, B.1.1). Entropy-coded data is skipped. */
 function endsEarlyJpeg(bytes: Uint8Array): boolean {
   let at = 2;
   while (at + 2 <= bytes.length) {

@@ -1,9 +1,9 @@
-// The order in which people number files: "img2" before "img10". Independent of locale and of the file system's own
-// order, so that two machines write the same submission; it does not know about image extensions.
+// Natural order of file names: "img2" before "img10". It does not depend on locale or file system, so that all machines
+// write the same submission.
 
 /**
- * Compares two relative paths: numbers by value, other characters by code unit, and folder by folder. Numbers of equal
- * value are ordered by their length ("1" before "01"), so that only equal strings compare as 0.
+ * Compares two relative paths, for `sort`: folder by folder, numbers by value, other characters by code unit. Of
+ * numbers with equal value the shorter comes first ("1" before "01"), so that only equal strings compare as 0.
  */
 export function compareNaturally(a: string, b: string): number {
   let i = 0;
@@ -15,7 +15,7 @@ export function compareNaturally(a: string, b: string): number {
     if (isDigit(x) && isDigit(y)) {
       const [zerosA, endA] = digits(a, i);
       const [zerosB, endB] = digits(b, j);
-      // Without leading zeros the longer number is the larger one: no number is too long to compare.
+      // Without leading zeros the longer number is the larger one. So numbers of any length can be compared.
       if (endA - zerosA !== endB - zerosB) return endA - zerosA - (endB - zerosB);
       for (let k = 0; k < endA - zerosA; k++) {
         const difference = a.charCodeAt(zerosA + k) - b.charCodeAt(zerosB + k);
@@ -33,7 +33,7 @@ export function compareNaturally(a: string, b: string): number {
   return a.length - i - (b.length - j) || byLength;
 }
 
-/** A path separator comes before every other character: the files of a folder stay together. */
+/** A path separator comes before every other character, so that the files of a folder stay together. */
 function rank(code: number): number {
   return code === 0x2f ? -1 : code;
 }
@@ -42,7 +42,9 @@ function isDigit(code: number): boolean {
   return code >= 0x30 && code <= 0x39;
 }
 
-/** Positions after the leading zeros and after the last digit of the number at `at`; a lone "0" counts as no digits. */
+/**
+ * Positions after the leading zeros and after the last digit of the number at `at`. A single "0" has no other digits.
+ */
 function digits(text: string, at: number): [number, number] {
   let start = at;
   while (text.charCodeAt(start) === 0x30) start++;

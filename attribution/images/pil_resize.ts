@@ -1,8 +1,9 @@
-// Pillow's `Image.resize` for 8-bit RGB, bit for bit: two passes, horizontal then vertical, with fixed-point weights and
-// 8-bit values in between. The model's own resizing of feature maps is PyTorch's and lives with the tensors, not here.
+// Pillow's `Image.resize` for 8-bit RGB, bit for bit: a horizontal and a vertical pass with fixed-point weights, and
+// 8-bit values between them. Source: Pillow, src/libImaging/Resample.c.
 
 import type { RgbImage } from "./image.ts";
 
+/** Name of a filter in Pillow. */
 export type PilFilter = "box" | "bilinear" | "hamming" | "bicubic" | "lanczos";
 
 interface Kernel {
@@ -11,7 +12,7 @@ interface Kernel {
   readonly weight: (x: number) => number;
 }
 
-/** src/libImaging/Resample.c of Pillow; `weight` is 0 outside (-support, support). */
+/** The filters. `weight` is 0 outside (-support, support). */
 const KERNELS: Record<PilFilter, Kernel> = {
   box: { support: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
   bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
@@ -40,19 +41,21 @@ function sinc(x: number): number {
   return x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI);
 }
 
-/** Fractional bits of the weights: 32 minus 8 for the pixel and 2 for sums beyond 255 or below 0. */
+/** Fractional bits of the weights: 32, minus 8 for the pixel and 2 for sums outside of 0..255. */
 const PRECISION_BITS = 22;
 
 interface Weights {
-  /** Per output pixel: the first input pixel and how many follow it. */
+  /** First input pixel of every output pixel. */
   readonly first: Int32Array;
+  /** How many input pixels an output pixel depends on. */
   readonly count: Int32Array;
-  /** [outputs, stride], fixed point, each row summing to about 2^22. */
+  /** [outputs, stride] in fixed point. The sum of a row is about 2^22. */
   readonly values: Int32Array;
+  /** Length of a row. */
   readonly stride: number;
 }
 
-/** Antialiased: when shrinking, the kernel is stretched over the input pixels that make up an output pixel. */
+/** Antialiased weights: when the image shrinks, the kernel covers all input pixels of an output pixel. */
 function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel): Weights {
   const scale = inputs / outputs;
   const stretch = Math.max(scale, 1);
@@ -79,8 +82,8 @@ function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel)
 }
 
 /**
- * Resizes to exactly `width` x `height` pixels (the aspect may change), as Pillow's `image.resize((width, height), filter)`.
- * A pass that would not change the size is left out, so the same size gives the same pixels.
+ * Resizes to exactly `width` x `height` pixels, as Pillow's `image.resize((width, height), filter)`. A pass that would
+ * not change the size is skipped, so resizing to the same size gives the same pixels.
  *
  * Throws RangeError unless width and height are positive integers.
  */
@@ -137,9 +140,10 @@ function resizeColumns(data: Uint8Array, columns: number, inputs: number, output
   return out;
 }
 
+/** One half in fixed point: the start of every sum. */
 const HALF = 1 << (PRECISION_BITS - 1);
 
-/** Rounds half up (the half is already in the sum) and clips. */
+/** Rounds half up and clips. The sum already contains the half. */
 function toByte(sum: number): number {
   const value = sum >> PRECISION_BITS;
   return value < 0 ? 0 : value > 255 ? 255 : value;

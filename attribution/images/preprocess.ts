@@ -1,22 +1,21 @@
-// The reference's preprocessing: the shorter side to the model's size, a centred square, values in [0, 1]. Moving to
-// [-1, 1] and to a tensor is the model's business; so are the training-time crops and flips.
+// The reference's preprocessing: resizes the shorter side to the image size, crops the centre, and scales to [0, 1].
 
 import type { RgbImage } from "./image.ts";
 import { type PilFilter, pilResize } from "./pil_resize.ts";
 
 /**
- * Resizes the shorter side to `size` and cuts out the centred size x size square; an image of that size is unchanged.
+ * Resizes the shorter side to `size` pixels and crops the centred square. An image of that size is not changed.
  *
- * torchvision's `Resize(size)` (bilinear) and `CenterCrop(size)` on Pillow images, the default transform of
- * sprintml/DataProvenanceIAR (dataprov/models/base.py) for both families.
+ * Source: torchvision's `Resize(size)` (bilinear) and `CenterCrop(size)` on Pillow images, which
+ * sprintml/DataProvenanceIAR (dataprov/models/base.py) uses for both families.
  */
 export function resizeAndCrop(image: RgbImage, size: number, filter: PilFilter = "bilinear"): RgbImage {
   return centerCrop(resizeShorterSide(image, size, filter), size);
 }
 
 /**
- * The image as the networks take it, before scaling to a family's value range: [size, size, 3], row-major, float32 in
- * [0, 1], each value float32(byte / 255).
+ * The image as networks take it, before it is scaled to a value range: [size, size, 3], row-major, in [0, 1]. Each
+ * value is float32(byte / 255).
  */
 export function preprocess(image: RgbImage, size: number): Float32Array {
   const { data } = resizeAndCrop(image, size);
@@ -25,7 +24,7 @@ export function preprocess(image: RgbImage, size: number): Float32Array {
   return pixels;
 }
 
-/** Shorter side = `size`, longer side = int(size * long / short); nothing is resampled if that is already so. */
+/** Resizes to shorter side `size` and longer side int(size * long / short). An image of that size is copied. */
 export function resizeShorterSide(image: RgbImage, size: number, filter: PilFilter = "bilinear"): RgbImage {
   const { width, height } = image;
   const long = (side: number, short: number) => Math.trunc((size * side) / short);
@@ -34,7 +33,7 @@ export function resizeShorterSide(image: RgbImage, size: number, filter: PilFilt
     : pilResize(image, long(width, height), size, filter);
 }
 
-/** The centred size x size square. Throws RangeError if the image is smaller than that: padding would invent pixels. */
+/** Crops the centred size x size square. Throws a RangeError if the image is smaller; padding would invent pixels. */
 export function centerCrop(image: RgbImage, size: number): RgbImage {
   const { width, height, data } = image;
   if (width < size || height < size) {
@@ -51,8 +50,8 @@ export function centerCrop(image: RgbImage, size: number): RgbImage {
   return { width: size, height: size, data: out };
 }
 
-/** Python's round() for non-negative multiples of one half. */
-function roundHalfToEven(x: number): number {
+/** Rounds half to even, as Python's round(), for x of at least 0. */
+export function roundHalfToEven(x: number): number {
   const floor = Math.floor(x);
   return x - floor === 0.5 ? floor + (floor % 2) : Math.round(x);
 }

@@ -1,14 +1,17 @@
-// Tells an image's format and size from its first bytes. It never looks at the file name and never decodes a pixel,
-// so that an image that is too large is refused at the cost of reading its header.
+// Reads an image's format and size from its header. So an image that is too large can be refused without decoding it.
 
 import { UnreadableImageError } from "./image.ts";
 
+/** A format that can be decoded. */
 export type ImageFormat = "png" | "jpeg" | "webp";
 
+/** What an image's header says. */
 export interface ImageHeader {
+  /** Format by the first bytes. */
   readonly format: ImageFormat;
-  /** Pixels, at least 1. For an animation: of the whole canvas. */
+  /** In pixels, at least 1. For an animation, that of the canvas. */
   readonly width: number;
+  /** In pixels, at least 1. For an animation, that of the canvas. */
   readonly height: number;
 }
 
@@ -27,7 +30,7 @@ export function sniff(bytes: Uint8Array): ImageHeader {
   if (other !== undefined) {
     throw new UnreadableImageError("unsupported", `expected PNG, JPEG or WebP, got ${other}; convert it to PNG`);
   }
-  // The first bytes of a supported format, and nothing more: a copy that broke off.
+  // Only the first bytes of a supported format: the file was cut off.
   if (isPrefix(bytes, PNG_SIGNATURE) || isPrefix(bytes, [0xff, 0xd8, 0xff]) || isPrefix(bytes, RIFF)) {
     throw new UnreadableImageError("truncated", `the file ends within its signature (${bytes.length} bytes)`);
   }
@@ -37,6 +40,7 @@ export function sniff(bytes: Uint8Array): ImageHeader {
   );
 }
 
+/** The first bytes of every PNG file. */
 export const PNG_SIGNATURE: readonly number[] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const RIFF: readonly number[] = [0x52, 0x49, 0x46, 0x46];
 
@@ -49,7 +53,7 @@ function pngHeader(bytes: Uint8Array): ImageHeader {
   return sized("png", "PNG", view.getUint32(16), view.getUint32(20));
 }
 
-/** Walks the marker segments up to the frame header (ITU T.81, B.2.2). */
+/** Reads marker segments up to the frame header (ITU T.81, B.2.2). */
 function jpegHeader(bytes: Uint8Array): ImageHeader {
   const view = viewOf(bytes);
   let at = 2;
@@ -70,7 +74,7 @@ function jpegHeader(bytes: Uint8Array): ImageHeader {
   }
 }
 
-/** SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which lie in the same range. */
+/** Whether a marker is SOF0..SOF15. DHT (C4), JPG (C8) and DAC (CC) lie in the same range but are not. */
 function isFrameHeader(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
 }
@@ -93,7 +97,7 @@ function webpHeader(bytes: Uint8Array): ImageHeader {
   throw new UnreadableImageError("corrupt", `WebP: expected VP8, VP8L or VP8X, got ${printable(bytes, 12, 4)}`);
 }
 
-/** Formats that users do have lying around; named so that the message says what to convert. */
+/** The name of another common format, so that the error says what to convert. */
 function nameOfOtherFormat(bytes: Uint8Array): string | undefined {
   const head = ascii(bytes, 0, 4);
   if (head === "GIF8") return "GIF";
@@ -137,20 +141,22 @@ function need(bytes: Uint8Array, count: number, name: string): void {
   }
 }
 
-/** Bytes as Latin-1 text; shorter at the end of the file. */
+/** Bytes as Latin-1 text. It is shorter at the end of the file. */
 export function ascii(bytes: Uint8Array, at: number, count: number): string {
   return String.fromCharCode(...bytes.subarray(at, at + count));
 }
 
-/** Four-character codes in messages: unprintable bytes become dots. */
+/** Bytes as text for messages. Unprintable bytes become dots. */
 export function printable(bytes: Uint8Array, at: number, count: number): string {
   return ascii(bytes, at, count).replace(/[^ -~]/g, ".");
 }
 
+/** A 24-bit little-endian number. */
 export function uint24(bytes: Uint8Array, at: number): number {
   return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16);
 }
 
+/** A view of the same bytes. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

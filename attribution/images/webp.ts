@@ -1,5 +1,5 @@
-// WebP to RGB with libwebp compiled to WebAssembly (@jsquash/webp); the container is read here, because the decoder alone
-// neither notices a file that ends early nor opens animations. No metadata, no alpha, no frame after the first.
+// Decodes WebP with libwebp, compiled to WebAssembly (@jsquash/webp). The container is parsed here, because that
+// decoder does not notice truncated files and does not read animations. Metadata, alpha and further frames are ignored.
 
 import decodeStill, { init } from "npm:@jsquash/webp@1.5.0/decode.js";
 import { type RgbImage, UnreadableImageError } from "./image.ts";
@@ -15,7 +15,8 @@ interface Chunk {
 let ready: Promise<unknown> | undefined;
 
 /**
- * Decodes a lossy, lossless or animated WebP; of an animation the first frame on a black canvas, as Pillow opens it.
+ * Decodes a lossy, lossless or animated WebP. Of an animation, it returns the first frame on a black canvas, as Pillow
+ * does.
  *
  * Throws UnreadableImageError: `truncated`, `corrupt`.
  */
@@ -25,12 +26,12 @@ export async function decodeWebp(bytes: Uint8Array): Promise<RgbImage> {
   if (size > bytes.length) {
     throw new UnreadableImageError("truncated", `WebP: the file has ${bytes.length} bytes, its header says ${size}`);
   }
-  const file = bytes.subarray(0, size); // what follows the container is not part of the image
+  const file = bytes.subarray(0, size); // bytes after the container are not part of the image
   const chunks = readChunks(file.subarray(12));
   const frame = chunks.find((chunk) => chunk.type === "ANMF");
   if (frame === undefined) return await decodeBitstream(file, width, height);
   if (frame.content.length < 16) throw new UnreadableImageError("corrupt", "WebP: animation frame too short");
-  // ANMF: position in units of 2 pixels, size minus 1, duration, flags; then the chunks of a still image.
+  // ANMF has the position in units of 2 pixels, the size minus 1, duration, flags, then the chunks of a still image.
   const x = 2 * uint24(frame.content, 0);
   const y = 2 * uint24(frame.content, 3);
   const frameWidth = 1 + uint24(frame.content, 6);
@@ -63,12 +64,12 @@ function readChunks(bytes: Uint8Array): Chunk[] {
   return chunks;
 }
 
-/** Wraps an animation frame's chunks into a file of their own. */
+/** Makes a file of the chunks of an animation frame. */
 function stillFile(parts: readonly Chunk[], width: number, height: number): Uint8Array {
   const extended = new Uint8Array(10);
   const view = viewOf(extended);
   if (parts.some((part) => part.type === "ALPH")) extended[0] = 0x10; // the flag that announces an alpha chunk
-  view.setUint32(4, width - 1, true); // 24-bit fields; each write's high byte is zero and lies before the next write
+  view.setUint32(4, width - 1, true); // a 24-bit field: the high byte is 0, and the next field overwrites it
   view.setUint16(7, (height - 1) & 0xffff, true);
   extended[9] = (height - 1) >> 16;
   const chunks = [{ type: "VP8X", content: extended }, ...parts];
@@ -98,7 +99,7 @@ async function decodeBitstream(file: Uint8Array, width: number, height: number):
     }
     rgba = image.data;
   } catch (cause) {
-    // A trap leaves the decoder's memory in an unknown state: start afresh for the next image.
+    // A trap leaves the decoder's memory in an unknown state, so the next image starts a new one.
     ready = undefined;
     throw new UnreadableImageError("corrupt", `WebP: ${(cause as Error).message}`, { cause });
   }

@@ -1,29 +1,34 @@
 /**
- * A canvas without a browser, for echarts to draw on: that of CanvasKit (Skia, compiled), plus what it leaves out of text.
- * It is deliberately no more of the Canvas API than charts need, and draws text in one font, whatever is asked for.
+ * A canvas without a browser, for echarts to draw on: CanvasKit (Skia as WebAssembly), with the alignment of text that
+ * it lacks. It has only the part of the Canvas API that charts need, and one font.
  */
 // @ts-types="./canvaskit.d.ts"
 import CanvasKitInit, { type CanvasKit, type Context, type EmulatedCanvas } from "npm:canvaskit-wasm@0.42.0";
-// Imported for its place in the dependency graph alone: the font file beside it is found from there.
+// Imported so that the package is in the dependency graph. The font file is found beside it.
 import font from "npm:dejavu-fonts-ttf@2.37.3/package.json" with { type: "json" };
 import { createRequire } from "node:module";
 
-/** What charts are drawn with; its metrics are those below. */
+/** The font of all text. */
 export const fontFamily = "DejaVu Sans";
 
-/** Where text is drawn above or below its anchor, as a share of the font's size: from ascent and descent of DejaVu Sans. */
+/**
+ * Offset of the baseline from the anchor by `textBaseline`, in units of the font size, from the metrics of DejaVu Sans.
+ */
 const baselines: Readonly<Record<string, number>> = { top: 0.93, hanging: 0.93, middle: 0.36, bottom: -0.24 };
 
 /**
- * Glyphs are set at this many times their size and drawn smaller: CanvasKit rounds their widths to whole pixels, which
- * spaces small letters unevenly.
+ * Glyphs are set at this multiple of their size and drawn smaller. CanvasKit rounds widths to whole pixels, which would
+ * space small letters unevenly.
  */
 const fine = 8;
 
-/** The part of a canvas that echarts calls. */
+/** The part of a canvas that echarts uses. */
 export interface Canvas {
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
+  /** The 2D context. */
   getContext(kind: "2d"): Context;
 }
 
@@ -49,7 +54,7 @@ async function makeCanvas(width: number, height: number): Promise<{ inner: Emula
   const inner = kit.MakeCanvas(width, height);
   inner.loadFont(font, { family: fontFamily, style: "normal", weight: "400" });
   const context = withText(inner.getContext("2d"));
-  // Whoever draws may want an element: of its attributes and events, a picture has none.
+  // echarts treats the canvas as an element, so it gets empty attributes and events.
   const attributes = { style: {}, setAttribute() {}, getAttribute: () => null };
   const events = { addEventListener() {}, removeEventListener() {} };
   return { inner, canvas: { ...attributes, ...events, width, height, getContext: () => context } as Canvas };
@@ -57,14 +62,14 @@ async function makeCanvas(width: number, height: number): Promise<{ inner: Emula
 
 let measuring: Promise<Canvas> | undefined;
 
-/** A canvas to measure text on; it is always the same. */
+/** The shared canvas to measure text on. */
 export function measuringCanvas(): Promise<Canvas> {
   return measuring ??= makeCanvas(1, 1).then(({ canvas }) => canvas);
 }
 
 /**
- * Runs `draw` with a canvas of `width` x `height` pixels and returns what it drew, as a PNG. What `draw` returns is disposed
- * when that is done: an echarts chart clears its canvas.
+ * Calls `draw` with a canvas of `width` x `height` pixels, and returns the drawing as a PNG. The result of `draw` is
+ * disposed afterwards, because an echarts chart clears its canvas then.
  */
 export async function drawPng(
   width: number,
@@ -82,11 +87,11 @@ export async function drawPng(
   }
 }
 
-/** The same context with textAlign and textBaseline, which CanvasKit's ignores, and with exact widths of text. */
+/** The context with textAlign and textBaseline, which CanvasKit ignores, and with exact widths of text. */
 function withText(inner: Context): Context {
-  const own = { font: `12px ${fontFamily}`, textAlign: "start", textBaseline: "alphabetic" };
-  const saved: (typeof own)[] = [];
-  const size = () => Number(/([\d.]+)px/.exec(own.font)?.[1] ?? 12);
+  const style = { font: `12px ${fontFamily}`, textAlign: "start", textBaseline: "alphabetic" };
+  const saved: (typeof style)[] = [];
+  const size = () => Number(/([\d.]+)px/.exec(style.font)?.[1] ?? 12);
   const finely = <T>(body: () => T): T => {
     inner.font = `${fine * size()}px ${fontFamily}`;
     return body();
@@ -94,16 +99,16 @@ function withText(inner: Context): Context {
   const width = (text: string) => finely(() => inner.measureText(text).width) / fine;
   const methods: Partial<Context> = {
     save() {
-      saved.push({ ...own });
+      saved.push({ ...style });
       inner.save();
     },
     restore() {
-      Object.assign(own, saved.pop());
+      Object.assign(style, saved.pop());
       inner.restore();
     },
     measureText: (text: string) => ({ width: width(text) }),
     fillText(text: string, x: number, y: number) {
-      const { textAlign, textBaseline } = own;
+      const { textAlign, textBaseline } = style;
       const share = textAlign === "center" ? 0.5 : textAlign === "right" || textAlign === "end" ? 1 : 0;
       inner.save();
       inner.translate(x - share * width(text), y + (baselines[textBaseline] ?? 0) * size());
@@ -114,13 +119,13 @@ function withText(inner: Context): Context {
   };
   return new Proxy(inner, {
     get(_, name) {
-      if (Object.hasOwn(own, name)) return Reflect.get(own, name);
+      if (Object.hasOwn(style, name)) return Reflect.get(style, name);
       if (Object.hasOwn(methods, name)) return Reflect.get(methods, name);
       const value = Reflect.get(inner, name);
       return typeof value === "function" ? value.bind(inner) : value;
     },
     set(_, name, value) {
-      return Reflect.set(Object.hasOwn(own, name) ? own : inner, name, value);
+      return Reflect.set(Object.hasOwn(style, name) ? style : inner, name, value);
     },
   });
 }

@@ -1,6 +1,6 @@
-/** What is used of CanvasKit; its own types need those of a browser. */
+/** Types of the part of CanvasKit that is used. CanvasKit's types need those of a browser. */
 
-/** A canvas's 2D context, of which only what concerns text is looked at. */
+/** A 2D context; only the part that concerns text. */
 export interface Context {
   font: string;
   save(): void;
@@ -23,7 +23,7 @@ export interface CanvasKit {
 }
 
 export interface InitOptions {
-  /** How Emscripten lets one instantiate the module oneself, which then is neither fetched nor read. */
+  /** Instantiates the WebAssembly module, instead of Emscripten's fetching it. */
   instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void): unknown;
 }
 

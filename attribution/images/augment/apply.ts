@@ -1,5 +1,4 @@
-// One transform by name, in the form for float images and in the form for bytes; the two sit side by side in one table, so
-// that a transform cannot exist in one form only. What the transforms do is in the files beside this one.
+// Applies a transform by name. A table has every transform in two forms, for float images and for bytes.
 
 import type { RgbImage } from "../image.ts";
 import { brightness, brightness8, contrast, contrast8, saturation, saturation8 } from "./blend.ts";
@@ -47,8 +46,8 @@ const TRANSFORMS: { readonly [Name in TransformName]: Transform<Extract<Augmenta
 };
 
 /**
- * Applies a transform to values in [0, 1]; same size, same range. `apply_attack` of the reference, used in training.
- * Null gives the image back.
+ * Applies a transform to values in [0, 1]. Size and range stay the same; null returns the image. This is `apply_attack`
+ * of the reference, which training uses.
  */
 export async function augment(image: FloatImage, augmentation: Augmentation | null): Promise<FloatImage> {
   if (augmentation === null) return image;
@@ -57,8 +56,8 @@ export async function augment(image: FloatImage, augmentation: Augmentation | nu
 }
 
 /**
- * Applies a transform to bytes; same size. `apply_attack_pil` of the reference, used to evaluate robustness; results differ
- * from augment()'s by more than rounding. Null gives the image back.
+ * Applies a transform to bytes. The size stays the same; null returns the image. This is `apply_attack_pil` of the
+ * reference, which evaluation of robustness uses. Results differ from those of augment() by more than rounding.
  */
 export async function augment8(image: RgbImage, augmentation: Augmentation | null): Promise<RgbImage> {
   if (augmentation === null) return image;

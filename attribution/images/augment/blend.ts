@@ -1,18 +1,20 @@
-// Brightness, contrast and saturation: each is a mixture of the image with a plainer version of itself. Both forms round as
-// their originals do, torchvision on float tensors and Pillow on bytes; hue and gamma are not transforms of the reference.
+// Brightness, contrast and saturation. Each mixes the image with a plain one: black, its mean grey, or its grey
+// version. Rounding is that of the originals, torchvision for float tensors and Pillow for bytes.
 
 import type { RgbImage } from "../image.ts";
 import { clamp01, type FloatImage } from "./float_image.ts";
 
 const f32 = Math.fround;
 
-/** clamp(factor * x): 0 is black, 1 the image itself. torchvision `adjust_brightness`. */
+/** clamp(factor * x). Factor 0 gives black, 1 the image. torchvision's `adjust_brightness`. */
 export function brightness(image: FloatImage, factor: number): FloatImage {
   const mix = mixer("brightness", factor);
   return { ...image, data: image.data.map((value) => mix(value, 0)) };
 }
 
-/** clamp(factor * x + (1 - factor) * mean grey of the image). torchvision `adjust_contrast`: the mean is not rounded. */
+/**
+ * clamp(factor * x + (1 - factor) * mean grey of the image), torchvision's `adjust_contrast`. The mean is not rounded.
+ */
 export function contrast(image: FloatImage, factor: number): FloatImage {
   const mix = mixer("contrast", factor);
   const grey = greyOf(image);
@@ -20,7 +22,7 @@ export function contrast(image: FloatImage, factor: number): FloatImage {
   return { ...image, data: image.data.map((value) => mix(value, mean)) };
 }
 
-/** clamp(factor * x + (1 - factor) * grey of the pixel). torchvision `adjust_saturation`. */
+/** clamp(factor * x + (1 - factor) * grey of the pixel), torchvision's `adjust_saturation`. */
 export function saturation(image: FloatImage, factor: number): FloatImage {
   const mix = mixer("saturation", factor);
   const grey = greyOf(image);
@@ -34,7 +36,7 @@ export function brightness8(image: RgbImage, factor: number): RgbImage {
   return { ...image, data: image.data.map((value) => table[value]) };
 }
 
-/** Pillow's `ImageEnhance.Contrast(image).enhance(factor)`: the mean grey is rounded to a whole number. */
+/** Pillow's `ImageEnhance.Contrast(image).enhance(factor)`. The mean grey is rounded to an integer. */
 export function contrast8(image: RgbImage, factor: number): RgbImage {
   const mix = mixer8("contrast8", factor);
   const grey = grey8Of(image);
@@ -50,24 +52,24 @@ export function saturation8(image: RgbImage, factor: number): RgbImage {
   return { ...image, data: image.data.map((value, i) => mix(grey[Math.trunc(i / 3)], value)) };
 }
 
-/** factor * x + (1 - factor) * plain, clamped to [0, 1]; every product and the sum round to float32. */
+/** factor * x + (1 - factor) * plain, clamped to [0, 1]. Products and sum are rounded to float32. */
 function mixer(operation: string, factor: number): (x: number, plain: number) => number {
   checkFactor(operation, factor);
-  const own = f32(factor), other = f32(1 - factor);
-  return (x, plain) => clamp01(f32(f32(own * x) + f32(other * plain)));
+  const weight = f32(factor), plainWeight = f32(1 - factor);
+  return (x, plain) => clamp01(f32(f32(weight * x) + f32(plainWeight * plain)));
 }
 
-/** Pillow's `Image.blend` (src/libImaging/Blend.c): float32, clipped, and cut off instead of rounded. */
+/** Pillow's `Image.blend` (src/libImaging/Blend.c): float32, clipped, truncated. */
 function mixer8(operation: string, factor: number): (plain: number, value: number) => number {
   checkFactor(operation, factor);
-  const own = f32(factor);
+  const weight = f32(factor);
   return (plain, value) => {
-    const mixed = f32(plain + f32(own * (value - plain)));
+    const mixed = f32(plain + f32(weight * (value - plain)));
     return mixed <= 0 ? 0 : mixed >= 255 ? 255 : Math.trunc(mixed);
   };
 }
 
-/** [height, width]: 0.2989 R + 0.587 G + 0.114 B. torchvision `rgb_to_grayscale`. */
+/** Grey values [height, width]: 0.2989 R + 0.587 G + 0.114 B, torchvision's `rgb_to_grayscale`. */
 function greyOf({ width, height, data }: FloatImage): Float32Array {
   const r = f32(0.2989), g = f32(0.587), b = f32(0.114);
   const out = new Float32Array(width * height);
@@ -77,7 +79,7 @@ function greyOf({ width, height, data }: FloatImage): Float32Array {
   return out;
 }
 
-/** [height, width]: Pillow's `convert("L")`, ITU-R 601 in 16 fractional bits. */
+/** Grey values [height, width]: ITU-R 601 with 16 fractional bits, Pillow's `convert("L")`. */
 function grey8Of({ width, height, data }: RgbImage): Uint8Array {
   const out = new Uint8Array(width * height);
   for (let i = 0, at = 0; i < out.length; i++, at += 3) {

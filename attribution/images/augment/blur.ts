@@ -1,26 +1,28 @@
-// Gaussian blur with a square kernel and mirrored borders, torchvision's `gaussian_blur`. One loop serves both forms: on
-// bytes torchvision, too, computes in float32 and rounds at the end. It is no general convolution: see core/tensor for that.
+// Gaussian blur with a square kernel and mirrored borders, as torchvision's `gaussian_blur`. Both forms compute in
+// float32; the form for bytes rounds at the end, as in torchvision.
 
 import type { RgbImage } from "../image.ts";
+import { roundHalfToEven } from "../preprocess.ts";
 import { clamp01, type FloatImage } from "./float_image.ts";
 
 const f32 = Math.fround;
 
 /**
- * Blurs with a size x size Gaussian kernel; a kernel of size 1 changes nothing.
+ * Blurs with a size x size Gaussian kernel. A kernel of size 1 changes nothing.
  *
- * `size`: odd, and at most 2 * min(width, height) - 1, because borders are mirrored without repeating the border itself.
- * `sigma`: standard deviation in pixels, above 0. The reference draws it from U(0.1, 2) for every image.
+ * `size` is odd and at most 2 * min(width, height) - 1, because mirroring does not repeat the border. `sigma` is the
+ * standard deviation in pixels, above 0; the reference draws it from U(0.1, 2) for every image. Throws a RangeError
+ * otherwise.
  */
 export function gaussianBlur(image: FloatImage, size: number, sigma: number): FloatImage {
   return { ...image, data: convolve("gaussianBlur", image, size, sigma).map(clamp01) };
 }
 
 /**
- * The same for bytes: float32 between 0 and 255, then rounded half to even.
+ * As gaussianBlur() for bytes: computes in float32 between 0 and 255, then rounds half to even.
  *
- * Sums are in the order, and with the fused multiply-adds, of oneDNN's depthwise convolution: in another order about one
- * byte in 100,000 rounds the other way.
+ * The order of sums and the fused multiply-adds are those of oneDNN's depthwise convolution. In another order about one
+ * byte in 100,000 differs.
  */
 export function gaussianBlur8(image: RgbImage, size: number, sigma: number): RgbImage {
   const blurred = convolve("gaussianBlur8", image, size, sigma);
@@ -30,7 +32,8 @@ export function gaussianBlur8(image: RgbImage, size: number, sigma: number): Rgb
 }
 
 /**
- * [size]: exp(-(x / sigma)^2 / 2) at whole x around 0, divided by their sum, as PyTorch 1.13 computes it in float32 on x86.
+ * The one-dimensional kernel [size]: exp(-(x / sigma)^2 / 2) at integers x around 0, divided by their sum, with the
+ * float32 rounding of PyTorch 1.13 on x86.
  *
  * Throws RangeError unless size is odd and sigma is above 0.
  */
@@ -48,7 +51,7 @@ export function gaussianKernel(size: number, sigma: number): Float32Array {
   return weights.map((weight) => weight / total);
 }
 
-/** [height, width, 3] values around which `data` is blurred, not clamped and not rounded to bytes. */
+/** Convolves [height, width, 3] with the kernel. The result is neither clamped nor rounded to bytes. */
 function convolve(
   operation: string,
   { width, height, data }: { width: number; height: number; data: ArrayLike<number> },
@@ -77,7 +80,7 @@ function convolve(
       for (let dx = 0; dx < size; dx++) {
         const weight = f32(kernel[dy] * kernel[dx]);
         const from = ((y + dy) * columns + dx) * 3;
-        // float64 holds the product exactly, and storing rounds once: a fused multiply-add.
+        // A fused multiply-add: float64 holds the product exactly, and storing rounds once.
         for (let i = 0; i < line; i++) row[i] += padded[from + i] * weight;
       }
     }
@@ -85,19 +88,14 @@ function convolve(
   return out;
 }
 
-/** -1 -> 1, -2 -> 2; n -> n - 2, n + 1 -> n - 3 */
+/** Index of the mirrored pixel: -1 -> 1, -2 -> 2; n -> n - 2, n + 1 -> n - 3. */
 function mirror(i: number, n: number): number {
   return i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i;
 }
 
-function roundHalfToEven(x: number): number {
-  const floor = Math.floor(x);
-  return x - floor === 0.5 ? floor + (floor % 2) : Math.round(x);
-}
-
 /**
- * exp(x) for x <= 0, with the float32 rounding of PyTorch's vectorised exp on x86 (SLEEF, `expf` of 1.0 ULP): a tenth of its
- * results are not the nearest float32. Range reduction by ln 2 in two parts, then a polynomial of degree 7.
+ * exp(x) for x <= 0, with the float32 rounding of PyTorch's vectorised exp on x86 (SLEEF, `expf` with 1.0 ULP): a tenth
+ * of the results are not the nearest float32. Range reduction by ln 2 in two parts, then a polynomial of degree 7.
  */
 function expF32(x: number): number {
   if (x < -104) return 0;
@@ -111,7 +109,9 @@ function expF32(x: number): number {
   return f32(f32(1 + f32(f32(rest * rest) * sum + rest)) * 2 ** power);
 }
 
-/** The sum in the order of PyTorch's `sum` over up to 255 contiguous float32 on AVX2: eight lanes, each in four strands. */
+/**
+ * The sum in the order of PyTorch's `sum` for up to 255 contiguous float32 with AVX2: eight lanes of four partial sums.
+ */
 function sumF32(values: Float32Array): number {
   const lanes = values.length < 8 ? 1 : 8;
   const steps = Math.trunc(values.length / lanes);

@@ -1,6 +1,6 @@
 /**
- * The seven post-processing transforms of sprintml/DataProvenanceIAR (dataprov/augmentations.py), each for float images and
- * for bytes, and the schedule by which training uses them. Deliberately nothing but exports.
+ * The seven post-processing transforms of sprintml/DataProvenanceIAR (dataprov/augmentations.py), each for float images
+ * and for bytes, and the schedule by which training uses them.
  */
 export { augment, augment8 } from "./apply.ts";
 export { brightness, brightness8, contrast, contrast8, saturation, saturation8 } from "./blend.ts";

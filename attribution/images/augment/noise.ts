@@ -1,5 +1,5 @@
-// Additive Gaussian noise from a seed. The numbers are this project's own (Philox): the reference draws PyTorch's and
-// NumPy's, which depend on their versions, so only the distribution is the same.
+// Additive Gaussian noise from a seed. The random numbers come from Philox. The reference draws them with PyTorch and
+// NumPy, so only the distribution is the same.
 
 import { normals } from "../../../core/tensor/mod.ts";
 import type { RgbImage } from "../image.ts";
@@ -7,14 +7,14 @@ import { clamp01, type FloatImage } from "./float_image.ts";
 
 const f32 = Math.fround;
 
-/** clamp(x + deviation * n), n standard normal, one per value; `deviation` as a share of the whole range, at least 0. */
+/** clamp(x + deviation * n), with a standard normal n per value. `deviation` is a share of the range, at least 0. */
 export function gaussianNoise(image: FloatImage, deviation: number, seed: number): FloatImage {
   checkDeviation("gaussianNoise", deviation);
   const n = normals(seed, NOISE_STREAM, image.data.length);
   return { ...image, data: image.data.map((value, i) => clamp01(f32(value + f32(n[i] * f32(deviation))))) };
 }
 
-/** The same noise on bytes: value + 255 * deviation * n, clipped to 0..255 and cut off, as the reference does in NumPy. */
+/** The same noise on bytes: value + 255 * deviation * n, clipped to 0..255 and truncated, as in the reference. */
 export function gaussianNoise8(image: RgbImage, deviation: number, seed: number): RgbImage {
   checkDeviation("gaussianNoise8", deviation);
   const n = normals(seed, NOISE_STREAM, image.data.length);
@@ -22,7 +22,7 @@ export function gaussianNoise8(image: RgbImage, deviation: number, seed: number)
   return { ...image, data };
 }
 
-/** Noise has a stream of random numbers for itself, so that a seed used elsewhere gives unrelated ones. */
+/** The random stream of this file, so that other uses of the same seed draw other numbers. */
 const NOISE_STREAM = 0x6e6f6973; // "nois"
 
 function checkDeviation(operation: string, deviation: number): void {

@@ -1,14 +1,15 @@
-// Down and back up again: what an image loses by having been shown smaller. The tensor form is PyTorch's antialiased
-// interpolation in floats, written here; the form on bytes is Pillow's, from attribution/images.
+// Resizes an image down and up again. The form for floats is PyTorch's antialiased interpolation, the form for bytes
+// Pillow's.
 
 import type { RgbImage } from "../image.ts";
 import { pilResize } from "../pil_resize.ts";
 import type { FloatImage } from "./float_image.ts";
 import { clamp01 } from "./float_image.ts";
 
+/** Interpolation of float images. */
 export type FloatFilter = "bilinear" | "bicubic";
 
-/** Resizes to int(side * ratio) and back, both bilinear and antialiased, clamped. torchvision's `resize` of a tensor. */
+/** Resizes to int(side * ratio) and back, bilinear and antialiased, then clamps. torchvision's `resize` of a tensor. */
 export function resizeAndBack(image: FloatImage, ratio: number): FloatImage {
   const { width, height } = image;
   const small = resizeFloat(image, shrunk("resizeAndBack", width, ratio), shrunk("resizeAndBack", height, ratio));
@@ -16,7 +17,7 @@ export function resizeAndBack(image: FloatImage, ratio: number): FloatImage {
   return { width, height, data: data.map(clamp01) };
 }
 
-/** The same on bytes, with Pillow's default filter, which is bicubic. */
+/** The same for bytes, with Pillow's default filter, bicubic. */
 export function resizeAndBack8(image: RgbImage, ratio: number): RgbImage {
   const { width, height } = image;
   const [w, h] = [shrunk("resizeAndBack8", width, ratio), shrunk("resizeAndBack8", height, ratio)];
@@ -30,15 +31,16 @@ function shrunk(operation: string, side: number, ratio: number): number {
 
 const FILTERS: Record<FloatFilter, { support: number; weight: (t: number) => number }> = {
   bilinear: { support: 1, weight: (t) => Math.max(0, 1 - t) },
-  bicubic: { // Keys' cubic with a = -0.5, Pillow's, and not the -0.75 of PyTorch's interpolation without antialiasing
+  bicubic: { // Keys' cubic with a = -0.5, as in Pillow; PyTorch without antialiasing uses -0.75
     support: 2,
     weight: (t) => t < 1 ? (1.5 * t - 2.5) * t * t + 1 : t < 2 ? ((-0.5 * t + 2.5) * t - 4) * t + 2 : 0,
   },
 };
 
 /**
- * PyTorch's `interpolate(mode, antialias=True, align_corners=False)` to exactly width x height: columns first, then rows.
- * Bicubic results may leave [0, 1]. Throws RangeError unless width and height are positive integers.
+ * PyTorch's `interpolate(mode, antialias=True, align_corners=False)` to width x height pixels, horizontally, then
+ * vertically. Bicubic results may lie outside of [0, 1]. Throws RangeError unless width and height are positive
+ * integers.
  */
 export function resizeFloat(
   { width: fromWidth, height: fromHeight, data }: FloatImage,
@@ -49,23 +51,21 @@ export function resizeFloat(
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
     throw new RangeError(`resizeFloat: expected a size of at least 1x1, got ${width}x${height}`);
   }
-  const wide = resample(data, fromHeight, fromWidth, 3, width, filter);
-  return { width, height, data: resample(wide, 1, fromHeight, width * 3, height, filter) };
+  const wide = resample(data, [fromHeight, fromWidth, 3], width, filter);
+  return { width, height, data: resample(wide, [1, fromHeight, width * 3], height, filter) };
 }
 
 /** [outer, inputs, inner] -> [outer, outputs, inner] */
 function resample(
   data: Float32Array,
-  outer: number,
-  inputs: number,
-  inner: number,
+  [outer, inputs, inner]: readonly [outer: number, inputs: number, inner: number],
   outputs: number,
   filter: FloatFilter,
 ): Float32Array {
   if (inputs === outputs) return data;
   const { support, weight } = FILTERS[filter];
   const scale = inputs / outputs;
-  const stretch = Math.max(scale, 1); // when shrinking, the filter covers all input pixels that make up an output pixel
+  const stretch = Math.max(scale, 1); // when shrinking, the filter covers all input pixels of an output pixel
   const out = new Float32Array(outer * outputs * inner);
   const sums = new Float64Array(inner);
   for (let i = 0; i < outputs; i++) {

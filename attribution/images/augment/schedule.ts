@@ -1,28 +1,32 @@
-// Which transform, how strong, and when: the reference's tables as data, and a sampler that depends on nothing but a seed
-// and a step. It transforms no image; apply.ts does.
+// The reference's tables of transforms and strengths, the schedule of training, and a sampler that depends only on a
+// seed and a step. apply.ts applies the transforms.
 
 import { philox } from "../../../core/tensor/mod.ts";
 
+/** Name of a transform; `kernel` is Gaussian blur. */
 export type TransformName = "noise" | "kernel" | "jpeg" | "brightness" | "contrast" | "saturation" | "resize";
+/** How strong the transforms of a stage of training are. */
 export type Stage = "none" | "weak" | "medium" | "strong";
-/** Stages one after the other, each for a number of epochs. */
+/** The stages in order, each for a number of epochs. */
 export type Schedule = readonly (readonly [stage: Stage, epochs: number])[];
 
 /**
- * One transform with all that it needs, so that applying it twice gives the same pixels; plain data, fit for JSON.
+ * One transform with all its parameters, as JSON data. Applying it twice gives the same pixels. Its strength is
  *
- * `strength` by name: noise, the standard deviation as a share of the range; kernel, the width of the Gaussian kernel in
- * pixels (odd); jpeg, the quality 1..100; brightness, contrast, saturation, a factor (1 changes nothing); resize, the ratio
- * of the smaller size, (0, 1].
+ * - noise: the standard deviation as a share of the range
+ * - kernel: the width of the Gaussian kernel in pixels, odd; sigma is its standard deviation in pixels
+ * - jpeg: the quality, 1..100
+ * - brightness, contrast, saturation: a factor, 1 changes nothing
+ * - resize: the ratio of the smaller size, in (0, 1]
  */
 export type Augmentation =
   | { readonly name: "kernel"; readonly strength: number; readonly sigma: number }
   | { readonly name: "noise"; readonly strength: number; readonly seed: number }
   | { readonly name: Exclude<TransformName, "kernel" | "noise">; readonly strength: number };
 
-// The four tables: dataprov/augmentations.py and configs/rar.yaml of sprintml/DataProvenanceIAR.
+// Source of the tables: sprintml/DataProvenanceIAR, dataprov/augmentations.py and configs/rar.yaml.
 
-/** Strengths of the main robustness table, in its order. */
+/** Strengths of the paper's main robustness table, in its order. */
 export const defaultStrengths: Readonly<Record<TransformName, number>> = {
   noise: 0.05,
   kernel: 9,
@@ -33,9 +37,10 @@ export const defaultStrengths: Readonly<Record<TransformName, number>> = {
   resize: 0.5,
 };
 
-export const transformNames = Object.keys(defaultStrengths) as TransformName[];
+/** All transforms, in the order of that table. */
+export const transformNames: readonly TransformName[] = Object.keys(defaultStrengths) as TransformName[];
 
-/** Strengths of the extended robustness sweep. */
+/** Strengths of the paper's extended robustness table. */
 export const strengthRanges: Readonly<Record<TransformName, readonly number[]>> = {
   kernel: [1, 3, 5, 7, 9, 11, 13, 15, 17, 19],
   noise: [0.0, 0.05, 0.1, 0.15, 0.2],
@@ -46,7 +51,7 @@ export const strengthRanges: Readonly<Record<TransformName, readonly number[]>> 
   contrast: [1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6, 2.8, 3.0],
 };
 
-/** What a stage of training draws from: a transform, then one of its strengths, both uniformly. */
+/** Strengths by stage of training. A step draws a transform, then one of its strengths, both uniformly. */
 export const stageStrengths: Readonly<
   Record<Exclude<Stage, "none">, Readonly<Record<TransformName, readonly number[]>>>
 > = {
@@ -82,10 +87,12 @@ export const stageStrengths: Readonly<
 /** The published recipe for RAR: 50 epochs. */
 export const officialSchedule: Schedule = [["none", 5], ["weak", 5], ["medium", 20], ["strong", 20]];
 
-/** The blur's sigma is uniform between these, in pixels; drawn anew for every image. */
+/** Range in pixels of the blur's sigma, which is drawn uniformly for every image. */
 export const sigmaRange: readonly [number, number] = [0.1, 2.0];
 
-/** The official schedule for another number of epochs: 1 : 1 : 4 : 4, the rest strong; none below five epochs. */
+/**
+ * The official schedule for another number of epochs: 1 : 1 : 4 : 4, with a rest of `strong`. `none` below five epochs.
+ */
 export function scheduleFor(epochs: number): Schedule {
   if (epochs <= 4) return [["none", epochs]];
   const unit = Math.max(1, Math.trunc(epochs / 10));
@@ -93,7 +100,7 @@ export function scheduleFor(epochs: number): Schedule {
   return [["none", unit], ["weak", unit], ["medium", medium], ["strong", epochs - 2 * unit - medium]];
 }
 
-/** The stage of an epoch, counted from 0; after the end of the schedule its last stage goes on. */
+/** The stage of an epoch, counted from 0. After the end of the schedule the last stage continues. */
 export function stageForEpoch(epoch: number, schedule: Schedule = officialSchedule): Stage {
   let end = 0;
   for (const [stage, epochs] of schedule) {
@@ -103,18 +110,19 @@ export function stageForEpoch(epoch: number, schedule: Schedule = officialSchedu
   return schedule.at(-1)?.[0] ?? "none";
 }
 
+/** How a transform is drawn. */
 export interface SampleOptions {
-  /** Chance that a step is augmented at all; 0.5 as in the reference's training. */
+  /** Probability that a step is augmented. Default 0.5, as in the reference. */
   readonly probability?: number;
-  /** Which image of the step's batch: they share transform and strength, but not sigma and noise. Default 0. */
+  /** Index of the image in the batch. Images share transform and strength, but not sigma and noise. Default 0. */
   readonly image?: number;
 }
 
 /**
- * Draws the transform of a training step, or null to leave its images as they are.
+ * Draws the transform of a training step; null leaves the images unchanged.
  *
- * A function of its arguments alone (numbers by counter, no state): a run that resumes at a step draws what the
- * uninterrupted run drew. `seed` and `step` are integers of 0 to 2^53 - 1, `image` of 0 to 2^21 - 1.
+ * It has no state, so a run that resumes at a step draws what an uninterrupted run draws. `seed` and `step` are
+ * integers from 0 to 2^53 - 1, `image` from 0 to 2^21 - 1. Throws a RangeError otherwise.
  */
 export function sampleAugmentation(
   stage: Stage,
@@ -131,21 +139,21 @@ export function sampleAugmentation(
   if (stage === "none") return null;
   const words = new Uint32Array(4);
   philox(seed, STEP_STREAM, step, words);
-  const [chance, which, strongly, own] = words;
+  const [chance, nameWord, strengthWord, imageWord] = words;
   if (chance / 2 ** 32 >= probability) return null;
   const strengths = stageStrengths[stage];
-  const name = pick(transformNames, which);
-  const strength = pick(strengths[name], strongly);
+  const name = pick(transformNames, nameWord);
+  const strength = pick(strengths[name], strengthWord);
   if (name !== "kernel" && name !== "noise") return { name, strength };
-  // `own` is the same for the whole batch; beside the image's number it gives every image numbers of its own.
-  philox(seed, IMAGE_STREAM, own * 2 ** 21 + image, words);
+  // The batch shares `imageWord`. With the index it makes a counter for every image.
+  philox(seed, IMAGE_STREAM, imageWord * 2 ** 21 + image, words);
   const [low, high] = sigmaRange;
   return name === "kernel"
     ? { name, strength, sigma: low + (high - low) * (words[0] / 2 ** 32) }
     : { name, strength, seed: words[1] * 2 ** 21 + (words[2] >>> 11) };
 }
 
-/** Streams of random numbers for these draws alone. */
+/** The random streams of this file. */
 const STEP_STREAM = 0x61756773, IMAGE_STREAM = 0x61756769; // "augs", "augi"
 
 function pick<T>(choices: readonly T[], word: number): T {
