@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
 import type { Device } from "../../core/tensor/device.ts";
 import type { Storage } from "../../core/tensor/kernels.ts";
-import { forAll, Inputs, seed } from "./check.ts";
+import { forAll, Inputs, seed } from "./kernels/check.ts";
 import { cpuOnly, openCpuForTests, openWebGpuForTests, withDevices } from "./devices.ts";
 
 const N = 256;

@@ -8,7 +8,7 @@ import { weightGradientKernels } from "../../../core/cpu/kernels/weight_gradient
 import { bestBuild } from "../../../core/cpu/engine.ts";
 import { Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
 import { Buffers, CpuStorage } from "../../../core/cpu/storage.ts";
-import { Inputs } from "../check.ts";
+import { Inputs } from "../kernels/check.ts";
 
 interface Sizes {
   readonly batch?: number;

@@ -9,8 +9,8 @@ import { bestBuild } from "../../../core/cpu/engine.ts";
 import { Pool, POOL_BYTES } from "../../../core/cpu/pool.ts";
 import { Buffers, CpuStorage } from "../../../core/cpu/storage.ts";
 import type { Kernels } from "../../../core/tensor/kernels.ts";
-import { agrees, Inputs, sumTolerance } from "../check.ts";
-import type { HostArgs } from "../reference.ts";
+import { agrees, Inputs, sumTolerance } from "../kernels/check.ts";
+import type { HostArgs } from "../kernels/reference.ts";
 
 interface Sizes {
   readonly batch?: number;

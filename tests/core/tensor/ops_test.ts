@@ -51,8 +51,8 @@ import {
   transpose,
   writeSlice,
 } from "../../../core/tensor/mod.ts";
-import { compare, forAll, Inputs, seed } from "../check.ts";
-import { references } from "../reference.ts";
+import { compare, forAll, Inputs, seed } from "../kernels/check.ts";
+import { references } from "../kernels/reference.ts";
 import { withDevices } from "../devices.ts";
 
 /** Runs `body` in a scope, reads the tensors it returns, and frees them. */

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { openWebGpuDevice, type WebGpuDevice } from "../../../core/wgsl/mod.ts";
 import { sizeClass } from "../../../core/wgsl/pool.ts";
 import type { Storage } from "../../../core/tensor/kernels.ts";
-import { Inputs } from "../check.ts";
+import { Inputs } from "../kernels/check.ts";
 import { cpuOnly } from "../devices.ts";
 
 const MIB = 2 ** 20;

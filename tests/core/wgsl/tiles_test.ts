@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import type { KernelName, Kernels, Storage } from "../../../core/tensor/kernels.ts";
 import { openWebGpuDevice, type WebGpuDevice } from "../../../core/wgsl/mod.ts";
-import { Inputs } from "../check.ts";
+import { Inputs } from "../kernels/check.ts";
 import { cpuOnly } from "../devices.ts";
 
 /** Runs `fn` on both families and returns what it read, software first. */

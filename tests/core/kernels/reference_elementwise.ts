@@ -2,8 +2,8 @@
  * References of the kernels that work element by element: fill, unary, binary, cast, and the activations.
  * The functions are written out again from their definitions, not taken from core/tensor/elementwise.ts.
  */
-import type { BinaryName, UnaryName } from "../../core/tensor/elementwise.ts";
-import type { Activation } from "../../core/tensor/kernels.ts";
+import type { BinaryName, UnaryName } from "../../../core/tensor/elementwise.ts";
+import type { Activation } from "../../../core/tensor/kernels.ts";
 import type { HostArgs, HostResult } from "./reference_types.ts";
 
 /** Error function by its Maclaurin series below 2 and a continued fraction of erfc above (Abramowitz-Stegun 7.1.5, 7.1.14). */

@@ -10,15 +10,15 @@ import {
   scope,
   sum,
   uniforms,
-} from "../../core/tensor/mod.ts";
-import { syntheticSource } from "../../models/checkpoint/mod.ts";
-import { scaleStarts } from "../../models/family.ts";
-import { type VqvaeConfig } from "../../models/var/config.ts";
-import { VarImageTokenizer } from "../../models/var/family.ts";
-import { anisotropy, mixedPlaces, mixTokens, readBackLoss, throughBytes } from "../../models/var/read_back.ts";
-import { vqvaeSpecs } from "../../models/var/vqvae.ts";
-import { loadWeights, partNames } from "../../models/weights.ts";
-import { openCpuForTests } from "../core/devices.ts";
+} from "../../../core/tensor/mod.ts";
+import { syntheticSource } from "../../../models/checkpoint/mod.ts";
+import { scaleStarts } from "../../../models/family.ts";
+import { type VqvaeConfig } from "../../../models/var/config.ts";
+import { VarImageTokenizer } from "../../../models/var/family.ts";
+import { anisotropy, mixedPlaces, mixTokens, readBackLoss, throughBytes } from "../../../models/var/read_back.ts";
+import { vqvaeSpecs } from "../../../models/var/vqvae.ts";
+import { loadWeights, partNames } from "../../../models/weights.ts";
+import { openCpuForTests } from "../../core/devices.ts";
 
 const device = await openCpuForTests({ threads: 1 });
 globalThis.addEventListener("unload", () => device.close());

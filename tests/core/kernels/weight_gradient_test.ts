@@ -3,9 +3,9 @@
  * every device. cpu/weight_gradient_test.ts compares the CPU device's two algorithms.
  */
 import fc from "npm:fast-check@4.10.2";
-import type { Device } from "../../core/tensor/device.ts";
+import type { Device } from "../../../core/tensor/device.ts";
 import { agrees, forAll, Inputs, seed, sumTolerance } from "./check.ts";
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 import type { HostArgs } from "./reference.ts";
 
 const targets = await openAllTargets();

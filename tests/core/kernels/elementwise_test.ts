@@ -4,12 +4,12 @@
  */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { type BinaryName, binaryRows, type UnaryName, unaryRows } from "../../core/tensor/elementwise.ts";
-import type { DType } from "../../core/tensor/kernels.ts";
-import { stridesOf } from "../../core/tensor/shape.ts";
+import { type BinaryName, binaryRows, type UnaryName, unaryRows } from "../../../core/tensor/elementwise.ts";
+import type { DType } from "../../../core/tensor/kernels.ts";
+import { stridesOf } from "../../../core/tensor/shape.ts";
 import { agrees, byKind, dtypes, edgeSize, forAll, Inputs, seed } from "./check.ts";
 import type { HostArray } from "./reference.ts";
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 
 const targets = await openAllTargets();
 

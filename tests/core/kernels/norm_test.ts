@@ -2,9 +2,9 @@
  * Group, layer and L2 norms and softmax against the reference, on every device, over random shapes and awkward rows.
  */
 import fc from "npm:fast-check@4.10.2";
-import type { Device } from "../../core/tensor/device.ts";
+import type { Device } from "../../../core/tensor/device.ts";
 import { agrees, byKind, edgeSize, forAll, Inputs, seed, type Tolerance } from "./check.ts";
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 
 const targets = await openAllTargets();
 

@@ -12,12 +12,12 @@ import {
   type ResizeMode,
   scope,
   type Tensor,
-} from "../../../core/tensor/mod.ts";
-import { Resizer } from "../../../core/tensor/mod.ts";
-import { compare } from "../check.ts";
-import { withDevices } from "../devices.ts";
+} from "../../../../core/tensor/mod.ts";
+import { Resizer } from "../../../../core/tensor/mod.ts";
+import { compare } from "../../kernels/check.ts";
+import { withDevices } from "../../devices.ts";
 
-const folder = new URL("../../fixtures/golden/", import.meta.url);
+const folder = new URL("../../../fixtures/golden/", import.meta.url);
 
 interface Golden {
   readonly shape: number[];

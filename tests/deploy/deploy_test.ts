@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parseAllDocuments } from "npm:yaml@2.9.1";
-import { variables } from "../../../attribution/service/config.ts";
-import { withFolder } from "../files.ts";
-import { exampleImages, listening, post, root, untilReady } from "./server.ts";
+import { variables } from "../../attribution/service/config.ts";
+import { withFolder } from "../attribution/files.ts";
+import { exampleImages, listening, post, root, untilReady } from "../attribution/service/server.ts";
 
 interface Instruction {
   readonly name: string;

@@ -1,5 +1,5 @@
 /** Kernels at sizes that devices split, with the tiles that WebGPU uses on the other sort of adapter: slow on this one. */
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 import { largeKernels } from "./large_kernels.ts";
 
 const targets = (await openAllTargets()).filter(({ label }) => label.endsWith(" tiles"));

@@ -2,7 +2,7 @@
  * The kernels' arguments with arrays of numbers where a device has storages, for the reference implementations.
  * Nothing here computes or knows a device.
  */
-import type { KernelName, Kernels, Storage } from "../../core/tensor/kernels.ts";
+import type { KernelName, Kernels, Storage } from "../../../core/tensor/kernels.ts";
 
 /** What a storage holds, on the host. The kind of array says the element type; `f16` is `Float16Array`. */
 export type HostArray = Float32Array | Float16Array | Int32Array | Uint32Array;

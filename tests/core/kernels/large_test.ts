@@ -1,5 +1,5 @@
-/** Kernels at sizes that devices split, on all that runs them; with the tiles for other adapters in kernels_large_slow_test.ts. */
-import { openAllTargets, withDevices } from "./devices.ts";
+/** Kernels at sizes that devices split, on all that runs them; with the tiles for other adapters in large_slow_test.ts. */
+import { openAllTargets, withDevices } from "../devices.ts";
 import { largeKernels } from "./large_kernels.ts";
 
 const targets = (await openAllTargets()).filter(({ label }) => !label.endsWith(" tiles"));

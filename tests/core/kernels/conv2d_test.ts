@@ -4,10 +4,10 @@
  */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import type { Device } from "../../core/tensor/device.ts";
-import type { Activation, Storage } from "../../core/tensor/kernels.ts";
+import type { Device } from "../../../core/tensor/device.ts";
+import type { Activation, Storage } from "../../../core/tensor/kernels.ts";
 import { agrees, forAll, Inputs, seed, sumTolerance } from "./check.ts";
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 
 const targets = await openAllTargets();
 

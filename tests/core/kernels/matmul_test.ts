@@ -3,11 +3,11 @@
  * Runs on the default devices and on their other code paths.
  */
 import fc from "npm:fast-check@4.10.2";
-import type { Device } from "../../core/tensor/device.ts";
-import type { Activation } from "../../core/tensor/kernels.ts";
+import type { Device } from "../../../core/tensor/device.ts";
+import type { Activation } from "../../../core/tensor/kernels.ts";
 import { agrees, edgeSize, forAll, Inputs, seed, sumTolerance, tileSize } from "./check.ts";
 import type { HostArgs } from "./reference.ts";
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 
 const targets = await openAllTargets();
 

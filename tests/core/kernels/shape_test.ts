@@ -4,10 +4,10 @@
  */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import { stridesOf } from "../../core/tensor/shape.ts";
+import { stridesOf } from "../../../core/tensor/shape.ts";
 import { agrees, byKind, edgeSize, F32_ROUNDING, forAll, Inputs, runKernel, seed, sumTolerance } from "./check.ts";
 import { codeDistances, nearestCode } from "./reference_shape.ts";
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 
 const targets = await openAllTargets();
 

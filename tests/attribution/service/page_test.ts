@@ -12,9 +12,9 @@ import {
   type FileChooser,
   type Page,
 } from "npm:playwright-core@1.65.1";
-import { labels } from "../labels.ts";
+import { labels } from "../../labels.ts";
 import { coloursOf, contrasts, focused, giveFile, isFinished, outlineOf, pageWidth, pictureOf } from "./in_page.js";
-import { exampleImages, root, type Server, startServer } from "../attribution/service/server.ts";
+import { exampleImages, root, type Server, startServer } from "./server.ts";
 
 const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 

@@ -2,10 +2,10 @@
  * Gradients of group and layer norm against the reference, on every device, over random shapes and awkward groups.
  */
 import fc from "npm:fast-check@4.10.2";
-import type { Device } from "../../core/tensor/device.ts";
+import type { Device } from "../../../core/tensor/device.ts";
 import { agrees, byKind, compare, edgeSize, expectedOf, forAll, Inputs, runKernel, seed } from "./check.ts";
 import type { HostArgs } from "./reference.ts";
-import { openAllTargets, withDevices } from "./devices.ts";
+import { openAllTargets, withDevices } from "../devices.ts";
 
 const targets = await openAllTargets();
 

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
-import type { Device } from "../../core/tensor/device.ts";
-import type { DType, KernelName, Kernels, Storage } from "../../core/tensor/kernels.ts";
+import type { Device } from "../../../core/tensor/device.ts";
+import type { DType, KernelName, Kernels, Storage } from "../../../core/tensor/kernels.ts";
 import { type CheckedKernel, type HostArgs, type HostArray, type HostResult, references } from "./reference.ts";
 
 /** Rounding to nearest float32 changes a number by at most this, relatively. */

@@ -3,7 +3,7 @@
  * Each must agree with the reference and give the same bits every time, whoever did which part.
  */
 import assert from "node:assert/strict";
-import type { Device } from "../../core/tensor/device.ts";
+import type { Device } from "../../../core/tensor/device.ts";
 import { agrees, byKind, expectedOf, Inputs, runKernel, sumTolerance, type Tolerance } from "./check.ts";
 import type { CheckedKernel, HostArgs, HostResult } from "./reference.ts";
 
@@ -201,7 +201,7 @@ large(
       kvCapacity: lk,
       scale: 0.144,
     };
-    // As in kernels_attention_test.ts, for logits of up to about 10.
+    // As in attention_test.ts, for logits of up to about 10.
   },
   (device) => ({
     roundings: byKind(device, { cpu: 1, webgpu: 2 }) * (8 * Math.sqrt(331) + 40 * Math.sqrt(48)),
