@@ -17,7 +17,7 @@ import type { Result } from "./compute.ts";
 import { blockMeans, cropByMeaning, fromNchw, scalePixels, take, testImage, toNchw } from "./layout.ts";
 
 /** The case's image, as the family wants it: [1, size, size, 3]. */
-export function caseImage(parityCase: ParityCase, device: Device, range: "[0,1]" | "[-1,1]"): Tensor {
+export function caseImage(parityCase: ParityCase, device: Device, range: readonly [number, number]): Tensor {
   const { image_index: k, size } = parityCase.manifest.config;
   return fromNchw(device, scalePixels(testImage(k, size, size), range), [1, 3, size, size]);
 }

@@ -41,10 +41,12 @@ export async function toNchw(x: Tensor): Promise<Float32Array> {
   return out;
 }
 
-/** uint8 [b, 3, h, w] -> float32 in [0, 1], or in [-1, 1], in the reference's own rounding. */
-export function scalePixels(pixels: ArrayLike<number>, range: "[0,1]" | "[-1,1]"): Float32Array<ArrayBuffer> {
-  const out = Float32Array.from(pixels, (value) => value / 255);
-  return range === "[0,1]" ? out : out.map((value) => value * 2 - 1);
+/** uint8 [b, 3, h, w] -> float32 in a range of values, with the roundings of the reference. */
+export function scalePixels(
+  pixels: ArrayLike<number>,
+  [low, high]: readonly [number, number],
+): Float32Array<ArrayBuffer> {
+  return Float32Array.from(pixels, (value) => value / 255).map((value) => value * (high - low) + low);
 }
 
 /** The test image k of the golden data's README as uint8 [3, h, w]. */
@@ -101,8 +103,8 @@ export function blockMeans(values: Float32Array, [c, h, w]: readonly number[], k
 /** |z|^2 + |e|^2 - 2 z.e of rows z[n, c] and codes e[v, c]: [n, v]. */
 export function squaredDistances(z: Tensor, codebook: Tensor): Tensor {
   return scope(() => {
-    const own = add(sum(square(z), 1, true), sum(square(codebook), 1).reshape(1, codebook.shape[0]));
-    return add(own, affine(matmul(z, codebook, { transB: true }), -2));
+    const norms = add(sum(square(z), 1, true), sum(square(codebook), 1).reshape(1, codebook.shape[0]));
+    return add(norms, affine(matmul(z, codebook, { transB: true }), -2));
   });
 }
 
@@ -121,6 +123,7 @@ export async function take(tensor: Tensor): Promise<Float32Array | Int32Array> {
   return values;
 }
 
+/** `toNchw`, and frees the tensor. */
 export async function takeNchw(tensor: Tensor): Promise<Float32Array> {
   const values = await toNchw(tensor);
   tensor.dispose();

@@ -1,9 +1,10 @@
 /** The full-size cases of RAR. */
 import { concat, type Device, fromArray, mean, scope, square, sub } from "../../core/tensor/mod.ts";
 import { familySignals, reconstructionLoss } from "../../attribution/signals/reconstruction.ts";
+import { rar } from "../../models/rar/family.ts";
 import type { ParityCase } from "../case.ts";
 import { inputs, type Result } from "../compute.ts";
-import { firstLosses } from "../finetune.ts";
+import { firstLosses } from "../encoder.ts";
 import { caseImage, logitSummaries, summaries } from "../full.ts";
 import { margins, take, toNchw } from "../layout.ts";
 import { rarConfig, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
@@ -11,7 +12,7 @@ import { rarConfig, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } f
 export async function* fullMaskgitVq(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const config = tokenizerConfig(parityCase.manifest.config.tokenizer);
   const family = await syntheticRarFamily(device, parityCase.salt, config);
-  const f = scope(() => family.encode(caseImage(parityCase, device, "[0,1]")));
+  const f = scope(() => family.encode(caseImage(parityCase, device, family.valueRange)));
   yield { tensor: "f", values: await toNchw(f) };
   const { tokens, fHat } = family.quantize(f);
   yield { tensor: "tokens", values: await tokens.ints() };
@@ -21,7 +22,7 @@ export async function* fullMaskgitVq(parityCase: ParityCase, device: Device): As
   yield* summaries(parityCase, "decoded_raw", family.decode(fHat));
   yield* summaries(parityCase, "decoded_noquant", family.decode(f));
   if (parityCase.has("signals")) {
-    const images = caseImage(parityCase, device, "[0,1]");
+    const images = caseImage(parityCase, device, family.valueRange);
     const all = scope(() => {
       const { quantLoss, encLoss, encLossUncalibrated, combined } = familySignals(family, images).signals;
       return concat([reconstructionLoss(family, images, fHat), quantLoss, encLoss, encLossUncalibrated, combined], 0);
@@ -30,7 +31,7 @@ export async function* fullMaskgitVq(parityCase: ParityCase, device: Device): As
     images.dispose();
   }
   for (const item of [f, tokens, fHat, rows, family]) item.dispose();
-  yield* firstLosses(parityCase, device);
+  yield* firstLosses(parityCase, device, { family: rar, config });
 }
 
 export async function* fullRar(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {

@@ -34,7 +34,7 @@ export async function* maskgitVq(parityCase: ParityCase, device: Device): AsyncG
   );
   const pixels = await parityCase.ints("image_u8");
   yield { tensor: "image_u8", values: pixels };
-  const image = scalePixels(pixels, "[0,1]");
+  const image = scalePixels(pixels, family.valueRange);
   yield { tensor: "image", values: image };
 
   const f = scope(() => family.encode(fromNchw(device, image, parityCase.info("image_u8").shape)));
@@ -153,7 +153,7 @@ async function* withTokenizer(
     sibling.salt,
     tokenizerConfig(sibling.manifest.config.tokenizer),
   );
-  const pixels = scalePixels(await sibling.ints("image_u8"), "[0,1]");
+  const pixels = scalePixels(await sibling.ints("image_u8"), family.valueRange);
   const shape = sibling.info("image_u8").shape;
   const encoded = scope(() => {
     const f = family.encode(fromNchw(device, pixels, shape));

@@ -2,19 +2,20 @@
 import { type Device, fromArray, keep, mean, scope, square, sub } from "../../core/tensor/mod.ts";
 import { ScaleMaps } from "../../attribution/quantisation/scale_maps.ts";
 import { varTokenizer } from "../../models/var/config.ts";
+import { varFamily } from "../../models/var/family.ts";
 import type { ScaleTrace } from "../../models/var/quantizer.ts";
 import type { ParityCase } from "../case.ts";
 import { inputs, type Result } from "../compute.ts";
-import { firstLosses } from "../finetune.ts";
+import { firstLosses } from "../encoder.ts";
 import { caseImage, logitSummaries, summaries } from "../full.ts";
 import { margins, take, toNchw } from "../layout.ts";
-import { firstCall } from "../optquant.ts";
+import { firstCall } from "./optquant.ts";
 import { syntheticVarFamily, syntheticVarVariant, varConfig, vqvaeConfig } from "./configs.ts";
 
 export async function* fullVqvae(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const config = vqvaeConfig(parityCase.manifest.config.vae);
   const family = await syntheticVarFamily(device, parityCase.salt, config);
-  const f = scope(() => family.encode(caseImage(parityCase, device, "[-1,1]")));
+  const f = scope(() => family.encode(caseImage(parityCase, device, family.valueRange)));
   yield { tensor: "f", values: await toNchw(f) };
   const traces: ScaleTrace[] = [];
   const { tokens, fHat } = family.quantizer.quantize(f, (_, trace) => traces.push(keep(trace)));
@@ -42,7 +43,7 @@ export async function* fullVqvae(parityCase: ParityCase, device: Device): AsyncG
     maps.dispose();
   }
   for (const item of [f, tokens, fHat, family]) item.dispose();
-  yield* firstLosses(parityCase, device);
+  yield* firstLosses(parityCase, device, { family: varFamily, config });
 }
 
 export async function* fullVar(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {

@@ -31,7 +31,7 @@ export async function* vqvae(parityCase: ParityCase, device: Device): AsyncGener
   const family = await syntheticVarFamily(device, parityCase.salt, config);
   const pixels = await parityCase.ints("image_u8");
   yield { tensor: "image_u8", values: pixels };
-  const image = scalePixels(pixels, "[-1,1]");
+  const image = scalePixels(pixels, family.valueRange);
   yield { tensor: "image", values: image };
   const shape = parityCase.info("image_u8").shape;
   const encoded = scope(() => encoderOutput(fromNchw(device, image, shape), family.weights, config));
@@ -119,7 +119,7 @@ export async function* varTransformer(parityCase: ParityCase, device: Device): A
   const { resolution } = tokenizer;
   const pixels = labels.flatMap((_, k) => Array.from(testImage(k, resolution, resolution)));
   const own = scope(() => {
-    const image = fromNchw(device, scalePixels(pixels, "[-1,1]"), [batch, 3, resolution, resolution]);
+    const image = fromNchw(device, scalePixels(pixels, family.valueRange), [batch, 3, resolution, resolution]);
     return family.quantize(family.encode(image)).tokens;
   });
   yield { tensor: "tokens", values: await take(own) };

@@ -1,17 +1,17 @@
 /** Case 05: the reference's optimised quantisation (soft codes, temperature annealing), call by call. */
-import { concat, type Device, keep, mean, scope, square, sub, type Tensor } from "../core/tensor/mod.ts";
-import { meanSquaredError } from "../attribution/signals/reconstruction.ts";
-import { ScaleMaps } from "../attribution/quantisation/scale_maps.ts";
+import { concat, type Device, keep, mean, scope, square, sub, type Tensor } from "../../core/tensor/mod.ts";
+import { meanSquaredError } from "../../attribution/signals/reconstruction.ts";
+import { ScaleMaps } from "../../attribution/quantisation/scale_maps.ts";
 import {
   gradientQuantize,
   refineSoftAssign,
   type SoftAssignCall,
   type SoftAssignOptions,
-} from "../attribution/quantisation/soft_assign.ts";
-import type { ParityCase } from "./case.ts";
-import { syntheticVarFamily, vqvaeConfig } from "./var/configs.ts";
-import type { Result } from "./compute.ts";
-import { fromNchw, scalePixels, take, toNchw } from "./layout.ts";
+} from "../../attribution/quantisation/soft_assign.ts";
+import type { ParityCase } from "../case.ts";
+import { syntheticVarFamily, vqvaeConfig } from "./configs.ts";
+import type { Result } from "../compute.ts";
+import { fromNchw, scalePixels, take, toNchw } from "../layout.ts";
 
 /** The reference's loss of a whole batch per iteration, from losses[iterations, batch] per image. */
 function batchLoss(losses: Tensor): Tensor {
@@ -37,7 +37,7 @@ export async function* optimisedQuantisation(parityCase: ParityCase, device: Dev
   const pixels = await parityCase.ints("image_u8");
   yield { tensor: "image_u8", values: pixels };
   const shape = parityCase.info("image_u8").shape;
-  const f = scope(() => family.encode(fromNchw(device, scalePixels(pixels, "[-1,1]"), shape)));
+  const f = scope(() => family.encode(fromNchw(device, scalePixels(pixels, family.valueRange), shape)));
   yield { tensor: "f", values: await toNchw(f) };
   const greedy = family.quantize(f);
   yield { tensor: "tokens_greedy", values: await greedy.tokens.ints() };
