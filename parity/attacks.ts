@@ -1,4 +1,6 @@
-/** Case 10: post-processing transforms through floats and through bytes, JPEG files, and resizing before the networks. */
+/**
+ * Case 10: post-processing transforms through floats and through bytes, JPEG files, and resizing before the networks.
+ */
 import {
   brightness,
   brightness8,

@@ -4,12 +4,14 @@
  */
 import { openCheckpoint, type TensorSource } from "../models/checkpoint/mod.ts";
 
+/** A reference tensor as the manifest describes it. */
 export interface CaseTensor {
   readonly shape: readonly number[];
   readonly dtype: string;
   readonly meaning: string;
 }
 
+/** `<name>.json`: what was computed, with which configuration and which synthetic weights. */
 export interface CaseManifest {
   readonly case: string;
   readonly salt: string;
@@ -23,6 +25,7 @@ export interface CaseManifest {
   readonly [field: string]: any;
 }
 
+/** A manifest and the tensors beside it. */
 export class ParityCase {
   readonly name: string;
   readonly folder: string;
@@ -36,7 +39,10 @@ export class ParityCase {
     this.#source = source;
   }
 
-  /** Opens `<name>.json` and `<name>.safetensors`. Null when the JSON is not a case: no `case`, neither `salt` nor `sets`. */
+  /**
+   * Opens `<name>.json` and `<name>.safetensors`. Null when the JSON is no case: no `case`, or neither `salt` nor
+   * `sets`.
+   */
   static async open(path: string): Promise<ParityCase | null> {
     const manifest = JSON.parse(await Deno.readTextFile(path));
     if (typeof manifest?.case !== "string") return null;
@@ -80,8 +86,10 @@ export class ParityCase {
   }
 }
 
+/** How a tensor compares; `MISSING` where nothing computes it. */
 export type Verdict = "ok" | "FAIL" | "MISSING";
 
+/** The outcome of comparing one tensor. */
 export interface Comparison {
   readonly tensor: string;
   readonly maxAbs: number;
@@ -93,8 +101,8 @@ export interface Comparison {
 }
 
 /**
- * Compares one tensor. Integers must agree exactly. Floats must agree within ten times the reference's own float32-against-
- * float64 error, but not less than 2e-5 (cpu) or 1e-4 (webgpu) of the tensor's largest magnitude.
+ * Compares one tensor. Integers must agree exactly. Floats must agree within ten times the reference's own
+ * float32-against- float64 error, but not less than 2e-5 (cpu) or 1e-4 (webgpu) of the tensor's largest magnitude.
  */
 export function compare(
   parityCase: ParityCase,
@@ -125,7 +133,9 @@ export function compare(
   };
 }
 
-/** The case in the same folder and with the same salt whose configuration has `key`, for cases that build on another. */
+/**
+ * The case in the same folder and with the same salt whose configuration has `key`, for cases that build on another.
+ */
 export async function siblingCase(parityCase: ParityCase, key: string): Promise<ParityCase | null> {
   for await (const entry of Deno.readDir(parityCase.folder)) {
     if (!/^case01.*\.json$/.test(entry.name)) continue;

@@ -1,6 +1,6 @@
 /**
- * What parity needs of a model family: the cases that are the family's alone, and its part in the cases that every family
- * has (signals, fine-tuning). A family fills it in parity/<family>/part.ts; families.ts lists them.
+ * What parity needs of a model family: the cases that are the family's alone, and its part in the cases that every
+ * family has (signals, fine-tuning). A family fills it in parity/<family>/part.ts; families.ts lists them.
  */
 import type { Quantize } from "../attribution/quantisation/quantize.ts";
 import type { Family, ImageTokenizer } from "../models/family.ts";

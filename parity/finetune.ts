@@ -36,6 +36,7 @@ function withoutZeroEntries(
   return values;
 }
 
+/** The first step with its gradients, then every training run of the case. */
 export async function* finetune(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const encoder = await openEncoder(parityCase, device, tokenizerOf(parityCase));
   const x = encoderImages(encoder, device, [0, 1]), others = encoderImages(encoder, device, [2, 3]);

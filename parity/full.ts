@@ -1,4 +1,6 @@
-/** What the full-size cases share: official configurations with synthetic weights; large results are cut or summarised. */
+/**
+ * What the full-size cases share: official configurations with synthetic weights; large results are cut or summarised.
+ */
 import {
   affine,
   argmax,

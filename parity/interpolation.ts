@@ -4,7 +4,9 @@ import type { ParityCase } from "./case.ts";
 import { inputs, type Result } from "./compute.ts";
 import { fromNchw, toNchw } from "./layout.ts";
 
-/** Names say what to do: `area_8_to_3` of `src_8`, `bicubic_3_to_8` of `src_3_for_8`, `bicubic_5x6_to_8x7` of `src_nn`. */
+/**
+ * Names say what to do: `area_8_to_3` of `src_8`, `bicubic_3_to_8` of `src_3_for_8`, `bicubic_5x6_to_8x7` of `src_nn`.
+ */
 export async function* interpolation(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const names = Object.keys(parityCase.manifest.tensors!);
   yield* inputs(parityCase, names.filter((name) => name.startsWith("src")));

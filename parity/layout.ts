@@ -1,4 +1,7 @@
-/** Conversions between the reference's layouts (channels first, uint8 images) and ours, crops, distances to codes, reading back. */
+/**
+ * Conversions between the reference's layouts (channels first, uint8 images) and ours, crops, distances to codes, and
+ * reading tensors.
+ */
 import {
   add,
   affine,
@@ -70,10 +73,10 @@ export function testImage(k: number, h: number, w: number): Int32Array<ArrayBuff
 /** Cuts [1, c, h, w] values as the tensor's meaning says: `rows/cols 96..159` or `rows 0..47, cols 208..255`. */
 export function cropByMeaning(values: Float32Array, [c, h, w]: readonly number[], info: CaseTensor): Float32Array {
   const both = info.meaning.match(/rows\/cols (\d+)\.\.(\d+)/);
-  const each = info.meaning.match(/rows (\d+)\.\.(\d+), *cols (\d+)\.\.(\d+)/);
+  const separate = info.meaning.match(/rows (\d+)\.\.(\d+), *cols (\d+)\.\.(\d+)/);
   const side = h - 1;
   const [top, bottom, left, right] =
-    (both ? [both[1], both[2], both[1], both[2]] : each ? each.slice(1) : [0, side, 0, side])
+    (both ? [both[1], both[2], both[1], both[2]] : separate ? separate.slice(1) : [0, side, 0, side])
       .map(Number);
   const out: number[] = [];
   for (let ch = 0; ch < c; ch++) {

@@ -32,7 +32,7 @@ export function* metrics(parityCase: ParityCase): Generator<Comparison> {
       const scaled = scaleAndOrder(members, nonmembers, options.membersLower);
       const roc = rocCurve(members, nonmembers, options);
       const rates = Object.keys(expected.tpr_at_fpr);
-      const found: { readonly [Name in keyof Expected]: ArrayLike<number> } = {
+      const computed: { readonly [Name in keyof Expected]: ArrayLike<number> } = {
         scaled_members: scaled.members,
         scaled_nonmembers: scaled.nonmembers,
         tpr_at_fpr: rates.map((rate) => tprAtFpr(members, nonmembers, Number(rate), options)),
@@ -44,13 +44,13 @@ export function* metrics(parityCase: ParityCase): Generator<Comparison> {
       };
       for (const metric of Object.keys(expected)) {
         const tensor = `${name} ${direction} ${metric}`;
-        if (!(metric in found)) {
+        if (!(metric in computed)) {
           yield { tensor, maxAbs: NaN, relative: NaN, tolerance: NaN, verdict: "MISSING" };
           continue;
         }
-        const own = metric as keyof Expected, wanted = expected[own];
+        const key = metric as keyof Expected, wanted = expected[key];
         const list = typeof wanted === "number" ? [wanted] : Array.isArray(wanted) ? wanted : Object.values(wanted);
-        yield comparison(tensor, list.map(Number), found[own]);
+        yield comparison(tensor, list.map(Number), computed[key]);
       }
     }
   }

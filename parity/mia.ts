@@ -1,4 +1,7 @@
-/** Case 08: membership features of given logits, conditional and conditional minus unconditional, per token and per image. */
+/**
+ * Case 08: membership features of given logits, conditional and conditional minus unconditional, per token and per
+ * image.
+ */
 import {
   type FeatureKind,
   membershipFeatureNames,
@@ -36,14 +39,15 @@ const perImage = (images: readonly TokenStatistics[], of: (image: TokenStatistic
   images.flatMap((image, i) => Array.from(of(image, i)));
 
 /** `values` in the order of the case's names. Throws where the case names what is not computed. */
-function byName(names: readonly string[], own: readonly string[], values: Float64Array): number[] {
+function byName(names: readonly string[], computed: readonly string[], values: Float64Array): number[] {
   return names.map((name) => {
-    const at = own.indexOf(name);
+    const at = computed.indexOf(name);
     if (at < 0) throw new Error(`parity: the case has a feature ${name}, which is not computed`);
     return values[at];
   });
 }
 
+/** Statistics and features of every set of logits. */
 export async function* membership(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const { config, feature_names: names, zlib } = parityCase.manifest;
   const options = { ks: config.ks as number[], maxEntropies: config.max_entropies as number[] };

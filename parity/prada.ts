@@ -1,6 +1,6 @@
 /**
- * Case 07: scores and ICAS with the released PRADA score functions, which lie in `prada_weights/` beside the case (they have
- * no licence and are not part of this project), and fits from given parameters.
+ * Case 07: scores and ICAS with the released PRADA score functions, which lie in `prada_weights/` beside the case (they
+ * have no licence and are not part of this project), and fits from given parameters.
  */
 import { icas, meanDifference, meanIcas } from "../attribution/likelihood/membership/icas.ts";
 import { loadReleasedPrada } from "../attribution/likelihood/prada/file.ts";
@@ -27,8 +27,8 @@ async function pairsOf(parityCase: ParityCase, tensor: string): Promise<TokenPai
   return Array.from({ length: images }, (_, i) => ({ conditional: column(i, 0), unconditional: column(i, 1) }));
 }
 
-async function scoresOf(device: Device, own: ScoreFunction, images: readonly TokenPairs[]): Promise<ImageScore[]> {
-  const scorer = new PradaScorer(device, own);
+async function scoresOf(device: Device, scoreOf: ScoreFunction, images: readonly TokenPairs[]): Promise<ImageScore[]> {
+  const scorer = new PradaScorer(device, scoreOf);
   try {
     return await Array.fromAsync(scorer.scores(images));
   } finally {
@@ -48,29 +48,30 @@ async function releasedWeights(
   scaleLengths: readonly number[] | null,
 ): Promise<ScoreFunction | null> {
   const base = `${parityCase.folder}/prada_weights/${model}/final`;
-  const found: ScoreFunction[] = [];
+  const released: ScoreFunction[] = [];
   for (const path of [`${base}.pt`, `${base}.safetensors`]) {
     if (await Deno.stat(path).then((info) => info.isFile, () => false)) {
-      found.push(await loadReleasedPrada(path, scaleLengths));
+      released.push(await loadReleasedPrada(path, scaleLengths));
     }
   }
   for (const name of parameterNames) {
-    if (found.length === 2 && found[0].parameters[name].some((value, i) => value !== found[1].parameters[name][i])) {
+    if (released.length === 2 && released[0].parameters[name].some((x, i) => x !== released[1].parameters[name][i])) {
       throw new Error(`parity: ${name} of ${model} differs between final.pt and final.safetensors`);
     }
   }
-  return found[0] ?? null;
+  return released[0] ?? null;
 }
 
+/** Scores of the released functions, then the fits. */
 export async function* prada(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const { config, state_dicts: models, fits } = parityCase.manifest;
   for (const [model, shapes] of Object.entries(models as Record<string, Record<string, number[]>>)) {
     yield* inputs(parityCase, [`${model}_llh`]);
     const images = await pairsOf(parityCase, `${model}_llh`);
-    const own = images.map(({ conditional, unconditional }) => [conditional, unconditional] as const);
-    yield { tensor: `${model}_icas`, values: joined(own.map(([c, u]) => icas(c, u))) };
-    yield { tensor: `${model}_icas_mean`, values: own.map(([c, u]) => meanIcas(c, u)) };
-    yield { tensor: `${model}_diff_mean`, values: own.map(([c, u]) => meanDifference(c, u)) };
+    const pairs = images.map(({ conditional, unconditional }) => [conditional, unconditional] as const);
+    yield { tensor: `${model}_icas`, values: joined(pairs.map(([c, u]) => icas(c, u))) };
+    yield { tensor: `${model}_icas_mean`, values: pairs.map(([c, u]) => meanIcas(c, u)) };
+    yield { tensor: `${model}_diff_mean`, values: pairs.map(([c, u]) => meanDifference(c, u)) };
     const released = await releasedWeights(parityCase, model, shapes.w[0] > 1 ? config.scale_lengths_var : null);
     if (released === null) continue;
     const scores = await scoresOf(device, released, images);

@@ -31,7 +31,8 @@ export function rarConfig(config: Record<string, number>): RarConfig {
   };
 }
 
-export function syntheticRarFamily(
+/** A tokenizer with synthetic weights. */
+export function syntheticRarTokenizer(
   device: Device,
   salt: string,
   config: RarTokenizerConfig,
@@ -39,6 +40,7 @@ export function syntheticRarFamily(
   return loadRarTokenizer(device, syntheticSource(salt, tokenizerSpecs(config)), config);
 }
 
+/** A transformer with synthetic weights. */
 export function syntheticRarVariant(device: Device, salt: string, config: RarConfig): Promise<RarVariant> {
   return loadRarVariant(device, syntheticSource(salt, transformerSpecs(config)), config, "synthetic");
 }

@@ -7,33 +7,38 @@ import { inputs, type Result } from "../compute.ts";
 import { firstLosses } from "../encoder.ts";
 import { caseImage, logitSummaries, summaries } from "../full.ts";
 import { margins, take, toNchw } from "../layout.ts";
-import { rarConfig, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
+import { rarConfig, syntheticRarTokenizer, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
 
+/** The tokenizer of official size. */
 export async function* fullMaskgitVq(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const config = tokenizerConfig(parityCase.manifest.config.tokenizer);
-  const family = await syntheticRarFamily(device, parityCase.salt, config);
-  const f = scope(() => family.encode(caseImage(parityCase, device, family.valueRange)));
+  const tokenizer = await syntheticRarTokenizer(device, parityCase.salt, config);
+  const f = scope(() => tokenizer.encode(caseImage(parityCase, device, tokenizer.valueRange)));
   yield { tensor: "f", values: await toNchw(f) };
-  const { tokens, fHat } = family.quantize(f);
+  const { tokens, fHat } = tokenizer.quantize(f);
   yield { tensor: "tokens", values: await tokens.ints() };
   const rows = f.reshape(-1, config.zChannels);
-  yield { tensor: "margin", values: await take(margins(rows, family.codebook)) };
+  yield { tensor: "margin", values: await take(margins(rows, tokenizer.codebook)) };
   yield { tensor: "quant_error", values: await take(scope(() => mean(square(sub(fHat, f)), 3))) };
-  yield* summaries(parityCase, "decoded_raw", family.decode(fHat));
-  yield* summaries(parityCase, "decoded_noquant", family.decode(f));
+  yield* summaries(parityCase, "decoded_raw", tokenizer.decode(fHat));
+  yield* summaries(parityCase, "decoded_noquant", tokenizer.decode(f));
   if (parityCase.has("signals")) {
-    const images = caseImage(parityCase, device, family.valueRange);
+    const images = caseImage(parityCase, device, tokenizer.valueRange);
     const all = scope(() => {
-      const { quantLoss, encLoss, encLossUncalibrated, combined } = familySignals(family, images).signals;
-      return concat([reconstructionLoss(family, images, fHat), quantLoss, encLoss, encLossUncalibrated, combined], 0);
+      const { quantLoss, encLoss, encLossUncalibrated, combined } = familySignals(tokenizer, images).signals;
+      return concat(
+        [reconstructionLoss(tokenizer, images, fHat), quantLoss, encLoss, encLossUncalibrated, combined],
+        0,
+      );
     });
     yield { tensor: "signals", values: await take(all) };
     images.dispose();
   }
-  for (const item of [f, tokens, fHat, rows, family]) item.dispose();
+  for (const item of [f, tokens, fHat, rows, tokenizer]) item.dispose();
   yield* firstLosses(parityCase, device, { family: rar, config });
 }
 
+/** A transformer of official size. */
 export async function* fullRar(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const config = rarConfig(parityCase.manifest.config.rar);
   const variant = await syntheticRarVariant(device, parityCase.salt, config);

@@ -6,6 +6,7 @@ import { tokenizerConfig } from "./configs.ts";
 import { fullMaskgitVq, fullRar } from "./full.ts";
 import { maskgitVq, rar } from "./small.ts";
 
+/** The row of families.ts. */
 export const rarParity: FamilyParity = {
   family,
   cases: [
@@ -15,8 +16,8 @@ export const rarParity: FamilyParity = {
     { name: /full_/, network: "tokenizer", compute: fullMaskgitVq },
   ],
   /** `tokenizer` may be another family's; `channel_mult` is RAR's. */
-  tokenizerConfig({ config: { rar_tokenizer: own, tokenizer } }) {
-    if (own !== undefined) return tokenizerConfig(own);
+  tokenizerConfig({ config: { rar_tokenizer: named, tokenizer } }) {
+    if (named !== undefined) return tokenizerConfig(named);
     return tokenizer?.channel_mult === undefined ? null : tokenizerConfig(tokenizer);
   },
   *quantisers(tokenizer) {

@@ -24,41 +24,46 @@ import type { RarCondition } from "../../models/rar/transformer.ts";
 import { type ParityCase, siblingCase } from "../case.ts";
 import { inputs, type Result } from "../compute.ts";
 import { fromNchw, margins, scalePixels, squaredDistances, take, takeNchw, toNchw } from "../layout.ts";
-import { rarConfig, syntheticRarFamily, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
+import { rarConfig, syntheticRarTokenizer, syntheticRarVariant, tokenizerConfig } from "./configs.ts";
 
+/** Case 01. */
 export async function* maskgitVq(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
-  const family = await syntheticRarFamily(
+  const tokenizer = await syntheticRarTokenizer(
     device,
     parityCase.salt,
     tokenizerConfig(parityCase.manifest.config.tokenizer),
   );
   const pixels = await parityCase.ints("image_u8");
   yield { tensor: "image_u8", values: pixels };
-  const image = scalePixels(pixels, family.valueRange);
+  const image = scalePixels(pixels, tokenizer.valueRange);
   yield { tensor: "image", values: image };
 
-  const f = scope(() => family.encode(fromNchw(device, image, parityCase.info("image_u8").shape)));
+  const f = scope(() => tokenizer.encode(fromNchw(device, image, parityCase.info("image_u8").shape)));
   const [batch, h, w, c] = f.shape;
-  const { tokens, fHat } = family.quantize(f);
+  const { tokens, fHat } = tokenizer.quantize(f);
   yield { tensor: "f", values: await toNchw(f) };
   yield { tensor: "tokens", values: await tokens.ints() };
   yield { tensor: "quantized", values: await toNchw(fHat) };
   const rows = f.reshape(batch * h * w, c);
-  yield { tensor: "distances", values: await take(squaredDistances(rows, family.codebook)) };
-  yield { tensor: "soft_code", values: await take(scope(() => softmax(neg(squaredDistances(rows, family.codebook))))) };
-  yield { tensor: "margin", values: await take(margins(rows, family.codebook)) };
+  yield { tensor: "distances", values: await take(squaredDistances(rows, tokenizer.codebook)) };
+  yield {
+    tensor: "soft_code",
+    values: await take(scope(() => softmax(neg(squaredDistances(rows, tokenizer.codebook))))),
+  };
+  yield { tensor: "margin", values: await take(margins(rows, tokenizer.codebook)) };
   yield { tensor: "quantized_ste", values: await takeNchw(scope(() => add(f, sub(fHat, f)))) };
   const error = scope(() => square(sub(fHat, f)));
   yield { tensor: "quant_error", values: await take(mean(error, 3)) };
   yield { tensor: "vq_loss", values: await take(scope(() => affine(mean(error), 1.25))) };
-  const decoded = family.decode(fHat);
+  const decoded = tokenizer.decode(fHat);
   yield { tensor: "decoded_raw", values: await toNchw(decoded) };
   yield { tensor: "decoded", values: await takeNchw(clamp(decoded, 0, 1)) };
-  yield { tensor: "decoded_noquant", values: await takeNchw(scope(() => clamp(family.decode(f), 0, 1))) };
+  yield { tensor: "decoded_noquant", values: await takeNchw(scope(() => clamp(tokenizer.decode(f), 0, 1))) };
   for (const tensor of [f, tokens, fHat, rows, error, decoded]) tensor.dispose();
-  family.dispose();
+  tokenizer.dispose();
 }
 
+/** Case 02. */
 export async function* rar(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const config = rarConfig(parityCase.manifest.config.rar);
   const variant = await syntheticRarVariant(device, parityCase.salt, config);
@@ -117,7 +122,9 @@ async function stepLogits(variant: RarVariant, condition: RarCondition, tokens: 
   return out;
 }
 
-/** The library's sampler with the most likely token taken at every step, and the distributions that it took them from. */
+/**
+ * The library's sampler with the most likely token taken at every step, and the distributions that it took them from.
+ */
 async function greedySample(
   variant: RarVariant,
   labels: readonly number[],
@@ -148,28 +155,28 @@ async function* withTokenizer(
     yield { tensor: "tokens", values: givenTokens };
     return;
   }
-  const family: RarImageTokenizer = await syntheticRarFamily(
+  const tokenizer: RarImageTokenizer = await syntheticRarTokenizer(
     device,
     sibling.salt,
     tokenizerConfig(sibling.manifest.config.tokenizer),
   );
-  const pixels = scalePixels(await sibling.ints("image_u8"), family.valueRange);
+  const pixels = scalePixels(await sibling.ints("image_u8"), tokenizer.valueRange);
   const shape = sibling.info("image_u8").shape;
   const encoded = scope(() => {
-    const f = family.encode(fromNchw(device, pixels, shape));
-    const { tokens, fHat } = family.quantize(f);
+    const f = tokenizer.encode(fromNchw(device, pixels, shape));
+    const { tokens, fHat } = tokenizer.quantize(f);
     return { tokens, error: mean(square(sub(fHat, f)), 3) };
   });
   yield { tensor: "tokens", values: await take(encoded.tokens) };
   yield { tensor: "prada_quant_err", values: await take(encoded.error) };
   const image = scope(() => {
     const tokens = fromArray(device, Int32Array.from(generated), [
-      generated.length / family.tokenCount,
-      family.tokenCount,
+      generated.length / tokenizer.tokenCount,
+      tokenizer.tokenCount,
     ]);
-    return clamp(family.decode(family.dequantize(tokens)), 0, 1);
+    return clamp(tokenizer.decode(tokenizer.dequantize(tokens)), 0, 1);
   });
   yield { tensor: "gen_image", values: await takeNchw(image) };
-  family.dispose();
+  tokenizer.dispose();
   sibling.close();
 }

@@ -39,10 +39,12 @@ export function varConfig(
   };
 }
 
-export function syntheticVarFamily(device: Device, salt: string, config: VqvaeConfig): Promise<VarImageTokenizer> {
+/** A tokenizer with synthetic weights. */
+export function syntheticVarTokenizer(device: Device, salt: string, config: VqvaeConfig): Promise<VarImageTokenizer> {
   return loadVarTokenizer(device, syntheticSource(salt, vqvaeSpecs(config)), config);
 }
 
+/** A transformer with synthetic weights. */
 export function syntheticVarVariant(device: Device, salt: string, config: VarConfig): Promise<VarVariant> {
   return loadVarVariant(device, syntheticSource(salt, transformerSpecs(config)), config, "synthetic");
 }

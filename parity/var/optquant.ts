@@ -9,7 +9,7 @@ import {
   type SoftAssignOptions,
 } from "../../attribution/quantisation/soft_assign.ts";
 import type { ParityCase } from "../case.ts";
-import { syntheticVarFamily, vqvaeConfig } from "./configs.ts";
+import { syntheticVarTokenizer, vqvaeConfig } from "./configs.ts";
 import type { Result } from "../compute.ts";
 import { fromNchw, scalePixels, take, toNchw } from "../layout.ts";
 
@@ -18,10 +18,12 @@ function batchLoss(losses: Tensor): Tensor {
   return scope(() => mean(losses, 1));
 }
 
+/** Mean squared error over a batch, [1]. */
 function batchError(fHat: Tensor, f: Tensor): Tensor {
   return scope(() => mean(square(sub(fHat, f))).reshape(1));
 }
 
+/** From the greedy tokens, from none, and the whole schedule. */
 export async function* optimisedQuantisation(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const { vae, optimized_quant: given } = parityCase.manifest.config;
   const config = vqvaeConfig(vae);
@@ -32,14 +34,14 @@ export async function* optimisedQuantisation(parityCase: ParityCase, device: Dev
     tauEnd: given.tau_end,
     lossOver: "batch",
   };
-  const family = await syntheticVarFamily(device, parityCase.salt, config);
-  const maps = new ScaleMaps(family);
+  const tokenizer = await syntheticVarTokenizer(device, parityCase.salt, config);
+  const maps = new ScaleMaps(tokenizer);
   const pixels = await parityCase.ints("image_u8");
   yield { tensor: "image_u8", values: pixels };
   const shape = parityCase.info("image_u8").shape;
-  const f = scope(() => family.encode(fromNchw(device, scalePixels(pixels, family.valueRange), shape)));
+  const f = scope(() => tokenizer.encode(fromNchw(device, scalePixels(pixels, tokenizer.valueRange), shape)));
   yield { tensor: "f", values: await toNchw(f) };
-  const greedy = family.quantize(f);
+  const greedy = tokenizer.quantize(f);
   yield { tensor: "tokens_greedy", values: await greedy.tokens.ints() };
 
   const scales = config.patchNums.length;
@@ -70,7 +72,9 @@ export async function* optimisedQuantisation(parityCase: ParityCase, device: Dev
   yield { tensor: "fhat", values: await toNchw(final.fHat) };
   yield { tensor: "mse_per_image", values: await take(perCall.perImage) };
   const made = [single, without, ...calls].flatMap(({ tokens, fHat, losses }) => [tokens, fHat, losses]);
-  for (const item of [...made, final.tokens, final.fHat, greedy.tokens, greedy.fHat, f, maps, family]) item.dispose();
+  for (const item of [...made, final.tokens, final.fHat, greedy.tokens, greedy.fHat, f, maps, tokenizer]) {
+    item.dispose();
+  }
 }
 
 /** The call with all scales free that the full-size case records, from the greedy tokens. */

@@ -8,6 +8,7 @@ import { fullVar, fullVqvae } from "./full.ts";
 import { optimisedQuantisation } from "./optquant.ts";
 import { varTransformer, vqvae } from "./small.ts";
 
+/** The row of families.ts. */
 export const varParity: FamilyParity = {
   family,
   cases: [

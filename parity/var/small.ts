@@ -24,23 +24,24 @@ import { encoderOutput } from "../../models/var/vqvae.ts";
 import { type ParityCase } from "../case.ts";
 import { inputs, type Result } from "../compute.ts";
 import { fromNchw, margins, scalePixels, take, takeNchw, testImage, toNchw } from "../layout.ts";
-import { syntheticVarFamily, syntheticVarVariant, varConfig, vqvaeConfig } from "./configs.ts";
+import { syntheticVarTokenizer, syntheticVarVariant, varConfig, vqvaeConfig } from "./configs.ts";
 
+/** Case 03. */
 export async function* vqvae(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
   const config = vqvaeConfig(parityCase.manifest.config.vae);
-  const family = await syntheticVarFamily(device, parityCase.salt, config);
+  const tokenizer = await syntheticVarTokenizer(device, parityCase.salt, config);
   const pixels = await parityCase.ints("image_u8");
   yield { tensor: "image_u8", values: pixels };
-  const image = scalePixels(pixels, family.valueRange);
+  const image = scalePixels(pixels, tokenizer.valueRange);
   yield { tensor: "image", values: image };
   const shape = parityCase.info("image_u8").shape;
-  const encoded = scope(() => encoderOutput(fromNchw(device, image, shape), family.weights, config));
+  const encoded = scope(() => encoderOutput(fromNchw(device, image, shape), tokenizer.weights, config));
   yield { tensor: "encoder_out", values: await takeNchw(encoded) };
-  const f = scope(() => family.encode(fromNchw(device, image, shape)));
+  const f = scope(() => tokenizer.encode(fromNchw(device, image, shape)));
   yield { tensor: "f", values: await toNchw(f) };
 
   const traces: ScaleTrace[] = [];
-  const { tokens, fHat } = family.quantizer.quantize(f, (_, trace) => traces.push(keep(trace)));
+  const { tokens, fHat } = tokenizer.quantizer.quantize(f, (_, trace) => traces.push(keep(trace)));
   yield { tensor: "tokens", values: await tokens.ints() };
   const batch = f.shape[0];
   const cumulative: Float32Array[] = [], scaleMargins: Float32Array[] = [], errors: Float32Array[] = [];
@@ -50,7 +51,7 @@ export async function* vqvae(parityCase: ParityCase, device: Device): AsyncGener
     yield { tensor: `phi_${scale}`, values: await toNchw(trace.phi) };
     cumulative.push(await toNchw(trace.fHat));
     const rows = trace.residual.reshape(-1, config.zChannels);
-    scaleMargins.push(await take(margins(rows, family.codebook)) as Float32Array);
+    scaleMargins.push(await take(margins(rows, tokenizer.codebook)) as Float32Array);
     errors.push(await take(scope(() => mean(square(sub(trace.fHat, f)), 3))) as Float32Array);
     for (const tensor of [rows, trace.residual, trace.up, trace.phi]) tensor.dispose();
     if (trace.fHat !== fHat) trace.fHat.dispose();
@@ -58,37 +59,37 @@ export async function* vqvae(parityCase: ParityCase, device: Device): AsyncGener
   yield { tensor: "fhat", values: cumulative.flatMap((values) => Array.from(values)) };
   yield { tensor: "margin", values: joinRows(scaleMargins, batch) };
   yield { tensor: "prada_quant_err", values: joinRows(errors, batch) };
-  yield* reconstructions(family, f, fHat);
-  yield* fromTokens(parityCase, device, family, tokens);
+  yield* reconstructions(tokenizer, f, fHat);
+  yield* fromTokens(parityCase, device, tokenizer, tokens);
   for (const tensor of [f, tokens, fHat]) tensor.dispose();
-  family.dispose();
+  tokenizer.dispose();
 }
 
-async function* reconstructions(family: VarImageTokenizer, f: Tensor, fHat: Tensor): AsyncGenerator<Result> {
-  const raw = family.decode(fHat);
+async function* reconstructions(tokenizer: VarImageTokenizer, f: Tensor, fHat: Tensor): AsyncGenerator<Result> {
+  const raw = tokenizer.decode(fHat);
   yield { tensor: "rec_raw", values: await toNchw(raw) };
   const clamped = await takeNchw(clamp(raw, -1, 1));
   yield { tensor: "rec", values: clamped };
   yield { tensor: "prada_rec", values: clamped };
   raw.dispose();
-  yield { tensor: "rec_noquant", values: await takeNchw(scope(() => clamp(family.decode(f), -1, 1))) };
+  yield { tensor: "rec_noquant", values: await takeNchw(scope(() => clamp(tokenizer.decode(f), -1, 1))) };
 }
 
 async function* fromTokens(
   parityCase: ParityCase,
   device: Device,
-  family: VarImageTokenizer,
+  tokenizer: VarImageTokenizer,
   tokens: Tensor,
 ): AsyncGenerator<Result> {
-  yield { tensor: "var_input", values: await take(family.transformerInput(tokens)) };
-  yield { tensor: "embed_to_fhat", values: await takeNchw(family.dequantize(tokens)) };
+  yield { tensor: "var_input", values: await take(tokenizer.transformerInput(tokens)) };
+  yield { tensor: "embed_to_fhat", values: await takeNchw(tokenizer.dequantize(tokens)) };
   if (!parityCase.has("rand_tokens")) return;
   yield* inputs(parityCase, ["rand_tokens"]);
   const random = fromArray(device, await parityCase.ints("rand_tokens"), parityCase.info("rand_tokens").shape);
-  yield { tensor: "rand_var_input", values: await take(family.transformerInput(random)) };
+  yield { tensor: "rand_var_input", values: await take(tokenizer.transformerInput(random)) };
   yield {
     tensor: "rand_rec",
-    values: await takeNchw(scope(() => clamp(family.decode(family.dequantize(random)), -1, 1))),
+    values: await takeNchw(scope(() => clamp(tokenizer.decode(tokenizer.dequantize(random)), -1, 1))),
   };
   random.dispose();
 }
@@ -105,10 +106,11 @@ function joinRows(parts: readonly Float32Array[], batch: number): number[] {
   return out;
 }
 
+/** Case 04. */
 export async function* varTransformer(parityCase: ParityCase, device: Device): AsyncGenerator<Result> {
-  const tokenizer = vqvaeConfig(parityCase.manifest.config.vae);
-  const config = varConfig(parityCase.manifest.config.var, tokenizer);
-  const family = await syntheticVarFamily(device, parityCase.salt, tokenizer);
+  const vqvae = vqvaeConfig(parityCase.manifest.config.vae);
+  const config = varConfig(parityCase.manifest.config.var, vqvae);
+  const tokenizer = await syntheticVarTokenizer(device, parityCase.salt, vqvae);
   const variant = await syntheticVarVariant(device, parityCase.salt, config);
   const { transformer } = variant;
   yield* inputs(parityCase, ["labels"]);
@@ -116,15 +118,15 @@ export async function* varTransformer(parityCase: ParityCase, device: Device): A
   const batch = labels.length;
 
   // The case's tokens are those of test images 0, 1, ... under its tokenizer.
-  const { resolution } = tokenizer;
+  const { resolution } = vqvae;
   const pixels = labels.flatMap((_, k) => Array.from(testImage(k, resolution, resolution)));
-  const own = scope(() => {
-    const image = fromNchw(device, scalePixels(pixels, family.valueRange), [batch, 3, resolution, resolution]);
-    return family.quantize(family.encode(image)).tokens;
+  const imageTokens = scope(() => {
+    const image = fromNchw(device, scalePixels(pixels, tokenizer.valueRange), [batch, 3, resolution, resolution]);
+    return tokenizer.quantize(tokenizer.encode(image)).tokens;
   });
-  yield { tensor: "tokens", values: await take(own) };
+  yield { tensor: "tokens", values: await take(imageTokens) };
   const tokens = fromArray(device, await parityCase.ints("tokens"), parityCase.info("tokens").shape);
-  const input = family.transformerInput(tokens);
+  const input = tokenizer.transformerInput(tokens);
   yield { tensor: "var_input", values: await input.data() };
 
   const conditions = { cond: transformer.condition(labels), uncond: transformer.condition([null]) };
@@ -135,11 +137,11 @@ export async function* varTransformer(parityCase: ParityCase, device: Device): A
     logits.dispose();
     yield { tensor: `kv_logits_${name}`, values: await take(stepLogits(variant, condition, input)) };
   }
-  const generated = await greedySample(family, variant, labels, parityCase.manifest.config.cfg);
+  const generated = await greedySample(tokenizer, variant, labels, parityCase.manifest.config.cfg);
   yield { tensor: "gen_tokens", values: await take(generated.tokens) };
   yield { tensor: "gen_logits", values: await take(generated.logits) };
   yield { tensor: "gen_image", values: await takeNchw(generated.image) };
-  for (const item of [tokens, input, conditions.cond, conditions.uncond, variant, family]) item.dispose();
+  for (const item of [tokens, input, conditions.cond, conditions.uncond, variant, tokenizer]) item.dispose();
 }
 
 /** Logits scale by scale, with the given input rows: [batch, rows, codes]. */
@@ -163,7 +165,7 @@ function stepLogits(variant: VarVariant, condition: VarCondition, input: Tensor)
 
 /** The library's sampler with the most likely token taken everywhere (top-k of 1). */
 async function greedySample(
-  family: VarImageTokenizer,
+  tokenizer: VarImageTokenizer,
   variant: VarVariant,
   labels: readonly number[],
   guidance: number,
@@ -171,7 +173,7 @@ async function greedySample(
   const steps: Tensor[] = [];
   const { tokens, fHat } = await generateVar(
     variant.transformer,
-    family.quantizer,
+    tokenizer.quantizer,
     { guidance, topK: 1, topP: 0 },
     {
       labels,
@@ -181,7 +183,7 @@ async function greedySample(
       onStep: (logits) => steps.push(keep(logits.alias())),
     },
   );
-  const image = scope(() => affine(add(clamp(family.decode(fHat), -1, 1), fromArray(fHat.device, [1], [1])), 0.5));
+  const image = scope(() => affine(add(clamp(tokenizer.decode(fHat), -1, 1), fromArray(fHat.device, [1], [1])), 0.5));
   const logits = concat(steps, 1);
   for (const tensor of [fHat, ...steps]) tensor.dispose();
   return { tokens, logits, image };
