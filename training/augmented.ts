@@ -1,11 +1,11 @@
 /**
- * Post-processed copies of a batch, by the schedule of augment/: which transform, and how strong, follows from the recipe's
- * seed, the epoch and the step. The only file here that knows of augment/.
+ * Augments a batch by the schedule of attribution/images/augment/. Transform and strength depend on the recipe's seed,
+ * the epoch and the step.
  */
 import { augment, sampleAugmentation, scheduleFor, stageForEpoch } from "../attribution/images/augment/mod.ts";
 import type { Recipe } from "./recipe.ts";
 
-/** [size, size, 3] in [0, 1] -> the same after the transform of this step; the images of a step share its kind. */
+/** Augments images [size, size, 3] in [0, 1]. The images of a step share the kind of transform. */
 export async function augmented(
   pixels: readonly Float32Array[],
   size: number,

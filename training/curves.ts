@@ -1,17 +1,15 @@
 /**
- * The curves of a training run, from its log: losses, token recovery and AUC, learning rate, over epochs.
- * How a chart becomes a file is plot/'s business.
+ * The curves of a training run by epoch, from its log: losses, token recovery and AUC, learning rate. attribution/plot/
+ * renders them.
  */
 import { axisStyle, type ChartOption, palette } from "../attribution/plot/chart.ts";
 
+/** Size of the chart in pixels. */
 export const curvesSize = { width: 760, height: 760 } as const;
 
-/** `log` as readLog() gives it. */
-export function trainingCurves(log: ReadonlyMap<string, readonly number[]>, title: string): ChartOption {
-  const epochs = log.get("epoch")!;
-  const points = (column: string, scale = 1) =>
-    epochs.map((epoch, i) => [epoch, (log.get(column)?.[i] ?? NaN) * scale]).filter(([, y]) => Number.isFinite(y));
-  const line = (panel: number, name: string, data: number[][], color: string, dashed = false) => ({
+/** A line through points (epoch, value) in the panel with this index. */
+function curve(panel: number, name: string, data: number[][], color: string, isDashed = false) {
+  return {
     type: "line" as const,
     name,
     data,
@@ -21,14 +19,21 @@ export function trainingCurves(log: ReadonlyMap<string, readonly number[]>, titl
     symbolSize: 5,
     showSymbol: data.length <= 30,
     color,
-    lineStyle: { width: 2, type: dashed ? "dashed" as const : "solid" as const },
-  });
+    lineStyle: { width: 2, type: isDashed ? "dashed" as const : "solid" as const },
+  };
+}
+
+/** The chart of a log (`readLog`). Series without values are left out. */
+export function trainingCurves(log: ReadonlyMap<string, readonly number[]>, title: string): ChartOption {
+  const epochs = log.get("epoch")!;
+  const points = (column: string, scale = 1) =>
+    epochs.map((epoch, i) => [epoch, (log.get(column)?.[i] ?? NaN) * scale]).filter(([, y]) => Number.isFinite(y));
   const series = [
-    line(0, "training images", points("train_loss"), palette[0]),
-    line(0, "held-out images", points("held_out_loss"), palette[1]),
-    line(1, "tokens recovered", points("token_recovery", 100), palette[2]),
-    line(1, "QuantLoss AUC", points("quant_loss_auc", 100), palette[3], true),
-    line(2, "learning rate", points("learning_rate").slice(1), palette[0]),
+    curve(0, "training images", points("train_loss"), palette[0]),
+    curve(0, "held-out images", points("held_out_loss"), palette[1]),
+    curve(1, "tokens recovered", points("token_recovery", 100), palette[2]),
+    curve(1, "QuantLoss AUC", points("quant_loss_auc", 100), palette[3], true),
+    curve(2, "learning rate", points("learning_rate").slice(1), palette[0]),
   ].filter(({ data }) => data.length > 0);
   const panels = [
     { name: "mean squared error of f (latent units²)", log: true },

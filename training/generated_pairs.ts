@@ -1,6 +1,6 @@
 /**
- * Pairs for training that are drawn from a family's transformers when they are asked for, instead of read from files. What
- * is drawn stays in memory as long as there is room; what does not fit is drawn again and comes out the same.
+ * Training pairs that are drawn from a family's transformers on demand, without files. A cache keeps drawn pairs; a
+ * pair that is evicted is drawn again, with the same result.
  */
 import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName, ImageTokenizer, Variant } from "../models/family.ts";
@@ -11,33 +11,38 @@ import { checkClass, chooseSampler, type ClassChoice, type Series } from "../gen
 import { canonicalJson } from "../util/json.ts";
 import { sha256Hex } from "../util/hash.ts";
 
+/** What to draw, and within which memory. */
+/** What to draw, and within which memory. */
 export interface SampledPairsOptions {
   readonly family: FamilyName;
-  /** Pairs in all; they go round the variants. */
+  /** Number of pairs. Variants take turns. */
   readonly count: number;
   /** 0 to 2^32 - 1. */
   readonly seed: number;
-  /** All of the family's when not given. */
+  /** Default: all variants of the family. */
   readonly variants?: readonly string[];
+  /** Default `random`. */
   readonly class?: ClassChoice;
-  /** Device memory for networks and activations; 4 GiB when not given. */
+  /** Device memory for networks and activations. Default 4 GiB. */
   readonly memoryBytes?: number;
   readonly weightType?: "f32" | "f16";
-  /** Host memory for pixels and tokens; 512 MiB when not given. */
+  /** Host memory for pixels and tokens. Default 512 MiB. */
   readonly cacheBytes?: number;
+  /** Called before each loading of a network. */
+  /** Called before each loading of a network. */
   readonly onPrepare?: (text: string) => void;
 }
 
-/** Images that are drawn together, or fewer where memory is short: part of the fingerprint, as rounding depends on it. */
+/** Images per batch, fewer if memory is short. Rounding depends on it, so it is part of the fingerprint. */
 const blockImages = 32;
 
-/** What is kept of a pair. */
+/** A cached pair. */
 interface Kept {
   readonly bytes: Uint8Array;
   readonly tokens: Int32Array;
 }
 
-/** Pair i is image floor(i / variants) of variant i mod variants. Dispose it when done: it holds the networks. */
+/** Pairs on demand. Pair i is image floor(i / variants) of variant i mod variants. Dispose it to free the networks. */
 export class SampledPairs implements PairSource {
   readonly partial = false;
   readonly #kept = new Map<number, Kept>();
@@ -51,7 +56,7 @@ export class SampledPairs implements PairSource {
     readonly cacheBytes: number,
   ) {}
 
-  /** Loads the tokenizer and all transformers that are drawn from. Throws when they do not fit, or there are none. */
+  /** Loads the tokenizer and the transformers. Throws when they do not fit, and on variants of other families. */
   static async open(set: ModelSet, device: Device, options: SampledPairsOptions): Promise<SampledPairs> {
     const { family: name, count, seed, weightType = "f32", memoryBytes = 4 * 2 ** 30, onPrepare } = options;
     if (!(Number.isInteger(count) && count >= 1)) throw new Error(`pairs: expected a count of 1 or more, got ${count}`);
@@ -73,8 +78,8 @@ export class SampledPairs implements PairSource {
       const generators: Generator[] = [];
       for (const variant of variants) {
         onPrepare?.(`loading ${variant}`);
-        // The networks that are there already leave less for the batch.
-        const taken = loaded.reduce((sum, each) => sum + each.weightBytes, 0);
+        // Loaded networks leave less memory for the batch.
+        const taken = loaded.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
         const { generate, decode } = planBatch(set, device, variant, memoryBytes - taken, weightType);
         const sizes = { generate: Math.min(blockImages, generate), decode: Math.min(blockImages, decode) };
         const network = await set.loadVariant(device, variant, { weightType });
@@ -92,24 +97,26 @@ export class SampledPairs implements PairSource {
     }
   }
 
+  /** The pairs with these indices. Draws whole blocks of those that are not cached. */
+  /** The pairs with these indices. Draws whole blocks of those that are not cached. */
   async batch(indices: readonly number[]): Promise<Pair[]> {
-    const found = new Map<number, Kept>();
+    const pairs = new Map<number, Kept>();
     for (const i of indices) {
       if (!(Number.isInteger(i) && i >= 0 && i < this.count)) {
         throw new Error(`pairs: expected numbers from 0 to ${this.count - 1}, got ${i}`);
       }
-      if (found.has(i)) continue;
+      if (pairs.has(i)) continue;
       const kept = this.#kept.get(i);
-      if (kept) found.set(i, kept);
-      else for (const [index, pair] of await this.#drawBlock(i)) found.set(index, pair);
+      if (kept) pairs.set(i, kept);
+      else for (const [index, pair] of await this.#drawBlock(i)) pairs.set(index, pair);
     }
     return indices.map((i) => {
-      const { bytes, tokens } = found.get(i)!;
+      const { bytes, tokens } = pairs.get(i)!;
       return { pixels: Float32Array.from(bytes, (byte) => byte / 255), tokens };
     });
   }
 
-  /** Draws the block that pair i belongs to. */
+  /** Draws and caches the block of pair i. */
   async #drawBlock(i: number): Promise<Map<number, Kept>> {
     const variants = this.series.length;
     const which = i % variants;
@@ -126,7 +133,7 @@ export class SampledPairs implements PairSource {
     return block;
   }
 
-  /** Makes room by forgetting what has been there longest. */
+  /** Caches a pair. Evicts the oldest ones if there is no room. */
   #keep(index: number, pair: Kept): void {
     const size = ({ bytes, tokens }: Kept) => bytes.byteLength + tokens.byteLength;
     const before = this.#kept.get(index);
@@ -140,6 +147,8 @@ export class SampledPairs implements PairSource {
     }
   }
 
+  /** Frees networks and cache. */
+  /** Frees networks and cache. */
   dispose(): void {
     this.generators[0].tokenizer.dispose();
     for (const { variant } of this.generators) variant.dispose();

@@ -1,6 +1,6 @@
 /**
- * Measures an encoder's LatentStatistics on pairs that it was not trained on: how far its refined latents are from f_Z, and which
- * codes there are. It trains nothing; the quantiser of attribution/quantisation uses the result.
+ * Measures the latent statistics of an encoder on held-out pairs: the covariance of its errors by frequency, and the
+ * frequencies of codes. The quantiser of attribution/quantisation/ uses them.
  */
 import { disposeAll, fromArray, matmul, scope, sub } from "../core/tensor/mod.ts";
 import { bandCount, bandOf, type LatentStatistics } from "../models/latent_statistics.ts";
@@ -12,12 +12,12 @@ import { batches, breathe } from "./evaluate.ts";
 import type { PairSource } from "./pairs.ts";
 import type { Trainee } from "./trainee.ts";
 
-/** Variances are kept above this part of their mean, so that the covariance can be inverted. */
+/** Part of the mean variance that is added to all variances, so that the covariance can be inverted. */
 const leastVariance = 1e-3;
 
 /**
- * The statistics over the pairs `indices`; null for a family with one token per position, which needs none, and where the
- * tokens of some pairs are not known, or there are no pairs.
+ * Measures the statistics on the pairs `indices`. Returns null for a family with one token per position, which needs
+ * none, without pairs, and when tokens of some pairs are unknown.
  */
 export async function measureLatents(
   trainee: Trainee,
@@ -35,10 +35,10 @@ export async function measureLatents(
   const scaleOf = patchNums.flatMap((pn, s) => new Array<number>(pn * pn).fill(s));
   for (const some of batches(indices, batch)) {
     await breathe();
-    const found = await pairs.batch(some);
-    const tokens = found.map((pair) => pair.tokens!);
+    const batchPairs = await pairs.batch(some);
+    const tokens = batchPairs.map((pair) => pair.tokens!);
     const measured = scope(() => {
-      const f = invert(tokenizer, trainee.images(found.map((pair) => pair.pixels)), true).latent;
+      const f = invert(tokenizer, trainee.images(batchPairs.map((pair) => pair.pixels)), true).latent;
       const error = sub(f, trainee.targets(tokens));
       const basis = fromArray(f.device, cosines(side), [side, side]);
       const spectrum = byFrequency(basis, error);
@@ -50,14 +50,16 @@ export async function measureLatents(
     });
     disposeAll(measured);
     for (let w = 0; w < side * side; w++) samples[bandOf(Math.floor(w / side), w % side)] += some.length;
-    for (const own of tokens) own.forEach((token, i) => counts[scaleOf[i]][token]++);
+    for (const ids of tokens) ids.forEach((token, i) => counts[scaleOf[i]][token]++);
   }
-  const floor = leastVariance * noise.reduce((sum, own) => sum + trace(own, c), 0) /
+  const floor = leastVariance * noise.reduce((sum, products) => sum + trace(products, c), 0) /
     (c * samples.reduce((a, b) => a + b));
-  const covariances = noise.map((own, band) => covariance(own, c, samples[band], Math.max(floor, 1e-12)));
-  return { noise: Float32Array.from(covariances.flatMap((own) => [...own])), prior: codePriors(counts) };
+  const covariances = noise.map((products, band) => covariance(products, c, samples[band], Math.max(floor, 1e-12)));
+  return { noise: Float32Array.from(covariances.flatMap((values) => [...values])), prior: codePriors(counts) };
 }
 
+/** The symmetric mean of products [c, c] over samples, with `floor` added to the diagonal. */
+/** The symmetric mean of products [c, c] over samples, with `floor` added to the diagonal. */
 function covariance(products: Float64Array, c: number, samples: number, floor: number): Float32Array<ArrayBuffer> {
   return Float32Array.from(products, (_, i) => {
     const row = Math.floor(i / c), column = i % c;
@@ -67,18 +69,19 @@ function covariance(products: Float64Array, c: number, samples: number, floor: n
 }
 
 /**
- * Probabilities from counts[scale][code]. Coarse scales have few tokens: to their counts those of all scales are added, with
- * the weight of a quarter of a token per code (and these, with half a token per code).
+ * Smoothed probabilities [scale, code] from counts[scale][code]. Coarse scales have few tokens, so the distribution
+ * over all scales is added to each with the weight of a quarter of a token per code. That distribution is smoothed with
+ * half a token per code.
  */
 export function codePriors(counts: readonly Float64Array[]): Float32Array<ArrayBuffer> {
   const codes = counts[0].length;
   const all = new Float64Array(codes).fill(0.5);
-  for (const own of counts) own.forEach((n, v) => all[v] += n);
+  for (const ofScale of counts) ofScale.forEach((n, v) => all[v] += n);
   const allTotal = all.reduce((a, b) => a + b, 0), weight = codes / 4;
   const prior = new Float32Array(counts.length * codes);
-  counts.forEach((own, s) => {
-    const total = own.reduce((a, b) => a + b, 0) + weight;
-    own.forEach((n, v) => prior[s * codes + v] = (n + weight * all[v] / allTotal) / total);
+  counts.forEach((ofScale, s) => {
+    const total = ofScale.reduce((a, b) => a + b, 0) + weight;
+    ofScale.forEach((n, v) => prior[s * codes + v] = (n + weight * all[v] / allTotal) / total);
   });
   return prior;
 }

@@ -1,12 +1,13 @@
 /**
- * `log.csv` of a run: a row per epoch, the first one before training. It is written anew after every epoch from what the
- * run's state has, so that a run that resumes cannot have a row twice.
+ * `log.csv` of a run: a row per epoch, the first one before training. The whole file is written after every epoch, so
+ * that a run that resumes cannot have a row twice.
  */
 import { join } from "node:path";
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { partSuffix, removeIfThere, writeFileAtomically } from "../util/files.ts";
 import { type EpochRow, explainFailure } from "./state.ts";
 
+/** Name of the log. */
 export const logFile = "log.csv";
 
 /** Columns by name; a cell that does not apply is empty. */
@@ -23,6 +24,7 @@ const columns: Readonly<Record<string, (row: EpochRow) => number | null>> = {
   seconds: (row) => row.seconds,
 };
 
+/** Writes the log. Throws, with advice, when that fails. */
 export async function writeLog(dir: string, history: readonly EpochRow[]): Promise<void> {
   const rows = history.map((row) => Object.values(columns).map((cell) => cell(row) ?? ""));
   const path = join(dir, logFile), text = stringify([Object.keys(columns), ...rows]);
@@ -36,7 +38,7 @@ export async function writeLog(dir: string, history: readonly EpochRow[]): Promi
   });
 }
 
-/** Reads a log back: values by column, NaN for an empty cell. Throws when the file is none. */
+/** Reads a log: values by column, NaN for an empty cell. Throws when there is none. */
 export async function readLog(dir: string): Promise<Map<string, number[]>> {
   const path = join(dir, logFile);
   let text: string;
@@ -45,7 +47,7 @@ export async function readLog(dir: string): Promise<Map<string, number[]>> {
   } catch (cause) {
     throw new Error(`${path}: expected the log of a training run: ${(cause as Error).message}`, { cause });
   }
-  // Every cell is a number or empty, so that nothing is ever quoted.
+  // Cells are numbers or empty, so none is quoted.
   const [header, ...rows] = text.trimEnd().split(/\r?\n/).map((line) => line.split(","));
   for (const name of ["epoch", "train_loss"]) {
     if (!header.includes(name)) throw new Error(`${path}: expected a column ${name}, got ${header.join(", ")}`);

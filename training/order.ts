@@ -1,13 +1,13 @@
 /**
- * Which images are held out, and in which order an epoch goes through the others: functions of the seed alone, so that a
- * run can go on anywhere without the state of a random number generator. Nothing here knows what an image is.
+ * The held-out images, and the order of training images in an epoch. Both are functions of the seed, so that a run can
+ * resume anywhere without the state of a random number generator.
  */
 import { philox } from "../core/tensor/mod.ts";
 
-/** Streams of random numbers for these two uses alone. */
+/** Keys of the two streams of random numbers. */
 const orderStream = 0x6f726472, splitStream = 0x73706c74; // "ordr", "splt"
 
-/** The numbers 0 to n - 1 in a random order that depends on nothing but its arguments (Fisher-Yates, 32-bit draws). */
+/** A random permutation of 0 to n - 1, a function of its arguments (Fisher-Yates, 32-bit draws). */
 export function permutation(n: number, seed: number, stream: number, round = 0): number[] {
   const order = Array.from({ length: n }, (_, i) => i);
   const words = new Uint32Array(4);
@@ -19,14 +19,15 @@ export function permutation(n: number, seed: number, stream: number, round = 0):
   return order;
 }
 
+/** Indices of training images and held-out images, both ascending. */
 export interface Split {
   readonly training: readonly number[];
   readonly heldOut: readonly number[];
 }
 
 /**
- * Divides the numbers 0 to n - 1; `share` of them, rounded, are held out: none for a share of 0, else at least one.
- * Throws when nothing is left to train on.
+ * Splits 0 to n - 1. The share `share` of them, rounded, is held out: none for a share of 0, else at least one. Throws
+ * when none is left to train on.
  */
 export function split(n: number, share: number, seed: number): Split {
   const heldOut = share === 0 ? 0 : Math.max(1, Math.round(n * share));
@@ -38,12 +39,12 @@ export function split(n: number, share: number, seed: number): Split {
   return { heldOut: ascending(order.slice(0, heldOut)), training: ascending(order.slice(heldOut)) };
 }
 
-/** The order in which an epoch goes through the training images. */
+/** The training images in the order of an epoch. */
 export function epochOrder(training: readonly number[], seed: number, epoch: number): number[] {
   return permutation(training.length, seed, orderStream, epoch).map((i) => training[i]);
 }
 
-/** `count` of the numbers 0 to n - 1, evenly spaced: a part of a sorted list that has something of all of it. */
+/** `count` of the numbers 0 to n - 1, evenly spaced. */
 export function spread(n: number, count: number): number[] {
   if (count >= n) return Array.from({ length: n }, (_, i) => i);
   return Array.from({ length: count }, (_, i) => Math.floor(i * n / count));

@@ -1,6 +1,6 @@
 /**
- * The result of a run: the trained encoder under the checkpoint's own names, with all that it came from in the header.
- * It has no state of the optimiser and no times, so that equal runs give equal files.
+ * The result of a run: the trained encoder under the names of the checkpoint, with its origin in the header. The file
+ * has no state of the optimiser and no times, so that equal runs give equal files.
  */
 import { type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
 import { latentShapes, type LatentStatistics, latentTensors } from "../models/latent_statistics.ts";
@@ -8,7 +8,7 @@ import { type EpochRow, type Settings, writeOrExplain, type WriteTensors } from 
 import type { Trainee } from "./trainee.ts";
 import { canonicalJson } from "../util/json.ts";
 
-/** What the header says, all of it text; `recipe` and `metrics` are JSON. */
+/** The header. All values are text; `recipe` and `metrics` are JSON. */
 export function encoderMetadata(settings: Settings, row: EpochRow): Record<string, string> {
   const { epoch, step, trainLoss, heldOutLoss, tokenRecovery, auc } = row;
   return {
@@ -24,14 +24,25 @@ export function encoderMetadata(settings: Settings, row: EpochRow): Record<strin
   };
 }
 
-/** Writes the encoder: whole parameters, float32, in the checkpoint's order, and its statistics. `run` is named when that fails. */
+/** What an encoder file contains beside the parameters. */
+export interface EncoderOrigin {
+  readonly settings: Settings;
+  /** The epoch of the parameters. */
+  readonly row: EpochRow;
+  /** Folder of the run, for messages. */
+  readonly run: string;
+  /** Statistics of the encoder's errors, if the family has any. */
+  readonly latents: LatentStatistics | null;
+}
+
+/**
+ * Writes the encoder: parameters in float32, in the order of the checkpoint, and its latent statistics. Throws, with
+ * advice, when the file cannot be written.
+ */
 export async function writeEncoder(
   path: string,
   trainee: Trainee,
-  settings: Settings,
-  row: EpochRow,
-  run: string,
-  latents: LatentStatistics | null,
+  { settings, row, run, latents }: EncoderOrigin,
   write: WriteTensors = writeSafetensors,
 ): Promise<void> {
   const entries = trainee.specs.map((spec): SafetensorsEntry => ({

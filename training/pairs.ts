@@ -1,6 +1,6 @@
 /**
- * Images to train on, with the tokens that they were made of where those are known. Folders of generated pairs and label
- * folders of plain images give the same thing; what is done with it is in train.ts.
+ * Training pairs from files: images with the tokens that they were decoded from, if those are known. Reads folders of
+ * generated pairs and label folders of plain images.
  */
 import { resolve } from "node:path";
 import type { FamilyName } from "../models/family.ts";
@@ -17,20 +17,23 @@ import { sha256Hex } from "../util/hash.ts";
 export interface Pair {
   /** [size, size, 3] in [0, 1], each value float32(byte / 255). */
   readonly pixels: Float32Array;
-  /** Null where they are not known: the tokens of the current encoder take their place. */
+  /** [tokenCount]; null if they are unknown. The current encoder then chooses them. */
   readonly tokens: Int32Array | null;
 }
 
 /**
- * Pairs by number. A source may read them from files, or make them when asked; the same number must always give the same
- * pair, or a run that resumes would not be the run that was interrupted.
+ * Pairs by index, read from files or drawn on demand. The same index must always give the same pair, so that a resumed
+ * run gives the result of an uninterrupted one.
  */
 export interface PairSource {
+  /** Number of pairs. */
   readonly count: number;
-  /** Whether the tokens of some pairs are not known. */
+  /** Whether the tokens of some pairs are unknown. */
   readonly partial: boolean;
-  /** Identifies the data: sha256 over what determines it. */
+  /** Identifies the data: sha256 over everything that determines it. */
   readonly fingerprint: string;
+  /** The pairs with these indices, 0 to `count` - 1. */
+  /** The pairs with these indices, 0 to `count` - 1. */
   batch(indices: readonly number[]): Promise<readonly Pair[]>;
 }
 
@@ -42,25 +45,28 @@ export interface PairFamily {
   readonly codes: number;
 }
 
-/** Pairs of a family, and images of other families, which tell how well they can be told apart. */
+/** Pairs of a family, and images of other families for the evaluation; null without any. */
 export interface TrainingData {
   readonly pairs: PairSource;
   readonly others: PairSource | null;
 }
 
+/** Which files to read. */
 export interface OpenDataOptions {
-  /** Folders of images with their tokens beside them, see pair_file.ts. */
+  /** Folders of images with JSON files of their tokens (generation/pair_file.ts). */
   readonly pairs: readonly string[];
-  /** Folders whose folders are labels: `Dataset/train`. */
+  /** Folders with a folder of images per label, such as `Dataset/train`. */
   readonly data: readonly string[];
   /** The labels of the model set. */
   readonly labels: Labels;
-  /** Only this many pairs, evenly spaced in the sorted list. */
+  /** Use only so many pairs, evenly spaced in the sorted list. Default: all. */
   readonly limit?: number;
+  /** Called after every image that was read. */
+  /** Called after every image that was read. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Decoded pixels that are kept in memory; what does not fit is decoded anew whenever it is asked for. */
+/** Bytes of decoded pixels in memory. Other images are decoded whenever they are used. */
 const cacheBytes = 512 * 1024 * 1024;
 
 interface Item {
@@ -69,20 +75,20 @@ interface Item {
 }
 
 /**
- * Finds, reads and checks everything: every image is decoded once. Throws before any training when there are no pairs,
- * when an image cannot be read or has another size than the family's, and when tokens are missing or not the family's.
+ * Lists, reads and checks all images. Throws when there are no pairs, when an image cannot be read or has another size
+ * than those of the family, and when tokens are missing or impossible for the family.
  */
 export async function openTrainingData(family: PairFamily, options: OpenDataOptions): Promise<TrainingData> {
-  const own: Item[] = [], others: Item[] = [];
+  const members: Item[] = [], others: Item[] = [];
   if (options.pairs.length + options.data.length === 0) {
     throw new Error(
       "no data: expected --pairs DIR (generated images with their tokens), --data DIR (label folders) or " +
         "--sample N (pairs drawn from the family's transformers)",
     );
   }
-  if (options.pairs.length > 0) await listPairs(family, options.pairs, own, others);
-  if (options.data.length > 0) await listLabelled(family, options, own, others);
-  const chosen = spread(own.length, options.limit ?? own.length).map((i) => own[i]);
+  if (options.pairs.length > 0) await listPairs(family, options.pairs, members, others);
+  if (options.data.length > 0) await listLabelled(family, options, members, others);
+  const chosen = spread(members.length, options.limit ?? members.length).map((i) => members[i]);
   const total = chosen.length + others.length;
   const progress = (before: number) => (done: number) => options.onProgress?.(before + done, total);
   const pairs = await ImagePairs.open(family, chosen, progress(0));
@@ -91,8 +97,8 @@ export async function openTrainingData(family: PairFamily, options: OpenDataOpti
 }
 
 /**
- * Images of folders, each in natural order, and called by their whole path where there are several folders: unlike those
- * that are attributed, images of different folders may have the same name here. What is reached twice is listed once.
+ * Lists the images of folders, each in natural order and each file once. With several folders, images are named by
+ * their whole path, because different folders may have images of the same name.
  */
 async function listFolders(folders: readonly string[]): Promise<ListedImage[]> {
   const images = new Map<string, ListedImage>();
@@ -105,7 +111,13 @@ async function listFolders(folders: readonly string[]): Promise<ListedImage[]> {
   return [...images.values()];
 }
 
-async function listPairs(family: PairFamily, folders: readonly string[], own: Item[], others: Item[]): Promise<void> {
+/** Adds images with tokens of the family to `members`, and images of other families to `others`. */
+async function listPairs(
+  family: PairFamily,
+  folders: readonly string[],
+  members: Item[],
+  others: Item[],
+): Promise<void> {
   const images = await listFolders(folders);
   const missing: string[] = [];
   for (const image of images) {
@@ -114,7 +126,7 @@ async function listPairs(family: PairFamily, folders: readonly string[], own: It
     else if (pair.family !== undefined && pair.family !== family.family) others.push({ image, tokens: null });
     else {
       checkTokens(image.path, pair, family);
-      own.push({ image, tokens: Int32Array.from(pair.tokens) });
+      members.push({ image, tokens: Int32Array.from(pair.tokens) });
     }
   }
   const where = folders.join(", ");
@@ -129,18 +141,20 @@ async function listPairs(family: PairFamily, folders: readonly string[], own: It
       `${where}: ${missing.length} of ${images.length} images have no tokens beside them: ${some(missing)}`,
     );
   }
-  if (own.length === 0) {
+  if (members.length === 0) {
     throw new Error(`${where}: no pairs found: all ${others.length} images are of other families`);
   }
 }
 
+/** Adds images of label folders of the family to `members`, and those of other families to `others`. */
+/** Adds images of label folders of the family to `members`, and those of other families to `others`. */
 async function listLabelled(
   { family }: PairFamily,
   { data: folders, labels }: OpenDataOptions,
-  own: Item[],
+  members: Item[],
   others: Item[],
 ): Promise<void> {
-  const before = own.length;
+  const before = members.length;
   for (const image of await listFolders(folders)) {
     const { labelFolder, imageName } = image;
     if (labelFolder === undefined || !labels.all.includes(labelFolder)) {
@@ -149,10 +163,10 @@ async function listLabelled(
           `got ${labelFolder ?? "an image outside of them"}`,
       );
     }
-    if (labels.familyOf(labelFolder) === family) own.push({ image, tokens: null });
+    if (labels.familyOf(labelFolder) === family) members.push({ image, tokens: null });
     else if (labelFolder !== outlierLabel) others.push({ image, tokens: null });
   }
-  if (own.length === before) {
+  if (members.length === before) {
     throw new Error(
       `--data ${folders.join(", ")}: no images of the family ${family} found (${labels.variants[family].join(", ")})`,
     );
@@ -185,8 +199,8 @@ class ImagePairs implements PairSource {
     for (const [i, { image, tokens }] of items.entries()) {
       try {
         const { bytes, sha256 } = await readImageFile(image.path);
-        const own = tokens === null ? "" : await sha256Hex(new Uint8Array(tokens.slice().buffer));
-        hashes.push(sha256 + own);
+        const tokenHash = tokens === null ? "" : await sha256Hex(new Uint8Array(tokens.slice().buffer));
+        hashes.push(sha256 + tokenHash);
         const decoded = await decodeImage(bytes);
         const size = `${decoded.width}x${decoded.height}`;
         sizes.set(size, [...sizes.get(size) ?? [], image.imageName]);
@@ -200,21 +214,7 @@ class ImagePairs implements PairSource {
     if (unreadable.length > 0) {
       throw new Error(`${unreadable.length} of ${items.length} images cannot be read: ${some(unreadable)}`);
     }
-    const wanted = `${family.imageSize}x${family.imageSize}`;
-    if (sizes.size > 1 || !sizes.has(wanted)) {
-      const found = [...sizes].map(([size, names]) =>
-        `${size} (${names.length} ${names.length === 1 ? "image" : "images"}, such as ${names[0]})`
-      );
-      throw new Error(
-        `${
-          sizes.size > 1 ? "images of mixed sizes" : "images of another size"
-        }: the ${family.family} encoder expects ` +
-          `${wanted}, got ${
-            some(found)
-          }; resizing would destroy what the encoder is to learn: leave other images out, ` +
-          "or name the set of weights that they were made with by --models",
-      );
-    }
+    requireSize(family, sizes);
     const fingerprint = await sha256Hex(new TextEncoder().encode(hashes.sort().join("\n")));
     return new ImagePairs(fingerprint, items, cache);
   }
@@ -240,7 +240,22 @@ class ImagePairs implements PairSource {
   }
 }
 
-/** The first few of a list, and how many more there are. */
+/** Throws unless all images have the size of the family. `sizes` has the names of images by size. */
+function requireSize({ family, imageSize }: PairFamily, sizes: ReadonlyMap<string, readonly string[]>): void {
+  const expected = `${imageSize}x${imageSize}`;
+  if (sizes.size === 1 && sizes.has(expected)) return;
+  const actual = [...sizes].map(([size, names]) =>
+    `${size} (${names.length} ${names.length === 1 ? "image" : "images"}, such as ${names[0]})`
+  );
+  throw new Error(
+    `${sizes.size > 1 ? "images of mixed sizes" : "images of another size"}: ` +
+      `the ${family} encoder expects ${expected}, got ${some(actual)}; ` +
+      "resizing would destroy what the encoder is to learn: leave other images out, " +
+      "or name the set of weights that they were made with by --models",
+  );
+}
+
+/** The first few names, and how many more there are. */
 function some(names: readonly string[], shown = 3): string {
   const more = names.length - shown;
   return names.slice(0, shown).join(", ") + (more > 0 ? ` and ${more} more` : "");

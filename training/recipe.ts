@@ -1,22 +1,23 @@
 /**
- * How an encoder is fine-tuned, as data: the official recipes, their checks, and the learning rate by epoch.
- * It deliberately knows neither files nor tensors.
+ * Recipes of fine-tuning: the official ones, the checks of their fields, and the learning rate by epoch.
  */
 import { type AdamOptions, constantLr, cosineLr, type Schedule, stepLr } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 import { familyNamed } from "../models/registry.ts";
 
-/** Which optimiser: see `Recipe.optimizer`. */
+/** An optimiser; see `Recipe.optimizer`. */
 export type OptimizerName = "adam" | "adamw" | "adam-l2";
-/** How the learning rate falls: see `Recipe.schedule`. */
+/** A schedule of the learning rate; see `Recipe.schedule`. */
 export type ScheduleName = "steplr" | "cosine" | "constant";
 
+/** All optimisers. */
 export const optimizers: readonly OptimizerName[] = ["adam", "adamw", "adam-l2"];
+/** All schedules. */
 export const schedules: readonly ScheduleName[] = ["steplr", "cosine", "constant"];
 
-/** Everything that decides what a run computes, besides its data and its weights. */
+/** Everything that the result of a run depends on, beside data and weights. */
 export interface Recipe {
-  /** Whose encoder is trained. */
+  /** Family whose encoder is trained. */
   readonly family: FamilyName;
   /** Passes over the training images, 1 or more. */
   readonly epochs: number;
@@ -24,11 +25,11 @@ export interface Recipe {
   readonly batch: number;
   /** Learning rate of the first epoch, above 0. */
   readonly lr: number;
-  /** `adamw` shrinks weights apart from the gradient, `adam-l2` adds the decay to the gradient. */
+  /** `adamw` decouples weight decay from the gradient; `adam-l2` adds it to the gradient. */
   readonly optimizer: OptimizerName;
   /** 0 or more; 0 for `adam`. */
   readonly weightDecay: number;
-  /** Largest l2 norm of all gradients together; 0 for none. */
+  /** Limit for the l2 norm of all gradients; 0 for none. */
   readonly clip: number;
   /** By epoch: `steplr` is lr * gamma^floor(epoch / stepSize), `cosine` falls to 0 at the last epoch. */
   readonly schedule: ScheduleName;
@@ -36,15 +37,15 @@ export interface Recipe {
   readonly gamma: number;
   /** For `steplr`, in epochs. */
   readonly stepSize: number;
-  /** Decides the held-out images, the order of the others, and the augmentation. */
+  /** Seed of the held-out images, the order of the others, and the augmentation. */
   readonly seed: number;
-  /** Share of the images that is held out. */
+  /** Share of held-out images, 0 to below 1. */
   readonly holdout: number;
-  /** Post-processing of growing strength in half of the steps. */
+  /** Whether half of the steps get images that are processed with growing strength. */
   readonly augment: boolean;
   /** Weight of the loss between the decoded prediction and the image; 0 for none. */
   readonly imageLoss: number;
-  /** Recompute activations on the way back instead of keeping them. Changes memory and time, not results. */
+  /** Recompute activations in the backward pass instead of keeping them. Changes memory and time, not results. */
   readonly checkpointing: boolean;
 }
 
@@ -67,10 +68,10 @@ export function officialRecipe(family: FamilyName): Recipe {
   return { family, ...familyNamed(family).encoderRecipe, ...common };
 }
 
-/** PyTorch's decay of AdamW; also taken for `adam-l2`, which without decay would be `adam`. */
+/** PyTorch's default for AdamW; also that of `adam-l2`, which without decay would equal `adam`. */
 const defaultDecay = 0.01;
 
-/** The official recipe of a family with some fields changed. Throws naming the option whose value is out of range. */
+/** The official recipe of a family with some fields changed. Throws, naming the option, on values out of range. */
 export function makeRecipe(family: FamilyName, changes: Partial<Recipe> = {}): Recipe {
   const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
   const recipe: Recipe = { ...officialRecipe(family), ...given, family };
@@ -108,6 +109,7 @@ export function learningRate({ schedule, lr, epochs, stepSize, gamma }: Recipe):
   return schedule === "cosine" ? cosineLr(lr, epochs) : constantLr(lr);
 }
 
+/** Options of Adam by the recipe. */
 export function adamOptions({ optimizer, weightDecay }: Recipe): AdamOptions {
   return { weightDecay, decoupled: optimizer === "adamw" };
 }

@@ -1,6 +1,6 @@
 /**
- * A training run with its files: opens weights, data and the run's folder, checks that everything fits before any work,
- * trains, and writes the result. It prints nothing: what a command line shows it is told through `TrainingEvents`.
+ * A training run with its files: opens weights, data and the folder of the run, checks that they fit, trains, and
+ * writes the encoder. It prints nothing; callers follow progress through `TrainingEvents`.
  */
 import { dirname, join, resolve } from "node:path";
 import { labelsOf } from "../attribution/labels.ts";
@@ -13,7 +13,7 @@ import { writeLog } from "./log.ts";
 import { measureLatents } from "./latents.ts";
 import { split } from "./order.ts";
 import { writeEncoder } from "./output.ts";
-import { openTrainingData, type TrainingData } from "./pairs.ts";
+import { openTrainingData, type PairSource, type TrainingData } from "./pairs.ts";
 import { makeRecipe, type Recipe } from "./recipe.ts";
 import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.ts";
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
@@ -21,91 +21,79 @@ import { train, trainingImages } from "./train.ts";
 import { Trainee } from "./trainee.ts";
 import { hashFile } from "../util/hash.ts";
 
-/** What `runTraining` is to do. A run that resumes needs nothing but `resume`. */
+/** Options of `runTraining`. A run that resumes needs only `resume`. */
 export interface TrainingJobOptions {
-  /** Needed, but for a run that resumes. */
+  /** Family whose encoder is trained. Required unless the run resumes. */
   readonly family?: FamilyName;
-  /** What differs from the official recipe. */
+  /** Fields that replace those of the official recipe. */
   readonly recipe?: Partial<Recipe>;
-  /** Folder of the model set. */
+  /** Folder of the model set. Default: weights/tiny. */
   readonly models?: string;
-  /** Folders of images with their tokens beside them, as generation writes them. */
+  /** Folders of images with JSON files of their tokens, as generation writes them. */
   readonly pairs?: readonly string[];
-  /** Folders of plain images in folders named after their labels; the encoder chooses their tokens. */
+  /** Folders with a folder of plain images per label. The encoder chooses their tokens. */
   readonly data?: readonly string[];
-  /** Pairs are drawn from the set's transformers; `pairs`, `data` and `limit` are not given then. */
+  /** Draw pairs from the transformers of the set. Excludes `pairs`, `data` and `limit`. */
   readonly sample?: Partial<SampleSettings> & { readonly count?: number };
-  /** Encoder to start from instead of the set's own. */
+  /** File of the encoder to start from. Default: the encoder of the set. */
   readonly init?: string;
-  /** Only this many images, evenly spaced. */
+  /** Use only so many images, evenly spaced. Default: all. */
   readonly limit?: number;
-  /** Where the trained encoder goes; `encoder.safetensors` in the run's folder when not given. */
+  /** File of the trained encoder. Default: `encoder.safetensors` in the folder of the run. */
   readonly out?: string;
-  /** Folder of the run; `runs/<family>` when not given. */
+  /** Folder of the run. Default: `runs/<family>`. */
   readonly run?: string;
-  /** Folder of a run to go on with. Whatever else is given must be what the run was started with. */
+  /** Folder of a run to resume. All other options must be those that the run was started with. */
   readonly resume?: string;
-  /** `auto` by default. */
+  /** Default `auto`. */
   readonly device?: DeviceName;
-  /** CPU threads; all processors by default. */
+  /** CPU threads. Default: as many as the machine has processors. */
   readonly threads?: number;
-  /** Seconds between states that are saved within an epoch, 600 by default. */
+  /** Seconds between states that are saved within an epoch. Default 600. */
   readonly saveSeconds?: number;
-  /** Ends the run after the current step; its state is saved. */
+  /** Aborting it ends the run after the current step and saves its state. */
   readonly signal?: AbortSignal;
 }
 
-/** What `runTraining` tells while it works. */
+/** Progress of a training. */
 export interface TrainingEvents {
-  /** Something that a user should know, once. */
+  /** Called with a fact that the user should know. */
   readonly onNote?: (text: string) => void;
-  /** What is being prepared, before the first step. */
+  /** Called before each preparation for the first step, with a description. */
   readonly onPrepare?: (text: string) => void;
-  /** Training images of the whole run, and those that are done already. */
+  /** Called once before the first step, with the training images of the whole run and those that are done. */
   readonly onStart?: (total: number, done: number) => void;
-  /** Training images done since the beginning of the run. */
+  /** Called with the training images done since the beginning of the run. */
   readonly onProgress?: (images: number) => void;
-  /** An epoch is done and saved; epoch 0 is before training. */
+  /** Called when an epoch is done and saved. Epoch 0 is before training. */
   readonly onEpoch?: (row: EpochRow) => void;
 }
 
-/** How a run ended. */
+/** The result of a training. */
 export interface TrainingSummary {
-  /** `interrupted` by the signal; `resume` goes on with it. */
+  /** `interrupted`: the signal was aborted; `resume` continues the run. */
   readonly status: "done" | "interrupted";
   /** Folder of the run. */
   readonly run: string;
-  /** The trained encoder; null when interrupted. */
+  /** Path of the trained encoder; null when interrupted. */
   readonly out: string | null;
-  /** The epoch with the lowest held-out loss; null where nothing is held out. */
+  /** The epoch with the lowest held-out loss; null without held-out images. */
   readonly best: { readonly epoch: number; readonly heldOutLoss: number } | null;
   /** The last finished epoch. */
   readonly last: EpochRow | undefined;
 }
 
-/** The encoder of the epoch with the lowest held-out loss. */
+/** File of the encoder of the epoch with the lowest held-out loss. */
 export const bestFile = "best.safetensors";
 
-/** Runs, or goes on with, a training. Throws before any work on anything that is wrong with options, weights or data. */
+/** Fine-tunes an encoder, or resumes a run. Throws before the first step on wrong options, weights or data. */
 export async function runTraining(
   options: TrainingJobOptions,
   events: TrainingEvents = {},
 ): Promise<TrainingSummary> {
   const state = options.resume === undefined ? undefined : await loadState(options.resume);
   if (state) requireSame(options.resume!, state.settings, options);
-  const family = state?.settings.recipe.family ?? options.family;
-  if (family === undefined) throw new Error(`--family: expected ${familyNames.join(" or ")}`);
-  const recipe = state?.settings.recipe ?? makeRecipe(family, options.recipe);
-  const run = options.resume ?? options.run ?? join("runs", family);
-  const inputs: Settings["inputs"] = state?.settings.inputs ?? {
-    models: options.models ?? join("weights", "tiny"),
-    pairs: options.pairs ?? [],
-    data: options.data ?? [],
-    init: options.init ?? null,
-    limit: options.limit ?? null,
-    out: options.out ?? join(run, "encoder.safetensors"),
-    sample: sampleSettings(options),
-  };
+  const { recipe, run, inputs } = setUp(options, state);
   const out = options.out ?? inputs.out;
   const set = await openModelSet(inputs.models);
   const initSha256 = state ? state.settings.initSha256 : inputs.init && await hashFile(inputs.init);
@@ -114,55 +102,27 @@ export async function runTraining(
   const device = await openDevice(state?.settings.device ?? options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
-  events.onPrepare?.(`loading the ${family} tokenizer`);
+  events.onPrepare?.(`loading the ${recipe.family} tokenizer`);
   const init = state || inputs.init === null ? undefined : await openCheckpoint(inputs.init);
   const { imageLoss, checkpointing } = recipe;
-  const trainee = await Trainee.open(device, set, family, { imageLoss, checkpointing, init });
+  const trainee = await Trainee.open(device, set, recipe.family, { imageLoss, checkpointing, init });
   cleanup.defer(() => trainee.dispose());
-  let data: TrainingData;
-  if (inputs.sample) {
-    const sampled = await openSampledData(set, device, recipe, inputs.sample, events.onPrepare);
-    cleanup.defer(() => sampled.dispose());
-    data = sampled;
-  } else {
-    data = await openTrainingData(trainee.tokenizer, {
-      pairs: inputs.pairs,
-      data: inputs.data,
-      labels: labelsOf(set),
-      limit: inputs.limit ?? undefined,
-      onProgress: (done, total) => events.onPrepare?.(`reading images: ${done} of ${total}`),
-    });
-  }
+  const data = await openData({ recipe, inputs }, set, trainee, events, cleanup);
   const settings: Settings = {
-    recipe,
-    inputs,
-    modelSet: set.hash,
-    initSha256,
+    ...{ recipe, inputs, modelSet: set.hash, initSha256 },
     data: data.pairs.fingerprint,
     others: data.others?.fingerprint ?? null,
     device: device.info.kind,
   };
-  const total = trainingImages(data.pairs, recipe);
-  const inRun = resolve(dirname(out)) === resolve(run);
-  if (!inRun) await requireFolder("--out", out);
+  // The folder of the run may also be that of the result; it must exist before the result is checked.
+  const isOutInRun = resolve(dirname(out)) === resolve(run);
+  if (!isOutInRun) await requireFolder("--out", out);
   if (state) requireFits(options.resume!, state, settings, set, trainee);
   else await createRun(run);
-  if (inRun) await requireFolder("--out", out);
-  const { heldOut } = split(data.pairs.count, recipe.holdout, recipe.seed);
-  const latents = () => measureLatents(trainee, data.pairs, heldOut, recipe.batch);
-  const { epochs } = recipe;
-  const finished = state === undefined ? 0 : state.position.epoch * total / epochs + state.position.position;
-  if (state) {
-    // An epoch's state is saved before the log and the best encoder are written; it may have ended between the two.
-    const { history, best, epoch, position } = state.position;
-    await writeLog(run, history);
-    if (best?.epoch === epoch && position === 0) {
-      for (const [name, { values }] of state.parameters) trainee.restore(name, values);
-      await writeEncoder(join(run, bestFile), trainee, settings, history.at(-1)!, run, await latents());
-    }
-  }
-  events.onStart?.(total, finished);
-  const history: EpochRow[] = [...state?.position.history ?? []];
+  if (isOutInRun) await requireFolder("--out", out);
+  const files = new RunFiles(run, trainee, settings, data.pairs);
+  if (state) await files.repair(state);
+  events.onStart?.(trainingImages(data.pairs, recipe), trainedImages(state, data.pairs, recipe));
   const result = await train(trainee, {
     settings,
     data,
@@ -172,22 +132,116 @@ export async function runTraining(
     signal: options.signal,
     onProgress: events.onProgress,
     onEpoch: async (row, isBest) => {
-      history.push(row);
-      await writeLog(run, history);
-      if (isBest) await writeEncoder(join(run, bestFile), trainee, settings, row, run, await latents());
+      await files.addEpoch(row, isBest);
       events.onEpoch?.(row);
     },
   });
-  const last = history.at(-1);
+  const last = files.history.at(-1);
   const isDone = result.status === "done";
-  if (isDone) await writeEncoder(out, trainee, settings, last!, run, await latents());
+  if (isDone) await files.writeEncoder(out, last!);
   return { status: result.status, run, out: isDone ? out : null, best: result.position.best, last };
 }
 
+/** Recipe, folder and inputs of a run: those of its saved state, or by the options and defaults. */
+function setUp(
+  options: TrainingJobOptions,
+  state: RunState | undefined,
+): { readonly recipe: Recipe; readonly run: string; readonly inputs: Settings["inputs"] } {
+  if (state !== undefined) {
+    const { recipe, inputs } = state.settings;
+    return { recipe, run: options.resume!, inputs };
+  }
+  const { family } = options;
+  if (family === undefined) throw new Error(`--family: expected ${familyNames.join(" or ")}`);
+  const recipe = makeRecipe(family, options.recipe);
+  const run = options.run ?? join("runs", family);
+  const inputs = {
+    models: options.models ?? join("weights", "tiny"),
+    pairs: options.pairs ?? [],
+    data: options.data ?? [],
+    init: options.init ?? null,
+    limit: options.limit ?? null,
+    out: options.out ?? join(run, "encoder.safetensors"),
+    sample: sampleSettings(options),
+  };
+  return { recipe, run, inputs };
+}
+
+/** Opens the pairs: drawn from the transformers of the set, or read from files. */
+async function openData(
+  { recipe, inputs }: Pick<Settings, "recipe" | "inputs">,
+  set: ModelSet,
+  trainee: Trainee,
+  events: TrainingEvents,
+  cleanup: AsyncDisposableStack,
+): Promise<TrainingData> {
+  if (inputs.sample) {
+    const sampled = await openSampledData(set, trainee.device, recipe, inputs.sample, events.onPrepare);
+    cleanup.defer(() => sampled.dispose());
+    return sampled;
+  }
+  return await openTrainingData(trainee.tokenizer, {
+    pairs: inputs.pairs,
+    data: inputs.data,
+    labels: labelsOf(set),
+    limit: inputs.limit ?? undefined,
+    onProgress: (done, total) => events.onPrepare?.(`reading images: ${done} of ${total}`),
+  });
+}
+
+/** Training images that an interrupted run has seen. */
+function trainedImages(state: RunState | undefined, pairs: PairSource, recipe: Recipe): number {
+  if (state === undefined) return 0;
+  const { epoch, position } = state.position;
+  return epoch * trainingImages(pairs, recipe) / recipe.epochs + position;
+}
+
+/** Log and encoders of a run. */
+class RunFiles {
+  readonly history: EpochRow[] = [];
+  readonly #heldOut: readonly number[];
+
+  constructor(
+    readonly run: string,
+    readonly trainee: Trainee,
+    readonly settings: Settings,
+    readonly pairs: PairSource,
+  ) {
+    this.#heldOut = split(pairs.count, settings.recipe.holdout, settings.recipe.seed).heldOut;
+  }
+
+  /**
+   * Writes the log and the best encoder of a resumed run again: the state of an epoch is saved before them, and the run
+   * may have ended in between.
+   */
+  async repair(state: RunState): Promise<void> {
+    const { history, best, epoch, position } = state.position;
+    this.history.push(...history);
+    await writeLog(this.run, this.history);
+    if (best?.epoch === epoch && position === 0) {
+      for (const [name, { values }] of state.parameters) this.trainee.restore(name, values);
+      await this.writeEncoder(join(this.run, bestFile), history.at(-1)!);
+    }
+  }
+
+  async addEpoch(row: EpochRow, isBest: boolean): Promise<void> {
+    this.history.push(row);
+    await writeLog(this.run, this.history);
+    if (isBest) await this.writeEncoder(join(this.run, bestFile), row);
+  }
+
+  async writeEncoder(path: string, row: EpochRow): Promise<void> {
+    const { run, trainee, settings, pairs } = this;
+    const latents = await measureLatents(trainee, pairs, this.#heldOut, settings.recipe.batch);
+    await writeEncoder(path, trainee, { settings, row, run, latents });
+  }
+}
+
+/** Settings of pairs that are drawn; null without `sample.count`. Throws on options that exclude each other. */
 function sampleSettings({ sample, pairs = [], data = [], limit }: TrainingJobOptions): SampleSettings | null {
-  const { count, ...others } = sample ?? {};
+  const { count, ...means } = sample ?? {};
   if (count === undefined) {
-    if (Object.values(others).some((value) => value !== undefined)) {
+    if (Object.values(means).some((value) => value !== undefined)) {
       throw new Error(
         "--variants, --memory, --weight-type: are for pairs that are drawn; expected --sample N with them",
       );
@@ -200,13 +254,13 @@ function sampleSettings({ sample, pairs = [], data = [], limit }: TrainingJobOpt
   const { variants, memoryBytes, weightType } = sampleDefaults;
   return {
     count,
-    variants: others.variants ?? variants,
-    memoryBytes: others.memoryBytes ?? memoryBytes,
-    weightType: others.weightType ?? weightType,
+    variants: means.variants ?? variants,
+    memoryBytes: means.memoryBytes ?? memoryBytes,
+    weightType: means.weightType ?? weightType,
   };
 }
 
-/** Throws naming every given option that a run was not started with. */
+/** Throws, naming them, when options differ from those that the run was started with. */
 function requireSame(dir: string, { recipe, inputs, device }: Settings, options: TrainingJobOptions): void {
   if (options.family !== undefined && options.family !== recipe.family) {
     throw new Error(`--resume ${dir}: is a run of the family ${recipe.family}, got --family ${options.family}`);
@@ -237,7 +291,7 @@ function requireSame(dir: string, { recipe, inputs, device }: Settings, options:
   }
 }
 
-/** Throws naming what has changed since the run was started. */
+/** Throws, naming it, when weights, data or parameters differ from those of the run. */
 function requireFits(dir: string, state: RunState, settings: Settings, set: ModelSet, trainee: Trainee): void {
   const fail = (what: string) => {
     throw new Error(`--resume ${dir}: ${what}`);

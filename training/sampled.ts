@@ -1,6 +1,6 @@
 /**
- * Training data that is drawn from a model set's own transformers: pairs of the family when they are asked for, and a few
- * images of another family to compare with. How images are drawn is generation/'s business.
+ * Training data drawn from the transformers of a model set: pairs of the family on demand, and a few images of another
+ * family for the evaluation.
  */
 import type { Device } from "../core/tensor/mod.ts";
 import type { ModelSet } from "../models/model_set.ts";
@@ -10,32 +10,34 @@ import { split } from "./order.ts";
 import type { Pair, PairSource, TrainingData } from "./pairs.ts";
 import type { Recipe } from "./recipe.ts";
 
-/** What is drawn, and within which means. */
+/** What to draw, and within which memory. */
 export interface SampleSettings {
-  /** Pairs in all; they go round the variants, with random classes. */
+  /** Number of pairs. Variants take turns; classes are random. */
   readonly count: number;
-  /** Of the family; all of them when null. */
+  /** Variants of the family; null for all. */
   readonly variants: readonly string[] | null;
-  /** Device memory for the networks that draw and what they compute. */
+  /** Device memory for the networks that draw, and their activations. */
   readonly memoryBytes: number;
-  /** Of the transformers that draw. */
+  /** Type in which the weights of these networks are stored. */
   readonly weightType: "f32" | "f16";
 }
 
+/** Defaults of `SampleSettings`. */
+/** Defaults of `SampleSettings`. */
 export const sampleDefaults: Omit<SampleSettings, "count"> = {
   variants: null,
   memoryBytes: 4 * 2 ** 30,
   weightType: "f32",
 };
 
-/** Data that holds networks until it is disposed. */
+/** Training data with loaded networks; dispose it to free them. */
 export interface SampledData extends TrainingData {
   dispose(): void;
 }
 
 /**
- * Draws another family's images, where the set has one, whose networks are freed again, and opens the family's pairs. The recipe's seed decides
- * both; its share of held-out pairs is kept away from training as everywhere.
+ * Draws images of another family, if the set has one, frees its networks, and opens the family's pairs. Both depend on
+ * the seed of the recipe. Throws when networks do not fit, and on variants of other families.
  */
 export async function openSampledData(
   set: ModelSet,
@@ -44,7 +46,7 @@ export async function openSampledData(
   { count, variants, memoryBytes, weightType }: SampleSettings,
   onPrepare?: (text: string) => void,
 ): Promise<SampledData> {
-  // Before another family's images are drawn, which takes a while.
+  // Checked first, because drawing images of another family takes a while.
   const wrong = variants?.find((variant) => set.familyOf(variant) !== family);
   if (wrong !== undefined) throw new Error(`--variants: expected variants of the family ${family}, got ${wrong}`);
   const wanted = Math.max(leastOthers, split(count, holdout, seed).heldOut.length);
@@ -62,7 +64,7 @@ export async function openSampledData(
   return { pairs, others, dispose: () => pairs.dispose() };
 }
 
-/** All pairs of a source, kept; the source is disposed. */
+/** Draws all pairs of a source into memory, and disposes the source. */
 async function drawAll(source: SampledPairs, onPrepare?: (text: string) => void): Promise<PairSource> {
   try {
     const { count, partial, fingerprint } = source;

@@ -1,6 +1,6 @@
 /**
- * What a run has learnt so far, in one safetensors file: parameters, both moments of Adam, targets of the epoch, and where
- * in its epochs the run is. Written whole under another name and renamed, so that there is always a complete one.
+ * The state of a run in one safetensors file: parameters, both moments of Adam, targets of the epoch, and the position
+ * in the run. It is written under a temporary name and renamed, so that there is always a complete one.
  */
 import { join } from "node:path";
 import { type OptimizerState } from "../core/tensor/mod.ts";
@@ -9,10 +9,10 @@ import type { DeviceInfo } from "../core/tensor/mod.ts";
 import type { Recipe } from "./recipe.ts";
 import type { SampleSettings } from "./sampled.ts";
 
-/** What must be the same for a run to go on as if it had never stopped. */
+/** Everything that must be the same for a resumed run to give the result of an uninterrupted one. */
 export interface Settings {
   readonly recipe: Recipe;
-  /** Folders as they were given. */
+  /** Options of the run. */
   readonly inputs: {
     readonly models: string;
     readonly pairs: readonly string[];
@@ -20,13 +20,16 @@ export interface Settings {
     readonly init: string | null;
     readonly limit: number | null;
     readonly out: string;
-    /** Null where pairs are files. */
+    /** Null if pairs are files. */
     readonly sample: SampleSettings | null;
   };
-  /** Hash of the model set, sha256 of the encoder to start from, fingerprints of pairs and of the other family's images. */
+  /** Hash of the model set. */
   readonly modelSet: string;
+  /** sha256 of the encoder to start from; null for that of the set. */
   readonly initSha256: string | null;
+  /** Fingerprint of the pairs. */
   readonly data: string;
+  /** Fingerprint of the images of another family; null without any. */
   readonly others: string | null;
   readonly device: DeviceInfo["kind"];
 }
@@ -55,7 +58,7 @@ export interface EpochRow {
   readonly seconds: number;
 }
 
-/** Where a run is. */
+/** The position of a run, with sums since its last epoch. */
 export interface Position {
   /** Finished epochs. */
   epoch: number;
@@ -63,35 +66,45 @@ export interface Position {
   position: number;
   /** Finished steps. */
   step: number;
-  /** Sums over the steps of the current epoch, and their number. */
+  /** Sum of the losses of the current epoch. */
   lossSum: number;
+  /** Sum of the gradient norms of the current epoch. */
   normSum: number;
+  /** Finished steps of the current epoch. */
   epochSteps: number;
+  /** Time for these steps. */
   epochSeconds: number;
+  /** Time since the beginning of the run. */
   seconds: number;
+  /** Loss of the first step. */
   firstLoss: number | null;
+  /** The epoch with the lowest held-out loss. */
   best: { readonly epoch: number; readonly heldOutLoss: number } | null;
   history: EpochRow[];
 }
 
+/** The state of a run. */
+/** The state of a run. */
 export interface RunState {
   readonly settings: Settings;
   readonly position: Position;
-  /** By part of a parameter. */
+  /** Values by part of a parameter. */
   readonly parameters: ReadonlyMap<string, { shape: readonly number[]; values: Float32Array<ArrayBuffer> }>;
   readonly optimizer: OptimizerState;
-  /** Tokens of every pair for the current epoch, where the encoder chose them. */
+  /** Tokens [count * tokenCount] of all pairs for the current epoch, if the encoder chose them. */
   readonly targets: Int32Array<ArrayBuffer> | null;
 }
 
+/** Name of the file. */
+/** Name of the file. */
 export const stateFile = "state.safetensors";
 const format = "model-tracer-training/1";
 
+/** Writes a safetensors file. */
+/** Writes a safetensors file. */
 export type WriteTensors = typeof writeSafetensors;
 
-/**
- * Saves a run in its folder. Throws, when it cannot be written, what to do; the state that was there stays as it was.
- */
+/** Saves the state of a run. When that fails, throws with advice; the former state stays. */
 export async function saveState(dir: string, state: RunState, write: WriteTensors = writeSafetensors): Promise<void> {
   const entries: SafetensorsEntry[] = [];
   const add = (name: string, shape: readonly number[], values: Float32Array | Int32Array) =>
@@ -119,7 +132,7 @@ function isFile(path: string): Promise<boolean> {
   return Deno.stat(path).then((info) => info.isFile, () => false);
 }
 
-/** Writes a safetensors file. When that fails, the error says what is still there, and to make room and do `then`. */
+/** Writes a safetensors file. When that fails, throws with advice: make room, then do `then`. */
 export async function writeOrExplain(
   path: string,
   entries: readonly SafetensorsEntry[],
@@ -132,7 +145,7 @@ export async function writeOrExplain(
   await explainFailure(path, size, then, () => write(path, entries, metadata));
 }
 
-/** Runs what writes a file whole or not at all; when that fails, the error has the path, the size and what to do. */
+/** Runs `write`, which writes a file atomically. When it fails, throws with path, size and advice. */
 export async function explainFailure(
   path: string,
   size: string,
@@ -194,7 +207,7 @@ export async function loadState(dir: string): Promise<RunState> {
   }
 }
 
-/** Option names of settings, for messages. */
+/** Names of options that differ from the names of their fields. */
 const optionNames: Readonly<Record<string, string>> = {
   weightDecay: "--weight-decay",
   stepSize: "--step-size",
@@ -202,7 +215,7 @@ const optionNames: Readonly<Record<string, string>> = {
   weightType: "--weight-type",
 };
 
-/** How an option that a run was started with is called. */
+/** The command-line option of a field, for messages. */
 export function optionName(field: string): string {
   return optionNames[field] ?? `--${field}`;
 }

@@ -1,6 +1,6 @@
 /**
- * The training loop: epochs of steps over shuffled pairs, an evaluation and a saved state after each, an end that leaves
- * everything in place. What a step computes is in trainee.ts; files and settings come from job.ts.
+ * The training loop: epochs of steps over shuffled pairs, with an evaluation and a saved state after each. trainee.ts
+ * computes losses and gradients; run_training.ts opens and writes files.
  */
 import { Adam, clipGradients, disposeAll, gradientNorm } from "../core/tensor/mod.ts";
 import { augmented } from "./augmented.ts";
@@ -11,46 +11,52 @@ import { adamOptions, learningRate, officialRecipe, type Recipe } from "./recipe
 import type { EpochRow, Position, RunState, Settings } from "./state.ts";
 import type { Trainee } from "./trainee.ts";
 
-/** Training stopped because its loss is no longer one. What was saved before is intact. */
+/** Training diverged: the loss or the gradients are not finite, or far too large. The last good state is kept. */
 export class DivergenceError extends Error {
   /** `DivergenceError`. */
   override readonly name = "DivergenceError";
 }
 
-/** Diverging: the loss is this many times the first one, for this many steps in a row. */
-const hopeless = 1e3, patience = 5;
+/** Training diverges when the loss is `divergence` times the first one for `patience` steps in a row. */
+const divergence = 1e3, patience = 5;
 
-const othersStream = 0x6f746872; // "othr"
+/** Key of the stream of random numbers that chooses images of other families: "othr". */
+const othersStream = 0x6f746872;
 
+/** Options of `train`. */
+/** Options of `train`. */
 export interface TrainOptions {
   readonly settings: Settings;
   readonly data: TrainingData;
-  /** Goes on from here. */
+  /** State of the run to resume. */
   readonly resume?: RunState;
-  /** Saves the state of the run: at its beginning, after every epoch, on an interruption, and now and then. */
+  /** Saves the state: at the beginning, after every epoch, when interrupted, and every `saveSeconds`. */
   readonly save: (state: RunState) => Promise<void>;
   /** Seconds between states that are saved within an epoch. Default 600. */
   readonly saveSeconds?: number;
+  /** Aborting it ends the run after the current step. */
   readonly signal?: AbortSignal;
-  /** An epoch is done and saved; epoch 0 is before training. */
+  /** Called when an epoch is done and saved. Epoch 0 is before training. */
   readonly onEpoch?: (row: EpochRow, isBest: boolean) => void | Promise<void>;
-  /** Training images done since the beginning of the run. */
+  /** Called with the training images done since the beginning of the run. */
   readonly onProgress?: (images: number) => void;
 }
 
+/** The result of `train`. */
+/** The result of `train`. */
 export interface TrainResult {
   readonly status: "done" | "interrupted";
   readonly position: Position;
 }
 
-/** Training images that a whole run goes through. */
+/** Number of training images of a whole run, over all epochs. */
 export function trainingImages({ count }: PairSource, { epochs, holdout, seed }: Recipe): number {
   return epochs * split(count, holdout, seed).training.length;
 }
 
 /**
- * Trains until the last epoch or an interruption, after which the saved state goes on. Throws DivergenceError when the
- * loss is not finite, or hopelessly large; what was saved before stays the last good state.
+ * Trains until the last epoch or an interruption. An interrupted run can resume from the saved state. Throws
+ * DivergenceError when training diverges; the state that was saved before is then the last good one.
  */
 export async function train(trainee: Trainee, options: TrainOptions): Promise<TrainResult> {
   const run = new Run(trainee, options);
@@ -70,9 +76,9 @@ class Run {
   readonly #split: Split;
   readonly #others: readonly number[];
   readonly #adam: Adam;
-  /** Where the tokens of some pairs are not known: those of all pairs for the current epoch. */
+  /** If tokens of some pairs are unknown: the tokens of all pairs for the current epoch. */
   #targets: Int32Array<ArrayBuffer> | null;
-  /** Steps in a row with a hopeless loss. */
+  /** Steps in a row whose loss exceeds the limit of divergence. */
   #exceeding = 0;
   #clock = performance.now();
 
@@ -115,7 +121,7 @@ class Run {
     this.#adam.dispose();
   }
 
-  /** The rest of the current epoch's steps. False when interrupted, with the state saved. */
+  /** Runs the remaining steps of the current epoch. Returns false when interrupted, with the state saved. */
   async #epoch(): Promise<boolean> {
     const { at } = this;
     const { signal, saveSeconds = 600, onProgress } = this.#options;
@@ -128,7 +134,7 @@ class Run {
       at.epochSeconds += (performance.now() - began) / 1000;
       onProgress?.(at.epoch * order.length + at.position);
       const due = performance.now() - saved > 1000 * saveSeconds;
-      // What may be diverging does not replace a good state.
+      // A state that may be diverging must not replace a good one.
       if ((due || signal?.aborted) && this.#exceeding === 0) {
         await this.#save();
         saved = performance.now();
@@ -171,10 +177,10 @@ class Run {
     return pair.tokens ?? this.#targets!.subarray(index * tokenCount, (index + 1) * tokenCount);
   };
 
-  /** Throws when training has gone wrong; nothing is updated or saved then. */
+  /** Throws when training diverges, before the update and before the state is saved. */
   #check(loss: number, norm: number, lr: number): void {
     const first = this.at.firstLoss ?? loss;
-    this.#exceeding = loss > hopeless * first ? this.#exceeding + 1 : 0;
+    this.#exceeding = loss > divergence * first ? this.#exceeding + 1 : 0;
     const what = !Number.isFinite(loss)
       ? `the loss is ${loss}`
       : !Number.isFinite(norm)
@@ -185,38 +191,38 @@ class Run {
     if (what !== null) throw this.#diverged(what, lr, this.at.step + 1);
   }
 
-  /** The same after an epoch, so that no hopeless state takes the place of a good one. */
+  /** Throws when the held-out loss diverges, before the state of the epoch is saved. */
   #checkHeldOut(loss: number | null, lr: number): void {
     const { history, step } = this.at;
     const first = history.at(0)?.heldOutLoss ?? loss;
-    if (loss !== null && !(loss <= hopeless * first!)) {
+    if (loss !== null && !(loss <= divergence * first!)) {
       const before = history.length > 0 ? `, ${first!.toPrecision(4)} before training` : "";
       throw this.#diverged(`the loss of the held-out images is ${loss.toPrecision(4)}${before}`, lr, step);
     }
     if (loss === null && this.#exceeding > 0) {
-      throw this.#diverged(`the loss is more than ${hopeless} times that of the first step`, lr, step);
+      throw this.#diverged(`the loss is more than ${divergence} times that of the first step`, lr, step);
     }
   }
 
   #diverged(what: string, lr: number, step: number): DivergenceError {
     const { epoch } = this.at;
-    const calmer = Number(Math.min(lr / 10, officialRecipe(this.#recipe.family).lr).toPrecision(2));
+    const lowerRate = Number(Math.min(lr / 10, officialRecipe(this.#recipe.family).lr).toPrecision(2));
     const clip = this.#recipe.clip === 0 ? " or with --clip 1" : "";
     return new DivergenceError(
       `training diverges at step ${step} (epoch ${epoch + 1}, learning rate ${lr}): ${what}; ` +
-        `try again in another folder (--run) with a lower rate (--lr ${calmer})${clip}; ` +
+        `try again in another folder (--run) with a lower rate (--lr ${lowerRate})${clip}; ` +
         "the last good state of this run is kept",
     );
   }
 
-  /** Where tokens are not known, those that the current encoder gives. False when interrupted. */
+  /** Lets the current encoder choose unknown tokens. Returns false when interrupted. */
   async #chooseTargets(): Promise<boolean> {
     if (!this.#pairs.partial || this.#targets !== null) return true;
     this.#targets = await quantizeAll(this.#trainee, this.#pairs, this.#recipe.batch, this.#options.signal);
     return this.#targets !== null;
   }
 
-  /** Evaluates, counts the epoch and saves. False when interrupted before that. */
+  /** Evaluates the encoder, ends the epoch and saves the state. Returns false when interrupted before that. */
   async #finishEpoch(): Promise<boolean> {
     const { at } = this;
     const { signal, data: { others }, onEpoch } = this.#options;
@@ -271,7 +277,7 @@ class Run {
     });
   }
 
-  /** Counts the time since it was last counted. */
+  /** Adds the time since the previous call to `seconds`. */
   #tick(): void {
     const now = performance.now();
     this.at.seconds += (now - this.#clock) / 1000;

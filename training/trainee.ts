@@ -1,6 +1,6 @@
 /**
- * A tokenizer whose encoder is trained: its parameters on the device, the loss and its gradients, and their values.
- * Decoder and codebook are frozen. Optimisers, data and files are the business of others.
+ * A tokenizer whose encoder is trained: its parameters on the device, the loss and its gradients. Decoder and codebook
+ * are frozen. train.ts updates the parameters.
  */
 import {
   add,
@@ -22,18 +22,19 @@ import type { ModelSet } from "../models/model_set.ts";
 import { familyNamed } from "../models/registry.ts";
 import { joinParts, partNames, type WeightSpec } from "../models/weights.ts";
 
-/** Which tokenizer, and its sizes as the family's row of the registry types them. */
+/** A family, and the configuration of its tokenizer. */
 export interface TokenizerConfig {
   readonly family: FamilyName;
   readonly config: unknown;
 }
 
+/** Options of a trainee. */
 export interface TraineeOptions {
-  /** Weight of the image loss; above 0, gradients flow through the decoder. */
+  /** Weight of the image loss; above 0, gradients flow through the decoder. Default 0. */
   readonly imageLoss?: number;
-  /** Recomputes the inside of every block on the way back. */
+  /** Recompute the activations of every block in the backward pass. Default false. */
   readonly checkpointing?: boolean;
-  /** Starts from this encoder instead of the set's own. It is closed. */
+  /** The encoder to start from, which is closed. Default: that of the set. */
   readonly init?: TensorSource;
 }
 
@@ -41,16 +42,18 @@ export interface TraineeOptions {
 export interface StepGradients {
   /** One element. */
   readonly loss: Tensor;
-  /** By part. */
+  /** Gradients by part; null where a parameter has none. */
   readonly gradients: Map<string, Tensor | null>;
 }
 
+/** A tokenizer with a trainable encoder. */
+/** A tokenizer with a trainable encoder. */
 export class Trainee {
   readonly device: Device;
   readonly tokenizer: ImageTokenizer;
-  /** Trained parameters as a checkpoint has them. */
+  /** The trained parameters of the checkpoint. */
   readonly specs: readonly WeightSpec[];
-  /** Their parts on the device, dense. */
+  /** Their parts on the device, in plain layout (not packed). */
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly #imageLoss: number;
   readonly #recompute: boolean;
@@ -69,7 +72,7 @@ export class Trainee {
     this.#recompute = checkpointing;
   }
 
-  /** Loads the family's tokenizer. Throws when `init` is not the encoder of this tokenizer, naming what does not fit. */
+  /** Loads the tokenizer of a family. Throws, naming tensors, when `init` is not an encoder of this tokenizer. */
   static async open(device: Device, set: ModelSet, name: FamilyName, options: TraineeOptions = {}): Promise<Trainee> {
     const { config } = set.manifest.families[name].tokenizer;
     const source = await set.openNetwork({ family: name });
@@ -80,7 +83,7 @@ export class Trainee {
     }
   }
 
-  /** The same from the tokenizer's weights, wherever they come from; `where` is their place in messages. */
+  /** Loads a tokenizer from its weights; `where` names them in messages. Throws as `open`. */
   static async load(
     device: Device,
     weightSource: TensorSource,
@@ -110,25 +113,25 @@ export class Trainee {
   /** pixels of [size, size, 3] in [0, 1] -> images[batch, size, size, 3] in the family's value range. */
   images(pixels: readonly Float32Array[]): Tensor {
     const { imageSize, valueRange: [low, high] } = this.tokenizer;
-    const each = imageSize * imageSize * 3;
-    const values = new Float32Array(pixels.length * each);
-    pixels.forEach((own, b) => {
-      for (let i = 0; i < each; i++) values[b * each + i] = own[i] * (high - low) + low;
+    const length = imageSize * imageSize * 3;
+    const values = new Float32Array(pixels.length * length);
+    pixels.forEach((image, b) => {
+      for (let i = 0; i < length; i++) values[b * length + i] = image[i] * (high - low) + low;
     });
     return fromArray(this.device, values, [pixels.length, imageSize, imageSize, 3]);
   }
 
-  /** f_Z of tokens, each of [tokenCount]. */
+  /** f_Z [batch, h, w, channels] of tokens, each [tokenCount]. */
   targets(tokens: readonly Int32Array[]): Tensor {
     const { tokenCount } = this.tokenizer;
     const values = new Int32Array(tokens.length * tokenCount);
-    tokens.forEach((own, b) => values.set(own, b * tokenCount));
+    tokens.forEach((ids, b) => values.set(ids, b * tokenCount));
     return scope(() => this.tokenizer.dequantize(fromArray(this.device, values, [tokens.length, tokenCount])));
   }
 
   /**
-   * mean (D^-1(x) - f_Z)^2, plus, where it is wanted, imageLoss * mean (D(D^-1(x)) - image)^2 in the value range; `x` may
-   * be `image` after augmentation. Dispose the result.
+   * Loss and gradients of a batch: mean (D^-1(x) - f_Z)^2 + imageLoss * mean (D(D^-1(x)) - image)^2, in the family's
+   * value range. `x` may be `image` after augmentation. Dispose the result.
    */
   differentiate(x: Tensor, target: Tensor, image: Tensor): StepGradients {
     const names = [...this.parameters.keys()];
@@ -142,14 +145,14 @@ export class Trainee {
     return { loss: result.loss, gradients: new Map(names.map((name, i) => [name, gradients[i]])) };
   }
 
-  /** Values of every part. */
+  /** The values of all parts. */
   async values(): Promise<Map<string, Float32Array<ArrayBuffer>>> {
     const values = new Map<string, Float32Array<ArrayBuffer>>();
     for (const [name, tensor] of this.parameters) values.set(name, await tensor.data());
     return values;
   }
 
-  /** Values of one whole parameter, as a checkpoint has it. */
+  /** The values of one parameter of the checkpoint. */
   async parameter(spec: WeightSpec): Promise<Float32Array<ArrayBuffer>> {
     const parts = new Map<string, Float32Array>();
     for (const name of partNames(spec)) parts.set(name, await this.parameters.get(name)!.data());
@@ -161,6 +164,8 @@ export class Trainee {
     this.device.write(this.parameters.get(name)!.storage, values);
   }
 
+  /** Frees the tokenizer. */
+  /** Frees the tokenizer. */
   dispose(): void {
     this.tokenizer.dispose();
   }

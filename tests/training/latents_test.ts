@@ -89,7 +89,7 @@ Deno.test("LatentStatistics go with an encoder's file into the family, and are r
     const path = `${dir}/encoder.safetensors`;
     const recipe = { family: "var", seed: 0 };
     // deno-lint-ignore no-explicit-any
-    await writeEncoder(path, trainee, { recipe } as any, { epoch: 0 } as any, dir, latents);
+    await writeEncoder(path, trainee, { settings: { recipe }, row: { epoch: 0 }, run: dir, latents } as any);
     trainee.dispose();
     const both = withEncoder(source(), await openSafetensors(path));
     const family = await loadVarTokenizer(device, both, config);
