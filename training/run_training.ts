@@ -114,6 +114,8 @@ export async function runTraining(
     others: data.others?.fingerprint ?? null,
     device: device.info.kind,
   };
+  // Throws when nothing is left to train on, so it comes before the folder of the run is created.
+  const total = trainingImages(data.pairs, recipe);
   // The folder of the run may also be that of the result; it must exist before the result is checked.
   const isOutInRun = resolve(dirname(out)) === resolve(run);
   if (!isOutInRun) await requireFolder("--out", out);
@@ -122,7 +124,7 @@ export async function runTraining(
   if (isOutInRun) await requireFolder("--out", out);
   const files = new RunFiles(run, trainee, settings, data.pairs);
   if (state) await files.repair(state);
-  events.onStart?.(trainingImages(data.pairs, recipe), trainedImages(state, data.pairs, recipe));
+  events.onStart?.(total, trainedImages(state, total, recipe));
   const result = await train(trainee, {
     settings,
     data,
@@ -190,10 +192,10 @@ async function openData(
 }
 
 /** Training images that an interrupted run has seen. */
-function trainedImages(state: RunState | undefined, pairs: PairSource, recipe: Recipe): number {
+function trainedImages(state: RunState | undefined, total: number, { epochs }: Recipe): number {
   if (state === undefined) return 0;
   const { epoch, position } = state.position;
-  return epoch * trainingImages(pairs, recipe) / recipe.epochs + position;
+  return epoch * total / epochs + position;
 }
 
 /** Log and encoders of a run. */
