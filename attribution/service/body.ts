@@ -4,6 +4,7 @@
  */
 import { HttpError } from "./errors.ts";
 import { QueueFullError } from "./batcher.ts";
+import { splitForm } from "./multipart.ts";
 
 export interface BodyLimits {
   readonly maxBytes: number;
@@ -59,7 +60,7 @@ export async function receive(request: Request, limits: BodyLimits, budget: Byte
     if (!/^\s*multipart\/form-data\b/i.test(type)) {
       return { files: [{ name: null, bytes }], single: true, held: length };
     }
-    return { files: await parts(bytes, type, limits), single: false, held: length };
+    return { files: await splitForm(type, bytes, limits.maxImages), single: false, held: length };
   } catch (error) {
     budget.give(length);
     throw error;
@@ -101,25 +102,6 @@ async function readAll(
     clearTimeout(timer);
     late.catch(() => {});
   }
-}
-
-async function parts(bytes: Uint8Array<ArrayBuffer>, type: string, limits: BodyLimits): Promise<ReceivedFile[]> {
-  let form: FormData;
-  try {
-    form = await new Response(bytes, { headers: { "content-type": type } }).formData();
-  } catch {
-    throw new HttpError(400, "malformed-multipart", "the body is not the multipart/form-data that its header says");
-  }
-  const files = [...form.values()].filter((value): value is File => value instanceof File);
-  if (files.length === 0) {
-    throw new HttpError(400, "no-images", "expected at least one file in the multipart body, got none");
-  }
-  if (files.length > limits.maxImages) {
-    throw new HttpError(413, "too-many-images", `expected at most ${limits.maxImages} images, got ${files.length}`);
-  }
-  return await Promise.all(files.map(async (file) => {
-    return { name: file.name.slice(0, 255), bytes: new Uint8Array(await file.arrayBuffer()) };
-  }));
 }
 
 function join(chunks: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {

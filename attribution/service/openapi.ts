@@ -3,6 +3,7 @@ import { toJsonSchema } from "npm:@valibot/to-json-schema@1.8.0";
 import type * as v from "npm:valibot@1.5.0";
 import { version } from "../../util/version.ts";
 import { attributeQuery } from "./config.ts";
+import { maxOtherParts, maxPartHeader } from "./multipart.ts";
 import { attributionSchema, errorSchema, eventSchemas, modelsSchema, statusSchema } from "./schemas.ts";
 
 type Schema = v.GenericSchema;
@@ -19,7 +20,7 @@ const failures: Readonly<Record<string, string>> = {
   401: "No valid key",
   403: "A page of another site",
   408: "The body did not arrive in time",
-  413: "Too many bytes, pixels or images",
+  413: "Too many bytes, pixels, images or parts of a form",
   415: "Not a PNG, JPEG or WebP, whatever its content type says",
   422: "A truncated or damaged image",
   503: "The queue is full, or the server starts or stops; see Retry-After",
@@ -101,7 +102,12 @@ function attributeOperation() {
       "x-events": { queued: ref("Queued"), progress: ref("Progress"), result: ref("Attribution") },
     },
   };
-  const form = { type: "object", properties: { image: { type: "array", items: image.schema } } };
+  const form = {
+    type: "object",
+    description: `At most /v1/models' limits.images files and ${maxOtherParts} other parts, which are not used; ` +
+      `the header lines of a part have at most ${maxPartHeader} bytes, file names are cut to 255 characters`,
+    properties: { image: { type: "array", items: image.schema } },
+  };
   return operation("Verdicts on images", {
     200: ["A verdict per image; in a multipart request, an error in the place of an unreadable one", verdicts],
     ...Object.fromEntries(

@@ -150,6 +150,34 @@ Deno.test("service: 500 hostile bodies give no 500, no crash and no hang, and th
       }
     });
 
+    await t.step("forms of half a million parts are refused, and /healthz is answered meanwhile", async () => {
+      const part = (more: string) => `--b\r\nContent-Disposition: form-data; name="x"${more}\r\n\r\n\r\n`;
+      const forms = {
+        "too-many-images": part('; filename="a"').repeat(400_000) + "--b--\r\n",
+        "too-many-parts": part("").repeat(600_000) + "--b--\r\n",
+        "malformed-multipart": "--b\r\n" + "X: y\r\n".repeat(4_000_000) + "\r\n--b--\r\n",
+      };
+      for (const [code, form] of Object.entries(forms)) {
+        let isAnswered = false, healthy = 0, longest = 0;
+        const refused = post(server, form, "", { "content-type": "multipart/form-data; boundary=b" }).then(
+          async (response) => {
+            isAnswered = true;
+            assert.equal((await response.json()).error.code, code);
+          },
+        );
+        while (!isAnswered) {
+          const start = performance.now();
+          assert.equal((await (await fetch(`${server.url}/healthz`)).json()).status, "ok");
+          longest = Math.max(longest, performance.now() - start);
+          healthy++;
+        }
+        await refused;
+        assert.ok(healthy > 0, code);
+        // Before there were limits: 10 to 25 seconds.
+        assert.ok(longest < 5000, `${code}: /healthz took ${Math.round(longest)} ms`);
+      }
+    });
+
     await t.step("30 senders that are slow, stop, hang up, half-close or speak no HTTP", async () => {
       const encode = (text: string) => new TextEncoder().encode(text);
       const head = (length: number | string, more = "") =>
