@@ -11,14 +11,14 @@ import { type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts
 import { membershipTableNames } from "../likelihood/membership/mod.ts";
 import { fitPrada, type ScoreFunction, type TokenPairs } from "../likelihood/prada/mod.ts";
 import { belonging, chooseFamily, perplexityScores } from "../decision/methods.ts";
-import type { Stretch } from "../decision/classifiers/confidence.ts";
+import type { Stretches } from "../decision/classifiers/confidence.ts";
 import { jointLabel, jointScores } from "../decision/classifiers/joint.ts";
 import { softmax } from "../decision/classifiers/logistic.ts";
 import { storePrada } from "../decision/classifiers/prada.ts";
 import type { Classifiers } from "../decision/classifiers/schema.ts";
 import { ownSampleScores } from "../decision/classifiers/variant.ts";
 import { stratifiedFolds } from "./fit_classifier.ts";
-import { fitStretch } from "./fit_confidence.ts";
+import { fitStretches, type JudgedVerdict } from "./fit_confidence.ts";
 import { fitJoint } from "./fit_joint.ts";
 import { fitOwnSamples, fitVariants, type LabelledRow, type NamedFit } from "./fit_variants.ts";
 
@@ -102,7 +102,7 @@ export async function fitClassifiers(
     "own-sample": (i, name) => ownSampleScores(ownSamples, labels.variants[name], rows[i].row),
     ...membership !== undefined && { membership: crossFitted(rows, membership, labels) },
   };
-  const confidence: Record<string, Stretch> = {};
+  const confidence: Record<string, Stretches> = {};
   const rates: Record<string, Record<FamilyName, number>> = {};
   for (const [method, scores] of Object.entries(probabilities)) {
     rates[method] = perFamily((name) => {
@@ -165,19 +165,18 @@ function largest(scores: Readonly<Record<string, number>>): [string, number] {
 }
 
 /** Fits the confidence of `joint` to verdicts of models that were fitted without the image. */
-function fitJointConfidence(rows: readonly LabelledRow[], labels: Labels): Stretch {
+function fitJointConfidence(rows: readonly LabelledRow[], labels: Labels): Stretches {
   const folds = 5, part = stratifiedFolds(rows.map(({ label }) => label), folds);
-  const raw: number[] = [], right: boolean[] = [];
+  const verdicts: JudgedVerdict[] = [];
   for (let fold = 0; fold < folds; fold++) {
     const model = fitJoint(rows.filter((_, i) => part[i] !== fold), labels);
     rows.forEach(({ label, row }, i) => {
       if (part[i] !== fold) return;
       const scores = jointScores(model, row), verdict = jointLabel(scores);
-      raw.push(scores[verdict]);
-      right.push(verdict === label);
+      verdicts.push({ label: verdict, raw: scores[verdict], isRight: verdict === label });
     });
   }
-  return fitStretch(raw, right);
+  return fitStretches(verdicts);
 }
 
 /** Fits the confidence of a two-stage method: from its raw confidence to the share of right verdicts. */
@@ -185,20 +184,18 @@ function fitConfidence(
   lines: readonly LabelledLine[],
   rules: Rules,
   scores: VariantProbabilities,
-): Stretch {
-  const raw: number[] = [], right: boolean[] = [];
-  lines.forEach(({ label, line: { families } }, i) => {
+): Stretches {
+  return fitStretches(lines.map(({ label, line: { families } }, i): JudgedVerdict => {
     const family = chooseFamily(families, rules);
     if (family === null) {
-      raw.push(Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name))));
-      right.push(label === outlierLabel);
-    } else {
-      const [best, p] = largest(scores(i, family));
-      raw.push(belonging(families, rules, family) * p);
-      right.push(rules.labels.familyOf(label) === family && best === label);
+      const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
+      return { label: outlierLabel, raw, isRight: label === outlierLabel };
     }
-  });
-  return fitStretch(raw, right);
+    const [best, p] = largest(scores(i, family));
+    // Of another family's image every variant is wrong.
+    const isRight = best === label && rules.labels.familyOf(label) === family;
+    return { label: best, raw: belonging(families, rules, family) * p, isRight };
+  }));
 }
 
 /** Fits a score function per variant: images of the variant against all other images, outliers of val included. */

@@ -80,10 +80,10 @@ const data = v.strictObject({
 export type DataSummary = v.InferOutput<typeof data>;
 
 const scoreName = v.picklist(scoreNames);
-/** The format that is written. Format 2 lacks `oneClass`; it is read, too. */
-export const calibrationFormat = "model-tracer-calibration/3";
+/** The format of the file. */
+export const calibrationFormat = "model-tracer-calibration/4";
 const schema = v.strictObject({
-  format: v.picklist([calibrationFormat, "model-tracer-calibration/2"]),
+  format: v.literal(calibrationFormat),
   /** The hash of the model set that the numbers were made with. */
   modelSet: sha256,
   description: v.optional(v.string()),

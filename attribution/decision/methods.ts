@@ -5,14 +5,14 @@
 import { CalibrationError } from "../../util/errors.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { passes, type Rules, ruleScore, standardise } from "./calibration_file.ts";
-import { noStretch, stretchConfidence } from "./classifiers/confidence.ts";
+import { kindOf, stretchConfidence } from "./classifiers/confidence.ts";
 import { jointLabel, jointScores } from "./classifiers/joint.ts";
 import { softmax } from "./classifiers/logistic.ts";
 import type { Classifiers } from "./classifiers/schema.ts";
 import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
 import type { ConditionName, Measurements, Verdict } from "../evidence/evidence.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
-import { outlierLabel } from "../labels.ts";
+import { type Label, outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
 
 export type { Rules } from "./calibration_file.ts";
@@ -85,18 +85,22 @@ export function twoStages(
     decide(evidence, rules) {
       const { families } = evidence;
       const family = chooseFamily(families, rules);
-      const stretch = rules.classifiers?.confidence[name] ?? noStretch;
       if (family === null) {
         const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
-        return { label: outlierLabel, confidence: stretchConfidence(stretch, raw), family, scores: {} };
+        return { label: outlierLabel, confidence: calibrated(name, outlierLabel, raw, rules), family, scores: {} };
       }
       const variants = Object.entries(scores(featuresOf(evidence), family, rules));
       if (variants.length === 0) throw new Error(`${name}: expected likelihoods of the ${family} variants, got none`);
       const [label, best] = variants.reduce((a, b) => (b[1] > a[1] ? b : a));
-      const confidence = stretchConfidence(stretch, belonging(families, rules, family) * best);
+      const confidence = calibrated(name, label, belonging(families, rules, family) * best, rules);
       return { label, confidence, family, scores: Object.fromEntries(variants) };
     },
   };
+}
+
+/** A raw confidence as a rate of being right, by the calibration's map for the method and the kind of verdict. */
+function calibrated(method: MethodName, label: Label, raw: number, { classifiers }: Rules): number {
+  return stretchConfidence(classifiers?.confidence[method]?.[kindOf(label)], raw);
 }
 
 function classifiersOf(name: string, rules: Rules): Classifiers {
@@ -129,8 +133,7 @@ const builtIn: Record<string, Method> = {
       const { joint } = classifiersOf("joint", rules);
       const scores = jointScores(joint, featuresOf(evidence), rules.outlierPrior);
       const label = jointLabel(scores);
-      const stretch = rules.classifiers?.confidence.joint ?? noStretch;
-      const confidence = stretchConfidence(stretch, scores[label]);
+      const confidence = calibrated("joint", label, scores[label], rules);
       return { label, confidence, family: rules.labels.familyOf(label), scores };
     },
   },
@@ -178,10 +181,9 @@ const builtIn: Record<string, Method> = {
       );
       const label = model ?? outlierLabel;
       const scores: Record<string, number> = { ...probabilities, outlier: none };
-      const stretch = rules.classifiers?.confidence.prada ?? noStretch;
       return {
         label,
-        confidence: stretchConfidence(stretch, scores[label]),
+        confidence: calibrated("prada", label, scores[label], rules),
         family: rules.labels.familyOf(label),
         scores,
       };

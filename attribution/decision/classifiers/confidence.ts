@@ -1,11 +1,30 @@
 /**
- * Turns a method's raw confidence into a rate of being right: a linear map of its log-odds (Platt 1999). The label of a
- * verdict does not change. calibration/fit_confidence.ts fits the map.
+ * Turns a method's raw confidence into a rate of being right: a linear map of its log-odds (Platt 1999), one for verdicts
+ * that name a variant and one for `outlier`. The label of a verdict does not change, and of two verdicts of one kind the one
+ * with the higher raw confidence keeps it. calibration/fit_confidence.ts fits the maps.
  */
+import { type Label, outlierLabel } from "../../labels.ts";
+
 /** The map of log-odds: logit(confidence) = offset + slope x logit(raw). */
 export interface Stretch {
+  /** Above 0: the map keeps the order of confidences. */
   readonly slope: number;
   readonly offset: number;
+}
+
+/**
+ * A map per kind of verdict. One map for both loses the order: raw confidences of the two kinds have different ranges, and
+ * over all verdicts the higher ones may be wrong more often although within each kind they are wrong less often (Simpson's
+ * paradox).
+ */
+export interface Stretches {
+  readonly variant: Stretch;
+  readonly outlier: Stretch;
+}
+
+/** The kind of a verdict. */
+export function kindOf(label: Label): keyof Stretches {
+  return label === outlierLabel ? "outlier" : "variant";
 }
 
 /** Leaves confidences as they are. */
@@ -18,6 +37,6 @@ export function logit(p: number): number {
 }
 
 /** The calibrated confidence, 0 to 1, of a raw one, 0 to 1. */
-export function stretchConfidence({ slope, offset }: Stretch, raw: number): number {
+export function stretchConfidence({ slope, offset }: Stretch = noStretch, raw: number): number {
   return 1 / (1 + Math.exp(-(offset + slope * logit(raw))));
 }

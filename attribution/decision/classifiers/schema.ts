@@ -5,7 +5,7 @@
 import * as v from "npm:valibot@1.5.0";
 import { type ConditionName, conditionNames, type Settings, settingsSchema } from "../../evidence/evidence.ts";
 import { oneClassSchema } from "../family_distance.ts";
-import type { Stretch } from "./confidence.ts";
+import type { Stretches } from "./confidence.ts";
 import type { JointModel } from "./joint.ts";
 import type { NamedClassifier, OwnSamples } from "./variant.ts";
 
@@ -28,7 +28,7 @@ export interface Classifiers {
   readonly membership?: Readonly<Record<string, NamedClassifier>>;
   readonly prada?: Readonly<Record<string, PradaFunction>>;
   /** By method: how raw confidences become rates of being right. */
-  readonly confidence: Readonly<Record<string, Stretch>>;
+  readonly confidence: Readonly<Record<string, Stretches>>;
 }
 
 const positive = v.pipe(v.number(), v.gtValue(0, "a number above 0"));
@@ -68,6 +68,8 @@ export const pradaFunctionSchema = v.strictObject({
   parameters: v.record(v.string(), v.array(v.number())),
 });
 
+const stretch = v.strictObject({ slope: positive, offset: v.number() });
+
 /** Checks `Classifiers`. */
 export const classifiersSchema = v.strictObject({
   condition: v.picklist(conditionNames),
@@ -76,5 +78,5 @@ export const classifiersSchema = v.strictObject({
   joint: jointSchema,
   membership: v.optional(v.record(v.string(), namedClassifierSchema)),
   prada: v.optional(v.record(v.string(), pradaFunctionSchema)),
-  confidence: v.record(v.string(), v.strictObject({ slope: v.number(), offset: v.number() })),
+  confidence: v.record(v.string(), v.strictObject({ variant: stretch, outlier: stretch })),
 }) satisfies v.GenericSchema<unknown, Classifiers>;

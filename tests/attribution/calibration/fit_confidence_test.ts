@@ -1,6 +1,11 @@
 /** Confidences against the rates that they were drawn with. */
 import assert from "node:assert/strict";
-import { fitStretch } from "../../../attribution/calibration/fit_confidence.ts";
+import {
+  fitStretch,
+  fitStretches,
+  type JudgedVerdict,
+  leastSlope,
+} from "../../../attribution/calibration/fit_confidence.ts";
 import { stretchConfidence } from "../../../attribution/decision/classifiers/confidence.ts";
 import { uniforms } from "../../../core/tensor/mod.ts";
 
@@ -18,4 +23,32 @@ Deno.test("fitStretch() finds the stretch of log-odds that confidences were made
   const sure = fitStretch([0.6, 0.7, 0.9], [true, true, true]);
   assert.ok(stretchConfidence(sure, 0.9) < 0.995 && stretchConfidence(sure, 0.9) > 0.6);
   assert.deepEqual(fitStretch([], []), { slope: 1, offset: 0 });
+});
+
+Deno.test("fitStretch() keeps the order of confidences even where a sample says that higher ones are wrong more often", () => {
+  const raw = [...new Array<number>(40).fill(0.6), ...new Array<number>(40).fill(0.9)];
+  const right = raw.map((p, i) => p === 0.6 || i % 4 > 0);
+  const { slope, offset } = fitStretch(raw, right);
+  assert.equal(slope, leastSlope);
+  // With that slope, the mean confidence is the rate of being right.
+  const mean = raw.reduce((sum, p) => sum + stretchConfidence({ slope, offset }, p), 0) / raw.length;
+  near(mean, right.filter(Boolean).length / right.length, 0.02);
+});
+
+Deno.test("fitStretches() judges verdicts of each kind among their own: pooled, the order would be lost", () => {
+  const verdicts: JudgedVerdict[] = [];
+  const add = (label: string, raw: number, hits: number, misses: number) => {
+    for (let i = 0; i < hits + misses; i++) verdicts.push({ label, raw, isRight: i < hits });
+  };
+  add("rarb", 0.5, 90, 10);
+  add("rarb", 0.8, 99, 1);
+  add("outlier", 0.9, 50, 50);
+  add("outlier", 0.99, 80, 20);
+  const { variant, outlier } = fitStretches(verdicts);
+  assert.ok(variant.slope > leastSlope && outlier.slope > leastSlope);
+  for (const [stretch, raw, rate] of [[variant, 0.5, 0.9], [variant, 0.8, 0.99], [outlier, 0.9, 0.5]] as const) {
+    near(stretchConfidence(stretch, raw), rate, 0.03);
+  }
+  const pooled = fitStretch(verdicts.map(({ raw }) => raw), verdicts.map(({ isRight }) => isRight));
+  assert.equal(pooled.slope, leastSlope);
 });
