@@ -1,19 +1,18 @@
-/**
- * Which tokens of a scale can be chosen at the same time: those whose parts of fHat do not overlap.
- * Positions only; no codes and no tensors.
- */
+/** Which tokens of a scale can be chosen at the same time: those whose parts of fHat do not overlap. */
 
-/** A class of positions of one scale: the grid rows x columns, none of which overlaps another. */
+/** Positions of one scale that do not overlap: all combinations of some rows and columns. */
 export interface PositionClass {
+  /** Rows, from 0. */
   readonly rows: readonly number[];
+  /** Columns, from 0. */
   readonly columns: readonly number[];
-  /** Row-major position numbers, rows x columns. */
+  /** Row-major indices of the positions, rows x columns. */
   readonly positions: readonly number[];
 }
 
 /**
- * The least period P such that codes P or more apart on an axis share no pixel of fHat. `enlargement` is [side, pn]; Phi, a
- * 3x3 convolution, spreads every pixel to its neighbours.
+ * The least period P such that tokens P or more apart on an axis share no pixel of fHat. `enlargement`[side, pn] is the
+ * interpolation of one axis. Phi, a 3x3 convolution, spreads every pixel to its neighbours.
  */
 export function interactionPeriod(enlargement: Float32Array, side: number, pn: number): number {
   const reach = Array.from({ length: pn }, (_, i) => {
@@ -33,7 +32,7 @@ export function interactionPeriod(enlargement: Float32Array, side: number, pn: n
   return pn;
 }
 
-/** All classes of a pn x pn grid with that period; together they hold every position once. */
+/** The classes of a pn x pn grid with a period. Every position is in one of them. */
 export function positionClasses(pn: number, period: number): PositionClass[] {
   const classes: PositionClass[] = [];
   const every = (start: number) =>

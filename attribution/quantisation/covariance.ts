@@ -1,7 +1,9 @@
 /**
- * The covariance of f - fHat while codes are uncertain, R = N + sum over scales of A_s U_s A_s', as a linear map, and the
- * solution of R z = r by conjugate gradients. U_s, [c, c], is the covariance of one code vector of scale s, N that of the
- * noise in every pixel.
+ * The covariance R of f - fHat while codes are uncertain, as a linear map, and the solution of R z = r by conjugate
+ * gradients.
+ *
+ * R = N + sum over scales s of A_s U_s A_s'. A_s maps code vectors of scale s to f (scale_maps.ts), U_s[c, c] is the
+ * covariance of one code vector of scale s, and N is the covariance of the noise.
  */
 import {
   add,
@@ -19,13 +21,15 @@ import {
 } from "../../core/tensor/mod.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 
+/** The parts of R. */
 export interface Covariance {
-  /** Covariance of what no codes explain: per pixel of f, packed for `linear`; or of every frequency, [side * side, c, c]. */
+  /** N: per pixel, packed for `linear` (white noise); or per frequency, [side * side, c, c]. */
   readonly noise: Tensor;
-  /** U_s by scale, packed for `linear`; null where it is negligible. */
+  /** U_s by scale, packed for `linear`; null if it is negligible. */
   readonly codes: readonly (Tensor | null)[];
-  /** The preconditioner of spectral_blocks.ts: [side, side], and [side * side, c, c]. */
+  /** The cosine transform of one axis, [side, side] (spectral_blocks.ts). */
   readonly cosines: Tensor;
+  /** The preconditioner: inverse blocks of R by frequency, [side * side, c, c]. */
   readonly inverseBlocks: Tensor;
 }
 
@@ -49,7 +53,7 @@ export function applyCovariance(maps: ScaleMaps, { noise, codes, cosines }: Cova
   });
 }
 
-/** x[batch, side, side, c] times the cosines[side, side] of both axes, or back: an orthonormal transform. */
+/** The orthonormal cosine transform of x[batch, side, side, c] along both axes, or its inverse. */
 function cosineTransform(cosines: Tensor, x: Tensor, back = false): Tensor {
   const [batch, side, , c] = x.shape;
   return scope(() => {
@@ -58,7 +62,7 @@ function cosineTransform(cosines: Tensor, x: Tensor, back = false): Tensor {
   });
 }
 
-/** The cosine transform of x[batch, side, side, c], frequency by frequency: [side * side, batch, c]. */
+/** The cosine transform of x[batch, side, side, c] by frequency: [side * side, batch, c]. */
 export function byFrequency(cosines: Tensor, x: Tensor): Tensor {
   const [batch, side, , c] = x.shape;
   return scope(() => {
@@ -67,7 +71,7 @@ export function byFrequency(cosines: Tensor, x: Tensor): Tensor {
   });
 }
 
-/** x[batch, side, side, c] with a symmetric [c, c] block of `blocks` applied to every frequency. */
+/** Filters x[batch, side, side, c]: applies symmetric blocks[side * side, c, c] to its frequencies. */
 export function applySpectral(cosines: Tensor, blocks: Tensor, x: Tensor): Tensor {
   return scope(() => {
     const filtered = matmul(byFrequency(cosines, x), blocks);
@@ -76,7 +80,7 @@ export function applySpectral(cosines: Tensor, blocks: Tensor, x: Tensor): Tenso
   });
 }
 
-/** `iterations` steps of preconditioned conjugate gradients from `start` (zero when not given) on R z = r, per image. */
+/** Solves R z = r per image by `iterations` steps of preconditioned conjugate gradients from `start` (default zero). */
 export function solve(
   maps: ScaleMaps,
   covariance: Covariance,
@@ -86,7 +90,7 @@ export function solve(
 ): Tensor {
   const batch = r.shape[0];
   const dot = (a: Tensor, b: Tensor) => scope(() => sum(mul(a, b).reshape(batch, -1), 1).reshape(batch, 1, 1, 1));
-  // Keeps 0 / 0 finite once an image is solved exactly.
+  // Once an image is solved exactly, both are 0.
   const ratio = (a: Tensor, b: Tensor) => scope(() => div(a, affine(b, 1, 1e-30)));
   const precondition = (x: Tensor) => applySpectral(covariance.cosines, covariance.inverseBlocks, x);
   return scope(() => {

@@ -1,47 +1,49 @@
 /**
- * Optimised quantisation by estimating all code vectors at once: every token's likelihood is taken after a linear filter
- * that suppresses what other tokens may still be (soft interference cancellation with minimum mean squared error), and
- * its posterior mean replaces it in what the next scale sees. It recovers more true tokens than sweeps over single tokens,
- * which follow the noise as soon as a coarse token is wrong.
+ * Optimised quantisation by estimating all code vectors together: soft interference cancellation with minimum mean
+ * squared error. A linear filter suppresses the uncertainty of other tokens before a token's likelihood is computed.
+ * The posterior mean of its code then replaces the token in what the next scale sees. This recovers more true tokens
+ * than sweeps over single tokens, which follow the noise once a coarse token is wrong.
  *
- * For one scale: R is the covariance of f - fHat (covariance.ts), y = A_s' R^-1 (f - A m), M the mean of A_s' R^-1 A_s over
- * the scale's tokens, U the covariance of a code. Without the token's own share the precision is P = (M^-1 - U)^-1 and the
- * evidence h = (I + P U) y + P m; a code e has the log-likelihood h'e - e'Pe / 2, and the scale's log-prior. U and M depend on the number of the step
- * only: they come from a simulation with tokens drawn from the prior. So per image there are products with tables alone.
+ * For one scale s: R is the covariance of f - fHat (covariance.ts), m are the means of the code vectors, and y = A_s'
+ * R^-1 (f - A m). M is the mean of A_s' R^-1 A_s over the tokens of the scale, and U the covariance of a code. Without
+ * the token's own contribution the precision is P = (M^-1 - U)^-1 and the evidence is h = (I + P U) y + P m. A code e
+ * has the log-likelihood h'e - e'Pe / 2, plus the log-prior of the scale. U and M depend only on the step, not on the
+ * image: a simulation with tokens from the prior gives them. So an image only takes products with tables.
  *
  * Sources: Wang & Poor 1999 (iterative soft interference cancellation), Ma & Ping 2017 (orthogonal AMP), Rush, Greig &
  * Venkataramanan 2017 (decoding of sparse superposition codes, which multi-scale residual codes are).
  */
 import { argmax, concat, linear, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { ImageTokenizer } from "../../models/family.ts";
-import { simulate } from "./mmse_simulation.ts";
+import { simulate, type Simulated } from "./mmse_simulation.ts";
 import { posterior, startState, type Step, withMeans } from "./mmse_step.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 
+/** How codes are estimated. */
 export interface MmseSettings {
   /** Passes over all scales, coarse to fine. */
   readonly passes: number;
   /**
-   * Assumed variance of f around the fHat of the true tokens, per value: what the encoder gets wrong. It is given as a
-   * multiple of the greedy quantiser's error on latents of random tokens. Not used where the family's LatentStatistics
-   * say what the encoder gets wrong.
+   * Assumed variance per value of the encoder's error, f minus the fHat of the true tokens, as a multiple of the greedy
+   * quantiser's error on latents of random tokens. Not used if the family has LatentStatistics.
    */
   readonly noiseOfGreedyError: number;
   /**
-   * What the measured noise is multiplied by where there are LatentStatistics: real errors hang together over pixels and
-   * depend on the image, so that white noise of the same size would be trusted too much.
+   * Factor of the noise that LatentStatistics give. Real errors are correlated over pixels and depend on the image, so
+   * noise of the measured size would make estimates overconfident.
    */
   readonly noiseOfMeasured: number;
-  /** Steps of conjugate gradients where nothing is known of the solution. */
+  /** Steps of conjugate gradients for the first solution. */
   readonly solveSteps: number;
-  /** Steps from the solution of the scale before. */
+  /** Steps of conjugate gradients from the previous scale's solution. */
   readonly resolveSteps: number;
-  /** Tokens of all simulated latents together, at least: small tokenizers take more latents. Seed of tokens and noise. */
+  /** Least number of simulated tokens. Small tokenizers simulate more latents. */
   readonly simulatedTokens: number;
+  /** Seed of simulated tokens and noise. */
   readonly seed: number;
 }
 
-/** What docs/quantisation.md measured. */
+/** The settings that docs/quantisation.md measures. */
 export const defaultMmse: MmseSettings = {
   passes: 3,
   noiseOfGreedyError: 0.05,
@@ -52,16 +54,19 @@ export const defaultMmse: MmseSettings = {
   seed: 0,
 };
 
-/** Everything that does not depend on the image. About 1 MB per scale and pass at full size. */
+/** The tables of the estimate, which do not depend on the image: about 1 MB per scale and pass at full size. */
 export class MmseTables {
+  /** The maps of the tokenizer. */
   readonly maps: ScaleMaps;
+  /** How they were made. */
   readonly settings: MmseSettings;
-  /** The noise that was assumed: mean variance per value. */
+  /** The assumed noise, as mean variance per value. */
   readonly noise: number;
-  /** Share of the simulated tokens that were recovered: what to expect at that noise. */
+  /** Share of the simulated tokens that were recovered, 0 to 1: what to expect at that noise. */
   readonly simulatedRecovery: number;
-  /** Cosines over the pixels, [side, side], and the inverse covariance of the noise at every frequency, [side * side, c, c]. */
+  /** The cosine transform of one axis, [side, side]. */
   readonly basis: Tensor;
+  /** Inverse covariance of the noise by frequency, [side * side, c, c]. */
   readonly inverseNoise: Tensor;
   readonly #steps: readonly Step[];
   readonly #start: readonly Tensor[];
@@ -70,7 +75,7 @@ export class MmseTables {
   private constructor(
     maps: ScaleMaps,
     settings: MmseSettings,
-    made: Awaited<ReturnType<typeof simulate>>,
+    made: Simulated,
   ) {
     this.maps = maps;
     this.settings = settings;
@@ -83,7 +88,7 @@ export class MmseTables {
     this.#codesTransposed = made.codesTransposed;
   }
 
-  /** Simulates and keeps the tables. `maps` must outlive them. */
+  /** Makes the tables by simulation. `maps` must exist as long as they do. Throws on settings out of range. */
   static async build(
     maps: ScaleMaps,
     tokenizer: ImageTokenizer,
@@ -94,14 +99,14 @@ export class MmseTables {
     return new MmseTables(maps, settings, made);
   }
 
-  /** f[batch, side, side, c] -> the most probable tokens after the last pass, [batch, tokenCount] (i32). */
+  /** f[batch, side, side, c] -> the most probable tokens of the last pass, [batch, tokenCount] (i32). */
   quantize(f: Tensor): Tensor {
     return scope(() => this.estimate(f).tokens);
   }
 
   /**
-   * The tokens of `quantize` and the logits of the last pass by scale, [batch, n, codes]. `given`, by scale and of that
-   * shape, is added to the logits of every pass: what is known of single tokens.
+   * The tokens of `quantize`, and the logits of the last pass by scale, [batch, n, codes]. `given` is added to the
+   * logits of every pass; it has what is known about single tokens, by scale and of the same shape.
    */
   estimate(f: Tensor, given: readonly (Tensor | undefined)[] = []): { tokens: Tensor; logits: Tensor[] } {
     const { maps } = this;
@@ -129,6 +134,7 @@ export class MmseTables {
     });
   }
 
+  /** Bytes of the tables. */
   get bytes(): number {
     return [...this.#tensors()].reduce((bytes, tensor) => bytes + tensor.bytes, 0);
   }
@@ -142,6 +148,7 @@ export class MmseTables {
     return all;
   }
 
+  /** Frees the tables. */
   dispose(): void {
     for (const tensor of this.#tensors()) tensor.dispose();
   }

@@ -1,6 +1,7 @@
 /**
- * What mmse.ts assumes of latents: which codes are how likely at every scale, and how f is off from their sum. An inverse
- * decoder's LatentStatistics say it; without them all codes are equal and the noise is white and small.
+ * The statistical model of latents for mmse.ts and tree_search.ts: the prior of codes by scale, and the covariance of
+ * the encoder's error. An inverse decoder's LatentStatistics give both. Without them all codes are equally likely, and
+ * the error is small white noise.
  */
 import {
   add,
@@ -21,29 +22,34 @@ import type { MmseSettings } from "./mmse.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 import { applyTo, eigen, identity, type Matrix, trace } from "./symmetric.ts";
 
-/** Keeps R and the covariances invertible where greedy codes meet every latent, or where there is one code only. */
+/**
+ * Lower bound of variances. It keeps R invertible if greedy codes reproduce every latent, or if there is a single code.
+ */
 const leastVariance = 1e-12;
 
-/** Of a scale's codes under their prior. */
+/** Moments of a scale's codes under the prior. */
 export interface Moments {
+  /** [c]. */
   readonly mean: Float64Array;
+  /** [c, c]. */
   readonly covariance: Matrix;
   /** Mean variance per channel. */
   readonly variance: number;
 }
 
+/** The model. */
 export interface Assumptions {
-  /** By scale. */
+  /** Moments by scale. */
   readonly moments: readonly Moments[];
-  /** [scales, codes], every row's sum is 1. */
+  /** Probability of codes by scale, [scales, codes]. */
   readonly prior: Float64Array;
-  /** Of f around the fHat of the true tokens: [c, c] for every frequency, or one for all where it is white. */
+  /** Covariance [c, c] of the encoder's error by frequency; a single one for white noise. */
   readonly noiseCovariances: readonly Matrix[];
-  /** Mean variance per value. */
+  /** Mean variance per value of the encoder's error. */
   readonly noise: number;
 }
 
-/** Number of latents that are simulated. */
+/** Number of latents to simulate. */
 export function simulatedLatents(
   { simulatedTokens }: Pick<MmseSettings, "simulatedTokens">,
   tokenCount: number,
@@ -51,7 +57,7 @@ export function simulatedLatents(
   return Math.ceil(simulatedTokens / tokenCount);
 }
 
-/** From the family's statistics, or for lack of them from the settings and the greedy quantiser. */
+/** The model from the tokenizer's LatentStatistics, or without them from the settings and the greedy quantiser. */
 export async function assumptions(
   maps: ScaleMaps,
   tokenizer: ImageTokenizer,
@@ -96,7 +102,7 @@ function momentsOf(codebook: Float32Array, prior: Float64Array, c: number): Mome
   return { mean, covariance, variance: Math.max(trace(covariance, c) / c, leastVariance) };
 }
 
-/** The settings' part of the greedy quantiser's error on latents of random tokens. */
+/** The noise as a multiple of the greedy quantiser's mean squared error on latents of random tokens. */
 async function noiseOfGreedy(
   maps: ScaleMaps,
   tokenizer: ImageTokenizer,
@@ -113,7 +119,7 @@ async function noiseOfGreedy(
   return noise;
 }
 
-/** Tokens of `count` images by the prior, [count * tokenCount]. */
+/** Draws the tokens of `count` images from the prior, [count * tokenCount]. */
 export function drawTokens(
   maps: ScaleMaps,
   prior: Float64Array,
@@ -124,20 +130,20 @@ export function drawTokens(
   const draws = uniforms(seed, 0, count * tokenCount);
   const tokens = new Int32Array(draws.length);
   for (let s = 0; s + 1 < starts.length; s++) {
-    const upTo = new Float64Array(codes);
+    const cumulative = new Float64Array(codes);
     let sum = 0;
-    for (let v = 0; v < codes; v++) upTo[v] = sum += prior[s * codes + v];
+    for (let v = 0; v < codes; v++) cumulative[v] = sum += prior[s * codes + v];
     for (let b = 0; b < count; b++) {
       for (let i = starts[s]; i < starts[s + 1]; i++) {
         const at = b * tokenCount + i;
-        tokens[at] = firstAbove(upTo, draws[at] * sum);
+        tokens[at] = firstAbove(cumulative, draws[at] * sum);
       }
     }
   }
   return tokens;
 }
 
-/** The first position of an ascending list whose value is above `value`, at most the last one. */
+/** The first index of an ascending list whose value is above `value`, or the last index. */
 function firstAbove(ascending: Float64Array, value: number): number {
   let low = 0, high = ascending.length - 1;
   while (low < high) {
@@ -148,7 +154,10 @@ function firstAbove(ascending: Float64Array, value: number): number {
   return low;
 }
 
-/** Latents of tokens[batch, tokenCount] with noise, [batch, side, side, c]; `cosines` are those of spectral_blocks.ts. */
+/**
+ * Latents of tokens[batch, tokenCount] plus noise, [batch, side, side, c]. `cosines` is the transform of
+ * spectral_blocks.ts.
+ */
 export function noisyLatents(
   maps: ScaleMaps,
   tokens: Tensor,

@@ -1,30 +1,33 @@
-/**
- * One step of mmse.ts, the estimate of all codes of one scale, on latents and tables that are given.
- * Where the tables come from is in mmse_simulation.ts.
- */
+/** One step of mmse.ts: estimates the codes of one scale. mmse_simulation.ts makes its tables. */
 import { broadcastTo, concat, linear, scope, softmax, sub, type Tensor } from "../../core/tensor/mod.ts";
 import { type Covariance, solve } from "./covariance.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 
 /** Tables of one scale in one pass. */
 export interface Step {
+  /** Index of the scale. */
   readonly scale: number;
+  /** R at this step. */
   readonly covariance: Covariance;
   /** Steps of conjugate gradients. */
   readonly solveSteps: number;
-  /** From [y, m] to the log-probability of every code: packed [codes, 2 c], and [codes]. */
+  /** Linear map from [y, m] to the log-probability of every code, packed [codes, 2 c]. */
   readonly weight: Tensor;
+  /** Its bias, [codes]. */
   readonly bias: Tensor;
 }
 
-/** Code vectors under way, per scale [batch, n, c], what they leave of f, and the last solution of R z = rest. */
+/** The current estimates. */
 export interface State {
+  /** Mean code vectors by scale, [batch, n, c]. */
   readonly means: readonly Tensor[];
+  /** f minus the fHat of the means, [batch, side, side, c]. */
   readonly rest: Tensor;
+  /** The last solution of R z = rest. */
   readonly solution: Tensor | undefined;
 }
 
-/** Every code vector at its mean, `start`[1, 1, c] of its scale. */
+/** The first state: every code vector is the mean of its scale's codes, `start` [1, 1, c] by scale. */
 export function startState(maps: ScaleMaps, start: readonly Tensor[], f: Tensor): State {
   const batch = f.shape[0];
   return scope(() => {
@@ -35,15 +38,15 @@ export function startState(maps: ScaleMaps, start: readonly Tensor[], f: Tensor)
   });
 }
 
-/** [batch, n, c] -> [batch, pn, pn, c]. */
+/** Code vectors of a scale on their grid: [batch, n, c] -> [batch, pn, pn, c]. */
 export function onGrid(maps: ScaleMaps, vectors: Tensor, scale: number): Tensor {
   const pn = maps.patchNums[scale];
   return vectors.reshape(-1, pn, pn, maps.channels);
 }
 
 /**
- * The posterior of a scale's codes, [batch, n, codes], its logarithm up to a constant, and the solution used for it. What is
- * `given`[batch, n, codes] is added to the logarithm.
+ * The posterior of a scale's codes: probabilities and logits, [batch, n, codes], and the solution of R z = rest that
+ * they come from. `given`[batch, n, codes] is added to the logits.
  */
 export function posterior(
   maps: ScaleMaps,
@@ -59,7 +62,7 @@ export function posterior(
   });
 }
 
-/** The state with other code vectors at one scale. */
+/** The state with new mean code vectors [batch, n, c] at one scale. */
 export function withMeans(maps: ScaleMaps, state: State, scale: number, means: Tensor): State {
   return scope(() => {
     const change = onGrid(maps, sub(state.means[scale], means), scale);

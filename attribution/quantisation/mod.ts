@@ -1,6 +1,6 @@
 /**
- * Optimised quantisation for VAR: tokens whose fHat is nearer to f than the greedy ones (Algorithm 3 of arXiv 2606.28386).
- * It joins the methods behind one class; what is done with the tokens is decided elsewhere.
+ * Optimised quantisation for tokenizers of several scales: finds tokens whose fHat is closer to f than that of the
+ * greedy ones (Algorithm 3 of arXiv 2606.28386). One class offers all methods.
  */
 import { affine, scope, type Tensor } from "../../core/tensor/mod.ts";
 import type { ImageTokenizer } from "../../models/family.ts";
@@ -33,26 +33,30 @@ export {
 export { errorOf, sweep, SweepTables } from "./sweeps.ts";
 export { treeSearch } from "./tree_search.ts";
 
-/** Settings of the sweeps; temperatures are multiples of an image's own greedy error. */
+/** A schedule of sweeps. Temperatures are multiples of the image's mean squared error with greedy tokens. */
 export interface SweepSchedule {
-  /** Number of annealed sweeps, 0 for none. */
+  /** Number of annealed sweeps, 0 or more. */
   readonly annealed: number;
-  /** Temperature of the first and of the last annealed sweep, falling geometrically between them. */
+  /** Temperature of the first annealed sweep. It falls geometrically. */
   readonly hottest: number;
+  /** Temperature of the last annealed sweep, above 0. */
   readonly coldest: number;
   /** Number of exact sweeps that follow, at least 1. */
   readonly exact: number;
 }
 
-/** From greedy tokens: hot enough for the fine scales to let go of them. Measured in docs/quantisation.md. */
+/** The schedule from greedy tokens. It is hot enough for tokens of fine scales to change (docs/quantisation.md). */
 export const sweepsFromGreedy: SweepSchedule = { annealed: 8, hottest: 4, coldest: 1, exact: 2 };
-/** From estimated tokens: cooler, so that what is right stays. Measured in docs/quantisation.md. */
+/** The schedule from estimated tokens. It is cooler, so that right tokens stay (docs/quantisation.md). */
 export const sweepsFromEstimate: SweepSchedule = { annealed: 4, hottest: 1, coldest: 0.25, exact: 2 };
 
 /**
- * `search`: the most probable tokens by a tree search; default for small tokenizers (`searchLimit`). `estimate`: all codes
- * estimated at once, then sweeps, unless the family has LatentStatistics. `sweeps`: sweeps from the greedy tokens, with tables
- * that are quickly made. `gradient`: the reference's method.
+ * The method and its settings.
+ *
+ * - `search`: a tree search for the most probable tokens, for small tokenizers (`searchLimit`)
+ * - `estimate`: estimates all codes together; then sweeps, unless the family has LatentStatistics
+ * - `sweeps`: sweeps from the greedy tokens, whose tables are made quickly
+ * - `gradient`: the reference's gradient descent
  */
 export type QuantisationSettings =
   | { readonly method: "search"; readonly search?: SearchSettings }
@@ -60,34 +64,37 @@ export type QuantisationSettings =
   | { readonly method: "sweeps"; readonly schedule?: SweepSchedule }
   | { readonly method: "gradient"; readonly schedule?: SoftAssignSchedule };
 
-/** Quantises a VAR tokenizer's latents. It reads the family's tensors, so dispose it before the family. */
+/** The tables of the methods; those of other methods are null. */
+interface Tables {
+  readonly sweeps: SweepTables | null;
+  readonly estimate: MmseTables | null;
+  readonly search: SearchTables | null;
+}
+
+/** Quantises latents of a tokenizer with several scales. It uses the tokenizer's tensors, so dispose it before that. */
 export class OptimisedQuantizer {
+  /** The method. */
   readonly settings: QuantisationSettings;
   readonly #tokenizer: ImageTokenizer;
   readonly #maps: ScaleMaps;
-  readonly #sweeps: SweepTables | null;
-  readonly #estimate: MmseTables | null;
-  readonly #search: SearchTables | null;
+  readonly #tables: Tables;
 
   private constructor(
     settings: QuantisationSettings,
     tokenizer: ImageTokenizer,
     maps: ScaleMaps,
-    sweeps: SweepTables | null,
-    estimate: MmseTables | null,
-    search: SearchTables | null,
+    tables: Tables,
   ) {
     this.settings = settings;
     this.#tokenizer = tokenizer;
     this.#maps = maps;
-    this.#sweeps = sweeps;
-    this.#estimate = estimate;
-    this.#search = search;
+    this.#tables = tables;
   }
 
   /**
-   * Builds the tables of the method. At full size: 40 MB for the sweeps, and 64 MB more, and some seconds of simulation,
-   * for the estimate; none for the gradient method. Throws on settings that make no sense, and on a search that is too large.
+   * Makes the tables of the method. At full size, sweeps take 40 MB; the estimate takes 64 MB more and simulates for
+   * some seconds; the gradient method has none. Throws on settings out of range, on a tokenizer with a single scale,
+   * and for `search` if the tokenizer is too large.
    */
   static async open(
     tokenizer: ImageTokenizer,
@@ -99,52 +106,57 @@ export class OptimisedQuantizer {
       const { method } = settings;
       const search = method === "search" ? await searchTables(maps, tokenizer, settings.search) : null;
       const estimate = method === "estimate" ? await MmseTables.build(maps, tokenizer, settings.estimate) : null;
-      // Where an estimate knows the noise, sweeps would only follow it.
+      // An estimate that knows the noise needs no sweeps: they would fit the noise.
       const sweeps = method === "sweeps" || (estimate !== null && tokenizer.latents === null)
         ? new SweepTables(maps)
         : null;
-      return new OptimisedQuantizer(settings, tokenizer, maps, sweeps, estimate, search);
+      return new OptimisedQuantizer(settings, tokenizer, maps, { sweeps, estimate, search });
     } catch (error) {
       maps.dispose();
       throw error;
     }
   }
 
-  /** f[batch, side, side, c] -> tokens[batch, tokenCount] (i32) and fHat. An image's result does not depend on its batch. */
+  /**
+   * f[batch, side, side, c] -> tokens[batch, tokenCount] (i32) and fHat. An image's result does not depend on its
+   * batch.
+   */
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor } {
-    const { settings } = this;
+    const { settings } = this, { sweeps, estimate, search } = this.#tables;
     return scope(() => {
       if (settings.method === "search") {
-        const tokens = treeSearch(this.#search!, f);
+        const tokens = treeSearch(search!, f);
         return { tokens, fHat: this.#tokenizer.dequantize(tokens) };
       }
       const greedy = this.#tokenizer.quantize(f);
       if (settings.method === "gradient") {
         return gradientQuantize(this.#maps, f, greedy.tokens, settings.schedule ?? referenceSchedule);
       }
-      const start = this.#estimate ? this.#estimate.quantize(f) : greedy.tokens;
-      if (this.#sweeps === null) return { tokens: start, fHat: this.#tokenizer.dequantize(start) };
+      const start = estimate ? estimate.quantize(f) : greedy.tokens;
+      if (sweeps === null) return { tokens: start, fHat: this.#tokenizer.dequantize(start) };
       const { annealed, hottest, coldest, exact } = sweepsOf(settings);
       const error = errorOf(f, greedy.fHat);
       const temperatures = Array.from({ length: annealed }, (_, i) => {
-        const along = annealed === 1 ? 1 : i / (annealed - 1);
-        // A latent that greedy codes meet exactly leaves nothing to anneal; the floor only avoids dividing by zero.
-        return affine(error, hottest * (coldest / hottest) ** along, 1e-12);
+        const progress = annealed === 1 ? 1 : i / (annealed - 1);
+        // The floor avoids a division by zero if greedy codes reproduce a latent exactly.
+        return affine(error, hottest * (coldest / hottest) ** progress, 1e-12);
       });
-      return sweep(this.#sweeps, f, start, [...temperatures, ...new Array<null>(exact).fill(null)]);
+      return sweep(sweeps, f, start, [...temperatures, ...new Array<null>(exact).fill(null)]);
     });
   }
 
   /** Bytes of the tables. */
   get bytes(): number {
-    return (this.#sweeps?.bytes ?? 0) + (this.#estimate?.bytes ?? 0) +
-      (this.#search ? searchTableBytes(this.#search) : 0);
+    const { sweeps, estimate, search } = this.#tables;
+    return (sweeps?.bytes ?? 0) + (estimate?.bytes ?? 0) + (search ? searchTableBytes(search) : 0);
   }
 
+  /** Frees the tables. */
   dispose(): void {
-    this.#sweeps?.dispose();
-    this.#estimate?.dispose();
-    if (this.#search) disposeSearchTables(this.#search);
+    const { sweeps, estimate, search } = this.#tables;
+    sweeps?.dispose();
+    estimate?.dispose();
+    if (search) disposeSearchTables(search);
     this.#maps.dispose();
   }
 }
@@ -159,7 +171,7 @@ function check(settings: QuantisationSettings): void {
   const whole = (x: number, least: number) => Number.isInteger(x) && x >= least;
   if (!whole(annealed, 0) || !whole(exact, 1)) {
     throw new Error(
-      `optimised quantisation: annealed expects an integer >= 0 and exact one >= 1, got ${annealed} and ${exact}`,
+      `optimised quantisation: expects annealed >= 0 and exact >= 1, both integers, got ${annealed} and ${exact}`,
     );
   }
   if (!(coldest > 0 && hottest >= coldest && hottest < Infinity)) {

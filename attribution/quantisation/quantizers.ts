@@ -1,6 +1,6 @@
 /**
- * Quantisers by name, for settings and command lines: a table from a name to what makes one for a family.
- * A tokenizer with one token per position has the nearest code as the best one: all names mean that for it.
+ * The table of quantisers by name, for settings and command lines. For a tokenizer with one token per position the
+ * nearest code is optimal, so all names mean the same.
  */
 import type { ImageTokenizer } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
@@ -9,18 +9,22 @@ import type { Quantize } from "./quantize.ts";
 
 /** A way to find the tokens of a latent. */
 export interface Quantizer {
-  /** f to tokens and fHat. */
+  /** From latents to tokens and fHat. */
   readonly quantize: Quantize;
-  /** Frees its tables; the tokenizer is the caller's. */
+  /** Frees the quantiser's tables, not the tokenizer. */
   dispose(): void;
 }
 
+/** A row of the table. */
 interface QuantizerRow {
   readonly description: string;
   readonly open: (tokenizer: ImageTokenizer) => Promise<Quantizer>;
 }
 
-/** `greedy` takes the nearest codes, `gradient` is the reference's, the others are faster and better: docs/quantisation.md. */
+/**
+ * Name of a quantiser. `greedy` takes the nearest codes and `gradient` is the reference's method; the others are faster
+ * than it and recover more tokens (docs/quantisation.md).
+ */
 export type QuantizerName = "search" | "estimate" | "sweeps" | "greedy" | "gradient";
 
 const quantizerTable: Readonly<Record<QuantizerName, QuantizerRow>> = {
@@ -43,7 +47,7 @@ const quantizerTable: Readonly<Record<QuantizerName, QuantizerRow>> = {
   gradient: {
     description: "optimised, by the reference's gradient descent on soft codes; slow",
     open: async (tokenizer) => {
-      // The official schedule leaves four scales out of its last calls; a tokenizer with fewer has fewer calls.
+      // The official schedule stops at four scales. A tokenizer with fewer scales has fewer calls.
       const stop = Math.min(referenceSchedule.stop, tokenizer.patchNums.length - 1);
       const schedule = { ...referenceSchedule, stop };
       return optimised(await OptimisedQuantizer.open(tokenizer, { method: "gradient", schedule }));
@@ -51,13 +55,10 @@ const quantizerTable: Readonly<Record<QuantizerName, QuantizerRow>> = {
   },
 };
 
-/** All of them. */
+/** All quantisers. */
 export const quantizerNames: readonly QuantizerName[] = Object.keys(quantizerTable) as QuantizerName[];
 
-/**
- * What a set is calibrated with unless the user says otherwise: the search, where every tokenizer of several scales is small
- * enough for it.
- */
+/** The default quantiser of a model set: `search` if every tokenizer is small enough for it, else `estimate`. */
 export function defaultQuantizer(set: Pick<ModelSet, "families" | "tokenizerFacts">): QuantizerName {
   const isLarge = set.families.map((family) => set.tokenizerFacts(family))
     .some(({ patchNums, tokenCount, channels }) => patchNums.length > 1 && tokenCount * channels > searchLimit);
@@ -68,7 +69,7 @@ function optimised(quantizer: OptimisedQuantizer): Quantizer {
   return { quantize: (f) => quantizer.quantize(f), dispose: () => quantizer.dispose() };
 }
 
-/** The quantiser of that name for a tokenizer, once its tables are made. */
+/** Opens a quantiser by name: makes its tables for a tokenizer. Throws for `search` if the tokenizer is too large. */
 export async function openQuantizer(name: QuantizerName, tokenizer: ImageTokenizer): Promise<Quantizer> {
   if (tokenizer.residual !== null) return await quantizerTable[name].open(tokenizer);
   return { quantize: (f) => tokenizer.quantize(f), dispose: () => {} };

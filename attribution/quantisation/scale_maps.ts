@@ -1,6 +1,6 @@
 /**
- * fHat as a sum of linear maps: for every scale of a residual tokenizer the map from code vectors to full size, and its adjoint.
- * Which codes are chosen, and why, is not decided here.
+ * fHat as a sum of linear maps: for every scale of a residual tokenizer, the map from code vectors to the size of f,
+ * and its adjoint.
  */
 import {
   add,
@@ -22,41 +22,51 @@ import {
 } from "../../core/tensor/mod.ts";
 import { type ImageTokenizer, scaleStarts } from "../../models/family.ts";
 
-/** One of the shared Phi convolutions: its linear part, the adjoint of that, and the constant it adds to every pixel. */
+/** One of the shared Phi convolutions: its linear part with adjoint, and its bias. */
 interface Phi {
-  readonly weight: Tensor; // the tokenizer's
-  readonly adjoint: Tensor; // packed
-  readonly bias: Tensor; // the tokenizer's, [c]
+  /** The tokenizer's. */
+  readonly weight: Tensor;
+  /** Packed for `conv2d`. */
+  readonly adjoint: Tensor;
+  /** The tokenizer's, [c]. */
+  readonly bias: Tensor;
   /** Plain [cOut, cIn, 3, 3]. */
   readonly kernel: Tensor;
 }
 
 /**
- * The maps A_s of all scales: fHat = sum over s of A_s z_s + offset, with z_s the code vectors [batch, pn, pn, c] of scale s.
- * A_s enlarges by bicubic interpolation (not at the last scale) and convolves (Phi). Source: FoundationVision/VAR,
- * models/quant.py. It reads the tokenizer's tensors, so dispose it before the tokenizer.
+ * The maps A_s of all scales: fHat = sum over scales s of A_s z_s + offset, where z_s[batch, pn, pn, c] are the code
+ * vectors of scale s. A_s enlarges by bicubic interpolation (except at the last scale) and convolves (Phi). It uses the
+ * tokenizer's tensors, so dispose it before the tokenizer. Source: FoundationVision/VAR, models/quant.py.
  */
 export class ScaleMaps {
+  /** Of the tokenizer. */
   readonly device: Device;
+  /** Side of every scale in tokens. */
   readonly patchNums: readonly number[];
-  /** First token of every scale, and the total at the end. */
+  /** First token of every scale, then the number of all tokens. */
   readonly starts: readonly number[];
+  /** Channels of a code. */
   readonly channels: number;
+  /** Size of the codebook. */
   readonly codes: number;
   /** Side of f in pixels. */
   readonly side: number;
-  /** [codes, channels]; the tokenizer's. */
+  /** The tokenizer's codebook, [codes, channels]. */
   readonly codebook: Tensor;
-  /** What Phi's biases of all scales add to every pixel, [channels]. */
+  /** Sum of Phi's biases over all scales, [channels]. */
   readonly offset: Tensor;
-  /** Bicubic enlargement of one axis per scale, [side, pn] row-major on the host; the identity at the last scale. */
+  /**
+   * By scale, the bicubic interpolation of one axis, [side, pn] row-major on the host; the identity at the last scale.
+   */
   readonly enlargements: readonly Float32Array[];
   readonly #phis: readonly Phi[];
   readonly #phiOf: readonly number[];
   readonly #up: readonly (Tensor | null)[];
-  /** Of every #up the product with its transpose, [side, side]. */
+  /** By scale, #up times its transpose, [side, side]. */
   readonly #smoothing: readonly (Tensor | null)[];
 
+  /** The maps of a tokenizer with several scales. Throws a TypeError for others. */
   constructor(tokenizer: ImageTokenizer) {
     const { patchNums, codebook, residual } = tokenizer;
     if (residual === null) {
@@ -78,7 +88,7 @@ export class ScaleMaps {
     this.#phis = residual.phis.map(({ weight, bias }) => {
       return scope(() => {
         const kernel = convolutionKernel(weight, this.channels);
-        return keep({ weight, bias, kernel, adjoint: packWeight(turned(kernel), "conv") });
+        return keep({ weight, bias, kernel, adjoint: packWeight(adjointKernel(kernel), "conv") });
       });
     });
     this.offset = keep(scope(() => {
@@ -88,16 +98,17 @@ export class ScaleMaps {
     }));
   }
 
+  /** Tokens of an image. */
   get tokenCount(): number {
     return this.starts[this.patchNums.length];
   }
 
-  /** Number of values of one f. */
+  /** Number of values of a latent. */
   get size(): number {
     return this.side * this.side * this.channels;
   }
 
-  /** Which of `kernels` a scale uses. */
+  /** Index of the kernel that a scale uses. */
   phiOf(scale: number): number {
     return this.#phiOf[scale];
   }
@@ -108,8 +119,8 @@ export class ScaleMaps {
   }
 
   /**
-   * A_s: code vectors z[batch, pn, pn, c] of a scale -> their part of fHat, [batch, side, side, c], without Phi's bias; plus
-   * `residual` where given.
+   * A_s: code vectors z[batch, pn, pn, c] of a scale -> their part of fHat, [batch, side, side, c], without Phi's bias.
+   * Adds `residual` if given.
    */
   forward(z: Tensor, scale: number, residual?: Tensor): Tensor {
     return scope(() => this.phiForward(this.enlarge(z, scale), this.#phiOf[scale], residual));
@@ -120,7 +131,7 @@ export class ScaleMaps {
     return scope(() => this.reduce(this.phiAdjoint(r, this.#phiOf[scale]), scale));
   }
 
-  /** Phi number k without its bias, plus `residual` where given: x[batch, side, side, c] -> the same shape. */
+  /** Convolves x[batch, side, side, c] with kernel k of Phi, without its bias. Adds `residual` if given. */
   phiForward(x: Tensor, k: number, residual?: Tensor): Tensor {
     return conv2d(x, this.#phis[k].weight, undefined, { padding: 1, residual });
   }
@@ -130,7 +141,7 @@ export class ScaleMaps {
     return conv2d(x, this.#phis[k].adjoint, undefined, { padding: 1 });
   }
 
-  /** Enlargement after its adjoint, U_s U_s' x for x[batch, side, side, c]. */
+  /** `enlarge` of `reduce` of x[batch, side, side, c]. */
   smooth(x: Tensor, scale: number): Tensor {
     const both = this.#smoothing[scale];
     if (both === null) return x;
@@ -141,7 +152,7 @@ export class ScaleMaps {
     });
   }
 
-  /** The first half of A_s: z[batch, pn, pn, c] -> [batch, side, side, c]. */
+  /** The interpolation of A_s: z[batch, pn, pn, c] -> [batch, side, side, c]. */
   enlarge(z: Tensor, scale: number): Tensor {
     const up = this.#up[scale];
     if (up === null) return z;
@@ -163,7 +174,7 @@ export class ScaleMaps {
     });
   }
 
-  /** The code vectors of one scale, [batch, pn, pn, c], of vectors[batch, tokenCount, c]. */
+  /** The code vectors of one scale, [batch, pn, pn, c], from vectors[batch, tokenCount, c] of all scales. */
   scaleOf(vectors: Tensor, scale: number): Tensor {
     const pn = this.patchNums[scale];
     return scope(() =>
@@ -171,7 +182,7 @@ export class ScaleMaps {
     );
   }
 
-  /** f minus the offset, minus what tokens[batch, tokenCount] (i32) of scales `from`..`to`-1 stand for. */
+  /** f minus the offset and the parts of tokens[batch, tokenCount] (i32) of the scales `from`..`to` - 1. */
   residual(f: Tensor, tokens: Tensor | null, from = 0, to = this.patchNums.length): Tensor {
     return scope(() => {
       let r = sub(f, this.offset);
@@ -192,6 +203,7 @@ export class ScaleMaps {
     });
   }
 
+  /** Frees the maps. */
   dispose(): void {
     for (const up of [...this.#up, ...this.#smoothing]) up?.dispose();
     for (const { adjoint, kernel } of this.#phis) {
@@ -203,8 +215,8 @@ export class ScaleMaps {
 }
 
 /**
- * A 3x3 convolution's kernel, plain [cOut, cIn, 3, 3], from its responses to one unit impulse per channel. The weight may be
- * packed, which only the device can read.
+ * The plain kernel [cOut, cIn, 3, 3] of a 3x3 convolution whose weight is packed: its responses to a unit impulse in
+ * every channel.
  */
 function convolutionKernel(weight: Tensor, c: number): Tensor {
   const impulses = new Float32Array(c * 9 * c);
@@ -216,14 +228,14 @@ function convolutionKernel(weight: Tensor, c: number): Tensor {
   });
 }
 
-/** kernel[a, b, 3, 3] turned by 180 degrees. */
+/** kernel[a, b, 3, 3] rotated by 180 degrees. */
 function reversedTaps(kernel: Tensor): Tensor {
   const [a, b] = kernel.shape;
   const flat = kernel.reshape(a * b, 9);
   return concat(Array.from({ length: 9 }, (_, i) => slice(flat, 1, 8 - i, 9 - i)), 1).reshape(a, b, 3, 3);
 }
 
-/** The kernel of the adjoint of a 3x3 convolution with zero padding: in and out swapped, turned by 180 degrees. */
-function turned(kernel: Tensor): Tensor {
+/** The kernel of the adjoint of a zero-padded 3x3 convolution: input and output swapped, rotated by 180 degrees. */
+function adjointKernel(kernel: Tensor): Tensor {
   return reversedTaps(permute(kernel, 1, 0, 2, 3));
 }

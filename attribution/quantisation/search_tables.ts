@@ -1,9 +1,13 @@
 /**
- * The tables of tree_search.ts. With b = A'N^-1 (f - offset) + L m, where A maps code vectors of all tokens to f, N is the
- * covariance of the noise, and m and L are mean and inverse covariance of codes by scale, the logarithm of the posterior of
- * code vectors z that are Gaussian is -|R z - y|^2 / 2 up to a constant, where R is lower triangular in the order of the
- * search, R'R = A'N^-1 A + L, and R'y = b. Row k of R holds the tokens up to the k-th: maximising over the later ones makes
- * their rows zero, so that what is left is the posterior with the later tokens integrated out.
+ * The tables of tree_search.ts.
+ *
+ * A maps the code vectors of all tokens to f, N is the covariance of the noise, and m and L are mean and inverse
+ * covariance of the codes, by scale. If code vectors z were Gaussian, the logarithm of their posterior would be -|R z -
+ * y|^2 / 2 up to a constant. Here R is lower triangular in the order of the search, R'R = A'N^-1 A + L, R'y = b, and b
+ * = A'N^-1 (f - offset) + L m.
+ *
+ * Row k of R involves the tokens up to the k-th only. Maximising over the later tokens makes the later rows zero. So
+ * the first k rows are the posterior with the later tokens integrated out.
  */
 import {
   concat,
@@ -28,18 +32,19 @@ import { applyTo, eigen, type Matrix, multiply } from "./symmetric.ts";
 import { orderCount, tokenOrder } from "./token_order.ts";
 import { diagonalBlock, lowerInverse, transposed, upperFactor } from "./triangular.ts";
 
+/** How tokens are searched. */
 export interface SearchSettings {
-  /** Beginnings of token sequences that are kept per image and order. */
+  /** Prefixes of token sequences that are kept per image and order. */
   readonly beams: number;
-  /** Orders that are tried, 1 to `orderCount`; the best result counts. */
+  /** Number of orders that are tried, 1 to `orderCount`. The best result wins. */
   readonly orders: number;
-  /** As in MmseSettings. A search errs less than an estimate where noise is taken for larger than it is. */
+  /** As in MmseSettings. The search does best with a smaller factor than the estimate (docs/quantisation.md). */
   readonly noiseOfMeasured: number;
   /** As in MmseSettings. */
   readonly noiseOfGreedyError: number;
 }
 
-/** What docs/quantisation.md measured. */
+/** The settings that docs/quantisation.md measures. */
 export const defaultSearch: SearchSettings = {
   beams: 32,
   orders: 4,
@@ -48,12 +53,13 @@ export const defaultSearch: SearchSettings = {
 };
 
 /**
- * The most values of all code vectors together (tokens times channels): tables grow with their square, the making of tables
- * with their cube, and with ten scales the true beginnings are lost among others (docs/quantisation.md).
+ * The largest tokenizer that is searched, in values of all code vectors (tokens times channels). Tables grow with the
+ * square of that number and the time to make them with its cube. With ten scales, the search also loses the true
+ * prefixes (docs/quantisation.md).
  */
 export const searchLimit = 4096;
 
-/** Throws when a tokenizer is too large to be searched. */
+/** Throws if a tokenizer is too large to be searched. */
 export function requireSearchable(tokenCount: number, channels: number): void {
   if (tokenCount * channels <= searchLimit) return;
   throw new Error(
@@ -61,37 +67,44 @@ export function requireSearchable(tokenCount: number, channels: number): void {
   );
 }
 
-/** Part of a scale's mean variance that is added to the covariance of its codes, which may lie in few directions. */
+/** Share of a scale's mean variance that is added to the covariance of its codes, because that may be singular. */
 const ridge = 1e-3;
 
-/** Most rows of R that are made at a time. */
+/** Most rows of R that are made together, a panel. */
 const panelRows = 128;
 
-/** Tokens whose rows are made at a time. */
+/** Tokens of a panel. */
 export const panelTokens = (channels: number): number => Math.max(1, Math.floor(panelRows / channels));
 
+/** The tables of a search. "Own columns" of a token are the columns of R that belong to it. */
 export interface SearchTables {
+  /** The maps of the tokenizer. */
   readonly maps: ScaleMaps;
+  /** How they were made. */
   readonly settings: SearchSettings;
-  /** By order the numbers of the tokens. */
+  /** By order, the indices of the tokens. */
   readonly orders: readonly Int32Array<ArrayBuffer>[];
-  /** By step k of all orders: R's rows of that token before its own columns, [orders, c, k c]; none for the first. */
+  /** By step k, R's rows of the token left of its own columns, [orders, c, k c]; null for the first step. */
   readonly rows: readonly (Tensor | null)[];
-  /** By step the token's own columns, [orders, c, c], and their inverse. */
+  /** By step, R's rows of the token in its own columns, [orders, c, c]. */
   readonly diagonals: readonly Tensor[];
+  /** By step, the inverses of `diagonals`. */
   readonly inverses: readonly Tensor[];
-  /** By step what does not depend on the image in the logarithm of a code's probability, [orders, 1, codes]. */
+  /** By step, the part of a code's log-probability that does not depend on the image, [orders, 1, codes]. */
   readonly biases: readonly Tensor[];
-  /** L m by scale, [1, 1, c]. */
+  /** By scale, L m, [1, 1, c]. */
   readonly pulls: readonly Tensor[];
   /** The codebook, packed for `linear`. */
   readonly codes: Tensor;
-  /** Of the noise, as in mmse.ts: [side, side] and [side * side, c, c]. */
+  /** The cosine transform of one axis, [side, side]. */
   readonly basis: Tensor;
+  /** Inverse covariance of the noise by frequency, [side * side, c, c]. */
   readonly inverseNoise: Tensor;
 }
 
-/** Makes the tables, in half a second for a thousand values. Throws on settings that make no sense and above `searchLimit`. */
+/**
+ * Makes the tables, in half a second for a thousand values. Throws on settings out of range, and above `searchLimit`.
+ */
 export async function searchTables(
   maps: ScaleMaps,
   tokenizer: ImageTokenizer,
@@ -108,7 +121,7 @@ export async function searchTables(
   const inverseNoise = keep(
     fromArray(device, new SpectralBlocks(maps, kernels).inverse(noiseAt), [maps.side ** 2, c, c]),
   );
-  const precisions = moments.map((own) => codePrecision(own, c));
+  const precisions = moments.map((ofScale) => codePrecision(ofScale, c));
   const scaleOf = (token: number) => starts.findLastIndex((start) => start <= token);
 
   const orders = Array.from({ length: settings.orders }, (_, way) => tokenOrder(patchNums, way));
@@ -120,13 +133,13 @@ export async function searchTables(
   const before = Array.from({ length: tokenCount }, (): Tensor[] => []);
   for (const [way, order] of orders.entries()) {
     const precisionOf = (step: number) => precisions[scaleOf(order[step])];
-    await factorRows(maps, { basis, inverseNoise }, order, precisionOf, (k, rows, own) => {
+    await factorRows(maps, { basis, inverseNoise }, order, precisionOf, (k, rows, block) => {
       if (rows) before[k].push(rows);
       const s = scaleOf(order[k]), { diagonal, inverse, bias } = hosted[k];
-      diagonal.set(own, way * c * c);
-      inverse.set(lowerInverse(own, c), way * c * c);
+      diagonal.set(block, way * c * c);
+      inverse.set(lowerInverse(block, c), way * c * c);
       bias.set(
-        codeBias(codebook, own, moments[s], precisions[s], prior.subarray(s * codes, (s + 1) * codes)),
+        codeBias(codebook, block, moments[s], precisions[s], prior.subarray(s * codes, (s + 1) * codes)),
         way * codes,
       );
     });
@@ -136,7 +149,7 @@ export async function searchTables(
     maps,
     settings,
     orders,
-    rows: before.map((each, k) => k === 0 ? null : stacked(each)),
+    rows: before.map((byOrder, k) => k === 0 ? null : stacked(byOrder)),
     diagonals: hosted.map(({ diagonal }) => kept(diagonal, orders.length, c, c)),
     inverses: hosted.map(({ inverse }) => kept(inverse, orders.length, c, c)),
     biases: hosted.map(({ bias }) => kept(bias, orders.length, 1, codes)),
@@ -147,13 +160,13 @@ export async function searchTables(
   };
 }
 
-/** One tensor [n, ...shape] of n of that shape, which are freed. */
-function stacked(each: readonly Tensor[]): Tensor {
+/** Stacks tensors of one shape as [n, ...shape], and frees them. */
+function stacked(tensors: readonly Tensor[]): Tensor {
   const all = keep(scope(() => {
-    const one = each.map((tensor) => tensor.reshape(1, ...tensor.shape));
-    return one.length === 1 ? one[0].alias() : concat(one, 0);
+    const rows = tensors.map((tensor) => tensor.reshape(1, ...tensor.shape));
+    return rows.length === 1 ? rows[0].alias() : concat(rows, 0);
   }));
-  for (const tensor of each) tensor.dispose();
+  for (const tensor of tensors) tensor.dispose();
   return all;
 }
 
@@ -168,25 +181,26 @@ export function searchTableBytes(tables: SearchTables): number {
   return [...tensorsOf(tables)].reduce((bytes, tensor) => bytes + tensor.bytes, 0);
 }
 
-/** Frees the tables; the maps are the caller's. */
+/** Frees the tables, not the maps. */
 export function disposeSearchTables(tables: SearchTables): void {
   for (const tensor of tensorsOf(tables)) tensor.dispose();
 }
 
-/** Noise, as in SearchTables. */
+/** The model of the noise, as in SearchTables. */
 type Noise = Pick<SearchTables, "basis" | "inverseNoise">;
 
 /**
- * R for one order, by panels of tokens from the last to the first. With S = A'N^-1 A + L minus what the rows below explain,
- * S_II = V V' for a panel's own columns (V upper triangular), and its rows are V^-1 S, V' in its own columns. Calls `each`
- * for every step with R's rows before the token's own columns, [c, k c], which become the caller's, and those columns.
+ * Computes R for one order, by panels of tokens from the last to the first. S is A'N^-1 A + L minus what the rows below
+ * explain. In a panel's own columns S is factored as V V', V upper triangular. The panel's rows of R are V^-1 S, which
+ * is V' in its own columns. Calls `onStep` for every step with R's rows left of the token's own columns, [c, k c],
+ * which the caller owns, and with its block [c, c] in its own columns.
  */
 async function factorRows(
   maps: ScaleMaps,
   noise: Noise,
   order: Int32Array,
   precisionOf: (step: number) => Matrix,
-  each: (step: number, rows: Tensor | null, own: Matrix) => void,
+  onStep: (step: number, rows: Tensor | null, block: Matrix) => void,
 ): Promise<void> {
   const { device, channels: c, tokenCount } = maps, size = panelTokens(c);
   const panels: Tensor[] = [];
@@ -200,8 +214,8 @@ async function factorRows(
         return sub(last, matmul(slice(columns, 1, first, end * c), columns, { transA: true }));
       });
     }
-    const own = scope(() => slice(rest, 1, first, end * c));
-    const block = Float64Array.from(await own.data());
+    const ownColumns = scope(() => slice(rest, 1, first, end * c));
+    const block = Float64Array.from(await ownColumns.data());
     for (let step = start; step < end; step++) addBlock(block, width, (step - start) * c, precisionOf(step), c);
     const lower = transposed(upperFactor(block, width), width);
     const panel = keep(scope(() => {
@@ -210,19 +224,19 @@ async function factorRows(
       const inverse = fromArray(device, Float32Array.from(lowerInverse(lower, width)), [width, width]);
       return concat([matmul(inverse, slice(rest, 1, 0, first), { transA: true }), columns], 1);
     }));
-    disposeAll([own, rest]);
+    disposeAll([ownColumns, rest]);
     panels.push(panel);
     for (let step = start; step < end; step++) {
       const row = (step - start) * c;
       const rows = step === 0 ? null : keep(scope(() => slice(slice(panel, 0, row, row + c), 1, 0, step * c)));
-      each(step, rows, diagonalBlock(lower, width, row, c));
+      onStep(step, rows, diagonalBlock(lower, width, row, c));
     }
     end = start;
   }
   disposeAll(panels);
 }
 
-/** Rows of A'N^-1 A for the tokens of steps start..end-1, columns for those of the steps before `end`. */
+/** A'N^-1 A: rows for the tokens of steps start..end - 1, columns for those of the steps before `end`. */
 function gramRows(
   maps: ScaleMaps,
   { basis, inverseNoise }: Noise,
@@ -234,21 +248,21 @@ function gramRows(
   return scope(() => {
     const steps: number[] = [];
     const products = patchNums.flatMap((pn, s) => {
-      const own = [...order.subarray(start, end).keys()].map((i) => start + i)
+      const ofScale = [...order.subarray(start, end).keys()].map((i) => start + i)
         .filter((step) => order[step] >= starts[s] && order[step] < starts[s + 1]);
-      if (own.length === 0) return [];
-      const values = pn * pn * c, units = new Float32Array(own.length * c * values);
-      own.forEach((step, i) => {
+      if (ofScale.length === 0) return [];
+      const values = pn * pn * c, units = new Float32Array(ofScale.length * c * values);
+      ofScale.forEach((step, i) => {
         for (let j = 0; j < c; j++) units[(i * c + j) * values + (order[step] - starts[s]) * c + j] = 1;
       });
-      steps.push(...own);
+      steps.push(...ofScale);
       return [scope(() => {
-        const f = maps.forward(fromArray(device, units, [own.length * c, pn, pn, c]), s);
-        const weighed = applySpectral(basis, inverseNoise, f);
-        return concat(patchNums.map((_, other) => maps.adjoint(weighed, other).reshape(own.length * c, -1, c)), 1);
+        const f = maps.forward(fromArray(device, units, [ofScale.length * c, pn, pn, c]), s);
+        const weighted = applySpectral(basis, inverseNoise, f);
+        return concat(patchNums.map((_, t) => maps.adjoint(weighted, t).reshape(ofScale.length * c, -1, c)), 1);
       })];
     });
-    // Rows came by scale and columns by token; both are to be in the order of the search.
+    // Rows are by scale and columns by token. Both are brought into the order of the search.
     const index = new Int32Array((end - start) * c * end);
     for (let step = start, at = 0; step < end; step++) {
       const from = steps.indexOf(step) * c;
@@ -259,25 +273,27 @@ function gramRows(
   });
 }
 
-/** The inverse covariance of a scale's codes. */
+/** The inverse covariance [c, c] of a scale's codes. */
 function codePrecision({ covariance, variance }: Moments, c: number): Matrix {
-  const wider = Float64Array.from(covariance, (value, i) => value + (i % (c + 1) === 0 ? ridge * variance : 0));
-  return applyTo(eigen(wider, c), (value) => 1 / Math.max(value, ridge * variance));
+  const regular = Float64Array.from(covariance, (value, i) => value + (i % (c + 1) === 0 ? ridge * variance : 0));
+  return applyTo(eigen(regular, c), (value) => 1 / Math.max(value, ridge * variance));
 }
 
-/** Adds block[c, c] to the rows and columns from `at` on of matrix[n, n]. */
+/** Adds block[c, c] to matrix[n, n], from row and column `at` on. */
 function addBlock(matrix: Float64Array, n: number, at: number, block: Matrix, c: number): void {
   for (let i = 0; i < c; i++) for (let j = 0; j < c; j++) matrix[(at + i) * n + at + j] += block[i * c + j];
 }
 
-/** a x for a[c, c]. */
+/** The product of a[c, c] and x[c]. */
 function applied(a: Matrix, x: ArrayLike<number>, c: number): Float64Array {
   const out = new Float64Array(c);
   for (let i = 0; i < c; i++) for (let j = 0; j < c; j++) out[i] += a[i * c + j] * x[j];
   return out;
 }
 
-/** -|R_kk e|^2 / 2, plus log p(e) in place of the Gaussian that stood for the code, for every code e: [codes]. */
+/**
+ * For every code e, -|R_kk e|^2 / 2 + log p(e) minus the logarithm of the Gaussian that stood for the code: [codes].
+ */
 function codeBias(
   codebook: Float32Array,
   diagonal: Matrix,

@@ -1,6 +1,6 @@
 /**
- * Optimised quantisation by gradient descent on soft codes, as the reference does it, batched over images.
- * The gradients are written out: the loss is quadratic in the soft codes. The faster search is in sweeps.ts.
+ * Optimised quantisation by gradient descent on soft codes, the method of the reference, batched over images. The loss
+ * is quadratic in the soft codes, so gradients are written out. sweeps.ts and mmse.ts have faster methods.
  *
  * Source: sprintml/DataProvenanceIAR, `refine_soft_assign` (third_party/var/var_arch/quant.py) and `_optimized_quant`
  * (dataprov/models/var.py); Algorithm 3 of arXiv 2606.28386.
@@ -26,27 +26,30 @@ import {
 } from "../../core/tensor/mod.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 
+/** How a call descends. */
 export interface SoftAssignOptions {
+  /** Steps of Adam. */
   readonly iterations: number;
   /** Adam's learning rate. */
   readonly lr: number;
-  /** Temperature of the softmax, falling geometrically from the first to the last iteration. */
+  /** Temperature of the softmax in the first iteration. It falls geometrically. */
   readonly tauStart: number;
+  /** Temperature in the last iteration. */
   readonly tauEnd: number;
   /**
-   * What the loss is a mean over. "image": every image has its own loss, and its result does not depend on the rest of the
-   * batch. "batch": the reference's one loss of the whole batch, whose gradients shrink with the batch (Adam's epsilon then
-   * weighs more).
+   * "image": every image has a loss of its own, so its result does not depend on the batch. "batch": one mean loss for
+   * the batch, as in the reference. Its gradients shrink with the batch, so Adam's epsilon weighs more.
    */
   readonly lossOver: "image" | "batch";
 }
 
+/** The calls of the method. */
 export interface SoftAssignSchedule extends SoftAssignOptions {
-  /** The first call frees all scales; then one call for fixScale = scales - 1, ..., stop + 1. */
+  /** The first call optimises all scales. Then there is one call for each fixScale = scales - 1, ..., stop + 1. */
   readonly stop: number;
 }
 
-/** configs/var.yaml of the reference: 6 calls of 200 iterations at ten scales. */
+/** The reference's schedule (configs/var.yaml): 6 calls of 200 iterations for ten scales. */
 export const referenceSchedule: SoftAssignSchedule = {
   iterations: 200,
   lr: 0.1,
@@ -56,18 +59,23 @@ export const referenceSchedule: SoftAssignSchedule = {
   lossOver: "image",
 };
 
-/** What a call returns: tokens[batch, tokenCount] (i32), their fHat, and the loss before every step, [iterations, batch]. */
+/** The result of a call. */
 export interface SoftAssigned {
+  /** [batch, tokenCount] (i32). */
   readonly tokens: Tensor;
+  /** fHat of the tokens, [batch, side, side, c]. */
   readonly fHat: Tensor;
-  /** 0.5 * mean (fHat - f)^2 of the soft codes, per image. */
+  /** 0.5 * mean (fHat - f)^2 of the soft codes before every step, [iterations, batch]. */
   readonly losses: Tensor;
 }
 
 /**
- * One call of the reference's `refine_soft_assign`: logits of scales below `fixScale` start at 0, with 0.5 at the token of
- * `init`, and take `iterations` steps of a fresh Adam; scales from `fixScale` on keep the token of `init` (0 without it).
- * f[batch, side, side, c], init[batch, tokenCount] (i32) or null.
+ * One call of the reference's `refine_soft_assign`, for f[batch, side, side, c] and init[batch, tokenCount] (i32) or
+ * null.
+ *
+ * Scales below `fixScale` are optimised: their logits start at 0.5 for the token of `init` and at 0 for others, and
+ * take `iterations` steps of a new Adam. Scales from `fixScale` on keep the token of `init`, or token 0 without it.
+ * Throws on a `fixScale` that is not a scale.
  */
 export function refineSoftAssign(
   maps: ScaleMaps,
@@ -85,7 +93,7 @@ export function refineSoftAssign(
   const free = maps.starts[fixScale];
   return scope(() => {
     const start = init ?? zeros(maps.device, [batch, maps.tokenCount], "i32");
-    // What the hard scales leave over is the target of the free ones.
+    // The optimised scales explain what the fixed ones leave of f.
     const target = maps.residual(f, start, fixScale);
     const logits = init
       ? affine(oneHot(slice(init, 1, 0, free), maps.codes), 0.5)
@@ -96,7 +104,7 @@ export function refineSoftAssign(
     for (let t = 0; t < iterations; t++) {
       const tau = iterations <= 1 ? tauEnd : tauStart * (tauEnd / tauStart) ** (t / (iterations - 1));
       losses.push(scope(() => {
-        const { loss, gradient } = softStep(maps, target, logits, fixScale, tau, weight);
+        const { loss, gradient } = softStep(maps, target, logits, { fixScale, tau, weight });
         adam.update(new Map([["logits", gradient]]), lr);
         return loss;
       }));
@@ -110,14 +118,12 @@ export function refineSoftAssign(
   });
 }
 
-/** Loss [1, batch] and its gradient with respect to logits[batch, tokens, codes]. */
+/** Loss [1, batch], and the gradient of `weight` times its sum with respect to logits[batch, tokens, codes]. */
 function softStep(
   maps: ScaleMaps,
   target: Tensor,
   logits: Tensor,
-  fixScale: number,
-  tau: number,
-  weight: number,
+  { fixScale, tau, weight }: { fixScale: number; tau: number; weight: number },
 ): { loss: Tensor; gradient: Tensor } {
   const { codebook } = maps;
   const batch = target.shape[0];
@@ -133,17 +139,18 @@ function softStep(
     Array.from({ length: fixScale }, (_, s) => maps.adjoint(up, s).reshape(batch, -1, maps.channels)),
     1,
   );
-  // Through the softmax: p (dp - sum p dp), and sum p dp = dCodes . codes because dp = codebook . dCodes.
+  // The softmax's gradient is p (dp - sum p dp), and sum p dp = dCodes . codes, because dp = codebook . dCodes.
   const inner = sub(matmul(dCodes, codebook, { transB: true }), sum(mul(dCodes, codes), 2, true));
   return { loss, gradient: mul(probabilities, inner) };
 }
 
 /** One call of the schedule. */
 export interface SoftAssignCall extends SoftAssigned {
+  /** The first scale that was not optimised. */
   readonly fixScale: number;
 }
 
-/** The values of fixScale of the successive calls. Throws unless 0 <= stop < scales. */
+/** The values of `fixScale` of the calls, in order. Throws unless 0 <= stop < scales. */
 export function fixScales(scales: number, stop: number): number[] {
   if (!(Number.isInteger(stop) && stop >= 0 && stop < scales)) {
     throw new Error(`optimised quantisation: stop expects 0 to ${scales - 1}, got ${stop}`);
@@ -152,8 +159,8 @@ export function fixScales(scales: number, stop: number): number[] {
 }
 
 /**
- * The reference's whole schedule from tokens `init`[batch, tokenCount] (greedy ones): tokens and fHat of the last call.
- * `onCall` sees every call's result before it is freed.
+ * The whole schedule, from greedy tokens init[batch, tokenCount] (i32) and f[batch, side, side, c]: tokens and fHat of
+ * the last call. `onCall` sees the result of every call before it is freed.
  */
 export function gradientQuantize(
   maps: ScaleMaps,

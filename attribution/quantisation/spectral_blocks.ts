@@ -1,11 +1,11 @@
 /**
- * A preconditioner of the covariance R of covariance.ts: in the basis of cosines over the pixels R is nearly diagonal in
- * space, and the [c, c] blocks of its diagonal are computed exactly, on the host. Nothing is solved here.
+ * The preconditioner of the covariance R of covariance.ts. In the basis of the cosine transform R is nearly
+ * block-diagonal over frequencies. The [c, c] blocks of its diagonal are computed exactly, on the host.
  */
 import type { ScaleMaps } from "./scale_maps.ts";
 import { type Matrix, multiply } from "./symmetric.ts";
 
-/** The orthonormal discrete cosine transform, [side, side]: row i is frequency i. */
+/** The orthonormal discrete cosine transform of one axis, [side, side]. Row i is frequency i. */
 export function cosines(side: number): Float32Array<ArrayBuffer> {
   const matrix = new Float32Array(side * side);
   for (let i = 0; i < side; i++) {
@@ -15,15 +15,19 @@ export function cosines(side: number): Float32Array<ArrayBuffer> {
   return matrix;
 }
 
-/** The blocks of R by scale, so that only what changes is computed again. */
+/** The blocks of R, kept by scale so that only changed scales are computed again. */
 export class SpectralBlocks {
   readonly #maps: ScaleMaps;
-  /** Phi's taps by kernel, [9][c, c]: output by input channel. */
+  /** By kernel of Phi, the taps [9][c, c], output by input channel. */
   readonly #taps: readonly (readonly Matrix[])[];
-  /** Per scale: for frequency i and shifts t, t' of -1..1, e_i' S_t K S_t'' e_i with K = U_s U_s' of one axis; [side, 9]. */
+  /**
+   * By scale, for frequency i and shifts t, u of -1..1: e_i' S_t K S_u' e_i, with K the interpolation of one axis times
+   * its transpose; [side, 9].
+   */
   readonly #shifts: readonly Float64Array[];
   readonly #blocks: (Float64Array | null)[];
 
+  /** `kernels` are those of `maps`, read from the device. */
   constructor(maps: ScaleMaps, kernels: readonly Float32Array[]) {
     this.#maps = maps;
     const { channels: c } = maps;
@@ -34,7 +38,7 @@ export class SpectralBlocks {
     this.#blocks = maps.patchNums.map(() => null);
   }
 
-  /** The part of a scale whose codes have covariance `codes`[c, c]; null for none. */
+  /** Sets the covariance [c, c] of a scale's codes; null for a negligible one. */
   set(scale: number, codes: Matrix | null): void {
     this.#blocks[scale] = codes && this.#scaleBlocks(scale, codes);
   }
@@ -43,11 +47,11 @@ export class SpectralBlocks {
     const { channels: c, side } = this.#maps;
     const taps = this.#taps[this.#maps.phiOf(scale)], shifts = this.#shifts[scale];
     const spread = taps.map((tap) => multiply(tap, codes, c));
-    const turned = taps.map((tap) => tap.map((_, i) => tap[(i % c) * c + Math.floor(i / c)]));
+    const transposed = taps.map((tap) => tap.map((_, i) => tap[(i % c) * c + Math.floor(i / c)]));
     const out = new Float64Array(side * side * c * c);
     for (let t = 0; t < 9; t++) {
       for (let u = 0; u < 9; u++) {
-        const product = multiply(spread[t], turned[u], c);
+        const product = multiply(spread[t], transposed[u], c);
         const vertical = Math.floor(t / 3) * 3 + Math.floor(u / 3), horizontal = (t % 3) * 3 + u % 3;
         for (let i = 0; i < side; i++) {
           for (let j = 0; j < side; j++) {
@@ -61,14 +65,19 @@ export class SpectralBlocks {
     return out;
   }
 
-  /** The inverses of all blocks of R with noise of that covariance[c, c] at every frequency, [side * side, c, c]. */
+  /**
+   * The inverse blocks of R by frequency, [side * side, c, c]. `noiseAt` gives the noise covariance [c, c] at a
+   * frequency.
+   */
   inverse(noiseAt: (frequency: number) => Matrix): Float32Array<ArrayBuffer> {
     const { channels: c, side } = this.#maps;
     const out = new Float32Array(side * side * c * c);
     const block = new Float64Array(c * c);
     for (let w = 0; w < side * side; w++) {
       block.set(noiseAt(w));
-      for (const own of this.#blocks) if (own) { for (let k = 0; k < c * c; k++) block[k] += own[w * c * c + k]; }
+      for (const part of this.#blocks) {
+        if (part) { for (let k = 0; k < c * c; k++) block[k] += part[w * c * c + k]; }
+      }
       invertInPlace(block, c);
       out.set(block, w * c * c);
     }
@@ -76,9 +85,10 @@ export class SpectralBlocks {
   }
 }
 
+/** The #shifts of one scale. */
 function shiftedProducts(enlargement: Float32Array, side: number, pn: number): Float64Array {
   const basis = cosines(side);
-  // rows[t][i, k] = sum over y of basis[i, y] enlargement[y + t, k], zero outside.
+  // rows[t][i, k] = sum over y of basis[i, y] enlargement[y + t, k], with zeros outside of the image.
   const rows = [-1, 0, 1].map((t) => {
     const out = new Float64Array(side * pn);
     for (let i = 0; i < side; i++) {

@@ -1,10 +1,11 @@
 /**
- * Optimised quantisation by sweeps over the tokens: each gets the code that is best given all others, exactly, or while a
- * temperature is above zero the mean of all codes weighted by how good they are (mean-field annealing).
+ * Optimised quantisation by sweeps over the tokens. In an exact sweep every token gets the code that is best given all
+ * others. In an annealed sweep it gets the mean of all codes, weighted by how good they are at a temperature
+ * (mean-field annealing).
  *
- * With r = f - fHat, and A a token's map from its code vector to fHat, a code e in place of the old one m changes the
- * squared error by -2 e'h + e'Ge + constant, h = A'r + Gm, G = A'A. G and e'Ge do not depend on the image and are tables.
- * Tokens that share no pixel are chosen at the same time. The annealed method of the reference is in soft_assign.ts.
+ * With r = f - fHat, and A the map from a token's code vector to fHat: replacing its code m by e changes the squared
+ * error by -2 e'h + e'Ge plus a constant, where h = A'r + Gm and G = A'A. G and e'Ge do not depend on the image, so
+ * they are tables. Tokens that share no pixel are chosen at the same time.
  */
 import {
   add,
@@ -33,37 +34,48 @@ import {
 import { interactionPeriod, type PositionClass, positionClasses } from "./classes.ts";
 import type { ScaleMaps } from "./scale_maps.ts";
 
-/** Scales with at most this many values in their code vectors keep all products between their tokens as one table. */
+/** Scales with at most this many values in their code vectors have a table of all products between their tokens. */
 export const defaultProductLimit = 2048;
 
-/** What one class of a scale needs. */
+/** The tables of one class of a scale. */
 interface ClassTables {
+  /** Number of tokens. */
   readonly count: number;
   /** G of every token, [count, c, c]. */
   readonly gram: Tensor;
   /** e'Ge / 2 of every token and code, [1, count, codes]. */
   readonly half: Tensor;
-  /** A_s'A between all tokens of the scale and those of the class, packed [n c, count c]; null where it is not kept. */
+  /** A_s'A between all tokens of the scale and those of the class, packed [n c, count c]; null for large scales. */
   readonly products: Tensor | null;
-  /** Columns of the enlargement that belong to the class, [side, rows] and [side, columns]; null where products are kept. */
+  /** Interpolation of the class's rows and columns, [side, rows] and [side, columns]; null if there are products. */
   readonly up: readonly [Tensor, Tensor] | null;
 }
 
+/** The tables of one scale. */
 interface ScaleTables {
   readonly classes: readonly (PositionClass & ClassTables)[];
-  /** Position of every token in the order of the classes, and the inverse, [n] i32. */
+  /** Positions in the order of the classes, [n] (i32). */
   readonly order: Tensor;
+  /** The inverse of `order`, [n] (i32). */
   readonly place: Tensor;
 }
 
-/** Tables that depend on the tokenizer only. At full size they take about 45 MB. */
+/** The tables of sweeps, which depend only on the tokenizer: about 45 MB at full size. */
 export class SweepTables {
+  /** The maps of the tokenizer. */
   readonly maps: ScaleMaps;
+  /**
+   * Tables by scale.
+   *
+   * @internal
+   */
   readonly scales: readonly ScaleTables[];
-  /** The codebook packed for h e, [codes, c], and for sums of weighted codes, [c, codes]. */
+  /** The codebook packed for products with codes, [codes, c]. */
   readonly #codes: Tensor;
+  /** The codebook packed for weighted sums of codes, [c, codes]. */
   readonly #codesTransposed: Tensor;
 
+  /** Makes the tables. `maps` must exist as long as they do; `productLimit` is for tests. */
   constructor(maps: ScaleMaps, productLimit = defaultProductLimit) {
     this.maps = maps;
     this.#codes = keep(packWeight(maps.codebook, "linear"));
@@ -71,16 +83,17 @@ export class SweepTables {
     this.scales = maps.patchNums.map((_, s) => keep(scaleTables(maps, s, productLimit)));
   }
 
-  /** h[batch, count, c] -> h e_v for every code, [batch, count, codes]. */
+  /** h[batch, count, c] -> products with all codes, [batch, count, codes]. */
   products(h: Tensor): Tensor {
     return linear(h, this.#codes);
   }
 
-  /** weights[batch, count, codes] -> the weighted sum of the codes, [batch, count, c]. */
+  /** weights[batch, count, codes] -> weighted sums of the codes, [batch, count, c]. */
   weighted(weights: Tensor): Tensor {
     return linear(weights, this.#codesTransposed);
   }
 
+  /** Bytes of the tables. */
   get bytes(): number {
     let bytes = 0;
     for (const { classes } of this.scales) {
@@ -89,6 +102,7 @@ export class SweepTables {
     return bytes;
   }
 
+  /** Frees the tables. */
   dispose(): void {
     this.#codes.dispose();
     this.#codesTransposed.dispose();
@@ -133,14 +147,14 @@ function halfNorms(maps: ScaleMaps, gram: Tensor): Tensor {
     const count = gram.shape[0];
     const rows = Array.from({ length: count }, (_, i) =>
       scope(() => {
-        const own = slice(gram, 0, i, i + 1).reshape(maps.channels, maps.channels);
-        return affine(sum(mul(matmul(maps.codebook, own), maps.codebook), 1), 0.5).reshape(1, 1, maps.codes);
+        const tokenGram = slice(gram, 0, i, i + 1).reshape(maps.channels, maps.channels);
+        return affine(sum(mul(matmul(maps.codebook, tokenGram), maps.codebook), 1), 0.5).reshape(1, 1, maps.codes);
       }));
     return concat(rows, 1);
   });
 }
 
-/** Unit code vectors: one image per channel, each with a one in that channel at every given position; [c, pn, pn, c]. */
+/** Unit code vectors [c, pn, pn, c]: an image per channel, with a one in that channel at every given position. */
 function units(maps: ScaleMaps, scale: number, positions: readonly number[]): Tensor {
   const { channels: c } = maps;
   const pn = maps.patchNums[scale];
@@ -149,14 +163,14 @@ function units(maps: ScaleMaps, scale: number, positions: readonly number[]): Te
   return fromArray(maps.device, values, [c, pn, pn, c]);
 }
 
-/** Rows `positions` of x[c, n, c] (input channel, position, output channel) as [count, c, c]. */
+/** The blocks [count, c, c] of x[c, n, c] (input channel, position, output channel) at `positions`. */
 function blocks(x: Tensor, positions: readonly number[]): Tensor {
   const [c, n] = x.shape;
   const index = fromArray(x.device, Int32Array.from(positions), [positions.length]);
   return embedding(permute(x, 1, 0, 2).reshape(n, c * c), index).reshape(positions.length, c, c);
 }
 
-/** G of the tokens of a class: as these do not overlap, one unit vector serves all of them. */
+/** G of the tokens of a class. They do not overlap, so that one image of unit vectors serves all of them. */
 function gramOf(maps: ScaleMaps, scale: number, { positions }: PositionClass): Tensor {
   return scope(() => {
     const response = maps.adjoint(maps.forward(units(maps, scale, positions), scale), scale);
@@ -164,7 +178,7 @@ function gramOf(maps: ScaleMaps, scale: number, { positions }: PositionClass): T
   });
 }
 
-/** The same with the products between each of them and all tokens of the scale, these in the order of the classes. */
+/** G of the tokens of a class, and their products with all tokens of the scale, in the order of the classes. */
 function withProducts(
   maps: ScaleMaps,
   scale: number,
@@ -189,7 +203,7 @@ function withProducts(
   });
 }
 
-/** The enlargement of the rows and of the columns of a class. */
+/** The interpolation of the rows and of the columns of a class. */
 function columnsOf(maps: ScaleMaps, scale: number, { rows, columns }: PositionClass): readonly [Tensor, Tensor] {
   const pn = maps.patchNums[scale];
   const matrix = maps.enlargements[scale];
@@ -201,18 +215,21 @@ function columnsOf(maps: ScaleMaps, scale: number, { rows, columns }: PositionCl
   return [take(rows), take(columns)];
 }
 
-/** Tokens under way: per scale and class the code vectors [batch, count, c] and the best codes [batch, count] (i32). */
+/** The current tokens. */
 interface State {
   /** f - fHat of the code vectors, [batch, side, side, c]. */
   readonly rest: Tensor;
+  /** Code vectors by scale and class, [batch, count, c]. */
   readonly vectors: readonly (readonly Tensor[])[];
+  /** Best codes by scale and class, [batch, count] (i32). */
   readonly chosen: readonly (readonly Tensor[])[];
 }
 
 /**
- * One sweep, coarse to fine, for every entry of `temperatures`; from tokens[batch, tokenCount] on, to new tokens and fHat.
- * A temperature is a mean squared error per image, [batch, 1, 1]: codes count with exp(-|f - fHat|^2 / (2 temperature)).
- * null stands for exact updates, each of which leaves no image's error larger. The last entry must be null.
+ * Sweeps from coarse to fine scales, once per entry of `temperatures`, from tokens[batch, tokenCount] (i32) of f[batch,
+ * side, side, c] to new tokens and their fHat. A temperature is a mean squared error per image, [batch, 1, 1]: a code
+ * has the weight exp(-|f - fHat|^2 / (2 temperature)). Null is an exact sweep, which never increases an image's error.
+ * Throws unless the last entry is null.
  */
 export function sweep(
   tables: SweepTables,
@@ -241,10 +258,11 @@ export function sweep(
   });
 }
 
+/** The state of tokens[batch, tokenCount]. */
 function start({ maps, scales }: SweepTables, f: Tensor, tokens: Tensor): State {
   const byScale = scales.map(({ order, classes }, s) => {
-    const own = permute(slice(tokens, 1, maps.starts[s], maps.starts[s + 1]), 1, 0);
-    const ordered = permute(embedding(own, order), 1, 0);
+    const columns = permute(slice(tokens, 1, maps.starts[s], maps.starts[s + 1]), 1, 0);
+    const ordered = permute(embedding(columns, order), 1, 0);
     let at = 0;
     return classes.map(({ count }) => slice(ordered, 1, at, at += count));
   });
@@ -255,24 +273,25 @@ function start({ maps, scales }: SweepTables, f: Tensor, tokens: Tensor): State 
   };
 }
 
+/** Chooses all tokens of one scale. `sharpness` is 1 / temperature, null in an exact sweep. */
 function sweepScale(tables: SweepTables, state: State, scale: number, sharpness: Tensor | null): State {
   return scope(() => {
     const keeps = tables.scales[scale].classes[0].products !== null;
     const { rest, vectors, chosen } = (keeps ? sweepByProducts : sweepByMaps)(tables, state, scale, sharpness);
-    const replace = (all: readonly (readonly Tensor[])[], own: readonly Tensor[]) =>
-      all.map((classes, s) => (s === scale ? own : classes));
+    const replace = (all: readonly (readonly Tensor[])[], replacement: readonly Tensor[]) =>
+      all.map((classes, s) => (s === scale ? replacement : classes));
     return { rest, vectors: replace(state.vectors, vectors), chosen: replace(state.chosen, chosen) };
   });
 }
 
-/** The scale's own part of a state. */
+/** The part of a state that changes with one scale. */
 interface ScaleState {
   readonly rest: Tensor;
   readonly vectors: readonly Tensor[];
   readonly chosen: readonly Tensor[];
 }
 
-/** Coarse scales: A'r of all tokens once, kept up to date with the products between tokens. */
+/** For coarse scales: computes A'r of all tokens once, and updates it by the products between tokens. */
 function sweepByProducts(tables: SweepTables, state: State, scale: number, sharpness: Tensor | null): ScaleState {
   const { maps } = tables;
   const { classes, order, place } = tables.scales[scale];
@@ -284,8 +303,8 @@ function sweepByProducts(tables: SweepTables, state: State, scale: number, sharp
   let at = 0;
   classes.forEach(({ count, gram, half, products }, k) => {
     const step = scope(() => {
-      const own = slice(projected, 1, at * c, (at + count) * c).reshape(batch, count, c);
-      const best = choose(tables, add(own, times(before[k], gram)), half, sharpness);
+      const ofClass = slice(projected, 1, at * c, (at + count) * c).reshape(batch, count, c);
+      const best = choose(tables, add(ofClass, times(before[k], gram)), half, sharpness);
       const change = sub(before[k], best.vectors);
       const residual = projected;
       return {
@@ -304,7 +323,7 @@ function sweepByProducts(tables: SweepTables, state: State, scale: number, sharp
   return { rest: maps.forward(change, scale, state.rest), vectors, chosen };
 }
 
-/** Fine scales: A'r of a class from the residual, which every class brings up to date. */
+/** For fine scales: computes A'r of a class from the residual, which is updated after every class. */
 function sweepByMaps(tables: SweepTables, state: State, scale: number, sharpness: Tensor | null): ScaleState {
   const { maps } = tables;
   const { side, channels: c } = maps;
@@ -317,9 +336,9 @@ function sweepByMaps(tables: SweepTables, state: State, scale: number, sharpness
     const step = scope(() => {
       const spread = maps.phiAdjoint(rest, phi).reshape(batch, side, side * c);
       const byRow = matmul(upRows, spread, { transA: true }).reshape(batch * rows.length, side, c);
-      const own = matmul(upColumns, byRow, { transA: true }).reshape(batch, count, c);
+      const ofClass = matmul(upColumns, byRow, { transA: true }).reshape(batch, count, c);
       const before = state.vectors[scale][k];
-      const best = choose(tables, add(own, times(before, gram)), half, sharpness);
+      const best = choose(tables, add(ofClass, times(before, gram)), half, sharpness);
       const change = sub(before, best.vectors).reshape(batch, rows.length, columns.length * c);
       const wide = matmul(upRows, change).reshape(batch * side, columns.length, c);
       const full = matmul(upColumns, wide).reshape(batch, side, side, c);
@@ -332,7 +351,10 @@ function sweepByMaps(tables: SweepTables, state: State, scale: number, sharpness
   return { rest, vectors, chosen };
 }
 
-/** The best codes for h[batch, count, c], and their vectors, or the weighted mean of all codes. */
+/**
+ * The best codes for h[batch, count, c] and their vectors; at a temperature, the vectors are weighted means of all
+ * codes.
+ */
 function choose(
   tables: SweepTables,
   h: Tensor,
@@ -349,7 +371,7 @@ function choose(
   });
 }
 
-/** G m of every token: m[batch, count, c], gram[count, c, c] (symmetric). */
+/** G m of every token, for m[batch, count, c] and symmetric gram[count, c, c]. */
 function times(m: Tensor, gram: Tensor): Tensor {
   const [batch, count, c] = m.shape;
   if (count === 1) return matmul(m.reshape(batch, c), gram.reshape(c, c)).reshape(batch, 1, c);
@@ -357,7 +379,7 @@ function times(m: Tensor, gram: Tensor): Tensor {
   return scope(() => permute(matmul(permute(m, 1, 0, 2), gram), 1, 0, 2));
 }
 
-/** x[batch, n, c] with its tokens in the order of index[n]. */
+/** x[batch, n, c] with its tokens in the order of index[n] (i32). */
 function reorder(x: Tensor, index: Tensor): Tensor {
   const [batch, n, c] = x.shape;
   if (batch === 1) return embedding(x.reshape(n, c), index).reshape(1, n, c);
@@ -367,7 +389,7 @@ function reorder(x: Tensor, index: Tensor): Tensor {
   });
 }
 
-/** Mean squared error of fHat per image as a temperature, [batch, 1, 1]. */
+/** Mean squared error of fHat per image, [batch, 1, 1], which can be a temperature. */
 export function errorOf(f: Tensor, fHat: Tensor): Tensor {
   return scope(() => mean(square(sub(f, fHat)).reshape(f.shape[0], -1), 1).reshape(-1, 1, 1));
 }

@@ -1,16 +1,20 @@
 /**
- * Small symmetric matrices on the host, row-major in float64: eigenvalues and functions of them.
- * For code covariances, a few dozen rows; nothing here is fast for large ones.
+ * Small symmetric matrices on the host, such as covariances of codes with a few dozen rows: eigenvalues, and functions
+ * of matrices. Everything is row-major in float64.
  */
 
+/** A square matrix, row-major. */
 export type Matrix = Float64Array<ArrayBuffer>;
 
-/** Eigenvalues, and eigenvectors as columns of `vectors`, by cyclic Jacobi rotations. */
+/** The eigendecomposition of a symmetric matrix. */
 export interface Eigen {
+  /** Eigenvalues, in no particular order. */
   readonly values: Float64Array;
+  /** Eigenvectors as columns, in the order of the values. */
   readonly vectors: Matrix;
 }
 
+/** The eigendecomposition of a symmetric matrix[n, n], by cyclic Jacobi rotations. */
 export function eigen(matrix: ArrayLike<number>, n: number): Eigen {
   const a = Float64Array.from(matrix), v = identity(n);
   for (let round = 0; round < 60; round++) {
@@ -24,7 +28,7 @@ export function eigen(matrix: ArrayLike<number>, n: number): Eigen {
   return { values: Float64Array.from({ length: n }, (_, i) => a[i * n + i]), vectors: v };
 }
 
-/** Makes a[p, q] zero by a rotation of rows and columns p and q. */
+/** Rotates rows and columns p and q such that a[p, q] becomes 0, and the eigenvectors v with them. */
 function rotate(a: Matrix, v: Matrix, n: number, p: number, q: number): void {
   const apq = a[p * n + q];
   if (apq === 0) return;
@@ -46,7 +50,7 @@ function rotate(a: Matrix, v: Matrix, n: number, p: number, q: number): void {
   }
 }
 
-/** V f(values) V'. */
+/** The function f of a matrix: V f(values) V'. */
 export function applyTo({ values, vectors }: Eigen, f: (value: number) => number): Matrix {
   const n = values.length;
   const mapped = values.map(f);
@@ -61,13 +65,14 @@ export function applyTo({ values, vectors }: Eigen, f: (value: number) => number
   return out;
 }
 
+/** The identity matrix [n, n]. */
 export function identity(n: number): Matrix {
   const out = new Float64Array(n * n);
   for (let i = 0; i < n; i++) out[i * n + i] = 1;
   return out;
 }
 
-/** a b for n x n matrices. */
+/** The product of a[n, n] and b[n, n]. */
 export function multiply(a: ArrayLike<number>, b: ArrayLike<number>, n: number): Matrix {
   const out = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {
@@ -79,13 +84,14 @@ export function multiply(a: ArrayLike<number>, b: ArrayLike<number>, n: number):
   return out;
 }
 
-/** (a + a') / 2. */
+/** (a + a') / 2 for a[n, n]. */
 export function symmetrised(a: ArrayLike<number>, n: number): Matrix {
   const out = new Float64Array(n * n);
   for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[i * n + j] = (a[i * n + j] + a[j * n + i]) / 2;
   return out;
 }
 
+/** The sum of the diagonal of a[n, n]. */
 export function trace(a: ArrayLike<number>, n: number): number {
   let sum = 0;
   for (let i = 0; i < n; i++) sum += a[i * n + i];

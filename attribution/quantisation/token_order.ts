@@ -1,9 +1,9 @@
 /**
- * Orders in which a search goes through the tokens of all scales: depth first, so that what a coarse token says of a part of
- * the image is followed by the finer tokens of that part, which show at once whether it was right.
+ * Orders in which a search decides the tokens of all scales. They are depth first: after a coarse token come the finer
+ * tokens of its part of the image, which show soon whether the coarse token was right.
  */
 
-/** Directions of rows and columns, and which of both comes first, by the number of an order. */
+/** By order, the directions of rows and columns, and which of them is the outer loop. */
 const ways = [
   { down: true, right: true, columnsFirst: false },
   { down: false, right: false, columnsFirst: false },
@@ -15,16 +15,16 @@ const ways = [
   { down: false, right: false, columnsFirst: true },
 ] as const;
 
-/** Number of different orders: the symmetries of a square. */
+/** Number of orders, one per symmetry of the square. */
 export const orderCount = ways.length;
 
 /**
- * Token numbers in the order of a search. The parent of a token of the second and any finer scale is the token of the scale
- * before that its centre lies in. `way`, 0 to orderCount - 1, says from which corner children are visited.
+ * Token indices in the order of a search. The parent of a token is the token of the next coarser scale that contains
+ * its centre. `way`, 0 to orderCount - 1, selects the corner from which children are visited.
  */
 export function tokenOrder(patchNums: readonly number[], way: number): Int32Array<ArrayBuffer> {
   const { down, right, columnsFirst } = ways[way];
-  const along = (forward: boolean, place: number) => forward ? place : -place;
+  const along = (forward: boolean, position: number) => forward ? position : -position;
   const key = (y: number, x: number) => {
     const both = [along(down, y), along(right, x)];
     return columnsFirst ? both.reverse() : both;
@@ -44,7 +44,7 @@ export function tokenOrder(patchNums: readonly number[], way: number): Int32Arra
     const pn = patchNums[scale];
     order.push(starts[scale] + y * pn + x);
     if (scale + 1 === patchNums.length) return;
-    const parent = (place: number) => Math.floor((place + 0.5) * pn / patchNums[scale + 1]);
+    const parent = (position: number) => Math.floor((position + 0.5) * pn / patchNums[scale + 1]);
     for (const child of childrenOf(scale + 1, (cy, cx) => parent(cy) === y && parent(cx) === x)) {
       visit(scale + 1, child.y, child.x);
     }

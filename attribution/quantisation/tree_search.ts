@@ -1,10 +1,11 @@
 /**
- * The most probable tokens of a latent by a tree search: token after token, the likeliest beginnings are kept, each judged
- * with the codes of all later tokens integrated out. Scales are gone through depth first (token_order.ts), and from several
- * corners, since what decides a coarse token may lie in any part of the image.
+ * Finds the most probable tokens of a latent by a beam search. Tokens are decided one after the other. After each, the
+ * likeliest prefixes are kept; later tokens are integrated out, with Gaussians in place of their codes. Scales are
+ * searched depth first (token_order.ts), and from several corners, because the evidence for a coarse token may lie in
+ * any part of the image.
  *
- * Sources: Anderson & Mohan 1984 (the M-algorithm); Guo & Nilsson 2006 (K-best sphere decoding); the ordering and the
- * Gaussian in place of undecided codes are those of decision feedback with minimum mean squared error.
+ * Sources: Anderson & Mohan 1984 (the M-algorithm); Guo & Nilsson 2006 (K-best sphere decoding). The Gaussians are
+ * those of decision feedback with minimum mean squared error.
  */
 import {
   add,
@@ -31,16 +32,17 @@ import {
 import { applySpectral } from "./covariance.ts";
 import type { SearchTables } from "./search_tables.ts";
 
-/** Beginnings that are kept, [orders * batch, beams] in all; rows are the tokens decided so far. */
+/** The kept prefixes of all orders and images. */
 interface Beams {
-  /** Logarithm of the posterior up to a constant, [orders * batch, beams]. */
+  /** Log-posterior up to a constant, [orders * batch, beams], the largest first. */
   readonly scores: Tensor;
-  /** In the order of the search, [orders * batch * beams, steps] (i32), and their code vectors, [.., steps * c]. */
+  /** Tokens in the order of the search, [orders * batch * beams, steps] (i32); null before the first step. */
   readonly tokens: Tensor | null;
+  /** Their code vectors, [orders * batch * beams, steps * c]. */
   readonly vectors: Tensor | null;
 }
 
-/** f[batch, side, side, c] -> tokens[batch, tokenCount] (i32). An image's result does not depend on its batch. */
+/** f[batch, side, side, c] -> the most probable tokens[batch, tokenCount] (i32). They do not depend on the batch. */
 export function treeSearch(tables: SearchTables, f: Tensor): Tensor {
   const { maps, orders, settings } = tables;
   const batch = f.shape[0], { device, codes } = maps;
@@ -57,20 +59,20 @@ export function treeSearch(tables: SearchTables, f: Tensor): Tensor {
         const width = Math.min(settings.beams, before.scores.shape[1] * codes);
         return extend(tables, before, targets[step], step, width);
       });
-      // At once: all beginnings together would be half as many times their size as there are tokens.
+      // Frees each step. Keeping all would take about tokenCount / 2 times the memory.
       disposeAll([before, targets[step]]);
     }
     return best(tables, beams, batch);
   });
 }
 
-/** y by step, [orders, batch, c]: R'y = b, from the last row on. */
+/** Solves R'y = b, from the last row on: y by step, [orders, batch, c]. */
 function targetsOf({ maps, orders, pulls, rows, inverses, basis, inverseNoise }: SearchTables, f: Tensor): Tensor[] {
   const { device, channels: c, tokenCount, patchNums } = maps;
   const batch = f.shape[0];
   const evidence = scope(() => {
-    const weighed = applySpectral(basis, inverseNoise, sub(f, maps.offset));
-    return concat(patchNums.map((_, s) => add(maps.adjoint(weighed, s).reshape(batch, -1, c), pulls[s])), 1);
+    const weighted = applySpectral(basis, inverseNoise, sub(f, maps.offset));
+    return concat(patchNums.map((_, s) => add(maps.adjoint(weighted, s).reshape(batch, -1, c), pulls[s])), 1);
   });
   const index = new Int32Array(orders.length * batch * tokenCount);
   orders.forEach((order, way) => {
@@ -83,18 +85,18 @@ function targetsOf({ maps, orders, pulls, rows, inverses, basis, inverseNoise }:
   const targets = new Array<Tensor>(tokenCount);
   for (let k = tokenCount - 1; k >= 0; k--) {
     const last = rest;
-    const found = scope(() => {
+    const solved = scope(() => {
       const y = matmul(slice(last, 2, k * c, (k + 1) * c), inverses[k]);
       return { y, rest: k === 0 ? last.alias() : sub(slice(last, 2, 0, k * c), matmul(y, rows[k]!)) };
     });
     last.dispose();
-    targets[k] = found.y;
-    rest = found.rest;
+    targets[k] = solved.y;
+    rest = solved.rest;
   }
   return targets;
 }
 
-/** One more token for every beginning, and the `width` likeliest of all that arise. */
+/** Extends every prefix by all codes of the next token, and keeps the `width` likeliest. */
 function extend(
   { maps, orders, rows, diagonals, biases, codes: packed }: SearchTables,
   { scores, tokens, vectors }: Beams,
@@ -104,24 +106,24 @@ function extend(
 ): Beams {
   const { device, channels: c, codes, codebook } = maps;
   const [searches, beams] = scores.shape, batch = searches / orders.length;
-  const wanted = target.reshape(searches, 1, c);
-  const rest = vectors === null ? wanted : sub(
-    wanted,
+  const y = target.reshape(searches, 1, c);
+  const rest = vectors === null ? y : sub(
+    y,
     matmul(vectors.reshape(orders.length, batch * beams, step * c), rows[step]!, { transB: true }).reshape(
       searches,
       beams,
       c,
     ),
   );
-  // -|rest - R_kk e|^2 / 2 in three parts, of which the last does not depend on the image.
-  const own = affine(sum(square(rest), 2), -0.5);
-  const turned = matmul(rest.reshape(orders.length, batch * beams, c), diagonals[step]);
-  const products = add(linear(turned, packed), biases[step]).reshape(searches, beams, codes);
-  const all = add(products, add(scores, own).reshape(searches, beams, 1));
+  // -|rest - R_kk e|^2 / 2 = -|rest|^2 / 2 + rest'R_kk e - |R_kk e|^2 / 2. The last term is in the biases.
+  const squares = affine(sum(square(rest), 2), -0.5);
+  const rotated = matmul(rest.reshape(orders.length, batch * beams, c), diagonals[step]);
+  const products = add(linear(rotated, packed), biases[step]).reshape(searches, beams, codes);
+  const all = add(products, add(scores, squares).reshape(searches, beams, 1));
   const { values, indices } = topK(all.reshape(searches, beams * codes), width);
-  const place = cast(indices, "f32");
-  const parent = floor(affine(place, 1 / codes, 0.5 / codes));
-  const token = cast(sub(place, affine(parent, codes)), "i32").reshape(searches * width);
+  const index = cast(indices, "f32");
+  const parent = floor(affine(index, 1 / codes, 0.5 / codes));
+  const token = cast(sub(index, affine(parent, codes)), "i32").reshape(searches * width);
   const column = token.reshape(searches * width, 1), vector = embedding(codebook, token);
   if (tokens === null || vectors === null) return { scores: values, tokens: column, vectors: vector };
   const first = affine(cast(arange(device, searches), "f32"), beams).reshape(searches, 1);
@@ -133,11 +135,11 @@ function extend(
   };
 }
 
-/** The likeliest tokens of all orders, in their own places. */
+/** The likeliest tokens over all orders, by token index: [batch, tokenCount] (i32). */
 function best({ maps, orders }: SearchTables, { scores, tokens }: Beams, batch: number): Tensor {
   const { device, tokenCount } = maps;
   const beams = scores.shape[1];
-  // Beams are sorted: an order's first is its best.
+  // Beams are sorted, so the first one of an order is its best.
   const leaders = transpose(slice(scores, 1, 0, 1).reshape(orders.length, batch));
   const winner = cast(argmax(leaders), "f32");
   const image = cast(arange(device, batch), "f32");

@@ -1,12 +1,12 @@
 /**
- * Triangular matrices on the host, row-major in float64, for blocks of a hundred rows: factors and inverses.
- * Large matrices are put together from such blocks on the device (search_tables.ts).
+ * Triangular factors and inverses of matrices with about a hundred rows, on the host, row-major in float64.
+ * search_tables.ts makes large factors from such blocks on the device.
  */
 import type { Matrix } from "./symmetric.ts";
 
 /**
- * The upper triangular V with V V' = matrix: Cholesky's decomposition from the last column on. Reads the matrix on and above
- * its diagonal. Throws when it is not positive definite.
+ * The upper triangular V with V V' = matrix[n, n], a Cholesky decomposition that starts with the last column. It reads
+ * the upper triangle. Throws if the matrix is not positive definite.
  */
 export function upperFactor(matrix: ArrayLike<number>, n: number): Matrix {
   const v = new Float64Array(n * n);
@@ -14,14 +14,16 @@ export function upperFactor(matrix: ArrayLike<number>, n: number): Matrix {
     for (let j = i; j >= 0; j--) {
       let rest = matrix[j * n + i];
       for (let k = i + 1; k < n; k++) rest -= v[i * n + k] * v[j * n + k];
-      if (i === j && !(rest > 0)) throw new Error("the matrix is not positive definite");
+      if (i === j && !(rest > 0)) {
+        throw new Error(`upperFactor: the matrix is not positive definite: pivot ${rest} in row ${i}`);
+      }
       v[j * n + i] = i === j ? Math.sqrt(rest) : rest / v[i * n + i];
     }
   }
   return v;
 }
 
-/** The inverse of a lower triangular matrix. */
+/** The inverse of a lower triangular l[n, n]. */
 export function lowerInverse(l: ArrayLike<number>, n: number): Matrix {
   const out = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {
@@ -40,7 +42,7 @@ export function transposed(a: ArrayLike<number>, n: number): Matrix {
   return Float64Array.from({ length: n * n }, (_, i) => a[(i % n) * n + Math.floor(i / n)]);
 }
 
-/** The block of `size` rows and columns from `at` on of a[n, n]. */
+/** The block of `size` rows and columns of a[n, n] that starts at row and column `at`. */
 export function diagonalBlock(a: ArrayLike<number>, n: number, at: number, size: number): Matrix {
   return Float64Array.from({ length: size * size }, (_, i) => {
     return a[(at + Math.floor(i / size)) * n + at + i % size];
