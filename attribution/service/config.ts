@@ -31,6 +31,17 @@ const origins: ValueType<readonly string[]> = {
   },
 };
 
+const hosts: ValueType<readonly string[]> = {
+  parse(text) {
+    const names = words.parse(text.toLowerCase());
+    for (const name of names) {
+      if (name === "*" || URL.canParse(`http://${name}`) && new URL(`http://${name}`).hostname === name) continue;
+      throw new Error(`expected host names without a port, such as tracer.example.org, or *, got ${name}`);
+    }
+    return names;
+  },
+};
+
 /** Short keys can be guessed. A message repeats none: one that is too short is a secret all the same. */
 const keys: ValueType<readonly string[]> = {
   parse(text) {
@@ -122,6 +133,12 @@ export const settings = withVariables({
   apiKeys: { value: "KEYS", type: keys, default: "", help: "keys, one of which every request needs" },
   apiKeysFile: { value: "FILE", help: "file with such keys" },
   cors: { value: "ORIGINS", type: origins, default: "", help: "other sites whose pages may send requests" },
+  hosts: {
+    value: "NAMES",
+    type: hosts,
+    default: "",
+    help: "names of this server beside localhost, its addresses and --host; * for any",
+  },
   drainDelayMs: {
     value: "MS",
     type: whole(0, 600_000),

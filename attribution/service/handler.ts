@@ -9,7 +9,7 @@ import { streamSSE } from "npm:hono@4.13.19/streaming";
 import type { ContentfulStatusCode } from "npm:hono@4.13.19/utils/http-status";
 import * as v from "npm:valibot@1.5.0";
 import { version } from "../../util/version.ts";
-import { checkOrigin, requireKey } from "./access.ts";
+import { checkHost, checkOrigin, requireKey } from "./access.ts";
 import { receive } from "./body.ts";
 import { attributeQuery, type ServiceConfig } from "./config.ts";
 import { HttpError, publicError } from "./errors.ts";
@@ -35,6 +35,12 @@ export function createHandler({ service, apiKeys, page }: HandlerOptions): Fetch
   const known = new Set<string>();
   app.use(observeRequests(service, known));
   app.use(securityHeaders(config));
+  const hosts = [...config.hosts, config.host.toLowerCase()];
+  app.use((c, next) => {
+    // Load balancers ask for health under any name, and learn nothing else.
+    if (c.req.path !== "/healthz" && c.req.path !== "/readyz") checkHost(c.req.raw.headers, hosts);
+    return next();
+  });
   if (config.cors.length > 0) app.use("/v1/*", corsHeaders(config));
   app.use("/v1/*", (c, next) => {
     checkOrigin(c.req.raw.headers, new URL(c.req.url), config.cors);

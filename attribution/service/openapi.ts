@@ -18,11 +18,12 @@ const content = (name: string, type = "application/json") => ({ [type]: { schema
 const failures: Readonly<Record<string, string>> = {
   400: "An empty or malformed body, or an unknown query parameter",
   401: "No valid key",
-  403: "A page of another site",
+  403: "A page of another site, or a name that is not the server's",
   408: "The body did not arrive in time",
   413: "Too many bytes, pixels, images or parts of a form",
   415: "Not a PNG, JPEG or WebP, whatever its content type says",
   422: "A truncated or damaged image",
+  431: "The head of the request is too large",
   503: "The queue is full, or the server starts or stops; see Retry-After",
   504: "The deadline passed",
 };

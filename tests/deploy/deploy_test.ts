@@ -122,6 +122,7 @@ function checkContainer(container: Document, port: number): void {
   assert.equal(container.ports[0].containerPort, port);
   assert.equal(container.startupProbe.httpGet.path, "/readyz");
   assert.equal(container.livenessProbe.httpGet.path, "/healthz");
+  assert.equal(container.env.find(({ name }: Document) => name === "TRACER_HOSTS").value, "*");
   const keys = container.env.find(({ name }: Document) => name === "TRACER_API_KEYS_FILE").value;
   assert.ok(container.volumeMounts.some(({ mountPath }: Document) => keys.startsWith(`${mountPath}/`)));
   assert.ok(keys.startsWith("/run/secrets/"), "the container may read there");

@@ -18,6 +18,7 @@ Deno.test("readConfig() reads numbers, sizes, switches and lists", () => {
     TRACER_MEMORY: "1.5G",
     TRACER_PRELOAD: "true",
     TRACER_CORS: "https://a.example, http://localhost:3000",
+    TRACER_HOSTS: "Tracer.Example, [::1] *",
     TRACER_API_KEYS: "0123456789abcdef,fedcba9876543210",
     TRACER_UNSURE_BELOW: "0.25",
   });
@@ -26,6 +27,7 @@ Deno.test("readConfig() reads numbers, sizes, switches and lists", () => {
     [0, 2 ** 20, 1.5 * 2 ** 30, true, 0.25],
   );
   assert.deepEqual(config.cors, ["https://a.example", "http://localhost:3000"]);
+  assert.deepEqual(config.hosts, ["tracer.example", "[::1]", "*"]);
   assert.equal(config.apiKeys.length, 2);
 });
 
@@ -36,14 +38,16 @@ Deno.test("readConfig() lists all that is wrong, by the names that the user gave
     TRACER_MEMORY: "much",
     TRACER_DEVICE: "tpu",
     TRACER_CORS: "a.example",
+    TRACER_HOSTS: "a.example:8000",
     TRACER_API_KEYS: "secret",
     TRACER_MAX_READING: "1",
   };
   assert.throws(() => read(values), ({ message }: Error) => {
     const lines = message.split("\n");
-    assert.equal(lines.length, 7);
+    assert.equal(lines.length, 8);
     assert.match(message, /^PORT: expected a whole number, from 0 to 65535, got 70000$/m);
     assert.match(message, /^TRACER_DEVICE: expected auto, cpu or webgpu, got tpu$/m);
+    assert.match(message, /^TRACER_HOSTS: expected host names without a port, .* got a\.example:8000$/m);
     assert.match(message, /^TRACER_API_KEYS: expected keys of at least 16 characters$/m);
     assert.match(message, /^TRACER_MAX_READING: expected at least TRACER_MAX_BODY/m);
     return true;
