@@ -29,8 +29,8 @@ export const leastSlope = 0.25;
 /**
  * Fits the map to raw confidences, 0 to 1, and to whether each verdict was right. Minimises the log-loss against
  * Platt's targets, (hits + 1) / (hits + 2) and 1 / (misses + 2): with 1 and 0, a sample without errors would claim
- * certainty. A penalty on leaving slope 1 weighs as much as one verdict. The slope is at least `leastSlope`, and the offset
- * is the best one for it; without verdicts nothing changes.
+ * certainty. A penalty on leaving slope 1 weighs as much as one verdict. The slope is at least `leastSlope`, and the
+ * offset is the best one for it; without verdicts nothing changes.
  */
 export function fitStretch(raw: readonly number[], right: readonly boolean[]): Stretch {
   const hits = right.filter(Boolean).length, misses = right.length - hits;

@@ -1,7 +1,7 @@
 /**
- * Turns a method's raw confidence into a rate of being right: a linear map of its log-odds (Platt 1999), one for verdicts
- * that name a variant and one for `outlier`. The label of a verdict does not change, and of two verdicts of one kind the one
- * with the higher raw confidence keeps it. calibration/fit_confidence.ts fits the maps.
+ * Turns a method's raw confidence into a rate of being right: a linear map of its log-odds (Platt 1999), one for
+ * verdicts that name a variant and one for `outlier`. The label of a verdict does not change, and of two verdicts of
+ * one kind the one with the higher raw confidence keeps it. calibration/fit_confidence.ts fits the maps.
  */
 import { type Label, outlierLabel } from "../../labels.ts";
 
@@ -13,9 +13,9 @@ export interface Stretch {
 }
 
 /**
- * A map per kind of verdict. One map for both loses the order: raw confidences of the two kinds have different ranges, and
- * over all verdicts the higher ones may be wrong more often although within each kind they are wrong less often (Simpson's
- * paradox).
+ * A map per kind of verdict. One map for both loses the order: raw confidences of the two kinds have different ranges,
+ * and over all verdicts the higher ones may be wrong more often although within each kind they are wrong less often
+ * (Simpson's paradox).
  */
 export interface Stretches {
   readonly variant: Stretch;
