@@ -14,7 +14,7 @@ import {
 } from "./chart_style.ts";
 import type { MethodResult } from "./methods.ts";
 import { groupOf, type Label, type Labels, outlierLabel } from "../labels.ts";
-import { auc } from "../metrics/mod.ts";
+import { auc, quantile } from "../metrics/mod.ts";
 import { axisStyle, palette } from "../plot/chart.ts";
 import type { FeatureItem } from "../evidence/features.ts";
 
@@ -100,11 +100,7 @@ function rangeOf(boxes: readonly (readonly number[])[]) {
 
 /** The 5th, 25th, 50th, 75th and 95th percentile. */
 function boxOf(values: readonly number[]): [number, number, number, number, number] {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (q: number) => {
-    const position = q * (sorted.length - 1), low = Math.floor(position);
-    return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (position - low);
-  };
+  const at = (q: number) => quantile(values, q);
   return [at(0.05), at(0.25), at(0.5), at(0.75), at(0.95)];
 }
 
