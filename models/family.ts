@@ -136,7 +136,9 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
     config: TokenizerConfig,
     options?: LoadNetworkOptions,
   ): Promise<ImageTokenizer>;
-  /** Loads a transformer. Throws as `loadTokenizer`; when the file fits another official variant, the error says which. */
+  /**
+   * Loads a transformer. Throws as `loadTokenizer`; when the file fits another official variant, the error says which.
+   */
   loadVariant(
     device: Device,
     source: TensorSource,
@@ -178,7 +180,9 @@ export interface ImageTokenizer {
   readonly residual: ResidualCodes | null;
   /** images[batch, size, size, 3] in `valueRange` -> f[batch, h, w, channels]. */
   encode(images: Tensor, options?: EncodeOptions): Tensor;
-  /** f -> tokens[batch, tokenCount] (i32) and fHat, the latent they stand for, of the shape of f. Greedy over scales. */
+  /**
+   * f -> tokens[batch, tokenCount] (i32) and fHat, the latent they stand for, of the shape of f. Greedy over scales.
+   */
   quantize(f: Tensor): { tokens: Tensor; fHat: Tensor };
   /** tokens[batch, tokenCount] -> fHat[batch, h, w, channels]. */
   dequantize(tokens: Tensor): Tensor;
@@ -191,8 +195,8 @@ export interface ImageTokenizer {
 }
 
 /**
- * A residual codebook over scales: fHat is the sum over scales of phi(enlarge(codes)), with bicubic enlargement to the side
- * of the last scale and one of a few shared 3x3 convolutions phi(x) = x / 2 + conv(x) / 2 (FoundationVision/VAR,
+ * A residual codebook over scales: fHat is the sum over scales of phi(enlarge(codes)), with bicubic enlargement to the
+ * side of the last scale and one of a few shared 3x3 convolutions phi(x) = x / 2 + conv(x) / 2 (FoundationVision/VAR,
  * models/quant.py).
  */
 export interface ResidualCodes {
@@ -215,8 +219,8 @@ export interface Condition {
 /** What a class condition costs, next to a row of tokens. */
 export interface ConditionCost {
   /**
-   * True where a condition's tables have a row per token: a pass should be under one condition, which all its images share.
-   * False where they are small: images under any conditions share a pass.
+   * True where a condition's tables have a row per token: a pass should be under one condition, which all its images
+   * share. False where they are small: images under any conditions share a pass.
    */
   readonly perToken: boolean;
   /** Work of preparing it and of rows without a token, in rows of a pass. */
@@ -254,7 +258,8 @@ export interface Variant<C extends Condition = Condition> {
   logits(input: Tensor, condition: C): Tensor;
   /**
    * Hidden states that the logits of the first `tokens` tokens (one of `prefixes`, default all) are a linear map of,
-   * [batch, tokens, width]. Much smaller than the logits: `codeLogits` gives those of as many rows as there is room for.
+   * [batch, tokens, width]. Much smaller than the logits: `codeLogits` gives those of as many rows as there is room
+   * for.
    */
   hiddenStates(input: Tensor, condition: C, tokens?: number): Tensor;
   /** hidden[..., width] -> logits[..., codes]. */

@@ -1,6 +1,6 @@
 /**
- * How much device memory a network will need, from its configuration alone, so that work can be planned before anything is
- * loaded. Weights are exact; activations are estimates from above, which the tests hold against measured peaks.
+ * How much device memory a network will need, from its configuration alone, so that work can be planned before anything
+ * is loaded. Weights are exact; activations are estimates from above, which the tests hold against measured peaks.
  */
 import { bytesPerElement, type Device } from "../core/tensor/mod.ts";
 import type { WeightSpec } from "./weights.ts";
@@ -9,7 +9,9 @@ import type { WeightSpec } from "./weights.ts";
 export interface Footprint {
   /** All weights, as the device lays them out. */
   readonly weights: number;
-  /** Part of `weights`: those that are packed, which the CPU device keeps elsewhere while its memory is full of others. */
+  /**
+   * Part of `weights`: those that are packed, which the CPU device keeps elsewhere while its memory is full of others.
+   */
   readonly packed: number;
   /** On top of `weights` while loading: the largest of them, as it comes from the file. */
   readonly loading: number;
@@ -45,9 +47,10 @@ export function weightFootprint(
 }
 
 /**
- * Activations of a convolutional autoencoder with these widths per level, finest first. The peak is at one resolution level: the outputs of its blocks stay until the level ends, a block holds its input, two
- * norms, two convolutions and a shortcut, and a convolution may pad a copy of its input. The decoder enters a level with
- * the width of the level below.
+ * Activations of a convolutional autoencoder with these widths per level, finest first. The peak is at one resolution
+ * level: the outputs of its blocks stay until the level ends, a block holds its input, two norms, two convolutions and
+ * a shortcut, and a convolution may pad a copy of its input. The decoder enters a level with the width of the level
+ * below.
  */
 export function convolutionalActivations(resolution: number, widths: readonly number[], blocks: number): Activations {
   const perLevel = widths.map((width, i) => {
@@ -59,7 +62,8 @@ export function convolutionalActivations(resolution: number, widths: readonly nu
 }
 
 /**
- * Activations of a transformer pass over `rows` rows. A block holds a dozen or so tensors of the model's width and one of the MLP's; the logits come out twice (sliced).
+ * Activations of a transformer pass over `rows` rows. A block holds a dozen or so tensors of the model's width and one
+ * of the MLP's; the logits come out twice (sliced).
  */
 export function transformerActivations(
   { rows, width, mlp, codes }: { rows: number; width: number; mlp: number; codes: number },

@@ -1,7 +1,7 @@
 /**
- * What is known of the refined latents (attribution/signals/reconstruction.ts, `invert`) that an inverse decoder finds for images of its
- * own family: how far they are off, and how often every code occurs. Measured where the encoder is trained and kept in its
- * file; the quantiser reads it.
+ * Statistics of the refined latents (attribution/signals/reconstruction.ts, `invert`) that an inverse decoder finds
+ * for images of its own family: how far they are off, and how often every code occurs. Measured where the encoder is
+ * trained and kept in its file; the quantiser reads it.
  */
 import type { TensorSource } from "./checkpoint/source.ts";
 import type { TokenizerFacts } from "./family.ts";
@@ -13,15 +13,17 @@ export type LatentShape = Pick<TokenizerFacts, "channels" | "codes" | "patchNums
 export interface LatentStatistics {
   /**
    * Mean of e e' over images and the frequencies of a band, with e the orthonormal cosine transform of f - f_Z over the
-   * pixels: [bands, c, c], every band's row-major, symmetric, positive definite. Per pixel where noise is white; an encoder's
-   * errors are largest at the lowest frequencies.
+   * pixels: [bands, c, c], every band's row-major, symmetric, positive definite. Per pixel where noise is white; an
+   * encoder's errors are largest at the lowest frequencies.
    */
   readonly noise: Float32Array<ArrayBuffer>;
   /** Probability of every code by scale, [scales, codes] row-major: positive, every row's sum is 1. */
   readonly prior: Float32Array<ArrayBuffer>;
 }
 
-/** Band of a frequency: 0 for the mean over all pixels, then octaves, each with the frequencies from 1, 2, 4, ... on. */
+/**
+ * Band of a frequency: 0 for the mean over all pixels, then octaves, each with the frequencies from 1, 2, 4, ... on.
+ */
 export function bandOf(vertical: number, horizontal: number): number {
   const highest = Math.max(vertical, horizontal);
   return highest === 0 ? 0 : Math.floor(Math.log2(highest)) + 1;

@@ -21,7 +21,9 @@ const path = v.pipe(
   ),
 );
 
-/** A checkpoint file beside the manifest; `prefix` is cut off the names of its tensors, the others are not looked at. */
+/**
+ * A checkpoint file beside the manifest; `prefix` is cut off the names of its tensors, the others are not looked at.
+ */
 const stored = {
   file: path,
   bytes: count,
@@ -103,8 +105,8 @@ export interface Manifest {
 }
 
 /**
- * Reads a manifest. Throws one error that lists every problem, one per line, with the place in the file, what was expected
- * and what was found; also when the networks of a family do not fit each other.
+ * Reads a manifest. Throws one error that lists every problem, one per line, with the place in the file, what was
+ * expected and what was found; also when the networks of a family do not fit each other.
  */
 export function parseManifest(text: string, label = "manifest.json"): Manifest {
   return parseJson(manifest as v.GenericSchema<unknown, Manifest>, text, label, inconsistencies, ModelSetError);
@@ -150,8 +152,8 @@ function inconsistencies(manifest: Manifest): string[] {
 export const reservedLabels: readonly string[] = ["outlier", "unreadable"];
 
 /**
- * Identifies the networks of a set: sha256 of the manifest's format and families as canonical JSON, which holds the sha256
- * of every file. Name, description and calibration do not change it, since they do not change what is computed.
+ * Identifies the networks of a set: sha256 of the manifest's format and families as canonical JSON, which holds the
+ * sha256 of every file. Name, description and calibration do not change it, since they do not change what is computed.
  */
 export async function modelSetHash({ format, families }: Manifest): Promise<string> {
   return await sha256Hex(new TextEncoder().encode(canonicalJson({ format, families })));

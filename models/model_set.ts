@@ -208,10 +208,11 @@ class OpenedSet implements ModelSet {
       for (const { file, sha256 } of options.verify === false ? [] : filesOf(row)) {
         if (verified.has(file)) continue;
         const path = join(this.dir, file);
-        const found = await hashFile(path);
-        if (found !== sha256) {
+        const actual = await hashFile(path);
+        if (actual !== sha256) {
           throw new ModelSetError(
-            `${path}: expected the sha256 ${sha256}, got ${found}: the file is damaged or not the one that the manifest means`,
+            `${path}: expected the sha256 ${sha256}, got ${actual}: ` +
+              "the file is damaged or not the one that the manifest means",
           );
         }
         verified.add(file);

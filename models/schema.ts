@@ -19,8 +19,8 @@ export function countsTo(max: number, maxLength: number) {
 }
 
 /**
- * The largest sizes that a manifest may ask for. They are far above those of published networks, and small enough that a
- * set with them is refused or read in seconds.
+ * The largest sizes that a manifest may ask for. They are far above those of published networks, and small enough that
+ * a set with them is refused or read in seconds.
  */
 export const maxima = {
   /** Blocks of a transformer. */

@@ -11,7 +11,10 @@ import { describe, type PicklePolicy, PyDict, PyGlobal, PyList, PyTuple, type Py
 /** Longest text line of protocol 0 (names, numbers), in bytes. */
 const MAX_LINE = 1 << 20;
 
-/** Values and characters that all calls of the allow-list's functions may be given: they copy them, and arguments are shared. */
+/**
+ * Values and characters that all calls of the allow-list's functions may be given: they copy them, and arguments are
+ * shared.
+ */
 const MAX_ARGUMENTS = 8_000_000;
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true });

@@ -122,8 +122,8 @@ export function syntheticInput(salt: string, id: string, shape: readonly number[
 }
 
 /**
- * A checkpoint without a file, with the given names and shapes (a map, or a network's parameters): every read computes the
- * tensor.
+ * A checkpoint without a file, with the given names and shapes (a map, or a network's parameters): every read computes
+ * the tensor.
  */
 export function syntheticSource(
   salt: string,

@@ -204,8 +204,8 @@ const MAX_NAMES = 16 * 2 ** 20;
 
 /**
  * The tensors inside nested dicts, lists and tuples, in file order. A name joins the keys and indices that lead to the
- * tensor by dots; a bare tensor is named "". Other values are skipped. Throws an error that begins with `label` when the
- * structure is too deep, or has too many entries, tensors or characters of names.
+ * tensor by dots; a bare tensor is named "". Other values are skipped. Throws an error that begins with `label` when
+ * the structure is too deep, or has too many entries, tensors or characters of names.
  */
 export function collectTensors(root: PyValue, label: string): [name: string, tensor: TorchTensor][] {
   const tensors: [string, TorchTensor][] = [];

@@ -1,6 +1,6 @@
 /**
  * Sampling from a RAR transformer: token by token in raster order, with classifier-free guidance that grows along the
- * image. It makes tokens only; decoding them is the tokenizer's business.
+ * image. The tokenizer decodes the tokens.
  * Source: bytedance/1d-tokenizer, modeling/rar.py, `generate`.
  */
 import { affine, argmax, concat, keep, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
@@ -10,8 +10,8 @@ import { guidanceScales, guide } from "./sampler.ts";
 import type { RarTransformer } from "./transformer.ts";
 
 /**
- * tokens[batch, N] (i32, raster order); dispose it when done. Conditional and unconditional rows go through the network as
- * one batch. Images without a class, and a guidance of 0 or 1, need no unconditional ones.
+ * tokens[batch, N] (i32, raster order); dispose it when done. Conditional and unconditional rows go through the network
+ * as one batch. Images without a class, and a guidance of 0 or 1, need no unconditional ones.
  */
 export async function generateRar(
   transformer: RarTransformer,

@@ -20,12 +20,12 @@ function normSilu(x: Tensor, w: Weights, groups?: number): Tensor {
 }
 
 /**
- * A residual block without convolution biases. When the width changes, the official code applies the 1x1 shortcut to the
- * result of conv2 and drops the input: h + nin(h).
+ * A residual block without convolution biases. When the width changes, the official code applies the 1x1 shortcut to
+ * the result of conv2 and drops the input: h + nin(h).
  */
 function resnetBlock(x: Tensor, w: Weights, groups?: number): Tensor {
   return scope(() => {
-    // A scope of its own frees what norm1 made before conv2 needs room.
+    // The inner scope frees the output of norm1 before conv2 needs memory.
     let h = scope(() => conv2d(normSilu(x, w.at("norm1"), groups), w.get("conv1.weight"), undefined, { padding: 1 }));
     h = normSilu(h, w.at("norm2"), groups);
     const shortcut = w.find("nin_shortcut.weight");
@@ -49,8 +49,8 @@ function blocks(x: Tensor, w: Weights, prefix: string, count: number, { groups, 
 }
 
 /**
- * images[batch, h, w, 3] in [0, 1] -> f[batch, h / 2^(levels - 1), w / 2^(levels - 1), zChannels]. With `recompute`, a tape
- * keeps only the input of every block and computes the rest again on the way back.
+ * images[batch, h, w, 3] in [0, 1] -> f[batch, h / 2^(levels - 1), w / 2^(levels - 1), zChannels]. With `recompute`, a
+ * tape keeps only the input of every block and computes the rest again on the way back.
  */
 export function encode(
   images: Tensor,

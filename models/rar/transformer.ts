@@ -1,6 +1,6 @@
 /**
- * The RAR transformer: adaLN blocks over [cls, condition, token 0, ..., token N - 1] with a causal mask, in any token order.
- * Source: bytedance/1d-tokenizer, modeling/rar.py (arXiv 2411.00776); parameter names are the checkpoint's.
+ * The RAR transformer: adaLN blocks over [cls, condition, token 0, ..., token N - 1] with a causal mask, in any token
+ * order. Source: bytedance/1d-tokenizer, modeling/rar.py (arXiv 2411.00776); parameter names are the checkpoint's.
  */
 import {
   add,
@@ -80,7 +80,10 @@ export class RarTransformer {
     return this.config.tokenCount + prefixRows;
   }
 
-  /** Token id of a class, or of the none condition for null. Ids 0..codes - 1 are tokens, `codes` is an unused mask token. */
+  /**
+   * Token id of a class, or of the none condition for null. Ids 0..codes - 1 are tokens, `codes` is an unused mask
+   * token.
+   */
   conditionId(label: number | null): number {
     const { codes, classes } = this.config;
     if (label === null) return codes + 1 + classes;
@@ -91,8 +94,8 @@ export class RarTransformer {
   }
 
   /**
-   * Computes what depends on the condition; one label for a whole batch, or one per image. Dispose it when done. Its tables
-   * have the first `rows` rows of the sequence, by default all: as many as whoever uses it goes through.
+   * Computes what depends on the condition; one label for a whole batch, or one per image. Dispose it when done. Its
+   * tables have the first `rows` rows of the sequence, by default all: as many as whoever uses it goes through.
    */
   condition(labels: readonly (number | null)[], rows = this.rows): RarCondition {
     const { hiddenSize, layers } = this.config;
@@ -117,8 +120,9 @@ export class RarTransformer {
   }
 
   /**
-   * Teacher-forced logits[batch, N + 1, codes] of tokens[batch, N] (i32, raster order): row t predicts the t-th token of the
-   * sequence, the last row is unused. `orders` gives one token order per image: position t holds image token orders[t].
+   * Teacher-forced logits[batch, N + 1, codes] of tokens[batch, N] (i32, raster order): row t predicts the t-th token
+   * of the sequence, the last row is unused. `orders` gives one token order per image: position t holds image token
+   * orders[t].
    */
   logits(tokens: Tensor, condition: RarCondition, orders?: readonly Int32Array[]): Tensor {
     const { tokenCount } = this.config;
@@ -133,8 +137,8 @@ export class RarTransformer {
   }
 
   /**
-   * What the logits of the first n of tokens[batch, >= n] (i32, raster order) are a linear map of, [batch, n, hidden]: the
-   * same numbers as `logits`, for which later tokens do not matter. The condition needs n + 1 rows.
+   * What the logits of the first n of tokens[batch, >= n] (i32, raster order) are a linear map of, [batch, n, hidden]:
+   * the same numbers as `logits`, for which later tokens do not matter. The condition needs n + 1 rows.
    */
   hiddenStates(tokens: Tensor, condition: RarCondition, n = this.config.tokenCount): Tensor {
     const { tokenCount } = this.config;
@@ -164,8 +168,8 @@ export class RarTransformer {
   }
 
   /**
-   * Logits[batch, codes] of the next token, in raster order. The first call passes null and feeds cls and condition; every
-   * further one the token[batch] (i32) chosen before.
+   * Logits[batch, codes] of the next token, in raster order. The first call passes null and feeds cls and condition;
+   * every further one the token[batch] (i32) chosen before.
    */
   step(state: RarState, previous: Tensor | null, condition: RarCondition): Tensor {
     const { codes } = this.config;
@@ -185,7 +189,9 @@ export class RarTransformer {
     });
   }
 
-  /** Frees what the constructor made and leaves the weights to their owner, as training does, which makes one per step. */
+  /**
+   * Frees what the constructor made and leaves the weights to their owner, as training does, which makes one per step.
+   */
   release(): void {
     for (const tensor of [this.#positions, this.#targets, this.#causal]) tensor.dispose();
   }
@@ -217,10 +223,10 @@ export class RarTransformer {
   #placement(orders?: readonly Int32Array[]): Tensor {
     const n = this.config.tokenCount;
     const raster = Int32Array.from({ length: n }, (_, i) => i);
-    const each = orders ?? [raster];
+    const allOrders = orders ?? [raster];
     const none = this.rows;
     const positions: number[] = [], targets: number[] = [];
-    for (const order of each) {
+    for (const order of allOrders) {
       positions.push(0, 1);
       targets.push(none, prefixRows + order[0]);
       for (let t = 0; t < n; t++) {
@@ -228,7 +234,7 @@ export class RarTransformer {
         targets.push(t + 1 < n ? prefixRows + order[t + 1] : none);
       }
     }
-    const index = (rows: number[]) => fromArray(this.#device, Int32Array.from(rows), [each.length, this.rows]);
+    const index = (rows: number[]) => fromArray(this.#device, Int32Array.from(rows), [allOrders.length, this.rows]);
     return add(embedding(this.#positions, index(positions)), embedding(this.#targets, index(targets)));
   }
 
@@ -316,7 +322,7 @@ function repeat(x: Tensor, batch: number): Tensor {
   return concat(Array.from({ length: batch }, () => x), 0);
 }
 
-/** Every parameter of the transformer. qkv is split into three maps, so that its parts are tensors of their own. */
+/** Every parameter of the transformer. qkv is split into three maps, which are separate tensors. */
 export function transformerSpecs(config: RarConfig): WeightSpec[] {
   const { hiddenSize: d, layers, heads, intermediateSize, tokenCount, classes, codes, spareRows } = config;
   const specs: WeightSpec[] = [];

@@ -32,7 +32,10 @@ export interface VarConfig {
   readonly codes: number;
 }
 
-/** Guidance of the last scale, and the codes that may be drawn: the `topK` likeliest, of those the likeliest with a share of `topP`. */
+/**
+ * Guidance of the last scale, and the codes that may be drawn: the `topK` likeliest, of those the likeliest with a
+ * share of `topP`.
+ */
 export type VarSampler = Record<"guidance" | "topK" | "topP", number>;
 
 const patchNums: readonly number[] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16];

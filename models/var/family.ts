@@ -166,15 +166,15 @@ export class VarVariant implements Variant<VarCondition> {
     const { guidance, topK, topP } = requireSettings(sampler, samplerSettings, this.name);
     const { patchNums } = this;
     const starts = scaleStarts(patchNums);
-    const own = new Float32Array(this.tokenCount), other = new Float32Array(this.tokenCount);
+    const plus = new Float32Array(this.tokenCount), minus = new Float32Array(this.tokenCount);
     guidanceStrengths(guidance, patchNums.length).forEach((strength, scale) => {
-      own.fill(1 + strength, starts[scale], starts[scale + 1]);
-      other.fill(strength, starts[scale], starts[scale + 1]);
+      plus.fill(1 + strength, starts[scale], starts[scale + 1]);
+      minus.fill(strength, starts[scale], starts[scale + 1]);
     });
     return {
       isGuided: guidance !== 0,
-      coefficients: [own, other],
-      guide: (conditional, unconditional, [own, other]) => guide(conditional, unconditional, { own, other }),
+      coefficients: [plus, minus],
+      guide: (conditional, unconditional, [plus, minus]) => guide(conditional, unconditional, { plus, minus }),
       temperature: 1,
       support: { topK, topP },
     };

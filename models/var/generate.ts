@@ -1,6 +1,6 @@
 /**
- * Sampling from a VAR transformer: scale by scale, all tokens of a scale at once, with classifier-free guidance that grows
- * from scale to scale. It makes tokens and the latent they add up to; decoding that is the tokenizer's business.
+ * Sampling from a VAR transformer: scale by scale, all tokens of a scale at once, with classifier-free guidance that
+ * grows from scale to scale. It returns tokens and fHat; the tokenizer decodes fHat.
  * Source: FoundationVision/VAR, models/var.py, `autoregressive_infer_cfg` (its `more_smooth` is not here).
  */
 import { argmax, concat, keep, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
@@ -13,8 +13,8 @@ import type { VarTransformer } from "./transformer.ts";
 
 /**
  * tokens[batch, tokenCount] (i32, scales one after the other) and fHat[batch, side, side, c]; dispose them when done.
- * Conditional and unconditional rows go through the network as one batch. Images without a class, and a guidance of 0, need
- * no unconditional ones.
+ * Conditional and unconditional rows go through the network as one batch. Images without a class, and a guidance of 0,
+ * need no unconditional ones.
  */
 export async function generateVar(
   transformer: VarTransformer,
@@ -56,12 +56,12 @@ export async function generateVar(
       onStep?.(logits);
       const flat = logits.reshape(batch * size, codes);
       const chosen = noise && draw ? draw.draw(flat, ...noise.at(starts[scale], starts[scale + 1])) : argmax(flat);
-      const own = chosen.reshape(batch, size);
-      return keep({ own, fHat: quantizer.advance(fHat, own, scale) });
+      const scaleTokens = chosen.reshape(batch, size);
+      return keep({ scaleTokens, fHat: quantizer.advance(fHat, scaleTokens, scale) });
     });
     fHat.dispose();
     fHat = next.fHat;
-    tokens.push(next.own);
+    tokens.push(next.scaleTokens);
     onProgress?.(starts[scale + 1] / tokenCount);
     await pace.step();
   }

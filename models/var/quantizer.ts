@@ -1,6 +1,6 @@
 /**
  * VAR's multi-scale residual quantiser: f <-> tokens of all scales, cumulative fHat, and the transformer's input.
- * Greedy only; optimised quantisation is a matter of attribution.
+ * Greedy only; attribution/quantisation/ has better quantisers.
  * Source: FoundationVision/VAR, models/quant.py (VectorQuantizer2, arXiv 2404.02905 Algorithms 1 and 2).
  */
 import {
@@ -33,8 +33,8 @@ export interface ScaleTrace {
 }
 
 /**
- * Which of the shared Phi convolutions each scale uses: the first argmin of |tick - si / (scales - 1)| in float64, with the
- * official rounding of the ticks, which decides the ties of the ten-scale configuration.
+ * Which of the shared Phi convolutions each scale uses: the first argmin of |tick - si / (scales - 1)| in float64, with
+ * the official rounding of the ticks, which decides the ties of the ten-scale configuration.
  */
 export function phiIndices(count: number, scales: number): number[] {
   const margin = count === 4 ? 1 / 3 / count : 1 / 2 / count;
@@ -94,8 +94,9 @@ export class MultiScaleQuantizer {
   }
 
   /**
-   * f[batch, side, side, c] -> tokens[batch, tokenCount] (i32, scales concatenated) and the final fHat. Every scale takes the
-   * nearest codes of what the scales before have left over. `trace` receives the intermediate tensors of every scale.
+   * f[batch, side, side, c] -> tokens[batch, tokenCount] (i32, scales concatenated) and the final fHat. Every scale
+   * takes the nearest codes of what the scales before have left over. `trace` receives the intermediate tensors of
+   * every scale.
    */
   quantize(f: Tensor, trace?: (scale: number, values: ScaleTrace) => void): { tokens: Tensor; fHat: Tensor } {
     return scope(() => {
@@ -124,8 +125,8 @@ export class MultiScaleQuantizer {
       const steps: Tensor[] = [];
       this.patchNums.forEach((_, scale) => {
         steps.push(scope(() => {
-          const own = slice(tokens, 1, this.#starts[scale], this.#starts[scale + 1]);
-          const { phi } = this.#contribution(own, scale);
+          const scaleTokens = slice(tokens, 1, this.#starts[scale], this.#starts[scale + 1]);
+          const { phi } = this.#contribution(scaleTokens, scale);
           return scale === 0 ? phi : add(steps[scale - 1], phi);
         }));
       });
@@ -149,7 +150,10 @@ export class MultiScaleQuantizer {
     return scope(() => add(fHat, this.#contribution(tokens, scale).phi));
   }
 
-  /** tokens[batch, tokenCount] -> the teacher-forcing input of all scales but the first, [batch, tokenCount - pn_0^2, c]. */
+  /**
+   * tokens[batch, tokenCount] -> the teacher-forcing input of all scales but the first, [batch, tokenCount - pn_0^2,
+   * c].
+   */
   transformerInput(tokens: Tensor): Tensor {
     return scope(() => {
       const steps = this.cumulative(tokens);

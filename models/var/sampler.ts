@@ -11,11 +11,11 @@ export function guidanceStrengths(guidance: number, scales: number): number[] {
 export function guide(
   conditional: Tensor,
   unconditional: Tensor,
-  strength: number | { readonly own: Tensor; readonly other: Tensor },
+  strength: number | { readonly plus: Tensor; readonly minus: Tensor },
 ): Tensor {
   return scope(() =>
     typeof strength === "number"
       ? sub(affine(conditional, 1 + strength), affine(unconditional, strength))
-      : sub(mul(conditional, strength.own), mul(unconditional, strength.other))
+      : sub(mul(conditional, strength.plus), mul(unconditional, strength.minus))
   );
 }

@@ -1,6 +1,6 @@
 /**
- * The VAR transformer: next-scale prediction with block-causal attention and adaLN from the class.
- * Source: FoundationVision/VAR, models/var.py and models/basic_var.py (arXiv 2404.02905); parameter names are the checkpoint's.
+ * The VAR transformer: next-scale prediction with block-causal attention and adaLN from the class. Source:
+ * FoundationVision/VAR, models/var.py and models/basic_var.py (arXiv 2404.02905); parameter names are the checkpoint's.
  */
 import {
   add,
@@ -111,14 +111,17 @@ export class VarTransformer {
     };
   }
 
-  /** Teacher-forced logits[batch, rows, codes] from the quantiser's transformerInput[batch, rows - pn_0^2, codeChannels]. */
+  /**
+   * Teacher-forced logits[batch, rows, codes] from the quantiser's transformerInput[batch, rows - pn_0^2,
+   * codeChannels].
+   */
   logits(input: Tensor, condition: VarCondition): Tensor {
     return scope(() => this.codeLogits(this.hiddenStates(input, condition)));
   }
 
   /**
-   * What the logits of the first n tokens, whole scales, are a linear map of, [batch, n, d]: later scales do not matter.
-   * `input` is that of all scales, as for `logits`.
+   * What the logits of the first n tokens, whole scales, are a linear map of, [batch, n, d]: later scales do not
+   * matter. `input` is that of all scales, as for `logits`.
    */
   hiddenStates(input: Tensor, condition: VarCondition, n = this.rows): Tensor {
     const first = this.#starts[1];
@@ -170,7 +173,9 @@ export class VarTransformer {
     });
   }
 
-  /** Frees what the constructor made and leaves the weights to their owner, as training does, which makes one per step. */
+  /**
+   * Frees what the constructor made and leaves the weights to their owner, as training does, which makes one per step.
+   */
   release(): void {
     for (const tensor of this.#owned) tensor.dispose();
   }
@@ -242,7 +247,10 @@ export class VarTransformer {
 /** Buffers of official checkpoints that follow from the configuration. */
 export const varBuffers: readonly RegExp[] = [/(^|\.)lvl_1L$/, /(^|\.)attn_bias_for_masking$/, /\.zero_k_bias$/];
 
-/** Every parameter of the transformer. mat_qkv is split into three maps; scale_mul is stored as the factor it stands for. */
+/**
+ * Every parameter of the transformer. mat_qkv is split into three maps; scale_mul is stored as the factor it stands
+ * for.
+ */
 export function transformerSpecs(config: VarConfig): WeightSpec[] {
   const { depth, embedDim: d, heads, sharedAdaLn, attnL2Norm, classes, patchNums, mlpRatio, codeChannels, codes } =
     config;

@@ -16,7 +16,7 @@ function normSilu(x: Tensor, w: Weights, groups?: number): Tensor {
 
 function resnetBlock(x: Tensor, w: Weights, groups?: number): Tensor {
   return scope(() => {
-    // A scope of its own frees what norm1 made before conv2 needs room.
+    // The inner scope frees the output of norm1 before conv2 needs memory.
     let h = scope(() => conv(normSilu(x, w.at("norm1"), groups), w.at("conv1")));
     h = normSilu(h, w.at("norm2"), groups);
     const shortcut = w.find("nin_shortcut.weight") ? conv(x, w.at("nin_shortcut"), {}) : x;
@@ -43,7 +43,7 @@ interface BlockOptions {
   readonly recompute?: boolean;
 }
 
-/** A block whose inside a tape computes again on the way back instead of keeping it, where that is wanted. */
+/** Applies a block. With `recompute`, the backward pass recomputes its activations instead of keeping them. */
 function apply(block: typeof resnetBlock, x: Tensor, w: Weights, { groups, recompute }: BlockOptions): Tensor {
   return recompute ? checkpoint((input) => block(input, w, groups), x) : block(x, w, groups);
 }
@@ -64,7 +64,7 @@ function level(x: Tensor, w: Weights, count: number, withAttention: boolean, opt
   return x;
 }
 
-/** `recompute`: a tape keeps only the input of every block and computes the rest again on the way back. */
+/** `recompute`: only the input of every block is kept; the backward pass recomputes the other activations. */
 export interface EncodeOptions {
   readonly recompute?: boolean;
 }
