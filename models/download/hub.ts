@@ -40,8 +40,14 @@ export interface HubEntry {
 
 const maxRedirects = 8;
 
-/** The address of a file at the hub. Throws when the endpoint is not an http(s) address. */
-export function hubUrl({ endpoint }: HubOptions, { repo, file, revision }: HubFile): string {
+/** Hosts that are this machine. */
+const loopback = /^(?:localhost|127(?:\.[0-9]+){3}|\[::1\])$/;
+
+/**
+ * The address of a file at the hub. Throws when the endpoint is not an http(s) address, and when a token would travel to
+ * another machine without encryption.
+ */
+export function hubUrl({ endpoint, token }: HubOptions, { repo, file, revision }: HubFile): string {
   let base: URL;
   try {
     base = new URL(endpoint);
@@ -50,6 +56,12 @@ export function hubUrl({ endpoint }: HubOptions, { repo, file, revision }: HubFi
   }
   if (base.protocol !== "https:" && base.protocol !== "http:") {
     throw new Error(`endpoint: expected an address such as https://huggingface.co, got ${JSON.stringify(endpoint)}`);
+  }
+  if (token !== undefined && base.protocol === "http:" && !loopback.test(base.hostname)) {
+    throw new Error(
+      `endpoint: expected https, as anybody on the way can read a token sent by http, got ${base.origin}: ` +
+        "use the https address, or unset HF_TOKEN",
+    );
   }
   const path = [...repo.split("/"), "resolve", revision, ...file.split("/")].map(encodeURIComponent).join("/");
   return `${base.href.replace(/\/+$/, "")}/${path}`;

@@ -112,6 +112,28 @@ Deno.test("hubUrl() escapes what is not a path, and refuses endpoints that are n
   assert.throws(() => hubUrl({ endpoint: "file:///x" }, file), /endpoint: expected/);
 });
 
+Deno.test("hubUrl() sends no token over http, except to this machine", () => {
+  const file = { repo: "a/b", file: "c.bin", revision: "main" };
+  for (
+    const endpoint of [
+      "http://hub.example",
+      "http://10.0.0.1:8080/",
+      "http://127.0.0.1.example",
+      "http://localhost.example",
+    ]
+  ) {
+    assert.throws(() => hubUrl({ endpoint, token: "secret" }, file), (error: Error) => {
+      assert.match(error.message, /^endpoint: expected https, .*unset HF_TOKEN$/);
+      assert.doesNotMatch(error.message, /secret/);
+      return true;
+    });
+    assert.ok(hubUrl({ endpoint }, file).startsWith("http:"), "without a token, http is as good");
+  }
+  for (const endpoint of ["https://hub.example", "http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1"]) {
+    assert.equal(hubUrl({ endpoint, token: "secret" }, file), `${endpoint}/a/b/resolve/main/c.bin`);
+  }
+});
+
 Deno.test("the official list has the ten published files, with the official configurations", async () => {
   const list = await readFileList();
   assert.deepEqual(list.files.map(({ repo, file }) => `${repo}/${file}`), [
