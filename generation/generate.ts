@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName, ImageTokenizer } from "../models/family.ts";
-import { type ModelSet, openModelSet } from "../models/model_set.ts";
+import type { ModelSet } from "../models/model_set.ts";
+import { chooseModels } from "../attribution/run/choose_models.ts";
 import { imagePath, isThere, prepareFolder, type Provenance, provenance, writeImage } from "./files.ts";
 import { type BatchSizes, Generator, planBatch } from "./generator.ts";
 import { checkClass, chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";
@@ -15,7 +16,7 @@ import { hashFile } from "../util/hash.ts";
 
 /** What to generate, and where to write it. */
 export interface GenerationOptions {
-  /** Folder of the model set. Default: weights/tiny. */
+  /** Folder of the model set. Default: weights/official where it is complete, else weights/tiny. */
   readonly models?: string;
   /** Names of variants, or `all`. */
   readonly variants: readonly string[];
@@ -111,7 +112,7 @@ export async function runGeneration(
   events: GenerationEvents = {},
 ): Promise<GenerationSummary> {
   const { count, first = 0, out, resume = false, weightType = "f32" } = options;
-  const set = await openModelSet(options.models ?? join("weights", "tiny"));
+  const set = await chooseModels(options.models, events);
   const variants = chosenVariants(set, options.variants);
   if (first + count > 2 ** 32) throw new Error(`--first: expected images below 2^32, got up to ${first + count - 1}`);
   const series = variants.map((variant) => seriesOf(set, variant, options));

@@ -8,7 +8,7 @@ import { maxSeed } from "../models/sampling.ts";
 import { group, real, type ValueType, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { json, networkOptions, seed } from "./cli/options.ts";
+import { json, models, networkOptions, seed } from "./cli/options.ts";
 import { duration } from "./cli/progress.ts";
 
 const classChoice: ValueType<ClassChoice> = {
@@ -38,7 +38,7 @@ export const command = defineCommand({
       help: 'folder for 0.png, 1.png, ...; 0.json has {"tokens", "family", "variant", "class", "seed", "index", ' +
         '"sampler", "modelSet", "device"}',
     },
-    models: { value: "DIR", default: "weights/tiny", help: "model set" },
+    models,
     count: { short: "n", value: "N", type: whole(1), default: "8", help: "images of each variant" },
     first: {
       value: "N",

@@ -9,7 +9,7 @@ import type { EpochRow } from "../training/state.ts";
 import { anyText, choice, group, listOf, real, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { deviceOptions, json, networkOptions } from "./cli/options.ts";
+import { deviceOptions, json, models, networkOptions } from "./cli/options.ts";
 
 /** A field of the official recipes: `50 for rar, 10 for var`. */
 function perFamily(field: "epochs" | "batch" | "lr"): string {
@@ -66,7 +66,7 @@ export const command = defineCommand({
       help: "--sample: precision of the transformers that draw; f16 takes half the memory",
       unset: "f32",
     },
-    models: { value: "DIR", help: "model set", unset: "weights/tiny" },
+    models,
     init: { value: "FILE", help: "start from this trained encoder instead of the set's own" },
     limit: { value: "N", type: whole(1), help: "only N images of the family, evenly spaced" },
     holdout: {

@@ -9,6 +9,7 @@ import { type DeviceName, openDevice } from "../core/open_device.ts";
 import { openCheckpoint } from "../models/checkpoint/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 import { type ModelSet, openModelSet } from "../models/model_set.ts";
+import { chooseModels } from "../attribution/run/choose_models.ts";
 import { writeLog } from "./log.ts";
 import { measureLatents } from "./latents.ts";
 import { split } from "./order.ts";
@@ -27,7 +28,7 @@ export interface TrainingJobOptions {
   readonly family?: FamilyName;
   /** Fields that replace those of the official recipe. */
   readonly recipe?: Partial<Recipe>;
-  /** Folder of the model set. Default: weights/tiny. */
+  /** Folder of the model set. Default: weights/official where it is complete, else weights/tiny. */
   readonly models?: string;
   /** Folders of images with JSON files of their tokens, as generation writes them. */
   readonly pairs?: readonly string[];
@@ -93,9 +94,8 @@ export async function runTraining(
 ): Promise<TrainingSummary> {
   const state = options.resume === undefined ? undefined : await loadState(options.resume);
   if (state) requireSame(options.resume!, state.settings, options);
-  const { recipe, run, inputs } = setUp(options, state);
+  const { recipe, run, inputs, set } = await setUp(options, state, events);
   const out = options.out ?? inputs.out;
-  const set = await openModelSet(inputs.models);
   const initSha256 = state ? state.settings.initSha256 : inputs.init && await hashFile(inputs.init);
 
   await using cleanup = new AsyncDisposableStack();
@@ -144,21 +144,25 @@ export async function runTraining(
   return { status: result.status, run, out: isDone ? out : null, best: result.position.best, last };
 }
 
-/** Recipe, folder and inputs of a run: those of its saved state, or by the options and defaults. */
-function setUp(
+/** Recipe, folder, inputs and model set of a run: those of its saved state, or by the options and defaults. */
+async function setUp(
   options: TrainingJobOptions,
   state: RunState | undefined,
-): { readonly recipe: Recipe; readonly run: string; readonly inputs: Settings["inputs"] } {
+  events: TrainingEvents,
+): Promise<
+  { readonly recipe: Recipe; readonly run: string; readonly inputs: Settings["inputs"]; readonly set: ModelSet }
+> {
   if (state !== undefined) {
     const { recipe, inputs } = state.settings;
-    return { recipe, run: options.resume!, inputs };
+    return { recipe, run: options.resume!, inputs, set: await openModelSet(inputs.models) };
   }
   const { family } = options;
   if (family === undefined) throw new Error(`--family: expected ${familyNames.join(" or ")}`);
   const recipe = makeRecipe(family, options.recipe);
   const run = options.run ?? join("runs", family);
+  const set = await chooseModels(options.models, events);
   const inputs = {
-    models: options.models ?? join("weights", "tiny"),
+    models: options.models ?? set.dir,
     pairs: options.pairs ?? [],
     data: options.data ?? [],
     init: options.init ?? null,
@@ -166,7 +170,7 @@ function setUp(
     out: options.out ?? join(run, "encoder.safetensors"),
     sample: sampleSettings(options),
   };
-  return { recipe, run, inputs };
+  return { recipe, run, inputs, set };
 }
 
 /** Opens the pairs: drawn from the transformers of the set, or read from files. */
