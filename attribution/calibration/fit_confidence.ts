@@ -8,9 +8,11 @@ import { minimize } from "./lbfgs.ts";
 
 /** A verdict whose truth is known. */
 export interface JudgedVerdict {
+  /** The label that the verdict names. */
   readonly label: Label;
   /** The raw confidence, 0 to 1. */
   readonly raw: number;
+  /** Whether it is the true label. */
   readonly isRight: boolean;
 }
 

@@ -10,7 +10,9 @@ import { type ClassifierFit, fitClassifier } from "./fit_classifier.ts";
 
 /** The features of an image whose label is known. */
 export interface LabelledRow {
+  /** The true label. */
   readonly label: Label;
+  /** The features. */
   readonly row: FeatureRow;
 }
 
@@ -41,6 +43,7 @@ function columnsOf(set: readonly string[], variants: readonly string[], row: Fea
 
 /** A classifier of a family's variants, and how it was chosen. */
 export interface NamedFit {
+  /** Fitted to all rows. */
   readonly classifier: NamedClassifier;
   /** Name of the chosen set of columns. */
   readonly chosen: string;

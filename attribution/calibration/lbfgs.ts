@@ -18,6 +18,7 @@ export interface MinimizeOptions {
 
 /** Where minimising ended. */
 export interface Minimum {
+  /** The point. */
   readonly x: Float64Array;
   /** Of the function at x. */
   readonly value: number;

@@ -22,7 +22,7 @@ export const distanceSignals = [
 const numbers = v.pipe(v.array(v.number()), v.readonly());
 const deviations = v.pipe(v.array(v.pipe(v.number(), v.gtValue(0, "a number above 0"))), v.readonly());
 /** Checks a `OneClass` of a calibration file. */
-export const oneClassSchema = v.strictObject({
+export const oneClassSchema: v.GenericSchema<unknown, OneClass> = v.strictObject({
   mean: numbers,
   deviation: deviations,
   shrinkage: v.number(),

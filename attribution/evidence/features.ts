@@ -43,11 +43,13 @@ export function featuresOf({ families, classes, variants }: Measurements): Featu
 
 /** An image with its features. */
 export interface FeatureItem {
+  /** Name in the results. */
   readonly image: string;
   /** Undefined if unknown. */
   readonly label?: Label;
   /** Where the image comes from. Undefined if unknown. */
   readonly source?: string;
+  /** Its features. */
   readonly row: FeatureRow;
 }
 
@@ -55,6 +57,7 @@ export interface FeatureItem {
 export interface FeatureTable {
   /** Columns that all rows have. */
   readonly names: readonly string[];
+  /** The images, in the order of the rows. */
   readonly items: readonly FeatureItem[];
 }
 

@@ -16,7 +16,7 @@ const ways = [
 ] as const;
 
 /** Number of orders, one per symmetry of the square. */
-export const orderCount = ways.length;
+export const orderCount: number = ways.length;
 
 /**
  * Token indices in the order of a search. The parent of a token is the token of the next coarser scale that contains

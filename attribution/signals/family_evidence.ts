@@ -34,7 +34,7 @@ const nonNegative = v.pipe(v.number(), v.minValue(0));
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
 /** Checks `FamilyEvidence`. */
-export const familyEvidenceSchema = v.object({
+export const familyEvidenceSchema: v.GenericSchema<unknown, FamilyEvidence> = v.object({
   quantLoss: nonNegative,
   encLoss: nonNegative,
   encLossUncalibrated: nonNegative,
@@ -44,4 +44,4 @@ export const familyEvidenceSchema = v.object({
   encLossQuantized: v.optional(nonNegative),
   unchangedTokens: v.optional(share),
   latentTracer: v.optional(nonNegative),
-}) satisfies v.GenericSchema<unknown, FamilyEvidence>;
+});

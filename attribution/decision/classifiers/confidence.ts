@@ -9,6 +9,7 @@ import { type Label, outlierLabel } from "../../labels.ts";
 export interface Stretch {
   /** Above 0: the map keeps the order of confidences. */
   readonly slope: number;
+  /** Log-odds of the confidence where those of the raw one are 0. */
   readonly offset: number;
 }
 
@@ -18,7 +19,9 @@ export interface Stretch {
  * (Simpson's paradox).
  */
 export interface Stretches {
+  /** Of verdicts that name a variant. */
   readonly variant: Stretch;
+  /** Of verdicts `outlier`. */
   readonly outlier: Stretch;
 }
 

@@ -23,6 +23,7 @@ import { classifyRow, type NamedClassifier } from "./variant.ts";
 
 /** Typical token features of a variant's images under the variant itself, in the order of `tokenFeatures`. */
 export interface TokenScale {
+  /** Means. */
   readonly mean: readonly number[];
   /** Standard deviations, above 0. */
   readonly deviation: readonly number[];
@@ -34,6 +35,7 @@ export interface FamilyModel {
   readonly variants: NamedClassifier;
   /** By variant. */
   readonly tokens: Readonly<Record<string, TokenScale>>;
+  /** Distance from the family's own images. */
   readonly distance: OneClass;
   /** Mean logarithm of the distance, over images of the family that the distance was not fitted to. */
   readonly mean: number;
@@ -43,6 +45,7 @@ export interface FamilyModel {
 
 /** All that the method decides by. */
 export interface JointModel {
+  /** By family. */
   readonly families: Readonly<Record<FamilyName, FamilyModel>>;
   /** P(f | z), with classes in the order of `families`. */
   readonly family: Classifier;

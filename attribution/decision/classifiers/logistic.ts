@@ -37,6 +37,7 @@ export function softmax(odds: readonly number[]): number[] {
 
 /** A logistic regression with calibrated probabilities. */
 export interface Classifier {
+  /** The regression. */
   readonly model: Logistic;
   /** The L2 penalty that the model was fitted with. */
   readonly l2: number;

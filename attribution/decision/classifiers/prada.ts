@@ -6,7 +6,8 @@ import type { ExtraScores } from "../../likelihood/variant_scorer.ts";
 import { type ScoreFunction, scoreFunction, type TokenPairs } from "../../likelihood/prada/mod.ts";
 import type { Classifiers } from "./schema.ts";
 
-type Stored = NonNullable<Classifiers["prada"]>;
+/** Score functions by variant, as a calibration file has them. */
+export type StoredPrada = NonNullable<Classifiers["prada"]>;
 
 /** The score of one token, from x = (2 - alpha) x conditional - alpha x unconditional log-probability in nats. */
 export function pradaTokenScore({ parameters, hidden }: ScoreFunction, x: number): number {
@@ -40,7 +41,7 @@ export function pradaScore(scorer: ScoreFunction, { conditional, unconditional }
 }
 
 /** Score functions by variant, as a calibration file stores them. */
-export function storePrada(functions: ReadonlyMap<string, ScoreFunction>): Stored {
+export function storePrada(functions: ReadonlyMap<string, ScoreFunction>): StoredPrada {
   return Object.fromEntries([...functions].map(([label, { parameters, scaleLengths }]) => [label, {
     scaleLengths: scaleLengths === null ? null : [...scaleLengths],
     parameters: Object.fromEntries(Object.entries(parameters).map(([name, values]) => [name, [...values]])),
@@ -48,7 +49,7 @@ export function storePrada(functions: ReadonlyMap<string, ScoreFunction>): Store
 }
 
 /** Score functions by variant from a calibration file. Throws where parameters have unexpected sizes. */
-export function readPrada(stored: Stored): Map<string, ScoreFunction> {
+export function readPrada(stored: StoredPrada): Map<string, ScoreFunction> {
   return new Map(
     Object.entries(stored).map(([label, { parameters, scaleLengths }]) => {
       const values = Object.fromEntries(

@@ -23,9 +23,13 @@ export interface Classifiers {
   readonly condition: ConditionName;
   /** How classes were inferred, with the condition `infer`. */
   readonly inference?: Settings["inference"];
+  /** What the method `own-sample` decides by. */
   readonly ownSamples: OwnSamples;
+  /** What `joint` decides by, and its classifiers of variants `two-stage`. */
   readonly joint: JointModel;
+  /** By family, what the method `membership` decides by. */
   readonly membership?: Readonly<Record<string, NamedClassifier>>;
+  /** By variant, what the method `prada` decides by. */
   readonly prada?: Readonly<Record<string, PradaFunction>>;
   /** By method: how raw confidences become rates of being right. */
   readonly confidence: Readonly<Record<string, Stretches>>;
@@ -39,7 +43,7 @@ const strings = v.pipe(v.array(v.string()), v.readonly());
 const logistic = { mean: numbers, deviation: positives, weights: matrix, intercepts: numbers };
 
 /** Checks a `NamedClassifier`. */
-export const namedClassifierSchema = v.strictObject({
+export const namedClassifierSchema: v.GenericSchema<unknown, NamedClassifier> = v.strictObject({
   labels: strings,
   columns: strings,
   ...logistic,
@@ -56,14 +60,14 @@ const familyModel = v.strictObject({
 });
 
 /** Checks a `JointModel`. */
-export const jointSchema = v.strictObject({
+export const jointSchema: v.GenericSchema<unknown, JointModel> = v.strictObject({
   families: v.record(v.string(), familyModel),
   family: v.strictObject({ model: v.strictObject(logistic), l2: positive, temperature: positive }),
   range: positive,
 });
 
 /** Checks a `PradaFunction`. */
-export const pradaFunctionSchema = v.strictObject({
+export const pradaFunctionSchema: v.GenericSchema<unknown, PradaFunction> = v.strictObject({
   scaleLengths: v.nullable(v.array(v.number())),
   parameters: v.record(v.string(), v.array(v.number())),
 });
@@ -71,7 +75,7 @@ export const pradaFunctionSchema = v.strictObject({
 const stretch = v.strictObject({ slope: positive, offset: v.number() });
 
 /** Checks `Classifiers`. */
-export const classifiersSchema = v.strictObject({
+export const classifiersSchema: v.GenericSchema<unknown, Classifiers> = v.strictObject({
   condition: v.picklist(conditionNames),
   inference: settingsSchema.entries.inference,
   ownSamples: v.record(v.string(), v.strictObject({ mean: v.number(), deviation: positive })),
@@ -79,4 +83,4 @@ export const classifiersSchema = v.strictObject({
   membership: v.optional(v.record(v.string(), namedClassifierSchema)),
   prada: v.optional(v.record(v.string(), pradaFunctionSchema)),
   confidence: v.record(v.string(), v.strictObject({ variant: stretch, outlier: stretch })),
-}) satisfies v.GenericSchema<unknown, Classifiers>;
+});
