@@ -29,14 +29,14 @@ export interface LogisticOptions {
 export function fitLogistic(rows: Matrix, y: readonly number[], classes: number, options: LogisticOptions): Logistic {
   const n = rows.length, columns = rows[0]?.length ?? 0;
   if (n === 0 || y.length !== n) {
-    throw new Error(`fitLogistic: expected a class for each of ${n} rows, got ${y.length}`);
+    throw new RangeError(`fitLogistic: expected a class for each of ${n} rows, got ${y.length}`);
   }
   if (!(options.l2 > 0)) throw new RangeError(`fitLogistic: expected a penalty above 0, got ${options.l2}`);
   const counts = new Array<number>(classes).fill(0);
   for (const k of y) counts[k]++;
   const empty = counts.findIndex((count) => !(count > 0));
   if (empty >= 0 || counts.length !== classes) {
-    throw new Error(`fitLogistic: expected rows of every class, got none of ${empty}`);
+    throw new RangeError(`fitLogistic: expected rows of every class, got none of ${empty}`);
   }
   const { mean, deviation } = moments(rows);
   const z = standardised(rows, mean, deviation);
@@ -65,7 +65,7 @@ function moments(rows: Matrix): { mean: number[]; deviation: number[] } {
   rows.forEach((row, i) => {
     const wrong = row.findIndex((value) => !Number.isFinite(value));
     if (wrong >= 0) {
-      throw new Error(`fitLogistic: expected finite numbers, got ${row[wrong]} in row ${i}, column ${wrong}`);
+      throw new RangeError(`fitLogistic: expected finite numbers, got ${row[wrong]} in row ${i}, column ${wrong}`);
     }
   });
   const mean = rows[0].map((_, j) => rows.reduce((sum, row) => sum + row[j], 0) / n);

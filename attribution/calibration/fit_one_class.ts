@@ -21,10 +21,10 @@ const leastShrinkage = 0.005;
 /** Fits to rows[n, columns] of one class. Throws on fewer than two rows, and on values that are not finite. */
 export function fitOneClass(rows: Matrix): OneClass {
   const n = rows.length;
-  if (n < 2) throw new Error(`fitOneClass: expected two rows or more, got ${n}`);
+  if (n < 2) throw new RangeError(`fitOneClass: expected two rows or more, got ${n}`);
   rows.forEach((row, i) => {
     const wrong = row.findIndex((value) => !Number.isFinite(value));
-    if (wrong >= 0) throw new Error(`fitOneClass: expected finite numbers, got ${row[wrong]} in row ${i}`);
+    if (wrong >= 0) throw new RangeError(`fitOneClass: expected finite numbers, got ${row[wrong]} in row ${i}`);
   });
   const columns = rows[0].map((_, j) => meanAndDeviation(rows.map((row) => row[j])));
   const mean = columns.map(({ mean }) => mean);

@@ -50,7 +50,7 @@ export function extrasFor(
 export function joinExtras(parts: readonly ExtraScores[]): ExtraScores | undefined {
   if (parts.length <= 1) return parts[0];
   const rows = parts.filter(({ rowStatistics }) => rowStatistics !== undefined);
-  if (rows.length > 1) throw new Error(`extras: expected row statistics of one at most, got ${rows.length}`);
+  if (rows.length > 1) throw new RangeError(`extras: expected row statistics of one at most, got ${rows.length}`);
   return {
     id: parts.map(({ id }) => id).join("+"),
     rowStatistics: rows[0]?.rowStatistics,

@@ -4,6 +4,7 @@
  */
 import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
+import { CalibrationError } from "../../util/errors.ts";
 import { type OneClass, oneClassDistance } from "./classifiers/one_class.ts";
 import type { Measurements } from "../evidence/evidence.ts";
 import { type ScoreName, scoreOf, type SignalName, toScale } from "../signals/table.ts";
@@ -52,7 +53,7 @@ export function familyScore(
 ): number {
   if (name !== "oneClass") return scoreOf(name, families[family]);
   if (model === undefined) {
-    throw new Error(`oneClass: was not fitted for ${family}: calibrate first (deno task calibrate)`);
+    throw new CalibrationError(`oneClass: was not fitted for ${family}: calibrate first (deno task calibrate)`);
   }
   return oneClassDistance(model, signalRow(families, family));
 }

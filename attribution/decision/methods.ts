@@ -162,7 +162,9 @@ const builtIn: Record<string, Method> = {
     needs: "membership",
   }, (row, family, rules) => {
     const { membership } = classifiersOf("membership", rules);
-    if (membership === undefined) throw new Error("--method membership: was not fitted: calibrate --extras membership");
+    if (membership === undefined) {
+      throw new CalibrationError("--method membership: was not fitted: calibrate --extras membership");
+    }
     return classifyRow(membership[family], row);
   }),
   prada: {
@@ -174,7 +176,7 @@ const builtIn: Record<string, Method> = {
     decide(evidence, rules) {
       const row = featuresOf(evidence);
       const known = Object.keys(classifiersOf("prada", rules).prada ?? {});
-      if (known.length === 0) throw new Error("--method prada: was not fitted: calibrate --extras prada");
+      if (known.length === 0) throw new CalibrationError("--method prada: was not fitted: calibrate --extras prada");
       const values = pickColumns(row, known.map((label) => `${label}.prada.score`), "prada");
       const { model, none, probabilities } = decidePrada(
         Object.fromEntries(known.map((label, i) => [label, values[i]])),

@@ -226,10 +226,10 @@ export async function inferClasses(
   const { tokenCount, codes } = variant;
   const images = tokens.length / tokenCount;
   if (!Number.isInteger(images)) {
-    throw new Error(`inferClasses: expected ${tokenCount} tokens per image, got ${tokens.length}`);
+    throw new RangeError(`inferClasses: expected ${tokenCount} tokens per image, got ${tokens.length}`);
   }
   if (start !== undefined && start.length !== images) {
-    throw new Error(`inferClasses: expected a start for each of ${images} images, got ${start.length}`);
+    throw new RangeError(`inferClasses: expected a start for each of ${images} images, got ${start.length}`);
   }
   const blockRows = Math.max(1, Math.floor(blockBytes / (4 * codes * blockTensors)));
   const search = { device, tokenizer, variant, tokens, blockRows };

@@ -52,7 +52,7 @@ export function summaryNames(scales = 0): string[] {
  */
 export function summarise(scores: TokenScores, starts: readonly number[] = []): Summaries {
   const n = scores.conditional.length;
-  if (n === 0) throw new Error("summarise: expected at least one token, got none");
+  if (n === 0) throw new RangeError("summarise: expected at least one token, got none");
   const named: Record<string, number> = {};
   for (const kind of kinds) {
     const values = scores[kind];
@@ -92,7 +92,7 @@ export function mixSummaries(
   tokens: number,
 ): Summaries {
   if (byClass.length === 0 || byClass.length !== weights.length) {
-    throw new Error(
+    throw new RangeError(
       `mixSummaries: expected a weight per class, got ${byClass.length} classes, ${weights.length} weights`,
     );
   }

@@ -132,7 +132,7 @@ export class TokenScorer {
   async score(tokens: Int32Array, classes: readonly (readonly (number | null)[])[]): Promise<TokenScores[][]> {
     const n = this.variant.tokenCount, images = classes.length;
     if (tokens.length !== images * n) {
-      throw new Error(`score: expected ${images} images of ${n} tokens, got ${tokens.length} tokens`);
+      throw new RangeError(`score: expected ${images} images of ${n} tokens, got ${tokens.length} tokens`);
     }
     if (classes.every((labels) => labels.length === 0)) return classes.map(() => []);
     const { order, packed, names } = this.record(tokens, classes);

@@ -159,10 +159,10 @@ function check(
 ): void {
   for (const [name, value] of Object.entries({ passes, solveSteps, resolveSteps, simulatedTokens })) {
     if (!(Number.isInteger(value) && value >= 1)) {
-      throw new Error(`mmse: ${name} expects an integer >= 1, got ${value}`);
+      throw new RangeError(`mmse: ${name} expects an integer >= 1, got ${value}`);
     }
   }
   for (const [name, value] of Object.entries({ noiseOfGreedyError, noiseOfMeasured })) {
-    if (!(value > 0 && value < Infinity)) throw new Error(`mmse: ${name} expects a number above 0, got ${value}`);
+    if (!(value > 0 && value < Infinity)) throw new RangeError(`mmse: ${name} expects a number above 0, got ${value}`);
   }
 }

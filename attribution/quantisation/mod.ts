@@ -170,11 +170,11 @@ function check(settings: QuantisationSettings): void {
   const { annealed, hottest, coldest, exact } = sweepsOf(settings);
   const whole = (x: number, least: number) => Number.isInteger(x) && x >= least;
   if (!whole(annealed, 0) || !whole(exact, 1)) {
-    throw new Error(
+    throw new RangeError(
       `optimised quantisation: expects annealed >= 0 and exact >= 1, both integers, got ${annealed} and ${exact}`,
     );
   }
   if (!(coldest > 0 && hottest >= coldest && hottest < Infinity)) {
-    throw new Error(`optimised quantisation: expects hottest >= coldest > 0, got ${hottest} and ${coldest}`);
+    throw new RangeError(`optimised quantisation: expects hottest >= coldest > 0, got ${hottest} and ${coldest}`);
   }
 }

@@ -62,7 +62,7 @@ export const searchLimit = 4096;
 /** Throws if a tokenizer is too large to be searched. */
 export function requireSearchable(tokenCount: number, channels: number): void {
   if (tokenCount * channels <= searchLimit) return;
-  throw new Error(
+  throw new RangeError(
     `search: ${tokenCount} tokens of ${channels} channels are more than ${searchLimit} values; use "estimate"`,
   );
 }
@@ -317,12 +317,16 @@ function codeBias(
 }
 
 function check({ beams, orders, noiseOfMeasured, noiseOfGreedyError }: SearchSettings, maps: ScaleMaps): void {
-  if (!(Number.isInteger(beams) && beams >= 1)) throw new Error(`search: beams expects an integer >= 1, got ${beams}`);
+  if (!(Number.isInteger(beams) && beams >= 1)) {
+    throw new RangeError(`search: beams expects an integer >= 1, got ${beams}`);
+  }
   if (!(Number.isInteger(orders) && orders >= 1 && orders <= orderCount)) {
-    throw new Error(`search: orders expects an integer from 1 to ${orderCount}, got ${orders}`);
+    throw new RangeError(`search: orders expects an integer from 1 to ${orderCount}, got ${orders}`);
   }
   for (const [name, value] of Object.entries({ noiseOfMeasured, noiseOfGreedyError })) {
-    if (!(value > 0 && value < Infinity)) throw new Error(`search: ${name} expects a number above 0, got ${value}`);
+    if (!(value > 0 && value < Infinity)) {
+      throw new RangeError(`search: ${name} expects a number above 0, got ${value}`);
+    }
   }
   requireSearchable(maps.tokenCount, maps.channels);
 }

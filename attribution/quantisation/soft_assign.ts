@@ -87,7 +87,7 @@ export function refineSoftAssign(
   const { iterations, lr, tauStart, tauEnd, lossOver } = options;
   const scales = maps.patchNums.length;
   if (!(Number.isInteger(fixScale) && fixScale >= 1 && fixScale <= scales)) {
-    throw new Error(`refineSoftAssign: fixScale expects 1 to ${scales}, got ${fixScale}`);
+    throw new RangeError(`refineSoftAssign: fixScale expects 1 to ${scales}, got ${fixScale}`);
   }
   const batch = f.shape[0];
   const free = maps.starts[fixScale];
@@ -153,7 +153,7 @@ export interface SoftAssignCall extends SoftAssigned {
 /** The values of `fixScale` of the calls, in order. Throws unless 0 <= stop < scales. */
 export function fixScales(scales: number, stop: number): number[] {
   if (!(Number.isInteger(stop) && stop >= 0 && stop < scales)) {
-    throw new Error(`optimised quantisation: stop expects 0 to ${scales - 1}, got ${stop}`);
+    throw new RangeError(`optimised quantisation: stop expects 0 to ${scales - 1}, got ${stop}`);
   }
   return Array.from({ length: scales - stop }, (_, i) => scales - i);
 }

@@ -238,7 +238,7 @@ export function sweep(
   temperatures: readonly (Tensor | null)[],
 ): { tokens: Tensor; fHat: Tensor } {
   const { maps } = tables;
-  if (temperatures.at(-1) !== null) throw new Error("sweep: the last sweep must be exact (temperature null)");
+  if (temperatures.at(-1) !== null) throw new RangeError("sweep: the last sweep must be exact (temperature null)");
   return scope(() => {
     let state = start(tables, f, tokens);
     for (const temperature of temperatures) {

@@ -19,7 +19,7 @@ export interface Logistic {
 /** Log-odds of every class for a row[columns]. Throws when the row has another length. */
 export function logOdds(model: Logistic, row: readonly number[]): number[] {
   if (row.length !== model.mean.length) {
-    throw new Error(`logOdds: expected ${model.mean.length} numbers, got ${row.length}`);
+    throw new RangeError(`logOdds: expected ${model.mean.length} numbers, got ${row.length}`);
   }
   const z = row.map((value, j) => (value - model.mean[j]) / model.deviation[j]);
   return model.weights.map((weights, k) =>

@@ -22,7 +22,7 @@ export interface OneClass {
  */
 export function oneClassDistance(model: OneClass, row: readonly number[]): number {
   if (row.length !== model.mean.length) {
-    throw new Error(`oneClassDistance: expected ${model.mean.length} numbers, got ${row.length}`);
+    throw new RangeError(`oneClassDistance: expected ${model.mean.length} numbers, got ${row.length}`);
   }
   const z = row.map((value, j) => (value - model.mean[j]) / model.deviation[j]);
   return solveLower(model.factor, z).reduce((sum, y) => sum + y * y, 0) / row.length;

@@ -80,9 +80,11 @@ export function membershipFeatures(
   const { logProbs, means, variances, hinges } = statistics;
   const n = tokens.length;
   for (const [name, values] of Object.entries(statistics)) {
-    if (values.length !== n) throw new Error(`membershipFeatures: ${name} expects ${n} values, got ${values.length}`);
+    if (values.length !== n) {
+      throw new RangeError(`membershipFeatures: ${name} expects ${n} values, got ${values.length}`);
+    }
     const wrong = (values as Float32Array).findIndex((value) => !Number.isFinite(value));
-    if (wrong >= 0) throw new Error(`membershipFeatures: ${name} of token ${wrong} is ${values[wrong]}`);
+    if (wrong >= 0) throw new RangeError(`membershipFeatures: ${name} of token ${wrong} is ${values[wrong]}`);
   }
   const counts = ks.map((k) => takenOf(k, n));
   const scores = Float64Array.from(logProbs, (l, t) => (l - means[t]) / (variances[t] + 1e-6));
@@ -124,7 +126,9 @@ export function membershipTable(
 export function takenOf(k: number, n: number): number {
   const taken = Math.floor(k * n);
   if (!(k <= 1 && taken >= 1)) {
-    throw new Error(`membership features: k expects a share of at most 1 that takes a token, got ${k} of ${n} tokens`);
+    throw new RangeError(
+      `membership features: k expects a share of at most 1 that takes a token, got ${k} of ${n} tokens`,
+    );
   }
   return taken;
 }

@@ -43,7 +43,7 @@ export function meanDifference(conditional: ArrayLike<number>, unconditional: Ar
 
 function differences(op: string, conditional: ArrayLike<number>, unconditional: ArrayLike<number>): Float64Array {
   if (conditional.length !== unconditional.length || conditional.length === 0) {
-    throw new Error(
+    throw new RangeError(
       `${op}: expected as many unconditional as conditional values, at least one, got ${conditional.length} and ` +
         `${unconditional.length}`,
     );

@@ -36,10 +36,10 @@ export function lossFeatures(
 ): Float64Array {
   const { ks = defaultKs } = options;
   const n = tokens.length;
-  if (losses.length !== n) throw new Error(`lossFeatures: expected ${n} losses, got ${losses.length}`);
+  if (losses.length !== n) throw new RangeError(`lossFeatures: expected ${n} losses, got ${losses.length}`);
   const negated = Float64Array.from(losses, (loss) => -loss);
   const wrong = negated.findIndex((value) => !Number.isFinite(value));
-  if (wrong >= 0) throw new Error(`lossFeatures: the loss of token ${wrong} is ${losses[wrong]}`);
+  if (wrong >= 0) throw new RangeError(`lossFeatures: the loss of token ${wrong} is ${losses[wrong]}`);
   const sorted = negated.slice().sort();
   const loss = meanOf(losses);
   return Float64Array.from([

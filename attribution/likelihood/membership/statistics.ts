@@ -58,12 +58,12 @@ const far = 1e30;
 export function tokenStatistics(logits: Tensor, tokens: Tensor): Tensor {
   const codes = logits.shape[logits.rank - 1];
   if (logits.rank < 1 || !sameShape(tokens.shape, logits.shape.slice(0, -1)) || tokens.dtype !== "i32") {
-    throw new Error(
+    throw new TypeError(
       `tokenStatistics: logits [${logits.shape}] expect i32 tokens [${logits.shape.slice(0, -1)}], ` +
         `got ${tokens.dtype} [${tokens.shape}]`,
     );
   }
-  if (codes < 2) throw new Error(`tokenStatistics: logits expect at least 2 codes, got ${codes}`);
+  if (codes < 2) throw new TypeError(`tokenStatistics: logits expect at least 2 codes, got ${codes}`);
   return scope(() => {
     const rows = tokens.size;
     const columns = rowStatistics(logits.reshape(rows, codes), tokens.reshape(rows));
@@ -125,7 +125,7 @@ export function statisticsOf(
 ): TokenStatistics {
   const column = (name: StatisticName) => {
     const values = columns[`${kind}.${name}`];
-    if (values === undefined) throw new Error(`statisticsOf: expected a column ${kind}.${name}, got none`);
+    if (values === undefined) throw new RangeError(`statisticsOf: expected a column ${kind}.${name}, got none`);
     return values;
   };
   return {
@@ -143,7 +143,7 @@ export function statisticsOf(
 export function unpackStatistics(values: Float32Array, tokenCount: number, image = 0): TokenStatistics {
   const width = statisticNames.length, start = image * tokenCount * width;
   if (values.length % (tokenCount * width) !== 0 || start + tokenCount * width > values.length) {
-    throw new Error(
+    throw new RangeError(
       `unpackStatistics: expected image ${image} of ${tokenCount} tokens x ${width}, got ${values.length} values`,
     );
   }

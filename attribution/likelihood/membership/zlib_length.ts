@@ -19,10 +19,10 @@ export function tokenText(tokens: ArrayLike<number>): string {
  * Source: sprintml/privacy_attacks_against_iars, src/attacks/llm_mia.py, `get_zlib_ratios`.
  */
 export function zlibLength(tokens: ArrayLike<number>): number {
-  if (tokens.length === 0) throw new Error("zlibLength: expected at least one token, got none");
+  if (tokens.length === 0) throw new RangeError("zlibLength: expected at least one token, got none");
   for (let i = 0; i < tokens.length; i++) {
     if (!(Number.isSafeInteger(tokens[i]) && tokens[i] >= 0)) {
-      throw new Error(`zlibLength: token ${i} expects a whole number of at least 0, got ${tokens[i]}`);
+      throw new RangeError(`zlibLength: token ${i} expects a whole number of at least 0, got ${tokens[i]}`);
     }
   }
   return pako.deflate(new TextEncoder().encode(tokenText(tokens)), { level: 6 }).length;

@@ -24,10 +24,10 @@ export interface PradaDecision {
  */
 export function decidePrada(scores: Readonly<Record<string, number>>, real = 0): PradaDecision {
   const entries = Object.entries(scores);
-  if (entries.length === 0) throw new Error("decidePrada: expected the scores of at least one model, got none");
+  if (entries.length === 0) throw new RangeError("decidePrada: expected the scores of at least one model, got none");
   const wrong = entries.find(([, score]) => Number.isNaN(score));
-  if (wrong) throw new Error(`decidePrada: the score of ${wrong[0]} is NaN`);
-  if (!Number.isFinite(real)) throw new Error(`decidePrada: real expects a finite score, got ${real}`);
+  if (wrong) throw new RangeError(`decidePrada: the score of ${wrong[0]} is NaN`);
+  if (!Number.isFinite(real)) throw new RangeError(`decidePrada: real expects a finite score, got ${real}`);
   let model: string | null = null, detection = -Infinity;
   for (const [name, score] of entries) {
     if (score > detection) {

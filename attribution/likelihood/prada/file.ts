@@ -85,11 +85,11 @@ export async function savePrada(
   scoreFunctions: ReadonlyMap<string, ScoreFunction>,
   notes: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  if (scoreFunctions.size === 0) throw new Error("savePrada: expected at least one score function, got none");
+  if (scoreFunctions.size === 0) throw new RangeError("savePrada: expected at least one score function, got none");
   const entries: SafetensorsEntry[] = [];
   const models: v.InferOutput<typeof modelsSchema> = {};
   for (const [model, { parameters, hidden, scaleLengths }] of scoreFunctions) {
-    if (!/^[^/]+$/.test(model)) throw new Error(`savePrada: a model's name expects no slash, got "${model}"`);
+    if (!/^[^/]+$/.test(model)) throw new RangeError(`savePrada: a model's name expects no slash, got "${model}"`);
     models[model] = { scaleLengths: scaleLengths && [...scaleLengths] };
     const shapes = parameterShapes(hidden, scaleLengths?.length ?? 1);
     for (const name of parameterNames) {

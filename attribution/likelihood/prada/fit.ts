@@ -99,7 +99,7 @@ export async function fitPrada(
 ): Promise<Fit> {
   const { labelSmoothing = 0.05 } = options;
   if (!(labelSmoothing >= 0 && labelSmoothing < 1)) {
-    throw new Error(`fitPrada: labelSmoothing expects 0 to 1, got ${labelSmoothing}`);
+    throw new RangeError(`fitPrada: labelSmoothing expects 0 to 1, got ${labelSmoothing}`);
   }
   const target = (label: number) => label * (1 - labelSmoothing) + labelSmoothing / 2;
   const targets = [...notGenerated.map(() => target(0)), ...generated.map(() => target(1))];
@@ -165,13 +165,15 @@ export async function fitTargets(
 function checkSettings(images: readonly TokenPairs[], targets: ArrayLike<number>, options: FitOptions) {
   const { epochs = 3000, lr = 1e-3, weightDecay = 0.01, noise = 0.1, l1 = 0.1, seed = 0, init } = options;
   if (images.length !== targets.length) {
-    throw new Error(`fitPrada: expected a target per image, got ${images.length} images and ${targets.length} targets`);
+    throw new RangeError(
+      `fitPrada: expected a target per image, got ${images.length} images and ${targets.length} targets`,
+    );
   }
   const wrong = Array.from(targets).findIndex((y) => !(y >= 0 && y <= 1));
-  if (wrong >= 0) throw new Error(`fitPrada: target ${wrong} expects 0 to 1, got ${targets[wrong]}`);
+  if (wrong >= 0) throw new RangeError(`fitPrada: target ${wrong} expects 0 to 1, got ${targets[wrong]}`);
   const generated = Array.from(targets).filter((y) => y >= 0.5).length;
   if (generated === 0 || generated === targets.length) {
-    throw new Error(
+    throw new RangeError(
       `fitPrada: expected generated and other images, got ${generated} generated and ${
         targets.length - generated
       } others`,
@@ -179,10 +181,12 @@ function checkSettings(images: readonly TokenPairs[], targets: ArrayLike<number>
   }
   images.forEach((image, i) => checkPairs("fitPrada", image, i, images[0].conditional.length));
   if (!(Number.isSafeInteger(epochs) && epochs > 0)) {
-    throw new Error(`fitPrada: epochs expects 1 or more, got ${epochs}`);
+    throw new RangeError(`fitPrada: epochs expects 1 or more, got ${epochs}`);
   }
   for (const [name, value] of Object.entries({ lr, weightDecay, noise, l1 })) {
-    if (!(value >= 0 && Number.isFinite(value))) throw new Error(`fitPrada: ${name} expects 0 or more, got ${value}`);
+    if (!(value >= 0 && Number.isFinite(value))) {
+      throw new RangeError(`fitPrada: ${name} expects 0 or more, got ${value}`);
+    }
   }
   if (init === undefined) checkScaleLengths(options.scaleLengths ?? null, "fitPrada");
   const start = init ?? initialScoreFunction(options.scaleLengths ?? null, { hidden: options.hidden, seed });

@@ -55,7 +55,7 @@ export class Scales {
     this.tokens = tokens;
     const total = this.lengths.reduce((sum, length) => sum + length, 0);
     if (total !== tokens || tokens === 0) {
-      throw new Error(`PRADA: scales [${this.lengths}] expect ${total} tokens, at least one, got ${tokens}`);
+      throw new RangeError(`PRADA: scales [${this.lengths}] expect ${total} tokens, at least one, got ${tokens}`);
     }
     const scales = this.lengths.length;
     const average = new Float32Array(tokens * scales), member = new Float32Array(scales * tokens);

@@ -88,10 +88,10 @@ export function scoreFunction(
     const expected = shape.reduce((product, d) => product * d, 1);
     if (values.length !== expected || expected === 0) {
       const hint = name === "w" ? `, one per scale of [${scaleLengths ?? "one scale"}]` : "";
-      throw new Error(`${what}: ${name} expects ${expected} values${hint}, got ${values.length}`);
+      throw new RangeError(`${what}: ${name} expects ${expected} values${hint}, got ${values.length}`);
     }
     const wrong = values.findIndex((value) => !Number.isFinite(value));
-    if (wrong >= 0) throw new Error(`${what}: ${name}[${wrong}] is ${values[wrong]}`);
+    if (wrong >= 0) throw new RangeError(`${what}: ${name}[${wrong}] is ${values[wrong]}`);
   }
   return { parameters, hidden, scaleLengths };
 }
@@ -100,7 +100,7 @@ export function scoreFunction(
 export function checkScaleLengths(scaleLengths: readonly number[] | null, what: string): void {
   if (scaleLengths === null) return;
   if (scaleLengths.length === 0 || !scaleLengths.every((n) => Number.isSafeInteger(n) && n > 0)) {
-    throw new Error(`${what}: scale lengths expect positive whole numbers, got [${scaleLengths}]`);
+    throw new RangeError(`${what}: scale lengths expect positive whole numbers, got [${scaleLengths}]`);
   }
 }
 
@@ -113,7 +113,7 @@ export function initialScoreFunction(
   { hidden = 16, seed = 0 }: { readonly hidden?: number; readonly seed?: number } = {},
 ): ScoreFunction {
   if (!(Number.isSafeInteger(hidden) && hidden > 0)) {
-    throw new Error(`initialScoreFunction: hidden expects a positive whole number, got ${hidden}`);
+    throw new RangeError(`initialScoreFunction: hidden expects a positive whole number, got ${hidden}`);
   }
   const scales = scaleLengths?.length ?? 1;
   const shapes = parameterShapes(hidden, scales);

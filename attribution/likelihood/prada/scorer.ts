@@ -105,13 +105,15 @@ export function checkPairs(
   tokens: number,
 ): void {
   if (conditional.length !== tokens || unconditional.length !== tokens || tokens === 0) {
-    throw new Error(
+    throw new RangeError(
       `${op}: image ${image} expects ${tokens || "at least one"} conditional and unconditional log-probabilities, ` +
         `got ${conditional.length} and ${unconditional.length}`,
     );
   }
   for (const [name, values] of [["conditional", conditional], ["unconditional", unconditional]] as const) {
     const wrong = values.findIndex((value) => !Number.isFinite(value));
-    if (wrong >= 0) throw new Error(`${op}: image ${image}: the ${name} value of token ${wrong} is ${values[wrong]}`);
+    if (wrong >= 0) {
+      throw new RangeError(`${op}: image ${image}: the ${name} value of token ${wrong} is ${values[wrong]}`);
+    }
   }
 }
