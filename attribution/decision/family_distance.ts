@@ -44,7 +44,7 @@ export function signalRow(families: Measurements["families"], family: FamilyName
     .flatMap((name) => distanceSignals.map((signal) => toScale(signal, scoreOf(signal, families[name]))));
 }
 
-/** An image's score for a family: a signal, or `oneClass`, which needs the fitted model. Throws without that model. */
+/** An image's score for a family: a signal, or `oneClass`, which needs the fitted model. Throws a CalibrationError without it. */
 export function familyScore(
   name: ScoreName,
   families: Measurements["families"],
