@@ -2,6 +2,7 @@
 import { HTTPException } from "npm:hono@4.13.19/http-exception";
 import { UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
 import { DeadlineError, QueueFullError } from "./batcher.ts";
+import { DecodeOverloadError } from "./decoding.ts";
 
 export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 422 | 499 | 500 | 503 | 504;
 
@@ -42,6 +43,9 @@ export function publicError(error: unknown): HttpError | undefined {
   }
   if (error instanceof QueueFullError) {
     return new HttpError(503, "busy", error.message, { "retry-after": String(error.retryAfter) });
+  }
+  if (error instanceof DecodeOverloadError) {
+    return new HttpError(503, "overload", error.message, { "retry-after": "10" });
   }
   if (error instanceof DeadlineError) return new HttpError(504, "deadline", error.message);
   return undefined;

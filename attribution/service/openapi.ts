@@ -24,7 +24,7 @@ const failures: Readonly<Record<string, string>> = {
   415: "Not a PNG, JPEG or WebP, whatever its content type says",
   422: "A truncated or damaged image",
   431: "The head of the request is too large",
-  503: "The queue is full, or the server starts or stops; see Retry-After",
+  503: "The queue is full, the machine is too busy to decode, or the server starts or stops; see Retry-After",
   504: "The deadline passed",
 };
 

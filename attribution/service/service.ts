@@ -61,6 +61,7 @@ export class Service {
       timeoutMs: config.decodeMs,
       maxPixels: config.maxPixels,
       spawn: options.spawnDecoder,
+      otherThreads: () => this.batcher.running === 0 ? 0 : this.#deviceThreads,
     });
     const { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload } =
       config;
@@ -122,6 +123,11 @@ export class Service {
   get limits(): BodyLimits {
     const { maxBody, maxImages, bodyMs } = this.config;
     return { maxBytes: maxBody, maxImages, timeoutMs: bodyMs };
+  }
+
+  /** Threads that a batch keeps busy. */
+  get #deviceThreads(): number {
+    return this.#info?.device.kind === "webgpu" ? 1 : this.config.threads ?? navigator.hardwareConcurrency;
   }
 
   /** What is known of the model set; a 503 before the device is open. */

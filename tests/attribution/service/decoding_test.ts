@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { UnreadableImageError } from "../../../attribution/images/decode.ts";
 import { decodePixels } from "../../../attribution/images/load.ts";
 import { Decoders } from "../../../attribution/service/decoding.ts";
+import { publicError } from "../../../attribution/service/errors.ts";
 import { exampleImages } from "./server.ts";
 
 async function withDecoders(
@@ -29,19 +29,63 @@ Deno.test("Decoders gives the pixels that the pipeline would decode, for any num
   });
 });
 
-Deno.test("Decoders ends a worker that takes too long, and goes on with another", async () => {
-  const slow = () => {
-    const url = URL.createObjectURL(new Blob(["onmessage = () => { for (;;); }"], { type: "text/javascript" }));
+/** Decoders with a worker that never answers, and a clock by which the process gets a share of a processor. */
+async function withSilent(
+  { share, otherThreads }: { readonly share?: number; readonly otherThreads?: () => number },
+  body: (outcomes: readonly PromiseSettledResult<unknown>[], counts: readonly number[]) => void,
+): Promise<void> {
+  let spawned = 0;
+  // Deno 2.9 does not stop a thread that computes, so that one must end by itself.
+  const work = share === undefined ? "const end = performance.now() + 1500; while (performance.now() < end);" : "";
+  const spawn = () => {
+    spawned++;
+    const url = URL.createObjectURL(new Blob([`onmessage = () => { ${work} }`], { type: "text/javascript" }));
     return new Worker(url, { type: "module" });
   };
-  let spawned = 0;
-  await withDecoders({ workers: 1, timeoutMs: 200, spawn: () => (spawned++, slow()) }, async (decoders) => {
-    const results = await Promise.allSettled([1, 2].map(() => decoders.decode(first.slice(), [16])));
-    for (const result of results) {
-      assert.ok(result.status === "rejected" && result.reason instanceof UnreadableImageError);
-      assert.match(result.reason.message, /decoding took more than 200 ms/);
-    }
-    assert.deepEqual([spawned, decoders.replaced], [2, 2]);
+  const processorMs = share === undefined ? undefined : () => share * performance.now();
+  await withDecoders({ workers: 1, timeoutMs: 200, spawn, processorMs, otherThreads }, async (decoders) => {
+    const outcomes = await Promise.allSettled([1, 2].map(() => decoders.decode(first.slice(), [16])));
+    body(outcomes, [spawned, decoders.replaced]);
+  });
+}
+
+function expectReasons(outcomes: readonly PromiseSettledResult<unknown>[], expected: Record<string, unknown>): void {
+  for (const outcome of outcomes) {
+    assert.ok(outcome.status === "rejected");
+    assert.throws(() => {
+      throw outcome.reason;
+    }, expected);
+  }
+}
+
+const tooLong = { name: "UnreadableImageError", reason: "corrupt", message: /more than 200 ms of processor time/ };
+
+Deno.test("Decoders ends a worker that takes too much processor time, and goes on with another", async () => {
+  await withSilent({ share: 1 }, (outcomes, counts) => {
+    expectReasons(outcomes, tooLong);
+    assert.deepEqual(counts, [2, 2]);
+  });
+});
+
+Deno.test("Decoders blames the machine and not the image where the worker had too little processor time", async () => {
+  const overload = { name: "DecodeOverloadError" };
+  await withSilent({ share: 0.1 }, (outcomes, counts) => {
+    expectReasons(outcomes, overload);
+    assert.deepEqual(counts, [2, 2]);
+    const [{ reason }] = outcomes as PromiseRejectedResult[];
+    const { status, code, headers } = publicError(reason)!;
+    assert.deepEqual([status, code], [503, "overload"]);
+    assert.ok(Number(headers["retry-after"]) > 0);
+  });
+  // The process has a whole processor, and twenty threads share it; or the worker has one of two to itself.
+  await withSilent({ share: 1, otherThreads: () => 19 }, (outcomes) => expectReasons(outcomes, overload));
+  await withSilent({ share: 2, otherThreads: () => 1 }, (outcomes) => expectReasons(outcomes, tooLong));
+});
+
+Deno.test("Decoders ends a worker by the system's clock, for one of the two reasons", async () => {
+  await withSilent({}, (outcomes, counts) => {
+    expectReasons(outcomes, { name: /^(UnreadableImageError|DecodeOverloadError)$/ });
+    assert.deepEqual(counts, [2, 2]);
   });
 });
 
