@@ -5,7 +5,7 @@
  */
 import { constants, crc32, deflateSync } from "node:zlib";
 import type { RgbImage } from "../attribution/images/image.ts";
-import { PNG_SIGNATURE } from "../attribution/images/sniff.ts";
+import { PNG_SIGNATURE } from "../attribution/images/png_chunks.ts";
 
 const channels = 3;
 

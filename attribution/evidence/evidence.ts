@@ -107,6 +107,11 @@ export interface MeasuredLine extends Measurements {
   readonly width: number;
   /** Of the image as stored, in pixels. */
   readonly height: number;
+  /**
+   * What is odd about the file: flaws that no pixel depends on, and what is not applied to the pixels, such as an EXIF
+   * orientation, transparency or further frames. Absent for most files.
+   */
+  readonly notes?: string[];
   /** Hash of the model set. */
   readonly modelSet: string;
   /** Version of the program that wrote the line. Lines of versions before 0.2.0 have none. */
@@ -209,6 +214,7 @@ const measuredLineSchema = v.object({
   sha256,
   width: v.number(),
   height: v.number(),
+  notes: v.optional(v.array(v.string())),
   modelSet: sha256,
   version: v.optional(v.string()),
   settings: settingsSchema,

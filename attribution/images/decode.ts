@@ -2,8 +2,10 @@
 
 import { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError } from "./image.ts";
 import { decodeMagick } from "./magick.ts";
+import { readSegments } from "./jpeg_segments.ts";
+import { readChunks } from "./png_chunks.ts";
 import { type ImageFormat, type ImageHeader, sniff } from "./sniff.ts";
-import { decodeWebp } from "./webp.ts";
+import { decodeWebp, webpNotes } from "./webp.ts";
 
 export { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError, type UnreadableReason } from "./image.ts";
 export { encodePng } from "./magick.ts";
@@ -52,6 +54,21 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
       cause: error.cause,
     });
   }
+}
+
+const NOTES: Record<ImageFormat, (bytes: Uint8Array) => readonly string[]> = {
+  png: (bytes) => readChunks(bytes).notes,
+  jpeg: (bytes) => readSegments(bytes).notes,
+  webp: webpNotes,
+};
+
+/**
+ * What a reader of a verdict should know about an image file that decodeImage() decodes: flaws that no pixel depends on,
+ * and what is not applied, such as an EXIF orientation, transparency or further frames. Empty for most files. Throws as
+ * decodeImage() does.
+ */
+export function imageNotes(bytes: Uint8Array): readonly string[] {
+  return NOTES[sniff(bytes).format](bytes);
 }
 
 /**

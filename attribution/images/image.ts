@@ -28,7 +28,7 @@ export interface RgbImage {
  * - `unsupported`: a known image format, or a variety of one, that is not decoded here
  * - `truncated`: the file ends before its content does
  * - `corrupt`: the content contradicts itself (checksum, code, size)
- * - `too-large`: more pixels or bytes than allowed, according to the header; nothing was decoded
+ * - `too-large`: more pixels, bytes or scans than allowed, according to the headers; nothing was decoded
  * - `io`: the file could not be opened or read
  *
  * @example

@@ -1,6 +1,6 @@
 /** From an image file to what networks take: its content hash, its size, and its pixels at every image size. */
 import { augment8, type Augmentation } from "./augment/mod.ts";
-import { decodeImage, DEFAULT_MAX_PIXELS, readImageBytes, UnreadableImageError } from "./decode.ts";
+import { decodeImage, DEFAULT_MAX_PIXELS, imageNotes, readImageBytes, UnreadableImageError } from "./decode.ts";
 import type { RgbImage } from "./image.ts";
 import { preprocess, resizeAndCrop } from "./preprocess.ts";
 import { canonicalJson } from "../../util/json.ts";
@@ -44,6 +44,8 @@ export interface Pixels {
   readonly height: number;
   /** By image size: [size, size, 3] in [0, 1]. */
   readonly bySize: ReadonlyMap<number, Float32Array>;
+  /** What is odd about the file, see imageNotes(). Absent for images that were given as pixels. */
+  readonly notes?: readonly string[];
 }
 
 /**
@@ -114,7 +116,13 @@ export async function decodePixels(
   sizes: Iterable<number>,
   maxPixels = DEFAULT_MAX_PIXELS,
 ): Promise<Pixels> {
-  return await prepare(await decodeImage(bytes, { maxPixels }), sizes);
+  const pixels = await prepare(await decodeImage(bytes, { maxPixels }), sizes);
+  return { ...pixels, notes: imageNotes(bytes) };
+}
+
+/** What is odd about the file of an input. `bytes` are those that readContent() returned; they can be decoded. */
+export function notesOf({ decoded }: ImageInput, bytes: Uint8Array | undefined): readonly string[] {
+  return decoded?.pixels.notes ?? (bytes === undefined ? [] : imageNotes(bytes));
 }
 
 async function prepare(

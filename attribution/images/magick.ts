@@ -10,11 +10,13 @@ import {
   MagickReadSettings,
 } from "npm:@imagemagick/magick-wasm@0.0.43";
 import { type RgbImage, UnreadableImageError } from "./image.ts";
-import { ascii, type ImageHeader, PNG_SIGNATURE, viewOf } from "./sniff.ts";
+import { readSegments, truncatedJpeg } from "./jpeg_segments.ts";
+import { readChunks } from "./png_chunks.ts";
+import type { ImageHeader } from "./sniff.ts";
 
 const FORMATS = {
-  png: { name: "PNG", format: MagickFormat.Png, end: "the chunk IEND", endsEarly: endsEarlyPng },
-  jpeg: { name: "JPEG", format: MagickFormat.Jpeg, end: "the end-of-image marker", endsEarly: endsEarlyJpeg },
+  png: { name: "PNG", format: MagickFormat.Png },
+  jpeg: { name: "JPEG", format: MagickFormat.Jpeg },
 };
 
 /**
@@ -46,20 +48,22 @@ function start(): Promise<void> {
  * Pillow truncates, so a quarter of them differ by 1. (16-bit grey: Pillow clips at 255, so most such images turn
  * white.)
  *
- * Throws UnreadableImageError: `truncated`, `corrupt`, `unsupported` (hierarchical JPEG, unknown critical chunks).
+ * The libraries get the file without metadata. Of a JPEG without an end-of-image marker they get one with it: they warn
+ * if its last scan ends early.
+ *
+ * Throws UnreadableImageError: `truncated`, `corrupt`, `too-large` (scans), `unsupported` (hierarchical JPEG, unknown critical chunks).
  */
 export async function decodeMagick(bytes: Uint8Array, header: ImageHeader): Promise<RgbImage> {
   const { width, height } = header;
-  const { name, format, end, endsEarly } = FORMATS[header.format as keyof typeof FORMATS];
-  if (endsEarly(bytes)) {
-    throw new UnreadableImageError("truncated", `${name}: the file ends at byte ${bytes.length}, before ${end}`);
-  }
+  const { name, format } = FORMATS[header.format as keyof typeof FORMATS];
+  const isPng = header.format === "png";
+  const { file, hasEnd } = isPng ? { ...readChunks(bytes), hasEnd: true } : readSegments(bytes);
   await start();
   const image = MagickImage.create();
   const warnings: string[] = [];
   image.onWarning = ({ error }) => warnings.push(...messages(error));
   try {
-    image.read(bytes, new MagickReadSettings({ format }));
+    image.read(file, new MagickReadSettings({ format }));
     const damage = warnings.find((warning) => DAMAGE.some((pattern) => pattern.test(warning)));
     if (damage !== undefined) throw new Error(damage);
     if (image.width !== width || image.height !== height) {
@@ -70,6 +74,7 @@ export async function decodeMagick(bytes: Uint8Array, header: ImageHeader): Prom
     if (data === null) throw new Error("no pixels");
     return { width, height, data };
   } catch (cause) {
+    if (!hasEnd) throw truncatedJpeg(bytes); // the last scan ends early, too
     const [message] = messages(cause as Error);
     throw new UnreadableImageError(UNSUPPORTED.test(message) ? "unsupported" : "corrupt", `${name}: ${message}`, {
       cause,
@@ -104,27 +109,4 @@ export async function encodePng({ width, height, data }: RgbImage): Promise<Uint
 function messages(error: Error): string[] {
   const message = error.message.replace(/\s*`.*|\s*@ (error|warning)\/.*/s, "");
   return error instanceof MagickError ? [message, ...error.relatedErrors.flatMap(messages)] : [message];
-}
-
-/** Whether the file ends before the chunk IEND. */
-function endsEarlyPng(bytes: Uint8Array): boolean {
-  let at = PNG_SIGNATURE.length;
-  while (at + 12 <= bytes.length) {
-    if (ascii(bytes, at + 4, 4) === "IEND") return false;
-    at += 12 + viewOf(bytes).getUint32(at);
-  }
-  return true;
-}
-
-/** Whether the file ends before the end-of-image marker (ITU T.81, B.1.1). Entropy-coded data is skipped. */
-function endsEarlyJpeg(bytes: Uint8Array): boolean {
-  let at = 2;
-  while (at + 2 <= bytes.length) {
-    const marker = bytes[at + 1];
-    if (bytes[at] !== 0xff || marker === 0xff) at += 1;
-    else if (marker === 0xd9) return false;
-    else if (marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) at += 2; // no segment follows
-    else at += 2 + (at + 4 <= bytes.length ? viewOf(bytes).getUint16(at + 2) : 2);
-  }
-  return true;
 }

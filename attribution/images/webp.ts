@@ -2,8 +2,10 @@
 // decoder does not notice truncated files and does not read animations. Metadata, alpha and further frames are ignored.
 
 import decodeStill, { init } from "npm:@jsquash/webp@1.5.0/decode.js";
+import { ascii, printable, uint24, viewOf } from "./bytes.ts";
+import { exifNotes } from "./exif.ts";
 import { type RgbImage, UnreadableImageError } from "./image.ts";
-import { ascii, printable, sniff, uint24, viewOf } from "./sniff.ts";
+import { sniff } from "./sniff.ts";
 // @ts-types="./webp_wasm.d.ts"
 import wasm from "./webp_wasm.js";
 
@@ -48,6 +50,19 @@ export async function decodeWebp(bytes: Uint8Array): Promise<RgbImage> {
     data.set(line, ((y + row) * width + x) * 3);
   }
   return { width, height, data };
+}
+
+/** What of a WebP file is not applied to its pixels: EXIF orientation, transparency, further frames. Throws as above. */
+export function webpNotes(bytes: Uint8Array): string[] {
+  const chunks = readChunks(bytes.subarray(12, viewOf(bytes).getUint32(4, true) + 8));
+  const exif = chunks.find(({ type }) => type === "EXIF")?.content ?? new Uint8Array();
+  const notes = exifNotes(ascii(exif, 0, 6) === "Exif\0\0" ? exif.subarray(6) : exif);
+  const { type, content } = chunks[0];
+  const isTransparent = type === "VP8X" ? (content[0] & 0x10) !== 0 : type === "VP8L" && (content[4] & 0x10) !== 0;
+  if (isTransparent) notes.push("transparency is dropped");
+  const frames = chunks.filter(({ type }) => type === "ANMF").length;
+  if (frames > 0) notes.push(`the first of ${frames} frames`);
+  return notes;
 }
 
 function readChunks(bytes: Uint8Array): Chunk[] {

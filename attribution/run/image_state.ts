@@ -76,10 +76,16 @@ export type Wants = (families: Measurements["families"]) => readonly FamilyName[
 /** Options of a stream. */
 export type StreamOptions = MeasureOptions & { readonly wants: Wants };
 
-/** An image in the pipeline: unreadable, or with its measurements. `credited` is the share of work reported so far. */
+/** An image in the pipeline: unreadable, or with its measurements. `notes` are about the file. `credited` is the share of work reported so far. */
 export type Item =
   | { readonly input: ImageInput; readonly error: UnreadableImageError }
-  | { readonly input: ImageInput; readonly measured: Measured; pixels?: Pixels; credited: number };
+  | {
+    readonly input: ImageInput;
+    readonly measured: Measured;
+    readonly notes: readonly string[];
+    pixels?: Pixels;
+    credited: number;
+  };
 
 /** An image that could be read. */
 export type ReadItem = Extract<Item, { measured: Measured }>;

@@ -14,7 +14,7 @@ import {
   type MeasurementLine,
 } from "../evidence/evidence.ts";
 import { UnreadableImageError } from "../images/decode.ts";
-import { type ImageInput, pixelsOf, readContent, toValueRange } from "../images/load.ts";
+import { type ImageInput, notesOf, pixelsOf, readContent, toValueRange } from "../images/load.ts";
 import { mapFamilies, unreadableLabel } from "../labels.ts";
 import { measureVariants } from "./score_variants.ts";
 import { measureSignals } from "../signals/measure.ts";
@@ -129,7 +129,7 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     const recalled = await options.recall?.(sha256);
     const known = recalled && withGivenClass(recalled, input, options) ? recalled : undefined;
     if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
-      const item: ReadItem = { input, measured: known, credited: 0 };
+      const item: ReadItem = { input, measured: known, notes: notesOf(input, bytes), credited: 0 };
       credit(item, familyShare, options);
       return item;
     }
@@ -141,7 +141,7 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     const { classes, variants = {} } = known ?? {};
     const measured: Measured = { sha256, width, height, ...classes && { classes }, variants, timings };
     withGivenClass(measured, input, options);
-    return { input, measured, pixels, credited: 0 };
+    return { input, measured, notes: notesOf(input, bytes), pixels, credited: 0 };
   } catch (error) {
     if (!(error instanceof UnreadableImageError)) throw error;
     options.onWork?.(1);
@@ -219,11 +219,13 @@ async function passFamily(
   }
 }
 
-function line({ input, measured }: ReadItem, { modelSet, settings }: StreamOptions): MeasuredLine {
+function line({ input, measured, notes }: ReadItem, { modelSet, settings }: StreamOptions): MeasuredLine {
   const { sha256, width, height, families, classes, variants, timings } = measured;
   return {
     image: input.imageName,
-    ...{ sha256, width, height, modelSet, version, settings },
+    ...{ sha256, width, height },
+    ...notes.length > 0 && { notes: [...notes] },
+    ...{ modelSet, version, settings },
     families: families!,
     ...classes && { classes },
     ...{ variants, timings },

@@ -130,7 +130,8 @@ Deno.test("decodeImage() refuses every PNG that is cut short, wherever the cut i
 Deno.test("decodeImage() refuses every JPEG that is cut short, wherever the cut is", async () => {
   for (const name of ["q30_420.jpg", "progressive_420.jpg", "restart_420.jpg"]) {
     const whole = fixture(name);
-    for (let length = 1; length < whole.length; length++) {
+    // Without the end-of-image marker of 2 bytes, all pixels are there: odd_files_test.ts.
+    for (let length = 1; length < whole.length - 2; length++) {
       await refused(whole.subarray(0, length), "truncated", /the file ends/);
     }
   }
@@ -245,10 +246,10 @@ Deno.test("decodeImage() reads files whose flaws concern no pixel", async () => 
 Deno.test("decodeImage() notices damage that follows a harmless flaw", async () => {
   const whole = fixture("pillow_rgb.png");
   const profile = chunk("iCCP", Buffer.concat([text("broken\0\0"), deflateSync(new Uint8Array(300))]));
-  const comment = chunk("tEXt", text("key\0value"));
-  comment[comment.length - 1] ^= 1;
-  const flawed = Buffer.concat([whole.subarray(0, 33), profile, comment, whole.subarray(33)]);
-  await refused(flawed, "corrupt", /tEXt: CRC error/);
+  const transparent = chunk("tRNS", new Uint8Array(6));
+  transparent[transparent.length - 1] ^= 1;
+  const flawed = Buffer.concat([whole.subarray(0, 33), profile, transparent, whole.subarray(33)]);
+  await refused(flawed, "corrupt", /tRNS: CRC error/);
   // Stray bytes in a progressive file, then damage. After a thousand warnings the library reports no more of them, but
   // that a file ends early does not depend on its reports.
   for (const count of [2, 1000]) {

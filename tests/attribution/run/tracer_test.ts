@@ -122,3 +122,23 @@ Deno.test("Tracer with a report and a journal writes them, and recalls what it k
     assert.deepEqual({ status, images, method }, { status: "done", images: 1, method: "perplexity" });
   });
 });
+
+Deno.test("Tracer says in the evidence what is odd about a file, also when it recalls the measurements", async () => {
+  const odd = (name: string) => Deno.readFile(new URL(`../../fixtures/odd_images/${name}`, import.meta.url));
+  const images = await Promise.all(["no-eoi.jpg", "exif-rotated.jpg", "apng.png", "palette.png"].map(odd));
+  await withFolder(async (dir) => {
+    for (const recalled of [0, 4]) {
+      await using tracer = await Tracer.open({ ...options, report: join(dir, "report") });
+      const lines = await Array.fromAsync(tracer.attribute(images));
+      assert.equal(tracer.run.counts.recalled, recalled);
+      assert.deepEqual(lines.map((line) => isUnreadable(line) ? line.error : line.notes), [
+        ["no end-of-image marker"],
+        ["EXIF orientation 6 is not applied", "EXIF software: Editor 1.0"],
+        ["the first of 2 frames"],
+        undefined,
+      ]);
+    }
+    const report = await Deno.readTextFile(join(dir, "report", "evidence.jsonl"));
+    assert.match(report, /"notes":\["no end-of-image marker"\]/);
+  });
+});

@@ -33,6 +33,14 @@ Deno.test("service: verdicts over HTTP", async (t) => {
       first = numbers(image);
     });
 
+    await t.step("the evidence says what is odd about a file", async () => {
+      const odd = await Deno.readFile(new URL("../../fixtures/odd_images/no-eoi.jpg", import.meta.url));
+      const body = v.parse(attributionSchema, await (await post(server, odd)).json());
+      const [image] = body.images;
+      assert.ok("verdict" in image);
+      assert.deepEqual(image.evidence.notes, ["no end-of-image marker"]);
+    });
+
     await t.step("the content type is not believed, and the answer is the same", async () => {
       for (const type of ["image/webp", "text/plain", "application/json"]) {
         const body = await (await post(server, images[0].bytes, "", { "content-type": type })).json();
