@@ -13,6 +13,7 @@ import {
   withJournals,
 } from "../attribution/run/journal/mod.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { damagedNote } from "./cli/notes.ts";
 import { json } from "./cli/options.ts";
 import type { Progress } from "./cli/progress.ts";
 
@@ -44,8 +45,9 @@ export const command = defineCommand({
   exitCodes: { 1: "usage or fatal error or a damaged journal", 2: "merged but some images could not be read" },
 });
 
-function describe({ path, bytes, integrity, keys, sessions }: JournalStats): string {
+function describe({ path, bytes, integrity, keys, sessions, damaged }: JournalStats): string {
   const lines = [`${path}: ${(bytes / 2 ** 20).toFixed(1)} MiB, integrity ${integrity}`];
+  if (damaged > 0) lines.push(`  ${damaged} damaged rows: runs measure them again`);
   for (const { modelSet, complete, pending, mostAttempts, settings } of keys) {
     const named = Object.entries(settings as Record<string, unknown>).map(([name, value]) =>
       `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`
@@ -69,11 +71,14 @@ async function main({ values, operands: [action, ...files], progress }: JournalI
     if (action === "stats") {
       const stats = journals.map((journal) => journalStats(journal, { check: !values.quick }));
       progress.print(stats.map((row) => values.json ? JSON.stringify(row) + "\n" : describe(row)).join(""));
-      return stats.every(({ integrity }) => ["ok", "not checked"].includes(integrity)) ? 0 : 1;
+      return stats.every(({ integrity, damaged }) => ["ok", "not checked"].includes(integrity) && damaged === 0)
+        ? 0
+        : 1;
     }
     if (action === "merge") return await merge(journals, values, progress);
     if (action === "export") {
       for (const line of exportLines(journals[0])) if (!progress.print(JSON.stringify(line) + "\n")) break;
+      return noteDamaged(journals, progress) ? 1 : 0;
     } else {
       for (const journal of journals) {
         const removed = collectGarbage(journal, values);
@@ -82,6 +87,12 @@ async function main({ values, operands: [action, ...files], progress }: JournalI
     }
     return 0;
   });
+}
+
+/** Notes how many images have damaged evidence, which was left out. Returns whether there are any. */
+function noteDamaged(journals: readonly Journal[], progress: Progress): boolean {
+  for (const { path, damaged } of journals) if (damaged.size > 0) progress.note(damagedNote(path, damaged.size));
+  return journals.some(({ damaged }) => damaged.size > 0);
 }
 
 async function merge(
@@ -94,6 +105,7 @@ async function merge(
   if (into !== undefined) {
     using joined = Journal.open(into, { durable: false });
     added = joinEvidence(joined, journals);
+    noteDamaged(journals, progress);
   }
   if (json) progress.print(JSON.stringify({ out, rows, unreadable, added }) + "\n");
   const more = added === undefined ? "" : `; ${into} has the evidence of ${added} images more`;

@@ -48,6 +48,8 @@ export interface Summary {
     readonly recalled: number;
     /** Images for which a network had to run. */
     readonly computed: number;
+    /** Images with rows in the journal that did not match their checksums, measured again. Absent for none. */
+    readonly damaged?: number;
   };
   /** Number of images by label, `unreadable` included. */
   readonly labels: Readonly<Record<string, number>>;

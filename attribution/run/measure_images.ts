@@ -26,6 +26,8 @@ export interface MeasuringSummary {
     readonly measured: number;
     readonly unreadable: number;
     readonly computed: number;
+    /** Images with rows in the journal that did not match their checksums, measured again. Absent for none. */
+    readonly damaged?: number;
   };
   readonly modelSet: string;
   readonly settings: Settings;
@@ -47,14 +49,17 @@ export async function measureImages(
   const run = await openRun(set, options, options, events, cleanup);
   let measured = 0, unreadable = 0;
   const started = new Date().toISOString();
-  const summary = (status: MeasuringSummary["status"]): MeasuringSummary => ({
-    status,
-    images: { total: images.length, measured, unreadable, computed: run.counts.computed },
-    modelSet: set.hash,
-    settings: run.settings,
-    device: run.device.info.name,
-    started,
-  });
+  const summary = (status: MeasuringSummary["status"]): MeasuringSummary => {
+    const { recalled: _, ...counts } = run.counts;
+    return {
+      status,
+      images: { total: images.length, measured, unreadable, ...counts },
+      modelSet: set.hash,
+      settings: run.settings,
+      device: run.device.info.name,
+      started,
+    };
+  };
   events.onStart?.(images.length);
   try {
     const wanted = options.scoring === undefined ? [] : set.families;

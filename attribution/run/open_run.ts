@@ -142,6 +142,8 @@ export interface RunCounts {
   readonly recalled: number;
   /** Images for which a network had to run. */
   readonly computed: number;
+  /** Images with rows in the journal that did not match their checksums. Absent for none. */
+  readonly damaged?: number;
 }
 
 /** An open run. */
@@ -226,16 +228,27 @@ export async function openRun(
   return {
     ...{ device, pool, plan, settings, journal, report, measuring },
     get counts() {
-      return { recalled: counter.recalled, computed: counter.computed };
+      const damaged = journal?.damaged.size ?? 0;
+      return { recalled: counter.recalled, computed: counter.computed, ...damaged > 0 && { damaged } };
     },
     async *lines(images, pipeline, { shard, onKept } = {}) {
       const stream = evidence === undefined
         ? pipeline(images)
         : journaled(images, { evidence, shard, maxPixels, pipeline, onKept });
+      const known = journal?.damaged.size ?? 0;
       for await (const line of stream) {
         if (!isUnreadable(line)) counter.finish(line.sha256);
         await report?.add(line);
         yield line;
+      }
+      const damaged = (journal?.damaged.size ?? 0) - known;
+      if (damaged > 0) {
+        events.onNote?.(
+          `journal ${
+            journal!.path
+          }: rows of ${damaged} images did not match their checksums and were measured again: ` +
+            "check the disk",
+        );
       }
     },
   };

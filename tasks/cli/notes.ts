@@ -8,6 +8,12 @@ export function journalNote(computed: number, journal: string): string {
     : `measured ${images}, kept in ${journal}`;
 }
 
+/** That evidence of images was left out. */
+export function damagedNote(journal: string, images: number): string {
+  return `journal ${journal}: rows of ${images} images do not match their checksums and are left out: run attribute ` +
+    "again, which measures them again, and check the disk";
+}
+
 /** How an interrupted run continues. */
 export function interruptedNote(journal: string): string {
   return `interrupted; to continue, run the same command again (evidence is in ${journal})`;

@@ -3,6 +3,7 @@
  * its evidence. Nothing is decided again.
  */
 import type { Measured } from "../image_state.ts";
+import { lastSession, resultsOf } from "./results.ts";
 import type { Journal, JournalKey } from "./store.ts";
 
 /** An image of a run. */
@@ -19,16 +20,17 @@ export interface ExportedLine {
   readonly evidence?: Omit<Measured, "sha256" | "tokens">;
 }
 
-/** Yields the lines of the last run in the order of its images. Throws without a run. */
+/**
+ * Yields the lines of the last run in the order of its images. Throws without a run, and at a damaged row of it. Damaged
+ * evidence is left out; `journal.damaged` then has its images.
+ */
 export function* exportLines(journal: Journal): Generator<ExportedLine, void, void> {
-  const last = journal.sql(
-    "SELECT runs.id, runs.spec FROM sessions JOIN runs ON runs.id = sessions.run ORDER BY sessions.id DESC LIMIT 1",
-  ).get();
-  if (last === undefined) throw new Error(`${journal.path}: no run was journaled here`);
-  const { modelSet, settings } = JSON.parse(last.spec as string) as JournalKey;
+  const session = lastSession(journal);
+  const { modelSet, settings } = JSON.parse(session.spec) as JournalKey;
   const evidence = journal.evidence({ modelSet, settings });
-  const rows = journal.sql("SELECT * FROM results WHERE run = ? ORDER BY position");
-  for (const row of rows.iterate(last.id as number)) {
+  // Before the first line: a row that is missing shows only at the end.
+  for (const _ of resultsOf(session));
+  for (const row of resultsOf(session)) {
     const sha256 = row.sha256 === null ? null : (row.sha256 as Uint8Array).toHex();
     const stored = sha256 === null ? undefined : evidence.find(sha256);
     const { sha256: _, tokens: __, ...numbers } = stored ?? { sha256, tokens: undefined };

@@ -4,9 +4,9 @@
  */
 import { compareNaturally } from "../../images/natural_order.ts";
 import { Submission } from "../submission.ts";
+import { type LastSession, lastSession, resultsOf } from "./results.ts";
+import { type KeyTexts, readEvidence, type Row } from "./rows.ts";
 import { Journal } from "./store.ts";
-
-type Row = Record<string, unknown>;
 
 /** A row of the submission. */
 export interface MergedRow {
@@ -18,18 +18,6 @@ export interface MergedRow {
 export interface MergeResult {
   readonly rows: number;
   readonly unreadable: number;
-}
-
-/** The last session of a journal. */
-export interface LastSession {
-  readonly journal: Journal;
-  readonly run: number;
-  readonly hash: string;
-  readonly shard: number;
-  readonly shards: number;
-  readonly status: string;
-  readonly listed: number;
-  readonly done: number;
 }
 
 /** Opens existing journals, runs `body` and closes them. */
@@ -76,21 +64,6 @@ export function requireWhole(journals: readonly Journal[]): readonly LastSession
   return sessions;
 }
 
-function lastSession(journal: Journal): LastSession {
-  const row = journal.sql(
-    "SELECT sessions.*, runs.hash FROM sessions JOIN runs ON runs.id = sessions.run ORDER BY sessions.id DESC LIMIT 1",
-  ).get();
-  if (row === undefined) throw new Error(`${journal.path}: no run was journaled here`);
-  const number = (name: string) => row[name] as number;
-  return {
-    journal,
-    hash: row.hash as string,
-    status: row.status as string,
-    ...{ run: number("run"), shard: number("shard"), shards: number("shards") },
-    ...{ listed: number("listed"), done: number("done") },
-  };
-}
-
 function requireSameRun({ journal, hash, shards }: LastSession, first: LastSession): void {
   if (hash !== first.hash) {
     throw new Error(
@@ -113,10 +86,10 @@ function requireFinished({ journal, shard, shards, status, listed }: LastSession
   }
 }
 
-/** Yields the rows of all shards in natural order of their names. */
+/** Yields the rows of all shards in natural order of their names. Throws at a damaged row. */
 export function* rowsInOrder(sessions: readonly LastSession[]): Generator<MergedRow, void, void> {
-  const heads = sessions.map(({ journal, run }) => {
-    const rows = journal.sql("SELECT name, label FROM results WHERE run = ? ORDER BY position").iterate(run);
+  const heads = sessions.map((session) => {
+    const rows = resultsOf(session);
     return { rows, row: rows.next() };
   });
   while (true) {
@@ -126,12 +99,12 @@ export function* rowsInOrder(sessions: readonly LastSession[]): Generator<Merged
       if (least === undefined || compareNaturally(nameOf(head.row.value), nameOf(least.row.value)) < 0) least = head;
     }
     if (least === undefined) return;
-    yield { name: nameOf(least.row.value), label: least.row.value!.label as string };
+    yield { name: nameOf(least.row.value), label: (least.row.value as Row).label as string };
     least.row = least.rows.next();
   }
 }
 
-function nameOf(row: Row | undefined): string {
+function nameOf(row: Row | void): string {
   return row!.name as string;
 }
 
@@ -157,39 +130,47 @@ export async function mergeSubmission(journals: readonly Journal[], out: string)
 /** Rows per transaction of `joinEvidence`. */
 const rowsPerTransaction = 20_000;
 
-/** Copies the evidence of other journals that `into` does not have. Returns the number of rows added. */
+/**
+ * Copies the evidence of other journals that `into` does not have. Returns the number of rows added. Rows that do not
+ * match their checksums are left out; `damaged` of their journals then has their images.
+ */
 export function joinEvidence(into: Journal, from: readonly Journal[]): number {
   let added = 0;
   for (const source of from) {
-    const keys = new Map<number, number>();
-    const skeletons = new Map<number, number>();
+    const keys = new Map<unknown, { id: number; texts: KeyTexts }>();
     into.transact(() => {
-      for (const row of source.sql("SELECT * FROM keys").all()) {
-        keys.set(row.id as number, into.keyId(row.model_set as string, row.settings as string));
-      }
-      for (const row of source.sql("SELECT * FROM skeletons").all()) {
-        skeletons.set(row.id as number, into.skeletonId(row.text as string));
+      for (const { id, model_set, settings } of source.sql("SELECT * FROM keys").all()) {
+        const texts = [model_set as string, settings as string] as const;
+        keys.set(id, { id: into.keyId(...texts), texts });
       }
     });
     const insert = into.sql(
-      "INSERT OR IGNORE INTO evidence(key, sha256, skeleton, numbers, tokens, token_counts, attempts) " +
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR IGNORE INTO evidence(key, sha256, skeleton, numbers, checksum, tokens, token_counts, " +
+        "tokens_checksum, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
+    const skeletonOf = (id: unknown) => source.skeleton(id);
     // In steps of the row id: the reader is never more than one transaction ahead of the writer.
     const read = source.sql("SELECT * FROM evidence WHERE id > ? ORDER BY id LIMIT ?");
     for (let last = 0, more = true; more;) {
       more = false;
       into.transact(() => {
         for (const row of read.iterate(last, rowsPerTransaction)) {
-          const { key, sha256, skeleton, numbers, tokens, token_counts, attempts } = row;
-          const { changes } = insert.run(
-            ...[keys.get(key as number)!, sha256 as Uint8Array, skeletons.get(skeleton as number)!],
-            ...[numbers as Uint8Array, tokens as Uint8Array | null],
-            ...[token_counts === null ? null : skeletons.get(token_counts as number)!, attempts as number],
-          );
-          added += Number(changes);
           last = row.id as number;
           more = true;
+          const key = keys.get(row.key), sha256 = row.sha256 as Uint8Array;
+          const stored = key && readEvidence(skeletonOf, key.texts, sha256, row);
+          if (stored === undefined) {
+            source.damaged.add(String(sha256));
+            continue;
+          }
+          const { tokens } = stored;
+          const { changes } = insert.run(
+            ...[key!.id, sha256, into.skeletonId(stored.packed.skeleton)],
+            ...[stored.packed.numbers, row.checksum as Uint8Array],
+            ...tokens === undefined ? [null, null] : [tokens.ids, into.skeletonId(tokens.counts)],
+            ...[row.tokens_checksum as Uint8Array | null, row.attempts as number],
+          );
+          added += Number(changes);
         }
       });
     }

@@ -50,6 +50,22 @@ export function unpack({ skeleton, numbers }: Packed): unknown {
   return value;
 }
 
+/** The tokens of all families one after the other, and the number of tokens of each as JSON. */
+export function joinTokens(tokens: Readonly<Record<string, Int32Array>>): { ids: Uint8Array; counts: string } {
+  const parts = Object.entries(tokens);
+  const all = Int32Array.from(parts.flatMap(([, ids]) => [...ids]));
+  const counts = JSON.stringify(Object.fromEntries(parts.map(([family, ids]) => [family, ids.length])));
+  return { ids: packTokens(all), counts };
+}
+
+/** Tokens by family, from what `joinTokens` returned. */
+export function splitTokens(ids: Uint8Array, counts: string): Record<string, Int32Array> {
+  const all = unpackTokens(ids);
+  let at = 0;
+  const numbers = Object.entries(JSON.parse(counts) as Record<string, number>);
+  return Object.fromEntries(numbers.map(([family, n]) => [family, all.slice(at, at += n)]));
+}
+
 /** Packs token ids, two bytes each. Throws on ids above 65535. */
 export function packTokens(tokens: Int32Array): Uint8Array {
   const bytes = new Uint8Array(2 * tokens.length);

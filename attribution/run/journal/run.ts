@@ -5,7 +5,7 @@
 import { isUnreadable, type MeasurementLine } from "../../evidence/evidence.ts";
 import type { ImageInput } from "../../images/load.ts";
 import { type IdentifiedImage, identify, type Shard } from "./shards.ts";
-import type { EvidenceCache } from "./store.ts";
+import type { EvidenceCache } from "./evidence_cache.ts";
 
 /** The line of an image. */
 export interface JournaledLine<L extends MeasurementLine> {

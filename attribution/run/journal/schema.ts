@@ -3,37 +3,43 @@
  * reads and writes the tables.
  */
 import { DatabaseSync } from "node:sqlite";
+import { journalError } from "./statement.ts";
 
 /** Version of the tables, in SQLite's user_version. */
-export const journalVersion = 2;
+export const journalVersion = 3;
 
 /** Marks a file as a journal ("TRCR"), in SQLite's application_id. */
 const applicationId = 0x54524352;
 
+// Rows with a checksum (checksum.ts) are checked when they are read. Their checksums cover the texts of keys, skeletons and
+// runs as well. No index is on such a text: an index has a copy, which can differ from the row after damage.
 const tables = `
 -- What measurements depend on beside the image: weights and settings.
-CREATE TABLE keys(id INTEGER PRIMARY KEY, model_set TEXT NOT NULL, settings TEXT NOT NULL, UNIQUE(model_set, settings));
+CREATE TABLE keys(id INTEGER PRIMARY KEY, model_set TEXT NOT NULL, settings TEXT NOT NULL);
 -- Skeletons of packed values (packing.ts).
-CREATE TABLE skeletons(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE skeletons(id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 -- Complete evidence, one row per content and key. tokens holds the ids of all families one after the other;
 -- token_counts is a skeleton with the number of tokens of each family.
 CREATE TABLE evidence(id INTEGER PRIMARY KEY, key INTEGER NOT NULL, sha256 BLOB NOT NULL, skeleton INTEGER NOT NULL,
-  numbers BLOB NOT NULL, tokens BLOB, token_counts INTEGER, attempts INTEGER NOT NULL DEFAULT 1);
+  numbers BLOB NOT NULL, checksum BLOB NOT NULL, tokens BLOB, token_counts INTEGER, tokens_checksum BLOB,
+  attempts INTEGER NOT NULL DEFAULT 1);
 CREATE UNIQUE INDEX evidence_of ON evidence(sha256, key);
 -- Measurements of images that are not complete yet. part is families, tokens, timings, classes.<family> or
--- variants.<label>.
+-- variants.<label>; timings also lists the parts that there are.
 CREATE TABLE pending(key INTEGER NOT NULL, sha256 BLOB NOT NULL, part TEXT NOT NULL, skeleton INTEGER NOT NULL,
-  numbers BLOB NOT NULL, PRIMARY KEY(key, sha256, part)) WITHOUT ROWID;
+  numbers BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY(key, sha256, part)) WITHOUT ROWID;
 -- How often measuring an image began, until its evidence is complete.
 CREATE TABLE attempts(key INTEGER NOT NULL, sha256 BLOB NOT NULL, begun INTEGER NOT NULL,
   PRIMARY KEY(key, sha256)) WITHOUT ROWID;
--- Runs: inputs, and how they are decided. Sessions: processes that worked on a run.
-CREATE TABLE runs(id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, spec TEXT NOT NULL);
+-- Runs: inputs, and how they are decided; hash is the sha256 of spec. Sessions: processes that worked on a run.
+CREATE TABLE runs(id INTEGER PRIMARY KEY, hash TEXT NOT NULL, spec TEXT NOT NULL);
 CREATE TABLE sessions(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, shard INTEGER NOT NULL, shards INTEGER NOT NULL,
-  started TEXT NOT NULL, ended TEXT, status TEXT NOT NULL, listed INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0);
+  started TEXT NOT NULL, ended TEXT, status TEXT NOT NULL, listed INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
+  checksum BLOB NOT NULL);
 -- Rows of the submission of a run. position is their order within a session.
 CREATE TABLE results(run INTEGER NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL, session INTEGER NOT NULL,
-  sha256 BLOB, label TEXT NOT NULL, confidence REAL, unsure INTEGER, error TEXT, PRIMARY KEY(run, name)) WITHOUT ROWID;
+  sha256 BLOB, label TEXT NOT NULL, confidence REAL, unsure INTEGER, error TEXT, checksum BLOB NOT NULL,
+  PRIMARY KEY(run, name)) WITHOUT ROWID;
 CREATE INDEX results_in_order ON results(run, position);
 `;
 
@@ -73,8 +79,12 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     if (!isNew && number("application_id") !== applicationId) throw new Error("this database is no journal");
     const version = number("user_version");
     if (!isNew && version !== journalVersion) {
-      throw new Error(`expected version ${journalVersion} of its tables, got ${version}`);
+      throw new Error(
+        `expected version ${journalVersion} of its tables, got ${version}: it is of another version of this program, ` +
+          "or damaged; name another file, and everything is measured anew",
+      );
     }
+    if (!isNew) expectTables(db);
     if (readOnly) return db;
     // Possible only before there are tables. A full VACUUM attaches a second database, which Deno does not allow.
     if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL;");
@@ -86,13 +96,18 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     return db;
   } catch (cause) {
     db?.close();
-    const reason = (cause as Error).message;
-    const advice = /locked|busy/.test(reason)
-      ? ": another process uses it (every shard needs a separate journal)"
-      : /unable to open/.test(reason)
-      ? ": expected a folder that exists and can be written to"
-      : "";
-    throw new Error(`journal ${path}: ${reason}${advice}`, { cause });
+    throw journalError(path, cause);
+  }
+}
+
+/** Throws when the definitions of the tables are not those that `create` makes. */
+function expectTables(db: DatabaseSync): void {
+  const expected = tables.replaceAll(/^--.*$/gm, "").split(";").map((text) => text.trim()).filter((text) =>
+    text !== ""
+  );
+  const actual = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").all();
+  if (actual.length !== expected.length || !actual.every(({ sql }, i) => sql === expected[i])) {
+    throw new Error("its definitions of tables are malformed");
   }
 }
 
