@@ -116,6 +116,8 @@ export interface MeasuredLine extends Measurements {
   readonly modelSet: string;
   /** Version of the program that wrote the line. Lines of versions before 0.2.0 have none. */
   readonly version?: string;
+  /** Commit of that program, if it ran from a repository that it may read. */
+  readonly commit?: string;
   /** How it was measured. */
   readonly settings: Settings;
   /** Milliseconds for reading and decoding, tokenizers, and transformers. The time of a batch is shared equally. */
@@ -159,6 +161,16 @@ export interface Unreadable {
   readonly label: "unreadable";
   /** A stable name of the reason, and a message for people. */
   readonly error: { readonly reason: string; readonly message: string };
+  /** Hash of the model set. Absent in lines of versions before 0.2.0, as all below. */
+  readonly modelSet?: string;
+  /** Version of the program that wrote the line. */
+  readonly version?: string;
+  /** Commit of that program, if it ran from a repository that it may read. */
+  readonly commit?: string;
+  /** How the image would have been measured. */
+  readonly settings?: Settings;
+  /** sha256 of the calibration file, null where the set has none. Absent in runs that only measure. */
+  readonly calibration?: string | null;
 }
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));
@@ -217,6 +229,7 @@ const measuredLineSchema = v.object({
   notes: v.optional(v.array(v.string())),
   modelSet: sha256,
   version: v.optional(v.string()),
+  commit: v.optional(v.string()),
   settings: settingsSchema,
   ...measurementsSchema.entries,
   timings: v.object({ read: nonNegative, families: nonNegative, variants: nonNegative }),
@@ -233,6 +246,11 @@ const unreadableSchema = v.object({
   image: v.string(),
   label: v.literal("unreadable"),
   error: v.object({ reason: v.string(), message: v.string() }),
+  modelSet: v.optional(sha256),
+  version: v.optional(v.string()),
+  commit: v.optional(v.string()),
+  settings: v.optional(settingsSchema),
+  calibration: v.optional(v.nullable(sha256)),
 }) satisfies v.GenericSchema<unknown, Unreadable>;
 
 /**

@@ -5,7 +5,7 @@
  */
 import { disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
-import { version } from "../../util/version.ts";
+import { commit, version } from "../../util/version.ts";
 import {
   type EvidenceLine,
   type FamilyEvidence,
@@ -59,7 +59,7 @@ export async function* attribute(
 ): AsyncGenerator<EvidenceLine, void, void> {
   const { method = "perplexity", rules, calibrationHash, unsureBelow = 0 } = options;
   for await (const line of measure(inputs, (families) => methodOf(method).wants(families, rules), options)) {
-    if (isUnreadable(line)) yield line;
+    if (isUnreadable(line)) yield { ...line, calibration: calibrationHash };
     else {
       const verdict = decide(method, line, rules, unsureBelow);
       const { image, ...measured } = line;
@@ -93,7 +93,12 @@ async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptio
   for (const item of items) {
     if (!isRead(item)) {
       const { reason, message } = item.error;
-      yield { image: item.input.imageName, label: unreadableLabel, error: { reason, message } };
+      yield {
+        image: item.input.imageName,
+        label: unreadableLabel,
+        error: { reason, message },
+        ...provenance(options),
+      };
     } else if (isComplete(item.measured, options)) yield line(item, options);
   }
 }
@@ -219,13 +224,18 @@ async function passFamily(
   }
 }
 
-function line({ input, measured, notes }: ReadItem, { modelSet, settings }: StreamOptions): MeasuredLine {
+/** What every line says of how it came about. */
+function provenance({ modelSet, settings }: StreamOptions) {
+  return { modelSet, version, ...commit !== undefined && { commit }, settings };
+}
+
+function line({ input, measured, notes }: ReadItem, options: StreamOptions): MeasuredLine {
   const { sha256, width, height, families, classes, variants, timings } = measured;
   return {
     image: input.imageName,
     ...{ sha256, width, height },
     ...notes.length > 0 && { notes: [...notes] },
-    ...{ modelSet, version, settings },
+    ...provenance(options),
     families: families!,
     ...classes && { classes },
     ...{ variants, timings },

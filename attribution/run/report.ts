@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { MeasurementLine } from "../evidence/evidence.ts";
 import { createPart, partSuffix, writeFileAtomically, writeText } from "../../util/files.ts";
-import { version } from "../../util/version.ts";
+import { commit, version } from "../../util/version.ts";
 
 /** Default path of the journal of a run that writes a report into `dir`. */
 export function journalIn(dir: string): string {
@@ -54,7 +54,10 @@ export class Report {
     this.#close();
     if (this.#lines > 0 || summary.status === "done") await Deno.rename(path + partSuffix, path);
     else await Deno.remove(path + partSuffix);
-    await writeFileAtomically(join(this.#dir, "summary.json"), JSON.stringify({ version, ...summary }, null, 2) + "\n");
+    await writeFileAtomically(
+      join(this.#dir, "summary.json"),
+      JSON.stringify({ version, commit, ...summary }, null, 2) + "\n",
+    );
   }
 
   /** Deletes the temporary file of a run that did not begin; after `finish`, does nothing. */

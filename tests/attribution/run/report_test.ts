@@ -5,7 +5,7 @@ import { parseEvidence } from "../../../attribution/evidence/evidence.ts";
 import type { JournalKey } from "../../../attribution/run/journal/mod.ts";
 import { Report } from "../../../attribution/run/report.ts";
 import { Submission } from "../../../attribution/run/submission.ts";
-import { version } from "../../../util/version.ts";
+import { commit, version } from "../../../util/version.ts";
 import { readJsonLines, withFolder } from "../files.ts";
 
 const key: JournalKey = {
@@ -57,7 +57,11 @@ Deno.test("a report has a line per image in order and a summary, and nothing els
     await report.finish({ status: "done" });
     await report.discard();
     assert.deepEqual(await readJsonLines(join(dir, "evidence.jsonl")), [evidence(1), unreadable]);
-    assert.deepEqual(JSON.parse(await Deno.readTextFile(join(dir, "summary.json"))), { version, status: "done" });
+    assert.deepEqual(JSON.parse(await Deno.readTextFile(join(dir, "summary.json"))), {
+      version,
+      ...commit !== undefined && { commit },
+      status: "done",
+    });
     assert.deepEqual(await namesIn(dir), ["evidence.jsonl", "summary.json"]);
   });
 });
