@@ -38,12 +38,11 @@ export function splitArguments(args: readonly string[], options: Options): Argum
     if (token.kind !== "option") continue;
     const key = keys.get(token.name);
     if (key === undefined) {
-      const near = nearest(token.name, [...keys.keys()]);
-      throw new Error(`unknown option ${token.rawName}${near ? `; did you mean --${near}?` : ""} (--help lists them)`);
+      throw unknownOption(token.rawName, args[token.index], [...keys.keys()]);
     }
     const isSwitch = options[key].value === undefined;
-    // A value that looks like an option is more likely one whose value was forgotten.
-    const isMissing = token.value === undefined || (!token.inlineValue && token.value.startsWith("-"));
+    // A value that looks like an option is more likely one whose value was forgotten. A dash alone is standard input.
+    const isMissing = token.value === undefined || (!token.inlineValue && /^-./.test(token.value));
     if (!isSwitch && isMissing) throw new Error(`${token.rawName}: expects a value (--help)`);
     if (isSwitch && token.value !== undefined) {
       throw new Error(`${token.rawName}: takes no value, got ${token.value}`);
@@ -51,6 +50,15 @@ export function splitArguments(args: readonly string[], options: Options): Argum
     texts.set(key, [...texts.get(key) ?? [], token.value ?? "1"]);
   }
   return { texts, operands, rest: args.slice(end + 1) };
+}
+
+/** The error for an option that is none of `names`; `word` is the whole word of the command line. */
+function unknownOption(rawName: string, word: string, names: readonly string[]): Error {
+  if (/\.[a-z0-9]+$/i.test(word)) {
+    return new Error(`unknown option ${word} (--help lists them); a file of this name is given as ./${word}`);
+  }
+  const near = nearest(rawName.replace(/^-+/, ""), names);
+  return new Error(`unknown option ${rawName}${near ? `; did you mean --${near}?` : ""} (--help lists them)`);
 }
 
 /** Where values come from: the command line, and for what it lacks the environment. */

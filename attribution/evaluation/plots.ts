@@ -13,6 +13,7 @@ import { renderPng, renderSvg } from "../plot/chart.ts";
 import { type Labels, labelsOf } from "../labels.ts";
 import { aucFigure, distributionFigure, pradaFigure, reliabilityFigure, scoreMatrixFigure } from "./feature_charts.ts";
 import { type FeatureItem, type FeatureTable, featureTable } from "../evidence/features.ts";
+import { nameOfCell } from "../../util/names.ts";
 
 /** Features that are drawn by default: two signals per family, two summaries of its smallest and largest variant. */
 export function defaultFeatures({ families, variants }: Labels): string[] {
@@ -43,7 +44,7 @@ export async function readFeatureCsv(path: string, labels: Labels): Promise<Feat
     const row = Object.fromEntries(names.map((name, j) => [name, Number(values[j])]));
     const wrong = names.find((name) => !Number.isFinite(row[name]));
     if (wrong !== undefined) throw new Error(`${path}: line ${i + 2}: ${wrong}: expected a number`);
-    return { image, label: label === "" ? undefined : label, source, row };
+    return { image: nameOfCell(image), label: label === "" ? undefined : label, source: nameOfCell(source), row };
   });
   return { ...featureTable(items), items };
 }

@@ -6,6 +6,7 @@ import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { writeSafetensors } from "../../models/checkpoint/mod.ts";
 import type { Measurements } from "./evidence.ts";
 import { writeFileAtomically } from "../../util/files.ts";
+import { nameCell } from "../../util/names.ts";
 import type { Label, Labels } from "../labels.ts";
 
 /**
@@ -82,7 +83,7 @@ export function featureCsv({ names, items }: FeatureTable): string {
     ["image_name", "label", "source", ...names],
     ...items.map((
       { image, label, source, row },
-    ) => [image, label ?? "", source ?? "", ...names.map((name) => row[name])]),
+    ) => [nameCell(image), label ?? "", nameCell(source ?? ""), ...names.map((name) => row[name])]),
   ]);
 }
 

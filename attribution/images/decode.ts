@@ -6,6 +6,7 @@ import { readSegments } from "./jpeg_segments.ts";
 import { readChunks } from "./png_chunks.ts";
 import { type ImageFormat, type ImageHeader, sniff } from "./sniff.ts";
 import { decodeWebp, webpNotes } from "./webp.ts";
+import { explainFileError } from "../../util/file_errors.ts";
 
 export { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError, type UnreadableReason } from "./image.ts";
 export { encodePng } from "./magick.ts";
@@ -106,7 +107,7 @@ export async function readImageBytes(
     return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof UnreadableImageError) throw error;
-    throw new UnreadableImageError("io", inName(name, (error as Error).message), { cause: error });
+    throw new UnreadableImageError("io", inName(name, explainFileError((error as Error).message)), { cause: error });
   }
 }
 

@@ -2,10 +2,11 @@
  * Lists images whose labels are known, from label folders (`val/rarb/1.png`) or from a folder and a table. Every image
  * also gets a source, which tells outliers of different origin apart. Images are not opened.
  */
-import { parse } from "npm:csv-parse@6.1.0/sync";
 import { basename, join } from "node:path";
 import { type ListedImage, listImages } from "./list.ts";
+import { parseNameTable } from "./name_table.ts";
 import { type Label, type Labels, outlierLabel } from "../labels.ts";
+import { NameMap, printable } from "../../util/names.ts";
 
 /** An image file whose label is known. */
 export interface LabelledImage extends ListedImage {
@@ -33,7 +34,9 @@ export async function listLabelFolders(option: string, dir: string, labels: Labe
   }
   if (unknown.size > 0) {
     const folders = [...unknown].map(([folder, n]) =>
-      folder === "" ? `${n} ${n === 1 ? "image" : "images"} outside of them` : `${folder} (${n})`
+      folder === ""
+        ? `${n} ${n === 1 ? "image" : "images"} outside of them`
+        : `${printable(folder)} (${n})${suggestion(folder, labels)}`
     );
     const hint = labelled.length === 0 ? "; for one folder of images of all kinds give a table with --labels FILE" : "";
     throw new Error(`${option} ${dir}: expected folders named ${labels.all.join(", ")}, got ${some(folders)}${hint}`);
@@ -53,7 +56,7 @@ export async function listWithTable(
   labels: Labels,
 ): Promise<{ images: LabelledImage[]; unlabelled: number }> {
   const images = await listFolder(option, dir);
-  const byName = new Map<string, ListedImage | null>();
+  const byName = new NameMap<ListedImage | null>();
   for (const image of images) byName.set(image.imageName, image);
   for (const image of images) {
     const name = basename(image.imageName);
@@ -68,11 +71,11 @@ export async function listWithTable(
     const image = byName.get(name);
     if (!labels.all.includes(label)) {
       problems.push(unknownLabel(line, label, labels));
-    } else if (image === undefined) problems.push(`line ${line}: no image called ${name} in ${dir}`);
+    } else if (image === undefined) problems.push(`line ${line}: no image called ${printable(name)} in ${dir}`);
     else if (image === null) {
-      problems.push(`line ${line}: ${name}: several images are called so; give the path below ${dir}`);
+      problems.push(`line ${line}: ${printable(name)}: several images are called so; give the path below ${dir}`);
     } else if (seen.has(image.path)) {
-      problems.push(`line ${line}: ${name}: has a row already, in line ${seen.get(image.path)}`);
+      problems.push(`line ${line}: ${printable(name)}: has a row already, in line ${seen.get(image.path)}`);
     } else {
       seen.set(image.path, line);
       labelled.push({ ...image, label, source: source || label });
@@ -89,12 +92,12 @@ export async function listWithTable(
  * Labels by image name from a CSV table with the columns image_name and label. Throws on unknown labels and double
  * rows.
  */
-export async function readLabels(table: string, labels: Labels): Promise<Map<string, Label>> {
-  const byName = new Map<string, Label>();
+export async function readLabels(table: string, labels: Labels): Promise<NameMap<Label>> {
+  const byName = new NameMap<Label>();
   const problems: string[] = [];
   (await readTable(table)).forEach(({ image_name: name, label }, i) => {
     if (!labels.all.includes(label)) problems.push(unknownLabel(i + 2, label, labels));
-    else if (byName.has(name)) problems.push(`line ${i + 2}: ${name}: has a row already`);
+    else if (byName.has(name)) problems.push(`line ${i + 2}: ${printable(name)}: has a row already`);
     byName.set(name, label);
   });
   if (problems.length > 0) throw new Error(`--labels ${table}: ${some(problems, 5, "; ")}`);
@@ -137,24 +140,27 @@ async function readTable(path: string): Promise<{ image_name: string; label: str
   } catch (cause) {
     throw new Error(`--labels ${path}: ${(cause as Error).message}`, { cause });
   }
-  let rows: Record<string, string>[];
-  try {
-    rows = parse(text, { columns: true, bom: true, skip_empty_lines: true, trim: true });
-  } catch (cause) {
-    throw new Error(`--labels ${path}: is not a CSV table: ${(cause as Error).message}`, { cause });
-  }
-  const columns = Object.keys(rows[0] ?? {});
-  for (const column of ["image_name", "label"]) {
-    if (!columns.includes(column)) {
-      const got = columns.length === 0 ? "no rows" : columns.join(", ");
-      throw new Error(`--labels ${path}: expected the columns image_name and label, got ${got}`);
-    }
-  }
-  return rows as { image_name: string; label: string; source?: string }[];
+  return parseNameTable(text, `--labels ${path}`, "label") as { image_name: string; label: string; source?: string }[];
+}
+
+/**
+ * The label that a user may have meant, as a question: the longest one that is left of the text when characters are left
+ * out, such as `rarxl` of `RAR-XL` and `var16` of `VAR-d16`. Empty if there is none.
+ */
+function suggestion(text: string, labels: Labels): string {
+  const lower = text.toLowerCase();
+  const isLeft = (label: string) => {
+    let at = -1;
+    return Array.from(label).every((character) => (at = lower.indexOf(character, at + 1)) >= 0);
+  };
+  const [longest] = labels.all.filter(isLeft).sort((a, b) => b.length - a.length);
+  return longest === undefined ? "" : `; did you mean ${longest}?`;
 }
 
 function unknownLabel(line: number, label: string, labels: Labels): string {
-  return `line ${line}: label: expected one of ${labels.all.join(", ")}, got ${label || "nothing"}`;
+  return `line ${line}: label: expected one of ${labels.all.join(", ")}, got ${printable(label) || "nothing"}${
+    suggestion(label, labels)
+  }`;
 }
 
 /** The first few items, and how many more there are. */

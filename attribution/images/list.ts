@@ -3,6 +3,8 @@
 
 import { basename, join, resolve } from "node:path";
 import { compareNaturally } from "./natural_order.ts";
+import { explainFileError } from "../../util/file_errors.ts";
+import { printable } from "../../util/names.ts";
 
 /**
  * An image file to work on.
@@ -78,7 +80,9 @@ export async function listImages(inputs: readonly string[]): Promise<ListedImage
     const { imageName, path } = images[i];
     if (images[i - 1].imageName === imageName) {
       throw new Error(
-        `${images[i - 1].path} and ${path} would both be called ${imageName} in the results: ` +
+        `${printable(images[i - 1].path)} and ${printable(path)} would both be called ${
+          printable(imageName)
+        } in the results: ` +
           "name a folder that contains both, or run them separately",
       );
     }
@@ -135,9 +139,9 @@ async function stat(input: string): Promise<Deno.FileInfo> {
   try {
     return await Deno.stat(input);
   } catch (cause) {
-    if (cause instanceof Deno.errors.NotFound) {
-      throw new Error(`${input}: expected an image file or a folder, found nothing at this path`, { cause });
-    }
-    throw new Error(`${input}: ${(cause as Error).message}`, { cause });
+    const reason = cause instanceof Deno.errors.NotFound
+      ? "expected an image file or a folder, found nothing at this path"
+      : explainFileError((cause as Error).message);
+    throw new Error(`${printable(input)}: ${reason}`, { cause });
   }
 }

@@ -1,11 +1,12 @@
 /** Reads a table of known classes, a CSV file with the columns image_name,class. */
-import { parse } from "npm:csv-parse@6.1.0/sync";
+import { parseNameTable } from "../images/name_table.ts";
 import { sha256Hex } from "../../util/hash.ts";
+import { NameMap, printable } from "../../util/names.ts";
 
 /** Known classes of images. */
 export interface ClassTable {
   /** By image name. */
-  readonly byName: ReadonlyMap<string, number>;
+  readonly byName: NameMap<number>;
   /** sha256 of the file. */
   readonly sha256: string;
 }
@@ -16,27 +17,18 @@ export interface ClassTable {
  */
 export async function readClassTable(path: string, classes: number): Promise<ClassTable> {
   let bytes: Uint8Array<ArrayBuffer>;
-  let rows: Record<string, string>[];
   try {
     bytes = await Deno.readFile(path);
-    rows = parse(new TextDecoder().decode(bytes), { columns: true, bom: true, skip_empty_lines: true, trim: true });
   } catch (cause) {
     throw new Error(`--classes ${path}: ${(cause as Error).message}`, { cause });
   }
-  const columns = Object.keys(rows[0] ?? {});
-  for (const column of ["image_name", "class"]) {
-    if (!columns.includes(column)) {
-      throw new Error(
-        `--classes ${path}: expected the columns image_name,class, got ${columns.join(",") || "nothing"}`,
-      );
-    }
-  }
-  const byName = new Map<string, number>();
+  const rows = parseNameTable(new TextDecoder().decode(bytes), `--classes ${path}`, "class");
+  const byName = new NameMap<number>();
   rows.forEach(({ image_name: name, class: text }, i) => {
     const wrong = (problem: string) => new Error(`--classes ${path}: line ${i + 2}: ${problem}`);
     const value = Number(text);
     if (!/^\d+$/.test(text) || value >= classes) throw wrong(`expected a class from 0 to ${classes - 1}, got ${text}`);
-    if (byName.has(name)) throw wrong(`${name} has a row already`);
+    if (byName.has(name)) throw wrong(`${printable(name)} has a row already`);
     byName.set(name, value);
   });
   return { byName, sha256: await sha256Hex(bytes) };
@@ -48,7 +40,8 @@ export function withClasses<T extends { readonly imageName: string }>(
   path: string,
   { byName }: ClassTable,
 ): (T & { readonly class: number })[] {
-  const missing = images.filter(({ imageName }) => !byName.has(imageName)).map(({ imageName }) => imageName);
+  const missing = images.filter(({ imageName }) => byName.get(imageName) === undefined)
+    .map(({ imageName }) => printable(imageName));
   if (missing.length > 0) {
     const some = missing.slice(0, 3).join(", ") + (missing.length > 3 ? ", ..." : "");
     throw new Error(`--classes ${path}: expected a row for every image, ${missing.length} have none (${some})`);

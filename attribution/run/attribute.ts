@@ -12,6 +12,7 @@ import { readClassTable, withClasses } from "../likelihood/class_table.ts";
 import { chooseModels } from "./choose_models.ts";
 import type { RunSpec, Shard } from "./journal/mod.ts";
 import type { RunEvents } from "./open_run.ts";
+import { similarNamesNote } from "../../util/names.ts";
 import { Submission } from "./submission.ts";
 import { Tracer, type TracerOptions } from "./tracer.ts";
 
@@ -125,6 +126,8 @@ export async function attributeFiles(
   }
   const condition = conditionOf(options);
   let images: readonly ImageInput[] = (await listInputs(options.inputs)).slice(0, options.limit);
+  const note = similarNamesNote("images", images.map(({ imageName }) => imageName));
+  if (note !== undefined) events.onNote?.(note);
   const set = await chooseModels(options.models, events);
   if (options.classes !== undefined) {
     images = withClasses(images, options.classes, await readClassTable(options.classes, classesOf(set)));

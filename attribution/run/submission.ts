@@ -4,6 +4,7 @@
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { createPart, partSuffix, removeIfThere, writeText } from "../../util/files.ts";
+import { nameCell } from "../../util/names.ts";
 
 /** Writes a submission. */
 export class Submission {
@@ -27,7 +28,7 @@ export class Submission {
 
   /** Appends a row. */
   async add(imageName: string, label: string): Promise<void> {
-    await writeText(this.#file, stringify([[imageName, label]]));
+    await writeText(this.#file, stringify([[nameCell(imageName), label]]));
     this.#rows++;
   }
 

@@ -12,6 +12,8 @@ import {
   readValues,
   type Values,
 } from "../../util/options.ts";
+import { explainFileError } from "../../util/file_errors.ts";
+import { printableText } from "../../util/names.ts";
 import { version } from "../../util/version.ts";
 import { Progress, writeStdout } from "./progress.ts";
 
@@ -87,7 +89,7 @@ export async function runTask<O extends Options>(
 
 /** Prints an error without its stack, and ends the process with exit code 1. */
 export function fail(task: string, error: unknown): never {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = explainFileError(printableText(error instanceof Error ? error.message : String(error)));
   // Lines that are set in belong to the line above them.
   console.error(message.replace(/^(?=\S)/gm, `${task}: `));
   Deno.exit(1);

@@ -3,6 +3,8 @@
  * plain line now and then elsewhere; on stdout results.
  */
 
+import { printable, printableText } from "../../util/names.ts";
+
 /** How often a bar is redrawn, and a plain line written, in milliseconds. */
 const barInterval = 100;
 const lineInterval = 5000;
@@ -49,16 +51,16 @@ export class Progress {
     else writeStderr(`${text}\n`);
   }
 
-  /** Writes a line to stderr, after the name of the task, without disturbing the bar. */
+  /** Writes a line to stderr, after the name of the task, without disturbing the bar. Controls are shown as in JSON. */
   note(text: string): void {
     this.clear();
-    writeStderr(`${this.task}: ${text}\n`);
+    writeStderr(`${this.task}: ${printableText(text)}\n`);
   }
 
-  /** Writes results to stdout, and says whether anybody still reads it. */
+  /** Writes results to stdout, controls other than line ends and tabs as in JSON, and says whether anybody still reads it. */
   print(text: string): boolean {
     this.clear();
-    return this.#isRead &&= writeStdout(text);
+    return this.#isRead &&= writeStdout(printableText(text));
   }
 
   /** Removes the bar, until the next update. */
@@ -74,7 +76,7 @@ export class Progress {
     } catch {
       // stderr may be a terminal whose size cannot be asked for
     }
-    writeStderr(`\r\x1b[K${text.slice(0, columns - 1)}`);
+    writeStderr(`\r\x1b[K${printable(text).slice(0, columns - 1)}`);
     this.#drawn = true;
   }
 }

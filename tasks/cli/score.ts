@@ -6,23 +6,39 @@ import type { EvidenceLine } from "../../attribution/evidence/evidence.ts";
 import { readLabels } from "../../attribution/images/labelled.ts";
 import type { Label, Labels } from "../../attribution/labels.ts";
 import { accuracy, confusionMatrix, precision, recall } from "../../attribution/metrics/mod.ts";
+import { type NameMap, printable, similarNamesNote } from "../../util/names.ts";
 import { textTable } from "./table.ts";
 
 export class Score {
-  readonly #table: ReadonlyMap<string, Label>;
+  readonly #table: NameMap<Label>;
   readonly #labels: Labels;
   readonly #actual: Label[] = [];
   readonly #said: string[] = [];
   #unlabelled = 0;
 
-  private constructor(table: ReadonlyMap<string, Label>, labels: Labels) {
+  private constructor(readonly path: string, table: NameMap<Label>, labels: Labels) {
     this.#table = table;
     this.#labels = labels;
   }
 
   /** Reads a table with the columns image_name and label. Throws on missing columns, unknown labels and double rows. */
   static async open(path: string, labels: Labels): Promise<Score> {
-    return new Score(await readLabels(path, labels), labels);
+    return new Score(path, await readLabels(path, labels), labels);
+  }
+
+  /** What a user should know about names in the table that look the same; undefined where there are none. */
+  get note(): string | undefined {
+    return similarNamesNote(`--labels ${this.path}`, this.#table.names());
+  }
+
+  /** Throws, showing a name of either, when the table has no row for any of the images. */
+  requireMatch(images: readonly { readonly imageName: string }[]): void {
+    if (images.some(({ imageName }) => this.#table.get(imageName) !== undefined)) return;
+    const [row] = this.#table.names();
+    throw new Error(
+      `--labels ${this.path}: has no row for any of the ${images.length} images: expected names such as ` +
+        `${printable(images[0].imageName)}, got names such as ${printable(row)}`,
+    );
   }
 
   /** Counts a verdict; images without a row in the table are left out. */

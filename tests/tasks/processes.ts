@@ -16,6 +16,7 @@ export async function spawnTask(
   cwd: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  stdin: "inherit" | "piped" = "inherit",
 ): Promise<Deno.ChildProcess> {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
   const [run, ...rest] = (tasks[task] as string).split(" ").slice(1)
@@ -24,6 +25,7 @@ export async function spawnTask(
     args: [run, "--config", join(root, "deno.json"), "--no-check", ...rest, ...args],
     cwd,
     env,
+    stdin,
     stdout: "piped",
     stderr: "piped",
   }).spawn();

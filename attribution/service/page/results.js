@@ -6,11 +6,16 @@ export function toCsv(results) {
   const names = Object.keys(labels);
   const header = ["image_name", "label", "confidence", "unsure", ...names.map((name) => `score_${name}`), "error"];
   const rows = results.map(({ name, image, error }) => {
-    if (!image?.verdict) return [name, "unreadable", "", "", ...names.map(() => ""), error ?? ""];
+    if (!image?.verdict) return [textCell(name), "unreadable", "", "", ...names.map(() => ""), textCell(error ?? "")];
     const { label, confidence, unsure, scores } = image.verdict;
-    return [name, label, confidence, unsure, ...names.map((label) => scores[label]), ""];
+    return [textCell(name), label, confidence, unsure, ...names.map((label) => scores[label]), ""];
   });
   return [header, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");
+}
+
+/** A text with an apostrophe before what a spreadsheet would take for a formula, as util/names.ts writes it. */
+function textCell(text) {
+  return /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
 }
 
 function quoted(value) {

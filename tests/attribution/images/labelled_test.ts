@@ -2,7 +2,14 @@
 import { officialLabels } from "../../labels.ts";
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { countLabels, limitPerLabel, listLabelFolders, listWithTable } from "../../../attribution/images/labelled.ts";
+import {
+  countLabels,
+  limitPerLabel,
+  listLabelFolders,
+  listWithTable,
+  readLabels,
+} from "../../../attribution/images/labelled.ts";
+import { nameCell } from "../../../util/names.ts";
 import { withFolder } from "../files.ts";
 
 /** Makes empty files; nothing here opens an image. */
@@ -35,7 +42,7 @@ Deno.test("listLabelFolders() refuses folders that are no label and images outsi
       listLabelFolders("--val", dir, officialLabels),
       (error: Error) =>
         error.message.startsWith(`--val ${dir}: expected folders named rarb, rarl, `) &&
-        error.message.endsWith("outlier, got 1 image outside of them, rarbb (2)"),
+        error.message.endsWith("outlier, got 1 image outside of them, rarbb (2); did you mean rarb?"),
     );
   });
   await withFolder(async (dir) => {
@@ -101,6 +108,50 @@ Deno.test("listWithTable() says which lines of a table are wrong, and why", asyn
     await refuses('image_name,label\n"2.png,rarb\n', /is not a CSV table/);
     await refuses("image_name,label\n" + "x.png,rarb\n".repeat(8), /; .* and 3 more$/);
     await assert.rejects(listWithTable("--val", dir, join(dir, "no.csv"), officialLabels), /--labels .*no\.csv: /);
+  });
+});
+
+Deno.test("a table of labels that is nearly right is refused with what to do", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["1.png"]);
+    const table = join(dir, "labels.csv");
+    const refuses = async (text: string, message: RegExp) => {
+      await Deno.writeTextFile(table, text);
+      await assert.rejects(listWithTable("--val", dir, table, officialLabels), message);
+      await assert.rejects(readLabels(table, officialLabels), message);
+    };
+    await refuses(
+      "1.png,rarb\n",
+      /labels\.csv: .*got 1\.png, rarb: put a first line image_name,label before the rows$/,
+    );
+    await refuses(
+      "image_name;label\n1.png;rarb\n",
+      /labels\.csv: .*separated by semicolons; save it as CSV with commas$/,
+    );
+    await refuses("image_name\tlabel\n1.png\trarb\n", /labels\.csv: .*separated by tabs; save it as CSV with commas$/);
+    await refuses("image_name,label\n1.png,RAR-XL\n", /line 2: label: .*, got RAR-XL; did you mean rarxl\?$/);
+    await refuses("image_name,label\n1.png,VAR-d16\n", /got VAR-d16; did you mean var16\?$/);
+    await refuses("image_name,label\n1.png,real\n", /got real$/);
+    await touch(dir, ["RAR-B/2.png"]);
+    await assert.rejects(listLabelFolders("--val", dir, officialLabels), /RAR-B \(1\); did you mean rarb\?/);
+  });
+});
+
+Deno.test("a table names images in any Unicode form, with their blanks, and as no spreadsheet runs them", async () => {
+  await withFolder(async (dir) => {
+    const names = ["e\u0301.png", " blank.png", "=1+1.png", "'=2.png", "-x.png", "@.png", "blank.png"];
+    await touch(dir, names);
+    const table = join(dir, "labels.csv");
+    const cells = ["\u00e9.png", " blank.png", "'=1+1.png", "''=2.png", "'-x.png", "'@.png"];
+    assert.deepEqual(cells.slice(1), names.slice(1, 6).map(nameCell));
+    await Deno.writeTextFile(table, ["image_name,label", ...cells.map((cell) => `${cell},rarb`)].join("\n"));
+    const { images } = await listWithTable("--val", dir, table, officialLabels);
+    assert.deepEqual(new Set(images.map(({ imageName }) => imageName)), new Set(names.slice(0, 6)));
+    const labels = await readLabels(table, officialLabels);
+    assert.deepEqual(names.map((name) => labels.get(name)), Array.from({ length: 7 }, () => "rarb"));
+    await Deno.writeTextFile(table, 'image_name,label\n"blank.png", "rarl"\n" blank.png",rarb\n');
+    const twins = await readLabels(table, officialLabels);
+    assert.deepEqual([twins.get("blank.png"), twins.get(" blank.png")], ["rarl", "rarb"]);
   });
 });
 

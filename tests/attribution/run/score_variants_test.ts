@@ -290,7 +290,7 @@ Deno.test("readClassTable() reads classes by name and refuses what is none", asy
     await assert.rejects(read("image_name,class\na.png,10\n"), /line 2: expected a class from 0 to 9, got 10/);
     await assert.rejects(read("image_name,class\na.png,-1\n"), /line 2: expected a class from 0 to 9, got -1/);
     await assert.rejects(read("image_name,class\na.png,1\na.png,1\n"), /line 3: a\.png has a row already/);
-    await assert.rejects(read("name,class\na.png,1\n"), /expected the columns image_name,class, got name,class/);
+    await assert.rejects(read("name,class\na.png,1\n"), /expected the columns image_name and class, got name, class/);
     await assert.rejects(readClassTable(join(dir, "none.csv"), 10), /--classes .*none\.csv: /);
   });
 });
