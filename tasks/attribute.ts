@@ -4,25 +4,33 @@
  */
 import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence/evidence.ts";
 import { labelsOf } from "../attribution/labels.ts";
+import { listImages } from "../attribution/images/list.ts";
 import { attributeFiles, type Summary } from "../attribution/run/attribute.ts";
 import { chooseModels } from "../attribution/run/choose_models.ts";
 import { parseShard } from "../attribution/run/journal/shards.ts";
 import { journalIn } from "../attribution/run/report.ts";
+import { printable } from "../util/names.ts";
 import { choice, real } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { datasetPart } from "./cli/dataset.ts";
+import { readFileList } from "./cli/files_from.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote } from "./cli/notes.ts";
 import { decisionOptions, json, limit, measuringOptions, report } from "./cli/options.ts";
-import { duration } from "./cli/progress.ts";
+import { duration, type Progress } from "./cli/progress.ts";
 import { Score } from "./cli/score.ts";
 
 export const command = defineCommand({
   name: "attribute",
   about:
     "Says for each image which image-autoregressive model generated it, or that none of the known ones did (outlier).",
-  usage: ["<files or folders>... [options]"],
+  usage: ["[<files or folders>...] [options]"],
   operands: "image files or folders",
   options: {
+    filesFrom: {
+      value: "FILE",
+      help: "also the images and folders that this file lists, one a line or with NUL after each; - is standard input",
+    },
     out: { value: "FILE", help: "table of labels, image_name,label", unset: "submission.csv; of a shard, none" },
     labels: {
       value: "FILE",
@@ -52,15 +60,20 @@ export const command = defineCommand({
     limit,
     json,
   },
-  notes: 'Images are PNG, JPEG or WebP. One that cannot be read gets the label "unreadable" and the run goes on.\n' +
+  notes: "Without files, folders and --files-from, the images of Dataset/test in the working folder are taken.\n" +
+    'Images are PNG, JPEG or WebP. One that cannot be read gets the label "unreadable" and the run goes on.\n' +
     "Ctrl-C finishes the pass in progress and writes what is done; with --journal or --report the same command " +
     "continues.",
-  exitCodes: { 2: "done but some images could not be read", 130: "interrupted" },
+  exitCodes: {
+    2: "done but some images could not be read",
+    3: "done but no image could be read",
+    130: "interrupted",
+  },
 });
 
 /** A row for people: name, label, confidence, and both families' QuantLoss. */
 function row(line: EvidenceLine): string {
-  const name = line.image.padEnd(28);
+  const name = printable(line.image).padEnd(28);
   if (isUnreadable(line)) return `${name}  ${line.label}  ${line.error.message}\n`;
   const losses = Object.entries(line.families).map(([family, { quantLoss }]) =>
     `${family} ${quantLoss.toPrecision(4)}`
@@ -77,9 +90,19 @@ function describe({ images, labels, unsure, seconds }: Summary): string {
     (unsure > 0 ? `; ${unsure} unsure` : "");
 }
 
+/** The files and folders that are named, else Dataset/test, which the user is then told. */
+async function inputsOf(operands: readonly string[], filesFrom: string | undefined, progress: Progress) {
+  const inputs = [...operands, ...filesFrom === undefined ? [] : await readFileList(filesFrom)];
+  if (inputs.length > 0) return inputs;
+  const folder = await datasetPart("test");
+  if (folder === undefined) throw new Error("expected image files or folders (--help)");
+  progress.note(`no images were named: using ${folder}`);
+  return [folder];
+}
+
 async function main({ values, operands, progress }: Input<typeof command.options>): Promise<number> {
-  const { json, labels, resume, outlierPrior, threshold, ...options } = values;
-  if (operands.length === 0) throw new Error("expected image files or folders (--help)");
+  const { json, filesFrom, labels, resume, outlierPrior, threshold, ...options } = values;
+  const inputs = await inputsOf(operands, filesFrom, progress);
   if (resume && options.report === undefined && options.journal === undefined) {
     throw new Error("--resume: expects --report DIR, the folder that has the evidence, or --journal FILE");
   }
@@ -87,12 +110,16 @@ async function main({ values, operands, progress }: Input<typeof command.options
   const out = options.out ?? (options.shard === undefined ? "submission.csv" : undefined);
   const models = await chooseModels(options.models, progress.events);
   const score = labels === undefined ? undefined : await Score.open(labels, labelsOf(models));
+  if (score !== undefined) {
+    score.requireMatch((await listImages(inputs)).slice(0, options.limit));
+    if (score.note !== undefined) progress.note(score.note);
+  }
   const rules = { outlierPrior, threshold };
   const signal = interruptible(progress);
-  const summary = await attributeFiles({ ...options, models, inputs: operands, out, rules, signal }, {
+  const summary = await attributeFiles({ ...options, models, inputs, out, rules, signal }, {
     ...progress.events,
     onLine: (line) => {
-      if (isUnreadable(line)) progress.note(`unreadable: ${line.image}: ${line.error.message}`);
+      if (isUnreadable(line)) progress.note(`unreadable: ${printable(line.image)}: ${line.error.message}`);
       score?.add(line);
       progress.print(json ? JSON.stringify(line) + "\n" : row(line));
     },
@@ -112,7 +139,9 @@ async function main({ values, operands, progress }: Input<typeof command.options
     );
     return 130;
   }
-  return images.unreadable > 0 ? 2 : 0;
+  if (images.unreadable === 0) return 0;
+  // A shard may happen to have the unreadable images only; the others are in other shards.
+  return images.unreadable === images.done && options.shard === undefined ? 3 : 2;
 }
 
 if (import.meta.main) await runTask(command, main);

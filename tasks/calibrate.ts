@@ -8,8 +8,10 @@ import type { ClassifiersFit } from "../attribution/calibration/classifiers.ts";
 import { type CalibrationResult, runCalibration } from "../attribution/calibration/calibrate.ts";
 import { familyNames } from "../models/registry.ts";
 import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
+import { printable } from "../util/names.ts";
 import { choice, real, type ValueType, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { folderOr } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, journalNote, percent } from "./cli/notes.ts";
 import { condition, extras, json, limit, measuringOptions, report, signals, withJournal } from "./cli/options.ts";
@@ -38,10 +40,18 @@ export const command = defineCommand({
   name: "calibrate",
   about: "Fits what a model set decides by, and writes its calibration file: the thresholds that tell families and " +
     "outliers apart, and, with five images or more of every variant, the classifiers that tell variants apart.",
-  usage: ["--train DIR --val DIR [options]"],
+  usage: ["[--train DIR] [--val DIR] [options]"],
   options: {
-    train: { value: "DIR", required: true, help: "folder whose folders are labels (rarb ... var30)" },
-    val: { value: "DIR", required: true, help: "the same with outlier, from which alone outliers are taken" },
+    train: {
+      value: "DIR",
+      help: "folder whose folders are labels (rarb ... var30)",
+      unset: "Dataset/train in the working folder",
+    },
+    val: {
+      value: "DIR",
+      help: "the same with outlier, from which alone outliers are taken",
+      unset: "Dataset/val in the working folder",
+    },
     out: { value: "FILE", help: "the calibration", unset: "the file that the manifest names" },
     report: { ...report, default: "runs/calibrate" },
     threshold: {
@@ -169,15 +179,17 @@ type CalibrationDone = CalibrationResult & Required<Pick<CalibrationResult, "cal
 
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const { json, limit, quantile, sigmas, falseAlarms, threshold, signal, ...job } = withJournal(values);
+  const train = await folderOr(job.train, "train", progress), val = await folderOr(job.val, "val", progress);
+  if (train === undefined || val === undefined) throw new Error("expected --train DIR and --val DIR (--help)");
   const result = await runCalibration({
-    ...job,
+    ...{ ...job, train, val },
     limitPerLabel: limit,
     fit: { quantile, sigmas, falseAlarms, threshold, signals: signal },
     signal: interruptible(progress),
   }, {
     ...progress.events,
     onLine: (line) => {
-      if ("error" in line) progress.note(`unreadable, left out: ${line.image}: ${line.error.message}`);
+      if ("error" in line) progress.note(`unreadable, left out: ${printable(line.image)}: ${line.error.message}`);
     },
   });
   if (result.status === "interrupted") {

@@ -8,8 +8,10 @@ import { type EvaluationResult, runEvaluation } from "../attribution/evaluation/
 import { methodColumns } from "../attribution/evaluation/methods.ts";
 import { methodRows } from "../attribution/evaluation/report.ts";
 import { isUnreadable } from "../attribution/evidence/evidence.ts";
+import { printable } from "../util/names.ts";
 import { choice, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { folderOr } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, journalNote, percent } from "./cli/notes.ts";
 import { decisionOptions, json, limit, measuringOptions, seed, withJournal } from "./cli/options.ts";
@@ -18,14 +20,14 @@ import { textTable } from "./cli/table.ts";
 export const command = defineCommand({
   name: "evaluate",
   about: "Evaluates verdicts and signals on images whose labels are known, and writes a report.",
-  usage: ["--val DIR [options]"],
+  usage: ["[--val DIR] [options]"],
   options: {
     val: {
       value: "DIR",
-      required: true,
       help:
         "folder whose folders are labels (rarb ... var30, outlier; folders in outlier are separate sources), or any " +
         "folder with --labels",
+      unset: "Dataset/val in the working folder",
     },
     labels: {
       value: "FILE",
@@ -136,9 +138,11 @@ function tables({ evaluation, robustness, methods }: Required<EvaluationResult>)
 
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const { json, limit, attacks, threshold, outlierPrior, ...job } = withJournal(values);
+  const val = await folderOr(job.val, "val", progress);
+  if (val === undefined) throw new Error("expected --val DIR (--help)");
   let stage = "";
   const result = await runEvaluation({
-    ...job,
+    ...{ ...job, val },
     limitPerLabel: limit,
     robustness: attacks ?? job.robustness,
     rules: { threshold, outlierPrior },
@@ -151,7 +155,7 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
       progress.start(total);
     },
     onLine: (line) => {
-      if (isUnreadable(line)) progress.note(`unreadable, left out: ${line.image}: ${line.error.message}`);
+      if (isUnreadable(line)) progress.note(`unreadable, left out: ${printable(line.image)}: ${line.error.message}`);
     },
   });
   if (result.status === "interrupted") {

@@ -12,6 +12,7 @@ import { type ListedImage, listImages } from "../attribution/images/list.ts";
 import { type Label, type Labels, labelsOf } from "../attribution/labels.ts";
 import { chooseModels } from "../attribution/run/choose_models.ts";
 import { gatherLines } from "../attribution/run/measure_images.ts";
+import { printable } from "../util/names.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, journalNote } from "./cli/notes.ts";
@@ -80,7 +81,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
     onLine: (line) => {
       if (!isUnreadable(line)) return;
       unreadable++;
-      progress.note(`unreadable, left out: ${line.image}: ${line.error.message}`);
+      progress.note(`unreadable, left out: ${printable(line.image)}: ${line.error.message}`);
     },
   });
   if (summary.status !== "done") {

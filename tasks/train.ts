@@ -3,13 +3,15 @@
  * Runs training/run_training.ts and shows it; stdout has nothing but results.
  */
 import { officialRecipe, optimizers, schedules } from "../training/recipe.ts";
-import { runTraining } from "../training/run_training.ts";
+import { runTraining, type TrainingJobOptions } from "../training/run_training.ts";
 import { familyNames } from "../models/registry.ts";
 import type { EpochRow } from "../training/state.ts";
 import { anyText, choice, group, listOf, real, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { datasetPart } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { deviceOptions, json, models, networkOptions } from "./cli/options.ts";
+import { duration, type Progress } from "./cli/progress.ts";
 
 /** A field of the official recipes: `50 for rar, 10 for var`. */
 function perFamily(field: "epochs" | "batch" | "lr"): string {
@@ -19,11 +21,15 @@ function perFamily(field: "epochs" | "batch" | "lr"): string {
 const common = officialRecipe(familyNames[0]);
 const families = familyNames.join("|");
 
+/** Pairs that are drawn when no data is named. */
+const usualSample = 500;
+
 export const command = defineCommand({
   name: "train",
   about: "Fine-tunes the encoder of a family on the family's own images, so that it gives back the latent that the " +
     "decoder got; decoder and codebook stay as they are.",
   usage: [
+    `--family ${families} [options]`,
     `--family ${families} --pairs DIR [options]`,
     `--family ${families} --data Dataset/train [options]`,
     `--family ${families} --sample N [options]`,
@@ -126,7 +132,9 @@ export const command = defineCommand({
     }),
     json: { ...json, group: "Output", help: "one JSON line per epoch and a last one for the run, instead of text" },
   },
-  notes: "Ctrl-C saves the run; --resume goes on bit for bit.",
+  notes: "Without --pairs, --data and --sample, images of Dataset/train in the working folder are used. Without that " +
+    `folder, ${usualSample} pairs are drawn from the transformers of the family, or as many as --limit says.\n` +
+    "Ctrl-C saves the run; --resume goes on bit for bit.",
   exitCodes: { 130: "interrupted" },
 });
 
@@ -142,6 +150,54 @@ function describeRow({ epoch, trainLoss, heldOutLoss, tokenRecovery, auc, lr, im
     cell("images/s", imagesPerSecond, (value) => value.toPrecision(3)) + "\n";
 }
 
+type Data = Pick<TrainingJobOptions, "pairs" | "data" | "sample" | "limit">;
+
+/** The data of a new run: what the options name, else Dataset/train, else pairs that are drawn. Notes the choice. */
+async function chooseData(named: Data & { readonly family: string }, progress: Progress): Promise<Data> {
+  const { family, pairs, data, sample, limit } = named;
+  if (pairs !== undefined || data !== undefined || sample?.count !== undefined) return named;
+  const drawsAsked = Object.values(sample ?? {}).some((value) => value !== undefined);
+  const folder = drawsAsked ? undefined : await datasetPart("train");
+  if (folder !== undefined) {
+    progress.note(`no data was named: training on the images in ${folder} (--data ${folder})`);
+    return { data: [folder], limit };
+  }
+  const count = limit ?? usualSample;
+  progress.note(
+    `no data was named${drawsAsked ? "" : " and there is no folder Dataset/train"}: drawing ${count} pairs from the ` +
+      `transformers of ${family} (--sample ${count})`,
+  );
+  return { sample: { ...sample, count } };
+}
+
+/** Seconds of training that an estimate of the whole duration is made from. */
+const leastTimed = 3;
+
+/** Says once, from the speed of the first steps, how long a training takes. */
+class DurationNote {
+  #first: { readonly images: number; readonly time: number } | undefined;
+  #isSaid = false;
+  #total = 0;
+
+  constructor(readonly progress: Progress) {}
+
+  start(total: number): void {
+    this.#total = total;
+  }
+
+  /** `images` were trained on since the start of this process. The first step is left out: it prepares kernels. */
+  update(images: number): void {
+    if (this.#isSaid) return;
+    const time = performance.now() / 1000;
+    this.#first ??= { images, time };
+    const seconds = time - this.#first.time;
+    if (seconds < leastTimed) return;
+    this.#isSaid = true;
+    const left = (this.#total - images) * seconds / (images - this.#first.images);
+    this.progress.note(`training will take about ${duration(left)} more, without the evaluation of every epoch`);
+  }
+}
+
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const { json, family, resume, sample, variants, memoryBytes, weightType, ...options } = values;
   const { models, pairs, data, init, limit, run, out, saveSeconds, device, threads, ...recipe } = options;
@@ -149,20 +205,27 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
   if (family === undefined && resume === undefined) {
     throw new Error(`--family: expected ${familyNames.join(" or ")} (--help)`);
   }
+  const named = { pairs, data, limit, sample: { count: sample, variants, memoryBytes, weightType } };
+  const chosen = resume === undefined ? await chooseData({ ...named, family: family! }, progress) : named;
+  const durationNote = new DurationNote(progress);
   let before = 0;
   const summary = await runTraining({
-    ...{ family, resume, models, pairs, data, init, limit, run, out, saveSeconds, device, threads },
+    ...{ family, resume, models, init, run, out, saveSeconds, device, threads },
+    ...chosen,
     // A switch that is not given leaves a resumed run as it was.
     recipe: { ...recipe, augment: recipe.augment || undefined, checkpointing: recipe.checkpointing || undefined },
-    sample: { count: sample, variants, memoryBytes, weightType },
     signal: interruptible(progress, "finishing the step and saving"),
   }, {
     ...progress.events,
     onStart: (total, done) => {
       before = done;
       progress.start(total - done);
+      durationNote.start(total - done);
     },
-    onProgress: (images) => progress.update(images - before),
+    onProgress: (images) => {
+      progress.update(images - before);
+      durationNote.update(images - before);
+    },
     onEpoch: (row) => progress.print(json ? JSON.stringify(row) + "\n" : describeRow(row)),
   });
   if (json) progress.print(JSON.stringify(summary) + "\n");
