@@ -7,12 +7,20 @@ const program = `import { probeWebGpu } from ${JSON.stringify(module)};
 await probeWebGpu();
 console.log(Deno.env.get("DENO_WEBGPU_BACKEND") ?? "unset");`;
 
-async function backend(allow: string, env: Record<string, string> = {}): Promise<string> {
-  const { stdout, stderr, code } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--allow-env=" + allow, "data:application/typescript," + encodeURIComponent(program)],
+// Says whether the dispatcher of OpenGL's windows was loaded, whose teardown crashes.
+const libraries = `import { openDevice } from ${JSON.stringify(import.meta.resolve("../../../core/mod.ts"))};
+const device = await openDevice("webgpu");
+console.log(/libEGL\\.so/.test(await Deno.readTextFile("/proc/self/maps")) ? "EGL" : "no EGL");
+device.close();`;
+
+const backend = (allow: string, env?: Record<string, string>) => run(program, ["--allow-env=" + allow], env);
+
+async function run(code: string, rights: string[], env: Record<string, string> = {}): Promise<string> {
+  const { stdout, stderr, code: status } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-check", "--no-prompt", ...rights, "data:application/typescript," + encodeURIComponent(code)],
     env,
   }).output();
-  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  assert.equal(status, 0, new TextDecoder().decode(stderr));
   return new TextDecoder().decode(stdout).trim();
 }
 
@@ -21,5 +29,9 @@ if (!cpuOnly && Deno.build.os === "linux") {
     const both = "DENO_WEBGPU_BACKEND,XDG_RUNTIME_DIR";
     assert.equal(await backend(both), "vulkan");
     assert.equal(await backend(both, { DENO_WEBGPU_BACKEND: "vulkan,gl" }), "vulkan,gl");
+  });
+
+  Deno.test("a device is opened without loading EGL, whose teardown crashes at exit", async () => {
+    assert.equal(await run(libraries, ["-A"]), "no EGL");
   });
 }
