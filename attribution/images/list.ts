@@ -69,10 +69,11 @@ export async function listImages(inputs: readonly string[]): Promise<ListedImage
       add({ path: input, imageName: basename(input) });
       continue;
     }
-    const { listed, skipped } = await walk(input, "", undefined, new Set(), add);
+    const { listed, skipped, archive } = await walk(input, "", undefined, new Set(), add);
     if (listed === 0) {
       const got = skipped === 0 ? "an empty folder" : `${skipped} hidden or other files`;
-      throw new Error(`${input}: expected PNG, JPEG or WebP files in this folder or below it, got ${got}`);
+      const remedy = archive === undefined ? "" : `; unpack ${printable(archive)} first`;
+      throw new Error(`${input}: expected PNG, JPEG or WebP files in this folder or below it, got ${got}${remedy}`);
     }
   }
   images.sort((a, b) => compareNaturally(a.imageName, b.imageName) || (a.path < b.path ? -1 : 1));
@@ -90,6 +91,17 @@ export async function listImages(inputs: readonly string[]): Promise<ListedImage
   return images;
 }
 
+/** What a search of a folder gave. */
+interface Walk {
+  listed: number;
+  skipped: number;
+  /** Name of a file that may contain images. */
+  archive?: string;
+}
+
+/** Sidecars that may contain images. */
+const ARCHIVE = /\.(zip|tar|gz|tgz)$/i;
+
 /**
  * Adds the images below `folder`; returns how many were listed and how many files were skipped. `visited` has the real
  * paths of folders, which prevents cycles.
@@ -100,8 +112,8 @@ async function walk(
   label: string | undefined,
   visited: Set<string>,
   add: (image: ListedImage) => void,
-): Promise<{ listed: number; skipped: number }> {
-  const total = { listed: 0, skipped: 0 };
+): Promise<Walk> {
+  const total: Walk = { listed: 0, skipped: 0 };
   try {
     const real = await Deno.realPath(folder);
     if (visited.has(real)) return total;
@@ -121,8 +133,11 @@ async function walk(
         const below = await walk(path, `${prefix}${name}/`, name, visited, add);
         total.listed += below.listed;
         total.skipped += below.skipped;
-      } else if (!target.isFile || SIDECAR.test(name)) total.skipped++;
-      else {
+        total.archive ??= below.archive;
+      } else if (!target.isFile || SIDECAR.test(name)) {
+        total.skipped++;
+        if (ARCHIVE.test(name)) total.archive ??= prefix + name;
+      } else {
         const imageName = prefix + name;
         add(label === undefined ? { path, imageName } : { path, imageName, labelFolder: label });
         total.listed++;

@@ -102,6 +102,12 @@ Deno.test("listImages() refuses a path that does not exist, no input, and folder
   });
 });
 
+Deno.test("listImages() says of a folder without images that its archive must be unpacked", async () => {
+  await withFiles(["below/photos.zip", "notes.txt"], async (folder) => {
+    await assert.rejects(listImages([folder]), /got 2 hidden or other files; unpack below\/photos\.zip first$/);
+  });
+});
+
 Deno.test("listImages() treats a folder that is called like an image as a folder", async () => {
   await withFiles(["x.png/1.png"], async (folder) => {
     assert.deepEqual(await namesOf(folder), ["x.png/1.png"]);

@@ -10,7 +10,7 @@ import {
 } from "../../../attribution/images/decode.ts";
 import { readSegments } from "../../../attribution/images/jpeg_segments.ts";
 import { sha256Hex } from "../../../util/hash.ts";
-import { assertSamePixels, fixture } from "./fixtures.ts";
+import { assertSamePixels, fixture, manifest } from "./fixtures.ts";
 
 const folder = new URL("../../fixtures/odd_images/", import.meta.url);
 const odd = (name: string) => Deno.readFileSync(new URL(name, folder));
@@ -75,6 +75,32 @@ Deno.test("decodeImage() reads grey of 16 bits as 8 bits, where Pillow clips, an
   const { data } = await decodeImage(odd("gray16.png"));
   assert.ok(new Set(data).size > 100, "a white image");
   assert.deepEqual(imageNotes(odd("gray16.png")), ["16 bits per sample, rounded to 8"]);
+});
+
+Deno.test("imageNotes() says what is not applied to the pixels of a fixture, and nothing of most", () => {
+  for (const name of Object.keys(manifest.files)) {
+    const notes: string[] = [];
+    if (name.includes("depth16")) notes.push("16 bits per sample, rounded to 8");
+    if (/^colour[46]|rgba|grey_alpha|trns|^alpha|animated_offset/.test(name)) notes.push("transparency is dropped");
+    if (name === "orientation6.jpg") notes.push("EXIF orientation 6 is not applied");
+    if (name.startsWith("animated")) {
+      notes.push(...imageNotes(fixture(name)).filter((note) => /^the first of [23] frames$/.test(note)));
+      assert.ok(notes.length > 0, name);
+    }
+    assert.deepEqual(imageNotes(fixture(name)), notes, name);
+  }
+});
+
+Deno.test("imageNotes() survives EXIF data of any content", () => {
+  const jpeg = fixture("orientation6.jpg");
+  const start = Buffer.from(jpeg).indexOf("Exif");
+  const end = start - 2 + Buffer.from(jpeg).readUInt16BE(start - 2);
+  assert.ok(end >= start + 26, `${end - start} bytes`);
+  for (let at = start; at < end; at++) {
+    for (const value of [0, 1, 0x7f, 0x80, 0xff]) {
+      assert.ok(Array.isArray(imageNotes(Object.assign(jpeg.slice(), { [at]: value }))), `byte ${at}: ${value}`);
+    }
+  }
 });
 
 /** Files that are refused, why, and what the message says. */
