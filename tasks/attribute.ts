@@ -4,8 +4,8 @@
  */
 import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence/evidence.ts";
 import { labelsOf } from "../attribution/labels.ts";
-import { listImages } from "../attribution/images/list.ts";
-import { attributeFiles, type Summary } from "../attribution/run/attribute.ts";
+import { type ListedImage, listImages } from "../attribution/images/list.ts";
+import { attributeFiles, listInputs, type Summary } from "../attribution/run/attribute.ts";
 import { chooseModels } from "../attribution/run/choose_models.ts";
 import { parseShard } from "../attribution/run/journal/shards.ts";
 import { journalIn } from "../attribution/run/report.ts";
@@ -29,7 +29,9 @@ export const command = defineCommand({
   options: {
     filesFrom: {
       value: "FILE",
-      help: "also the images and folders that this file lists, one a line or with NUL after each; - is standard input",
+      help:
+        "also the images and folders that this file lists, one a line or with NUL after each; - is standard input; " +
+        "images are then named by their paths as given",
     },
     out: { value: "FILE", help: "table of labels, image_name,label", unset: "submission.csv; of a shard, none" },
     labels: {
@@ -90,10 +92,16 @@ function describe({ images, labels, unsure, seconds }: Summary): string {
     (unsure > 0 ? `; ${unsure} unsure` : "");
 }
 
-/** The files and folders that are named, else Dataset/test, which the user is then told. */
-async function inputsOf(operands: readonly string[], filesFrom: string | undefined, progress: Progress) {
-  const inputs = [...operands, ...filesFrom === undefined ? [] : await readFileList(filesFrom)];
-  if (inputs.length > 0) return inputs;
+/** The files and folders that are named, or the images of a list; else Dataset/test, which the user is then told. */
+async function inputsOf(
+  operands: readonly string[],
+  filesFrom: string | undefined,
+  progress: Progress,
+): Promise<readonly string[] | readonly ListedImage[]> {
+  if (filesFrom !== undefined) {
+    return await listImages([...operands, ...await readFileList(filesFrom)], { wholePaths: true });
+  }
+  if (operands.length > 0) return operands;
   const folder = await datasetPart("test");
   if (folder === undefined) throw new Error("expected image files or folders (--help)");
   progress.note(`no images were named: using ${folder}`);
@@ -111,7 +119,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
   const models = await chooseModels(options.models, progress.events);
   const score = labels === undefined ? undefined : await Score.open(labels, labelsOf(models));
   if (score !== undefined) {
-    score.requireMatch((await listImages(inputs)).slice(0, options.limit));
+    score.requireMatch((await listInputs(inputs)).slice(0, options.limit));
     if (score.note !== undefined) progress.note(score.note);
   }
   const rules = { outlierPrior, threshold };

@@ -43,6 +43,9 @@ const SIDECAR = new RegExp(
  * In a folder every regular file is listed, except hidden files and folders (".x") and sidecars (`SIDECAR`). Symbolic
  * links are followed. A folder is visited once per input, and a file is listed once.
  *
+ * With `wholePaths`, images are named by their paths as given, without "./" before them, so that files of one name in
+ * different folders stay apart.
+ *
  * Throws without inputs, on a path that does not exist or cannot be read, on a folder without images, and on two files
  * with the same name in the results.
  *
@@ -54,13 +57,16 @@ const SIDECAR = new RegExp(
  * console.log(images.length, images[0].imageName); // for tracer.attribute(images)
  * ```
  */
-export async function listImages(inputs: readonly string[]): Promise<ListedImage[]> {
+export async function listImages(
+  inputs: readonly string[],
+  { wholePaths = false }: { readonly wholePaths?: boolean } = {},
+): Promise<ListedImage[]> {
   if (inputs.length === 0) throw new Error("no input: expected image files, or folders that contain some");
   const images: ListedImage[] = [];
   const seen = new Set<string>();
   const add = (image: ListedImage) => {
     const path = resolve(image.path);
-    if (!seen.has(path)) images.push(image);
+    if (!seen.has(path)) images.push(wholePaths ? { ...image, imageName: image.path.replace(/^(\.\/+)+/, "") } : image);
     seen.add(path);
   };
   for (const input of inputs) {

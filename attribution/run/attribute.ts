@@ -221,7 +221,8 @@ function classesOf(set: ModelSet): number {
   return Math.min(...variants.map((variant) => set.variantFacts(variant).classes));
 }
 
-async function listInputs(inputs: AttributeFilesOptions["inputs"]): Promise<readonly ListedImage[]> {
+/** The images of inputs, those of folders and all below them included. Throws as `listImages` does. */
+export async function listInputs(inputs: AttributeFilesOptions["inputs"]): Promise<readonly ListedImage[]> {
   const [first] = inputs;
   return first === undefined || typeof first === "string"
     ? await listImages(inputs as readonly string[])
