@@ -9,9 +9,10 @@ import type { EpochRow } from "../training/state.ts";
 import { anyText, choice, group, listOf, real, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { datasetPart } from "./cli/dataset.ts";
+import { DurationNote } from "./cli/duration_note.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { deviceOptions, json, models, networkOptions } from "./cli/options.ts";
-import { duration, type Progress } from "./cli/progress.ts";
+import type { Progress } from "./cli/progress.ts";
 
 /** A field of the official recipes: `50 for rar, 10 for var`. */
 function perFamily(field: "epochs" | "batch" | "lr"): string {
@@ -170,34 +171,6 @@ async function chooseData(named: Data & { readonly family: string }, progress: P
   return { sample: { ...sample, count } };
 }
 
-/** Seconds of training that an estimate of the whole duration is made from. */
-const leastTimed = 3;
-
-/** Says once, from the speed of the first steps, how long a training takes. */
-class DurationNote {
-  #first: { readonly images: number; readonly time: number } | undefined;
-  #isSaid = false;
-  #total = 0;
-
-  constructor(readonly progress: Progress) {}
-
-  start(total: number): void {
-    this.#total = total;
-  }
-
-  /** `images` were trained on since the start of this process. The first step is left out: it prepares kernels. */
-  update(images: number): void {
-    if (this.#isSaid) return;
-    const time = performance.now() / 1000;
-    this.#first ??= { images, time };
-    const seconds = time - this.#first.time;
-    if (seconds < leastTimed) return;
-    this.#isSaid = true;
-    const left = (this.#total - images) * seconds / (images - this.#first.images);
-    this.progress.note(`training will take about ${duration(left)} more, without the evaluation of every epoch`);
-  }
-}
-
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const { json, family, resume, sample, variants, memoryBytes, weightType, ...options } = values;
   const { models, pairs, data, init, limit, run, out, saveSeconds, device, threads, ...recipe } = options;
@@ -207,7 +180,7 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
   }
   const named = { pairs, data, limit, sample: { count: sample, variants, memoryBytes, weightType } };
   const chosen = resume === undefined ? await chooseData({ ...named, family: family! }, progress) : named;
-  const durationNote = new DurationNote(progress);
+  const durationNote = new DurationNote((text) => progress.note(text));
   let before = 0;
   const summary = await runTraining({
     ...{ family, resume, models, init, run, out, saveSeconds, device, threads },
