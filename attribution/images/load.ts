@@ -120,9 +120,13 @@ export async function decodePixels(
   return { ...pixels, notes: imageNotes(bytes) };
 }
 
-/** What is odd about the file of an input. `bytes` are those that readContent() returned; they can be decoded. */
-export function notesOf({ decoded }: ImageInput, bytes: Uint8Array | undefined): readonly string[] {
-  return decoded?.pixels.notes ?? (bytes === undefined ? [] : imageNotes(bytes));
+/**
+ * What is odd about the file of an input; without `notes` if nothing is. `bytes` are those that readContent() returned;
+ * they can be decoded.
+ */
+export function notesOf({ decoded }: ImageInput, bytes: Uint8Array | undefined): { notes?: string[] } {
+  const notes = decoded?.pixels.notes ?? (bytes === undefined ? [] : imageNotes(bytes));
+  return notes.length > 0 ? { notes: [...notes] } : {};
 }
 
 async function prepare(

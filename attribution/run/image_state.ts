@@ -20,6 +20,8 @@ export interface Measured {
   /** Of the image file, in pixels. */
   width: number;
   height: number;
+  /** What is odd about the image file, see imageNotes(). Absent for most files. */
+  notes?: string[];
   /** Signals by family; undefined until the tokenizers have run. */
   families?: Measurements["families"];
   /** Token ids by family; deleted when no variant needs them any more. */
@@ -76,16 +78,10 @@ export type Wants = (families: Measurements["families"]) => readonly FamilyName[
 /** Options of a stream. */
 export type StreamOptions = MeasureOptions & { readonly wants: Wants };
 
-/** An image in the pipeline: unreadable, or with its measurements. `notes` are about the file. `credited` is the share of work reported so far. */
+/** An image in the pipeline: unreadable, or with its measurements. `credited` is the share of work reported so far. */
 export type Item =
   | { readonly input: ImageInput; readonly error: UnreadableImageError }
-  | {
-    readonly input: ImageInput;
-    readonly measured: Measured;
-    readonly notes: readonly string[];
-    pixels?: Pixels;
-    credited: number;
-  };
+  | { readonly input: ImageInput; readonly measured: Measured; pixels?: Pixels; credited: number };
 
 /** An image that could be read. */
 export type ReadItem = Extract<Item, { measured: Measured }>;

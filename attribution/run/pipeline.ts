@@ -134,7 +134,7 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     const recalled = await options.recall?.(sha256);
     const known = recalled && withGivenClass(recalled, input, options) ? recalled : undefined;
     if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
-      const item: ReadItem = { input, measured: known, notes: notesOf(input, bytes), credited: 0 };
+      const item: ReadItem = { input, measured: Object.assign(known, notesOf(input, bytes)), credited: 0 };
       credit(item, familyShare, options);
       return item;
     }
@@ -144,9 +144,12 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     const { width, height } = pixels;
     // The tokenizers will give the same tokens again, so earlier classes and likelihoods stay valid.
     const { classes, variants = {} } = known ?? {};
-    const measured: Measured = { sha256, width, height, ...classes && { classes }, variants, timings };
+    const measured: Measured = {
+      ...{ sha256, width, height, ...notesOf(input, bytes) },
+      ...{ ...classes && { classes }, variants, timings },
+    };
     withGivenClass(measured, input, options);
-    return { input, measured, notes: notesOf(input, bytes), pixels, credited: 0 };
+    return { input, measured, pixels, credited: 0 };
   } catch (error) {
     if (!(error instanceof UnreadableImageError)) throw error;
     options.onWork?.(1);
@@ -229,12 +232,12 @@ function provenance({ modelSet, settings }: StreamOptions) {
   return { modelSet, version, ...commit !== undefined && { commit }, settings };
 }
 
-function line({ input, measured, notes }: ReadItem, options: StreamOptions): MeasuredLine {
-  const { sha256, width, height, families, classes, variants, timings } = measured;
+function line({ input, measured }: ReadItem, options: StreamOptions): MeasuredLine {
+  const { sha256, width, height, notes, families, classes, variants, timings } = measured;
   return {
     image: input.imageName,
     ...{ sha256, width, height },
-    ...notes.length > 0 && { notes: [...notes] },
+    ...notes && { notes },
     ...provenance(options),
     families: families!,
     ...classes && { classes },

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isUnreadable } from "../../../attribution/evidence/evidence.ts";
 import { decodeImage, encodePng } from "../../../attribution/images/decode.ts";
+import { Journal } from "../../../attribution/run/journal/mod.ts";
 import { type ImageSource, Tracer, type TracerOptions } from "../../../attribution/run/tracer.ts";
 import { CalibrationError, DeviceError, MemoryLimitError, ModelSetError } from "../../../util/errors.ts";
 import { cpuOnly } from "../../core/devices.ts";
@@ -140,5 +141,10 @@ Deno.test("Tracer says in the evidence what is odd about a file, also when it re
     }
     const report = await Deno.readTextFile(join(dir, "report", "evidence.jsonl"));
     assert.match(report, /"notes":\["no end-of-image marker"\]/);
+    using journal = Journal.open(join(dir, "report", "journal.sqlite"));
+    const stored = journal.sql(
+      "SELECT text FROM evidence JOIN skeletons ON skeletons.id = evidence.skeleton WHERE text LIKE '%\"notes\":[%'",
+    ).all();
+    assert.equal(stored.length, 3);
   });
 });
