@@ -34,6 +34,7 @@ export const command = defineCommand({
         "images are then named by their paths as given",
     },
     out: { value: "FILE", help: "table of labels, image_name,label", unset: "submission.csv; of a shard, none" },
+    force: { help: "replace a file at --out that another run has written; a run replaces its table without" },
     labels: {
       value: "FILE",
       help: "table of true labels, image_name,label: the run ends with how many verdicts agree",

@@ -13,6 +13,7 @@ import {
   withJournals,
 } from "../attribution/run/journal/mod.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { isFile } from "../util/files.ts";
 import { damagedNote } from "./cli/notes.ts";
 import { json } from "./cli/options.ts";
 import type { Progress } from "./cli/progress.ts";
@@ -32,6 +33,7 @@ export const command = defineCommand({
   operands: "journal files",
   options: {
     out: { value: "FILE", default: "submission.csv", help: "merge: the table of labels" },
+    force: { help: "merge: replace a file at --out" },
     into: {
       value: "FILE",
       help: "merge: the evidence of all of them, too, in this journal, which is created if need be",
@@ -97,9 +99,12 @@ function noteDamaged(journals: readonly Journal[], progress: Progress): boolean 
 
 async function merge(
   journals: readonly Journal[],
-  { out, into, json }: JournalInput["values"],
+  { out, into, json, force }: JournalInput["values"],
   progress: Progress,
 ): Promise<number> {
+  if (!force && await isFile(out)) {
+    throw new Error(`--out ${out}: this file exists: name another file, or replace it with --force`);
+  }
   const { rows, unreadable } = await mergeSubmission(journals, out);
   let added: number | undefined;
   if (into !== undefined) {

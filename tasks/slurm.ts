@@ -4,6 +4,7 @@
  */
 import { familyNames } from "../models/registry.ts";
 import { join, resolve } from "node:path";
+import { isFile } from "../util/files.ts";
 import { choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { type Progress, writeStdout } from "./cli/progress.ts";
@@ -32,6 +33,7 @@ export const command = defineCommand({
       unset: "slurm-journals, runs",
     },
     out: { value: "FILE", default: "submission.csv", help: "attribute: the table of labels that the merge job writes" },
+    force: { help: "attribute: replace a file at --out; where DIR has journals already, it is replaced without" },
     families: {
       value: "LIST",
       type: listOf(choice(familyNames)),
@@ -158,12 +160,16 @@ async function submitTraining(values: Values, rest: readonly string[], dir: stri
 
 /** The array, and the job that merges its shards. */
 async function submitAttribution(values: Values, rest: readonly string[], dir: string): Promise<string[]> {
-  const { shards, out, partition, dryRun } = values;
+  const { shards, out, partition, dryRun, force } = values;
   if (shards === undefined) throw new Error("attribute: expects --shards N");
   if (rest.length === 0) throw new Error("attribute: expected images and options of attribute after --");
+  const isContinued = await isFile(join(dir, "shard-1.sqlite"));
+  if (!force && !isContinued && await isFile(out)) {
+    throw new Error(`--out ${out}: this file exists: name another file, or replace it with --force`);
+  }
   const words = [...await commandOf("attribute"), ...rest];
   const job = await sbatch([...array(shards, values, dir), script("attribute"), dir, ...words], dryRun);
-  const merge = [...await commandOf("journal"), "merge", "--out", resolve(out)];
+  const merge = [...await commandOf("journal"), "merge", "--force", "--out", resolve(out)];
   // Not afterok: Slurm counts the exit code of a task that was requeued against the array. Merging looks for itself
   // whether every shard is done.
   const after = [`--dependency=afterany:${job}`];

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
-import { partSuffix, removeIfThere, writeFileAtomically } from "../util/files.ts";
+import { writeFileAtomically } from "../util/files.ts";
 import { type EpochRow, explainFailure } from "./state.ts";
 
 /** Name of the log. */
@@ -28,14 +28,12 @@ const columns: Readonly<Record<string, (row: EpochRow) => number | null>> = {
 export async function writeLog(dir: string, history: readonly EpochRow[]): Promise<void> {
   const rows = history.map((row) => Object.values(columns).map((cell) => cell(row) ?? ""));
   const path = join(dir, logFile), text = stringify([Object.keys(columns), ...rows]);
-  await explainFailure(path, `${text.length} bytes`, `go on with --resume ${dir}`, async () => {
-    try {
-      await writeFileAtomically(path, text);
-    } catch (error) {
-      await removeIfThere(path + partSuffix);
-      throw error;
-    }
-  });
+  await explainFailure(
+    path,
+    `${text.length} bytes`,
+    `go on with --resume ${dir}`,
+    () => writeFileAtomically(path, text),
+  );
 }
 
 /** Reads a log: values by column, NaN for an empty cell. Throws when there is none. */

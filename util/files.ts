@@ -24,25 +24,118 @@ export async function readTextIfThere(path: string): Promise<string | null> {
   });
 }
 
-/** Writes a text to a temporary file in the same folder, and then renames that to `path`. */
+/**
+ * Writes a text to a temporary file in the same folder, and then renames that to `path`. The name of the temporary file is
+ * used once, so that two processes may write the same file: the later one wins.
+ */
 export async function writeFileAtomically(path: string, text: string): Promise<void> {
-  await Deno.writeTextFile(path + partSuffix, text);
-  await Deno.rename(path + partSuffix, path);
+  const part = `${path}.${crypto.randomUUID().slice(0, 8)}${partSuffix}`;
+  try {
+    await Deno.writeTextFile(part, text);
+    await Deno.rename(part, path);
+  } catch (error) {
+    await Deno.remove(part).catch(() => {});
+    throw writeError(path, error);
+  }
 }
 
-/**
- * Creates `path + ".part"` for writing. Rejects, naming `option`, when the folder is missing or cannot be written to.
- */
-export async function createPart(option: string, path: string): Promise<Deno.FsFile> {
-  const folder = dirname(path);
-  const isFolder = await Deno.stat(path).then((info) => info.isDirectory, () => false);
-  if (isFolder) throw new Error(`${option} ${path}: expected the name of a file, this is a folder`);
-  try {
-    return await Deno.open(path + partSuffix, { create: true, truncate: true, write: true });
-  } catch (cause) {
-    const reason = cause instanceof Deno.errors.NotFound ? "the folder does not exist" : (cause as Error).message;
-    throw new Error(`${option} ${path}: cannot write ${basename(path)} to ${folder}: ${reason}`, { cause });
+/** A failure to write as an error that names the file and, if the disk is full, says what to do. */
+function writeError(path: string, cause: unknown): Error {
+  const { message } = cause as Error;
+  const isFull = /No space left|[Qq]uota exceeded|File too large/.test(message);
+  const remedy = isFull ? ": make room, or name a file on another disk, and run the same command again" : "";
+  return new Error(`${path}: cannot be written: ${message}${remedy}`, { cause });
+}
+
+/** A file that gets its name when it is complete. Until then it is `path + ".part"`, locked by this process. */
+export class PartFile {
+  readonly #path: string;
+  readonly #file: Deno.FsFile;
+  #isOpen = true;
+
+  private constructor(path: string, file: Deno.FsFile) {
+    this.#path = path;
+    this.#file = file;
   }
+
+  /**
+   * Creates the temporary file. Rejects, naming `option`, when the folder is missing or cannot be written to, and when
+   * another process is writing the same file. A temporary file that a killed process left behind is replaced.
+   */
+  static async create(option: string, path: string): Promise<PartFile> {
+    const folder = dirname(path);
+    const isFolder = await Deno.stat(path).then((info) => info.isDirectory, () => false);
+    if (isFolder) throw new Error(`${option} ${path}: expected the name of a file, this is a folder`);
+    let file: Deno.FsFile | undefined;
+    try {
+      file = await openLocked(path + partSuffix);
+    } catch (cause) {
+      const reason = cause instanceof Deno.errors.NotFound ? "the folder does not exist" : (cause as Error).message;
+      throw new Error(`${option} ${path}: cannot write ${basename(path)} to ${folder}: ${reason}`, { cause });
+    }
+    if (file === undefined) {
+      throw new Error(`${option} ${path}: another run is writing this file: wait until it ends, or name another file`);
+    }
+    return new PartFile(path, file);
+  }
+
+  /** Whether the file can be written: neither `finish` nor `discard` was called. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Appends a text in UTF-8. */
+  async write(text: string): Promise<void> {
+    try {
+      await writeText(this.#file, text);
+    } catch (error) {
+      throw writeError(this.#path, error);
+    }
+  }
+
+  /** Gives the file its name. */
+  async finish(): Promise<void> {
+    // The lock ends with closing: after that, the temporary name may be that of another process's file.
+    await Deno.rename(this.#path + partSuffix, this.#path);
+    this.#close();
+  }
+
+  /** Deletes the temporary file; after `finish`, does nothing. */
+  async discard(): Promise<void> {
+    if (!this.#isOpen) return;
+    await removeIfThere(this.#path + partSuffix);
+    this.#close();
+  }
+
+  #close(): void {
+    this.#isOpen = false;
+    this.#file.close();
+  }
+}
+
+/** Opens an empty file and locks it; undefined if another process has locked it. The lock ends with the process. */
+async function openLocked(path: string): Promise<Deno.FsFile | undefined> {
+  while (true) {
+    const file = await Deno.open(path, { create: true, write: true });
+    let isLocked = false;
+    try {
+      // Some network file systems have no locks: there, nothing keeps two runs apart.
+      if (!await file.tryLock(true).catch(() => true)) return undefined;
+      // Between opening and locking, the process that had the lock may have renamed or deleted the file.
+      const [opened, named] = [await file.stat(), await Deno.stat(path).catch(() => null)];
+      isLocked = named !== null && named.ino === opened.ino && named.dev === opened.dev;
+      if (!isLocked) continue;
+      await file.truncate();
+      return file;
+    } finally {
+      if (!isLocked) file.close();
+    }
+  }
+}
+
+/** Whether there is a file, and no folder, at `path`. */
+export async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then((info) => info.isFile, () => false);
 }
 
 /** Removes a file, if it exists. */

@@ -166,6 +166,7 @@ async function judgeImages(
     ...shared,
     inputs: images,
     out: join(options.report, "predictions.csv"),
+    force: true,
     report: options.report,
     signals: options.signals ?? "all",
   }, {

@@ -10,9 +10,11 @@ import { type ListedImage, listImages } from "../images/list.ts";
 import type { ImageInput } from "../images/load.ts";
 import { readClassTable, withClasses } from "../likelihood/class_table.ts";
 import { chooseModels } from "./choose_models.ts";
-import type { RunSpec, Shard } from "./journal/mod.ts";
+import { Journal, type RunSpec, type Shard } from "./journal/mod.ts";
 import type { RunEvents } from "./open_run.ts";
+import { isFile } from "../../util/files.ts";
 import { similarNamesNote } from "../../util/names.ts";
+import { journalIn } from "./report.ts";
 import { Submission } from "./submission.ts";
 import { Tracer, type TracerOptions } from "./tracer.ts";
 
@@ -22,6 +24,8 @@ export interface AttributeFilesOptions extends Omit<TracerOptions, "exclusive"> 
   readonly inputs: readonly string[] | readonly ListedImage[];
   /** Path of the submission (CSV with image_name and label). Default: none is written. */
   readonly out?: string;
+  /** Replace a table at `out` that another run has written. Default false: that throws. */
+  readonly force?: boolean;
   /** Attribute only the images of this shard. Needs a separate `journal` per shard, which `journal merge` reads. */
   readonly shard?: Shard;
   /** Attribute only so many images, the first ones in natural order of their names. Default: all. */
@@ -132,6 +136,7 @@ export async function attributeFiles(
   if (options.classes !== undefined) {
     images = withClasses(images, options.classes, await readClassTable(options.classes, classesOf(set)));
   }
+  await expectReplaceable(options);
   await using cleanup = new AsyncDisposableStack();
   const submission = options.out === undefined ? undefined : await Submission.create(options.out);
   cleanup.defer(() => submission?.discard());
@@ -141,7 +146,7 @@ export async function attributeFiles(
   const tally = new Tally(images.length);
   const { journal, report } = tracer.run;
   events.onStart?.(Math.ceil(images.length / (shard?.count ?? 1)));
-  const session = await journal?.begin(runSpecOf(tracer, options), images.length, shard);
+  const session = await journal?.begin(runSpecOf(tracer, options), images.length, shard, options.out);
   const finish = async (status: Summary["status"]): Promise<Summary> => {
     await submission?.finish();
     if (session !== undefined) journal?.end(session, status, tally.done);
@@ -163,6 +168,20 @@ export async function attributeFiles(
   // Without shards, every image has a line unless the run was interrupted. The size of a shard is not known beforehand.
   const isComplete = shard === undefined ? tally.done === images.length : !signal?.aborted;
   return await finish(isComplete ? "done" : "interrupted");
+}
+
+/** Throws if there is a table at `out` that no run with this journal has written. */
+async function expectReplaceable({ out, force, report, ...options }: AttributeFilesOptions): Promise<void> {
+  if (out === undefined || force || !await isFile(out)) return;
+  const path = options.journal ?? (report === undefined ? undefined : journalIn(report));
+  if (path !== undefined && await isFile(path)) {
+    using journal = Journal.open(path, { exclusive: options.shard !== undefined });
+    if (journal.hasWritten(out)) return;
+  }
+  const reason = path === undefined
+    ? "this file exists"
+    : `this file exists, and no run with the journal ${path} wrote it`;
+  throw new Error(`--out ${out}: ${reason}: name another file, or replace it with --force`);
 }
 
 /** Everything that the rows of the submission depend on; shards whose specifications differ cannot be merged. */

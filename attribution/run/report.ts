@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { MeasurementLine } from "../evidence/evidence.ts";
-import { createPart, partSuffix, writeFileAtomically, writeText } from "../../util/files.ts";
+import { PartFile, writeFileAtomically } from "../../util/files.ts";
 import { commit, version } from "../../util/version.ts";
 
 /** Default path of the journal of a run that writes a report into `dir`. */
@@ -17,11 +17,10 @@ const evidenceName = "evidence.jsonl";
 /** Writes a report. */
 export class Report {
   readonly #dir: string;
-  readonly #evidence: Deno.FsFile;
+  readonly #evidence: PartFile;
   #lines = 0;
-  #closed = false;
 
-  private constructor(dir: string, evidence: Deno.FsFile) {
+  private constructor(dir: string, evidence: PartFile) {
     this.#dir = dir;
     this.#evidence = evidence;
   }
@@ -31,17 +30,17 @@ export class Report {
    */
   static async open(dir: string): Promise<Report> {
     await makeReportFolder(dir);
-    return new Report(dir, await createPart("--report", join(dir, evidenceName)));
+    return new Report(dir, await PartFile.create("--report", join(dir, evidenceName)));
   }
 
   /** Whether lines can be added: neither `finish` nor `discard` was called. */
   get isOpen(): boolean {
-    return !this.#closed;
+    return this.#evidence.isOpen;
   }
 
   /** Appends the line of an image. */
   async add(line: MeasurementLine): Promise<void> {
-    await writeText(this.#evidence, JSON.stringify(line) + "\n");
+    await this.#evidence.write(JSON.stringify(line) + "\n");
     this.#lines++;
   }
 
@@ -50,10 +49,8 @@ export class Report {
    * evidence.
    */
   async finish(summary: { readonly status: "done" | "interrupted" | "failed" }): Promise<void> {
-    const path = join(this.#dir, evidenceName);
-    this.#close();
-    if (this.#lines > 0 || summary.status === "done") await Deno.rename(path + partSuffix, path);
-    else await Deno.remove(path + partSuffix);
+    if (this.#lines > 0 || summary.status === "done") await this.#evidence.finish();
+    else await this.#evidence.discard();
     await writeFileAtomically(
       join(this.#dir, "summary.json"),
       JSON.stringify({ version, commit, ...summary }, null, 2) + "\n",
@@ -62,14 +59,7 @@ export class Report {
 
   /** Deletes the temporary file of a run that did not begin; after `finish`, does nothing. */
   async discard(): Promise<void> {
-    if (this.#closed) return;
-    this.#close();
-    await Deno.remove(join(this.#dir, evidenceName) + partSuffix);
-  }
-
-  #close(): void {
-    this.#closed = true;
-    this.#evidence.close();
+    await this.#evidence.discard();
   }
 }
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Journal, journalStats } from "../../attribution/run/journal/mod.ts";
+import { PartFile } from "../../util/files.ts";
 import { withFolder, writeImages } from "../attribution/files.ts";
 import { standIns } from "../sets.ts";
 import { copyImages, progressOf } from "./journals.ts";
@@ -33,6 +34,35 @@ Deno.test("attribute --journal: a second run over the same images computes nothi
     assert.equal(more.code, 0, more.stderr);
     const { images: grown } = await summary();
     assert.deepEqual([grown.done, grown.recalled, grown.computed], [17, 12, 5]);
+  });
+});
+
+Deno.test("attribute --out: replaces what the same journal wrote, refuses other files and those being written", async () => {
+  await withFolder(async (dir) => {
+    await copyImages(join(dir, "in"), 1);
+    const path = join(dir, "t.csv");
+    const run = (...args: string[]) => attribute(dir, "in", "--out", "t.csv", ...args);
+    await Deno.writeTextFile(path, "other");
+    const refused = await run("--journal", "j.sqlite");
+    assert.deepEqual([refused.code, await Deno.readTextFile(path)], [1, "other"]);
+    assert.match(
+      refused.stderr,
+      /--out t\.csv: this file exists, and no run .* wrote it: name another file, or replace it with --force\n$/,
+    );
+    assert.equal((await run("--journal", "j.sqlite", "--force")).code, 0);
+    const table = await Deno.readTextFile(path);
+    await Deno.writeTextFile(path, "stale");
+    assert.equal((await run("--journal", "j.sqlite")).code, 0, "goes on");
+    assert.equal(await Deno.readTextFile(path), table);
+    Journal.open(join(dir, "k.sqlite")).close();
+    const other = await run("--journal", "k.sqlite");
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /this file exists, and no run with the journal k\.sqlite wrote it: name another file/);
+    const file = await PartFile.create("--out", path);
+    const second = await run("--journal", "j.sqlite");
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /--out t\.csv: another run is writing this file: wait until it ends/);
+    await file.discard();
   });
 });
 

@@ -86,7 +86,7 @@ export function isResultIntact(run: string, row: Row): boolean {
 }
 
 /** Columns of `sessions` that the checksum covers, in its order. */
-const sessionColumns = ["id", "shard", "shards", "started", "ended", "status", "listed", "done"];
+const sessionColumns = ["id", "shard", "shards", "out", "started", "ended", "status", "listed", "done"];
 
 /** Checksum of a row of `sessions`. `run` is the hash of the run. */
 export function sessionChecksum(run: string, row: Row): Uint8Array {

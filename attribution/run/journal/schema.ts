@@ -31,11 +31,12 @@ CREATE TABLE pending(key INTEGER NOT NULL, sha256 BLOB NOT NULL, part TEXT NOT N
 -- How often measuring an image began, until its evidence is complete.
 CREATE TABLE attempts(key INTEGER NOT NULL, sha256 BLOB NOT NULL, begun INTEGER NOT NULL,
   PRIMARY KEY(key, sha256)) WITHOUT ROWID;
--- Runs: inputs, and how they are decided; hash is the sha256 of spec. Sessions: processes that worked on a run.
+-- Runs: inputs, and how they are decided; hash is the sha256 of spec. Sessions: processes that worked on a run; out is the
+-- path of the table of labels.
 CREATE TABLE runs(id INTEGER PRIMARY KEY, hash TEXT NOT NULL, spec TEXT NOT NULL);
 CREATE TABLE sessions(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, shard INTEGER NOT NULL, shards INTEGER NOT NULL,
-  started TEXT NOT NULL, ended TEXT, status TEXT NOT NULL, listed INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
-  checksum BLOB NOT NULL);
+  out TEXT, started TEXT NOT NULL, ended TEXT, status TEXT NOT NULL, listed INTEGER NOT NULL,
+  done INTEGER NOT NULL DEFAULT 0, checksum BLOB NOT NULL);
 -- Rows of the submission of a run. position is their order within a session.
 CREATE TABLE results(run INTEGER NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL, session INTEGER NOT NULL,
   sha256 BLOB, label TEXT NOT NULL, confidence REAL, unsure INTEGER, error TEXT, checksum BLOB NOT NULL,

@@ -2,6 +2,7 @@
  * The journal: measurements by content hash, model set and settings, and the rows of submissions, in one SQLite file.
  * It stores and finds; the pipeline measures, and merge.ts merges the journals of shards.
  */
+import { resolve } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { type EvidenceLine, isUnreadable, type Settings } from "../../evidence/evidence.ts";
 import { EvidenceCache, type ReusableKey } from "./evidence_cache.ts";
@@ -31,6 +32,8 @@ export interface Session {
   readonly hash: string;
   readonly shard: number;
   readonly shards: number;
+  /** Absolute path of the table of labels; null for none. */
+  readonly out: string | null;
   /** Number of images in the whole list. */
   readonly listed: number;
   /** ISO 8601. */
@@ -143,11 +146,16 @@ export class Journal {
     return text;
   }
 
-  /** Begins a session of a run over `listed` images. With a shard, the session works on the shard's images only. */
-  async begin(spec: RunSpec, listed: number, shard: Shard = { index: 1, count: 1 }): Promise<Session> {
+  /**
+   * Begins a session of a run over `listed` images. With a shard, the session works on the shard's images only. `out` is
+   * the path of the table of labels, if the session writes one.
+   */
+  async begin(spec: RunSpec, listed: number, shard?: Shard, out?: string): Promise<Session> {
     const text = canonicalJson(spec);
     const hash = await sha256Hex(new TextEncoder().encode(text));
-    const session = { hash, shard: shard.index, shards: shard.count, listed, started: new Date().toISOString() };
+    const { index, count } = shard ?? { index: 1, count: 1 };
+    const place = out === undefined ? null : resolve(out);
+    const session = { hash, shard: index, shards: count, out: place, listed, started: new Date().toISOString() };
     return this.transact(() => {
       const run = this.runId(hash, text);
       const id = 1 + Number(this.sql("SELECT max(id) AS id FROM sessions").get()?.id ?? 0);
@@ -162,13 +170,18 @@ export class Journal {
       Number(this.sql("INSERT INTO runs(hash, spec) VALUES (?, ?)").run(hash, spec).lastInsertRowid);
   }
 
+  /** Whether a session of this journal began to write a table of labels to this path. */
+  hasWritten(out: string): boolean {
+    return this.sql("SELECT id FROM sessions WHERE out = ?").get(resolve(out)) !== undefined;
+  }
+
   #writeSession(session: Session, status: string, ended: string | null, done: number): void {
-    const { id, run, hash, shard, shards, started, listed } = session;
+    const { id, run, hash, shard, shards, out, started, listed } = session;
     this.sql(
-      "INSERT OR REPLACE INTO sessions(id, run, shard, shards, started, ended, status, listed, done, checksum) " +
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO sessions(id, run, shard, shards, out, started, ended, status, listed, done, " +
+        "checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     ).run(
-      ...[id, run, shard, shards, started, ended, status, listed, done],
+      ...[id, run, shard, shards, out, started, ended, status, listed, done],
       sessionChecksum(hash, { ...session, status, ended, done }),
     );
   }

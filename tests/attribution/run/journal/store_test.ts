@@ -164,6 +164,21 @@ Deno.test("Journal.open() refuses other files, other versions, missing folders, 
   });
 });
 
+Deno.test("Journal names its file and a remedy when the disk is full, and keeps what it had", async () => {
+  await withFolder((dir) => {
+    const path = join(dir, "j.sqlite");
+    using journal = Journal.open(path);
+    const evidence = journal.evidence(key);
+    evidence.remember([measured(1, ["rarb"])]);
+    const pages = journal.sql("PRAGMA page_count").get()!.page_count;
+    journal.db.exec(`PRAGMA max_page_count = ${pages}`);
+    const fill = () => evidence.remember(Array.from({ length: 100 }, (_, n) => measured(n + 2, ["rarb"])));
+    assert.throws(fill, /^JournalError: journal .*j\.sqlite: database or disk is full: make room .* it will go on$/);
+    assert.deepEqual(evidence.find(sha(1)), measured(1, ["rarb"]));
+    return Promise.resolve();
+  });
+});
+
 Deno.test("shardOf() spreads content evenly and depends on nothing else; parseShard() refuses nonsense", async () => {
   const counts = new Array(4).fill(0);
   for (let n = 0; n < 4000; n++) counts[shardOf(await sha256Hex(new TextEncoder().encode(`${n}`)), 4) - 1]++;
