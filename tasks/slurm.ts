@@ -169,7 +169,7 @@ async function submitAttribution(values: Values, rest: readonly string[], dir: s
   }
   const words = [...await commandOf("attribute"), ...rest];
   const job = await sbatch([...array(shards, values, dir), script("attribute"), dir, ...words], dryRun);
-  const merge = [...await commandOf("journal"), "merge", "--force", "--out", resolve(out)];
+  const merge = [...await commandOf("journal"), "merge", "--out", resolve(out), "--force"];
   // Not afterok: Slurm counts the exit code of a task that was requeued against the array. Merging looks for itself
   // whether every shard is done.
   const after = [`--dependency=afterany:${job}`];

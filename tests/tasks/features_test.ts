@@ -50,7 +50,18 @@ Deno.test("calibrate fits classifiers, attribute decides by joint, features and 
 
     for (const method of ["joint", "prada"]) {
       const asked = method === "joint" ? [] : ["--method", method];
-      const said = await runTask("attribute", dir, "test", "--json", "--report", `runs/${method}`, ...asked, ...device);
+      const out = ["--out", `${method}.csv`];
+      const said = await runTask(
+        "attribute",
+        dir,
+        "test",
+        "--json",
+        "--report",
+        `runs/${method}`,
+        ...asked,
+        ...out,
+        ...device,
+      );
       assert.equal(said.code, 0, said.stderr);
       const lines = (await Deno.readTextFile(join(dir, "runs", method, "evidence.jsonl"))).trim().split("\n");
       for (const line of lines.map((text) => JSON.parse(text))) {
@@ -72,7 +83,8 @@ Deno.test("calibrate fits classifiers, attribute decides by joint, features and 
     assert.equal(same.code, 0, same.stderr);
     assert.match(same.stderr, /features: nothing had to be measured, all of it is in j\.sqlite/);
 
-    const refused = await runTask("attribute", dir, "test", "--method", "joint", "--condition", "none", ...device);
+    const args = ["--method", "joint", "--condition", "none", "--out", "refused.csv"];
+    const refused = await runTask("attribute", dir, "test", ...args, ...device);
     assert.equal(refused.code, 1);
     assert.match(
       refused.stderr,

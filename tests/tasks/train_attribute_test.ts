@@ -19,7 +19,7 @@ import { hashFile } from "../../util/hash.ts";
 async function quantLosses(dir: string, images: string, models: string) {
   // The set that is calibrated and the one that is not would use different methods of quantisation.
   const args = [images, "--models", models, "--device", "cpu", "--quantization", "greedy", "--json"];
-  args.push("--out", join(dir, "submission.csv"));
+  args.push("--out", join(dir, "submission.csv"), "--force");
   const { code, stdout, stderr } = await runTask("attribute", dir, ...args);
   assert.equal(code, 0, stderr);
   const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
