@@ -194,7 +194,7 @@ export async function openRun(
   noteSoftware(device, options, events);
   const plan = planRun(set, device, what, options);
   const settings = settingsOf(what, device.info.kind, weightType);
-  const { report, journal } = await openFiles(options, cleanup);
+  const { report, journal } = await openFiles(options, events, cleanup);
   const evidence = journal?.evidence({ modelSet: set.hash, settings });
   const pool = await VariantPool.open(set, device, plan, {
     weightType,
@@ -276,12 +276,13 @@ class Counter {
 /** Opens report and journal where the options name them. */
 async function openFiles(
   options: OpenRunOptions,
+  { onNote }: RunEvents,
   cleanup: AsyncDisposableStack,
 ): Promise<{ readonly report?: Report; readonly journal?: Journal }> {
   const report = options.report === undefined ? undefined : await Report.open(options.report);
   cleanup.defer(() => report?.discard());
   const path = options.journal ?? (options.report === undefined ? undefined : journalIn(options.report));
-  const journal = path === undefined ? undefined : Journal.open(path, { exclusive: options.exclusive });
+  const journal = path === undefined ? undefined : Journal.open(path, { exclusive: options.exclusive, onNote });
   cleanup.defer(() => journal?.close());
   return { report, journal };
 }

@@ -7,7 +7,7 @@ import { readJsonLines, withFolder, writeImages } from "../attribution/files.ts"
 import { standIns } from "../sets.ts";
 import { resultOf, root, runTask, spawnTask } from "./processes.ts";
 
-const small = ["--models", standIns, "--device", "cpu"];
+const small = ["--models", standIns, "--device", "cpu", "--force"];
 const run = (cwd: string, ...args: string[]) => runTask("attribute", cwd, ...args, ...small);
 
 Deno.test("attribute shows names with terminal escapes escaped, and no cell of its table is a formula", async () => {

@@ -3,6 +3,7 @@
  * reads and writes the tables.
  */
 import { DatabaseSync } from "node:sqlite";
+import { fileSystemType, networkFileSystem } from "./file_system.ts";
 import { journalError } from "./statement.ts";
 
 /** Version of the tables, in SQLite's user_version. */
@@ -57,6 +58,10 @@ export interface OpenJournalOptions {
   readonly exclusive?: boolean;
   /** Milliseconds to wait for another process's lock. Default 20,000. */
   readonly busyTimeout?: number;
+  /** Receives what the user should know: that the file is on a network file system. */
+  readonly onNote?: (text: string) => void;
+  /** The type of the file system of a path, as statfs gives it; undefined if unknown. Default: asks the system. */
+  readonly fileSystem?: (path: string) => number | undefined;
   /** Write every commit to the disk before going on. Default true; merging can be repeated and sets it to false. */
   readonly durable?: boolean;
   /** Size of the page cache in bytes. Default 64 MiB. */
@@ -91,7 +96,7 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL;");
     // Before the first access to the write-ahead log: its index is then kept in memory, not in a shared file.
     if (exclusive) db.exec("PRAGMA locking_mode = EXCLUSIVE;");
-    db.exec("PRAGMA journal_mode = WAL;");
+    db.exec(`PRAGMA journal_mode = ${journalMode(path, options)};`);
     db.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"};`);
     if (isNew) create(db, number);
     return db;
@@ -99,6 +104,17 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     db?.close();
     throw journalError(path, cause);
   }
+}
+
+/** A write-ahead log needs memory that all processes share, which those of several machines do not. */
+function journalMode(path: string, { fileSystem = fileSystemType, onNote }: OpenJournalOptions): "WAL" | "DELETE" {
+  const network = networkFileSystem(fileSystem(path));
+  if (network === undefined) return "WAL";
+  onNote?.(
+    `journal ${path}: a write-ahead log is unsafe on ${network}, using a rollback journal, which is slower; ` +
+      "give every machine a journal",
+  );
+  return "DELETE";
 }
 
 /** Throws when the definitions of the tables are not those that `create` makes. */

@@ -164,6 +164,26 @@ Deno.test("Journal.open() refuses other files, other versions, missing folders, 
   });
 });
 
+Deno.test("Journal.open() uses no write-ahead log on a network file system, and says so", async () => {
+  await withFolder((dir) => {
+    const path = join(dir, "j.sqlite");
+    const mode = (type: number | undefined) => {
+      const notes: string[] = [];
+      using journal = Journal.open(path, { fileSystem: () => type, onNote: (text) => notes.push(text) });
+      journal.evidence(key);
+      return [Object.values(journal.sql("PRAGMA journal_mode").get()!)[0], notes.join()];
+    };
+    assert.deepEqual(mode(0xef53), ["wal", ""], "ext4");
+    for (const [type, name] of [[0x6969, "NFS"], [0x0bd00bd0, "Lustre"], [0x47504653, "GPFS"]] as const) {
+      const [used, note] = mode(type);
+      assert.equal(used, "delete");
+      assert.match(note as string, new RegExp(`j\\.sqlite: a write-ahead log is unsafe on ${name}, using a rollback`));
+    }
+    assert.deepEqual(mode(undefined), ["wal", ""], "unknown");
+    return Promise.resolve();
+  });
+});
+
 Deno.test("Journal names its file and a remedy when the disk is full, and keeps what it had", async () => {
   await withFolder((dir) => {
     const path = join(dir, "j.sqlite");
