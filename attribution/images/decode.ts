@@ -64,9 +64,9 @@ const NOTES: Record<ImageFormat, (bytes: Uint8Array) => readonly string[]> = {
 };
 
 /**
- * What a reader of a verdict should know about an image file that decodeImage() decodes: flaws that no pixel depends on,
- * and what is not applied, such as an EXIF orientation, transparency or further frames. Empty for most files. Throws as
- * decodeImage() does.
+ * What a reader of a verdict should know about an image file that decodeImage() decodes: flaws that no pixel depends
+ * on, and what is not applied, such as an EXIF orientation, transparency or further frames. Empty for most files.
+ * Throws as decodeImage() does.
  */
 export function imageNotes(bytes: Uint8Array): readonly string[] {
   return NOTES[sniff(bytes).format](bytes);

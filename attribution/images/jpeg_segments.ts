@@ -18,13 +18,15 @@ export interface JpegFile {
   readonly file: Uint8Array;
   /** What is odd about the file or not applied to its pixels. */
   readonly notes: readonly string[];
-  /** Whether the file has its end-of-image marker. Without one, only decoding shows whether its last scan is complete. */
+  /** Whether the file has its end-of-image marker. If not, only decoding shows whether its last scan is complete. */
   readonly hasEnd: boolean;
 }
 
 /**
- * Reads the segments up to the end-of-image marker. Throws UnreadableImageError: `truncated` for a file that ends before
- * its last scan, `too-large` for more than `maxScans` scans.
+ * Reads the segments up to the end-of-image marker.
+ *
+ * Throws UnreadableImageError: `truncated` for a file that ends before its last scan, `too-large` for more than
+ * `maxScans` scans.
  */
 export function readSegments(bytes: Uint8Array): JpegFile {
   const segments = new SegmentReader(bytes);

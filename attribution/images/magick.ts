@@ -51,7 +51,8 @@ function start(): Promise<void> {
  * The libraries get the file without metadata. Of a JPEG without an end-of-image marker they get one with it: they warn
  * if its last scan ends early.
  *
- * Throws UnreadableImageError: `truncated`, `corrupt`, `too-large` (scans), `unsupported` (hierarchical JPEG, unknown critical chunks).
+ * Throws UnreadableImageError: `truncated`, `corrupt`, `too-large` (scans), `unsupported` (hierarchical JPEG, unknown
+ * critical chunks).
  */
 export async function decodeMagick(bytes: Uint8Array, header: ImageHeader): Promise<RgbImage> {
   const { width, height } = header;

@@ -22,11 +22,11 @@ export interface PngFile {
 const maxNamed = 4;
 
 /**
- * Reads the chunks up to IEND. An ancillary chunk with a wrong checksum gives a note; libpng checks the others. Ancillary
- * chunks may hold gigabytes of compressed text or profiles in a small file, so they are not passed on.
+ * Reads the chunks up to IEND. An ancillary chunk with a wrong checksum gives a note; libpng checks the others.
+ * Ancillary chunks may hold gigabytes of compressed text or profiles in a small file, so they are not passed on.
  *
- * Throws UnreadableImageError: `truncated` for a file without IEND, `corrupt` for image data with a gap, `unsupported` for
- * a PNG of Apple's variety.
+ * Throws UnreadableImageError: `truncated` for a file without IEND, `corrupt` for image data with a gap, `unsupported`
+ * for a PNG of Apple's variety.
  */
 export function readChunks(bytes: Uint8Array): PngFile {
   const view = viewOf(bytes);

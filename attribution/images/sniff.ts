@@ -57,7 +57,7 @@ function pngHeader(bytes: Uint8Array): ImageHeader {
   return sized("png", "PNG", view.getUint32(16), view.getUint32(20));
 }
 
-/** Reads marker segments up to the frame header (ITU T.81, B.2.2). Skips bytes that belong to no segment, as libjpeg. */
+/** Reads segments up to the frame header (ITU T.81, B.2.2). Skips bytes that belong to no segment, as libjpeg does. */
 function jpegHeader(bytes: Uint8Array): ImageHeader {
   const view = viewOf(bytes);
   for (let from = 2;;) {

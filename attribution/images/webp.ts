@@ -52,7 +52,7 @@ export async function decodeWebp(bytes: Uint8Array): Promise<RgbImage> {
   return { width, height, data };
 }
 
-/** What of a WebP file is not applied to its pixels: EXIF orientation, transparency, further frames. Throws as above. */
+/** What of a file is not applied to its pixels: EXIF orientation, transparency, further frames. Throws `truncated`. */
 export function webpNotes(bytes: Uint8Array): string[] {
   const chunks = readChunks(bytes.subarray(12, viewOf(bytes).getUint32(4, true) + 8));
   const exif = chunks.find(({ type }) => type === "EXIF")?.content ?? new Uint8Array();
