@@ -35,16 +35,19 @@ export async function writeFileAtomically(path: string, text: string): Promise<v
     await Deno.rename(part, path);
   } catch (error) {
     await Deno.remove(part).catch(() => {});
-    throw writeError(path, error);
+    throw writeError(path, error as Error);
   }
 }
 
 /** A failure to write as an error that names the file and, if the disk is full, says what to do. */
-function writeError(path: string, cause: unknown): Error {
-  const { message } = cause as Error;
+function writeError(path: string, cause: Error): Error {
+  return new Error(`${path}: cannot be written: ${withRemedy(cause)}`, { cause });
+}
+
+/** The message of a failure to write, with what to do if the disk is full. */
+function withRemedy({ message }: Error): string {
   const isFull = /No space left|[Qq]uota exceeded|File too large/.test(message);
-  const remedy = isFull ? ": make room, or name a file on another disk, and run the same command again" : "";
-  return new Error(`${path}: cannot be written: ${message}${remedy}`, { cause });
+  return isFull ? `${message}: make room, or name a file on another disk, and run the same command again` : message;
 }
 
 /** A file that gets its name when it is complete. Until then it is `path + ".part"`, locked by this process. */
@@ -70,7 +73,7 @@ export class PartFile {
     try {
       file = await openLocked(path + partSuffix);
     } catch (cause) {
-      const reason = cause instanceof Deno.errors.NotFound ? "the folder does not exist" : (cause as Error).message;
+      const reason = cause instanceof Deno.errors.NotFound ? "the folder does not exist" : withRemedy(cause as Error);
       throw new Error(`${option} ${path}: cannot write ${basename(path)} to ${folder}: ${reason}`, { cause });
     }
     if (file === undefined) {
@@ -89,7 +92,7 @@ export class PartFile {
     try {
       await writeText(this.#file, text);
     } catch (error) {
-      throw writeError(this.#path, error);
+      throw writeError(this.#path, error as Error);
     }
   }
 

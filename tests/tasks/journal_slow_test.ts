@@ -54,6 +54,34 @@ Deno.test("attribute --journal: killed 6 times over 48 images, the same result, 
   });
 });
 
+Deno.test("attribute --journal: with bits flipped in the journal, the same evidence or a refusal that names it", async () => {
+  await withFolder(async (dir) => {
+    await copyImages(join(dir, "in"), 4);
+    const args = ["in", "--journal", "j.sqlite", "--out", "t.csv", "--report", "report", "--device", "cpu", "--force"];
+    const evidence = async () =>
+      (await Deno.readTextFile(join(dir, "report", "evidence.jsonl"))).trimEnd().split("\n").map((line) => {
+        const { timings: _, ...rest } = JSON.parse(line);
+        return rest;
+      });
+    const first = await runTask("attribute", dir, ...args);
+    assert.equal(first.code, 0, first.stderr);
+    const right = await evidence(), path = join(dir, "j.sqlite");
+    const bytes = await Deno.readFile(path), random = generator(5);
+    let measuredAgain = 0;
+    for (let trial = 0; trial < 12; trial++) {
+      const damaged = bytes.slice();
+      for (let k = 0; k < 20; k++) damaged[Math.floor(random() * bytes.length)] ^= 1 << Math.floor(8 * random());
+      await Deno.writeFile(path, damaged);
+      for (const ending of ["-wal", "-shm"]) await Deno.remove(path + ending).catch(() => {});
+      const { code, stderr } = await runTask("attribute", dir, ...args);
+      if (code === 0) assert.deepEqual(await evidence(), right, `trial ${trial}`);
+      else assert.match(stderr, /journal j\.sqlite: .*(move it away|name another file)/, `trial ${trial}`);
+      if (/rows of \d images did not match their checksums and were measured again/.test(stderr)) measuredAgain++;
+    }
+    assert.ok(measuredAgain > 0, "some rows were hit");
+  });
+});
+
 /** Numbers from 0 to 1, the same ones every time. */
 function generator(seed: number): () => number {
   return () => (seed = (seed * 1664525 + 1013904223) % 2 ** 32) / 2 ** 32;
