@@ -16,10 +16,12 @@ import { split } from "./order.ts";
 import { writeEncoder } from "./output.ts";
 import { openTrainingData, type PairSource, type TrainingData } from "./pairs.ts";
 import { makeRecipe, type Recipe } from "./recipe.ts";
+import { bestFile, encoderFile, lockRun } from "./run_folder.ts";
 import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.ts";
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
 import { train, trainingImages } from "./train.ts";
 import { Trainee } from "./trainee.ts";
+import { isFile } from "../util/files.ts";
 import { hashFile } from "../util/hash.ts";
 
 /** Options of `runTraining`. A run that resumes needs only `resume`. */
@@ -84,21 +86,19 @@ export interface TrainingSummary {
   readonly last: EpochRow | undefined;
 }
 
-/** File of the encoder of the epoch with the lowest held-out loss. */
-export const bestFile = "best.safetensors";
-
 /** Fine-tunes an encoder, or resumes a run. Throws before the first step on wrong options, weights or data. */
 export async function runTraining(
   options: TrainingJobOptions,
   events: TrainingEvents = {},
 ): Promise<TrainingSummary> {
+  await using cleanup = new AsyncDisposableStack();
+  if (options.resume !== undefined) cleanup.use(await lockRun("--resume", options.resume));
   const state = options.resume === undefined ? undefined : await loadState(options.resume);
   if (state) requireSame(options.resume!, state.settings, options);
   const { recipe, run, inputs, set } = await setUp(options, state, events);
   const out = options.out ?? inputs.out;
   const initSha256 = state ? state.settings.initSha256 : inputs.init && await hashFile(inputs.init);
 
-  await using cleanup = new AsyncDisposableStack();
   const device = await openDevice(state?.settings.device ?? options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
@@ -120,7 +120,7 @@ export async function runTraining(
   const isOutInRun = resolve(dirname(out)) === resolve(run);
   if (!isOutInRun) await requireFolder("--out", out);
   if (state) requireFits(options.resume!, state, settings, set, trainee);
-  else await createRun(run);
+  else cleanup.use(await createRun(run));
   if (isOutInRun) await requireFolder("--out", out);
   const files = new RunFiles(run, trainee, settings, data.pairs);
   if (state) await files.repair(state);
@@ -167,7 +167,7 @@ async function setUp(
     data: options.data ?? [],
     init: options.init ?? null,
     limit: options.limit ?? null,
-    out: options.out ?? join(run, "encoder.safetensors"),
+    out: options.out ?? join(run, encoderFile),
     sample: sampleSettings(options),
   };
   return { recipe, run, inputs, set };
@@ -320,15 +320,19 @@ function requireFits(dir: string, state: RunState, settings: Settings, set: Mode
   }
 }
 
-async function createRun(dir: string): Promise<void> {
-  if (await Deno.stat(join(dir, stateFile)).then(() => true, () => false)) {
-    throw new Error(`--run ${dir}: has a run already: go on with --resume ${dir}, or name another folder`);
-  }
+/** Makes the folder of a new run and locks it. */
+async function createRun(dir: string): Promise<AsyncDisposable | undefined> {
   try {
     await Deno.mkdir(dir, { recursive: true });
   } catch (cause) {
     throw new Error(`--run ${dir}: cannot make this folder: ${(cause as Error).message}`, { cause });
   }
+  const lock = await lockRun("--run", dir);
+  if (await isFile(join(dir, stateFile))) {
+    await lock?.[Symbol.asyncDispose]();
+    throw new Error(`--run ${dir}: has a run already: go on with --resume ${dir}, or name another folder`);
+  }
+  return lock;
 }
 
 async function requireFolder(option: string, path: string): Promise<void> {

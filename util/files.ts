@@ -1,7 +1,7 @@
 /**
  * Reading and writing files: results appear under their names only when they are complete.
  */
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 /** Ending of an incomplete file's name. */
 export const partSuffix = ".part";
@@ -24,12 +24,33 @@ export async function readTextIfThere(path: string): Promise<string | null> {
   });
 }
 
+/** The beginning of the names of a file's temporary files. */
+function temporaryPrefix(path: string): string {
+  return `.${basename(path)}.`;
+}
+
+/** A name for a temporary file in the folder of `path`, used once, so that two processes may write the same file. */
+export function temporaryName(path: string): string {
+  return join(dirname(path), temporaryPrefix(path) + crypto.randomUUID().slice(0, 8) + partSuffix);
+}
+
 /**
- * Writes a text to a temporary file in the same folder, and then renames that to `path`. The name of the temporary file is
- * used once, so that two processes may write the same file: the later one wins.
+ * Removes temporary files that killed processes left behind when they wrote `path`. Call it while no other process can be
+ * writing that file.
+ */
+export async function removeLeftovers(path: string): Promise<void> {
+  const prefix = temporaryPrefix(path);
+  for await (const { name } of Deno.readDir(dirname(path))) {
+    if (name.startsWith(prefix) && name.endsWith(partSuffix)) await removeIfThere(join(dirname(path), name));
+  }
+}
+
+/**
+ * Writes a text to a temporary file in the same folder, and then renames that to `path`. When two processes
+ * write the same file, the later one wins.
  */
 export async function writeFileAtomically(path: string, text: string): Promise<void> {
-  const part = `${path}.${crypto.randomUUID().slice(0, 8)}${partSuffix}`;
+  const part = temporaryName(path);
   try {
     await Deno.writeTextFile(part, text);
     await Deno.rename(part, path);
@@ -116,8 +137,12 @@ export class PartFile {
   }
 }
 
-/** Opens an empty file and locks it; undefined if another process has locked it. The lock ends with the process. */
-async function openLocked(path: string): Promise<Deno.FsFile | undefined> {
+/**
+ * Creates or empties a file and locks it; undefined if another process has locked it. Closing the file ends the lock, and so
+ * does the end of the process, even by a crash. To delete the file, delete it before closing: then nobody locks a file
+ * that has no name any more.
+ */
+export async function openLocked(path: string): Promise<Deno.FsFile | undefined> {
   while (true) {
     const file = await Deno.open(path, { create: true, write: true });
     let isLocked = false;

@@ -5,7 +5,7 @@
  */
 
 import { sizeOf, stridesOf } from "../../core/tensor/shape.ts";
-import { writeAll } from "../../util/files.ts";
+import { temporaryName, writeAll } from "../../util/files.ts";
 import { fileLabel, RandomAccessFile, subRange } from "./bytes.ts";
 import type { StoredDType, TensorSource } from "./source.ts";
 import { DTYPE_BYTES, type StoredTensor, StoredTensors } from "./stored.ts";
@@ -196,7 +196,7 @@ export async function writeSafetensors(
   new DataView(start.buffer).setBigUint64(0, BigInt(length), true);
   start.set(json, 8);
 
-  const temporary = path.slice(0, path.length - label.length) + `.${label}.${crypto.randomUUID().slice(0, 8)}.part`;
+  const temporary = temporaryName(path);
   const file = await Deno.open(temporary, { write: true, createNew: true });
   try {
     try {

@@ -17,7 +17,7 @@ import { expectedBytes, type FileList, type ListedFile, specsOf, storedName } fr
 import { withLock } from "./lock.ts";
 import { PartFile } from "./part.ts";
 import { fileOf, readRecords, requireOwnFolder, updateRecords } from "./records.ts";
-import { readTextIfThere } from "../../util/files.ts";
+import { readTextIfThere, removeLeftovers } from "../../util/files.ts";
 import { hashFile } from "../../util/hash.ts";
 
 /** Buffers of checkpoints that no network reads. */
@@ -213,7 +213,8 @@ async function convertOne(
     const { bytes, sha256 } = current;
     return { ...done, status: "present", bytes, sha256, seconds: 0, removedOriginal: await remove() };
   }
-  await removeLeftovers(dir, file);
+  // The caller holds the lock of this file, so no other process is converting it.
+  await removeLeftovers(join(dir, file));
   const type: StoredFloat = row.isTokenizer ? tokenizers : "f16";
   await requireSpace("convert", dir, expectedBytes(row) / (type === "f16" ? 2 : 1));
   await writeConverted(join(dir, from), join(dir, file), { row, type, sourceSha256: original.sha256 }, events);
@@ -260,13 +261,6 @@ async function writeConverted(
     }
   } finally {
     source.close();
-  }
-}
-
-/** Removes temporary files of killed conversions of this file. The caller holds its lock, so none is running. */
-async function removeLeftovers(dir: string, file: string): Promise<void> {
-  for await (const { name } of Deno.readDir(dir)) {
-    if (name.startsWith(`.${file}.`) && name.endsWith(".part")) await Deno.remove(join(dir, name));
   }
 }
 

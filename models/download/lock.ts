@@ -1,6 +1,7 @@
 /**
  * Locks between processes, by lock files. The operating system releases a lock when its holder ends, even by a crash.
  */
+import { openLocked } from "../../util/files.ts";
 import { sleep } from "./retry.ts";
 
 /** Pause between attempts to take a lock, in milliseconds. */
@@ -29,24 +30,10 @@ async function acquire(path: string, { signal, onWait }: LockOptions): Promise<D
   let notified = false;
   for (;;) {
     signal?.throwIfAborted();
-    const file = await Deno.open(path, { create: true, write: true });
-    let acquired = false, taken = false;
-    try {
-      taken = !await file.tryLock(true);
-      acquired = !taken && await isStill(file, path);
-      if (acquired) return file;
-    } finally {
-      if (!acquired) file.close();
-    }
-    if (!taken) continue;
+    const file = await openLocked(path);
+    if (file !== undefined) return file;
     if (!notified) onWait?.();
     notified = true;
     await sleep(interval, signal);
   }
-}
-
-/** Whether the open file is the one that the path names now. */
-async function isStill(file: Deno.FsFile, path: string): Promise<boolean> {
-  const [open, named] = [await file.stat(), await Deno.stat(path).catch(() => null)];
-  return named !== null && open.ino === named.ino && open.dev === named.dev;
 }

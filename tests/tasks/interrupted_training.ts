@@ -6,6 +6,8 @@ import { writePairs } from "../training/pairs.ts";
 import { openDevice } from "../../core/open_device.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
+import { lockRun } from "../../training/run_folder.ts";
+import { generator } from "../random.ts";
 import { standIns } from "../sets.ts";
 import { runTask, spawnTask } from "./processes.ts";
 
@@ -39,6 +41,10 @@ async function runUntil(
 }
 
 const trainingImages = 29;
+
+async function namesIn(dir: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(dir), ({ name }) => name)).sort();
+}
 
 /** Runs `body` in a folder with generated pairs of a family. */
 async function withPairs(name: FamilyName, count: number, body: (dir: string) => Promise<void>): Promise<void> {
@@ -81,9 +87,21 @@ export async function trainInParts(family: FamilyName): Promise<void> {
     const elsewhere = await run(dir, "--resume", "parts", "--device", "webgpu");
     assert.equal(elsewhere.code, 1);
     assert.match(elsewhere.stderr, /: was started with --device cpu, got webgpu: start a new run with --run DIR\n$/);
+    {
+      await using _ = await lockRun("--resume", join(dir, "parts"));
+      const second = await run(dir, "--resume", "parts");
+      assert.equal(second.code, 1);
+      assert.match(
+        second.stderr,
+        /--resume parts: another process is training this run: wait until it ends, or stop it/,
+      );
+    }
+    // What a process leaves behind that is killed while it saves.
+    await Deno.writeTextFile(join(dir, "parts", ".state.safetensors.0123abcd.part"), "");
     const resumed = await run(dir, "--resume", "parts");
     assert.equal(resumed.code, 0, resumed.stderr);
     assert.deepEqual(await Deno.readFile(join(dir, "parts", "encoder.safetensors")), expected);
+    assert.deepEqual(await namesIn(join(dir, "parts")), await namesIn(join(dir, "whole")));
   });
 }
 
@@ -112,5 +130,43 @@ export async function trainInPartsOnWebGpu(family: FamilyName): Promise<void> {
     const resumed = await run(dir, "--resume", "parts");
     assert.equal(resumed.code, 0, resumed.stderr);
     assert.deepEqual(await Deno.readFile(join(dir, "parts", "encoder.safetensors")), await Deno.readFile(path));
+  });
+}
+
+/**
+ * Kills a run many times, at times in the middle of a save, at times before it goes on at all. What goes on from there must
+ * end with the bytes of a run that never stopped.
+ */
+export async function trainThroughKills(family: FamilyName, kills: number): Promise<void> {
+  await withPairs(family, 32, async (dir) => {
+    const args = ["--family", family, "--pairs", "pairs", ...short, "--epochs", "60", "--save-every", "0"];
+    const state = join(dir, "parts", "state.safetensors");
+    const saved = async () => (await Deno.stat(state).catch(() => undefined))?.ino;
+    const random = generator(5);
+    for (let kill = 0; kill < kills; kill++) {
+      const before = await saved();
+      const process = await spawnTask(
+        "train",
+        dir,
+        before === undefined ? [...args, "--run", "parts"] : ["--resume", "parts"],
+      );
+      const output = process.output();
+      let over = false;
+      process.status.then(() => over = true);
+      // Every other kill waits for a new save, so that the run gets on. The others come while a process still starts, too.
+      const waits = kill % 2 === 0;
+      while (waits && !over && await saved() === before) await new Promise((wake) => setTimeout(wake, 5));
+      await new Promise((wake) => setTimeout(wake, (waits ? 300 : 1000) * random()));
+      if (over) assert.fail(`it ended before kill ${kill + 1}: ${new TextDecoder().decode((await output).stderr)}`);
+      process.kill("SIGKILL");
+      assert.equal((await output).signal, "SIGKILL");
+    }
+    const last = await run(dir, "--resume", "parts");
+    assert.equal(last.code, 0, last.stderr);
+    const whole = await run(dir, ...args, "--run", "whole");
+    assert.equal(whole.code, 0, whole.stderr);
+    const encoder = (of: string) => Deno.readFile(join(dir, of, "encoder.safetensors"));
+    assert.deepEqual(await encoder("parts"), await encoder("whole"));
+    assert.deepEqual(await namesIn(join(dir, "parts")), await namesIn(join(dir, "whole")));
   });
 }

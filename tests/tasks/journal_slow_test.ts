@@ -3,18 +3,19 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Journal, journalStats } from "../../attribution/run/journal/mod.ts";
 import { withFolder } from "../attribution/files.ts";
+import { generator } from "../random.ts";
 import { copyImages, progressOf } from "./journals.ts";
 import { runTask, spawnTask } from "./processes.ts";
 
-Deno.test("attribute --journal: killed 6 times over 48 images, the same result, nothing computed more than twice", async () => {
+Deno.test("attribute --journal: killed 30 times over 96 images, the same result, nothing computed more than twice", async () => {
   await withFolder(async (dir) => {
     const images = join(dir, "in");
-    await copyImages(images, 48);
+    await copyImages(images, 96);
     const path = join(dir, "j.sqlite");
     const args = ["in", "--journal", "j.sqlite", "--out", "killed.csv", "--device", "cpu"];
     const random = generator(11);
     Journal.open(path).close();
-    for (let kills = 0; kills < 6; kills++) {
+    for (let kills = 0; kills < 30; kills++) {
       const before = progressOf(path);
       const process = await spawnTask("attribute", dir, args);
       const output = process.output();
@@ -22,7 +23,7 @@ Deno.test("attribute --journal: killed 6 times over 48 images, the same result, 
       process.status.then(() => over = true);
       // Once it has kept something new: kills that come before would be survived, but never end.
       while (!over && progressOf(path) === before) await new Promise((wake) => setTimeout(wake, 20));
-      await new Promise((wake) => setTimeout(wake, 1000 * random()));
+      await new Promise((wake) => setTimeout(wake, 300 * random()));
       if (over) assert.fail(`it ended before kill ${kills + 1}: ${new TextDecoder().decode((await output).stderr)}`);
       process.kill("SIGKILL");
       assert.equal((await output).signal, "SIGKILL");
@@ -34,7 +35,7 @@ Deno.test("attribute --journal: killed 6 times over 48 images, the same result, 
     {
       using journal = Journal.open(path);
       const [stats] = journalStats(journal).keys;
-      assert.deepEqual([stats.complete, stats.pending], [48, 0]);
+      assert.deepEqual([stats.complete, stats.pending], [96, 0]);
       assert.ok(stats.mostAttempts <= 2, `work on an image began ${stats.mostAttempts} times`);
     }
 
@@ -81,8 +82,3 @@ Deno.test("attribute --journal: with bits flipped in the journal, the same evide
     assert.ok(measuredAgain > 0, "some rows were hit");
   });
 });
-
-/** Numbers from 0 to 1, the same ones every time. */
-function generator(seed: number): () => number {
-  return () => (seed = (seed * 1664525 + 1013904223) % 2 ** 32) / 2 ** 32;
-}
