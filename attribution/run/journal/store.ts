@@ -62,7 +62,7 @@ export class Journal {
   /** The database connection. */
   readonly db: DatabaseSync;
   /** Hashes of images of which a row did not match its checksum when it was read. */
-  readonly damaged = new Set<string>();
+  readonly damaged: Set<string> = new Set();
   readonly #statements = new Map<string, Statement>();
   readonly #skeletonIds = new Map<string, number>();
   readonly #skeletons = new Map<number, string>();
