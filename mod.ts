@@ -16,7 +16,16 @@ export {
   type TracerOptions,
 } from "./attribution/run/tracer.ts";
 export type { RunEvents, RunOptions } from "./attribution/run/open_run.ts";
-export { type Evidence, type EvidenceLine, isUnreadable, type Unreadable } from "./attribution/evidence/evidence.ts";
+export {
+  type Evidence,
+  type EvidenceLine,
+  type Finding,
+  isUnreadable,
+  type SearchEvidence,
+  type Unreadable,
+} from "./attribution/evidence/evidence.ts";
+export type { FileFacts, ImageFacts, Unsuitable } from "./attribution/images/facts/facts.ts";
+export type { Pose } from "./attribution/images/pose.ts";
 export { type ListedImage, listImages } from "./attribution/images/list.ts";
 export { type RgbImage, UnreadableImageError, type UnreadableReason } from "./attribution/images/image.ts";
 export { type Decision, type Method, methodNames, registerMethod } from "./attribution/decision/methods.ts";

@@ -32,16 +32,21 @@ export {
   type ConditionName,
   type Evidence,
   type EvidenceLine,
+  type Finding,
+  findings,
   isUnreadable,
   type MeasuredLine,
   type MeasurementLine,
   type Measurements,
   parseEvidence,
+  type SearchEvidence,
   type Settings,
   type Unreadable,
   type VariantEvidence,
   type Verdict,
 } from "./evidence/evidence.ts";
+export type { FileFacts, ImageFacts, Unsuitable } from "./images/facts/facts.ts";
+export type { Pose } from "./images/pose.ts";
 export type { FamilyEvidence } from "./signals/family_evidence.ts";
 export { type FeatureRow, featuresOf } from "./evidence/features.ts";
 export { type Label, type Labels, labelsOf, makeLabels, outlierLabel, unreadableLabel } from "./labels.ts";

@@ -28,7 +28,9 @@ export type { Rules } from "./calibration_file.ts";
  * console.log(decision.label);
  * ```
  */
-export type Decision = Pick<Verdict, "label" | "confidence" | "family" | "scores">;
+export type Decision =
+  & Pick<Verdict, "label" | "confidence" | "family" | "scores" | "log10LikelihoodRatio" | "missRate" | "pose">
+  & Partial<Pick<Verdict, "finding" | "reasons">>;
 
 /** Features of tokens beyond the summaries (extras.ts). */
 export type ExtrasName = "membership" | "prada";
@@ -263,7 +265,8 @@ export function decide(
   unsureBelow: number,
 ): Verdict {
   const decision = methodOf(name).decide(evidence, rules);
-  return { ...decision, unsure: decision.confidence < unsureBelow, method: name };
+  const { finding = decision.label === outlierLabel ? "none" : "variant", reasons = [] } = decision;
+  return { ...decision, finding, reasons, unsure: decision.confidence < unsureBelow, method: name };
 }
 
 /** Of the families whose threshold the image passes, the one with the lowest standardised score; null without any. */

@@ -3,6 +3,8 @@
  * them. run/pipeline.ts gathers evidence, decision/methods.ts decides from it.
  */
 import * as v from "npm:valibot@1.5.0";
+import { type ImageFacts, imageFactsSchema } from "../images/facts/facts.ts";
+import { type Pose, poseSchema } from "../images/pose.ts";
 import { type QuantizerName, quantizerNames } from "../quantisation/quantizers.ts";
 import { type FamilyEvidence, familyEvidenceSchema } from "../signals/family_evidence.ts";
 import { type SignalLevel, signalLevels } from "../signals/table.ts";
@@ -76,9 +78,33 @@ export interface Measurements {
   readonly variants: Readonly<Record<string, VariantEvidence>>;
 }
 
+/**
+ * What was found in an image.
+ *
+ * - `variant`: a model of the set made it, and which one is told
+ * - `family`: it fits a family's tokenizer, but no model of the family is settled, or none of those known made it
+ * - `none`: no trace of a known model, and it would have been seen
+ * - `inconclusive`: no trace, but what happened to this image hides traces
+ * - `unsuitable`: nothing to measure: too small, without texture, or too elongated
+ */
+export type Finding = "variant" | "family" | "none" | "inconclusive" | "unsuitable";
+
+/** All findings. */
+export const findings: readonly Finding[] = ["variant", "family", "none", "inconclusive", "unsuitable"];
+
+/** What was tried to find an image mirrored, turned, cropped, rescaled or within a canvas. */
+export interface SearchEvidence {
+  /** Number of poses that were tried, beside the image as it is. */
+  readonly tried: number;
+  /** The best poses, with what was measured under them, the best first. */
+  readonly poses: ({ readonly pose: Pose } & Measurements)[];
+}
+
 /** What a method decides about an image. */
 export interface Verdict {
-  /** A variant of the set, or `outlier`. */
+  /** What was found; it says more than the label. */
+  readonly finding: Finding;
+  /** A variant of the set, or `outlier`: the best guess, for tables of labels. */
   readonly label: string;
   /**
    * 0 to 1: how often such verdicts are right, if the calibration was fitted for it; otherwise it only orders verdicts.
@@ -95,6 +121,19 @@ export interface Verdict {
    * if the method gives none.
    */
   readonly scores: Readonly<Record<string, number>>;
+  /** Why, in sentences for people. */
+  readonly reasons: string[];
+  /**
+   * Likelihood ratio of the likeliest model against outlier, as log10: above 0 speaks for the model. It does not depend
+   * on the expected share of outliers. Absent if the method gives none.
+   */
+  readonly log10LikelihoodRatio?: number;
+  /**
+   * Share of generated images, processed like this one, in which nothing is found. Absent where it is not known.
+   */
+  readonly missRate?: number;
+  /** The pose in which the image was found, where it is not the image as it is. */
+  readonly pose?: Pose;
 }
 
 /** A line about an image that was measured, with or without a verdict. */
@@ -112,6 +151,10 @@ export interface MeasuredLine extends Measurements {
    * orientation, transparency or further frames. Absent for most files.
    */
   readonly notes?: string[];
+  /** What can be seen of the image's history. Lines of versions before 0.2.0 have none. */
+  readonly facts?: ImageFacts;
+  /** What was measured in other poses. Absent if the image was not searched. */
+  readonly search?: SearchEvidence;
   /** Hash of the model set. */
   readonly modelSet: string;
   /** Version of the program that wrote the line. Lines of versions before 0.2.0 have none. */
@@ -213,12 +256,17 @@ const measurementsSchema = v.object({
 });
 
 const verdictSchema = v.object({
+  finding: v.optional(v.picklist(findings), "none"),
   label: v.string(),
   confidence: probability,
   unsure: v.boolean(),
   method: v.string(),
   family: v.nullable(v.string()),
   scores: v.record(v.string(), probability),
+  reasons: v.optional(v.array(v.string()), []),
+  log10LikelihoodRatio: v.optional(v.number()),
+  missRate: v.optional(probability),
+  pose: v.optional(poseSchema),
 });
 
 const measuredLineSchema = v.object({
@@ -227,6 +275,11 @@ const measuredLineSchema = v.object({
   width: v.number(),
   height: v.number(),
   notes: v.optional(v.array(v.string())),
+  facts: v.optional(imageFactsSchema),
+  search: v.optional(v.object({
+    tried: v.pipe(v.number(), v.integer()),
+    poses: v.array(v.object({ pose: poseSchema, ...measurementsSchema.entries })),
+  })),
   modelSet: sha256,
   version: v.optional(v.string()),
   commit: v.optional(v.string()),

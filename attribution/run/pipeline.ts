@@ -63,7 +63,8 @@ export async function* attribute(
     else {
       const verdict = decide(method, line, rules, unsureBelow);
       const { image, ...measured } = line;
-      yield { image, ...verdict, ...measured, calibration: calibrationHash };
+      const { label, finding, confidence, ...rest } = verdict;
+      yield { image, label, finding, confidence, ...rest, ...measured, calibration: calibrationHash };
     }
   }
 }

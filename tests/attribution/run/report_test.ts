@@ -21,6 +21,8 @@ function evidence(n: number, more: Partial<Evidence> = {}): Evidence {
   return {
     image: `${n}.png`,
     label: "rarb",
+    finding: "variant",
+    reasons: [],
     confidence: 0.5,
     unsure: false,
     method: "perplexity",

@@ -44,8 +44,9 @@ function measured(n: number, variants: string[]): Measured {
 
 function line(image: string, sha256: string, label = "rarb"): EvidenceLine {
   const verdict = { label, confidence: 0.5, unsure: false, method: "perplexity", family: "rar" as const, scores: {} };
+  const finding = { finding: "variant" as const, reasons: [] };
   const { tokens: _, ...numbers } = measured(0, ["rarb"]);
-  return { image, ...verdict, ...numbers, sha256, families: numbers.families!, ...key, calibration: null };
+  return { image, ...verdict, ...finding, ...numbers, sha256, families: numbers.families!, ...key, calibration: null };
 }
 
 Deno.test("pack() and unpack() keep every JSON value as it is", () => {
