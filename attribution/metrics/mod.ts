@@ -2,7 +2,15 @@
 export { bootstrapInterval, type BootstrapOptions, drawSamples, type Interval, type Samples } from "./bootstrap.ts";
 export { bootstrapRoc } from "./bootstrap_roc.ts";
 export { accuracy, balancedAccuracy, type ConfusionMatrix, confusionMatrix, precision, recall } from "./confusion.ts";
+export { accuracyAtCoverage, aurc, auroc, brier, type RiskCoverage, riskCoverage } from "./confidence.ts";
+export { type IsotonicStep, isotonicSteps, pav } from "./isotonic.ts";
 export { meanAndDeviation, quantile } from "./quantile.ts";
-export { calibrationError, type ReliabilityBin, reliabilityBins } from "./reliability.ts";
+export {
+  calibrationError,
+  equalMassBins,
+  equalMassCalibrationError,
+  type ReliabilityBin,
+  reliabilityBins,
+} from "./reliability.ts";
 export { accuracyAtHalf, auc, type RocCurve, rocCurve, type RocOptions, tprAtFpr } from "./roc.ts";
 export { scaleAndOrder, type Scores, type TwoGroups } from "./scores.ts";
