@@ -24,6 +24,14 @@ export {
   type SearchEvidence,
   type Unreadable,
 } from "./attribution/evidence/evidence.ts";
+export {
+  type FindingWords,
+  findingWords,
+  outlierMeaning,
+  verbalSupport,
+  type VerdictWords,
+  wordsOf,
+} from "./attribution/evidence/words.ts";
 export type { FileFacts, ImageFacts, Unsuitable } from "./attribution/images/facts/facts.ts";
 export type { Pose } from "./attribution/images/pose.ts";
 export { type ListedImage, listImages } from "./attribution/images/list.ts";

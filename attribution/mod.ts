@@ -45,6 +45,15 @@ export {
   type VariantEvidence,
   type Verdict,
 } from "./evidence/evidence.ts";
+export {
+  describePose,
+  type FindingWords,
+  findingWords,
+  outlierMeaning,
+  verbalSupport,
+  type VerdictWords,
+  wordsOf,
+} from "./evidence/words.ts";
 export type { FileFacts, ImageFacts, Unsuitable } from "./images/facts/facts.ts";
 export type { Pose } from "./images/pose.ts";
 export type { FamilyEvidence } from "./signals/family_evidence.ts";

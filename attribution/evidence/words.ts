@@ -1,0 +1,252 @@
+/**
+ * Findings, likelihood ratios and poses in words. Command line, page, API and decision take their sentences
+ * from here, so that all say the same.
+ */
+import { families } from "../../models/registry.ts";
+import type { Unsuitable } from "../images/facts/facts.ts";
+import type { Pose } from "../images/pose.ts";
+import { type Label, outlierLabel } from "../labels.ts";
+import type { Evidence, Finding, Verdict } from "./evidence.ts";
+
+/** What a finding is called, and what it means in a sentence. */
+export interface FindingWords {
+  /** A few words without a capital letter or a full stop. */
+  readonly title: string;
+  /** One sentence. */
+  readonly explanation: string;
+}
+
+/** Words for every finding. */
+export const findingWords: Readonly<Record<Finding, FindingWords>> = {
+  variant: {
+    title: "made by a known model",
+    explanation: "A model of this set made the image, and the label says which one.",
+  },
+  family: {
+    title: "fits a known tokenizer",
+    explanation: "The image fits the tokenizer of a family, but which model made it is not settled: " +
+      "it may be one that this set does not have.",
+  },
+  none: {
+    title: "no trace of a known model",
+    explanation:
+      "No model of this set left a trace in the image, and in most images like this one it would have been " +
+      "seen: it may be a photograph or another generator's image.",
+  },
+  inconclusive: {
+    title: "cannot tell",
+    explanation: "No trace was found, but what happened to this image hides traces: " +
+      "a model of this set may have made it.",
+  },
+  unsuitable: {
+    title: "nothing to measure",
+    explanation: "The image is too small, has no texture or is too elongated for any model to be recognised.",
+  },
+};
+
+/** What the label `outlier` means. */
+export const outlierMeaning =
+  "not made by a model of this set, as far as can be seen; it may be a photograph or another generator's image";
+
+/** What a label means, in a few words. `family` is the name of its family. */
+export function labelMeaning(label: Label, family: string | null): string {
+  if (label === outlierLabel) return outlierMeaning;
+  return family === null ? "a model of this set" : `a model of the family ${familyTitle(family)}`;
+}
+
+/** What was found in an image, in a few words: the finding's title with the names of model and family. */
+export function titleOf({ finding, label, family }: Pick<Verdict, "finding" | "label" | "family">): string {
+  if (finding === "variant") return `made by ${label}`;
+  if (finding === "family" && family !== null) return `fits ${familyTitle(family)}'s tokenizer, model not settled`;
+  return findingWords[finding].title;
+}
+
+/** A family as its paper writes it, such as `RAR`; the name itself if the program does not know it. */
+function familyTitle(name: string): string {
+  return families.find((family) => family.name === name)?.title ?? name;
+}
+
+/** Least log10 of the ratio for each strength of support, the weakest first. */
+const supportScale: readonly (readonly [least: number, strength: string])[] = [
+  [Math.log10(2), "weak"],
+  [1, "moderate"],
+  [2, "moderately strong"],
+  [3, "strong"],
+  [4, "very strong"],
+  [6, "extremely strong"],
+];
+
+/**
+ * A likelihood ratio in the words of the ENFSI Guideline for Evaluative Reporting in Forensic Science (2015). A ratio of 2
+ * to 10 is weak support, up to 100 moderate, up to 1000 moderately strong, up to 10,000 strong, up to 1,000,000 very
+ * strong, and above extremely strong. Ratios below 1 support an outlier by the same scale.
+ *
+ * `log10Ratio` is that of the likeliest model against outlier. Throws a RangeError if it is not a number.
+ *
+ * @example
+ * ```ts
+ * import { verbalSupport } from "@model-tracer/model-tracer";
+ *
+ * console.log(verbalSupport(3.4)); // strong support for a known model
+ * console.log(verbalSupport(-1)); // moderate support for outlier
+ * console.log(verbalSupport(0.2)); // no support for either side
+ * ```
+ */
+export function verbalSupport(log10Ratio: number): string {
+  if (Number.isNaN(log10Ratio)) throw new RangeError("verbalSupport: expected the log10 of a ratio, got NaN");
+  const strength = supportScale.findLast(([least]) => Math.abs(log10Ratio) >= least)?.[1];
+  if (strength === undefined) return "no support for either side";
+  return `${strength} support for ${log10Ratio > 0 ? "a known model" : outlierLabel}`;
+}
+
+/**
+ * How an image lies in the stored image, in phrases such as `mirrored` and `3 pixels cropped off left and top`. Empty for
+ * an image as it is. `image` is the size of the stored image in pixels.
+ */
+export function describePose(pose: Pose, image: { readonly width: number; readonly height: number }): string[] {
+  const { left, top, width, height } = pose;
+  const margins: [side: string, pixels: number][] = [
+    ["left", left],
+    ["top", top],
+    ["right", image.width - left - width],
+    ["bottom", image.height - top - height],
+  ].map(([side, pixels]) => [side as string, Math.round(10 * (pixels as number)) / 10]);
+  const cropped = margins.filter(([, pixels]) => pixels < 0);
+  const added = margins.filter(([, pixels]) => pixels > 0);
+  const phrases = turnPhrases(pose);
+  if (cropped.length > 0) phrases.push(sidesPhrase(cropped, "cropped off"));
+  if (added.length > 0) {
+    phrases.push(
+      cropped.length > 0
+        ? sidesPhrase(added, "added at")
+        : `within a canvas at ${round(left)},${round(top)} (${round(width)}x${round(height)} pixels)`,
+    );
+  }
+  return phrases;
+}
+
+function turnPhrases({ turn, mirror }: Pose): string[] {
+  if (mirror && turn === 180) return ["mirrored top to bottom"];
+  const turns = { 0: [], 90: ["turned right by 90 degrees"], 180: ["turned by 180 degrees"] } as const;
+  return [...mirror ? ["mirrored"] : [], ...turn === 270 ? ["turned left by 90 degrees"] : turns[turn]];
+}
+
+/** `3 pixels cropped off left and top, 1 pixel cropped off right`. */
+function sidesPhrase(margins: readonly [side: string, pixels: number][], verb: string): string {
+  const bySize = Map.groupBy(margins, ([, pixels]) => Math.abs(pixels));
+  return Array.from(bySize, ([pixels, group]) => {
+    const sides = group.length === 4 ? "each side" : listed(group.map(([side]) => side));
+    return `${pixels} ${pixels === 1 ? "pixel" : "pixels"} ${verb} ${sides}`;
+  }).join(", ");
+}
+
+function listed(words: readonly string[]): string {
+  return words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+function round(pixels: number): number {
+  return Math.round(pixels);
+}
+
+/** `26 %`; `less than 1 %` and `more than 99 %` at the ends, which measured rates never reach. */
+export function sharePhrase(share: number): string {
+  if (share < 0.01) return "less than 1 %";
+  return share > 0.99 ? "more than 99 %" : `${Math.round(100 * share)} %`;
+}
+
+/** The reason of `none` and `inconclusive`: how often traces are missed. `missRate` is 0 to 1. */
+export function missedReason(missRate: number): string {
+  return `Of generated images processed like this, ${sharePhrase(missRate)} are missed.`;
+}
+
+/** The reason of `inconclusive`: what hides traces, in phrases such as `JPEG of quality 60`. */
+export function hiddenReason(history: readonly string[]): string {
+  return history.length === 0
+    ? "What happened to the image may hide traces."
+    : `Traces may be hidden by what happened to the image: ${history.join("; ")}.`;
+}
+
+/** The likelihood ratio as a reason. `label` is the likeliest model, `log10Ratio` its ratio against outlier. */
+export function supportReason(label: Label, log10Ratio: number): string {
+  const times = ratioPhrase(10 ** Math.abs(log10Ratio));
+  const [likelier, other] = log10Ratio > 0
+    ? [`if ${label} made the image`, "if it is an outlier"]
+    : ["if it is an outlier", `if ${label} made the image`];
+  return `What was measured is ${times} as likely ${likelier} as ${other}: ${verbalSupport(log10Ratio)}.`;
+}
+
+function ratioPhrase(ratio: number): string {
+  if (ratio >= 1e6) return "more than a million times";
+  const digits = Number(ratio.toPrecision(2));
+  return digits === 1 ? "about" : `${digits.toLocaleString("en")} times`;
+}
+
+/** A reason of `none`: an image fits a family's tokenizer worse than all but a share `p`, 0 to 1, of the family's own. */
+export function misfitReason(family: string, p: number): string {
+  const title = familyTitle(family);
+  return `The image fits ${title}'s tokenizer worse than ${sharePhrase(1 - p)} of ${title}'s own images.`;
+}
+
+/** The reason of `family` where no known model of the family explains the tokens. */
+export function unknownModelReason(family: string): string {
+  return `The image fits ${familyTitle(family)}'s tokenizer, but its tokens are unlikely under every model of the ` +
+    "family that this set has.";
+}
+
+/** The reason of `family` where two of its models are about equally likely. Shares are 0 to 1. */
+export function unsettledReason(
+  first: { readonly label: Label; readonly share: number },
+  second: { readonly label: Label; readonly share: number },
+): string {
+  return `${first.label} (${sharePhrase(first.share)}) and ${second.label} (${
+    sharePhrase(second.share)
+  }) are too close ` +
+    "to choose between them.";
+}
+
+/** The reason of a verdict in another pose. `image` is the size of the stored image. */
+export function poseReason(pose: Pose, image: { readonly width: number; readonly height: number }): string {
+  return `Traces show where the image is taken as ${describePose(pose, image).join("; ")}.`;
+}
+
+/** The reason of `unsuitable`. `image` is the size of the stored image. */
+export function unsuitableReason(
+  unsuitable: Unsuitable,
+  { width, height }: { readonly width: number; readonly height: number },
+): string {
+  if (unsuitable === "no-texture") return "The image has no texture in which a model could leave traces.";
+  const size = `${width}x${height} pixels`;
+  return unsuitable === "too-small"
+    ? `The image has ${size}, too few to measure.`
+    : `The image has ${size}: too little of it fits the square that is measured.`;
+}
+
+/** A verdict in words. */
+export interface VerdictWords extends FindingWords {
+  /** Meaning of the label. */
+  readonly labelMeaning: string;
+  /** Of the likelihood ratio; null without one. */
+  readonly support: string | null;
+  /** What happened to the image. */
+  readonly history: string[];
+  /** The pose in which it was found; empty for the image as it is. */
+  readonly found: string[];
+}
+
+/** What a verdict and the facts about its image say in words. */
+export function wordsOf(
+  line: Pick<
+    Evidence,
+    "finding" | "label" | "family" | "log10LikelihoodRatio" | "pose" | "facts" | "width" | "height"
+  >,
+): VerdictWords {
+  const { finding, label, family, log10LikelihoodRatio, pose } = line;
+  return {
+    title: titleOf(line),
+    explanation: findingWords[finding].explanation,
+    labelMeaning: labelMeaning(label, family),
+    support: log10LikelihoodRatio === undefined ? null : verbalSupport(log10LikelihoodRatio),
+    history: [],
+    found: pose === undefined ? [] : describePose(pose, line),
+  };
+}
