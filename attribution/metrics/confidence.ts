@@ -1,17 +1,23 @@
 /**
  * Whether confidences tell right verdicts from wrong ones: AUROC, risk and coverage, Brier score. A constant confidence
- * can have a small calibration error, but it fails all of these. All take confidences of 0 to 1 and whether each verdict
- * is right, and throw a RangeError if the lists differ in length. Without verdicts, or where a rate has denominator 0,
- * the result is null.
+ * can have a small calibration error, but it fails all of these.
+ *
+ * All take confidences of 0 to 1 and whether each verdict is right, and optionally how often each verdict counts (whole
+ * numbers, as a bootstrap sample draws them). They throw a RangeError if the lists differ in length. Without verdicts,
+ * or where a rate has denominator 0, the result is null.
  */
 
 /**
  * The probability that a right verdict has a higher confidence than a wrong one, where ties count half: 0.5 for a
  * constant, 1 if the confidence separates them. Null if all are right or all are wrong.
  */
-export function auroc(confidence: ArrayLike<number>, right: ArrayLike<boolean>): number | null {
+export function auroc(
+  confidence: ArrayLike<number>,
+  right: ArrayLike<boolean>,
+  counts?: ArrayLike<number>,
+): number | null {
   let rightBefore = 0, pairs = 0, wrongAll = 0;
-  for (const { count, rightCount } of tieGroups(confidence, right, "auroc")) {
+  for (const { count, rightCount } of tieGroups("auroc", confidence, right, counts)) {
     const wrong = count - rightCount;
     pairs += wrong * (rightBefore + rightCount / 2);
     rightBefore += rightCount;
@@ -34,11 +40,16 @@ export interface RiskCoverage {
  *
  * Source: Geifman and El-Yaniv (2017), arXiv 1705.08500.
  */
-export function riskCoverage(confidence: ArrayLike<number>, right: ArrayLike<boolean>): RiskCoverage {
-  const n = confidence.length;
+export function riskCoverage(
+  confidence: ArrayLike<number>,
+  right: ArrayLike<boolean>,
+  counts?: ArrayLike<number>,
+): RiskCoverage {
+  const groups = tieGroups("riskCoverage", confidence, right, counts);
+  const n = groups.reduce((total, { count }) => total + count, 0);
   const coverage = new Float64Array(n), risk = new Float64Array(n);
   let covered = 0, wrong = 0;
-  for (const { count, rightCount } of tieGroups(confidence, right, "riskCoverage")) {
+  for (const { count, rightCount } of groups) {
     for (let k = 1; k <= count; k++) {
       coverage[covered + k - 1] = (covered + k) / n;
       risk[covered + k - 1] = (wrong + k * (count - rightCount) / count) / (covered + k);
@@ -49,25 +60,32 @@ export function riskCoverage(confidence: ArrayLike<number>, right: ArrayLike<boo
   return { coverage, risk };
 }
 
-/** Area under the risk-coverage curve: its mean risk, 0 to 1. A constant confidence gives the share of wrong verdicts. */
-export function aurc(confidence: ArrayLike<number>, right: ArrayLike<boolean>): number | null {
-  const { risk } = riskCoverage(confidence, right);
+/**
+ * Area under the risk-coverage curve: its mean risk, 0 to 1. A constant confidence gives the share of wrong verdicts.
+ */
+export function aurc(
+  confidence: ArrayLike<number>,
+  right: ArrayLike<boolean>,
+  counts?: ArrayLike<number>,
+): number | null {
+  const { risk } = riskCoverage(confidence, right, counts);
   return risk.length === 0 ? null : risk.reduce((sum, value) => sum + value, 0) / risk.length;
 }
 
 /**
- * Share of right verdicts among the most confident ones: those that cover the given share (0 to 1) of all, at least one.
- * Verdicts of equal confidence are in random order; the result is the mean over all orders.
+ * Share of right verdicts among the most confident ones: those that cover the given share (0 to 1) of all, at least
+ * one. Verdicts of equal confidence are in random order; the result is the mean over all orders.
  */
 export function accuracyAtCoverage(
   confidence: ArrayLike<number>,
   right: ArrayLike<boolean>,
   coverage: number,
+  counts?: ArrayLike<number>,
 ): number | null {
   if (!(coverage >= 0 && coverage <= 1)) {
     throw new RangeError(`accuracyAtCoverage: expected a coverage of 0 to 1, got ${coverage}`);
   }
-  const { risk } = riskCoverage(confidence, right);
+  const { risk } = riskCoverage(confidence, right, counts);
   // Subtracts what rounding adds: 0.7 x 10 is 7, although the product of the floating point numbers may exceed it.
   const covered = Math.max(1, Math.ceil(coverage * risk.length - 1e-9));
   return risk.length === 0 ? null : 1 - risk[covered - 1];
@@ -79,38 +97,60 @@ export function accuracyAtCoverage(
  *
  * Source: Brier (1950).
  */
-export function brier(confidence: ArrayLike<number>, right: ArrayLike<boolean>): number | null {
-  requireEqualLengths(confidence, right, "brier");
-  let sum = 0;
-  for (let i = 0; i < confidence.length; i++) sum += (confidence[i] - (right[i] ? 1 : 0)) ** 2;
-  return confidence.length === 0 ? null : sum / confidence.length;
+export function brier(
+  confidence: ArrayLike<number>,
+  right: ArrayLike<boolean>,
+  counts?: ArrayLike<number>,
+): number | null {
+  requireEqualLengths("brier", confidence, right, counts);
+  let sum = 0, total = 0;
+  for (let i = 0; i < confidence.length; i++) {
+    const count = counts?.[i] ?? 1;
+    sum += count * (confidence[i] - (right[i] ? 1 : 0)) ** 2;
+    total += count;
+  }
+  return total === 0 ? null : sum / total;
 }
 
-/** Counts of verdicts of equal confidence, the most confident first. */
-function tieGroups(confidence: ArrayLike<number>, right: ArrayLike<boolean>, operation: string) {
-  requireEqualLengths(confidence, right, operation);
-  const order = Uint32Array.from({ length: confidence.length }, (_, i) => i)
-    .sort((a, b) => confidence[b] - confidence[a]);
+/** Counts of verdicts of equal confidence, the most confident first. Groups without verdicts are left out. */
+function tieGroups(
+  operation: string,
+  confidence: ArrayLike<number>,
+  right: ArrayLike<boolean>,
+  counts?: ArrayLike<number>,
+) {
+  requireEqualLengths(operation, confidence, right, counts);
   const groups: { count: number; rightCount: number }[] = [];
   let last: number | undefined;
-  for (const i of order) {
+  for (const i of fallingOrder(confidence)) {
+    const count = counts?.[i] ?? 1;
+    if (count === 0) continue;
     if (confidence[i] !== last) groups.push({ count: 0, rightCount: 0 });
     last = confidence[i];
     const group = groups.at(-1)!;
-    group.count++;
-    if (right[i]) group.rightCount++;
+    group.count += count;
+    if (right[i]) group.rightCount += count;
   }
   return groups;
 }
 
+/** Indices by falling value. Values that fall already are not sorted, which makes bootstrap samples fast. */
+function fallingOrder(values: ArrayLike<number>): Uint32Array {
+  const order = Uint32Array.from({ length: values.length }, (_, i) => i);
+  const isFalling = order.every((i) => i === 0 || values[i - 1] >= values[i]);
+  return isFalling ? order : order.sort((a, b) => values[b] - values[a]);
+}
+
 function requireEqualLengths(
+  operation: string,
   confidence: ArrayLike<number>,
   right: ArrayLike<boolean>,
-  operation: string,
+  counts?: ArrayLike<number>,
 ): void {
-  if (confidence.length !== right.length) {
+  if (confidence.length !== right.length || (counts !== undefined && counts.length !== right.length)) {
     throw new RangeError(
-      `${operation}: expected a confidence per verdict, got ${confidence.length} for ${right.length} verdicts`,
+      `${operation}: expected a confidence per verdict, got ${confidence.length} for ${right.length} verdicts` +
+        (counts === undefined ? "" : ` with ${counts.length} counts`),
     );
   }
 }

@@ -14,8 +14,8 @@ export interface IsotonicStep {
 
 /**
  * The function of the score that never falls and has the least weighted squared distance from the targets, as steps of
- * rising scores and strictly rising values. Targets of equal scores are pooled first. Weights are positive, 1 if absent.
- * Throws a RangeError if the lists differ in length, and on a score or target that is no number.
+ * rising scores and strictly rising values. Targets of equal scores are pooled first. Weights are positive, 1 if
+ * absent. Throws a RangeError if the lists differ in length, and on a score or target that is no number.
  *
  * Source: Ayer, Brunk, Ewing, Reid and Silverman (1955).
  */

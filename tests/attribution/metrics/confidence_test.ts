@@ -71,3 +71,15 @@ Deno.test("bins of equal mass hold a tenth each, and ties together", () => {
   assert.deepEqual(equalMassBins(halves, verdicts).map(({ count }) => count), [2, 2]);
   near(equalMassCalibrationError(halves, verdicts), (0.3 + 0.2) / 2);
 });
+
+Deno.test("counts weigh verdicts as if they were repeated", () => {
+  const counts = [2, 0, 1, 3, 1, 0];
+  const repeat = <T>(values: readonly T[]) => values.flatMap((value, i) => new Array<T>(counts[i]).fill(value));
+  const [c, r] = [repeat(confidence), repeat(right)];
+  near(auroc(confidence, right, counts)!, auroc(c, r)!);
+  near(aurc(confidence, right, counts)!, aurc(c, r)!);
+  near(accuracyAtCoverage(confidence, right, 0.8, counts)!, accuracyAtCoverage(c, r, 0.8)!);
+  near(brier(confidence, right, counts)!, brier(c, r)!);
+  assert.deepEqual(equalMassBins(confidence, right, 3, counts), equalMassBins(c, r, 3));
+  near(equalMassCalibrationError(confidence, right, 3, counts), equalMassCalibrationError(c, r, 3));
+});
