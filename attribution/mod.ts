@@ -54,6 +54,7 @@ export {
   type VerdictWords,
   wordsOf,
 } from "./evidence/words.ts";
+export * from "./images/edits/mod.ts";
 export type { FileFacts, ImageFacts, Unsuitable } from "./images/facts/facts.ts";
 export type { Pose } from "./images/pose.ts";
 export type { FamilyEvidence } from "./signals/family_evidence.ts";

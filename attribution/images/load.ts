@@ -1,6 +1,7 @@
 /** From an image file to what networks take: its content hash, its size, and its pixels at every image size. */
 import { augment8, type Augmentation } from "./augment/mod.ts";
 import { decodeImage, DEFAULT_MAX_PIXELS, imageNotes, readImageBytes, UnreadableImageError } from "./decode.ts";
+import { applyEdits, checkEdit, type Edit, type Edited, formatEdits } from "./edits/mod.ts";
 import type { RgbImage } from "./image.ts";
 import { preprocess, resizeAndCrop } from "./preprocess.ts";
 import { canonicalJson } from "../../util/json.ts";
@@ -16,8 +17,10 @@ export interface ImageInput {
   readonly bytes?: Uint8Array<ArrayBuffer>;
   /** Pixels. Their hash includes width and height. */
   readonly image?: RgbImage;
-  /** Pixels at every image size that the networks take. Cannot be combined with `augmentation`. */
+  /** Pixels at every image size that the networks take. Cannot be combined with `edits` or `augmentation`. */
   readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
+  /** What happens to the image as it is stored, before it is resized to an image size. */
+  readonly edits?: readonly Edit[];
   /**
    * A transform of the image's bytes at every image size, before they are scaled to the value range.
    *
@@ -58,19 +61,26 @@ export async function readImageFile(path: string, maxPixels = DEFAULT_MAX_PIXELS
 }
 
 /**
- * The sha256 that identifies the content of an image, and the bytes of the file if it is one. With an augmentation, the
- * hash covers content and transform. Throws as readImageFile() does.
+ * The sha256 that identifies the content of an image, and the bytes of the file if it is one. With edits or an
+ * augmentation, the hash covers content and transforms; the bytes are still those of the file. Throws as readImageFile()
+ * does.
  */
 export async function readContent(
   input: ImageInput,
   maxPixels?: number,
 ): Promise<{ readonly sha256: string; readonly bytes?: Uint8Array<ArrayBuffer> }> {
-  const { decoded, augmentation } = input;
-  if (decoded !== undefined) return { sha256: decoded.sha256 };
+  const { imageName, decoded, edits = [], augmentation } = input;
+  const transforms = [...edits.length > 0 ? [edits] : [], ...augmentation === undefined ? [] : [augmentation]];
+  if (decoded !== undefined) {
+    if (transforms.length === 0) return { sha256: decoded.sha256 };
+    throw new TypeError(`${imageName}: pixels at the networks' sizes cannot be edited or augmented`);
+  }
   const { bytes, sha256 } = await contentOf(input, maxPixels);
-  if (augmentation === undefined) return { bytes, sha256 };
-  const text = `${sha256} ${canonicalJson(augmentation)}`;
-  return { bytes, sha256: await sha256Hex(new TextEncoder().encode(text)) };
+  let hash = sha256;
+  for (const transform of transforms) {
+    hash = await sha256Hex(new TextEncoder().encode(`${hash} ${canonicalJson(transform)}`));
+  }
+  return { bytes, sha256: hash };
 }
 
 async function contentOf(
@@ -94,20 +104,43 @@ async function contentOf(
  * UnreadableImageError.
  */
 export async function pixelsOf(
-  { decoded, image, augmentation }: ImageInput,
-  bytes: Uint8Array | undefined,
+  input: ImageInput,
+  bytes: Uint8Array<ArrayBuffer> | undefined,
   sizes: Iterable<number>,
-  maxPixels = DEFAULT_MAX_PIXELS,
+  maxPixels?: number,
 ): Promise<Pixels> {
-  if (decoded !== undefined) return decoded.pixels;
+  if (input.decoded !== undefined) return input.decoded.pixels;
+  const { image } = await storedImage(input, bytes, maxPixels);
+  return await prepare(image, sizes, input.augmentation);
+}
+
+/**
+ * The image as it is stored, after its edits, and the file that holds it: the input's if nothing was edited, the edits'
+ * if the last one wrote a file, else none. `bytes` are those that readContent() returned. Throws UnreadableImageError.
+ */
+export async function storedImage(
+  { image, edits = [] }: ImageInput,
+  bytes: Uint8Array<ArrayBuffer> | undefined,
+  maxPixels: number = DEFAULT_MAX_PIXELS,
+): Promise<Edited> {
   const stored = image ?? await decodeImage(bytes!, { maxPixels });
-  if (stored.width * stored.height > maxPixels) {
-    throw new UnreadableImageError(
-      "too-large",
-      `${stored.width}x${stored.height} pixels, at most ${maxPixels} are allowed`,
-    );
+  expectPixels(stored, maxPixels);
+  if (edits.length === 0) return image === undefined ? { image: stored, bytes } : { image: stored };
+  edits.forEach(checkEdit);
+  try {
+    const edited = await applyEdits(stored, edits);
+    expectPixels(edited.image, maxPixels);
+    return edited;
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    // The edits are right by themselves: this image is too small or too large for them.
+    throw new UnreadableImageError("unsupported", `${formatEdits(edits)}: ${cause.message}`, { cause });
   }
-  return await prepare(stored, sizes, augmentation);
+}
+
+function expectPixels({ width, height }: RgbImage, maxPixels: number): void {
+  if (width * height <= maxPixels) return;
+  throw new UnreadableImageError("too-large", `${width}x${height} pixels, at most ${maxPixels} are allowed`);
 }
 
 /** Decodes an image file's bytes and prepares the pixels for the given image sizes. Throws UnreadableImageError. */

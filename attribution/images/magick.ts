@@ -35,8 +35,11 @@ const UNSUPPORTED = /unsupported|not implemented|unhandled critical chunk/i;
 
 let ready: Promise<void> | undefined;
 
-/** Compiles and starts ImageMagick (15 MB) with the first image. */
-function start(): Promise<void> {
+/**
+ * Compiles and starts ImageMagick (15 MB) with the first image. Starting it again elsewhere would discard the instance
+ * that is in use.
+ */
+export function startMagick(): Promise<void> {
   // @ts-types="./magick_wasm.d.ts"
   return ready ??= import("./magick_wasm.js").then((wasm) => initializeImageMagick(wasm.default));
 }
@@ -59,7 +62,7 @@ export async function decodeMagick(bytes: Uint8Array, header: ImageHeader): Prom
   const { name, format } = FORMATS[header.format as keyof typeof FORMATS];
   const isPng = header.format === "png";
   const { file, hasEnd } = isPng ? { ...readChunks(bytes), hasEnd: true } : readSegments(bytes);
-  await start();
+  await startMagick();
   const image = MagickImage.create();
   const warnings: string[] = [];
   image.onWarning = ({ error }) => warnings.push(...messages(error));
@@ -94,7 +97,7 @@ export async function encodePng({ width, height, data }: RgbImage): Promise<Uint
   if (!(width >= 1 && height >= 1) || data.length !== width * height * 3) {
     throw new RangeError(`encodePng: ${width}x${height} RGB expects ${width * height * 3} bytes, got ${data.length}`);
   }
-  await start();
+  await startMagick();
   const settings = new MagickReadSettings({ format: MagickFormat.Rgb, width, height, depth: 8 });
   const image = MagickImage.create(data, settings);
   try {
