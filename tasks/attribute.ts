@@ -2,15 +2,16 @@
  * `deno task attribute <files or folders>`: which model generated each image.
  * Runs the job of attribution/run/attribute.ts and shows it; stdout has nothing but results.
  */
-import { conditionNames, type EvidenceLine, isUnreadable } from "../attribution/evidence/evidence.ts";
+import { conditionNames, isUnreadable } from "../attribution/evidence/evidence.ts";
 import { labelsOf } from "../attribution/labels.ts";
 import { type ListedImage, listImages } from "../attribution/images/list.ts";
 import { attributeFiles, listInputs, type Summary } from "../attribution/run/attribute.ts";
 import { chooseModels } from "../attribution/run/choose_models.ts";
 import { parseShard } from "../attribution/run/journal/shards.ts";
 import { journalIn } from "../attribution/run/report.ts";
+import { submissionColumns } from "../attribution/run/submission.ts";
 import { printable } from "../util/names.ts";
-import { choice, real } from "../util/options.ts";
+import { choice, listOf, real } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { datasetPart } from "./cli/dataset.ts";
 import { readFileList } from "./cli/files_from.ts";
@@ -19,11 +20,13 @@ import { interruptedNote } from "./cli/notes.ts";
 import { decisionOptions, json, limit, measuringOptions, report } from "./cli/options.ts";
 import { duration, type Progress } from "./cli/progress.ts";
 import { Score } from "./cli/score.ts";
+import { findingNotes, verdictRow } from "./cli/verdicts.ts";
 
 export const command = defineCommand({
   name: "attribute",
   about:
-    "Says for each image which image-autoregressive model generated it, or that none of the known ones did (outlier).",
+    "Says for each image what was found (a known model made it, it fits a known tokenizer, no trace, cannot tell, " +
+    "nothing to measure), and which image-autoregressive model is the best label for it, or outlier.",
   usage: ["[<files or folders>...] [options]"],
   operands: "image files or folders",
   options: {
@@ -34,6 +37,12 @@ export const command = defineCommand({
         "images are then named by their paths as given",
     },
     out: { value: "FILE", help: "table of labels, image_name,label", unset: "submission.csv; of a shard, none" },
+    columns: {
+      value: "LIST",
+      type: listOf(choice(submissionColumns)),
+      help: "columns of the table beside image_name,label",
+      unset: "none",
+    },
     force: { help: "replace a file at --out that another run has written; a run replaces its table without" },
     labels: {
       value: "FILE",
@@ -73,17 +82,6 @@ export const command = defineCommand({
     130: "interrupted",
   },
 });
-
-/** A row for people: name, label, confidence, and both families' QuantLoss. */
-function row(line: EvidenceLine): string {
-  const name = printable(line.image).padEnd(28);
-  if (isUnreadable(line)) return `${name}  ${line.label}  ${line.error.message}\n`;
-  const losses = Object.entries(line.families).map(([family, { quantLoss }]) =>
-    `${family} ${quantLoss.toPrecision(4)}`
-  );
-  const unsure = line.unsure ? "  unsure" : "";
-  return `${name}  ${line.label.padEnd(10)}  ${line.confidence.toFixed(3)}  QuantLoss ${losses.join(", ")}${unsure}\n`;
-}
 
 function describe({ images, labels, unsure, seconds }: Summary): string {
   const counts = Object.entries(labels).map(([label, count]) => `${label} ${count}`).sort().join(", ");
@@ -130,7 +128,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
     onLine: (line) => {
       if (isUnreadable(line)) progress.note(`unreadable: ${printable(line.image)}: ${line.error.message}`);
       score?.add(line);
-      progress.print(json ? JSON.stringify(line) + "\n" : row(line));
+      progress.print(json ? JSON.stringify(line) + "\n" : verdictRow(line));
     },
   });
   if (score !== undefined) {
@@ -138,6 +136,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
     else progress.print("\n" + score.table());
   }
   const { images, status } = summary;
+  for (const note of findingNotes(summary)) progress.note(note);
   progress.note(describe(summary) + (images.done > 0 && out !== undefined ? `; ${out} has ${images.done} rows` : ""));
   if (status === "interrupted") {
     const { journal = options.report === undefined ? undefined : journalIn(options.report) } = options;

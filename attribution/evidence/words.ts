@@ -77,9 +77,9 @@ const supportScale: readonly (readonly [least: number, strength: string])[] = [
 ];
 
 /**
- * A likelihood ratio in the words of the ENFSI Guideline for Evaluative Reporting in Forensic Science (2015). A ratio of 2
- * to 10 is weak support, up to 100 moderate, up to 1000 moderately strong, up to 10,000 strong, up to 1,000,000 very
- * strong, and above extremely strong. Ratios below 1 support an outlier by the same scale.
+ * A likelihood ratio in the words of the ENFSI Guideline for Evaluative Reporting in Forensic Science (2015). A ratio
+ * of 2 to 10 is weak support, up to 100 moderate, up to 1000 moderately strong, up to 10,000 strong, up to 1,000,000
+ * very strong, and above extremely strong. Ratios below 1 support an outlier by the same scale.
  *
  * `log10Ratio` is that of the likeliest model against outlier. Throws a RangeError if it is not a number.
  *
@@ -100,8 +100,8 @@ export function verbalSupport(log10Ratio: number): string {
 }
 
 /**
- * How an image lies in the stored image, in phrases such as `mirrored` and `3 pixels cropped off left and top`. Empty for
- * an image as it is. `image` is the size of the stored image in pixels.
+ * How an image lies in the stored image, in phrases such as `mirrored` and `3 pixels cropped off left and top`. Empty
+ * for an image as it is. `image` is the size of the stored image in pixels.
  */
 export function describePose(pose: Pose, image: { readonly width: number; readonly height: number }): string[] {
   const { left, top, width, height } = pose;
@@ -181,7 +181,7 @@ function ratioPhrase(ratio: number): string {
   return digits === 1 ? "about" : `${digits.toLocaleString("en")} times`;
 }
 
-/** A reason of `none`: an image fits a family's tokenizer worse than all but a share `p`, 0 to 1, of the family's own. */
+/** A reason of `none`: all but a share `p`, 0 to 1, of a family's own images fit its tokenizer better. */
 export function misfitReason(family: string, p: number): string {
   const title = familyTitle(family);
   return `The image fits ${title}'s tokenizer worse than ${sharePhrase(1 - p)} of ${title}'s own images.`;

@@ -5,7 +5,13 @@
  */
 import type { ModelSet } from "../../models/model_set.ts";
 import type { MethodName, Rules } from "../decision/methods.ts";
-import { type ConditionName, type EvidenceLine, isUnreadable, type Settings } from "../evidence/evidence.ts";
+import {
+  type ConditionName,
+  type EvidenceLine,
+  type Finding,
+  isUnreadable,
+  type Settings,
+} from "../evidence/evidence.ts";
 import { type ListedImage, listImages } from "../images/list.ts";
 import type { ImageInput } from "../images/load.ts";
 import { readClassTable, withClasses } from "../likelihood/class_table.ts";
@@ -15,7 +21,7 @@ import type { RunEvents } from "./open_run.ts";
 import { isFile } from "../../util/files.ts";
 import { similarNamesNote } from "../../util/names.ts";
 import { journalIn } from "./report.ts";
-import { Submission } from "./submission.ts";
+import { Submission, type SubmissionColumn } from "./submission.ts";
 import { Tracer, type TracerOptions } from "./tracer.ts";
 
 /** What to attribute, where to write it, and how to decide. */
@@ -24,6 +30,8 @@ export interface AttributeFilesOptions extends Omit<TracerOptions, "exclusive"> 
   readonly inputs: readonly string[] | readonly ListedImage[];
   /** Path of the submission (CSV with image_name and label). Default: none is written. */
   readonly out?: string;
+  /** Columns of the submission beside image_name and label. Default: none. */
+  readonly columns?: readonly SubmissionColumn[];
   /** Replace a table at `out` that another run has written. Default false: that throws. */
   readonly force?: boolean;
   /** Attribute only the images of this shard. Needs a separate `journal` per shard, which `journal merge` reads. */
@@ -56,6 +64,8 @@ export interface Summary {
     /** Images with rows in the journal that did not match their checksums, measured again. Absent for none. */
     readonly damaged?: number;
   };
+  /** Number of images by finding. */
+  readonly findings: Readonly<Partial<Record<Finding, number>>>;
   /** Number of images by label, `unreadable` included. */
   readonly labels: Readonly<Record<string, number>>;
   /** Number of verdicts below the confidence `unsureBelow`. */
@@ -93,6 +103,7 @@ class Tally {
   unsure = 0;
   unreadableCount = 0;
   processPeakBytes = 0;
+  readonly findings: Partial<Record<Finding, number>> = {};
   readonly labels: Record<string, number> = {};
   readonly unreadable: { image: string; reason: string; message: string }[] = [];
   readonly started = new Date();
@@ -104,8 +115,10 @@ class Tally {
     this.done++;
     this.labels[line.label] = (this.labels[line.label] ?? 0) + 1;
     this.processPeakBytes = Math.max(this.processPeakBytes, Deno.memoryUsage().rss);
-    if (!isUnreadable(line)) this.unsure += line.unsure ? 1 : 0;
-    else {
+    if (!isUnreadable(line)) {
+      this.unsure += line.unsure ? 1 : 0;
+      this.findings[line.finding] = (this.findings[line.finding] ?? 0) + 1;
+    } else {
       this.unreadableCount++;
       if (this.unreadable.length < listedUnreadable) this.unreadable.push({ image: line.image, ...line.error });
     }
@@ -138,7 +151,7 @@ export async function attributeFiles(
   }
   await expectReplaceable(options);
   await using cleanup = new AsyncDisposableStack();
-  const submission = options.out === undefined ? undefined : await Submission.create(options.out);
+  const submission = options.out === undefined ? undefined : await Submission.create(options.out, options.columns);
   cleanup.defer(() => submission?.discard());
   const tracer = await Tracer.open({ ...options, models: set, condition, exclusive: shard !== undefined }, events);
   cleanup.use(tracer);
@@ -158,7 +171,7 @@ export async function attributeFiles(
     const lines = tracer.attribute(images, { shard, onKept: (kept) => journal!.addResults(session!, kept) });
     for await (const line of lines) {
       tally.add(line);
-      await submission?.add(line.image, line.label);
+      await submission?.add(line);
       events.onLine?.(line);
     }
   } catch (error) {
@@ -197,10 +210,11 @@ function runSpecOf(tracer: Tracer, { inputs, limit, unsureBelow = 0 }: Attribute
 function summarise(tracer: Tracer, tally: Tally, status: Summary["status"], unsureBelow: number): Summary {
   const { device, plan, settings, counts } = tracer.run;
   const { method, calibration, modelSet: { name, hash } } = tracer.info;
-  const { total, done, unreadableCount, labels, unsure, unreadable, processPeakBytes, started } = tally;
+  const { total, done, unreadableCount, findings, labels, unsure, unreadable, processPeakBytes, started } = tally;
   return {
     status,
     images: { total, done, unreadable: unreadableCount, ...counts },
+    findings,
     labels,
     unsure,
     unreadable,

@@ -1,33 +1,62 @@
 /**
- * The submission: a CSV table `image_name,label` with one row per image, in the order in which rows are added. Rows go
- * to a temporary file, which gets the final name only when it is finished. Evidence is written by report.ts.
+ * The submission: a CSV table `image_name,label` with one row per image, in the order in which rows are added. A user may
+ * ask for further columns. Rows go to a temporary file, which gets the final name only when it is finished. Evidence is
+ * written by report.ts.
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { PartFile } from "../../util/files.ts";
 import { nameCell } from "../../util/names.ts";
+import { type EvidenceLine, isUnreadable } from "../evidence/evidence.ts";
+
+type Cell = string | number | undefined;
+
+/** The columns that a user may ask for: what each holds of a line. A cell is empty where a line has nothing for it. */
+const cells = {
+  finding: (line) => isUnreadable(line) ? undefined : line.finding,
+  confidence: (line) => isUnreadable(line) ? undefined : line.confidence,
+  family: (line) => isUnreadable(line) ? undefined : line.family ?? undefined,
+  reasons: (line) => isUnreadable(line) ? line.error.message : line.reasons.join(" "),
+  log10lr: (line) => isUnreadable(line) ? undefined : line.log10LikelihoodRatio,
+  sha256: (line) => isUnreadable(line) ? undefined : line.sha256,
+  version: (line) => line.version,
+} as const satisfies Record<string, (line: EvidenceLine) => Cell>;
+
+/** A column that a submission may have beside `image_name` and `label`. */
+export type SubmissionColumn = keyof typeof cells;
+
+/** All of them. */
+export const submissionColumns = Object.keys(cells) as readonly SubmissionColumn[];
 
 /** Writes a submission. */
 export class Submission {
   readonly #file: PartFile;
+  readonly #columns: readonly SubmissionColumn[];
   #rows = 0;
 
-  private constructor(file: PartFile) {
+  private constructor(file: PartFile, columns: readonly SubmissionColumn[]) {
     this.#file = file;
+    this.#columns = columns;
   }
 
   /**
-   * Starts the table in a temporary file beside `path`. Throws when the folder cannot be written to, or
-   * another run is writing the table.
+   * Starts the table, with further `columns` in their order, in a temporary file beside `path`. Throws when the folder
+   * cannot be written to, or another run is writing the table.
    */
-  static async create(path: string): Promise<Submission> {
+  static async create(path: string, columns: readonly SubmissionColumn[] = []): Promise<Submission> {
     const file = await PartFile.create("--out", path);
-    await file.write(stringify([["image_name", "label"]]));
-    return new Submission(file);
+    await file.write(stringify([["image_name", "label", ...columns]]));
+    return new Submission(file, columns);
   }
 
-  /** Appends a row. */
-  async add(imageName: string, label: string): Promise<void> {
-    await this.#file.write(stringify([[nameCell(imageName), label]]));
+  /** Appends the row of an image. */
+  async add(line: EvidenceLine): Promise<void> {
+    await this.addRow(line.image, line.label, this.#columns.map((column) => cells[column](line)));
+  }
+
+  /** Appends a row with these cells of the further columns. Texts that a spreadsheet would run are made safe. */
+  async addRow(imageName: string, label: string, more: readonly Cell[] = []): Promise<void> {
+    const row = [imageName, label, ...more].map((cell) => typeof cell === "string" ? nameCell(cell) : cell ?? "");
+    await this.#file.write(stringify([row]));
     this.#rows++;
   }
 

@@ -32,6 +32,11 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
     /--method: expected joint, two-stage, perplexity, .*, got magic/,
   ],
   [
+    "an unknown column",
+    () => ["in", "--columns", "finding,magic"],
+    /--columns: expected finding, confidence, family, reasons, log10lr, sha256 or version, got magic/,
+  ],
+  [
     "an unknown strategy",
     () => ["in", "--threshold", "magic"],
     /--threshold: expected quantile, gaussian or roc, got magic/,

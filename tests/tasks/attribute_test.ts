@@ -1,6 +1,8 @@
 /** `deno task attribute` as a process: what it prints, writes and returns. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { type Finding, findings } from "../../attribution/evidence/evidence.ts";
+import { parse } from "npm:csv-parse@6.1.0/sync";
 import { Journal, journalStats } from "../../attribution/run/journal/mod.ts";
 import { openDevice } from "../../core/open_device.ts";
 import { openModelSet } from "../../models/model_set.ts";
@@ -31,8 +33,14 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
     assert.deepEqual(table.map(([name]) => name), Array.from({ length: 11 }, (_, k) => `${k}.png`));
     for (const [, label] of table) assert.ok(labels.includes(label), label);
     const printed = stdout.trimEnd().split("\n").map((line) => line.split(/ +/));
-    assert.deepEqual(printed.map(([name, label]) => [name, label]), table);
-    for (const [, , confidence] of printed) assert.ok(Number(confidence) >= 0 && Number(confidence) <= 1);
+    assert.deepEqual(printed.map(([name, , label]) => [name, label]), table);
+    for (const [, finding, label, confidence] of printed) {
+      assert.ok(findings.includes(finding as Finding), finding);
+      if (finding === "variant") assert.notEqual(label, "outlier");
+      assert.ok(Number(confidence) >= 0 && Number(confidence) <= 1);
+    }
+    const [, first] = printed[0];
+    assert.match(stderr, new RegExp(`^attribute: ${first}: \\d+ images?, .*\\.$`, "m"), "what the finding means");
     assert.match(
       stderr,
       new RegExp(
@@ -54,11 +62,13 @@ Deno.test("attribute reads JPEG and WebP too, and with --json prints a line of e
     for (const name of ["alpha.webp", "440.jpg"]) await Deno.copyFile(join(fixtures, name), join(dir, "in", name));
     await writeImages(join(dir, "in"), 1, 48);
     const args = ["in", "--json", "--device", "cpu", "--report", "report", "--models", standIns, "--unsure-below", "1"];
+    args.push("--columns", "sha256,finding");
     const { code, stdout, stderr } = await run(dir, ...args);
     assert.equal(code, 0, stderr);
     const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
     assert.deepEqual(lines.map(({ image }) => image), ["0.png", "440.jpg", "alpha.webp"]);
     for (const line of lines) {
+      assert.deepEqual(Object.keys(line).slice(0, 4), ["image", "label", "finding", "confidence"]);
       assert.ok(labels.includes(line.label));
       assert.equal(line.unsure, true);
       assert.match(line.modelSet, /^[0-9a-f]{64}$/);
@@ -74,6 +84,12 @@ Deno.test("attribute reads JPEG and WebP too, and with --json prints a line of e
     assert.deepEqual(summary.images, { total: 3, done: 3, unreadable: 0, recalled: 0, computed: 3 });
     assert.equal(summary.modelSet.hash, lines[0].modelSet);
     assert.equal(summary.unsure, 3);
+    assert.equal(Object.values<number>(summary.findings).reduce((sum, count) => sum + count, 0), 3);
+    const table = parse(await Deno.readTextFile(join(dir, "submission.csv")), { columns: true }) as unknown[];
+    assert.deepEqual(
+      table,
+      lines.map(({ image, label, finding, sha256 }) => ({ image_name: image, label, sha256, finding })),
+    );
     assert.doesNotMatch(stderr, /using weights/);
   });
 });

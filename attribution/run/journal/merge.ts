@@ -115,7 +115,7 @@ export async function mergeSubmission(journals: readonly Journal[], out: string)
   let rows = 0, unreadable = 0;
   try {
     for (const { name, label } of rowsInOrder(sessions)) {
-      await submission.add(name, label);
+      await submission.addRow(name, label);
       rows++;
       if (label === "unreadable") unreadable++;
     }

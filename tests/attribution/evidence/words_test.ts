@@ -102,7 +102,8 @@ Deno.test("reasons are sentences with the numbers that they are given", () => {
     ],
     [
       supportReason("rarb", -0.5),
-      "What was measured is 3.2 times as likely if it is an outlier as if rarb made the image: weak support for outlier.",
+      "What was measured is 3.2 times as likely if it is an outlier as if rarb made the image: " +
+      "weak support for outlier.",
     ],
     [
       supportReason("rarb", 8),

@@ -4,7 +4,7 @@ import type { Evidence, EvidenceLine } from "../../../attribution/evidence/evide
 import { parseEvidence } from "../../../attribution/evidence/evidence.ts";
 import type { JournalKey } from "../../../attribution/run/journal/mod.ts";
 import { Report } from "../../../attribution/run/report.ts";
-import { Submission } from "../../../attribution/run/submission.ts";
+import { Submission, submissionColumns } from "../../../attribution/run/submission.ts";
 import { commit, version } from "../../../util/version.ts";
 import { readJsonLines, withFolder } from "../files.ts";
 
@@ -111,12 +111,34 @@ Deno.test("Submission quotes names that need it and appears only when finished",
   await withFolder(async (dir) => {
     const path = join(dir, "s.csv");
     const submission = await Submission.create(path);
-    await submission.add("a.png", "rarb");
-    await submission.add('b, "c".png', "outlier");
+    await submission.add({ ...evidence(1), image: "a.png" });
+    await submission.addRow('b, "c".png', "outlier");
     await assert.rejects(Deno.stat(path), Deno.errors.NotFound);
     assert.equal(await submission.finish(), 2);
     assert.equal(await Deno.readTextFile(path), 'image_name,label\na.png,rarb\n"b, ""c"".png",outlier\n');
     assert.equal((await Array.fromAsync(Deno.readDir(dir))).length, 1);
+  });
+});
+
+Deno.test("Submission has the columns that are asked for, in that order, and none of its texts is a formula", async () => {
+  await withFolder(async (dir) => {
+    const path = join(dir, "s.csv");
+    const submission = await Submission.create(path, submissionColumns);
+    const reasons = ["=1+1 is no reason.", "Neither is this."];
+    await submission.add(evidence(1, { reasons, log10LikelihoodRatio: -2.5, version: "0.2.0" }));
+    await submission.add(evidence(3, { finding: "none", label: "outlier", family: null, confidence: 0.75 }));
+    await submission.add(unreadable);
+    await submission.finish();
+    assert.deepEqual((await Deno.readTextFile(path)).trimEnd().split("\n"), [
+      "image_name,label,finding,confidence,family,reasons,log10lr,sha256,version",
+      `1.png,rarb,variant,0.5,rar,'=1+1 is no reason. Neither is this.,-2.5,${sha(1)},0.2.0`,
+      `3.png,outlier,none,0.75,,,,${sha(3)},`,
+      "2.png,unreadable,,,,ends,,,",
+    ]);
+    const two = await Submission.create(path, ["version", "finding"]);
+    await two.add(evidence(1, { version: "0.2.0" }));
+    await two.finish();
+    assert.equal(await Deno.readTextFile(path), "image_name,label,version,finding\n1.png,rarb,0.2.0,variant\n");
   });
 });
 

@@ -1,0 +1,63 @@
+/** What `attribute` prints for people: a row per verdict, and what the findings mean. */
+import assert from "node:assert/strict";
+import type { Evidence } from "../../attribution/evidence/evidence.ts";
+import { findingNotes, verdictRow } from "../../tasks/cli/verdicts.ts";
+
+const signals = { quantLoss: 0.25, encLoss: 1.5, encLossUncalibrated: 0.1, combined: 0.375, quantErrorTail: 0.5 };
+
+function evidence(more: Partial<Evidence>): Evidence {
+  return {
+    ...{ image: "a.png", label: "rarxl", finding: "variant", confidence: 0.9824, unsure: false, family: "rar" },
+    ...{ method: "joint", scores: { rarxl: 1 }, reasons: [], sha256: "a".repeat(64), width: 64, height: 64 },
+    ...{ modelSet: "b".repeat(64), calibration: null, families: { rar: signals }, variants: {} },
+    settings: { condition: "none", quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" },
+    timings: { read: 1, families: 2, variants: 3 },
+    ...more,
+  };
+}
+
+/** The row in its columns, which have two blanks or more between them. */
+const columns = (more: Partial<Evidence>) => verdictRow(evidence(more)).trimEnd().split(/ {2,}/);
+
+Deno.test("verdictRow() has name, finding, label, confidence and likelihood ratio, then words", () => {
+  assert.deepEqual(columns({}), ["a.png", "variant", "rarxl", "0.982", "-"]);
+  assert.deepEqual(columns({ log10LikelihoodRatio: 4.62, unsure: true }), [
+    ...["a.png", "variant", "rarxl", "0.982", "+4.6", "unsure; very strong support for a known model"],
+  ]);
+  assert.equal(columns({ log10LikelihoodRatio: -0.04 })[4], "0.0");
+  const pose = { left: -3, top: -3, width: 64, height: 64, turn: 90, mirror: true } as const;
+  assert.equal(
+    columns({ pose, width: 58, height: 58 })[5],
+    "found mirrored, turned right by 90 degrees, 3 pixels cropped off each side",
+  );
+});
+
+Deno.test("verdictRow() says how often traces are missed, and why nothing was measured", () => {
+  const outlier = { label: "outlier", family: null, missRate: 0.26, log10LikelihoodRatio: -1.2 };
+  const missed = "26 % of generated images like this are missed";
+  assert.deepEqual(columns({ ...outlier, finding: "inconclusive" }).slice(1), [
+    ...["inconclusive", "outlier", "0.982", "-1.2", `moderate support for outlier; ${missed}`],
+  ]);
+  assert.match(verdictRow(evidence({ ...outlier, finding: "none" })), new RegExp(`; ${missed}\\n$`));
+  assert.doesNotMatch(verdictRow(evidence({ ...outlier, finding: "variant" })), /missed/);
+  const reasons = ["The image has 1x1 pixels, too few to measure."];
+  assert.equal(columns({ ...outlier, finding: "unsuitable", reasons })[5], reasons[0]);
+});
+
+Deno.test("verdictRow() escapes control characters of names and reasons, and keeps rows of unreadable files", () => {
+  assert.match(verdictRow(evidence({ image: "e\x1b[31m\n.png" })), /^e\\u001b\[31m\\n\.png +variant/);
+  assert.match(verdictRow(evidence({ finding: "unsuitable", reasons: ["a\x07b"] })), /a\\u0007b\n$/);
+  const error = { reason: "empty", message: "0 bytes" };
+  assert.match(verdictRow({ image: "b.png", label: "unreadable", error }), /^b\.png +unreadable  0 bytes\n$/);
+});
+
+Deno.test("findingNotes() counts and explains the findings of a run, and outlier where it is a label", () => {
+  const notes = findingNotes({ findings: { none: 2, variant: 1 }, labels: { outlier: 2, rarb: 1 } });
+  assert.deepEqual(notes.map((note) => note.split(".")[0]), [
+    "variant: 1 image, made by a known model",
+    "none: 2 images, no trace of a known model",
+    "label outlier: not made by a model of this set, as far as can be seen; it may be a photograph or another " +
+    "generator's image",
+  ]);
+  assert.deepEqual(findingNotes({ findings: {}, labels: { unreadable: 1 } }), []);
+});
