@@ -6,8 +6,9 @@ import type { Summary } from "../../attribution/run/attribute.ts";
 import { printable } from "../../util/names.ts";
 
 /**
- * A row: name, finding, label, confidence, log10 of the likelihood ratio, then words with semicolons between them. The words
- * say what the ratio supports, what happened to the image, in which pose it was found, and how often traces are missed.
+ * A row: name, finding, label, confidence, log10 of the likelihood ratio, then words with semicolons between them. The
+ * words say what the ratio supports, what happened to the image, in which pose it was found, and how often traces are
+ * missed.
  */
 export function verdictRow(line: EvidenceLine): string {
   const name = printable(line.image).padEnd(28);
@@ -43,13 +44,12 @@ function remarks(line: Evidence): string[] {
   ];
 }
 
-/** A note for every finding of a run, with how often it came and what it means; one for `outlier` where it is a label. */
+/** A note for every finding of a run: how often it came and what it means. One more where `outlier` is a label. */
 export function findingNotes({ findings: counts, labels }: Pick<Summary, "findings" | "labels">): string[] {
   const notes = findings.flatMap((finding) => {
     const count = counts[finding];
     if (count === undefined) return [];
-    const { title, explanation } = findingWords[finding];
-    return [`${finding}: ${count} ${count === 1 ? "image" : "images"}, ${title}. ${explanation}`];
+    return [`${finding}: ${count} ${count === 1 ? "image" : "images"}. ${findingWords[finding].explanation}`];
   });
   return labels[outlierLabel] === undefined ? notes : [...notes, `label ${outlierLabel}: ${outlierMeaning}.`];
 }

@@ -40,7 +40,7 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
       assert.ok(Number(confidence) >= 0 && Number(confidence) <= 1);
     }
     const [, first] = printed[0];
-    assert.match(stderr, new RegExp(`^attribute: ${first}: \\d+ images?, .*\\.$`, "m"), "what the finding means");
+    assert.match(stderr, new RegExp(`^attribute: ${first}: \\d+ images?\\. .*\\.$`, "m"), "what the finding means");
     assert.match(
       stderr,
       new RegExp(

@@ -1,6 +1,7 @@
 /** What `attribute` prints for people: a row per verdict, and what the findings mean. */
 import assert from "node:assert/strict";
 import type { Evidence } from "../../attribution/evidence/evidence.ts";
+import { findingWords } from "../../attribution/evidence/words.ts";
 import { findingNotes, verdictRow } from "../../tasks/cli/verdicts.ts";
 
 const signals = { quantLoss: 0.25, encLoss: 1.5, encLossUncalibrated: 0.1, combined: 0.375, quantErrorTail: 0.5 };
@@ -48,16 +49,17 @@ Deno.test("verdictRow() escapes control characters of names and reasons, and kee
   assert.match(verdictRow(evidence({ image: "e\x1b[31m\n.png" })), /^e\\u001b\[31m\\n\.png +variant/);
   assert.match(verdictRow(evidence({ finding: "unsuitable", reasons: ["a\x07b"] })), /a\\u0007b\n$/);
   const error = { reason: "empty", message: "0 bytes" };
-  assert.match(verdictRow({ image: "b.png", label: "unreadable", error }), /^b\.png +unreadable  0 bytes\n$/);
+  assert.match(verdictRow({ image: "b.png", label: "unreadable", error }), /^b\.png +unreadable +0 bytes\n$/);
 });
 
 Deno.test("findingNotes() counts and explains the findings of a run, and outlier where it is a label", () => {
   const notes = findingNotes({ findings: { none: 2, variant: 1 }, labels: { outlier: 2, rarb: 1 } });
   assert.deepEqual(notes.map((note) => note.split(".")[0]), [
-    "variant: 1 image, made by a known model",
-    "none: 2 images, no trace of a known model",
+    "variant: 1 image",
+    "none: 2 images",
     "label outlier: not made by a model of this set, as far as can be seen; it may be a photograph or another " +
     "generator's image",
   ]);
+  assert.ok(notes[0].endsWith(findingWords.variant.explanation));
   assert.deepEqual(findingNotes({ findings: {}, labels: { unreadable: 1 } }), []);
 });

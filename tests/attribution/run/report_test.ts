@@ -120,7 +120,7 @@ Deno.test("Submission quotes names that need it and appears only when finished",
   });
 });
 
-Deno.test("Submission has the columns that are asked for, in that order, and none of its texts is a formula", async () => {
+Deno.test("Submission has the columns that are asked for, and none of its texts is a formula", async () => {
   await withFolder(async (dir) => {
     const path = join(dir, "s.csv");
     const submission = await Submission.create(path, submissionColumns);
