@@ -3,7 +3,7 @@
 
 import { ByteRanges } from "./byte_ranges.ts";
 import { ascii, viewOf } from "./bytes.ts";
-import { exifNotes } from "./exif.ts";
+import { exifNotes, type Metadata, readExif, softwareOfXmp } from "./exif.ts";
 import { UnreadableImageError } from "./image.ts";
 
 /**
@@ -20,6 +20,23 @@ export interface JpegFile {
   readonly notes: readonly string[];
   /** Whether the file has its end-of-image marker. If not, only decoding shows whether its last scan is complete. */
   readonly hasEnd: boolean;
+  /** The last frame header. */
+  readonly frame: JpegFrame;
+  /** Quantisation tables by their number: 64 steps each, in zigzag order. */
+  readonly tables: ReadonlyMap<number, Uint16Array>;
+  /** What EXIF data say, and XMP where they say nothing. */
+  readonly metadata: Metadata;
+  /** Number of images in a multi-picture file; 1 in others. */
+  readonly pictures: number;
+}
+
+/** What a JPEG's frame header says. */
+export interface JpegFrame {
+  readonly progressive: boolean;
+  /** Bits per sample. */
+  readonly depth: number;
+  /** Sampling factors and number of the quantisation table, by component. */
+  readonly components: readonly { readonly horizontal: number; readonly vertical: number; readonly table: number }[];
 }
 
 /**
@@ -37,7 +54,7 @@ export function readSegments(bytes: Uint8Array): JpegFile {
 class SegmentReader {
   readonly #view: DataView;
   readonly #ranges: ByteRanges;
-  readonly #metadata = new Set<string>();
+  readonly #tables = new Map<number, Uint16Array>();
   readonly #coverage = new Coverage();
   #at = 2;
   /** Where the image ends: after the marker, or where a file without one has nothing more of the image. */
@@ -47,6 +64,11 @@ class SegmentReader {
   /** Whether entropy-coded data lies at #at. */
   #inScan = false;
   #strays = 0;
+  #frame: JpegFrame = { progressive: false, depth: 8, components: [] };
+  #exif: Metadata | undefined;
+  /** By XMP data; empty if they do not say. */
+  #creatorTool: string | undefined;
+  #pictures: number | undefined;
 
   constructor(readonly bytes: Uint8Array) {
     this.#view = viewOf(bytes);
@@ -78,11 +100,14 @@ class SegmentReader {
   /** Throws as readSegments() does. */
   result(): JpegFile {
     if (this.#scans === 0 || (!this.#hasEnd && !this.#coverage.isComplete())) throw truncatedJpeg(this.bytes);
-    const notes = [...this.#metadata];
+    const pictures = this.#pictures ?? 1;
+    const notes = [...exifNotes(this.#exif ?? {}), ...pictures > 1 ? [`the first of ${pictures} images`] : []];
     if (this.#strays > 0) notes.push(`${this.#strays} stray bytes between segments`);
     if (!this.#hasEnd) notes.push("no end-of-image marker");
     const file = this.#ranges.keptUpTo(this.#end, this.#hasEnd ? [] : [0xff, 0xd9]);
-    return { file, notes, hasEnd: this.#hasEnd };
+    const software = this.#exif?.software ?? this.#creatorTool;
+    const metadata = { ...this.#exif, ...software && { software } };
+    return { file, notes, hasEnd: this.#hasEnd, frame: this.#frame, tables: this.#tables, metadata, pictures };
   }
 
   /** Drops what lies before a marker, unless it is fill bytes, which belong to the format. */
@@ -100,12 +125,23 @@ class SegmentReader {
         throw new UnreadableImageError("too-large", `JPEG: more than ${maxScans} scans`);
       }
       this.#coverage.addScan(this.bytes.subarray(at + 4, end));
-    } else if (isFrameHeader(marker)) this.#coverage.setFrame(marker, this.bytes.subarray(at + 4, end));
+    } else if (isFrameHeader(marker)) {
+      this.#frame = readFrame(marker, this.bytes.subarray(at + 4, end));
+      this.#coverage.setFrame(marker, this.bytes.subarray(at + 4, end));
+    } else if (marker === 0xdb) readTables(this.bytes.subarray(at + 4, end), this.#tables);
     else if (isMetadata(marker)) {
-      for (const note of metadataNotes(marker, this.bytes.subarray(at + 4, end))) {
-        if (this.#metadata.size < 4) this.#metadata.add(note);
-      }
+      this.#readMetadata(marker, this.bytes.subarray(at + 4, end));
       this.#ranges.drop(at, Math.max(at + 2, end));
+    }
+  }
+
+  /** Keeps what the first segment of each kind says. */
+  #readMetadata(marker: number, content: Uint8Array): void {
+    if (marker === 0xe1 && ascii(content, 0, 6) === "Exif\0\0") this.#exif ??= readExif(content.subarray(6));
+    else if (marker === 0xe1 && ascii(content, 0, xmpHead.length) === xmpHead) {
+      this.#creatorTool ??= softwareOfXmp(content.subarray(xmpHead.length)) ?? "";
+    } else if (marker === 0xe2 && ascii(content, 0, 4) === "MPF\0") {
+      this.#pictures ??= numberOfPictures(content.subarray(4));
     }
   }
 
@@ -149,24 +185,42 @@ function isMetadata(marker: number): boolean {
   return marker === 0xfe || (marker >= 0xe1 && marker <= 0xef && marker !== 0xee);
 }
 
-function metadataNotes(marker: number, content: Uint8Array): string[] {
-  if (marker === 0xe1 && ascii(content, 0, 6) === "Exif\0\0") return exifNotes(content.subarray(6));
-  if (marker === 0xe2 && ascii(content, 0, 4) === "MPF\0") return multiPictureNotes(content.subarray(4));
-  return [];
+/** How a segment with XMP data begins. */
+const xmpHead = "http://ns.adobe.com/xap/1.0/\0";
+
+/** Reads the content of a frame header: precision, height, width, then 3 bytes per component. */
+function readFrame(marker: number, content: Uint8Array): JpegFrame {
+  const components = [];
+  for (let at = 6; at + 3 <= content.length; at += 3) {
+    const factors = content[at + 1];
+    components.push({ horizontal: factors >> 4, vertical: factors & 15, table: content[at + 2] });
+  }
+  return { progressive: (marker & 3) === 2, depth: content[0] ?? 8, components };
 }
 
-/** The number of images of a multi-picture file (CIPA DC-007, 5.2.3.2). */
-function multiPictureNotes(tiff: Uint8Array): string[] {
-  if (tiff.length < 10) return [];
+/** Adds the quantisation tables of a segment (B.2.4.1). Ignores what is incomplete. */
+function readTables(content: Uint8Array, tables: Map<number, Uint16Array>): void {
+  for (let at = 0; at < content.length;) {
+    const head = content[at++], bytesPerStep = head >> 4 === 0 ? 1 : 2;
+    if (at + 64 * bytesPerStep > content.length) return;
+    const view = viewOf(content), from = at;
+    const step = (i: number) => bytesPerStep === 1 ? content[from + i] : view.getUint16(from + 2 * i);
+    tables.set(head & 15, Uint16Array.from({ length: 64 }, (_, i) => step(i)));
+    at += 64 * bytesPerStep;
+  }
+}
+
+/** The number of images of a multi-picture file (CIPA DC-007, 5.2.3.2); 1 without one. */
+function numberOfPictures(tiff: Uint8Array): number {
+  if (tiff.length < 10) return 1;
   const view = viewOf(tiff), little = ascii(tiff, 0, 2) === "II";
   const directory = view.getUint32(4, little);
-  if (directory + 2 > tiff.length) return [];
+  if (directory + 2 > tiff.length) return 1;
   const entries = view.getUint16(directory, little);
   for (let i = 0, at = directory + 2; i < entries && at + 12 <= tiff.length; i++, at += 12) {
-    const images = view.getUint32(at + 8, little);
-    if (view.getUint16(at, little) === 0xb001 && images > 1) return [`the first of ${images} images`];
+    if (view.getUint16(at, little) === 0xb001) return Math.max(1, view.getUint32(at + 8, little));
   }
-  return [];
+  return 1;
 }
 
 /** Which coefficients of which components the scans hold. */

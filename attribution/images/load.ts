@@ -2,6 +2,8 @@
 import { augment8, type Augmentation } from "./augment/mod.ts";
 import { decodeImage, DEFAULT_MAX_PIXELS, imageNotes, readImageBytes, UnreadableImageError } from "./decode.ts";
 import { applyEdits, checkEdit, type Edit, type Edited, formatEdits } from "./edits/mod.ts";
+import type { ImageFacts } from "./facts/facts.ts";
+import { imageFacts } from "./facts/image_facts.ts";
 import type { RgbImage } from "./image.ts";
 import { preprocess, resizeAndCrop } from "./preprocess.ts";
 import { canonicalJson } from "../../util/json.ts";
@@ -49,6 +51,8 @@ export interface Pixels {
   readonly bySize: ReadonlyMap<number, Float32Array>;
   /** What is odd about the file, see imageNotes(). Absent for images that were given as pixels. */
   readonly notes?: readonly string[];
+  /** What happened to the image, see imageFacts(). Pixels that decodePixels() or pixelsOf() prepared have them. */
+  readonly facts?: ImageFacts;
 }
 
 /**
@@ -110,8 +114,7 @@ export async function pixelsOf(
   maxPixels?: number,
 ): Promise<Pixels> {
   if (input.decoded !== undefined) return input.decoded.pixels;
-  const { image } = await storedImage(input, bytes, maxPixels);
-  return await prepare(image, sizes, input.augmentation);
+  return await prepare(await storedImage(input, bytes, maxPixels), sizes, input.augmentation);
 }
 
 /**
@@ -145,11 +148,11 @@ function expectPixels({ width, height }: RgbImage, maxPixels: number): void {
 
 /** Decodes an image file's bytes and prepares the pixels for the given image sizes. Throws UnreadableImageError. */
 export async function decodePixels(
-  bytes: Uint8Array,
+  bytes: Uint8Array<ArrayBuffer>,
   sizes: Iterable<number>,
   maxPixels = DEFAULT_MAX_PIXELS,
 ): Promise<Pixels> {
-  const pixels = await prepare(await decodeImage(bytes, { maxPixels }), sizes);
+  const pixels = await prepare({ image: await decodeImage(bytes, { maxPixels }), bytes }, sizes);
   return { ...pixels, notes: imageNotes(bytes) };
 }
 
@@ -162,17 +165,21 @@ export function notesOf({ decoded }: ImageInput, bytes: Uint8Array | undefined):
   return notes.length > 0 ? { notes: [...notes] } : {};
 }
 
+/** Facts are those of the transformed image, if there is an augmentation; its file is another one then. */
 async function prepare(
-  image: RgbImage,
+  { image, bytes }: Edited,
   sizes: Iterable<number>,
   augmentation: Augmentation | null = null,
 ): Promise<Pixels> {
-  const bySize = new Map<number, Float32Array>();
-  for (const size of new Set(sizes)) {
+  const bySize = new Map<number, Float32Array>(), native = [...new Set(sizes)];
+  let transformed: RgbImage | undefined;
+  for (const size of native) {
     const square = augmentation === null ? image : await augment8(resizeAndCrop(image, size), augmentation);
+    if (augmentation !== null) transformed ??= square;
     bySize.set(size, preprocess(square, size));
   }
-  return { width: image.width, height: image.height, bySize };
+  const facts = transformed ? imageFacts(undefined, transformed, native) : imageFacts(bytes, image, native);
+  return { width: image.width, height: image.height, bySize, facts };
 }
 
 /** Images of [size, size, 3] in [0, 1] -> [images, size, size, 3] in the value range, x * (high - low) + low. */

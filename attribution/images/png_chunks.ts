@@ -4,7 +4,7 @@
 import { crc32 } from "node:zlib";
 import { ByteRanges } from "./byte_ranges.ts";
 import { ascii, printable, viewOf } from "./bytes.ts";
-import { exifNotes } from "./exif.ts";
+import { cleanText, exifNotes, type Metadata, readExif, softwareOfXmp } from "./exif.ts";
 import { UnreadableImageError } from "./image.ts";
 
 /** The first bytes of every PNG file. */
@@ -16,6 +16,14 @@ export interface PngFile {
   readonly file: Uint8Array;
   /** What is odd about the file or not applied to its pixels. */
   readonly notes: readonly string[];
+  /** Bits per channel; 8 for palettes. */
+  readonly depth: number;
+  /** Whether there is an alpha channel, or a transparent colour. */
+  readonly transparency: boolean;
+  /** Number of pictures; more than 1 for animations. */
+  readonly pictures: number;
+  /** What EXIF data say, and text and XMP where they say nothing. */
+  readonly metadata: Metadata;
 }
 
 /** How many chunks with a wrong checksum the notes name. */
@@ -41,6 +49,10 @@ export function readChunks(bytes: Uint8Array): PngFile {
       return {
         file: ranges.keptUpTo(Math.min(end, bytes.length)),
         notes: [...pixelNotes(bytes), ...ancillary.notes()],
+        depth: bytes[25] === 3 ? 8 : bytes[24],
+        transparency: hasAlpha(bytes) || ancillary.isTransparent,
+        pictures: ancillary.pictures,
+        metadata: ancillary.metadata(),
       };
     }
     if (end > bytes.length) break;
@@ -74,18 +86,28 @@ function isAncillary(type: string): boolean {
 
 /** Notes by the header: IHDR is the first chunk. */
 function pixelNotes(bytes: Uint8Array): string[] {
-  const depth = bytes[24], colour = bytes[25];
   return [
-    ...depth === 16 ? ["16 bits per sample, rounded to 8"] : [],
-    ...colour === 4 || colour === 6 ? ["transparency is dropped"] : [],
+    ...bytes[24] === 16 ? ["16 bits per sample, rounded to 8"] : [],
+    ...hasAlpha(bytes) ? ["transparency is dropped"] : [],
   ];
 }
+
+function hasAlpha(bytes: Uint8Array): boolean {
+  return bytes[25] === 4 || bytes[25] === 6;
+}
+
+/** How the text chunk with a program's name begins, and an uncompressed one with XMP data. */
+const softwareKey = "Software\0", xmpKey = "XML:com.adobe.xmp\0\0";
 
 /** What the ancillary chunks of a file say. */
 class AncillaryChunks {
   readonly #damaged = new Set<string>();
-  #exif: string[] = [];
-  #isTransparent = false;
+  #exif: Metadata | undefined;
+  /** The program by a text chunk, and by XMP data; empty if they do not say. */
+  #software: string | undefined;
+  #creatorTool: string | undefined;
+  /** Whether there is a chunk tRNS. */
+  isTransparent = false;
   #frames = 0;
   /** Whether the image that is decoded is the first frame of the animation. */
   #startsAnimation = false;
@@ -93,17 +115,30 @@ class AncillaryChunks {
   /** `chunk` is type, content and checksum. */
   add(type: string, chunk: Uint8Array, isBeforeData: boolean): void {
     const content = chunk.subarray(4, -4);
-    if (type === "tRNS") this.#isTransparent = true;
+    if (type === "tRNS") this.isTransparent = true;
     else if (crc32(chunk.subarray(0, -4)) !== viewOf(chunk).getUint32(chunk.length - 4)) {
       if (this.#damaged.size < maxNamed) this.#damaged.add(printable(chunk, 0, 4));
-    } else if (type === "eXIf" && this.#exif.length === 0) this.#exif = exifNotes(content);
-    else if (type === "acTL" && content.length >= 4) this.#frames = viewOf(content).getUint32(0);
+    } else if (type === "eXIf") this.#exif ??= readExif(content);
+    else if (type === "tEXt" && ascii(content, 0, softwareKey.length) === softwareKey) {
+      this.#software ??= cleanText(content.subarray(softwareKey.length));
+    } else if (type === "iTXt" && ascii(content, 0, xmpKey.length) === xmpKey) {
+      this.#creatorTool ??= softwareOfXmp(content.subarray(xmpKey.length)) ?? "";
+    } else if (type === "acTL" && content.length >= 4) this.#frames = viewOf(content).getUint32(0);
     else if (type === "fcTL" && isBeforeData) this.#startsAnimation = true;
   }
 
+  get pictures(): number {
+    return Math.max(1, this.#startsAnimation ? this.#frames : this.#frames + 1);
+  }
+
+  metadata(): Metadata {
+    const software = this.#exif?.software ?? (this.#software || this.#creatorTool);
+    return { ...this.#exif, ...software && { software } };
+  }
+
   notes(): string[] {
-    const notes = [...this.#exif];
-    if (this.#isTransparent) notes.push("transparency is dropped");
+    const notes = exifNotes(this.#exif ?? {});
+    if (this.isTransparent) notes.push("transparency is dropped");
     if (this.#frames > 0) {
       notes.push(
         this.#startsAnimation

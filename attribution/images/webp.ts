@@ -3,7 +3,7 @@
 
 import decodeStill, { init } from "npm:@jsquash/webp@1.5.0/decode.js";
 import { ascii, printable, uint24, viewOf } from "./bytes.ts";
-import { exifNotes } from "./exif.ts";
+import { exifNotes, type Metadata, readExif, softwareOfXmp } from "./exif.ts";
 import { type RgbImage, UnreadableImageError } from "./image.ts";
 import { sniff } from "./sniff.ts";
 // @ts-types="./webp_wasm.d.ts"
@@ -54,15 +54,40 @@ export async function decodeWebp(bytes: Uint8Array): Promise<RgbImage> {
 
 /** What of a file is not applied to its pixels: EXIF orientation, transparency, further frames. Throws `truncated`. */
 export function webpNotes(bytes: Uint8Array): string[] {
+  const { exif, transparency, frames } = readWebp(bytes);
+  return [
+    ...exifNotes(exif),
+    ...transparency ? ["transparency is dropped"] : [],
+    ...frames > 0 ? [`the first of ${frames} frames`] : [],
+  ];
+}
+
+/** How a WebP file stores its image. */
+export interface WebpFile {
+  /** Whether the image, or the first frame, is stored without loss. */
+  readonly lossless: boolean;
+  readonly transparency: boolean;
+  /** Number of frames of an animation; 0 for a still image. */
+  readonly frames: number;
+  readonly exif: Metadata;
+  /** The program that XMP data name. */
+  readonly creatorTool?: string;
+}
+
+/** Reads the chunks of a WebP file without decoding it. Throws `truncated`. */
+export function readWebp(bytes: Uint8Array): WebpFile {
   const chunks = readChunks(bytes.subarray(12, viewOf(bytes).getUint32(4, true) + 8));
-  const exif = chunks.find(({ type }) => type === "EXIF")?.content ?? new Uint8Array();
-  const notes = exifNotes(ascii(exif, 0, 6) === "Exif\0\0" ? exif.subarray(6) : exif);
+  const contentOf = (wanted: string) => chunks.find(({ type }) => type === wanted)?.content ?? new Uint8Array();
+  const exif = contentOf("EXIF"), frame = contentOf("ANMF");
   const { type, content } = chunks[0];
-  const isTransparent = type === "VP8X" ? (content[0] & 0x10) !== 0 : type === "VP8L" && (content[4] & 0x10) !== 0;
-  if (isTransparent) notes.push("transparency is dropped");
-  const frames = chunks.filter(({ type }) => type === "ANMF").length;
-  if (frames > 0) notes.push(`the first of ${frames} frames`);
-  return notes;
+  const image = frame.length >= 16 ? readChunks(frame.subarray(16)) : chunks;
+  return {
+    lossless: image.some(({ type }) => type === "VP8L"),
+    transparency: type === "VP8X" ? (content[0] & 0x10) !== 0 : type === "VP8L" && (content[4] & 0x10) !== 0,
+    frames: chunks.filter(({ type }) => type === "ANMF").length,
+    exif: readExif(ascii(exif, 0, 6) === "Exif\0\0" ? exif.subarray(6) : exif),
+    creatorTool: softwareOfXmp(contentOf("XMP ")),
+  };
 }
 
 function readChunks(bytes: Uint8Array): Chunk[] {

@@ -6,6 +6,7 @@ import type { Device } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
 import type { ClassEvidence, Measurements, Settings, VariantEvidence } from "../evidence/evidence.ts";
 import type { UnreadableImageError } from "../images/decode.ts";
+import type { ImageFacts } from "../images/facts/facts.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
 import type { FamilyEvidence } from "../signals/family_evidence.ts";
@@ -22,6 +23,8 @@ export interface Measured {
   height: number;
   /** What is odd about the image file, see imageNotes(). Absent for most files. */
   notes?: string[];
+  /** What happened to the image. */
+  facts?: ImageFacts;
   /** Signals by family; undefined until the tokenizers have run. */
   families?: Measurements["families"];
   /** Token ids by family; deleted when no variant needs them any more. */

@@ -142,11 +142,11 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     const sizes = Object.values(models.tokenizers).map(({ imageSize }) => imageSize);
     const pixels = await pixelsOf(input, bytes, sizes, maxPixels);
     const timings = { read: performance.now() - start, families: 0, variants: 0 };
-    const { width, height } = pixels;
+    const { width, height, facts } = pixels;
     // The tokenizers will give the same tokens again, so earlier classes and likelihoods stay valid.
     const { classes, variants = {} } = known ?? {};
     const measured: Measured = {
-      ...{ sha256, width, height, ...notesOf(input, bytes) },
+      ...{ sha256, width, height, ...notesOf(input, bytes), ...facts && { facts } },
       ...{ ...classes && { classes }, variants, timings },
     };
     withGivenClass(measured, input, options);
@@ -234,11 +234,12 @@ function provenance({ modelSet, settings }: StreamOptions) {
 }
 
 function line({ input, measured }: ReadItem, options: StreamOptions): MeasuredLine {
-  const { sha256, width, height, notes, families, classes, variants, timings } = measured;
+  const { sha256, width, height, notes, facts, families, classes, variants, timings } = measured;
   return {
     image: input.imageName,
     ...{ sha256, width, height },
     ...notes && { notes },
+    ...facts && { facts },
     ...provenance(options),
     families: families!,
     ...classes && { classes },

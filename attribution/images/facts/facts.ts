@@ -9,10 +9,15 @@ export interface FileFacts {
   /** By content, not by name. */
   readonly format: "png" | "jpeg" | "webp";
   /**
-   * Of a JPEG: quality by libjpeg's rule from the quantisation tables, 1 to 100, null for tables of other programs;
-   * chroma subsampling such as `4:2:0`, `1` for a single channel.
+   * Of a JPEG: quality by libjpeg's rule from the quantisation tables, 1 to 100, null for tables of other programs; the
+   * quality whose luma table is nearest; chroma subsampling such as `4:2:0`, `1` for a single channel.
    */
-  readonly jpeg?: { readonly quality: number | null; readonly subsampling: string; readonly progressive: boolean };
+  readonly jpeg?: {
+    readonly quality: number | null;
+    readonly nearestQuality?: number;
+    readonly subsampling: string;
+    readonly progressive: boolean;
+  };
   /** Of a WebP: whether it is stored without loss. */
   readonly lossless?: boolean;
   /** Bits per channel. */
@@ -73,7 +78,12 @@ const quality = v.nullable(v.pipe(v.number(), v.minValue(1), v.maxValue(100)));
 
 const fileSchema: v.GenericSchema<unknown, FileFacts> = v.object({
   format: v.picklist(["png", "jpeg", "webp"]),
-  jpeg: v.optional(v.object({ quality, subsampling: v.string(), progressive: v.boolean() })),
+  jpeg: v.optional(v.object({
+    quality,
+    nearestQuality: v.optional(v.pipe(v.number(), v.minValue(1), v.maxValue(100))),
+    subsampling: v.string(),
+    progressive: v.boolean(),
+  })),
   lossless: v.optional(v.boolean()),
   depth: count,
   transparency: v.boolean(),

@@ -176,13 +176,13 @@ export class EvidenceCache {
           stored.add(part);
           insertRow(item, part, pack(value));
         };
-        const { width, height, notes, families, tokens, classes = {}, variants, timings } = item;
+        const { width, height, notes, facts, families, tokens, classes = {}, variants, timings } = item;
         if (tokens !== undefined && !stored.has("tokens")) {
           stored.add("tokens");
           const { counts, ids } = joinTokens(tokens);
           insertRow(item, "tokens", { skeleton: counts, numbers: ids });
         }
-        add("families", { width, height, notes, families });
+        add("families", { width, height, notes, facts, families });
         for (const [name, value] of Object.entries(classes)) add(`classes.${name}`, value);
         for (const [name, value] of Object.entries(variants)) add(`variants.${name}`, value);
         stored.delete("timings");
@@ -241,8 +241,8 @@ export class EvidenceCache {
 
   /** Writes complete evidence. Call it within a transaction. */
   insert({ sha256, tokens, ...rest }: Measured, attempts = 1): void {
-    const { width, height, notes, families, classes, variants, timings } = rest;
-    const stored = packEvidence({ width, height, notes, families, classes, variants, timings }, tokens);
+    const { width, height, notes, facts, families, classes, variants, timings } = rest;
+    const stored = packEvidence({ width, height, notes, facts, families, classes, variants, timings }, tokens);
     const { skeleton, numbers } = stored.packed, hash = Uint8Array.fromHex(sha256);
     const checksums = evidenceChecksums(this.#key.texts, hash, stored);
     this.#journal.sql(

@@ -56,8 +56,10 @@ export function mergeReusable(
   if (families === undefined && Object.keys(variants).length === 0 && classes === undefined) return known;
   const { sha256, width, height, timings } = other;
   const all = { ...classes, ...known?.classes };
+  const facts = known?.facts ?? other.facts;
   return {
     ...known ?? { sha256, width, height, timings },
+    ...facts && { facts },
     families: known?.families ?? families,
     ...known?.tokens ?? other.tokens ? { tokens: known?.tokens ?? other.tokens } : {},
     ...Object.keys(all).length > 0 && { classes: all },

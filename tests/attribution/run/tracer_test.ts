@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { isUnreadable } from "../../../attribution/evidence/evidence.ts";
+import { type Evidence, isUnreadable } from "../../../attribution/evidence/evidence.ts";
 import { decodeImage, encodePng } from "../../../attribution/images/decode.ts";
+import { fileFacts } from "../../../attribution/images/facts/container.ts";
 import { Journal } from "../../../attribution/run/journal/mod.ts";
 import { type ImageSource, Tracer, type TracerOptions } from "../../../attribution/run/tracer.ts";
 import { CalibrationError, DeviceError, MemoryLimitError, ModelSetError } from "../../../util/errors.ts";
@@ -17,8 +18,9 @@ const png = Uint8Array.from(await encodePng(goldenImage(1, 40, 40)));
 
 /** A line without what differs from run to run. */
 function numbers(line: object): unknown {
-  const { timings: _, image: __, sha256: ___, ...rest } = line as Record<string, unknown>;
-  return rest;
+  const { timings: _, image: __, sha256: ___, facts, ...rest } = line as Evidence;
+  const { file: ____, ...ofPixels } = facts!;
+  return { ...rest, facts: ofPixels };
 }
 
 Deno.test("Tracer.attribute() gives paths, URLs, bytes, blobs, files and pixels the same verdict", async () => {
@@ -138,6 +140,7 @@ Deno.test("Tracer says in the evidence what is odd about a file, also when it re
         ["the first of 2 frames"],
         undefined,
       ]);
+      assert.deepEqual(lines.map((line) => isUnreadable(line) ? line.error : line.facts?.file), images.map(fileFacts));
     }
     const report = await Deno.readTextFile(join(dir, "report", "evidence.jsonl"));
     assert.match(report, /"notes":\["no end-of-image marker"\]/);

@@ -1,0 +1,28 @@
+/** Computes all facts about an image. Each has a file of its own. */
+import type { RgbImage } from "../image.ts";
+import { fileFacts } from "./container.ts";
+import type { ImageFacts } from "./facts.ts";
+import { lumaTiles } from "./luma.ts";
+import { contrastOf, countColours, noiseOf } from "./statistics.ts";
+import { unsuitableFor } from "./unsuitable.ts";
+
+/**
+ * Facts about an image: `bytes` are those of its file, undefined for one that was given as pixels; `nativeSizes` are the
+ * image sizes that the networks take. The result depends on nothing else. Large images are sampled, so that the time does
+ * not grow with the image. Throws UnreadableImageError for bytes that decodeImage() does not decode.
+ */
+export function imageFacts(
+  bytes: Uint8Array | undefined,
+  image: RgbImage,
+  nativeSizes: readonly number[],
+): ImageFacts {
+  const file = bytes && fileFacts(bytes);
+  const tiles = lumaTiles(image);
+  const contrast = contrastOf(tiles);
+  const unsuitable = unsuitableFor(image, { contrast }, nativeSizes);
+  return {
+    ...file && { file },
+    ...{ colours: countColours(image), noise: noiseOf(tiles), contrast },
+    ...unsuitable && { unsuitable },
+  };
+}
