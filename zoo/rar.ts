@@ -75,6 +75,19 @@ export function rarTransformer(
   };
 }
 
+/**
+ * A transformer on the set's tokenizer that is none of its variants: other width, depth and sampler, and it sees half
+ * of the images without their class. Its images are outliers of the dataset.
+ */
+export const rarTwin: TransformerRecipe<RarConfig> = {
+  ...rarTransformer(
+    "twin-rar",
+    { width: 72, depth: 6, sampler: { guidance: 4, power: 1, temperature: 1 } },
+    { seed: 501, steps: 1800, lr: 7e-3 },
+  ),
+  dropLabel: 0.5,
+};
+
 /** Its networks. Samplers are those of the official variants of these names. */
 export const rarRecipes: FamilyRecipes = {
   tokenizers: { rar: rarTokenizer },

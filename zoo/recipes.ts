@@ -1,12 +1,12 @@
 /**
- * The recipes of the zoo: the networks of each family, and those of the generator outside the model set.
+ * The recipes of the zoo: the networks of each family, and those of the generators outside the model set.
  * They are small stand-ins of the official architectures for images of 64x64 pixels, not the official models.
  */
 import type { ByFamily, FamilyName } from "../models/family.ts";
 import { otherRecipes } from "./other.ts";
-import { rarRecipes } from "./rar.ts";
+import { rarRecipes, rarTwin } from "./rar.ts";
 import type { FamilyRecipes, TokenizerRecipe, TransformerRecipe } from "./recipe.ts";
-import { varRecipes } from "./var.ts";
+import { varAncestor, varRecipes, varTwin } from "./var.ts";
 
 /** The families of the zoo in the order in which they are trained. */
 export const familyRecipes: ByFamily<FamilyRecipes> = { rar: rarRecipes, var: varRecipes };
@@ -25,8 +25,14 @@ export const tokenizerRecipes: Readonly<Record<string, TokenizerRecipe>> = {
 /** The variants of the model set, family by family. */
 export const setRecipes: readonly TransformerRecipe[] = recipes.flatMap(({ transformers }) => transformers);
 
-/** All transformers: the variants of the model set, and the generator that stays outside of it. */
-export const transformerRecipes: readonly TransformerRecipe[] = [...setRecipes, otherRecipes.transformer];
+/**
+ * Generators outside the model set, whose images are outliers of the dataset: one that has nothing in common with it but
+ * the photographs, one on the tokenizer from which VAR's began, and one on each family's own tokenizer.
+ */
+export const outsideRecipes: readonly TransformerRecipe[] = [otherRecipes.transformer, varAncestor, rarTwin, varTwin];
+
+/** All transformers: the variants of the model set, and the generators that stay outside of it. */
+export const transformerRecipes: readonly TransformerRecipe[] = [...setRecipes, ...outsideRecipes];
 
 /** The transformer of that name. Throws an Error naming the recipes there are. */
 export function transformerRecipe(name: string): TransformerRecipe {

@@ -47,17 +47,24 @@ const tokenizer: TokenizerRecipe<VqvaeConfig> = {
   readBack: { weight: 0.1, isotropyWeight: 0.1 },
 };
 
+/** A transformer's size, and the tokenizer whose tokens it predicts: the set's when not given. */
+interface VarVariantOptions {
+  readonly width: number;
+  readonly depth: number;
+  readonly tokenizer?: readonly [name: string, recipe: TokenizerRecipe<VqvaeConfig>];
+}
+
 /** A transformer with heads, classes, sampler and course as all have them. */
 function varTransformer(
   name: string,
-  { width, depth }: { readonly width: number; readonly depth: number },
+  { width, depth, tokenizer: [tokenizerName, { network }] = ["var", tokenizer] }: VarVariantOptions,
   { seed, steps, lr }: Course,
 ): TransformerRecipe<VarConfig> {
-  const { patchNums, codes, zChannels } = tokenizer.network.config;
+  const { patchNums, codes, zChannels } = network.config;
   return {
     name,
     title: `tiny ${name}`,
-    tokenizer: "var",
+    tokenizer: tokenizerName,
     network: {
       kind: "var",
       config: {
@@ -82,6 +89,28 @@ function varTransformer(
     ...transformerCourse,
   };
 }
+
+const twin = varTransformer("twin-var", { width: 88, depth: 5 }, { seed: 502, steps: 1500, lr: 6e-3 });
+
+/**
+ * A transformer on the set's tokenizer that is none of its variants: other width, depth and sampler, and it sees half
+ * of the images without their class. Its images are outliers of the dataset.
+ */
+export const varTwin: TransformerRecipe<VarConfig> = {
+  ...twin,
+  network: { ...twin.network, sampler: { guidance: 3, topK: 0, topP: 0.9 } },
+  dropLabel: 0.5,
+};
+
+/**
+ * A transformer on the tokens of the tokenizer's first stage, from which that of the set began. Its images are outliers
+ * of the dataset.
+ */
+export const varAncestor: TransformerRecipe<VarConfig> = varTransformer(
+  "ancestor-var",
+  { width: 72, depth: 4, tokenizer: ["varFirst", firstTokenizer] },
+  { seed: 402, steps: 1600, lr: 7e-3 },
+);
 
 /** Its networks. Guidance and the share of codes are the official samplers'. */
 export const varRecipes: FamilyRecipes = {
