@@ -3,7 +3,7 @@
  * The steps are zoo/'s; stdout has nothing but results.
  */
 import { openDevice } from "../core/open_device.ts";
-import { anyText, choice, listOf } from "../util/options.ts";
+import { anyText, choice, listOf, whole } from "../util/options.ts";
 import { loadCrops, type PhotoCrops } from "../zoo/crops.ts";
 import { tokenizerRecipes, transformerRecipes, zooFamilies } from "../zoo/recipes.ts";
 import { trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
@@ -39,9 +39,20 @@ const steps = {
   dataset: {
     about: "the small dataset, into --out (examples/Dataset)",
     run: async (options: Options) => {
-      const { out = "examples/Dataset", other } = options;
-      const outliers = [await options.loadCrops("outlier"), await options.loadCrops("val")];
-      return await writeExamples(options, { models: options.set, other, outliers, out });
+      const { out = "examples/Dataset", set, keep, seed, each = 30, outliers = 60 } = options;
+      const unseen = [await options.loadCrops("outlier"), await options.loadCrops("val")];
+      const draw = seed === undefined ? undefined : { seed, each, outliers };
+      if (draw !== undefined && options.out === undefined) {
+        throw new Error("--seed: expected --out for the set drawn anew");
+      }
+      return await writeExamples(options, {
+        models: set,
+        unseen,
+        train: await options.loadCrops("train"),
+        out,
+        keep,
+        draw,
+      });
     },
   },
   sheets: {
@@ -55,7 +66,10 @@ interface Options extends StepOptions {
   readonly threads?: number;
   readonly out?: string;
   readonly set?: string;
-  readonly other?: string;
+  readonly keep?: boolean;
+  readonly seed?: number;
+  readonly each?: number;
+  readonly outliers?: number;
   readonly loadCrops: (split: "train" | "val" | "outlier") => Promise<PhotoCrops>;
 }
 
@@ -80,7 +94,7 @@ export const command = defineCommand({
   usage: ["STEP --photos DIR --work DIR [options]"],
   actions: {
     ...Object.fromEntries(stepNames.map((name) => [name, steps[name].about])),
-    all: "one after the other, without --model, --out, --set and --other",
+    all: "one after the other, without the options of single steps",
   },
   options: {
     photos: { value: "DIR", required: true, help: "crops of photographs, as deno task zoo-photos writes them" },
@@ -92,11 +106,14 @@ export const command = defineCommand({
     },
     out: { value: "DIR", help: "where release, dataset and sheets write" },
     set: { value: "DIR", help: "the set that the dataset is drawn from", unset: "that of the step sets" },
-    other: {
-      value: "DIR",
-      help: "images of the generator outside the zoo for the dataset",
-      unset: "drawn from its network",
+    keep: { help: "dataset: files that are in --out stay what they are, and missing ones are added" },
+    seed: {
+      value: "N",
+      type: whole(0),
+      help: "dataset: in its place, a set for measurements is drawn anew with this seed, into --out",
     },
+    each: { value: "N", type: whole(1), help: "images of each variant in a set drawn anew", unset: "30" },
+    outliers: { value: "N", type: whole(1), help: "images of each source of outliers in it", unset: "60" },
     device: {
       ...deviceOptions.device,
       default: "cpu",
@@ -114,8 +131,10 @@ async function main({ values, operands, progress }: Input<typeof command.options
   if (operands.length !== 1) throw new Error(`expected one step, got ${operands.length} (--help)`);
   const step = operands[0] as StepName | "all";
   if (step === "all") {
-    for (const name of ["model", "out", "set", "other"] as const) {
-      if (values[name] !== undefined) throw new Error(`--${name}: belongs to a single step, not to all`);
+    for (const name of ["model", "out", "set", "keep", "seed", "each", "outliers"] as const) {
+      if (values[name] !== undefined && values[name] !== false) {
+        throw new Error(`--${name}: belongs to a single step, not to all`);
+      }
     }
   }
   const { photos, model, device: deviceName, ...options } = values;

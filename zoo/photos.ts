@@ -158,6 +158,6 @@ function deviation(pixels: Uint8Array): number {
 }
 
 /** ITU-R BT.601 luma of the pixel at `at`, 0..255. */
-function luma(data: Uint8Array, at: number): number {
+export function luma(data: ArrayLike<number>, at: number): number {
   return 0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2];
 }

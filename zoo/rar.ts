@@ -82,8 +82,8 @@ export function rarTransformer(
 export const rarTwin: TransformerRecipe<RarConfig> = {
   ...rarTransformer(
     "twin-rar",
-    { width: 72, depth: 6, sampler: { guidance: 4, power: 1, temperature: 1 } },
-    { seed: 501, steps: 1800, lr: 7e-3 },
+    { width: 56, depth: 3, sampler: { guidance: 4, power: 1, temperature: 1 } },
+    { seed: 501, steps: 1200, lr: 8e-3 },
   ),
   dropLabel: 0.5,
 };

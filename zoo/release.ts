@@ -9,11 +9,17 @@ import { runTraining } from "../training/run_training.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 import type { PhotoCrops } from "./crops.ts";
-import { writeDataset } from "./dataset.ts";
+import { type DrawOptions, writeDataset, writeDraw } from "./dataset.ts";
 import { loadTokenizer, zooPaths } from "./paths.ts";
 import type { TokenizerRecipe, TransformerRecipe } from "./recipe.ts";
-import { otherRecipes } from "./other.ts";
-import { familyRecipes, setRecipes, tokenizerRecipes, transformerRecipes, zooFamilies } from "./recipes.ts";
+import {
+  familyRecipes,
+  outsideRecipes,
+  setRecipes,
+  tokenizerRecipes,
+  transformerRecipes,
+  zooFamilies,
+} from "./recipes.ts";
 import { type SetParts, writeSet } from "./set.ts";
 import { reconstructions, sheet, spread } from "./sheet.ts";
 
@@ -37,25 +43,26 @@ export interface ReleaseOptions {
 const inverseRun = (work: string, family: FamilyName) => zooPaths(work).run(`inverse_${family}`);
 const inverseFile = (work: string, family: FamilyName) => join(inverseRun(work, family), "encoder.safetensors");
 const setFolder = (work: string) => join(work, "set");
-const otherFolder = (work: string) => join(work, "other");
+const outsiderFolder = (work: string, name: string) => join(work, "outside", name);
 
 /**
- * The networks as two model sets in the working folder: the zoo without inverse decoders, and the generator outside of
- * it.
+ * The networks as model sets in the working folder: the zoo without inverse decoders, and a set for each generator
+ * outside of it.
  */
 export async function writeSets({ work, log }: ReleaseOptions): Promise<boolean> {
   const { hash } = await writeSet(setFolder(work), tinySet(work));
   log(`set ${hash.slice(0, 12)} without inverse decoders`);
-  const { tokenizer, transformer } = otherRecipes;
-  if (!await Deno.stat(zooPaths(work).network(transformer.name)).then(() => true, () => false)) {
-    log("no set of the generator outside the zoo, which is not trained (dataset takes its images from --other)");
-    return true;
+  for (const recipe of outsideRecipes) {
+    if (!await Deno.stat(zooPaths(work).network(recipe.name)).then(() => true, () => false)) {
+      log(`no set of ${recipe.name}, which is not trained`);
+      continue;
+    }
+    await writeSet(outsiderFolder(work, recipe.name), {
+      name: recipe.name,
+      description: "A generator outside the zoo.",
+      ...networkFiles(work, [tokenizerRecipes[recipe.tokenizer]], [recipe]),
+    });
   }
-  await writeSet(otherFolder(work), {
-    name: "other",
-    description: "A generator outside the zoo.",
-    ...networkFiles(work, [tokenizer], [transformer]),
-  });
   return true;
 }
 
@@ -129,26 +136,34 @@ export async function writeRelease({ work, log }: ReleaseOptions, out: string): 
   return true;
 }
 
-/** Writes the small dataset into `out`, drawn from the zoo's set or another (inverse decoders do not matter for it). */
+/** What the small dataset is made of beside networks, and where it goes. */
+export interface ExamplesOptions {
+  /** The set that images are drawn from: that of the step `sets` when not given. Inverse decoders do not matter. */
+  readonly models?: string;
+  readonly unseen: readonly PhotoCrops[];
+  readonly train: PhotoCrops;
+  readonly out: string;
+  /** What is in `out` stays. */
+  readonly keep?: boolean;
+  /** Writes a set drawn anew in place of the dataset. */
+  readonly draw?: DrawOptions;
+}
+
+/** Writes the small dataset, or a set drawn anew, into `out`. */
 export async function writeExamples(
-  { work, threads, log }: ReleaseOptions,
-  { models = setFolder(work), other, outliers, out }: {
-    readonly models?: string;
-    /** Folder with images of the generator outside the zoo; they are drawn when not given. */
-    readonly other?: string;
-    readonly outliers: readonly PhotoCrops[];
-    readonly out: string;
-  },
+  { device, work, threads, log }: ReleaseOptions,
+  { models = setFolder(work), draw, keep, ...rest }: ExamplesOptions,
 ): Promise<boolean> {
-  await writeDataset({
+  const material = {
+    ...rest,
+    device,
     models,
-    other: other === undefined ? { models: otherFolder(work) } : { images: other },
-    outliers,
-    out,
+    outsider: (name: string) => outsiderFolder(work, name),
     work,
     threads,
     log,
-  });
+  };
+  await (draw === undefined ? writeDataset({ ...material, keep }) : writeDraw(material, draw));
   return true;
 }
 
@@ -170,9 +185,7 @@ export async function writeSheets(
   }
   await Deno.writeFile(join(out, "reconstructions.png"), sheet(rows));
   const samples = transformerRecipes.map(async ({ name }) => {
-    const dir = name === otherRecipes.transformer.name
-      ? join(work, "dataset", "other")
-      : join(work, "dataset", "test", name);
+    const dir = join(work, "dataset", "test", name);
     return await Promise.all(
       Array.from({ length: 12 }, async (_, i) => await decodeImage(await Deno.readFile(join(dir, `${i}.png`)))),
     );

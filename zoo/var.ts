@@ -109,7 +109,7 @@ export const varTwin: TransformerRecipe<VarConfig> = {
 export const varAncestor: TransformerRecipe<VarConfig> = varTransformer(
   "ancestor-var",
   { width: 72, depth: 4, tokenizer: ["varFirst", firstTokenizer] },
-  { seed: 402, steps: 1600, lr: 7e-3 },
+  { seed: 402, steps: 1200, lr: 7e-3 },
 );
 
 /** Its networks. Guidance and the share of codes are the official samplers'. */
