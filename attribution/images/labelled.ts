@@ -14,6 +14,11 @@ export interface LabelledImage extends ListedImage {
   readonly label: Label;
   /** The label; `outlier/<folder>` for an outlier in a subfolder; or the table's source. */
   readonly source: string;
+  /**
+   * The photograph or other original that the image was made from, by the table's column. Images of one picture say as
+   * much about errors as one image. Absent where the table names none, and for label folders: a picture of its own.
+   */
+  readonly picture?: string;
 }
 
 /**
@@ -46,8 +51,9 @@ export async function listLabelFolders(option: string, dir: string, labels: Labe
 
 /**
  * The images of a folder that a table labels. The table is CSV with the columns image_name and label, and optionally
- * source. image_name is the path below the folder, or just the file name if it is unique. Images without a row are left
- * out and counted. Throws on missing columns, unknown labels, two rows for one image, and rows without an image.
+ * source and picture. image_name is the path below the folder, or just the file name if it is unique. Images without a
+ * row are left out and counted. Throws on missing columns, unknown labels, two rows for one image, and rows without an
+ * image.
  */
 export async function listWithTable(
   option: string,
@@ -66,7 +72,7 @@ export async function listWithTable(
   const seen = new Map<string, number>();
   const problems: string[] = [];
   const labelled: LabelledImage[] = [];
-  rows.forEach(({ image_name: name, label, source }, i) => {
+  rows.forEach(({ image_name: name, label, source, picture }, i) => {
     const line = i + 2;
     const image = byName.get(name);
     if (!labels.all.includes(label)) {
@@ -78,7 +84,7 @@ export async function listWithTable(
       problems.push(`line ${line}: ${printable(name)}: has a row already, in line ${seen.get(image.path)}`);
     } else {
       seen.set(image.path, line);
-      labelled.push({ ...image, label, source: source || label });
+      labelled.push({ ...image, label, source: source || label, ...picture && { picture } });
     }
   });
   if (problems.length > 0) throw new Error(`--labels ${table}: ${some(problems, 5, "; ")}`);
@@ -133,19 +139,27 @@ async function listFolder(option: string, dir: string): Promise<ListedImage[]> {
   return await listImages([join(dir)]);
 }
 
-async function readTable(path: string): Promise<{ image_name: string; label: string; source?: string }[]> {
+/** A row of a table of labels. Cells that are not filled are empty. */
+interface LabelRow {
+  readonly image_name: string;
+  readonly label: string;
+  readonly source?: string;
+  readonly picture?: string;
+}
+
+async function readTable(path: string): Promise<LabelRow[]> {
   let text: string;
   try {
     text = await Deno.readTextFile(path);
   } catch (cause) {
     throw new Error(`--labels ${path}: ${(cause as Error).message}`, { cause });
   }
-  return parseNameTable(text, `--labels ${path}`, "label") as { image_name: string; label: string; source?: string }[];
+  return parseNameTable(text, `--labels ${path}`, "label") as unknown as LabelRow[];
 }
 
 /**
- * The label that a user may have meant, as a question: the longest one that is left of the text when characters are left
- * out, such as `rarxl` of `RAR-XL` and `var16` of `VAR-d16`. Empty if there is none.
+ * The label that a user may have meant, as a question: the longest one that is left of the text when characters are
+ * left out, such as `rarxl` of `RAR-XL` and `var16` of `VAR-d16`. Empty if there is none.
  */
 function suggestion(text: string, labels: Labels): string {
   const lower = text.toLowerCase();

@@ -122,7 +122,8 @@ function tieGroups(
   requireEqualLengths(operation, confidence, right, counts);
   const groups: { count: number; rightCount: number }[] = [];
   let last: number | undefined;
-  for (const i of fallingOrder(confidence)) {
+  const order = Array.from({ length: confidence.length }, (_, i) => i).sort((a, b) => confidence[b] - confidence[a]);
+  for (const i of order) {
     const count = counts?.[i] ?? 1;
     if (count === 0) continue;
     if (confidence[i] !== last) groups.push({ count: 0, rightCount: 0 });
@@ -132,13 +133,6 @@ function tieGroups(
     if (right[i]) group.rightCount += count;
   }
   return groups;
-}
-
-/** Indices by falling value. Values that fall already are not sorted, which makes bootstrap samples fast. */
-function fallingOrder(values: ArrayLike<number>): Uint32Array {
-  const order = Uint32Array.from({ length: values.length }, (_, i) => i);
-  const isFalling = order.every((i) => i === 0 || values[i - 1] >= values[i]);
-  return isFalling ? order : order.sort((a, b) => values[b] - values[a]);
 }
 
 function requireEqualLengths(

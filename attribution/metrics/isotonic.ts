@@ -25,47 +25,46 @@ export function isotonicSteps(
   weights?: ArrayLike<number>,
 ): IsotonicStep[] {
   requireLists(scores, targets, weights);
-  const steps: IsotonicStep[] = [];
-  for (let step of pooledTies(scores, targets, weights)) {
-    for (let last = steps.at(-1); last !== undefined && last.value >= step.value; last = steps.at(-1)) {
-      step = pool(last, step);
-      steps.pop();
+  const order = risingOrder(scores);
+  const steps: { low: number; high: number; value: number; weight: number }[] = [];
+  for (let at = 0; at < order.length;) {
+    const score = scores[order[at]];
+    // Of equal values the mean is the value itself, which rounding must not change; so the first one is the origin.
+    const origin = targets[order[at]];
+    let weight = 0, excess = 0;
+    for (; at < order.length && scores[order[at]] === score; at++) {
+      const own = weights?.[order[at]] ?? 1;
+      weight += own;
+      excess += own * (targets[order[at]] - origin);
     }
-    steps.push(step);
+    if (weight > 0) addStep(steps, { low: score, high: score, value: origin + excess / weight, weight });
   }
   return steps;
 }
 
-/** A step per distinct score, in rising order. */
-function pooledTies(
-  scores: ArrayLike<number>,
-  targets: ArrayLike<number>,
-  weights?: ArrayLike<number>,
-): IsotonicStep[] {
-  const steps: IsotonicStep[] = [];
-  for (const i of risingOrder(scores)) {
-    const step = { low: scores[i], high: scores[i], value: targets[i], weight: weights?.[i] ?? 1 };
-    const last = steps.at(-1);
-    if (last?.high === step.low) steps[steps.length - 1] = pool(last, step);
-    else steps.push(step);
+/** Appends a step, pooled with those before it whose values are not below its own. */
+function addStep(
+  steps: { low: number; high: number; value: number; weight: number }[],
+  step: IsotonicStep,
+): void {
+  let { low, value, weight } = step;
+  for (let last = steps.at(-1); last !== undefined && last.value >= value; last = steps.at(-1)) {
+    value = last.value === value ? value : (last.value * last.weight + value * weight) / (last.weight + weight);
+    weight += last.weight;
+    low = last.low;
+    steps.pop();
   }
-  return steps;
+  steps.push({ low, high: step.high, value, weight });
 }
 
-function pool(first: IsotonicStep, second: IsotonicStep): IsotonicStep {
-  const weight = first.weight + second.weight;
-  // Of equal values the mean is the value itself, which rounding must not change.
-  const value = first.value === second.value
-    ? first.value
-    : (first.value * first.weight + second.value * second.weight) / weight;
-  return { low: first.low, high: second.high, value, weight };
+function risingOrder(scores: ArrayLike<number>): number[] {
+  return Array.from({ length: scores.length }, (_, i) => i).sort((a, b) => scores[a] - scores[b]);
 }
 
-function risingOrder(scores: ArrayLike<number>): Uint32Array {
-  return Uint32Array.from({ length: scores.length }, (_, i) => i).sort((a, b) => scores[a] - scores[b]);
-}
-
-/** The values of isotonicSteps() at the given scores, in their order. */
+/**
+ * The values of isotonicSteps() at the given scores, in their order. Between and beyond the steps, where all weights
+ * are 0, that of the step above, of the highest above all.
+ */
 export function pav(
   scores: ArrayLike<number>,
   targets: ArrayLike<number>,
@@ -75,7 +74,7 @@ export function pav(
   const fitted = new Float64Array(scores.length);
   let at = 0;
   for (const i of risingOrder(scores)) {
-    while (scores[i] > steps[at].high) at++;
+    while (scores[i] > steps[at].high && at < steps.length - 1) at++;
     fitted[i] = steps[at].value;
   }
   return fitted;
@@ -92,8 +91,8 @@ function requireLists(scores: ArrayLike<number>, targets: ArrayLike<number>, wei
     if (Number.isNaN(scores[i]) || Number.isNaN(targets[i])) {
       throw new RangeError(`isotonicSteps: expected numbers, got ${scores[i]} with target ${targets[i]}`);
     }
-    if (weights !== undefined && !(weights[i] > 0)) {
-      throw new RangeError(`isotonicSteps: expected positive weights, got ${weights[i]}`);
+    if (weights !== undefined && !(weights[i] >= 0)) {
+      throw new RangeError(`isotonicSteps: expected weights of at least 0, got ${weights[i]}`);
     }
   }
 }

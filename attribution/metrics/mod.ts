@@ -7,11 +7,9 @@ export { accuracyAtCoverage, aurc, auroc, brier, type RiskCoverage, riskCoverage
 export { type IsotonicStep, isotonicSteps, pav } from "./isotonic.ts";
 export {
   cllr,
-  type LogRatios,
   minCllr,
   type MisleadingShares,
   misleadingShares,
-  type RatioCounts,
   tippett,
   type TippettCurve,
 } from "./likelihood_ratio.ts";

@@ -88,6 +88,17 @@ Deno.test("listWithTable() takes labels and sources from a table, by path or by 
       ["b/3.png", "outlier", "photos"],
     ]);
     assert.equal(unlabelled, 1);
+    assert.ok(images.every((image) => !("picture" in image)));
+  });
+});
+
+Deno.test("listWithTable() takes the pictures that images were made from, where the table names them", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["1.png", "2.png"]);
+    const table = join(dir, "labels.csv");
+    await Deno.writeTextFile(table, "image_name,label,picture\n1.png,outlier,p17\n2.png,rarb,\n");
+    const { images } = await listWithTable("--val", dir, table, officialLabels);
+    assert.deepEqual(images.map(({ picture }) => picture), ["p17", undefined]);
   });
 });
 

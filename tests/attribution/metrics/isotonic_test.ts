@@ -17,6 +17,7 @@ Deno.test("equal scores have equal values, and weights count", () => {
   // Ties are pooled before anything else: 0.4 and 0.5 are in order.
   assert.deepEqual([...pav([1, 2, 2], [0.4, 0, 1])], [0.4, 0.5, 0.5]);
   assert.deepEqual([...pav([1, 2], [1, 0], [3, 1])], [0.75, 0.75]);
+  assert.deepEqual([...pav([0, 1, 2, 3], [9, 0, 1, 0], [0, 1, 1, 0])], [0, 0, 1, 1]);
   assert.deepEqual(isotonicSteps([1, 1, 2, 5], [0, 1, 1, 1]), [
     { low: 1, high: 1, value: 0.5, weight: 2 },
     { low: 2, high: 5, value: 1, weight: 2 },
@@ -48,5 +49,5 @@ Deno.test("values rise strictly from step to step, and each is the mean of its t
 Deno.test("lists of different length, and what is no number, are refused", () => {
   assert.throws(() => pav([1], []), /expected lists of one length, got 1 scores, 0 targets/);
   assert.throws(() => pav([NaN], [1]), /expected numbers, got NaN with target 1/);
-  assert.throws(() => pav([1], [1], [0]), /expected positive weights, got 0/);
+  assert.throws(() => pav([1], [1], [-1]), /expected weights of at least 0, got -1/);
 });
