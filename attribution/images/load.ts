@@ -5,6 +5,8 @@ import { applyEdits, checkEdit, type Edit, type Edited, formatEdits } from "./ed
 import type { ImageFacts } from "./facts/facts.ts";
 import { imageFacts } from "./facts/image_facts.ts";
 import type { RgbImage } from "./image.ts";
+import type { Pose } from "./pose.ts";
+import { posedImage } from "./posed_image.ts";
 import { preprocess, resizeAndCrop } from "./preprocess.ts";
 import { canonicalJson } from "../../util/json.ts";
 import { sha256Hex } from "../../util/hash.ts";
@@ -19,10 +21,16 @@ export interface ImageInput {
   readonly bytes?: Uint8Array<ArrayBuffer>;
   /** Pixels. Their hash includes width and height. */
   readonly image?: RgbImage;
-  /** Pixels at every image size that the networks take. Cannot be combined with `edits` or `augmentation`. */
+  /** Pixels at every image size that the networks take. Cannot be combined with `edits`, `pose` or `augmentation`. */
   readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
   /** What happens to the image as it is stored, before it is resized to an image size. */
   readonly edits?: readonly Edit[];
+  /**
+   * Measure the native image that this pose finds in the edited image, instead of resizing the whole of it.
+   *
+   * @internal
+   */
+  readonly pose?: Pose;
   /**
    * A transform of the image's bytes at every image size, before they are scaled to the value range.
    *
@@ -65,19 +73,19 @@ export async function readImageFile(path: string, maxPixels = DEFAULT_MAX_PIXELS
 }
 
 /**
- * The sha256 that identifies the content of an image, and the bytes of the file if it is one. With edits or an
- * augmentation, the hash covers content and transforms; the bytes are still those of the file. Throws as readImageFile()
- * does.
+ * The sha256 that identifies the content of an image, and the bytes of the file if it is one. With edits, a
+ * pose or an augmentation, the hash covers content and transforms; the bytes are still those of the file. Throws as
+ * readImageFile() does.
  */
 export async function readContent(
   input: ImageInput,
   maxPixels?: number,
 ): Promise<{ readonly sha256: string; readonly bytes?: Uint8Array<ArrayBuffer> }> {
-  const { imageName, decoded, edits = [], augmentation } = input;
-  const transforms = [...edits.length > 0 ? [edits] : [], ...augmentation === undefined ? [] : [augmentation]];
+  const { imageName, decoded, edits = [], pose, augmentation } = input;
+  const transforms = [edits.length > 0 ? edits : undefined, pose, augmentation].filter((one) => one !== undefined);
   if (decoded !== undefined) {
     if (transforms.length === 0) return { sha256: decoded.sha256 };
-    throw new TypeError(`${imageName}: pixels at the networks' sizes cannot be edited or augmented`);
+    throw new TypeError(`${imageName}: pixels at the networks' sizes cannot be edited, posed or augmented`);
   }
   const { bytes, sha256 } = await contentOf(input, maxPixels);
   let hash = sha256;
@@ -114,7 +122,7 @@ export async function pixelsOf(
   maxPixels?: number,
 ): Promise<Pixels> {
   if (input.decoded !== undefined) return input.decoded.pixels;
-  return await prepare(await storedImage(input, bytes, maxPixels), sizes, input.augmentation);
+  return await prepare(await storedImage(input, bytes, maxPixels), sizes, input);
 }
 
 /**
@@ -169,13 +177,14 @@ export function notesOf({ decoded }: ImageInput, bytes: Uint8Array | undefined):
 async function prepare(
   { image, bytes }: Edited,
   sizes: Iterable<number>,
-  augmentation: Augmentation | null = null,
+  { pose, augmentation }: Pick<ImageInput, "pose" | "augmentation"> = {},
 ): Promise<Pixels> {
   const bySize = new Map<number, Float32Array>(), native = [...new Set(sizes)];
   let transformed: RgbImage | undefined;
   for (const size of native) {
-    const square = augmentation === null ? image : await augment8(resizeAndCrop(image, size), augmentation);
-    if (augmentation !== null) transformed ??= square;
+    const shown = pose === undefined ? image : posedImage(image, pose, size).image;
+    const square = augmentation === undefined ? shown : await augment8(resizeAndCrop(shown, size), augmentation);
+    if (augmentation !== undefined) transformed ??= square;
     bySize.set(size, preprocess(square, size));
   }
   const facts = transformed ? imageFacts(undefined, transformed, native) : imageFacts(bytes, image, native);

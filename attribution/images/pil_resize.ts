@@ -44,6 +44,21 @@ function sinc(x: number): number {
 /** Fractional bits of the weights: 32, minus 8 for the pixel and 2 for sums outside of 0..255. */
 const PRECISION_BITS = 22;
 
+/** Where a row of pixels starts, and how many there are; both may be fractions. */
+type Span = readonly [number, number];
+
+/** A rectangle within an image, in pixels; fractions are possible. */
+export interface Box {
+  /** Of its left edge. */
+  readonly left: number;
+  /** Of its upper edge. */
+  readonly top: number;
+  /** Above 0. */
+  readonly width: number;
+  /** Above 0. */
+  readonly height: number;
+}
+
 interface Weights {
   /** First input pixel of every output pixel. */
   readonly first: Int32Array;
@@ -55,9 +70,12 @@ interface Weights {
   readonly stride: number;
 }
 
-/** Antialiased weights: when the image shrinks, the kernel covers all input pixels of an output pixel. */
-function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel): Weights {
-  const scale = inputs / outputs;
+/**
+ * Antialiased weights: when the image shrinks, the kernel covers all input pixels of an output pixel. The outputs show
+ * the inputs from `start` on, `length` of them.
+ */
+function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel, [start, length]: Span): Weights {
+  const scale = length / outputs;
   const stretch = Math.max(scale, 1);
   const reach = support * stretch;
   const stride = Math.ceil(reach) * 2 + 1;
@@ -66,7 +84,7 @@ function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel)
   const values = new Int32Array(outputs * stride);
   const row = new Float64Array(stride);
   for (let i = 0; i < outputs; i++) {
-    const centre = (i + 0.5) * scale;
+    const centre = start + (i + 0.5) * scale;
     const from = Math.max(0, Math.trunc(centre - reach + 0.5));
     const to = Math.min(inputs, Math.trunc(centre + reach + 0.5));
     let sum = 0;
@@ -82,25 +100,43 @@ function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel)
 }
 
 /**
- * Resizes to exactly `width` x `height` pixels, as Pillow's `image.resize((width, height), filter)`. A pass that would
- * not change the size is skipped, so resizing to the same size gives the same pixels.
+ * Resizes to exactly `width` x `height` pixels, as Pillow's `image.resize((width, height), filter, box)`; without a box
+ * the whole image. A pass that would not change the size is skipped, so resizing to the same size gives the same pixels.
  *
- * Throws RangeError unless width and height are positive integers.
+ * Throws RangeError unless width and height are positive integers and the box lies within the image.
  */
-export function pilResize(image: RgbImage, width: number, height: number, filter: PilFilter): RgbImage {
+export function pilResize(
+  image: RgbImage,
+  width: number,
+  height: number,
+  filter: PilFilter,
+  box: Box = { left: 0, top: 0, width: image.width, height: image.height },
+): RgbImage {
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
     throw new RangeError(`pilResize: expected a size of at least 1x1, got ${width}x${height}`);
   }
+  const { left, top, width: across, height: down } = box;
+  const isInside = left >= 0 && top >= 0 && left + across <= image.width && top + down <= image.height;
+  if (!isInside || !(across > 0) || !(down > 0)) {
+    throw new RangeError(
+      `pilResize: expected a box within ${image.width}x${image.height}, got ${across}x${down} at ${left},${top}`,
+    );
+  }
   const kernel = KERNELS[filter];
   let { data } = image;
-  if (width !== image.width) data = resizeRows(data, image.width, image.height, width, kernel);
-  if (height !== image.height) data = resizeColumns(data, width, image.height, height, kernel);
+  if (width !== image.width || left !== 0 || across !== image.width) {
+    const weights = weightsOf(image.width, width, kernel, [left, across]);
+    data = resizeRows(data, image.width, image.height, width, weights);
+  }
+  if (height !== image.height || top !== 0 || down !== image.height) {
+    data = resizeColumns(data, width, height, weightsOf(image.height, height, kernel, [top, down]));
+  }
   return { width, height, data: data === image.data ? data.slice() : data };
 }
 
 /** [rows, inputs, 3] -> [rows, outputs, 3] */
-function resizeRows(data: Uint8Array, inputs: number, rows: number, outputs: number, kernel: Kernel): Uint8Array {
-  const { first, count, values, stride } = weightsOf(inputs, outputs, kernel);
+function resizeRows(data: Uint8Array, inputs: number, rows: number, outputs: number, weights: Weights): Uint8Array {
+  const { first, count, values, stride } = weights;
   const out = new Uint8Array(rows * outputs * 3);
   let to = 0;
   for (let y = 0; y < rows; y++) {
@@ -123,8 +159,8 @@ function resizeRows(data: Uint8Array, inputs: number, rows: number, outputs: num
 }
 
 /** [inputs, columns, 3] -> [outputs, columns, 3] */
-function resizeColumns(data: Uint8Array, columns: number, inputs: number, outputs: number, kernel: Kernel): Uint8Array {
-  const { first, count, values, stride } = weightsOf(inputs, outputs, kernel);
+function resizeColumns(data: Uint8Array, columns: number, outputs: number, weights: Weights): Uint8Array {
+  const { first, count, values, stride } = weights;
   const line = columns * 3;
   const out = new Uint8Array(outputs * line);
   const sums = new Float64Array(line); // integers below 2^53: exact
