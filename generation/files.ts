@@ -25,8 +25,8 @@ export interface Provenance {
   readonly seed: number;
   /** Index of the image in the series of its variant and seed. */
   readonly index: number;
-  /** Sampler settings; with `argmax`, the likeliest token was taken at every step. */
-  readonly sampler: Series["sampler"] & { readonly argmax?: true };
+  /** Sampler settings, and those of the series' `argmax`, `moreSmooth` and `roundBytes` that are true. */
+  readonly sampler: Series["sampler"] & Readonly<Partial<Record<"argmax" | "moreSmooth" | "roundBytes", true>>>;
   /** Hash of the model set, see models/manifest.ts. */
   readonly modelSet: string;
 }
@@ -41,6 +41,8 @@ export interface GeneratedFiles extends PairFile, Provenance {
   readonly class: number | null;
   /** Seed of the series. */
   readonly seed: number;
+  /** As in `Provenance`. */
+  readonly sampler: Provenance["sampler"];
   /** Kind of the device. Devices round differently, which may change a drawn token. */
   readonly device: string;
 }
@@ -51,14 +53,19 @@ export function provenance(
   index: number,
   of: { readonly family: FamilyName; readonly classes: number; readonly modelSet: string },
 ): Provenance {
-  const { variant, seed, sampler, argmax } = series;
+  const { variant, seed, sampler, argmax, moreSmooth, roundBytes } = series;
   return {
     family: of.family,
     variant,
     class: classOf(series, index, of.classes),
     seed,
     index,
-    sampler: argmax ? { ...sampler, argmax } : sampler,
+    sampler: {
+      ...sampler,
+      ...argmax && { argmax },
+      ...moreSmooth && { moreSmooth },
+      ...roundBytes && { roundBytes },
+    },
     modelSet: of.modelSet,
   };
 }

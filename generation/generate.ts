@@ -10,7 +10,14 @@ import type { ModelSet } from "../models/model_set.ts";
 import { chooseModels } from "../attribution/run/choose_models.ts";
 import { imagePath, isThere, prepareFolder, type Provenance, provenance, writeImage } from "./files.ts";
 import { type BatchSizes, Generator, planBatch } from "./generator.ts";
-import { checkClass, chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";
+import {
+  checkClass,
+  checkMoreSmooth,
+  chooseSampler,
+  type ClassChoice,
+  type SamplerOverrides,
+  type Series,
+} from "./settings.ts";
 import { chunks } from "../util/chunks.ts";
 import { hashFile } from "../util/hash.ts";
 
@@ -32,6 +39,10 @@ export interface GenerationOptions {
   readonly sampler?: SamplerOverrides;
   /** Take the likeliest token at every step. Default false. */
   readonly argmax?: boolean;
+  /** VAR's `more_smooth`: decode mixtures of codes. Refused for other families. Default false. */
+  readonly moreSmooth?: boolean;
+  /** Round pixels to bytes instead of truncating them. Default false. */
+  readonly roundBytes?: boolean;
   /** Folder for the images. With several variants, it gets a folder for each. */
   readonly out: string;
   /** Write the latent fHat beside each image. Default false. */
@@ -226,7 +237,9 @@ function seriesOf(set: ModelSet, variant: string, options: GenerationOptions): S
   const choice = options.class === undefined ? "random" : options.class;
   checkClass(set, variant, choice);
   const sampler = chooseSampler(set, variant, options.sampler);
-  return { variant, seed: options.seed ?? 0, class: choice, sampler, argmax: options.argmax ?? false };
+  const { seed = 0, argmax = false, moreSmooth = false, roundBytes = false } = options;
+  if (moreSmooth) checkMoreSmooth(set, variant, argmax);
+  return { variant, seed, class: choice, sampler, argmax, moreSmooth, roundBytes };
 }
 
 /** The chosen variants in the order of the manifest, family after family. Throws on unknown names. */

@@ -18,7 +18,7 @@ export interface GeneratedImage {
   readonly class: number | null;
   /** In the order of `ImageTokenizer.quantize`. */
   readonly tokens: Int32Array;
-  /** The decoded image, clamped and truncated to bytes as in the official repositories. */
+  /** The decoded image, clamped and truncated to bytes as in the official repositories, or rounded by `roundBytes`. */
   readonly image: RgbImage;
   /** The input of the decoder, [channels, side, side] as in PyTorch; only with `latents`. */
   readonly latent?: Latent;
@@ -69,6 +69,7 @@ export class Generator {
       images,
       seed: seriesSeed(series.seed, series.variant),
       argmax: series.argmax,
+      moreSmooth: series.moreSmooth,
       signal,
       onProgress: (share) => onProgress?.(transformerShare * share),
     });
@@ -80,7 +81,7 @@ export class Generator {
         signal?.throwIfAborted();
         const end = Math.min(images.length, start + this.sizes.decode);
         const part = scope(() => slice(fHat, 0, start, end));
-        const pictures = await this.#decode(part, series.variant, images.slice(start, end));
+        const pictures = await this.#decode(part, series, images.slice(start, end));
         const values = latents ? toChannelsFirst(await part.data(), part.shape) : undefined;
         part.dispose();
         for (let i = start; i < end; i++) {
@@ -100,9 +101,14 @@ export class Generator {
     }
   }
 
-  async #decode(fHat: Tensor, variant: string, indices: readonly number[]): Promise<RgbImage[]> {
+  async #decode(
+    fHat: Tensor,
+    { variant, roundBytes = false }: Series,
+    indices: readonly number[],
+  ): Promise<RgbImage[]> {
     const { imageSize: size, valueRange: [low, high] } = this.tokenizer;
-    const pixels = scope(() => affine(this.tokenizer.decode(fHat), 1 / (high - low), -low / (high - low)));
+    const half = roundBytes ? 0.5 / 255 : 0; // toRgbImage() truncates
+    const pixels = scope(() => affine(this.tokenizer.decode(fHat), 1 / (high - low), -low / (high - low) + half));
     const values = await pixels.data();
     pixels.dispose();
     const length = size * size * 3;

@@ -24,6 +24,8 @@ export interface PairFile {
   readonly class?: number | null;
   /** Seed of the series. */
   readonly seed?: number;
+  /** Settings of the sampler; with `moreSmooth`, the image shows mixtures of codes, not its tokens. */
+  readonly sampler?: { readonly moreSmooth?: boolean };
 }
 
 const whole = v.pipe(v.number(), v.integer("a whole number"), v.minValue(0, "0 or more"));
@@ -34,6 +36,7 @@ const schema = v.object({
   variant: v.optional(v.string()),
   class: v.optional(v.nullable(whole)),
   seed: v.optional(whole),
+  sampler: v.optional(v.object({ moreSmooth: v.optional(v.boolean()) })),
 }) satisfies v.GenericSchema<unknown, PairFile>;
 
 /** Path of the JSON file of an image: its path with the extension `.json`. */
@@ -61,12 +64,18 @@ export async function readPair(imagePath: string): Promise<PairFile | undefined>
   return parseJson(schema, text, path);
 }
 
-/** Throws, naming the file, unless number and values of the tokens are possible for the family. */
+/**
+ * Throws, naming the file, unless number and values of the tokens are possible for the family, and f_Z follows from
+ * them.
+ */
 export function checkTokens(
   path: string,
-  { tokens }: PairFile,
+  { tokens, sampler }: PairFile,
   family: { readonly family: FamilyName; readonly tokenCount: number; readonly codes: number },
 ): void {
+  if (sampler?.moreSmooth) {
+    throw new Error(`${path}: the image was drawn with --more-smooth: it shows mixtures of codes, not its tokens`);
+  }
   if (tokens.length !== family.tokenCount) {
     throw new Error(`${path}: expected ${family.tokenCount} tokens (${family.family}), got ${tokens.length}`);
   }

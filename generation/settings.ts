@@ -25,6 +25,10 @@ export interface Series {
   readonly sampler: Sampler;
   /** Take the likeliest token at every step. */
   readonly argmax: boolean;
+  /** VAR's `more_smooth`: images are decoded from mixtures of codes, and `tokens` are not all of what they show. */
+  readonly moreSmooth?: boolean;
+  /** Round pixels to bytes, as torchvision's save_image, instead of truncating them, as the official samplers. */
+  readonly roundBytes?: boolean;
 }
 
 /** Command-line options of sampler settings, for messages. */
@@ -62,7 +66,7 @@ export function chooseSampler(set: ModelSet, variant: string, overrides: Sampler
     }
   };
   check("guidance", () => true, "a number");
-  check("power", (x) => x > 0, "a number above 0");
+  check("power", (x) => x >= 0, "a number of at least 0 (0: the same guidance for all tokens)");
   check("temperature", (x) => x > 0, "a number above 0");
   check(
     "topK",
@@ -71,6 +75,15 @@ export function chooseSampler(set: ModelSet, variant: string, overrides: Sampler
   );
   check("topP", (x) => x >= 0 && x <= 1, "a number from 0 (off) to 1");
   return changed;
+}
+
+/** Throws unless the variant can draw mixtures of codes. */
+export function checkMoreSmooth(set: ModelSet, variant: string, argmax: boolean): void {
+  const family = familyNamed(set.familyOf(variant));
+  if (!family.mixesCodes) {
+    throw new Error(`--more-smooth: the sampler of ${variant} (${family.name}) has no such setting`);
+  }
+  if (argmax) throw new Error("--more-smooth: draws mixtures of codes, which --argmax does not");
 }
 
 /** Throws unless the variant has the class. */

@@ -105,6 +105,8 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly samplerSchema: GenericSchema<unknown, Sampler>;
   /** The settings that its samplers have. */
   readonly samplerSettings: readonly SamplerSetting[];
+  /** Whether its samplers can decode mixtures of codes, `moreSmooth`. Default false. */
+  readonly mixesCodes?: boolean;
   /** Of the published tokenizer. */
   readonly officialTokenizer: TokenizerConfig;
   /** From small to large. */

@@ -58,6 +58,8 @@ export interface GenerateOptions {
   readonly seed: number;
   /** Takes the most likely code always; temperature, support and seed have no effect then. */
   readonly argmax?: boolean;
+  /** VAR's `more_smooth`: decodes mixtures of codes; `tokens` are those of the largest shares. Not with `argmax`. */
+  readonly moreSmooth?: boolean;
   /**
    * Called with the guided logits[batch, tokens, codes] of every step, before temperature; they are freed afterwards.
    */
@@ -141,7 +143,7 @@ export class TokenNoise {
 }
 
 /** Most elements of a temporary tensor; more rows are drawn in parts. Bounds memory, and keeps indices exact in f32. */
-const partElements = 2 ** 21;
+export const partElements = 2 ** 21;
 
 /** Draws codes from rows of logits[rows, codes]. Holds small constant tensors: dispose it when done. */
 export class TokenDraw {

@@ -57,7 +57,7 @@ export const command = defineCommand({
     resume: { help: "keep the images that DIR has and draw the missing ones" },
     ...group("Sampling, where it is not to be as the variant's manifest says", {
       guidance: { value: "G", type: real(0), help: "strength of classifier-free guidance; 0 turns it off" },
-      power: { value: "P", type: real(0), help: "rar: exponent of the guidance's cosine schedule" },
+      power: { value: "P", type: real(0), help: "rar: exponent of the guidance's cosine schedule; 0: none" },
       temperature: { value: "T", type: real(0), help: "rar: softmax temperature" },
       topK: { value: "K", type: whole(0), help: "var: only the K most likely codes; 0: all" },
       topP: {
@@ -66,6 +66,10 @@ export const command = defineCommand({
         help: "var: of those, the most likely that have this share of the probability; 0: all",
       },
       argmax: { help: "the most likely code everywhere, without random numbers: one image of a class is enough" },
+      moreSmooth: {
+        help: "var: decode mixtures of codes, VAR's more_smooth; training does not take such images as pairs",
+      },
+      roundBytes: { help: "round pixels to bytes, as torchvision's save_image; the official samplers truncate" },
     }),
     ...group("Where and how to compute; no image depends on it", {
       ...networkOptions,

@@ -19,6 +19,9 @@ export async function generateRar(
   options: GenerateOptions,
 ): Promise<Tensor> {
   checkOptions("generateRar", options);
+  if (options.moreSmooth) {
+    throw new Error("generateRar: more_smooth is a setting of VAR; RAR decodes the codes it draws");
+  }
   const { labels, images, seed, onStep, onProgress } = options;
   const { tokenCount, codes } = transformer.config;
   const batch = labels.length;

@@ -259,6 +259,7 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
   }),
   samplerSchema: v.strictObject({ guidance: v.number(), topK: countTo(maxima.codes), topP: positive }),
   samplerSettings,
+  mixesCodes: true,
   officialTokenizer: varTokenizer,
   officialVariants: varVariants,
   buffers,

@@ -9,6 +9,7 @@ import {
   conv2d,
   type Device,
   embedding,
+  matmul,
   nearestCode,
   Resizer,
   scope,
@@ -57,6 +58,8 @@ export function linspace(start: number, stop: number, count: number): number[] {
 
 export class MultiScaleQuantizer {
   readonly patchNums: readonly number[];
+  /** Number of codes. */
+  readonly codes: number;
   readonly #device: Device;
   readonly #w: Weights;
   readonly #channels: number;
@@ -71,6 +74,7 @@ export class MultiScaleQuantizer {
     this.#device = device;
     this.#w = weights.at("quantize");
     this.patchNums = config.patchNums;
+    this.codes = config.codes;
     this.#channels = config.zChannels;
     this.#side = config.patchNums[config.patchNums.length - 1];
     this.#starts = scaleStarts(config.patchNums);
@@ -86,9 +90,13 @@ export class MultiScaleQuantizer {
 
   /** The contribution of one scale's tokens[batch, pn^2] to fHat: codes, enlarged, through Phi. */
   #contribution(tokens: Tensor, scale: number): { up: Tensor; phi: Tensor } {
+    return this.#contributionOf(embedding(this.#codebook, tokens), scale);
+  }
+
+  /** As #contribution(), of codes[..., c] of batch * pn^2 tokens. */
+  #contributionOf(codes: Tensor, scale: number): { up: Tensor; phi: Tensor } {
     const pn = this.patchNums[scale];
-    const codes = embedding(this.#codebook, tokens).reshape(-1, pn, pn, this.#channels);
-    const up = this.#up[scale].apply(codes);
+    const up = this.#up[scale].apply(codes.reshape(-1, pn, pn, this.#channels));
     const w = this.#w.at(`quant_resi.qresi_ls.${this.#phi[scale]}`);
     return { up, phi: conv2d(up, w.get("weight"), w.get("bias"), { padding: 1 }) };
   }
@@ -148,6 +156,16 @@ export class MultiScaleQuantizer {
   /** Adds one scale's tokens[batch, pn^2] to fHat. */
   advance(fHat: Tensor, tokens: Tensor, scale: number): Tensor {
     return scope(() => add(fHat, this.#contribution(tokens, scale).phi));
+  }
+
+  /** Mixtures of codes: shares[rows, codes] -> [rows, c]. */
+  mix(shares: Tensor): Tensor {
+    return matmul(shares, this.#codebook);
+  }
+
+  /** Adds one scale's mixed codes[batch * pn^2, c] to fHat. */
+  advanceMixed(fHat: Tensor, mixed: Tensor, scale: number): Tensor {
+    return scope(() => add(fHat, this.#contributionOf(mixed, scale).phi));
   }
 
   /**

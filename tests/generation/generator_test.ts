@@ -167,3 +167,23 @@ withDevices("SampledPairs gives the same pair for a number, also when it had to 
     await assert.rejects(SampledPairs.open(set, device, { ...options, count: 0 }), /a count of 1 or more, got 0/);
   }
 });
+
+Deno.test("roundBytes rounds what is truncated otherwise, for the same tokens", async () => {
+  const device = await openDevice("cpu", { threads: 1 });
+  for (const name of [set.variants("rar")[0], set.variants("var")[0]]) {
+    const family = await set.loadTokenizer(device, set.familyOf(name));
+    const variant = await set.loadVariant(device, name);
+    const generator = new Generator(family, variant, { generate: 2, decode: 2 });
+    const [cut] = await generator.batch(seriesOf(name), [6]);
+    const [rounded] = await generator.batch(seriesOf(name, { roundBytes: true }), [6]);
+    assert.deepEqual(rounded.tokens, cut.tokens);
+    const steps = rounded.image.data.map((byte, i) => byte - cut.image.data[i]);
+    assert.ok(steps.every((step) => step === 0 || step === 1));
+    const inner = steps.filter((_, i) => cut.image.data[i] > 0 && cut.image.data[i] < 255); // not clamped
+    const up = inner.filter((step) => step === 1).length / inner.length;
+    assert.ok(up > 0.35 && up < 0.65, `${name}: ${up} of the bytes are rounded up`);
+    variant.dispose();
+    family.dispose();
+  }
+  device.close();
+});

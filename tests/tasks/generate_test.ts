@@ -130,6 +130,45 @@ Deno.test("generate --argmax and settings by option: recorded, and images of a c
   });
 });
 
+Deno.test("generate --more-smooth and --round-bytes: recorded, refused where they do not fit, no pairs", async () => {
+  await withFolder(async (dir) => {
+    const args = [...onCpu, "-n", "1", "--class", "2"];
+    const made = await run(dir, ...args, "--model", varName, "--more-smooth", "--round-bytes", "--out", "a");
+    assert.equal(made.code, 0, made.stderr);
+    const record = JSON.parse(await Deno.readTextFile(join(dir, "a", "0.json")));
+    const { sampler } = set.manifest.families.var.variants[varName];
+    assert.deepEqual(record.sampler, { ...sampler, moreSmooth: true, roundBytes: true });
+    const other = await run(dir, ...args, "--model", varName, "--more-smooth", "--out", "a", "--resume");
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /0\.json was made with sampler .*"roundBytes":true.*, expected/);
+    for (
+      const [more, message] of [
+        [["--model", rarName], /--more-smooth: the sampler of \w+ \(rar\) has no such setting/],
+        [["--model", varName, "--argmax"], /--more-smooth: draws mixtures of codes, which --argmax does not/],
+      ] as const
+    ) {
+      const refused = await run(dir, ...args, ...more, "--more-smooth", "--out", "b");
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, message);
+    }
+    const facts = { family: "var", ...set.tokenizerFacts("var") } as const;
+    const opened = openTrainingData(facts, { pairs: [join(dir, "a")], data: [], labels: labelsOf(set) });
+    await assert.rejects(opened, /0\.png: the image was drawn with --more-smooth: it shows mixtures of codes/);
+  });
+});
+
+Deno.test("generate --power 0 gives all tokens the same guidance, as the official demonstration", async () => {
+  await withFolder(async (dir) => {
+    const args = [...onCpu, "--model", rarName, "-n", "1", "--guidance", "4"];
+    const { code, stderr } = await run(dir, ...args, "--power", "0", "--out", "a");
+    assert.equal(code, 0, stderr);
+    assert.equal(JSON.parse(await Deno.readTextFile(join(dir, "a", "0.json"))).sampler.power, 0);
+    const refused = await run(dir, ...args, "--power", "-1", "--out", "b");
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /--power/);
+  });
+});
+
 Deno.test("generate: an interrupted run keeps its images and --resume adds what is missing", async () => {
   await withFolder(async (dir) => {
     const args = [...onCpu, "--model", varName, "-n", "120", "--batch", "4"];

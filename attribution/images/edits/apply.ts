@@ -44,8 +44,8 @@ const FILES: { readonly [N in "jpeg" | "webp"]: Apply<EditOf<N>, Uint8Array> } =
 type Apply<E, Out> = (image: RgbImage, edit: E) => Out | Promise<Out>;
 
 /**
- * Applies edits in order. The result depends on image and edits only. Throws RangeError for values out of range, and for
- * images that are too small or too large for an edit.
+ * Applies edits in order. The result depends on image and edits only. Throws RangeError for values out of range, and
+ * for images that are too small or too large for an edit.
  */
 export async function applyEdits(image: RgbImage, edits: readonly Edit[]): Promise<Edited> {
   let edited: Edited = { image };

@@ -20,8 +20,8 @@ export interface CanvasPlace {
 }
 
 /**
- * One thing that happens to an image between its maker and us, with all its parameters: applying it twice gives the same
- * pixels.
+ * One thing that happens to an image between its maker and us, with all its parameters. The same edit of the same image
+ * always gives the same pixels.
  *
  * - jpeg, webp: stored as such a file, `quality` 1..100; a JPEG has 4:2:0 by default
  * - noise: a normal number of standard deviation `levels` (0..255) is added to each byte, drawn from `seed`

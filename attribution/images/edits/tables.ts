@@ -81,8 +81,8 @@ export interface DrawOptions {
 }
 
 /**
- * Draws the edits of the `index`-th processed copy: a kind, then one of its steps, both uniformly. The draw has no state
- * and knows nothing of the image, so that generated images and outliers that are numbered alike are processed alike.
+ * Draws the edits of the `index`-th processed copy: a kind, then one of its steps, both uniformly. The draw has no
+ * state and knows nothing of the image. So generated images and outliers of equal numbers are processed alike.
  *
  * `seed` and `index` are integers from 0 to 2^53 - 1. Throws a RangeError otherwise, and for an unknown or no kind.
  */
@@ -110,8 +110,8 @@ export function drawEdits(
 }
 
 /**
- * Edits that keep an image's size and content but move it off the model's grid: mirrored, turned, shifted. A shift has an
- * odd part, so that it leaves every grid of an even stride.
+ * Edits that keep an image's size and content but move it off the model's grid: mirrored, turned, shifted. A shift has
+ * an odd part, so that it leaves every grid of an even stride.
  */
 export const wrongPoses: readonly (readonly Edit[])[] = [
   ...["mirror", "turn:90", "turn:180", "turn:270", "mirror,turn:90", "mirror,turn:180", "mirror,turn:270"]
