@@ -29,9 +29,7 @@ export const findingWords: Readonly<Record<Finding, FindingWords>> = {
   },
   none: {
     title: "no trace of a known model",
-    explanation:
-      "No model of this set left a trace in the image, and in most images like this one it would have been " +
-      "seen: it may be a photograph or another generator's image.",
+    explanation: "No model of this set left a trace, and in most images like this one a trace would have been seen.",
   },
   inconclusive: {
     title: "cannot tell",

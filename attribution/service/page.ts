@@ -12,7 +12,8 @@ const types: Readonly<Record<string, string>> = {
   svg: "image/svg+xml",
 };
 
-const files = ["index.html", "style.css", "app.js", "client.js", "heatmap.js", "results.js", "icon.svg"] as const;
+const scripts = ["app.js", "client.js", "frame.js", "heatmap.js", "results.js", "verdict.js"] as const;
+const files = ["index.html", "style.css", ...scripts, "icon.svg"] as const;
 
 /** By path of the URL; `/` is index.html. */
 export async function loadPage(): Promise<ReadonlyMap<string, Asset>> {

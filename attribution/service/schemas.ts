@@ -1,10 +1,13 @@
 /** The answers of the service, as schemas from which its types and its OpenAPI document come. */
 import * as v from "npm:valibot@1.5.0";
-import { evidenceSchema, settingsSchema } from "../evidence/evidence.ts";
+import { evidenceSchema, findings, settingsSchema } from "../evidence/evidence.ts";
+import { findingWords, outlierMeaning } from "../evidence/words.ts";
+import { poseSchema } from "../images/pose.ts";
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));
 const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
-const label = v.pipe(v.string(), v.description("A variant of the model set, or `outlier`"));
+const label = v.pipe(v.string(), v.description(`A variant of the model set, or \`outlier\`: ${outlierMeaning}`));
+const phrases = v.array(v.string());
 const modelSet = v.object({
   name: v.string(),
   hash: v.pipe(v.string(), v.description("Identifies what the networks compute")),
@@ -28,22 +31,56 @@ const maps = v.object({
   ),
 });
 
-const { image: _image, label: _label, confidence: _confidence, unsure: _unsure, scores: _scores, ...evidenceEntries } =
-  evidenceSchema.entries;
+const finding = v.pipe(
+  v.picklist(findings),
+  v.description(findings.map((name) => `${name}: ${findingWords[name].explanation}`).join(" ")),
+);
+
+/** What was decided about an image, in words and numbers. */
+const decisionSchema = v.object({
+  finding,
+  title: v.pipe(v.string(), v.description("The finding in a few words, with the names of model or family")),
+  explanation: v.pipe(v.string(), v.description("What the finding means, in a sentence")),
+  label,
+  labelMeaning: v.string(),
+  confidence: v.pipe(probability, v.description("How often such verdicts are right")),
+  unsure: v.pipe(v.boolean(), v.description("Whether the confidence is below the server's limit")),
+  reasons: v.pipe(phrases, v.description("Why, in sentences")),
+  log10LikelihoodRatio: v.pipe(
+    v.nullable(v.number()),
+    v.description("Of the likeliest model against outlier, whatever share of outliers is expected; null without one"),
+  ),
+  support: v.pipe(v.nullable(v.string()), v.description("The ratio in words, by ENFSI's verbal scale")),
+  missRate: v.pipe(
+    v.nullable(probability),
+    v.description("Share of generated images, processed like this one, in which nothing is found; null if not known"),
+  ),
+  history: v.pipe(phrases, v.description("What happened to the image, as far as file and pixels show")),
+  pose: v.pipe(
+    v.nullable(poseSchema),
+    v.description(
+      "Frame of the generated image in the stored one, in its pixels, and how it was mirrored and turned; null where " +
+        "it was found as it is, or not at all",
+    ),
+  ),
+  found: v.pipe(phrases, v.description("The pose in words")),
+  scores: v.pipe(
+    v.record(v.string(), probability),
+    v.description("A score for each label of the model set, adding up to 1"),
+  ),
+});
+
+/** What a line of evidence has beyond the decision. */
+const restSchema = v.omit(evidenceSchema, [
+  ...["image", "finding", "label", "confidence", "unsure", "reasons"] as const,
+  ...["log10LikelihoodRatio", "missRate", "pose", "scores"] as const,
+]);
 
 export const verdictSchema = v.object({
   index: v.pipe(v.number(), v.integer(), v.description("Place of the image in the request")),
   name: v.pipe(v.nullable(v.string()), v.description("File name of a multipart part")),
-  verdict: v.object({
-    label,
-    confidence: probability,
-    unsure: v.boolean(),
-    scores: v.pipe(
-      v.record(v.string(), probability),
-      v.description("A score for each label of the model set, adding up to 1"),
-    ),
-  }),
-  evidence: v.pipe(v.object(evidenceEntries), v.description("The numbers that the verdict rests on")),
+  verdict: decisionSchema,
+  evidence: v.pipe(restSchema, v.description("The numbers that the verdict rests on")),
   maps: v.optional(maps),
 });
 
@@ -104,6 +141,7 @@ export const eventSchemas = {
 } as const;
 
 export type AttributionBody = v.InferOutput<typeof attributionSchema>;
+export type VerdictBody = v.InferOutput<typeof verdictSchema>;
 export type ImageResult = AttributionBody["images"][number];
 export type ModelsBody = v.InferOutput<typeof modelsSchema>;
 export type StatusBody = v.InferOutput<typeof statusSchema>;

@@ -13,6 +13,7 @@ import { Metrics } from "./metrics.ts";
 import type { AttributionBody, ImageResult, StatusBody } from "./schemas.ts";
 import type { TracerInfo } from "../run/tracer.ts";
 import type { DecodedImage, MappedVerdict } from "./mapped_tracer.ts";
+import { verdictBody } from "./verdict_body.ts";
 
 export interface ServiceOptions {
   readonly config: ServiceConfig;
@@ -201,7 +202,7 @@ export class Service {
           });
           finished = performance.now();
           this.metrics.verdicts.inc({ label: attribution.evidence.label });
-          return { index, name, ...present(attribution, maps) };
+          return { index, name, ...verdictBody(attribution, maps) };
         } catch (error) {
           const known = publicError(error);
           if (known === undefined || received.single || known.status >= 500 || signal.aborted) throw error;
@@ -252,20 +253,6 @@ export class Service {
     this.device.close();
   }
 }
-
-function present({ evidence, scores, maps }: MappedVerdict, withMaps: boolean) {
-  const { label, confidence, unsure, scores: _, ...rest } = evidence;
-  return {
-    verdict: { label: label as keyof typeof scores, confidence, unsure, scores },
-    evidence: rest,
-    ...withMaps && { maps: maps as unknown as Mutable<typeof maps> },
-  };
-}
-
-/** The schemas' types have no readonly arrays. */
-type Mutable<T> = T extends readonly (infer E)[] ? E[]
-  : T extends object ? { -readonly [K in keyof T]: Mutable<T[K]> }
-  : T;
 
 function mapValues<K extends string>(record: Record<K, number>, f: (value: number) => number): Record<K, number> {
   return Object.fromEntries(Object.entries<number>(record).map(([key, value]) => [key, f(value)])) as Record<K, number>;

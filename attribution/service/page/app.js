@@ -1,8 +1,10 @@
-// The page: takes images, has a few of them under way at once, and shows a card for each. Requests are in client.js, drawing
-// in heatmap.js.
+// The page: takes images, has a few of them under way at once, and has a card for each. Requests are in client.js, what
+// a card says of a verdict in verdict.js, drawing in heatmap.js and frame.js.
 import { attribute, KeyError } from "./client.js";
 import { drawMap, drawSquare, range } from "./heatmap.js";
+import { drawFrame } from "./frame.js";
 import { download, toCsv, toJson } from "./results.js";
+import { showVerdict } from "./verdict.js";
 
 const $ = (id) => document.getElementById(id);
 /** Requests at once: enough to fill a batch, few enough to leave room for others. */
@@ -39,6 +41,7 @@ async function preview(item) {
     // The server ignores orientation tags, too.
     item.bitmap = await createImageBitmap(item.file, { imageOrientation: "none" });
     drawSquare(item.card.querySelector(".original canvas"), item.bitmap);
+    drawFound(item);
     drawMaps(item);
   } catch {
     item.card.querySelector(".pictures").hidden = true; // the server says what is wrong with it
@@ -55,9 +58,15 @@ function next() {
   const failed = items.filter(({ state }) => state === "failed").length;
   $("bar").hidden = items.length === 0;
   $("csv").disabled = $("json").disabled = done + failed === 0;
-  say(
-    `${done} of ${items.length} ${items.length === 1 ? "image" : "images"} done${failed ? `, ${failed} failed` : ""}.`,
-  );
+  const images = items.length === 1 ? "image" : "images";
+  say(`${done} of ${items.length} ${images} done${failed ? `, ${failed} failed` : ""}${findings()}.`);
+}
+
+/** How often each finding came: `: 2 variant, 1 none`. */
+function findings() {
+  const all = items.flatMap(({ image }) => image?.verdict ? [image.verdict.finding] : []);
+  const counts = Object.entries(Object.groupBy(all, (finding) => finding));
+  return counts.length === 0 ? "" : `: ${counts.map(([finding, { length }]) => `${length} ${finding}`).join(", ")}`;
 }
 
 async function run(item) {
@@ -91,33 +100,25 @@ async function run(item) {
   next();
 }
 
-function show({ card, image, ...item }) {
-  const { label, confidence, unsure, scores } = image.verdict;
-  const verdict = card.querySelector(".verdict");
-  verdict.textContent = `${label} `;
-  const small = document.createElement("small");
-  small.textContent = `confidence ${percent(confidence)}${unsure ? ", unsure" : ""}`;
-  verdict.append(small);
-  card.querySelector("progress").hidden = true;
-  const table = card.querySelector(".scores");
-  for (const [name, score] of Object.entries(scores)) {
-    const row = table.tBodies[0].insertRow();
-    row.classList.toggle("best", name === label);
-    const head = document.createElement("th");
-    head.scope = "row";
-    head.textContent = name;
-    row.append(head);
-    row.insertCell().textContent = percent(score);
-    const meter = document.createElement("meter");
-    meter.value = score;
-    meter.setAttribute("aria-hidden", "true"); // the number stands beside it
-    row.insertCell().append(meter);
-  }
-  table.hidden = false;
-  const details = card.querySelector("details");
-  details.querySelector("pre").textContent = JSON.stringify(image.evidence, null, 1);
-  details.hidden = false;
-  drawMaps({ card, image, ...item });
+function show(item) {
+  item.card.querySelector("progress").hidden = true;
+  showVerdict(item.card, item.image);
+  drawFound(item);
+  drawMaps(item);
+}
+
+/** The whole image, with the frame in which it was found. */
+function drawFound({ card, bitmap, image, name }) {
+  const { pose, found } = image?.verdict ?? {};
+  if (!bitmap || !pose) return;
+  const figure = card.querySelector(".found");
+  const words = `Found ${found.join(", ")}`;
+  figure.querySelector("figcaption").textContent =
+    `${words}. The frame is the image as it was made, the arrow marks its top.`;
+  const canvas = figure.querySelector("canvas");
+  canvas.setAttribute("aria-label", `All of ${name}, with a frame. ${words}`);
+  drawFrame(canvas, bitmap, pose);
+  figure.hidden = false;
 }
 
 function drawMaps({ card, bitmap, image }) {
@@ -142,7 +143,7 @@ function drawMaps({ card, bitmap, image }) {
     const figure = card.querySelector(".surprise");
     figure.querySelector("canvas").hidden = figure.querySelector(".scale").hidden = true;
     figure.querySelector("figcaption > span").textContent =
-      "No surprise per token: the image is of neither family, so that no variant was run.";
+      "No surprise per token: no model of the set read this image.";
     figure.hidden = false;
   }
 }
@@ -164,7 +165,6 @@ function askForKey() {
   $("key").focus();
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const say = (text) => $("status").textContent = text;
 const finished = () => items.filter(({ state }) => state === "done" || state === "failed");
 

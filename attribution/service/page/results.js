@@ -1,14 +1,17 @@
 // Results as files to download: a table, and everything as JSON.
 
-/** Rows image_name,label,confidence,unsure, then a score per label, then the error of an image without a verdict. */
+/** Rows image_name,label,finding and so on, then a score per label, then the error of an image without a verdict. */
 export function toCsv(results) {
   const labels = results.find(({ image }) => image?.verdict)?.image.verdict.scores ?? {};
   const names = Object.keys(labels);
-  const header = ["image_name", "label", "confidence", "unsure", ...names.map((name) => `score_${name}`), "error"];
+  const said = ["finding", "confidence", "unsure", "log10lr", "reasons"];
+  const header = ["image_name", "label", ...said, ...names.map((name) => `score_${name}`), "error"];
   const rows = results.map(({ name, image, error }) => {
-    if (!image?.verdict) return [textCell(name), "unreadable", "", "", ...names.map(() => ""), textCell(error ?? "")];
-    const { label, confidence, unsure, scores } = image.verdict;
-    return [textCell(name), label, confidence, unsure, ...names.map((label) => scores[label]), ""];
+    const empty = header.slice(3).map(() => "");
+    if (!image?.verdict) return [textCell(name), "unreadable", ...empty, textCell(error ?? "")];
+    const { label, finding, confidence, unsure, log10LikelihoodRatio, reasons, scores } = image.verdict;
+    const cells = [label, finding, confidence, unsure, log10LikelihoodRatio ?? "", textCell(reasons.join(" "))];
+    return [textCell(name), ...cells, ...names.map((label) => scores[label]), ""];
   });
   return [header, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");
 }
@@ -23,11 +26,11 @@ function quoted(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** All that the server said, by image. */
+/** All that the server said, by image, under the names of the files. */
 export function toJson(results) {
   return JSON.stringify(
     results.map(({ name, image, error, modelSet }) =>
-      error ? { name, error } : { name, modelSet, ...image, index: undefined }
+      error ? { name, error } : { ...image, name, modelSet, index: undefined }
     ),
     null,
     1,

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import * as v from "npm:valibot@1.5.0";
 import { labels } from "../../labels.ts";
+import { findings } from "../../../attribution/evidence/evidence.ts";
+import { outlierMeaning } from "../../../attribution/evidence/words.ts";
 import { attributionSchema, errorSchema, eventSchemas, modelsSchema } from "../../../attribution/service/schemas.ts";
 import { spawnTask } from "../../tasks/processes.ts";
 import { exampleImages, listening, metric, numbers, post, root, untilReady, withServer } from "./server.ts";
@@ -29,6 +31,11 @@ Deno.test("service: verdicts over HTTP", async (t) => {
       const [image] = body.images;
       assert.ok("verdict" in image);
       assert.ok(labels.includes(image.verdict.label) && image.maps === undefined);
+      assert.deepEqual(Object.keys(image.verdict).slice(0, 4), ["finding", "title", "explanation", "label"]);
+      assert.ok(
+        !("finding" in image.evidence) && !("reasons" in image.evidence),
+        "what is in the verdict is not repeated",
+      );
       assert.deepEqual(Object.keys(image.verdict.scores), labels);
       first = numbers(image);
     });
@@ -194,6 +201,9 @@ Deno.test("service: verdicts over HTTP", async (t) => {
       assert.deepEqual(routes, ["/v1/attribute", "/v1/models", "/healthz", "/readyz", "/metrics"]);
       const { Attribution } = api.components.schemas;
       assert.ok(Attribution.properties.images.items.anyOf.length === 2);
+      const { verdict } = Attribution.properties.images.items.anyOf[0].properties;
+      assert.deepEqual(verdict.properties.finding.enum, findings);
+      assert.ok(verdict.properties.label.description.includes(outlierMeaning));
       const refs = [...JSON.stringify(api).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map(([, name]) =>
         name
       );

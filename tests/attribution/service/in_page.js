@@ -57,3 +57,31 @@ export function contrasts(pairs) {
     return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   });
 }
+
+/** Where the middles of the yellow lines of a frame are in a canvas, in its pixels. */
+export function frameOf(canvas) {
+  const { width, height } = canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const isLine = (x, y) => {
+    const [r, g, b] = data.subarray(4 * (y * width + x), 4 * (y * width + x) + 3);
+    return r === 0xff && g === 0xd6 && b === 0x0a;
+  };
+  const columns = Array.from({ length: width }, () => 0), rows = Array.from({ length: height }, () => 0);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (!isLine(x, y)) continue;
+      columns[x]++;
+      rows[y]++;
+    }
+  }
+  // A line is as long as a side; the arrow is much shorter.
+  const ends = (counts) => {
+    const most = Math.max(...counts);
+    const full = counts.flatMap((count, i) => count > 0.8 * most ? [i] : []);
+    const low = full.filter((i) => i < full[0] + 6), high = full.filter((i) => i > full.at(-1) - 6);
+    const middle = (group) => group.reduce((sum, i) => sum + i, 0) / group.length;
+    return [middle(low), middle(high)];
+  };
+  const [left, right] = ends(columns), [top, bottom] = ends(rows);
+  return { left, top, right, bottom, width, height };
+}

@@ -1,0 +1,65 @@
+/** Pages in a real browser, for tests of what the service serves. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { type BrowserContextOptions, chromium, type Page } from "npm:playwright-core@1.65.1";
+import { isFinished } from "./in_page.js";
+
+const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+async function findBrowser(): Promise<string> {
+  const own = Deno.env.get("CHROMIUM");
+  const folders = (Deno.env.get("PATH") ?? "").split(":");
+  for (const path of own ? [own] : folders.flatMap((folder) => names.map((name) => join(folder, name)))) {
+    if (await Deno.stat(path).then(({ isFile }) => isFile, () => false)) return path;
+  }
+  throw new Error(
+    "no Chromium found: `apt-get install chromium` on Debian, or its path in the variable CHROMIUM. " +
+      "To test without a browser: deno task test -- --no-browser",
+  );
+}
+
+/** Opens a page in a context of its own. */
+export type Open = (options?: BrowserContextOptions) => Promise<Page>;
+
+/** Runs `body` with pages of the server at `url`; whatever they complain of fails the test. */
+export async function withPages(url: string, body: (open: Open) => Promise<void>): Promise<void> {
+  const executablePath = await findBrowser();
+  // The sandbox does not work for root, which tests in containers run as.
+  const browser = await chromium.launch({ executablePath, args: Deno.uid() === 0 ? ["--no-sandbox"] : [] });
+  const complaints: string[] = [];
+  try {
+    await body(async (options = {}) => {
+      const context = await browser.newContext({ acceptDownloads: true, ...options });
+      const page = await context.newPage();
+      page.setDefaultTimeout(600_000);
+      page.on("pageerror", (error) => complaints.push(error.message));
+      page.on("console", (message) => {
+        // That a key is asked for shows as a failed request.
+        if (message.type() === "error" && !/status of 401/.test(message.text())) complaints.push(message.text());
+      });
+      page.on("request", (request) => {
+        if (!request.url().startsWith(url) && !/^(blob|data):/.test(request.url())) {
+          complaints.push(`asked for ${request.url()}`);
+        }
+      });
+      await page.goto(url);
+      return page;
+    });
+    assert.deepEqual(complaints, []);
+  } finally {
+    await browser.close();
+  }
+}
+
+/** Waits until `count` images have a verdict, or an error. */
+export async function finished(page: Page, count: number): Promise<void> {
+  await page.waitForFunction(isFinished, count);
+}
+
+/** Where screenshots go when someone wants to look at them. */
+const shots = Deno.env.get("SCREENSHOTS");
+
+/** Takes a screenshot of all of a page, if they are wanted. */
+export async function shoot(page: Page, name: string): Promise<void> {
+  if (shots !== undefined) await page.screenshot({ path: join(shots, `${name}.png`), fullPage: true });
+}
