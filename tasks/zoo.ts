@@ -1,19 +1,16 @@
 /**
- * `deno task zoo <step>`: builds the embedded model zoo from photographs, step by step.
+ * `deno task zoo <step>`: builds a set of stand-ins from photographs, step by step.
  * The steps are zoo/'s; stdout has nothing but results.
  */
 import { openDevice } from "../core/open_device.ts";
 import { anyText, choice, listOf, whole } from "../util/options.ts";
 import { loadCrops, type PhotoCrops } from "../zoo/crops.ts";
-import { tokenizerRecipes, transformerRecipes, zooFamilies } from "../zoo/recipes.ts";
+import { tokenizersOf, transformersOf, zooRecipeNames, zooRecipes } from "../zoo/recipes.ts";
 import { trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
 import { makeTokens, type StepOptions, trainTokenizers, trainTransformers } from "../zoo/steps.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { deviceOptions } from "./cli/options.ts";
-
-/** What --model names in the step `inverse`. */
-const familyName = choice(zooFamilies);
 
 /** The steps in the order in which they depend on each other; each says whether it finished. */
 const steps = {
@@ -26,19 +23,19 @@ const steps = {
   sets: { about: "the networks as model sets in the working folder", run: writeSets },
   inverse: {
     about: "fine-tunes the encoders on images that the transformers generate",
-    run: (options: Options) =>
-      trainInverses({
-        ...options,
-        families: options.models?.map((name) => familyName.parse(name)),
-      }),
+    run: (options: Options) => {
+      const familyName = choice(Object.keys(options.recipe.families));
+      return trainInverses({ ...options, families: options.models?.map((name) => familyName.parse(name)) });
+    },
   },
   release: {
-    about: "the model set with its inverse decoders, into --out (weights/tiny)",
-    run: (options: Options) => writeRelease(options, options.out ?? "weights/tiny"),
+    about: "the model set with its inverse decoders, into --out (weights/<recipe>)",
+    run: (options: Options) => writeRelease(options, options.out ?? `weights/${options.recipe.name}`),
   },
   dataset: {
-    about: "the small dataset, into --out (examples/Dataset)",
+    about: "the small dataset of the recipe tiny, into --out (examples/Dataset)",
     run: async (options: Options) => {
+      onlyTiny(options, "dataset");
       const { out = "examples/Dataset", set, keep, seed, each = 30, outliers = 60 } = options;
       const unseen = [await options.loadCrops("outlier"), await options.loadCrops("val")];
       const draw = seed === undefined ? undefined : { seed, each, outliers };
@@ -56,9 +53,11 @@ const steps = {
     },
   },
   sheets: {
-    about: "pictures of reconstructions and samples, into --out (docs/zoo)",
-    run: async (options: Options) =>
-      await writeSheets(options, { heldOut: await options.loadCrops("val"), out: options.out ?? "docs/zoo" }),
+    about: "pictures of reconstructions and samples of the recipe tiny, into --out (docs/zoo)",
+    run: async (options: Options) => {
+      onlyTiny(options, "sheets");
+      return await writeSheets(options, { heldOut: await options.loadCrops("val"), out: options.out ?? "docs/zoo" });
+    },
   },
 } as const;
 
@@ -76,8 +75,16 @@ interface Options extends StepOptions {
 type StepName = keyof typeof steps;
 const stepNames = Object.keys(steps) as StepName[];
 
+/** Throws for a recipe that has no dataset. */
+function onlyTiny({ recipe }: Options, step: StepName): void {
+  if (recipe !== zooRecipes.tiny) throw new Error(`zoo ${step}: only the recipe tiny has it, got ${recipe.name}`);
+}
+
 /** Every step, into the places where their results belong. */
 async function runAll(options: Options): Promise<boolean> {
+  if (options.recipe !== zooRecipes.tiny) {
+    throw new Error(`zoo all: belongs to the recipe tiny, got ${options.recipe.name}: run its steps one by one`);
+  }
   for (const name of stepNames) {
     options.log(`zoo ${name}: ${steps[name].about}`);
     if (!(await steps[name].run(options))) return false;
@@ -86,23 +93,33 @@ async function runAll(options: Options): Promise<boolean> {
   return true;
 }
 
-const networkNames = [...Object.values(tokenizerRecipes), ...transformerRecipes].map(({ name }) => name);
+const namesOf = (name: typeof zooRecipeNames[number]) =>
+  [...Object.values(tokenizersOf(zooRecipes[name])), ...transformersOf(zooRecipes[name])].map(({ name }) => name);
 
 export const command = defineCommand({
   name: "zoo",
-  about: "Builds the tiny model zoo from photographs. Every step goes on where it was interrupted.",
+  about: "Builds a set of stand-ins from photographs. Every step goes on where it was interrupted.",
   usage: ["STEP --photos DIR --work DIR [options]"],
   actions: {
     ...Object.fromEntries(stepNames.map((name) => [name, steps[name].about])),
     all: "one after the other, without the options of single steps",
   },
   options: {
-    photos: { value: "DIR", required: true, help: "crops of photographs, as deno task zoo-photos writes them" },
+    recipe: {
+      value: "NAME",
+      type: choice(zooRecipeNames),
+      default: "tiny",
+      help: "tiny: the embedded set; matched: the official token structure, and tokens as hard to find",
+    },
+    photos: { value: "DIR", required: true, help: "the recipe's crops, as deno task zoo-photos writes them" },
     work: { value: "DIR", required: true, help: "folder for everything that is made on the way" },
     model: {
       value: "NAMES",
       type: listOf(anyText),
-      help: `only these networks: ${networkNames.join(", ")}; ${zooFamilies.join(" or ")} for inverse`,
+      help: `only these networks: ${
+        zooRecipeNames.map((name) => `${namesOf(name).join(", ")} (${name})`).join("; ")
+      }; ` +
+        "families for inverse",
     },
     out: { value: "DIR", help: "where release, dataset and sheets write" },
     set: { value: "DIR", help: "the set that the dataset is drawn from", unset: "that of the step sets" },
@@ -138,13 +155,15 @@ async function main({ values, operands, progress }: Input<typeof command.options
     }
   }
   const { photos, model, device: deviceName, ...options } = values;
+  const recipe = zooRecipes[values.recipe];
   const device = await openDevice(deviceName, { threads: options.threads });
   try {
     const run: (options: Options) => Promise<boolean> = step === "all" ? runAll : steps[step].run;
     const done = await run({
       ...options,
+      recipe,
       device,
-      loadCrops: (split) => loadCrops(photos, split, { withoutClasses: step === "tokenizers" }),
+      loadCrops: (split) => loadCrops(photos, split, { side: recipe.side, withoutClasses: step === "tokenizers" }),
       models: model,
       signal: interruptible(progress, "the last saved state goes on"),
       log: (line) => console.error(line),

@@ -5,10 +5,9 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { decodeImage, readImage, type RgbImage } from "../attribution/images/decode.ts";
-import { classCount, classify, clustering, fitClasses } from "../zoo/classes.ts";
+import { classify, fitClasses } from "../zoo/classes.ts";
 import { CropsWriter, loadCrops, writeClasses } from "../zoo/crops.ts";
 import {
-  cropSide,
   cropsOf,
   hashDistance,
   packages,
@@ -20,12 +19,15 @@ import {
   splits,
 } from "../zoo/photos.ts";
 import { readResource } from "../zoo/rcc.ts";
+import type { ZooRecipe } from "../zoo/recipe.ts";
+import { zooRecipeNames, zooRecipes } from "../zoo/recipes.ts";
+import { choice } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { writeStdout } from "./cli/progress.ts";
 
 export const command = defineCommand({
   name: "zoo-photos",
-  about: "Writes 64x64 crops of freely licensed photographs, in the splits train, val and outlier.",
+  about: "Writes square crops of freely licensed photographs, in the splits train, val and outlier.",
   usage: ["--out DIR [options]"],
   options: {
     out: {
@@ -33,12 +35,18 @@ export const command = defineCommand({
       required: true,
       help: "where the crops go: train.u8, val.u8, outlier.u8, their classes and index.json",
     },
+    recipe: {
+      value: "NAME",
+      type: choice(zooRecipeNames),
+      default: "tiny",
+      help: "whose crops and classes: 64x64 pixels and ten classes, or 128x128 and forty",
+    },
     debs: { value: "DIR", help: "packages that were downloaded before", unset: "apt-get download fetches them" },
     fit: {
       value: "FILE",
       help: "find the classes again by k-means over the train crops and write them to FILE in the format of " +
-        "zoo/classes.json",
-      unset: "use the classes in zoo/classes.json",
+        "zoo/tiny/classes.json",
+      unset: "use the recipe's classes, zoo/<recipe>/classes.json",
     },
   },
   notes:
@@ -47,14 +55,15 @@ export const command = defineCommand({
 });
 
 async function main({ values }: Input<typeof command.options>): Promise<number> {
+  const recipe = zooRecipes[values.recipe];
   const temporary = await Deno.makeTempDir({ prefix: "zoo-photos-" });
   try {
     for (const wanted of packages) {
       console.error(`${wanted.name} ${wanted.version}`);
       await unpack(await obtain(wanted, values.debs, temporary), join(temporary, wanted.name));
     }
-    await writeCrops(temporary, values.out);
-    await writeClassesOf(values.out, values.fit);
+    await writeCrops(temporary, values.out, recipe);
+    await writeClassesOf(values.out, recipe, values.fit);
   } finally {
     await Deno.remove(temporary, { recursive: true });
   }
@@ -82,14 +91,15 @@ async function execute(name: string, args: string[], cwd?: string): Promise<void
   if (!success) throw new Error(`${name} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
 }
 
-async function writeCrops(unpacked: string, out: string): Promise<void> {
-  const writer = await CropsWriter.open(out);
+async function writeCrops(unpacked: string, out: string, { side }: ZooRecipe): Promise<void> {
+  const writer = await CropsWriter.open(out, side);
   const open = opener(unpacked);
   const hashes: bigint[] = [];
   for (const [i, photo] of photos.entries()) {
     const image = await open(photo);
     hashes.push(perceptualHash(image));
-    for (const crop of cropsOf(image, photo.id, photo.split !== "train")) writer.add(photo.split, i, crop);
+    const source = { id: photo.id, held: photo.split !== "train" };
+    for (const crop of cropsOf(image, source, side)) writer.add(photo.split, i, crop);
     if (i % 50 === 49) console.error(`${i + 1} of ${photos.length} photographs`);
   }
   refuseTwins(hashes);
@@ -101,20 +111,21 @@ async function writeCrops(unpacked: string, out: string): Promise<void> {
   }
 }
 
-/** Seed of the k-means that zoo/classes.json comes from. */
+/** Seed of the k-means that the classes of all recipes come from. */
 const fitSeed = 7;
 
-async function writeClassesOf(dir: string, fit: string | undefined): Promise<void> {
+async function writeClassesOf(dir: string, { side, classes: stored }: ZooRecipe, fit?: string): Promise<void> {
   const crops = await Promise.all(splits.map((split) => loadCrops(dir, split, { withoutClasses: true })));
-  let by = clustering;
+  let by = stored;
   if (fit !== undefined) {
-    by = fitClasses(crops[splits.indexOf("train")].pixels, cropSide, fitSeed);
+    const count = stored.centres.length;
+    by = fitClasses(crops[splits.indexOf("train")].pixels, side, { count, seed: fitSeed });
     await Deno.writeTextFile(fit, JSON.stringify(by, null, 2) + "\n");
   }
-  const classes = crops.map(({ pixels }) => classify(pixels, cropSide, by));
+  const classes = crops.map(({ pixels }) => classify(pixels, side, by));
   await writeClasses(dir, { train: classes[0], val: classes[1], outlier: classes[2] });
   for (const [i, split] of splits.entries()) {
-    const counts = Array.from({ length: classCount }, (_, c) => classes[i].reduce((n, k) => n + (k === c ? 1 : 0), 0));
+    const counts = by.centres.map((_, c) => classes[i].reduce((n, k) => n + (k === c ? 1 : 0), 0));
     writeStdout(`${split}: crops per class ${counts.join(" ")}\n`);
   }
 }

@@ -1,13 +1,8 @@
 /**
- * The ten classes of the zoo: clusters of crops by colour and texture, found once by k-means and stored in
- * classes.json. They stand in for the thousand object classes of the official models, and deliberately say nothing
- * about objects.
+ * The classes of the zoo: clusters of crops by colour and texture, found once by k-means and stored with each recipe.
+ * They stand in for the thousand object classes of the official models, and deliberately say nothing about objects.
  */
 import { uniforms } from "../core/tensor/random.ts";
-import stored from "./classes.json" with { type: "json" };
-
-/** How many classes the zoo's transformers are conditioned on. */
-export const classCount = 10;
 
 /** A clustering: features are standardised by `mean` and `scale`, a crop belongs to the nearest of the centres. */
 export interface Clustering {
@@ -15,12 +10,9 @@ export interface Clustering {
   readonly mean: readonly number[];
   /** [featureCount]; features are divided by it. */
   readonly scale: readonly number[];
-  /** [classCount, featureCount], of standardised features, the most frequent class first. */
+  /** [classes, featureCount], of standardised features, the most frequent class first. */
   readonly centres: readonly (readonly number[])[];
 }
-
-/** The clustering that the zoo's classes are defined by. */
-export const clustering: Clustering = stored;
 
 const bands = 4, perBand = 6;
 /** Four horizontal bands from top to bottom, each with luma, blue and red difference, contrast and two gradients. */
@@ -66,7 +58,7 @@ export function featuresOf(pixels: Uint8Array, side: number): Float64Array {
 }
 
 /** The class of each crop: the nearest centre, [count]. `pixels` is [count, side, side, 3]. */
-export function classify(pixels: Uint8Array, side: number, by: Clustering = clustering): Uint8Array {
+export function classify(pixels: Uint8Array, side: number, by: Clustering): Uint8Array {
   const size = side * side * 3;
   const classes = new Uint8Array(pixels.length / size);
   for (let i = 0; i < classes.length; i++) {
@@ -76,14 +68,17 @@ export function classify(pixels: Uint8Array, side: number, by: Clustering = clus
   return classes;
 }
 
-/** Clusters crops, [count, side, side, 3], by their standardised features. */
-export function fitClasses(pixels: Uint8Array, side: number, seed: number, count = classCount): Clustering {
+/** How many clusters are wanted, and the seed of the search for them. */
+export type ClusterOptions = Pick<KMeansOptions, "count" | "seed">;
+
+/** Clusters crops, [n, side, side, 3], by their standardised features. */
+export function fitClasses(pixels: Uint8Array, side: number, options: ClusterOptions): Clustering {
   const size = side * side * 3, n = pixels.length / size;
   const raw = Array.from({ length: n }, (_, i) => featuresOf(pixels.subarray(i * size, (i + 1) * size), side));
   const mean = Array.from({ length: featureCount }, (_, k) => raw.reduce((sum, f) => sum + f[k], 0) / n);
   const scale = mean.map((m, k) => Math.sqrt(raw.reduce((sum, f) => sum + (f[k] - m) ** 2, 0) / n) || 1);
   const points = raw.map((f) => f.map((value, k) => (value - mean[k]) / scale[k]));
-  const { centres } = kMeans(points, { count, seed });
+  const { centres } = kMeans(points, options);
   return { mean, scale, centres };
 }
 

@@ -5,9 +5,9 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Crops } from "./images.ts";
-import { type Crop, cropSide, type Split, splits } from "./photos.ts";
+import { type Crop, type Split, splits } from "./photos.ts";
 
-const cropBytes = cropSide * cropSide * 3;
+const bytesOf = (side: number) => side * side * 3;
 const format = "zoo-crops-1";
 
 /** `index.json` of a folder of crops; beside it lie `<split>.u8` and `<split>.classes.u8`. */
@@ -40,26 +40,30 @@ export interface PhotoCrops extends Crops {
 export class CropsWriter {
   readonly #streams: Record<Split, Stream>;
 
-  private constructor(readonly dir: string, streams: Record<Split, Deno.FsFile>) {
+  private constructor(readonly dir: string, readonly side: number, streams: Record<Split, Deno.FsFile>) {
     this.#streams = Object.fromEntries(
       splits.map((split) => [split, { file: streams[split], hash: createHash("sha256"), crops: [] as SplitCrops }]),
     ) as Record<Split, Stream>;
   }
 
-  /** Starts anew in `dir`, which is made if missing; an index from before is removed first. */
-  static async open(dir: string): Promise<CropsWriter> {
+  /**
+   * Starts anew in `dir`, for crops of `side` pixels. The folder is made if missing; an index from before is removed
+   * first.
+   */
+  static async open(dir: string, side: number): Promise<CropsWriter> {
     await Deno.mkdir(dir, { recursive: true });
     await Deno.remove(join(dir, "index.json")).catch(() => {});
     const files = await Promise.all(splits.map((split) => Deno.create(join(dir, `${split}.u8`))));
-    return new CropsWriter(dir, Object.fromEntries(splits.map((split, i) => [split, files[i]])) as never);
+    return new CropsWriter(dir, side, Object.fromEntries(splits.map((split, i) => [split, files[i]])) as never);
   }
 
   add(split: Split, photo: number, { scale, x, y, pixels }: Crop): void {
-    if (pixels.length !== cropBytes) {
-      throw new RangeError(`CropsWriter: a crop expects ${cropBytes} bytes, got ${pixels.length}`);
+    const size = bytesOf(this.side);
+    if (pixels.length !== size) {
+      throw new RangeError(`CropsWriter: a crop expects ${size} bytes, got ${pixels.length}`);
     }
     const { file, hash, crops } = this.#streams[split];
-    for (let at = 0; at < cropBytes;) at += file.writeSync(pixels.subarray(at));
+    for (let at = 0; at < size;) at += file.writeSync(pixels.subarray(at));
     hash.update(pixels);
     crops.push([photo, scale, x, y]);
   }
@@ -68,7 +72,7 @@ export class CropsWriter {
   async close(photos: readonly string[]): Promise<CropsIndex> {
     const index: CropsIndex = {
       format,
-      side: cropSide,
+      side: this.side,
       photos,
       splits: Object.fromEntries(splits.map((split) => {
         const { file, hash, crops } = this.#streams[split];
@@ -105,20 +109,31 @@ export async function writeClasses(dir: string, classes: Readonly<Record<Split, 
   return updated;
 }
 
+/** What is expected of a folder of crops. */
+export interface LoadCropsOptions {
+  /** Width and height of every crop; any when not given. */
+  readonly side?: number;
+  /** Classes are zeros, and need not be there. */
+  readonly withoutClasses?: boolean;
+}
+
 /**
  * One split of a folder that `deno task zoo-photos` wrote, checked against the index's lengths and checksums.
  *
- * Throws Error, naming the file and what to do, where a file is missing, of another length or content, or where there
- * are no classes yet (`withoutClasses` gives zeros instead).
+ * Throws Error, naming the file and what to do, where a file is missing, of another length or content, where crops have
+ * another size, or where there are no classes yet.
  */
 export async function loadCrops(
   dir: string,
   split: Split,
-  { withoutClasses = false } = {},
+  { side: wanted, withoutClasses = false }: LoadCropsOptions = {},
 ): Promise<PhotoCrops> {
-  const index = await readIndex(dir);
+  const index = await readIndex(dir), { side } = index;
+  if (wanted !== undefined && side !== wanted) {
+    throw new Error(`loadCrops: ${dir} expects crops of ${wanted} pixels, got ${side}; ${again}`);
+  }
   const { count, sha256: expected, classesSha256, crops } = index.splits[split];
-  const pixels = await read(join(dir, `${split}.u8`), count * cropBytes, expected);
+  const pixels = await read(join(dir, `${split}.u8`), count * bytesOf(side), expected);
   let classes = new Uint8Array(count);
   if (!withoutClasses) {
     if (classesSha256 === undefined) throw new Error(`loadCrops: ${dir} has no classes; ${again}`);
@@ -126,7 +141,7 @@ export async function loadCrops(
   }
   return {
     count,
-    side: cropSide,
+    side,
     pixels,
     classes,
     photo: Uint16Array.from(crops, ([photo]) => photo),
@@ -144,9 +159,9 @@ async function readIndex(dir: string): Promise<CropsIndex> {
   } catch (error) {
     throw new Error(`loadCrops: ${path} cannot be read (${(error as Error).message}); ${again}`, { cause: error });
   }
-  if (index.format !== format || index.side !== cropSide) {
+  if (index.format !== format || !Number.isInteger(index.side)) {
     throw new Error(
-      `loadCrops: ${path} expects format ${format} with side ${cropSide}, got ${index.format} with ${index.side}; ` +
+      `loadCrops: ${path} expects format ${format} with the side of crops, got ${index.format} with ${index.side}; ` +
         again,
     );
   }

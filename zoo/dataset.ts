@@ -19,7 +19,7 @@ import { CropQueue, photosOf, shuffled } from "./crop_queue.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { drawn, type Item, type Material, nonmembers, type NonmemberSource } from "./nonmembers.ts";
 import { photos as photoTable } from "./photos.ts";
-import { setRecipes } from "./recipes.ts";
+import { variantsOf, zooRecipes } from "./recipes.ts";
 
 /** Numbers of outliers by source. */
 type Counts = Readonly<Partial<Record<NonmemberSource, number>>>;
@@ -206,7 +206,7 @@ const unseenSources = ["photograph", "reconstruction-rar", "reconstruction-var",
 
 /** Images of all variants of the set. */
 function members(from: Material, count: number): readonly Item[] {
-  return drawn(from, from.models, { variants: setRecipes.map(({ name }) => name), count }, from.work);
+  return drawn(from, from.models, { variants: variantsOf(zooRecipes.tiny).map(({ name }) => name), count }, from.work);
 }
 
 /** Outliers, source after source, behind those that `before` counts. */

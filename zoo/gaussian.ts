@@ -4,8 +4,8 @@
  */
 import type { RgbImage } from "../attribution/images/image.ts";
 import { normals, uniforms } from "../core/tensor/mod.ts";
-import { classCount } from "./classes.ts";
 import type { Crops } from "./images.ts";
+import { classCount } from "./tiny/classes.ts";
 
 const classStream = 0x67636c73, drawStream = 0x67617573; // "gcls", "gaus"
 

@@ -1,5 +1,5 @@
 /**
- * Which photographs the zoo is trained on, how they are divided into splits, and which 64x64 crops are taken of them.
+ * Which photographs the zoo is trained on, how they are divided into splits, and which square crops are taken of them.
  * It fetches nothing and writes nothing (tasks/zoo_photos.ts does), and it knows no model.
  */
 import { createHash } from "node:crypto";
@@ -47,9 +47,6 @@ export const packages: readonly PhotoPackage[] = table.packages;
 /** All photographs, sorted by id; crops refer to them by position. */
 export const photos: readonly Photo[] = table.photographs as readonly Photo[];
 
-/** Width and height of a crop, in pixels. */
-export const cropSide = 64;
-
 /**
  * The split that a photograph's name decides on: a tenth each for `val` and `outlier`. Photographs of the same thing
  * are given by one name, see `Photo.sameAs`.
@@ -92,16 +89,16 @@ export interface Crop {
   readonly scale: number;
   readonly x: number;
   readonly y: number;
-  /** [cropSide, cropSide, 3], RGB. */
+  /** [side, side, 3], RGB. */
   readonly pixels: Uint8Array;
 }
 
-/** Wanted short sides in pixels, and the cells of the grid of crops along the long and the short side. */
+/** Wanted short sides in sides of a crop, and the cells of the grid of crops along the long and the short side. */
 const scales = [
-  { side: 96, long: 3, short: 2 },
-  { side: 160, long: 5, short: 3 },
-  { side: 256, long: 6, short: 4 },
-  { side: 400, long: 8, short: 5 },
+  { crops: 1.5, long: 3, short: 2 },
+  { crops: 2.5, long: 5, short: 3 },
+  { crops: 4, long: 6, short: 4 },
+  { crops: 6.25, long: 8, short: 5 },
 ];
 /** A photograph is used at a scale if it reaches this share of it; it is never enlarged. */
 const reach = 0.75;
@@ -109,17 +106,24 @@ const reach = 0.75;
 const flat = 6;
 const stream = 0x63726f70;
 
+/** A photograph whose crops are taken. */
+export interface CropSource {
+  readonly id: string;
+  /** Whether only every second crop is taken, as in the splits that measure. */
+  readonly held: boolean;
+}
+
 /**
- * The crops of one photograph, the coarsest scale first. `held` thins them to every second one, for the splits that
- * measure. The jitter depends on the photograph's name and the scale only, so that other photographs may come and go.
+ * The crops of one photograph, `side` pixels wide and high, the coarsest scale first. The jitter depends on the
+ * photograph's name and the scale only, so that other photographs may come and go.
  */
-export function cropsOf(image: RgbImage, id: string, held: boolean): Crop[] {
+export function cropsOf(image: RgbImage, { id, held }: CropSource, side: number): Crop[] {
   const seed = createHash("sha256").update(id).digest().readUInt32BE(4);
   const short = Math.min(image.width, image.height), wide = image.width >= image.height;
   const crops: Crop[] = [];
   for (const [index, grid] of scales.entries()) {
-    const scale = Math.min(grid.side, short);
-    if (scale < reach * grid.side) break;
+    const scale = Math.min(grid.crops * side, short);
+    if (scale < reach * grid.crops * side) break;
     const width = wide ? Math.round(image.width * scale / short) : scale;
     const height = wide ? scale : Math.round(image.height * scale / short);
     const reduced = pilResize(image, width, height, "bicubic");
@@ -127,20 +131,20 @@ export function cropsOf(image: RgbImage, id: string, held: boolean): Crop[] {
     const jitter = uniforms(seed, stream + index, 2 * columns * rows);
     for (let cell = 0; cell < columns * rows; cell++) {
       const column = cell % columns, row = Math.floor(cell / columns);
-      const x = Math.floor((column + jitter[2 * cell]) / columns * (width - cropSide + 1));
-      const y = Math.floor((row + jitter[2 * cell + 1]) / rows * (height - cropSide + 1));
-      const pixels = cut(reduced, x, y);
+      const x = Math.floor((column + jitter[2 * cell]) / columns * (width - side + 1));
+      const y = Math.floor((row + jitter[2 * cell + 1]) / rows * (height - side + 1));
+      const pixels = cut(reduced, { x, y, side });
       if (deviation(pixels) >= flat) crops.push({ scale, x, y, pixels });
     }
   }
   return held ? crops.filter((_, i) => i % 2 === 0) : crops;
 }
 
-function cut({ width, data }: RgbImage, x: number, y: number): Uint8Array {
-  const out = new Uint8Array(cropSide * cropSide * 3);
-  for (let row = 0; row < cropSide; row++) {
+function cut({ width, data }: RgbImage, { x, y, side }: Record<"x" | "y" | "side", number>): Uint8Array {
+  const out = new Uint8Array(side * side * 3);
+  for (let row = 0; row < side; row++) {
     const from = ((y + row) * width + x) * 3;
-    out.set(data.subarray(from, from + cropSide * 3), row * cropSide * 3);
+    out.set(data.subarray(from, from + side * 3), row * side * 3);
   }
   return out;
 }

@@ -1,13 +1,14 @@
 /**
- * What a recipe of the zoo says about a network: its architecture, its seed, and how it is trained. The recipes
- * themselves are data: rar.ts, var.ts and other.ts, listed in recipes.ts.
+ * What a recipe of the zoo says: which crops and classes its networks see, and of each network the architecture, the
+ * seed, and how it is trained. The recipes themselves are data, a folder each, listed in recipes.ts.
  */
 import type { Sampler } from "../models/draw_rule.ts";
-import type { Family, FamilyName } from "../models/family.ts";
+import type { ByFamily, Family, FamilyName } from "../models/family.ts";
 import type { FamilyTraining } from "../models/family_training.ts";
 import { familyNamed } from "../models/registry.ts";
 import type { ReadBackWeights } from "../models/tokenizer_training.ts";
 import type { Recipe } from "../training/recipe.ts";
+import type { Clustering } from "./classes.ts";
 
 /** A network: a family and a configuration of it. */
 export interface NetworkRecipe<Config = unknown> {
@@ -32,6 +33,8 @@ export interface TokenizerRecipe<Config = unknown> {
   readonly init?: string;
   /** Weights of the terms that make tokens readable from their images, for families that have them; none without. */
   readonly readBack?: ReadBackWeights;
+  /** Steps between evaluations and saved states (default 250); the result does not depend on it. */
+  readonly every?: number;
 }
 
 /** A transformer to train, how, and how to draw from it. */
@@ -39,7 +42,7 @@ export interface TransformerRecipe<Config = unknown> {
   /** The label of its images, and its file name. */
   readonly name: string;
   readonly title: string;
-  /** A row of `tokenizerRecipes`. */
+  /** A row of `tokenizersOf` its recipe. */
   readonly tokenizer: string;
   readonly network: NetworkRecipe<Config> & { readonly sampler: Sampler };
   readonly seed: number;
@@ -52,6 +55,8 @@ export interface TransformerRecipe<Config = unknown> {
   readonly weightDecay: number;
   /** Probability that an image loses its class. */
   readonly dropLabel: number;
+  /** Steps between evaluations and saved states (default 250); the result does not depend on it. */
+  readonly every?: number;
 }
 
 /** All networks of a family in the zoo. */
@@ -65,6 +70,26 @@ export interface FamilyRecipes {
   readonly transformers: readonly TransformerRecipe[];
   /** How its inverse decoder is trained where that differs from the official recipe. */
   readonly inverse: Partial<Recipe>;
+}
+
+/** A whole set of stand-ins: what its networks see, and the networks. */
+export interface ZooRecipe {
+  /** Name of the model set, and of its folder in weights/. */
+  readonly name: string;
+  /** What the set is, for its manifest. */
+  readonly description: string;
+  /** Width and height of the crops in pixels. */
+  readonly side: number;
+  /** Which class a crop has. */
+  readonly classes: Clustering;
+  /** The families in the order in which they are trained. */
+  readonly families: ByFamily<FamilyRecipes>;
+  /** Generators outside the model set, whose images are outliers of the dataset. */
+  readonly outside: {
+    /** Those that no family has, by the names that transformers' recipes use. */
+    readonly tokenizers: Readonly<Record<string, TokenizerRecipe>>;
+    readonly transformers: readonly TransformerRecipe[];
+  };
 }
 
 /** What is the same for all transformers. */

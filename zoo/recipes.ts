@@ -1,44 +1,40 @@
 /**
- * The recipes of the zoo: the networks of each family, and those of the generators outside the model set.
- * They are small stand-ins of the official architectures for images of 64x64 pixels, not the official models.
+ * The recipes of the zoo by name, and the networks of a recipe in the order in which they are trained.
+ * All are small stand-ins of the official architectures, not the official models.
  */
-import type { ByFamily, FamilyName } from "../models/family.ts";
-import { otherRecipes } from "./other.ts";
-import { rarRecipes, rarTwin } from "./rar.ts";
-import type { FamilyRecipes, TokenizerRecipe, TransformerRecipe } from "./recipe.ts";
-import { varAncestor, varRecipes, varTwin } from "./var.ts";
+import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
+import { matchedRecipe } from "./matched/recipe.ts";
+import { tinyRecipe } from "./tiny/recipe.ts";
 
-/** The families of the zoo in the order in which they are trained. */
-export const familyRecipes: ByFamily<FamilyRecipes> = { rar: rarRecipes, var: varRecipes };
+/** All recipes by the names of their sets. */
+export const zooRecipes = { tiny: tinyRecipe, matched: matchedRecipe } as const satisfies Record<string, ZooRecipe>;
 
-/** Their names, in that order. */
-export const zooFamilies: readonly FamilyName[] = Object.keys(familyRecipes);
+/** Name of a recipe. */
+export type ZooRecipeName = keyof typeof zooRecipes;
 
-const recipes = Object.values(familyRecipes);
+/** Their names. */
+export const zooRecipeNames = Object.keys(zooRecipes) as ZooRecipeName[];
 
-/** All tokenizers by the names that transformers' recipes use, in the order in which they are trained. */
-export const tokenizerRecipes: Readonly<Record<string, TokenizerRecipe>> = {
-  ...Object.assign({}, ...recipes.map(({ tokenizers }) => tokenizers)),
-  other: otherRecipes.tokenizer,
-};
+/** The tokenizers of a recipe by the names that transformers' recipes use. */
+export function tokenizersOf({ families, outside }: ZooRecipe): Readonly<Record<string, TokenizerRecipe>> {
+  return Object.assign({}, ...Object.values(families).map(({ tokenizers }) => tokenizers), outside.tokenizers);
+}
 
-/** The variants of the model set, family by family. */
-export const setRecipes: readonly TransformerRecipe[] = recipes.flatMap(({ transformers }) => transformers);
+/** The variants of a recipe's model set, family by family. */
+export function variantsOf({ families }: ZooRecipe): readonly TransformerRecipe[] {
+  return Object.values(families).flatMap(({ transformers }) => transformers);
+}
 
-/**
- * Generators outside the model set, whose images are outliers of the dataset: one that has nothing in common with it but
- * the photographs, one on the tokenizer from which VAR's began, and one on each family's own tokenizer.
- */
-export const outsideRecipes: readonly TransformerRecipe[] = [otherRecipes.transformer, varAncestor, rarTwin, varTwin];
+/** The transformers of a recipe: the variants of the model set, and the generators outside of it. */
+export function transformersOf(recipe: ZooRecipe): readonly TransformerRecipe[] {
+  return [...variantsOf(recipe), ...recipe.outside.transformers];
+}
 
-/** All transformers: the variants of the model set, and the generators that stay outside of it. */
-export const transformerRecipes: readonly TransformerRecipe[] = [...setRecipes, ...outsideRecipes];
-
-/** The transformer of that name. Throws an Error naming the recipes there are. */
-export function transformerRecipe(name: string): TransformerRecipe {
-  const recipe = transformerRecipes.find((row) => row.name === name);
-  if (recipe !== undefined) return recipe;
-  throw new Error(
-    `no transformer is called ${name}; there are ${transformerRecipes.map((row) => row.name).join(", ")}`,
-  );
+/** The transformer of that name. Throws an Error naming those there are. */
+export function transformerNamed(recipe: ZooRecipe, name: string): TransformerRecipe {
+  const transformers = transformersOf(recipe);
+  const found = transformers.find((row) => row.name === name);
+  if (found !== undefined) return found;
+  const names = transformers.map((row) => row.name).join(", ");
+  throw new Error(`${recipe.name}: no transformer is called ${name}; there are ${names}`);
 }

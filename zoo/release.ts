@@ -11,27 +11,17 @@ import type { FamilyName } from "../models/family.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { type DrawOptions, writeDataset, writeDraw } from "./dataset.ts";
 import { loadTokenizer, zooPaths } from "./paths.ts";
-import type { TokenizerRecipe, TransformerRecipe } from "./recipe.ts";
-import {
-  familyRecipes,
-  outsideRecipes,
-  setRecipes,
-  tokenizerRecipes,
-  transformerRecipes,
-  zooFamilies,
-} from "./recipes.ts";
+import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
+import { tokenizersOf, transformersOf, variantsOf } from "./recipes.ts";
 import { type SetParts, writeSet } from "./set.ts";
 import { reconstructions, sheet, spread } from "./sheet.ts";
 
 /** Pairs for the inverse decoders: images of each variant, and their seed. */
 export const pairRecipe = { each: 600, seed: 14 } as const;
 
-const description =
-  "Small networks of the official architectures, trained on 64x64 crops of free photographs: stand-ins " +
-  "for the pipeline, not the official models.";
-
 /** Options of every step. */
 export interface ReleaseOptions {
+  readonly recipe: ZooRecipe;
   readonly device: Device;
   readonly work: string;
   readonly threads?: number;
@@ -47,20 +37,20 @@ const outsiderFolder = (work: string, name: string) => join(work, "outside", nam
 
 /**
  * The networks as model sets in the working folder: the zoo without inverse decoders, and a set for each generator
- * outside of it.
+ * outside of it, where the recipe has any.
  */
-export async function writeSets({ work, log }: ReleaseOptions): Promise<boolean> {
-  const { hash } = await writeSet(setFolder(work), tinySet(work));
+export async function writeSets({ recipe, work, log }: ReleaseOptions): Promise<boolean> {
+  const { hash } = await writeSet(setFolder(work), setOf(recipe, work));
   log(`set ${hash.slice(0, 12)} without inverse decoders`);
-  for (const recipe of outsideRecipes) {
-    if (!await Deno.stat(zooPaths(work).network(recipe.name)).then(() => true, () => false)) {
-      log(`no set of ${recipe.name}, which is not trained`);
+  for (const row of recipe.outside.transformers) {
+    if (!await Deno.stat(zooPaths(work).network(row.name)).then(() => true, () => false)) {
+      log(`no set of ${row.name}, which is not trained`);
       continue;
     }
-    await writeSet(outsiderFolder(work, recipe.name), {
-      name: recipe.name,
+    await writeSet(outsiderFolder(work, row.name), {
+      name: row.name,
       description: "A generator outside the zoo.",
-      ...networkFiles(work, [tokenizerRecipes[recipe.tokenizer]], [recipe]),
+      ...networkFiles(work, [tokenizersOf(recipe)[row.tokenizer]], [row]),
     });
   }
   return true;
@@ -68,7 +58,7 @@ export async function writeSets({ work, log }: ReleaseOptions): Promise<boolean>
 
 /** Generates pairs of all variants of each family and fine-tunes its encoder on them. */
 export async function trainInverses(options: ReleaseOptions): Promise<boolean> {
-  for (const family of options.families ?? zooFamilies) {
+  for (const family of options.families ?? Object.keys(options.recipe.families)) {
     const pairs = await generatePairs(options, family);
     if (pairs === null || !await trainInverse(options, family, pairs)) return false;
   }
@@ -79,13 +69,13 @@ export async function trainInverses(options: ReleaseOptions): Promise<boolean> {
  * Generates images of a family's variants with their tokens. Returns their folder, or null where it was interrupted.
  */
 async function generatePairs(
-  { work, threads, signal, log }: ReleaseOptions,
+  { recipe, work, threads, signal, log }: ReleaseOptions,
   family: FamilyName,
 ): Promise<string | null> {
   const pairs = join(work, "pairs", family);
   const { status } = await runGeneration({
     models: setFolder(work),
-    variants: familyRecipes[family].transformers.map(({ name }) => name),
+    variants: recipe.families[family].transformers.map(({ name }) => name),
     count: pairRecipe.each,
     seed: pairRecipe.seed,
     out: pairs,
@@ -99,7 +89,7 @@ async function generatePairs(
 
 /** Fine-tunes a family's encoder. Returns whether it is finished. */
 async function trainInverse(
-  { work, threads, signal, log }: ReleaseOptions,
+  { recipe: { families }, work, threads, signal, log }: ReleaseOptions,
   family: FamilyName,
   pairs: string,
 ): Promise<boolean> {
@@ -111,7 +101,7 @@ async function trainInverse(
       family,
       models: setFolder(work),
       pairs: [pairs],
-      recipe: familyRecipes[family].inverse,
+      recipe: families[family].inverse,
       run,
       out: inverseFile(work, family),
       device: "cpu",
@@ -129,9 +119,10 @@ async function trainInverse(
 }
 
 /** Writes the set with its inverse decoders into `out`. */
-export async function writeRelease({ work, log }: ReleaseOptions, out: string): Promise<boolean> {
-  const encoders = Object.fromEntries(zooFamilies.map((family) => [family, inverseFile(work, family)]));
-  const { hash } = await writeSet(out, { ...tinySet(work), encoders });
+export async function writeRelease({ recipe, work, log }: ReleaseOptions, out: string): Promise<boolean> {
+  const families = Object.keys(recipe.families);
+  const encoders = Object.fromEntries(families.map((family) => [family, inverseFile(work, family)]));
+  const { hash } = await writeSet(out, { ...setOf(recipe, work), encoders });
   log(`${out}: set ${hash.slice(0, 12)}; calibrate it next`);
   return true;
 }
@@ -169,14 +160,14 @@ export async function writeExamples(
 
 /** Writes the picture sheets into `out`: photographs with their reconstructions, and samples, a row each. */
 export async function writeSheets(
-  { device, work }: ReleaseOptions,
+  { recipe, device, work }: ReleaseOptions,
   { heldOut, out }: { readonly heldOut: PhotoCrops; readonly out: string },
 ): Promise<boolean> {
   await Deno.mkdir(out, { recursive: true });
   const originals = spread(heldOut, 12);
   const rows = [originals];
-  for (const recipe of setTokenizers) {
-    const tokenizer = await loadTokenizer(device, recipe, zooPaths(work).network(recipe.name));
+  for (const row of setTokenizers(recipe)) {
+    const tokenizer = await loadTokenizer(device, row, zooPaths(work).network(row.name));
     try {
       rows.push(await reconstructions(device, tokenizer, originals));
     } finally {
@@ -184,7 +175,7 @@ export async function writeSheets(
     }
   }
   await Deno.writeFile(join(out, "reconstructions.png"), sheet(rows));
-  const samples = transformerRecipes.map(async ({ name }) => {
+  const samples = transformersOf(recipe).map(async ({ name }) => {
     const dir = join(work, "dataset", "test", name);
     return await Promise.all(
       Array.from({ length: 12 }, async (_, i) => await decodeImage(await Deno.readFile(join(dir, `${i}.png`)))),
@@ -195,11 +186,14 @@ export async function writeSheets(
 }
 
 /** The tokenizers of the set's families. */
-const setTokenizers = zooFamilies.map((family) => tokenizerRecipes[family]);
+function setTokenizers(recipe: ZooRecipe): readonly TokenizerRecipe[] {
+  return Object.keys(recipe.families).map((family) => tokenizersOf(recipe)[family]);
+}
 
-/** The zoo as a set without inverse decoders. */
-function tinySet(work: string): SetParts {
-  return { name: "tiny", description, ...networkFiles(work, setTokenizers, setRecipes) };
+/** The recipe's networks as a set without inverse decoders. */
+function setOf(recipe: ZooRecipe, work: string): SetParts {
+  const { name, description } = recipe;
+  return { name, description, ...networkFiles(work, setTokenizers(recipe), variantsOf(recipe)) };
 }
 
 /** Networks with their files in the working folder. */

@@ -6,8 +6,8 @@ import { dirname } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import type { Crops } from "./images.ts";
 import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
-import type { TransformerRecipe } from "./recipe.ts";
-import { tokenizerRecipes, transformerRecipe, transformerRecipes } from "./recipes.ts";
+import type { TransformerRecipe, ZooRecipe } from "./recipe.ts";
+import { tokenizersOf, transformerNamed, transformersOf } from "./recipes.ts";
 import { readTokens, tokenise, type TokenSet, tokensFingerprint, writeTokens } from "./tokens.ts";
 import { trainTokenizer } from "./tokenizers.ts";
 import { trainTransformer } from "./transformers.ts";
@@ -17,6 +17,7 @@ export type Split = "train" | "val";
 
 /** Options of every step. */
 export interface StepOptions {
+  readonly recipe: ZooRecipe;
   readonly device: Device;
   /** Working folder. */
   readonly work: string;
@@ -28,10 +29,11 @@ export interface StepOptions {
 }
 
 /** Trains tokenizers, one after the other. Returns whether all are finished. */
-export async function trainTokenizers({ device, work, loadCrops, models, signal, log }: StepOptions): Promise<boolean> {
+export async function trainTokenizers(options: StepOptions): Promise<boolean> {
+  const { device, work, loadCrops, models, signal, log } = options;
   const at = zooPaths(work);
   await Deno.mkdir(at.weights, { recursive: true });
-  const recipes = Object.values(tokenizerRecipes);
+  const recipes = Object.values(tokenizersOf(options.recipe));
   const names = recipes.map(({ name }) => name);
   for (const name of models ?? []) {
     if (!names.includes(name)) throw new Error(`no tokenizer is called ${name}; there are ${names.join(", ")}`);
@@ -59,7 +61,7 @@ export async function trainTransformers(options: StepOptions): Promise<boolean> 
   await Deno.mkdir(at.weights, { recursive: true });
   for (const recipe of wanted(options)) {
     const { train, val } = await tokensOf(options, recipe.tokenizer);
-    const tokenizerRecipe = tokenizerRecipes[recipe.tokenizer];
+    const tokenizerRecipe = tokenizersOf(options.recipe)[recipe.tokenizer];
     const tokenizer = await loadTokenizer(device, tokenizerRecipe, at.network(tokenizerRecipe.name));
     try {
       const { done } = await trainTransformer({
@@ -82,14 +84,14 @@ export async function trainTransformers(options: StepOptions): Promise<boolean> 
 }
 
 /** The recipes of the transformers that the options name. */
-function wanted({ models }: StepOptions): readonly TransformerRecipe[] {
-  return models === undefined ? transformerRecipes : models.map(transformerRecipe);
+function wanted({ recipe, models }: StepOptions): readonly TransformerRecipe[] {
+  return models === undefined ? transformersOf(recipe) : models.map((name) => transformerNamed(recipe, name));
 }
 
 /** Tokens of both splits, made where they are not there yet. Throws when those that are there are of something else. */
 async function tokensOf(options: StepOptions, name: string): Promise<Record<Split, TokenSet>> {
   const { device, work, loadCrops, log } = options;
-  const recipe = tokenizerRecipes[name], at = zooPaths(work);
+  const recipe = tokenizersOf(options.recipe)[name], at = zooPaths(work);
   const hash = await fileHash(at.network(recipe.name), "tokenizers");
   const sets: Partial<Record<Split, TokenSet>> = {};
   for (const split of ["train", "val"] as const) {

@@ -42,7 +42,7 @@ export interface TokenizerRun {
   readonly log?: (line: string) => void;
 }
 
-/** Steps between evaluations. */
+/** Steps between evaluations where the recipe does not say. */
 const evaluationSteps = 250;
 const heldOutImages = 256;
 
@@ -62,11 +62,11 @@ export async function trainTokenizer(run: TokenizerRun): Promise<{ done: boolean
         steps: recipe.steps,
         lr: warmupCosineLr(recipe.lr, 100, recipe.steps, recipe.lr / 20),
         adam: { betas: [0.9, 0.99] },
-        every: evaluationSteps,
+        every: recipe.every ?? evaluationSteps,
       },
       parameters: trainee.parameters,
       dir,
-      fingerprint: JSON.stringify({ recipe, data: train.fingerprint, ...start }),
+      fingerprint: JSON.stringify({ recipe: trainingPart(recipe), data: train.fingerprint, ...start }),
       loss: (step) => {
         const images = trainee.images(batchPixels(train, recipe, step));
         return { ...trainee.loss(images, step, (seen) => revival.observe(seen)) };
@@ -86,6 +86,11 @@ export async function trainTokenizer(run: TokenizerRun): Promise<{ done: boolean
   } finally {
     trainee.dispose();
   }
+}
+
+/** What decides the result of the training. */
+function trainingPart({ every: _, ...rest }: TokenizerRecipe) {
+  return rest;
 }
 
 /** Pixels in [0, 1] of one batch: crops drawn uniformly, half of them mirrored. */

@@ -24,8 +24,6 @@ export interface TransformerRun {
   readonly dir: string;
   /** Where the finished transformer goes, f16 safetensors. */
   readonly out: string;
-  /** Steps between evaluations and saved states (default 250). */
-  readonly every?: number;
   readonly signal?: AbortSignal;
   readonly log?: (line: string) => void;
 }
@@ -54,7 +52,7 @@ export async function trainTransformer(run: TransformerRun): Promise<Transformer
         steps,
         lr: warmupCosineLr(lr, warmup, steps, lr * lrFloor),
         adam: { betas: [0.9, 0.95], weightDecay, decoupled: true },
-        every: run.every ?? 250,
+        every: recipe.every ?? 250,
       },
       parameters: learner.parameters,
       dir,
@@ -97,7 +95,7 @@ export function trainingBatch(recipe: TransformerRecipe, set: TokenSet, step: nu
 }
 
 /** What decides the result of the training. */
-function trainingPart({ network: { kind, config }, ...rest }: TransformerRecipe) {
+function trainingPart({ network: { kind, config }, every: _, ...rest }: TransformerRecipe) {
   return { ...rest, kind, config };
 }
 

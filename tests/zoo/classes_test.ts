@@ -1,7 +1,8 @@
 /** Features of crops, k-means, and the stored classes. */
 import assert from "node:assert/strict";
 import { normals, uniforms } from "../../core/tensor/random.ts";
-import { classCount, classify, clustering, featureCount, featuresOf, fitClasses, kMeans } from "../../zoo/classes.ts";
+import { classify, featureCount, featuresOf, fitClasses, kMeans } from "../../zoo/classes.ts";
+import { zooRecipes } from "../../zoo/recipes.ts";
 
 const side = 64;
 
@@ -60,14 +61,23 @@ Deno.test("kMeans() recovers planted clusters, the most frequent first, and repe
 Deno.test("fitClasses() and classify() recover planted colours", () => {
   const of = Array.from({ length: 60 }, (_, i) => i % 6 < 3 ? 0 : i % 6 < 5 ? 1 : 2);
   const pixels = planted(of, [[200, 60, 50], [60, 200, 50], [60, 50, 200]]);
-  assert.deepEqual(Array.from(classify(pixels, side, fitClasses(pixels, side, 3, 3))), of);
+  assert.deepEqual(Array.from(classify(pixels, side, fitClasses(pixels, side, { count: 3, seed: 3 }))), of);
 });
 
-Deno.test("the stored classes are ten, and dark, bright, blue, red and noisy crops fall into different ones", () => {
-  assert.equal(clustering.centres.length, classCount);
-  for (const row of [clustering.mean, clustering.scale, ...clustering.centres]) assert.equal(row.length, featureCount);
+for (const [name, count] of [["tiny", 10], ["matched", 40]] as const) {
+  Deno.test(`the classes of the recipe ${name} are ${count}, all different`, () => {
+    const { mean, scale, centres } = zooRecipes[name].classes;
+    assert.equal(centres.length, count);
+    for (const row of [mean, scale, ...centres]) assert.equal(row.length, featureCount);
+    assert.equal(new Set(centres.map(String)).size, count);
+  });
+}
+
+Deno.test("dark, bright, blue, red and noisy crops fall into different ones", () => {
   const dark = new Uint8Array(side * side * 3).fill(20), bright = new Uint8Array(side * side * 3).fill(235);
   const blue = planted([0], [[40, 110, 220]]), red = planted([0], [[220, 60, 20]]);
-  const classes = [dark, bright, blue, red, noise(2)].map((pixels) => classify(pixels, side)[0]);
+  const classes = [dark, bright, blue, red, noise(2)].map((pixels) =>
+    classify(pixels, side, zooRecipes.tiny.classes)[0]
+  );
   assert.equal(new Set(classes).size, 5, classes.join(" "));
 });

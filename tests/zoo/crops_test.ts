@@ -4,19 +4,20 @@ import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import { uniforms } from "../../core/tensor/random.ts";
 import { CropsWriter, loadCrops, writeClasses } from "../../zoo/crops.ts";
-import { cropSide } from "../../zoo/photos.ts";
 import { readResource } from "../../zoo/rcc.ts";
 import { withFolder } from "../attribution/files.ts";
+
+const side = 64;
 
 const crop = (seed: number) => ({
   scale: 160,
   x: seed,
   y: 2,
-  pixels: Uint8Array.from(uniforms(seed, 1, cropSide * cropSide * 3), (u) => u * 256),
+  pixels: Uint8Array.from(uniforms(seed, 1, side * side * 3), (u) => u * 256),
 });
 
 async function written(dir: string): Promise<void> {
-  const writer = await CropsWriter.open(dir);
+  const writer = await CropsWriter.open(dir, side);
   writer.add("train", 0, crop(1));
   writer.add("val", 1, crop(2));
   writer.add("train", 2, crop(3));
@@ -29,7 +30,7 @@ Deno.test("loadCrops() gives back what was written, with photograph and class of
     await writeClasses(dir, { train: Uint8Array.of(4, 7), val: Uint8Array.of(1), outlier: new Uint8Array(0) });
     const train = await loadCrops(dir, "train");
     assert.equal(train.count, 2);
-    assert.equal(train.side, cropSide);
+    assert.equal(train.side, side);
     assert.deepEqual(train.pixels, Uint8Array.from([...crop(1).pixels, ...crop(3).pixels]));
     assert.deepEqual(train.classes, Uint8Array.of(4, 7));
     assert.deepEqual(train.photo, Uint16Array.of(0, 2));
@@ -51,6 +52,10 @@ Deno.test("loadCrops() refuses missing, truncated, changed and foreign files, an
     await refuses(/index\.json cannot be read/);
     await written(dir);
     await refuses(/has no classes/);
+    await assert.rejects(
+      loadCrops(dir, "train", { side: 128 }),
+      /expects crops of 128 pixels, got 64; write the folder again with `deno task zoo-photos`/,
+    );
     assert.deepEqual((await loadCrops(dir, "train", { withoutClasses: true })).classes, new Uint8Array(2));
     await assert.rejects(
       writeClasses(dir, { train: Uint8Array.of(1), val: Uint8Array.of(1), outlier: new Uint8Array(0) }),
@@ -72,7 +77,7 @@ Deno.test("loadCrops() refuses missing, truncated, changed and foreign files, an
     await refuses(/train\.classes\.u8 expects sha256/);
 
     await Deno.writeTextFile(join(dir, "index.json"), `{"format":"other"}`);
-    await refuses(/expects format zoo-crops-1 with side 64, got other/);
+    await refuses(/expects format zoo-crops-1 with the side of crops, got other/);
     await Deno.writeTextFile(join(dir, "index.json"), "not json");
     await refuses(/index\.json cannot be read/);
   });
@@ -80,7 +85,7 @@ Deno.test("loadCrops() refuses missing, truncated, changed and foreign files, an
 
 Deno.test("CropsWriter refuses a crop of another size", async () => {
   await withFolder(async (dir) => {
-    const writer = await CropsWriter.open(dir);
+    const writer = await CropsWriter.open(dir, side);
     assert.throws(() => writer.add("val", 0, { ...crop(1), pixels: new Uint8Array(9) }), /expects 12288 bytes, got 9/);
     await writer.close([]);
   });

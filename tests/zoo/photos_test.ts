@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import type { RgbImage } from "../../attribution/images/image.ts";
 import { uniforms } from "../../core/tensor/random.ts";
 import {
-  cropSide,
   cropsOf,
   hashDistance,
   packages,
@@ -13,6 +12,8 @@ import {
   splitOf,
   splits,
 } from "../../zoo/photos.ts";
+
+const side = 64;
 
 /** Smooth random waves with some noise: not flat anywhere, and different for every seed. */
 function picture(seed: number, width: number, height: number): RgbImage {
@@ -35,6 +36,8 @@ function picture(seed: number, width: number, height: number): RgbImage {
   }
   return { width, height, data };
 }
+
+const taken = (id: string) => ({ id, held: false });
 
 Deno.test("photos: every photograph belongs to a package, and has a licence, an author and the split of its name", () => {
   const names = new Set(packages.map(({ name }) => name));
@@ -85,40 +88,49 @@ Deno.test("perceptualHash() stays nearly the same when a picture is scaled or da
 
 Deno.test("cropsOf() gives the same crops every time, inside the reduced photograph, for its name only", () => {
   const image = picture(5, 600, 420);
-  const crops = cropsOf(image, "a", false);
-  assert.deepEqual(crops, cropsOf(image, "a", false));
-  assert.notDeepEqual(crops.map(({ x, y }) => [x, y]), cropsOf(image, "b", false).map(({ x, y }) => [x, y]));
+  const crops = cropsOf(image, taken("a"), side);
+  assert.deepEqual(crops, cropsOf(image, taken("a"), side));
+  assert.notDeepEqual(crops.map(({ x, y }) => [x, y]), cropsOf(image, taken("b"), side).map(({ x, y }) => [x, y]));
   assert.deepEqual([...new Set(crops.map(({ scale }) => scale))], [96, 160, 256, 400]);
   assert.equal(crops.length, 6 + 15 + 24 + 40);
   for (const { scale, x, y, pixels } of crops) {
-    assert.equal(pixels.length, cropSide * cropSide * 3);
-    assert.ok(x >= 0 && y >= 0 && y + cropSide <= scale && x + cropSide <= Math.round(600 * scale / 420));
+    assert.equal(pixels.length, side * side * 3);
+    assert.ok(x >= 0 && y >= 0 && y + side <= scale && x + side <= Math.round(600 * scale / 420));
   }
 });
 
+Deno.test("cropsOf() takes crops of twice the size at scales of twice the size", () => {
+  const crops = cropsOf(picture(5, 1200, 840), taken("a"), 128);
+  assert.deepEqual([...new Set(crops.map(({ scale }) => scale))], [192, 320, 512, 800]);
+  assert.ok(crops.every(({ pixels }) => pixels.length === 128 * 128 * 3));
+});
+
 Deno.test("cropsOf() cuts the pixels that its position names", () => {
-  const side = 96; // used at its own size at the coarsest scale, so nothing is resampled
-  const image = picture(6, side, side);
-  for (const { scale, x, y, pixels } of cropsOf(image, "c", false)) {
-    assert.equal(scale, side);
+  const size = 96; // used at its own size at the coarsest scale, so nothing is resampled
+  const image = picture(6, size, size);
+  for (const { scale, x, y, pixels } of cropsOf(image, taken("c"), side)) {
+    assert.equal(scale, size);
     for (const [row, column] of [[0, 0], [13, 40], [63, 63]]) {
-      const from = ((y + row) * side + x + column) * 3, at = (row * cropSide + column) * 3;
+      const from = ((y + row) * size + x + column) * 3, at = (row * side + column) * 3;
       assert.deepEqual(pixels.subarray(at, at + 3), image.data.subarray(from, from + 3));
     }
   }
 });
 
 Deno.test("cropsOf() takes the long side's cells along the height of an upright photograph", () => {
-  const crops = cropsOf(picture(7, 200, 800), "d", false).filter(({ scale }) => scale === 96);
+  const crops = cropsOf(picture(7, 200, 800), taken("d"), side).filter(({ scale }) => scale === 96);
   assert.equal(crops.length, 6);
   assert.ok(Math.max(...crops.map(({ y }) => y)) > 200 && Math.max(...crops.map(({ x }) => x)) <= 32);
 });
 
 Deno.test("cropsOf() leaves out flat crops, never enlarges, and thins the splits that measure", () => {
   const grey = { width: 500, height: 500, data: new Uint8Array(500 * 500 * 3).fill(90) };
-  assert.equal(cropsOf(grey, "e", false).length, 0);
-  assert.deepEqual([...new Set(cropsOf(picture(8, 300, 130), "f", false).map(({ scale }) => scale))], [96, 130]);
-  assert.equal(cropsOf(picture(8, 90, 60), "g", false).length, 0);
+  assert.equal(cropsOf(grey, taken("e"), side).length, 0);
+  assert.deepEqual([...new Set(cropsOf(picture(8, 300, 130), taken("f"), side).map(({ scale }) => scale))], [96, 130]);
+  assert.equal(cropsOf(picture(8, 90, 60), taken("g"), side).length, 0);
   const image = picture(9, 400, 300);
-  assert.deepEqual(cropsOf(image, "h", true), cropsOf(image, "h", false).filter((_, i) => i % 2 === 0));
+  assert.deepEqual(
+    cropsOf(image, { id: "h", held: true }, side),
+    cropsOf(image, taken("h"), side).filter((_, i) => i % 2 === 0),
+  );
 });

@@ -10,8 +10,9 @@ import { decodeImage } from "../../attribution/images/decode.ts";
 import { labels, variantLabels } from "../labels.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { openModelSet } from "../../models/model_set.ts";
+import { canonicalJson } from "../../util/json.ts";
 import { loadTokenizer } from "../../zoo/paths.ts";
-import { tokenizerRecipes } from "../../zoo/recipes.ts";
+import { tokenizersOf, variantsOf, zooRecipes } from "../../zoo/recipes.ts";
 import { reconstructions } from "../../zoo/sheet.ts";
 import { openCpuForTests } from "../core/devices.ts";
 import { tiny } from "../sets.ts";
@@ -42,6 +43,19 @@ Deno.test("the embedded networks fit their manifest, and 12 MB with it; the data
   const networks = (await files(tiny)).filter((path) => /\.safetensors$|manifest\.json$/.test(path));
   assert.ok(await bytes(networks) <= 12_000_000);
   assert.ok(await bytes(await files(dataset)) <= 8_000_000);
+});
+
+Deno.test("the embedded networks were trained as the recipe tiny says", async () => {
+  const { rar, var: varTokenizer } = tokenizersOf(zooRecipes.tiny);
+  const written = [
+    ...[rar, varTokenizer].map((recipe) => ({ name: recipe.name, text: JSON.stringify(recipe) })),
+    ...variantsOf(zooRecipes.tiny).map((recipe) => ({ name: recipe.name, text: canonicalJson(recipe) })),
+  ];
+  for (const { name, text } of written) {
+    const source = await openSafetensors(join(tiny, `${name}.safetensors`));
+    assert.equal(source.metadata.get("recipe"), text, name);
+    source.close();
+  }
 });
 
 Deno.test("no image of the dataset is in two splits, or twice in one", async () => {
@@ -82,7 +96,7 @@ Deno.test("transformers of the set have a held-out loss well below the unigram e
 for (const [name, decibels] of [["rar", 21], ["var", 23]] as const) {
   Deno.test(`${name}: the tokenizer reconstructs held-out photographs`, async () => {
     const device = await openCpuForTests();
-    const recipe = tokenizerRecipes[name];
+    const recipe = tokenizersOf(zooRecipes.tiny)[name];
     const family = await loadTokenizer(device, recipe, join(tiny, `${recipe.name}.safetensors`));
     const paths = await files(join(dataset, "val", "outlier"));
     const pictures = await Promise.all(paths.map(async (path) => await decodeImage(await Deno.readFile(path))));

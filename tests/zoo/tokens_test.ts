@@ -7,12 +7,13 @@ import { f32ToF16, syntheticSource, writeSafetensors } from "../../models/checkp
 import { familyNamed } from "../../models/registry.ts";
 import { cropPixels, type Crops } from "../../zoo/images.ts";
 import { loadTokenizer, zooPaths } from "../../zoo/paths.ts";
-import { tokenizerRecipes } from "../../zoo/recipes.ts";
+import { tokenizersOf, zooRecipes } from "../../zoo/recipes.ts";
 import { makeTokens, type Split } from "../../zoo/steps.ts";
 import { readTokens } from "../../zoo/tokens.ts";
 import { withFolder } from "../attribution/files.ts";
 import { openCpuForTests } from "../core/devices.ts";
 
+const recipe = zooRecipes.tiny, tokenizerRecipes = tokenizersOf(recipe);
 const device = await openCpuForTests({ threads: 1 });
 globalThis.addEventListener("unload", () => device.close());
 
@@ -45,6 +46,7 @@ Deno.test("makeTokens() encodes crops and their mirror images once per tokenizer
     let loads = 0;
     const lines: string[] = [];
     const options = {
+      recipe,
       device,
       work,
       loadCrops: (split: Split) => {

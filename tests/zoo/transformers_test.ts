@@ -12,7 +12,7 @@ import type { VarConfig } from "../../models/var/config.ts";
 import { initialValues } from "../../zoo/init.ts";
 import { Learner, type TransformerInput } from "../../zoo/learner.ts";
 import { trainableFamily, type TransformerRecipe } from "../../zoo/recipe.ts";
-import { transformerRecipes } from "../../zoo/recipes.ts";
+import { transformersOf, zooRecipes } from "../../zoo/recipes.ts";
 import { readTokens, type TokenSet, unigramEntropy, writeTokens } from "../../zoo/tokens.ts";
 import { trainTransformer } from "../../zoo/transformers.ts";
 import { withFolder } from "../attribution/files.ts";
@@ -99,8 +99,9 @@ for (const recipe of [rar, varRecipe]) {
       const before = device.memory().liveBytes;
       const lines: string[] = [];
       const out = join(dir, "out.safetensors");
-      const run = { device, recipe, train: set, heldOut: set, input, dir: join(dir, "run"), out };
-      const { done, figures } = await trainTransformer({ ...run, every: 60, log: (line) => lines.push(line) });
+      const often = { ...recipe, every: 60 };
+      const run = { device, recipe: often, train: set, heldOut: set, input, dir: join(dir, "run"), out };
+      const { done, figures } = await trainTransformer({ ...run, log: (line) => lines.push(line) });
       assert.ok(done);
       // Uniform guessing costs ln 24 = 3.18. A sequence is certain after its first token, and that is one of six, or of
       // three when the class is known: ln 3 / 16 = 0.07 nats per token are left.
@@ -119,8 +120,8 @@ for (const recipe of [rar, varRecipe]) {
 
   Deno.test(`trainTransformer() goes on after an interruption as if there had been none (${recipe.network.kind})`, async () => {
     await withFolder(async (dir) => {
-      const short = { ...recipe, steps: 12 };
-      const run = { device, recipe: short, train: set, heldOut: set, input, every: 4 };
+      const short = { ...recipe, steps: 12, every: 4 };
+      const run = { device, recipe: short, train: set, heldOut: set, input };
       const whole = join(dir, "whole.safetensors"), resumed = join(dir, "resumed.safetensors");
       await trainTransformer({ ...run, dir: join(dir, "a"), out: whole });
       const controller = new AbortController();
@@ -178,7 +179,8 @@ Deno.test("readTokens() reads what writeTokens() writes and refuses tokens of so
   });
 });
 
-Deno.test("transformerRecipes have names, seeds and sizes of their own", () => {
+Deno.test("transformers of the recipe tiny have names, seeds and sizes of their own", () => {
+  const transformerRecipes = transformersOf(zooRecipes.tiny);
   const names = transformerRecipes.map(({ name }) => name), seeds = transformerRecipes.map(({ seed }) => seed);
   assert.deepEqual(names.slice(0, 8), ["rarb", "rarl", "rarxl", "rarxxl", "var16", "var20", "var24", "var30"]);
   assert.equal(new Set(seeds).size, seeds.length);

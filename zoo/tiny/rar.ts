@@ -2,15 +2,15 @@
  * RAR's networks in the zoo. Layers are a quarter and an eighth as wide as the official ones and see 64x64 pixels, so
  * group norms have fewer groups.
  */
-import type { RarConfig, RarSampler, RarTokenizerConfig } from "../models/rar/config.ts";
-import { classCount } from "./classes.ts";
+import type { RarConfig, RarSampler, RarTokenizerConfig } from "../../models/rar/config.ts";
 import {
   type Course,
   type FamilyRecipes,
   type TokenizerRecipe,
   transformerCourse,
   type TransformerRecipe,
-} from "./recipe.ts";
+} from "../recipe.ts";
+import { classCount } from "./classes.ts";
 
 /** 64 tokens of 512 codes. */
 export const rarTokenizer: TokenizerRecipe<RarTokenizerConfig> = {

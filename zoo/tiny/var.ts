@@ -2,15 +2,15 @@
  * VAR's networks in the zoo. Layers are narrower than the official ones and see 64x64 pixels, so group norms have fewer
  * groups. Its tokenizer is trained in two stages (zoo/README.md).
  */
-import type { VarConfig, VqvaeConfig } from "../models/var/config.ts";
-import { classCount } from "./classes.ts";
+import type { VarConfig, VqvaeConfig } from "../../models/var/config.ts";
 import {
   type Course,
   type FamilyRecipes,
   type TokenizerRecipe,
   transformerCourse,
   type TransformerRecipe,
-} from "./recipe.ts";
+} from "../recipe.ts";
+import { classCount } from "./classes.ts";
 
 const firstConfig: VqvaeConfig = {
   ch: 16,

@@ -1,0 +1,57 @@
+/** The recipe `matched`: what it has in common with the official models, and how its sizes differ. */
+import assert from "node:assert/strict";
+import { rarTokenizer, rarVariants } from "../../models/rar/config.ts";
+import { varTokenizer, varVariants } from "../../models/var/config.ts";
+import { familyNamed } from "../../models/registry.ts";
+import type { WeightSpec } from "../../models/weights.ts";
+import { tokenizersOf, variantsOf, zooRecipes } from "../../zoo/recipes.ts";
+
+const recipe = zooRecipes.matched, tokenizers = tokenizersOf(recipe), variants = variantsOf(recipe);
+const official = { rar: rarVariants, var: varVariants };
+const size = (specs: readonly WeightSpec[]) =>
+  specs.reduce((sum, { shape }) => sum + shape.reduce((product, d) => product * d, 1), 0);
+
+Deno.test("matched: tokens and codes are the official ones", () => {
+  for (const [name, config] of [["rar", rarTokenizer], ["var", varTokenizer]] as const) {
+    const family = familyNamed(name), { patchNums, codes } = family.tokenizerFacts(tokenizers[name].network.config);
+    const facts = family.tokenizerFacts(config);
+    assert.deepEqual([patchNums, codes], [facts.patchNums, facts.codes]);
+    for (const { network } of variants.filter(({ network: { kind } }) => kind === name)) {
+      const of = family.variantFacts(network.config);
+      assert.deepEqual([of.patchNums, of.codes, of.classes], [patchNums, codes, recipe.classes.centres.length]);
+    }
+  }
+  assert.equal(familyNamed("var").tokenizerFacts(tokenizers.var.network.config).channels, varTokenizer.zChannels);
+});
+
+Deno.test("matched: names and samplers are the official ones, and nothing helps tokens to be found", () => {
+  for (const [name, rows] of Object.entries(official)) {
+    const own = variants.filter(({ network: { kind } }) => kind === name);
+    assert.deepEqual(own.map(({ name }) => name), rows.map(({ label }) => label));
+    assert.deepEqual(own.map(({ network: { sampler } }) => sampler), rows.map(({ sampler }) => sampler));
+    assert.equal(tokenizers[name].readBack, undefined);
+  }
+});
+
+Deno.test("matched: a larger transformer is not trained for less, and all weights fit 24 MB in f16", () => {
+  let parameters = 0;
+  for (const name of Object.keys(official)) {
+    const family = familyNamed(name), own = variants.filter(({ network: { kind } }) => kind === name);
+    const sizes = own.map(({ network }) => size(family.variantSpecs(network.config)));
+    assert.deepEqual(sizes, sizes.toSorted((a, b) => a - b));
+    assert.ok(own.every(({ steps }, i) => i === 0 || steps >= own[i - 1].steps));
+    const specs = family.tokenizerSpecs(tokenizers[name].network.config);
+    // The inverse decoder is an encoder of its own.
+    const encoder = specs.filter(({ name }) => /^(encoder|quant_conv)/.test(name));
+    parameters += sizes.reduce((sum, n) => sum + n, 0) + size(specs) + size(encoder);
+  }
+  assert.ok(2 * parameters < 24e6, `${2 * parameters} bytes`);
+});
+
+Deno.test("matched: seeds are its own", () => {
+  const all = Object.values(zooRecipes).flatMap((recipe) => [
+    ...Object.values(tokenizersOf(recipe)),
+    ...variantsOf(recipe),
+  ]);
+  assert.equal(new Set(all.map(({ seed }) => seed)).size, all.length);
+});
