@@ -73,7 +73,7 @@ function rarTransformer(
     batch: 32,
     lr,
     ...transformerCourse,
-    every: 50,
+    every: 200,
   };
 }
 

@@ -69,7 +69,7 @@ function varTransformer(
     batch: 16,
     lr,
     ...transformerCourse,
-    every: 50,
+    every: 200,
   };
 }
 
