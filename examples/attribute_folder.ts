@@ -5,7 +5,7 @@
  *
  * `deno task attribute` does this and more.
  */
-import { isUnreadable, listImages, Tracer } from "../mod.ts";
+import { isUnreadable, listImages, Tracer, wordsOf } from "../mod.ts";
 
 const sample = decodeURIComponent(new URL("./Dataset/val/var16", import.meta.url).pathname);
 const images = await listImages(Deno.args.length > 0 ? Deno.args : [sample]); // in the natural order of their names
@@ -26,11 +26,12 @@ function onWork(work: number): void {
 }
 
 const counts = new Map<string, number>();
-const rows = ["image_name,label,confidence"];
+const rows = ["image_name,label,finding,confidence"];
 for await (const line of tracer.attribute(images, { onWork, signal: interrupt.signal })) {
-  const label = isUnreadable(line) ? "unreadable" : line.unsure ? `${line.label}?` : line.label;
-  counts.set(label, (counts.get(label) ?? 0) + 1);
-  rows.push(`${line.image},${line.label},${isUnreadable(line) ? "" : line.confidence.toFixed(3)}`);
+  const title = isUnreadable(line) ? "unreadable" : `${wordsOf(line).title}${line.unsure ? ", unsure" : ""}`;
+  counts.set(title, (counts.get(title) ?? 0) + 1);
+  const cells = isUnreadable(line) ? [line.label, "", ""] : [line.label, line.finding, line.confidence.toFixed(3)];
+  rows.push([line.image, ...cells].join());
 }
 await Deno.writeTextFile("results.csv", rows.join("\n") + "\n");
-for (const [label, count] of [...counts].sort((a, b) => b[1] - a[1])) console.log(`${label}: ${count}`);
+for (const [title, count] of [...counts].sort((a, b) => b[1] - a[1])) console.log(`${title}: ${count}`);

@@ -1,9 +1,9 @@
 /**
- * Says which model made an image.
+ * Says what is found in an image: the model that made it, if it is a known one.
  *
  *   deno run -A examples/attribute_image.ts [image ...]
  */
-import { isUnreadable, Tracer } from "../mod.ts";
+import { isUnreadable, Tracer, wordsOf } from "../mod.ts";
 
 const sample = decodeURIComponent(new URL("./Dataset/test/0001.png", import.meta.url).pathname);
 const images = Deno.args.length > 0 ? Deno.args : [sample];
@@ -17,8 +17,11 @@ for await (const line of tracer.attribute(images)) {
     console.log(`${line.image}: ${line.error.message}`);
     continue;
   }
-  const { image, label, confidence, scores, families } = line;
-  console.log(`${image}: ${label}, confidence ${confidence.toFixed(2)}`);
+  const { image, finding, label, confidence, reasons, scores, families } = line;
+  const { title, labelMeaning, support } = wordsOf(line);
+  console.log(`${image}: ${title}, confidence ${confidence.toFixed(2)}`);
+  console.log(`  finding ${finding}${support === null ? "" : `, ${support}`}; label ${label}: ${labelMeaning}`);
+  for (const reason of reasons) console.log(`  ${reason}`);
   for (const [name, score] of Object.entries(scores).sort((a, b) => b[1] - a[1]).slice(0, 3)) {
     console.log(`  ${name} ${score.toFixed(3)}`);
   }

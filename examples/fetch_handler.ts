@@ -27,7 +27,7 @@ if (Deno.args.length > 0) {
   const address = `http://127.0.0.1:${server.addr.port}/tracer/v1/attribute`;
   const response = await fetch(address, { method: "POST", body: await Deno.readFile(Deno.args[0]) });
   const { images: [{ verdict }] } = await response.json();
-  console.log(`${response.status}: ${verdict.label}, confidence ${verdict.confidence.toFixed(2)}`);
+  console.log(`${response.status}: ${verdict.title}, confidence ${verdict.confidence.toFixed(2)}`);
   await server.shutdown();
   await service[Symbol.asyncDispose]();
 }

@@ -5,7 +5,7 @@
  *
  * This one trusts QuantLoss alone for the family, and the guided likelihood alone for the variant.
  */
-import { isUnreadable, type Method, registerMethod, Tracer } from "../mod.ts";
+import { isUnreadable, type Method, registerMethod, Tracer, wordsOf } from "../mod.ts";
 
 /** Mean squared error of quantisation above which no family made the image. Calibrated methods fit such limits. */
 const limits: Record<string, number> = { rar: 0.01, var: 0.02 };
@@ -32,5 +32,7 @@ registerMethod("guided-likelihood", guidedLikelihood);
 const sample = decodeURIComponent(new URL("./Dataset/test/0001.png", import.meta.url).pathname);
 await using tracer = await Tracer.open({ device: "cpu", method: "guided-likelihood" });
 for await (const line of tracer.attribute(Deno.args.length > 0 ? Deno.args : [sample])) {
-  if (!isUnreadable(line)) console.log(`${line.image}: ${line.label}, confidence ${line.confidence.toFixed(2)}`);
+  if (!isUnreadable(line)) {
+    console.log(`${line.image}: ${wordsOf(line).title}, confidence ${line.confidence.toFixed(2)}`);
+  }
 }

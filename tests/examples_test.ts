@@ -11,11 +11,15 @@ const two = ["001", "013"].map((name) =>
 
 /** What an example is given, and what its output must match. */
 const runs: Record<string, { flags?: string[]; args?: string[]; prints: RegExp[] }[]> = {
-  "attribute_folder.ts": [{ args: two, prints: [/^var16: 2$/m] }],
+  "attribute_folder.ts": [{ args: two, prints: [/^made by var16: 2$/m] }],
   "attribute_image.ts": [{
-    prints: [/^tiny, joint: rarb .* outlier$/m, /^0001\.png: rarxl, confidence (0\.9\d|1\.00)$/m],
+    prints: [
+      /^tiny, joint: rarb .* outlier$/m,
+      /^0001\.png: made by rarxl, confidence (0\.9\d|1\.00)$/m,
+      /^ +finding variant.*; label rarxl: a model of/m,
+    ],
   }],
-  "own_method.ts": [{ prints: [/^0001\.png: rarxl, confidence 1\.00$/m] }],
+  "own_method.ts": [{ prints: [/^0001\.png: made by rarxl, confidence 1\.00$/m] }],
   "own_kernel.ts": ["cpu", ...Deno.args.includes("--cpu-only") ? [] : ["webgpu"]].map((device) => ({
     args: [device],
     prints: [/^sums: 1 3 6 4 9 15$/m, /^gradient agrees with differences: true$/m],
@@ -23,7 +27,7 @@ const runs: Record<string, { flags?: string[]; args?: string[]; prints: RegExp[]
   "fetch_handler.ts": [{
     flags: ["--unstable-worker-options"],
     args: [image],
-    prints: [/^200: rarxl, confidence (0\.\d\d|1\.00)$/m],
+    prints: [/^200: made by rarxl, confidence (0\.\d\d|1\.00)$/m],
   }],
   "finetune.ts": [{
     prints: [/^epoch 0: held-out loss 0\.0\d+$/m, /^epoch 2: /m, /^run\/encoder\.safetensors after 2 epochs$/m],

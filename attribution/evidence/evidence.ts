@@ -174,9 +174,8 @@ export interface MeasuredLine extends Measurements {
  * ```ts
  * import { type Evidence } from "@model-tracer/model-tracer";
  *
- * function describe({ image, label, confidence, families }: Evidence): string {
- *   const losses = Object.entries(families).map(([family, { quantLoss }]) => `${family} ${quantLoss}`);
- *   return `${image}: ${label} (${confidence}); QuantLoss ${losses.join(", ")}`;
+ * function describe({ image, finding, label, confidence, reasons }: Evidence): string {
+ *   return `${image}: ${finding}, best label ${label} (${confidence}). ${reasons.join(" ")}`;
  * }
  * console.log(describe.length);
  * ```
@@ -331,7 +330,7 @@ export type MeasurementLine = MeasuredLine | Unreadable;
  *
  * await using tracer = await Tracer.open({ device: "cpu" });
  * for await (const line of tracer.attribute([new Blob(["no image"])])) {
- *   console.log(isUnreadable(line) ? line.error.message : line.label);
+ *   console.log(isUnreadable(line) ? line.error.message : line.finding);
  * }
  * ```
  */

@@ -193,11 +193,11 @@ interface Choice {
  *
  * @example
  * ```ts
- * import { Tracer } from "@model-tracer/model-tracer";
+ * import { isUnreadable, Tracer } from "@model-tracer/model-tracer";
  *
  * await using tracer = await Tracer.open({ device: "cpu" });
- * for await (const verdict of tracer.attribute(["examples/Dataset/test/0001.png"])) {
- *   console.log(verdict.image, verdict.label);
+ * for await (const line of tracer.attribute(["examples/Dataset/test/0001.png"])) {
+ *   if (!isUnreadable(line)) console.log(line.image, line.finding, line.label, line.confidence);
  * }
  * ```
  */

@@ -51,6 +51,14 @@ Deno.test("every finding has a title of its own and one sentence", () => {
   for (const { explanation } of Object.values(findingWords)) assert.match(explanation, /^[A-Z][^.]*\.$/);
 });
 
+Deno.test("docs/limits.md explains findings and outlier in the same words", async () => {
+  const text = (await Deno.readTextFile(new URL("../../../docs/limits.md", import.meta.url))).replaceAll(/\s+/g, " ");
+  for (const finding of findings) {
+    assert.ok(text.includes(`| \`${finding}\` | ${findingWords[finding].explanation} |`), finding);
+  }
+  assert.ok(text.includes(outlierMeaning));
+});
+
 Deno.test("titleOf() and labelMeaning() name model and family", () => {
   const title = (finding: Finding, label: string, family: string | null) => titleOf({ finding, label, family });
   assert.equal(title("variant", "rarxl", "rar"), "made by rarxl");
