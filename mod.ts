@@ -37,4 +37,5 @@ export type { Pose } from "./attribution/images/pose.ts";
 export { type ListedImage, listImages } from "./attribution/images/list.ts";
 export { type RgbImage, UnreadableImageError, type UnreadableReason } from "./attribution/images/image.ts";
 export { type Decision, type Method, methodNames, registerMethod } from "./attribution/decision/methods.ts";
+export type { Decidable } from "./attribution/decision/finding.ts";
 export { CalibrationError, DeviceError, MemoryLimitError, ModelSetError, NamedError } from "./util/errors.ts";

@@ -26,6 +26,7 @@ export {
   twoStages,
   type VariantScores,
 } from "./decision/methods.ts";
+export type { Decidable } from "./decision/finding.ts";
 export type { FamilyRule, RuleChoice, Rules, Strategy } from "./decision/calibration_file.ts";
 export {
   type ClassEvidence,

@@ -61,12 +61,18 @@ for (const family of ["rar", "var"]) {
         device: "cpu",
         quantization: "sweeps",
       } as const;
-      const calibrated = await runCalibration({ ...data, report: join(dir, "calibrate") });
+      const calibrate = (more = {}) => runCalibration({ ...data, ...more, report: join(dir, "calibrate") });
+      // Networks with random weights may make images whose verdicts are right by chance alone, which is refused.
+      const calibrated = await calibrate().catch((error) => {
+        assert.match(error.message, /joint: the confidence carries no information/);
+        return calibrate({ thresholdsOnly: true });
+      });
       assert.equal(calibrated.status, "done");
       const set = await openModelSet(models);
       const { calibration } = await loadCalibration(set);
       assert.deepEqual(Object.keys(calibration.families), [family]);
-      assert.deepEqual(Object.keys(calibration.classifiers!.joint.families), [family]);
+      const { classifiers } = calibration;
+      if (classifiers !== undefined) assert.deepEqual(Object.keys(classifiers.joint.families), [family]);
 
       const { evaluation, methods, robustness, files } = await runEvaluation({
         ...data,
@@ -77,7 +83,10 @@ for (const family of ["rar", "var"]) {
       });
       assert.deepEqual(evaluation!.familyConfusion.labels, [family, "outlier"]);
       assert.deepEqual(evaluation!.confusion.labels, labels.all);
-      assert.deepEqual(methods!.map(({ method }) => method), ["joint", "two-stage", "perplexity", "own-sample"]);
+      assert.deepEqual(
+        methods!.map(({ method }) => method),
+        classifiers === undefined ? ["perplexity"] : ["joint", "two-stage", "perplexity", "own-sample"],
+      );
       for (const result of methods!) assert.deepEqual(Object.keys(result.variants), [family]);
       for (const { separation } of robustness!) assert.deepEqual(Object.keys(separation), [family]);
       assert.ok(files!.some((file) => file.endsWith("report.html")));
@@ -90,7 +99,7 @@ for (const family of ["rar", "var"]) {
       const rows = verdicts.map((line) => {
         assert.ok(!isUnreadable(line), "readable");
         assert.deepEqual(Object.keys(line.families), [family]);
-        assert.deepEqual(Object.keys(line.scores).sort(), [...labels.all].sort());
+        if (classifiers !== undefined) assert.deepEqual(Object.keys(line.scores).sort(), [...labels.all].sort());
         return { image: line.image, label: variants[0], row: featuresOf(line) };
       });
       assert.deepEqual(verdicts.map(({ image }) => image), ["100.png", "image-2"]);

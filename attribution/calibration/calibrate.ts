@@ -9,14 +9,17 @@ import * as v from "npm:valibot@1.5.0";
 import { openDevice } from "../../core/open_device.ts";
 import { type Calibration, calibrationFormat, type DataSummary, rulesOf } from "../decision/calibration_file.ts";
 import { type Fit, fitCalibration, type FitOptions, type Labelled, requireFittable } from "./thresholds.ts";
+import { drawEdits, drawWrongPose, formatEdits } from "../images/edits/mod.ts";
+import type { ImageInput } from "../images/load.ts";
 import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "../images/labelled.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
 import { writeFileAtomically } from "../../util/files.ts";
 import { chooseModels } from "../run/choose_models.ts";
 import type { SignalLevel } from "../signals/table.ts";
 import { type ClassifiersFit, fitClassifiers, type LabelledLine, whyNotFittable } from "./classifiers.ts";
+import type { Example } from "./fit_joint.ts";
 import { extrasFor } from "../decision/extras.ts";
-import { type Labels, labelsOf, mapFamilies } from "../labels.ts";
+import { type Labels, labelsOf, mapFamilies, outlierLabel } from "../labels.ts";
 import { gatherLines, type MeasuringEvents } from "../run/measure_images.ts";
 import type { RunOptions } from "../run/open_run.ts";
 import { defaultQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
@@ -44,6 +47,8 @@ export interface CalibrationOptions extends RunOptions {
   readonly extras?: readonly ("membership" | "prada")[];
   /** Epochs for PRADA's score functions. Default 3000. */
   readonly pradaEpochs?: number;
+  /** Processed copies of every image that classifiers are fitted to, 1 or more. Default 2. */
+  readonly copies?: number;
   /** Use only so many images of every label. Default: all. */
   readonly limitPerLabel?: number;
   /** Options of the thresholds. */
@@ -82,8 +87,9 @@ export async function runCalibration(
   await requireWritable(path);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
 
-  const images = [...train, ...val];
-  const withClassifiers = shouldFitClassifiers(images, labels, options, events);
+  const originals = [...train, ...val];
+  const withClassifiers = shouldFitClassifiers(originals, labels, options, events);
+  const images = withClassifiers ? [...asIs(originals), ...processed(originals, options)] : asIs(originals);
   const quantization = options.quantization ?? defaultQuantizer(set);
   const { unreadable, summary, lines } = await measureAll(
     set,
@@ -96,9 +102,11 @@ export async function runCalibration(
   const modelSet = { dir: set.dir, hash: set.hash };
   if (summary.status !== "done") return { status: "interrupted", modelSet, computed, unreadable };
 
-  const measured = images.flatMap(({ label }, i) => lines[i] === undefined ? [] : [{ label, line: lines[i], i }]);
+  const measured = images.flatMap(({ label, role, group }, i) =>
+    lines[i] === undefined ? [] : [{ label, role, group, line: lines[i], i }]
+  );
   const trainLines = measured.filter(({ i }) => i < train.length);
-  const valLines = measured.filter(({ i }) => i >= train.length);
+  const valLines = measured.filter(({ i }) => i >= train.length && i < originals.length);
   noteTwins(trainLines, valLines, events);
   const fit = fitCalibration(trainLines.map(signalsOf), valLines.map(signalsOf), labels, options.fit);
   const thresholds: Calibration = {
@@ -133,6 +141,36 @@ async function listData(
   return { train: await list("train", train), val: await list("val", val) };
 }
 
+/** An image to measure, with what is done to it first. */
+type Sample = LabelledImage & ImageInput & Pick<Example, "role" | "group">;
+
+function asIs(images: readonly LabelledImage[]): Sample[] {
+  return images.map((image) => ({ ...image, role: "original", group: image.picture ?? image.imageName }));
+}
+
+/** The seed of what processed copies go through. */
+const processingSeed = 20;
+
+/**
+ * Copies of images as the world processes them, and one of every generated image off its grid. Outliers are processed as
+ * generated images are, so that processing tells nothing of either.
+ */
+function processed(images: readonly LabelledImage[], { copies = 2 }: CalibrationOptions): Sample[] {
+  const counts = new Map<string, number>();
+  return asIs(images).flatMap((image): Sample[] => {
+    const { label, imageName } = image, n = counts.get(label) ?? 0;
+    counts.set(label, n + 1);
+    const draws = Array.from({ length: copies }, (_, c) => drawEdits(processingSeed, n * copies + c));
+    const samples = draws.map((edits): Sample => ({
+      ...{ ...image, edits, role: "copy" as const },
+      imageName: `${imageName} after ${formatEdits(edits)}`,
+    }));
+    if (label === outlierLabel) return samples;
+    const edits = drawWrongPose(processingSeed, n);
+    return [...samples, { ...image, edits, role: "moved", imageName: `${imageName} after ${formatEdits(edits)}` }];
+  });
+}
+
 /** Whether to fit classifiers. Notes why not where the images do not suffice. */
 function shouldFitClassifiers(
   images: readonly LabelledImage[],
@@ -151,7 +189,7 @@ function shouldFitClassifiers(
  */
 async function measureAll(
   set: ModelSet,
-  images: readonly LabelledImage[],
+  images: readonly Sample[],
   options: CalibrationOptions & { readonly quantization: QuantizerName },
   withClassifiers: boolean,
   events: MeasuringEvents,
@@ -163,7 +201,7 @@ async function measureAll(
   const measured = await gatherLines(set, images, { ...options, signals, scoring }, {
     ...events,
     onLine: (line, index) => {
-      if ("error" in line) unreadable.push(line.image);
+      if ("error" in line && images[index].role === "original") unreadable.push(line.image);
       events.onLine?.(line, index);
     },
   });
@@ -183,7 +221,7 @@ async function fitOn(
   events: MeasuringEvents,
 ): Promise<ClassifiersFit> {
   const rules = rulesOf(thresholds, labelsOf(set));
-  if (!options.extras?.includes("prada")) return await fitClassifiers(measured, { rules });
+  if (!options.extras?.includes("prada")) return await fitClassifiers(measured, { rules, onNote: events.onNote });
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   try {
     const scaleLengths = mapFamilies(set.families, (family) => {

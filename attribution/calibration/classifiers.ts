@@ -12,20 +12,25 @@ import { membershipTableNames } from "../likelihood/membership/mod.ts";
 import { fitPrada, type ScoreFunction, type TokenPairs } from "../likelihood/prada/mod.ts";
 import { belonging, chooseFamily, perplexityScores } from "../decision/methods.ts";
 import type { Stretches } from "../decision/classifiers/confidence.ts";
-import { jointLabel, jointScores } from "../decision/classifiers/joint.ts";
+import { largest } from "../decision/classifiers/joint.ts";
 import { softmax } from "../decision/classifiers/logistic.ts";
 import { storePrada } from "../decision/classifiers/prada.ts";
 import type { Classifiers } from "../decision/classifiers/schema.ts";
 import { ownSampleScores } from "../decision/classifiers/variant.ts";
-import { stratifiedFolds } from "./fit_classifier.ts";
-import { fitStretches, type JudgedVerdict } from "./fit_confidence.ts";
-import { fitJoint } from "./fit_joint.ts";
+import { stretchConfidence, stretchOf } from "../decision/classifiers/confidence.ts";
+import { fitStretches, type JudgedVerdict, whyUninformative } from "./fit_confidence.ts";
+import { type Example, fitJoint } from "./fit_joint.ts";
+import { judgeJoint } from "./judge_joint.ts";
 import { fitOwnSamples, fitVariants, type LabelledRow, type NamedFit } from "./fit_variants.ts";
 
 /** A labelled image with the likelihoods of its tokens under all variants. */
 export interface LabelledLine {
   readonly label: Label;
   readonly line: MeasuredLine;
+  /** What was done to the image, see `Example`. Default `original`. */
+  readonly role?: Example["role"];
+  /** Images that belong together. Default: the image alone. */
+  readonly group?: string;
 }
 
 /** Options of `fitClassifiers`. */
@@ -76,16 +81,24 @@ type VariantProbabilities = (i: number, name: FamilyName) => Readonly<Record<str
 
 /** Fits all classifiers. Throws where `whyNotFittable` gives a reason. */
 export async function fitClassifiers(
-  lines: readonly LabelledLine[],
+  all: readonly LabelledLine[],
   options: ClassifierFitOptions,
 ): Promise<ClassifiersFit> {
   const { rules } = options, { labels } = rules;
+  // Only `joint` knows processed images.
+  const lines = all.filter(({ role = "original" }) => role === "original");
   const problem = whyNotFittable(lines, labels);
   if (problem !== undefined) throw new Error(problem);
   const rows = lines.map(({ label, line }): LabelledRow => ({ label, row: featuresOf(line) }));
   const ofFamily = (name: FamilyName) => rows.filter(({ label }) => labels.familyOf(label) === name);
   const perFamily = <T>(make: (name: FamilyName) => T) => mapFamilies(labels.families, make);
-  const joint = fitJoint(rows, labels);
+  const examples = all.map(({ label, line, role = "original", group = line.image }): Example => ({
+    ...{ label, row: featuresOf(line), role, group },
+  }));
+  const { model: joint, readings } = fitJoint(examples, labels);
+  const judged = judgeJoint(
+    all.flatMap((item, i) => item.role === "moved" ? [] : [{ ...item, readings: readings[i] }]),
+  );
   const ownSamples = fitOwnSamples(rows);
   const likelihood = perFamily((name) => fitVariants(ofFamily(name), labels.variants[name]));
   const names = membershipTableNames().map((name) => `membership.${name}`);
@@ -107,11 +120,13 @@ export async function fitClassifiers(
   for (const [method, scores] of Object.entries(probabilities)) {
     rates[method] = perFamily((name) => {
       const members = rows.flatMap(({ label }, i) => labels.familyOf(label) === name ? [i] : []);
-      return members.filter((i) => largest(scores(i, name))[0] === rows[i].label).length / members.length;
+      return members.filter((i) => largest(scores(i, name)) === rows[i].label).length / members.length;
     });
-    confidence[method] = fitConfidence(lines, rules, scores);
+    const stretches = fitConfidence(lines, rules, scores);
+    if (typeof stretches === "string") options.onNote?.(`${method}: its confidence is not calibrated: ${stretches}`);
+    else confidence[method] = stretches;
   }
-  confidence.joint = fitJointConfidence(rows, labels);
+  confidence.joint = judged.stretches;
   const { condition, inference } = lines[0].line.settings;
   return {
     classifiers: {
@@ -121,7 +136,9 @@ export async function fitClassifiers(
       joint,
       ...membership !== undefined && { membership: perFamily((name) => membership[name].classifier) },
       ...prada !== undefined && { prada: storePrada(prada) },
+      misses: judged.misses,
       confidence,
+      unsureBelow: judged.unsureBelow,
     },
     rates,
     columns: perFamily((name) => ({ chosen: likelihood[name].chosen, losses: likelihood[name].losses })),
@@ -160,42 +177,29 @@ function crossFitted(
   };
 }
 
-function largest(scores: Readonly<Record<string, number>>): [string, number] {
-  return Object.entries(scores).reduce((a, b) => (b[1] > a[1] ? b : a));
-}
-
-/** Fits the confidence of `joint` to verdicts of models that were fitted without the image. */
-function fitJointConfidence(rows: readonly LabelledRow[], labels: Labels): Stretches {
-  const folds = 5, part = stratifiedFolds(rows.map(({ label }) => label), folds);
-  const verdicts: JudgedVerdict[] = [];
-  for (let fold = 0; fold < folds; fold++) {
-    const model = fitJoint(rows.filter((_, i) => part[i] !== fold), labels);
-    rows.forEach(({ label, row }, i) => {
-      if (part[i] !== fold) return;
-      const scores = jointScores(model, row), verdict = jointLabel(scores);
-      verdicts.push({ label: verdict, raw: scores[verdict], isRight: verdict === label });
-    });
-  }
-  return fitStretches(verdicts);
-}
-
-/** Fits the confidence of a two-stage method: from its raw confidence to the share of right verdicts. */
+/**
+ * Fits the confidence of a two-stage method: from its raw confidence to the share of right verdicts. Or says why its
+ * confidence carries no information.
+ */
 function fitConfidence(
   lines: readonly LabelledLine[],
   rules: Rules,
   scores: VariantProbabilities,
-): Stretches {
-  return fitStretches(lines.map(({ label, line: { families } }, i): JudgedVerdict => {
+): Stretches | string {
+  const verdicts = lines.map(({ label, line: { families } }, i): JudgedVerdict => {
     const family = chooseFamily(families, rules);
     if (family === null) {
       const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
-      return { label: outlierLabel, raw, isRight: label === outlierLabel };
+      return { finding: "none", raw, isRight: label === outlierLabel };
     }
-    const [best, p] = largest(scores(i, family));
+    const probabilities = scores(i, family), best = largest(probabilities);
     // Of another family's image every variant is wrong.
     const isRight = best === label && rules.labels.familyOf(label) === family;
-    return { label: best, raw: belonging(families, rules, family) * p, isRight };
-  }));
+    return { finding: "variant", raw: belonging(families, rules, family) * probabilities[best], isRight };
+  });
+  const stretches = fitStretches(verdicts);
+  const confidences = verdicts.map(({ finding, raw }) => stretchConfidence(stretchOf(stretches, finding), raw));
+  return whyUninformative(confidences, verdicts.map(({ isRight }) => isRight)) ?? stretches;
 }
 
 /** Fits a score function per variant: images of the variant against all other images, outliers of val included. */

@@ -26,6 +26,8 @@ export interface ClassifierOptions {
   readonly penalties?: readonly number[];
   /** Folds of the cross-validation. Default 5. */
   readonly folds?: number;
+  /** By row, what it belongs to: rows of one group are in one fold. Default: every row is a group. */
+  readonly groups?: readonly string[];
 }
 
 /** In half decades from practically none to one that leaves only the intercepts. */
@@ -36,9 +38,9 @@ export function fitClassifier(
   rows: Matrix,
   y: readonly number[],
   classes: number,
-  { penalties = defaultPenalties, folds = 5 }: ClassifierOptions = {},
+  { penalties = defaultPenalties, folds = 5, groups }: ClassifierOptions = {},
 ): ClassifierFit {
-  const part = stratifiedFolds(y, folds);
+  const part = stratifiedFolds(y, folds, groups);
   const odds = penalties.map(() => rows.map(() => [] as number[]));
   // From the strongest penalty to the weakest, so that each fit starts at the minimum of the one before.
   const order = penalties.map((l2, p) => ({ l2, p })).sort((a, b) => b.l2 - a.l2);
@@ -67,12 +69,18 @@ export function fitClassifier(
   };
 }
 
-/** The fold of every row, 0..folds - 1. Rows of one class are dealt to the folds in turn. */
-export function stratifiedFolds(y: readonly (number | string)[], folds: number): number[] {
-  const seen = new Map<number | string, number>();
-  return y.map((k) => {
+/**
+ * The fold of every row, 0..folds - 1. The groups of one class are dealt to the folds in turn; without `groups`, every
+ * row is one.
+ */
+export function stratifiedFolds(y: readonly (number | string)[], folds: number, groups?: readonly string[]): number[] {
+  const seen = new Map<number | string, number>(), foldOf = new Map<string, number>();
+  return y.map((k, i) => {
+    const known = groups && foldOf.get(groups[i]);
+    if (known !== undefined) return known;
     const n = seen.get(k) ?? 0;
     seen.set(k, n + 1);
+    if (groups !== undefined) foldOf.set(groups[i], n % folds);
     return n % folds;
   });
 }

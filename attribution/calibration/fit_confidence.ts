@@ -2,31 +2,58 @@
  * Fits how raw confidences become rates of being right (Platt 1999), to verdicts whose truth is known.
  * decision/classifiers/confidence.ts applies what is fitted here.
  */
-import { kindOf, logit, noStretch, type Stretch, type Stretches } from "../decision/classifiers/confidence.ts";
-import type { Label } from "../labels.ts";
+import { leastSlope, logit, noStretch, type Stretch, type Stretches } from "../decision/classifiers/confidence.ts";
+import { type Finding, findings } from "../evidence/evidence.ts";
+import { auroc } from "../metrics/mod.ts";
 import { minimize } from "./lbfgs.ts";
 
 /** A verdict whose truth is known. */
 export interface JudgedVerdict {
-  /** The label that the verdict names. */
-  readonly label: Label;
+  /** What the verdict says. */
+  readonly finding: Finding;
   /** The raw confidence, 0 to 1. */
   readonly raw: number;
-  /** Whether it is the true label. */
+  /** Whether the label is the true one. */
   readonly isRight: boolean;
 }
 
-/** Fits a map per kind of verdict. */
+/** The fewest verdicts of a finding that get a map of their own. */
+const fewestVerdicts = 10;
+
+/** Fits a map per finding that has verdicts enough. */
 export function fitStretches(verdicts: readonly JudgedVerdict[]): Stretches {
-  const fit = (kind: keyof Stretches) => {
-    const some = verdicts.filter(({ label }) => kindOf(label) === kind);
-    return fitStretch(some.map(({ raw }) => raw), some.map(({ isRight }) => isRight));
-  };
-  return { variant: fit("variant"), outlier: fit("outlier") };
+  const groups = findings.map((finding) => [finding, verdicts.filter((item) => item.finding === finding)] as const);
+  return Object.fromEntries(
+    groups.filter(([, { length }]) => length >= fewestVerdicts).map(([finding, some]) => [
+      finding,
+      fitStretch(some.map(({ raw }) => raw), some.map(({ isRight }) => isRight)),
+    ]),
+  );
 }
 
-/** A slope below it would say that raw confidences tell next to nothing, which few errors cannot show. */
-export const leastSlope = 0.25;
+/** Confidences must order a right and a wrong verdict rightly with at least this probability. Chance is 0.5. */
+const leastAuroc = 0.6;
+
+/**
+ * Why confidences carry no information; undefined where they do, or where too few verdicts are wrong to tell. A constant
+ * is named as such: it may have a small calibration error and yet says the same of right and of wrong verdicts.
+ */
+export function whyUninformative(confidences: readonly number[], right: readonly boolean[]): string | undefined {
+  const low = confidences.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = confidences.reduce((a, b) => Math.max(a, b), -Infinity);
+  if (confidences.length > 1 && high - low < 1e-3) {
+    return `all ${confidences.length} confidences are ${high.toFixed(3)}: ` +
+      "a constant cannot tell right verdicts from wrong ones";
+  }
+  const hits = right.filter(Boolean).length, misses = right.length - hits;
+  if (hits === 0 || misses === 0) return undefined;
+  const area = auroc(confidences, right)!;
+  // The standard deviation of the area if confidences say nothing (Mann and Whitney, 1947).
+  const deviation = Math.sqrt((hits + misses + 1) / (12 * hits * misses));
+  if (area + 1.96 * deviation >= leastAuroc) return undefined;
+  return `a right verdict has a higher confidence than a wrong one with a probability of ${area.toFixed(2)} ` +
+    `(chance is 0.5, ${leastAuroc} is required)`;
+}
 
 /**
  * Fits the map to raw confidences, 0 to 1, and to whether each verdict was right. Minimises the log-loss against

@@ -1,100 +1,140 @@
-/** Fits the method `joint`. decision/classifiers/joint.ts explains the model. */
+/**
+ * Fits the method `joint`. decision/classifiers/joint.ts explains the model.
+ *
+ * Traces of a family are told from three kinds of images without them, which weigh alike: outliers, images of other
+ * families, and the family's own images off their grid. The last have the content of generated images but no traces, so
+ * that content alone does not count. All kinds are there as they were and processed.
+ */
 import type { FamilyName } from "../../models/family.ts";
 import {
-  compressed,
-  distanceRow,
   type FamilyModel,
-  jointDistances,
   type JointModel,
-  logDistance,
-  standardised,
+  largest,
+  type Reading,
+  type Readings,
   tokenFeatures,
-  type TokenScale,
+  traceNumbers,
 } from "../decision/classifiers/joint.ts";
-import type { NamedClassifier } from "../decision/classifiers/variant.ts";
+import { type KnownModel, knownNumbers } from "../decision/classifiers/known.ts";
+import { classifyRow, type NamedClassifier } from "../decision/classifiers/variant.ts";
 import { familyFirst } from "../decision/family_distance.ts";
 import { pickColumns } from "../evidence/features.ts";
-import { type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
-import { meanAndDeviation, quantile } from "../metrics/mod.ts";
-import { fitClassifier, stratifiedFolds } from "./fit_classifier.ts";
-import { fitOneClass } from "./fit_one_class.ts";
-import { fitVariants, type LabelledRow } from "./fit_variants.ts";
+import { type Labels, mapFamilies, outlierLabel } from "../labels.ts";
+import { stratifiedFolds } from "./fit_classifier.ts";
+import { fitTypical, knownRows } from "./fit_known.ts";
+import { fitRatio, fitScale, type RatioImage } from "./fit_log_ratio.ts";
+import { fitVariants, type LabelledRow, refitVariants } from "./fit_variants.ts";
 
-/** `range` without outliers to fit it to, and the fewest outliers that it is fitted to. */
-const defaultRange = 10, fewestOutliers = 20;
-const folds = 5;
-
-/**
- * Fits to images of the variants, at least four of each. Outliers among the rows, twenty or more, only set `range`: the
- * 95th percentile of their z. Neither their number nor where they lie within that range makes a difference.
- */
-export function fitJoint(all: readonly LabelledRow[], labels: Labels): JointModel {
-  const { families: names } = labels;
-  const rows = all.filter(({ label }) => label !== outlierLabel);
-  const part = stratifiedFolds(rows.map(({ label }) => label), folds);
-  const fits = mapFamilies(names, (name) => fitFamily(rows, part, name, labels));
-  const families = mapFamilies(names, (name) => fits[name].model);
-  const zs = rows.map((_, i) => names.map((name) => standardised(families[name], fits[name].distances[i])));
-  const truth = rows.map(({ label }) => names.indexOf(labels.familyOf(label)!));
-  const { model, l2, temperature } = fitClassifier(zs.map((z) => z.map(compressed)), truth, names.length);
-  const family = { model, l2, temperature: Math.max(1, temperature) };
-  const fitted: JointModel = { families, family, range: defaultRange };
-  const outlierDistances = all.filter(({ label }) => label === outlierLabel)
-    .map(({ row }) => Math.min(...Object.values(jointDistances(fitted, row))));
-  if (outlierDistances.length < fewestOutliers) return fitted;
-  return { ...fitted, range: Math.max(3, quantile(outlierDistances, 0.95)) };
+/** The features of a labelled image, and what was done to it. */
+export interface Example extends LabelledRow {
+  /** `original`: as it is; `copy`: processed; `moved`: off its grid, so that it has no traces in place. */
+  readonly role: "original" | "copy" | "moved";
+  /** Copies of one image, and crops of one picture, are one group. */
+  readonly group: string;
 }
 
-/**
- * One family's model, and the logarithm of every row's distance from the family by a model that was fitted without the
- * row's fold.
- */
+/** A fitted model, and readings of every example by models that were fitted without its group. */
+export interface JointFit {
+  readonly model: JointModel;
+  readonly readings: readonly Readings[];
+}
+
+/** Folds of the cross-validation, and the number that stands for all images. */
+const folds = [0, 1, 2, 3, 4], whole = -1;
+
+/** Fits to four original images of every variant or more, and to images without traces of each family. */
+export function fitJoint(examples: readonly Example[], labels: Labels): JointFit {
+  const part = stratifiedFolds(examples.map(({ label }) => label), folds.length, examples.map(({ group }) => group));
+  const fits = mapFamilies(labels.families, (name) => fitFamily(examples, part, name, labels));
+  return {
+    model: { families: mapFamilies(labels.families, (name) => fits[name].model) },
+    readings: examples.map((_, i) => mapFamilies(labels.families, (name) => fits[name].readings[i])),
+  };
+}
+
+/** What the ratios of a family are computed with. */
+interface Parts extends Pick<FamilyModel, "variants" | "tokens"> {
+  readonly typical: KnownModel["variants"];
+}
+
 function fitFamily(
-  rows: readonly LabelledRow[],
+  examples: readonly Example[],
   part: readonly number[],
   name: FamilyName,
   labels: Labels,
-): { model: FamilyModel; distances: readonly number[] } {
+): { model: FamilyModel; readings: readonly Reading[] } {
+  const variants = labels.variants[name];
+  const isOwn = ({ label, role }: Example) => labels.familyOf(label) === name && role !== "moved";
+  const { classifier } = fitVariants(examples.filter(isOwn), variants);
+  const parts = new Map<number, Parts>([[whole, fitParts(examples.filter(isOwn), classifier)]]);
+  for (const fold of folds) {
+    const kept = examples.filter((example, i) => part[i] !== fold && isOwn(example));
+    parts.set(fold, fitParts(kept, refitVariants(kept, classifier)));
+  }
+  const probabilities = examples.map(({ row }) => memoised((fold) => classifyRow(parts.get(fold)!.variants, row)));
+  const base = examples.map(({ group, role }, i) => ({ group, part: part[i], isTypical: role === "original" }));
+  const weights = traceWeights(examples, name, labels);
   const order = familyFirst(name, labels.families);
-  const isOwn = ({ label }: LabelledRow) => labels.familyOf(label) === name;
-  // Columns and penalty are chosen once, on all rows. The folds share the classifier.
-  const { classifier } = fitVariants(rows.filter(isOwn), labels.variants[name]);
-  const distances = rows.map(() => 0);
-  for (let fold = 0; fold < folds; fold++) {
-    const model = fitDistance(rows.filter((item, i) => isOwn(item) && part[i] !== fold), classifier, order);
-    rows.forEach(({ row }, i) => {
-      if (part[i] === fold) distances[i] = logDistance(model, order, row);
-    });
-  }
-  const { mean, deviation } = meanAndDeviation(distances.filter((_, i) => isOwn(rows[i])));
-  const model = fitDistance(rows.filter(isOwn), classifier, order);
-  return { model: { ...model, mean, deviation: Math.max(deviation, leastDeviation) }, distances };
-}
-
-/** The distance from a family, fitted to images of its variants. `order` has that family first. */
-function fitDistance(
-  rows: readonly LabelledRow[],
-  variants: NamedClassifier,
-  order: readonly FamilyName[],
-): Omit<FamilyModel, "mean" | "deviation"> {
-  const tokens: Record<string, TokenScale> = {};
-  for (const label of variants.labels) {
-    tokens[label] = fitTokenScale(rows.filter((item) => item.label === label), label);
-  }
-  const base = { variants, tokens };
-  return { ...base, distance: fitOneClass(rows.map(({ row }) => distanceRow(base, order, row))) };
-}
-
-/** Deviations are at least this, so that equal values can be divided by them. */
-const leastDeviation = 1e-6;
-
-/** Typical token features of a variant's images under the variant itself. */
-function fitTokenScale(rows: readonly LabelledRow[], label: Label): TokenScale {
-  const names = tokenFeatures.map((name) => `${label}.${name}`);
-  const values = rows.map(({ row }) => pickColumns(row, names, "joint"));
-  const columns = names.map((_, j) => meanAndDeviation(values.map((row) => row[j])));
+  const trace = fitRatio(
+    examples.map((example, i): RatioImage => {
+      const numbers = memoised((fold) => traceNumbers(parts.get(fold)!, order, example.row));
+      const row = (fold: number) => ({ numbers: numbers(fold), first: isOwn(example), weight: weights[i] });
+      return { ...base[i], numbers, rows: (fold) => weights[i] > 0 ? [row(fold)] : [] };
+    }),
+    folds,
+    whole,
+  );
+  const known = variants.length < 2 ? undefined : fitRatio(
+    examples.map((example, i): RatioImage => {
+      const numbers = memoised((fold) => {
+        const { typical } = parts.get(fold)!;
+        return knownNumbers(typical, largest(probabilities[i](fold)), variants, example.row);
+      });
+      const rows = memoised((fold) => knownRows(example, parts.get(fold)!.typical, probabilities[i](fold)));
+      return { ...base[i], numbers, rows: isOwn(example) ? rows : () => [] };
+    }),
+    folds,
+    whole,
+  );
+  const { typical, ...rest } = parts.get(whole)!;
   return {
-    mean: columns.map(({ mean }) => mean),
-    deviation: columns.map(({ deviation }) => Math.max(deviation, leastDeviation)),
+    model: { ...rest, trace: trace.ratio, ...known && { known: { variants: typical, ratio: known.ratio } } },
+    readings: examples.map((_, i): Reading => ({
+      trace: trace.crossFitted[i],
+      known: known?.crossFitted[i] ?? 0,
+      variants: probabilities[i](part[i]),
+    })),
+  };
+}
+
+/** Fits to images of the family's variants, original and processed ones. What is typical is that of the original ones. */
+function fitParts(rows: readonly Example[], variants: NamedClassifier): Parts {
+  const originals = rows.filter(({ role }) => role === "original");
+  const tokens = Object.fromEntries(variants.labels.map((label) => {
+    const names = tokenFeatures.map((name) => `${label}.${name}`);
+    const own = originals.filter((item) => item.label === label);
+    return [label, fitScale(own.map(({ row }) => pickColumns(row, names, "joint")))];
+  }));
+  return { variants, tokens, typical: fitTypical(originals, variants.labels) };
+}
+
+/** The weight of every example in the family's trace: 1 for its own; of the others, each kind has the same total. */
+function traceWeights(examples: readonly Example[], name: FamilyName, labels: Labels): number[] {
+  const kinds = examples.map(({ label, role }) => {
+    if (label === outlierLabel) return role === "moved" ? undefined : outlierLabel;
+    if (role === "moved") return labels.familyOf(label) === name ? "moved" : undefined;
+    return labels.familyOf(label) === name ? "own" : "other";
+  });
+  const counts = new Map<string | undefined, number>();
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return kinds.map((kind) => kind === undefined ? 0 : kind === "own" ? 1 : 1 / counts.get(kind)!);
+}
+
+/** A function of the fold whose results are kept. */
+function memoised<T>(compute: (fold: number) => T): (fold: number) => T {
+  const known = new Map<number, T>();
+  return (fold) => {
+    if (!known.has(fold)) known.set(fold, compute(fold));
+    return known.get(fold)!;
   };
 }

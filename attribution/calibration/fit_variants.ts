@@ -7,6 +7,7 @@ import { type FeatureRow, pickColumns } from "../evidence/features.ts";
 import { type Label, outlierLabel } from "../labels.ts";
 import { meanAndDeviation } from "../metrics/mod.ts";
 import { type ClassifierFit, fitClassifier } from "./fit_classifier.ts";
+import { fitLogistic } from "./fit_logistic.ts";
 
 /** The features of an image whose label is known. */
 export interface LabelledRow {
@@ -14,6 +15,8 @@ export interface LabelledRow {
   readonly label: Label;
   /** The features. */
   readonly row: FeatureRow;
+  /** Images that belong together, such as copies of one image. Default: each image is a group. */
+  readonly group?: string;
 }
 
 /**
@@ -63,6 +66,7 @@ export function fitVariants(
   sets: Readonly<Record<string, readonly string[]>> = columnSets,
 ): NamedFit {
   const y = rows.map(({ label }) => variants.indexOf(label));
+  const groups = rows.map(({ group }, i) => group ?? `row ${i}`);
   const losses: Record<string, number> = {};
   let best: { chosen: string; columns: string[]; fit: ClassifierFit } | undefined;
   for (const [chosen, set] of Object.entries(sets)) {
@@ -72,6 +76,7 @@ export function fitVariants(
       rows.map(({ row }) => pickColumns(row, columns, `fit of ${variants[0]} ...`)),
       y,
       variants.length,
+      { groups },
     );
     losses[chosen] = Math.min(...fit.losses.map(({ loss }) => loss));
     if (best === undefined || losses[chosen] < losses[best.chosen]) best = { chosen, columns, fit };
@@ -84,6 +89,14 @@ export function fitVariants(
     losses,
     crossFitted: crossFitted.map((odds) => odds.map((value) => value / temperature)),
   };
+}
+
+/** A classifier with the columns, penalty and temperature of another one, fitted to other rows. */
+export function refitVariants(rows: readonly LabelledRow[], like: NamedClassifier): NamedClassifier {
+  const { labels, columns, l2 } = like;
+  const values = rows.map(({ row }) => pickColumns(row, columns, `fit of ${labels[0]} ...`));
+  const y = rows.map(({ label }) => labels.indexOf(label));
+  return { ...like, ...fitLogistic(values, y, labels.length, { l2, tolerance: 1e-6 }) };
 }
 
 /** Fits the own-sample rule to images of the variants. Variants with fewer than two images are left out. */

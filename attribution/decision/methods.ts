@@ -5,14 +5,14 @@
 import { CalibrationError } from "../../util/errors.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { passes, type Rules, ruleScore, standardise } from "./calibration_file.ts";
-import { kindOf, stretchConfidence } from "./classifiers/confidence.ts";
-import { jointLabel, jointScores } from "./classifiers/joint.ts";
+import { stretchConfidence, stretchOf } from "./classifiers/confidence.ts";
 import { softmax } from "./classifiers/logistic.ts";
 import type { Classifiers } from "./classifiers/schema.ts";
 import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
-import type { ConditionName, Measurements, Verdict } from "../evidence/evidence.ts";
+import type { ConditionName, Finding, Measurements, Verdict } from "../evidence/evidence.ts";
+import { type Decidable, decideJoint, posesOf } from "./finding.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
-import { type Label, outlierLabel } from "../labels.ts";
+import { outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
 
 export type { Rules } from "./calibration_file.ts";
@@ -62,7 +62,7 @@ export interface Method {
   /** The families whose variants must score the image, given the signals of all families. */
   wants(families: Measurements["families"], rules: Rules): readonly FamilyName[];
   /** Decides. Throws when the scores of a wanted family's variants are missing. */
-  decide(evidence: Measurements, rules: Rules): Decision;
+  decide(evidence: Decidable, rules: Rules): Decision;
 }
 
 /** Probabilities of a family's variants from the features of an image. */
@@ -89,20 +89,20 @@ export function twoStages(
       const family = chooseFamily(families, rules);
       if (family === null) {
         const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
-        return { label: outlierLabel, confidence: calibrated(name, outlierLabel, raw, rules), family, scores: {} };
+        return { label: outlierLabel, confidence: calibrated(name, "none", raw, rules), family, scores: {} };
       }
       const variants = Object.entries(scores(featuresOf(evidence), family, rules));
       if (variants.length === 0) throw new Error(`${name}: expected likelihoods of the ${family} variants, got none`);
       const [label, best] = variants.reduce((a, b) => (b[1] > a[1] ? b : a));
-      const confidence = calibrated(name, label, belonging(families, rules, family) * best, rules);
+      const confidence = calibrated(name, "variant", belonging(families, rules, family) * best, rules);
       return { label, confidence, family, scores: Object.fromEntries(variants) };
     },
   };
 }
 
-/** A raw confidence as a rate of being right, by the calibration's map for the method and the kind of verdict. */
-function calibrated(method: MethodName, label: Label, raw: number, { classifiers }: Rules): number {
-  return stretchConfidence(classifiers?.confidence[method]?.[kindOf(label)], raw);
+/** A raw confidence as a rate of being right, by the calibration's map for the method and the finding. */
+function calibrated(method: MethodName, finding: Finding, raw: number, { classifiers }: Rules): number {
+  return stretchConfidence(stretchOf(classifiers?.confidence[method], finding), raw);
 }
 
 function classifiersOf(name: string, rules: Rules): Classifiers {
@@ -132,11 +132,9 @@ const builtIn: Record<string, Method> = {
     needs: "joint",
     wants: everyFamily,
     decide(evidence, rules) {
-      const { joint } = classifiersOf("joint", rules);
-      const scores = jointScores(joint, featuresOf(evidence), rules.outlierPrior);
-      const label = jointLabel(scores);
-      const confidence = calibrated("joint", label, scores[label], rules);
-      return { label, confidence, family: rules.labels.familyOf(label), scores };
+      const { joint, misses } = classifiersOf("joint", rules);
+      const { raw, ...decision } = decideJoint(posesOf(joint, evidence), evidence, misses, rules.outlierPrior);
+      return { ...decision, confidence: calibrated("joint", decision.finding, raw, rules) };
     },
   },
   "two-stage": twoStages("two-stage", {
@@ -187,7 +185,7 @@ const builtIn: Record<string, Method> = {
       const scores: Record<string, number> = { ...probabilities, outlier: none };
       return {
         label,
-        confidence: calibrated("prada", label, scores[label], rules),
+        confidence: calibrated("prada", label === outlierLabel ? "none" : "variant", scores[label], rules),
         family: rules.labels.familyOf(label),
         scores,
       };
@@ -260,7 +258,7 @@ export function requireMethod(name: MethodName, rules: Rules): void {
 /** Decides by the named method and marks the verdict `unsure` below the given confidence (0 to 1). */
 export function decide(
   name: MethodName,
-  evidence: Measurements,
+  evidence: Decidable,
   rules: Rules,
   unsureBelow: number,
 ): Verdict {

@@ -2,70 +2,58 @@
  * The method `joint`: a probability for every label, from the signals of all tokenizers and the likelihoods of all
  * variants. calibration/fit_joint.ts fits the model.
  *
- * Each family has a distance (one_class.ts) from its own images. It is computed from the logarithms of the signals
- * under all tokenizers and from token features under the family's variants. The logarithm of the distance, standardised
- * on images that the distance was not fitted to, is z. P(f | z) is a logistic regression on the z of all families;
- * P(variant | f) is a classifier. Then
+ * For each family f there are three readings of an image: the ratio T_f of the likelihood of what was measured if the
+ * image has f's traces against that if it has none; P(variant | f); and the ratio K_f of a known variant against another
+ * transformer on the same tokenizer. An image can be read in several poses g, with weights w_g. Then
  *
- *   P(outlier) : P(family f) = prior / range : (1 - prior) x P(f | z) x normal(smallest z).
+ *   P(outlier) : P(g, stranger on f) : P(g, variant of f) =
+ *     prior (1 - s) : prior s w_g T_f / (F K_f) : (1 - prior) w_g T_f P(variant | f) / F
  *
- * Outliers have a uniform density over `range` deviations of z. Only how far val's outliers reach is used, not where
- * they lie: other generators lie elsewhere, perhaps nearer to a family. The share of outliers is a prior that the user
- * sets.
+ * where F is the number of families, and s the share of outliers that are strangers' images. The share of outliers is a
+ * prior that the user sets. Source of the form of T_f: logistic regression as a likelihood ratio, e.g. Morrison (2013),
+ * "Tutorial on logistic-regression calibration and fusion".
  */
 import type { FamilyName } from "../../../models/family.ts";
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
 import { type Label, mapFamilies, outlierLabel } from "../../labels.ts";
 import { distanceSignals, familyFirst } from "../family_distance.ts";
-import { type Classifier, classify } from "./logistic.ts";
-import { type OneClass, oneClassDistance } from "./one_class.ts";
+import { type KnownModel, knownRatio } from "./known.ts";
+import { calibratedRatio, type LogRatio, ratioScore, type Scale } from "./log_ratio.ts";
 import { classifyRow, type NamedClassifier } from "./variant.ts";
-
-/** Typical token features of a variant's images under the variant itself, in the order of `tokenFeatures`. */
-export interface TokenScale {
-  /** Means. */
-  readonly mean: readonly number[];
-  /** Standard deviations, above 0. */
-  readonly deviation: readonly number[];
-}
 
 /** What the model knows of one family. */
 export interface FamilyModel {
   /** P(variant | f). */
   readonly variants: NamedClassifier;
-  /** By variant. */
-  readonly tokens: Readonly<Record<string, TokenScale>>;
-  /** Distance from the family's own images. */
-  readonly distance: OneClass;
-  /** Mean logarithm of the distance, over images of the family that the distance was not fitted to. */
-  readonly mean: number;
-  /** Standard deviation of the same, above 0. */
-  readonly deviation: number;
+  /** By variant: typical values of `tokenFeatures` under it, of its own images. */
+  readonly tokens: Readonly<Record<string, Scale>>;
+  /** Traces of the family against none, from the numbers of `traceNumbers`. */
+  readonly trace: LogRatio;
+  /** A known variant against a stranger. Absent for a family with one variant. */
+  readonly known?: KnownModel;
 }
 
 /** All that the method decides by. */
 export interface JointModel {
   /** By family. */
   readonly families: Readonly<Record<FamilyName, FamilyModel>>;
-  /** P(f | z), with classes in the order of `families`. */
-  readonly family: Classifier;
-  /** Width in z of the uniform density of outliers, above 0. */
-  readonly range: number;
 }
 
-/** Token features in the distance. They are averaged over the family's variants, weighted by P(variant | f). */
+/** Token features in the trace. They are averaged over the family's variants, weighted by P(variant | f). */
 export const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean", "support.rate"] as const;
 
-/** z is clipped to this. */
-const farthest = 1e3;
 /** The share of outliers that is expected unless the user says otherwise. */
 export const defaultOutlierPrior = 0.2;
+/** The share of outliers that a known tokenizer decoded, but no known transformer drew. */
+export const strangerShare = 0.1;
+/** Weight of the image as it is; the poses of a search share the rest. */
+export const identityWeight = 0.7;
 
 /**
- * What the distance of a family is computed from: the logarithms of the signals under all tokenizers, in the given
- * order of families, and the token features under the family's variants.
+ * What traces of a family are told by: the logarithms of four signals under all tokenizers, in the given order of
+ * families, and the token features under the family's variants.
  */
-export function distanceRow(
+export function traceNumbers(
   { variants, tokens }: Pick<FamilyModel, "variants" | "tokens">,
   order: readonly FamilyName[],
   row: FeatureRow,
@@ -80,77 +68,94 @@ export function distanceRow(
   return [...pickColumns(row, columns, "joint").map((value) => Math.log(Math.max(value, 1e-12))), ...mixed];
 }
 
-/** The logarithm of an image's distance from a family. `order` has that family first. */
-export function logDistance(
-  model: Pick<FamilyModel, "variants" | "tokens" | "distance">,
-  order: readonly FamilyName[],
-  row: FeatureRow,
-): number {
-  return Math.log(Math.max(oneClassDistance(model.distance, distanceRow(model, order, row)), 1e-12));
+/** What the features of an image say for one family. */
+export interface Reading {
+  /** ln of the likelihood ratio of the family's traces against none. */
+  readonly trace: number;
+  /** ln of the likelihood ratio of a known variant against a stranger. */
+  readonly known: number;
+  /** P(variant | f). */
+  readonly variants: Readonly<Record<Label, number>>;
 }
 
-/** z: the logarithm of the distance in standard deviations, clipped. */
-export function standardised(
-  { mean, deviation }: Pick<FamilyModel, "mean" | "deviation">,
-  logDistance: number,
-): number {
-  return Math.min((logDistance - mean) / deviation, farthest);
-}
+/** The readings of an image in one pose, for every family. */
+export type Readings = Readonly<Record<FamilyName, Reading>>;
 
-/** Input of the logistic regression. It compresses large z, so that distances of far families do not dominate. */
-export function compressed(z: number): number {
-  return Math.sign(z) * Math.log1p(Math.abs(z));
-}
-
-/**
- * z of an image for every family, in standard deviations: about 0 for the family's own images, larger for a worse fit.
- */
-export function jointDistances(model: JointModel, row: FeatureRow): Record<FamilyName, number> {
+/** Reads the features of an image. */
+export function readFeatures(model: JointModel, row: FeatureRow): Readings {
   const names = Object.keys(model.families);
   return mapFamilies(names, (name) => {
-    const family = model.families[name];
-    return standardised(family, logDistance(family, familyFirst(name, names), row));
+    const family = model.families[name], { trace, known } = family;
+    const variants = classifyRow(family.variants, row);
+    const score = ratioScore(trace, traceNumbers(family, familyFirst(name, names), row));
+    return {
+      trace: calibratedRatio(trace, score),
+      known: known === undefined ? 0 : knownRatio(known, largest(variants), row),
+      variants,
+    };
   });
 }
 
-/**
- * Probabilities of all labels, which add up to 1. `outlierPrior` is the expected share of outliers; throws a RangeError
- * unless it is above 0 and below 1.
- */
-export function jointScores(
-  model: JointModel,
-  row: FeatureRow,
-  outlierPrior = defaultOutlierPrior,
-): Record<Label, number> {
-  if (!(outlierPrior > 0 && outlierPrior < 1)) {
-    throw new RangeError(`joint: expected an outlier prior between 0 and 1, got ${outlierPrior}`);
-  }
-  const z = jointDistances(model, row);
-  const names = Object.keys(model.families);
-  const families = classify(model.family, names.map((name) => compressed(z[name])));
-  const smallest = Math.min(...Object.values(z));
-  // An image nearer than typical is no more of an outlier than a typical one.
-  const inside = -(Math.max(smallest, 0) ** 2) / 2 - Math.log(Math.sqrt(2 * Math.PI));
-  const outside = -Math.log(model.range);
-  const logs: [Label, number][] = names.flatMap((name, f) =>
-    Object.entries(classifyRow(model.families[name].variants, row)).map(([label, p]): [Label, number] => [
-      label,
-      Math.log(1 - outlierPrior) + inside + Math.log(Math.max(families[f] * p, 1e-300)),
-    ])
-  );
-  logs.push([outlierLabel, Math.log(outlierPrior) + outside]);
-  const most = Math.max(...logs.map(([, value]) => value));
-  const powers = logs.map(([label, value]): [Label, number] => [label, Math.exp(value - most)]);
-  const total = powers.reduce((sum, [, power]) => sum + power, 0);
-  return Object.fromEntries(powers.map(([label, power]) => [label, power / total]));
+/** The entry with the largest value; of equal ones the first. */
+export function largest(values: Readonly<Record<string, number>>): string {
+  return Object.entries(values).reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+}
+
+/** The readings of a pose, with its weight. */
+export interface Posed {
+  readonly weight: number;
+  readonly readings: Readings;
+}
+
+/** Probabilities after the evidence. All of `scores` and `strangers` add up to 1. */
+export interface Posterior {
+  /** Of every variant, then `outlier`, which has the probability of no traces alone. */
+  readonly scores: Readonly<Record<Label, number>>;
+  /** By family: that a stranger on its tokenizer made the image. */
+  readonly strangers: Readonly<Record<FamilyName, number>>;
+  /** ln of the likelihood ratio of the likeliest family's known variants against all else that is an outlier. */
+  readonly lnRatio: number;
+  /** Index of the pose that contributes most to the likeliest family. */
+  readonly pose: number;
 }
 
 /**
- * The label for these probabilities: `outlier` if its probability is above 0.5, else the likeliest variant. So a
- * generated image is not called an outlier only because its probability is spread over several variants.
+ * Combines the readings of an image in one pose or more. `outlierPrior` is the expected share of outliers; throws a
+ * RangeError unless it is above 0 and below 1.
  */
-export function jointLabel(scores: Readonly<Record<Label, number>>): Label {
-  if (scores[outlierLabel] > 0.5) return outlierLabel;
-  const variants = Object.keys(scores).filter((label) => label !== outlierLabel);
-  return variants.reduce((a, b) => (scores[b] > scores[a] ? b : a));
+export function posterior(poses: readonly Posed[], outlierPrior = defaultOutlierPrior): Posterior {
+  if (!(outlierPrior > 0 && outlierPrior < 1)) {
+    throw new RangeError(`joint: expected an outlier prior between 0 and 1, got ${outlierPrior}`);
+  }
+  const names = Object.keys(poses[0].readings);
+  const ratios = mapFamilies(
+    names,
+    (name) => poses.map(({ weight, readings }) => weight * Math.exp(readings[name].trace)),
+  );
+  const total = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+  const strangers = mapFamilies(
+    names,
+    (name) =>
+      total(ratios[name].map((ratio, g) => ratio * Math.exp(-poses[g].readings[name].known))) * strangerShare /
+      names.length,
+  );
+  const nothing = 1 - strangerShare;
+  const against = nothing + total(Object.values(strangers));
+  const scores: Record<Label, number> = {};
+  for (const name of names) {
+    for (const label of Object.keys(poses[0].readings[name].variants)) {
+      const sum = total(ratios[name].map((ratio, g) => ratio * poses[g].readings[name].variants[label]));
+      scores[label] = (1 - outlierPrior) * sum / names.length;
+    }
+  }
+  scores[outlierLabel] = outlierPrior * nothing;
+  const norm = (1 - outlierPrior) * total(names.map((name) => total(ratios[name]) / names.length)) +
+    outlierPrior * against;
+  const best = names.reduce((a, b) => (total(ratios[b]) > total(ratios[a]) ? b : a));
+  return {
+    scores: Object.fromEntries(Object.entries(scores).map(([label, value]) => [label, value / norm])),
+    strangers: mapFamilies(names, (name) => outlierPrior * strangers[name] / norm),
+    lnRatio: Math.log(total(ratios[best]) / against),
+    pose: ratios[best].reduce((most, ratio, g) => (ratio > ratios[best][most] ? g : most), 0),
+  };
 }

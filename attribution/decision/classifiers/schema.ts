@@ -3,10 +3,16 @@
  * joint.ts, prada.ts and confidence.ts apply them; calibration_file.ts checks that they fit a run.
  */
 import * as v from "npm:valibot@1.5.0";
-import { type ConditionName, conditionNames, type Settings, settingsSchema } from "../../evidence/evidence.ts";
-import { oneClassSchema } from "../family_distance.ts";
-import type { Stretches } from "./confidence.ts";
+import {
+  type ConditionName,
+  conditionNames,
+  findings,
+  type Settings,
+  settingsSchema,
+} from "../../evidence/evidence.ts";
+import { leastSlope, type Stretches } from "./confidence.ts";
 import type { JointModel } from "./joint.ts";
+import type { MissTable } from "./miss_table.ts";
 import type { NamedClassifier, OwnSamples } from "./variant.ts";
 
 /** A score function of PRADA. */
@@ -31,8 +37,12 @@ export interface Classifiers {
   readonly membership?: Readonly<Record<string, NamedClassifier>>;
   /** By variant, what the method `prada` decides by. */
   readonly prada?: Readonly<Record<string, PradaFunction>>;
+  /** How often `joint` finds nothing in generated images, by what happened to them. */
+  readonly misses?: MissTable;
   /** By method: how raw confidences become rates of being right. */
   readonly confidence: Readonly<Record<string, Stretches>>;
+  /** Verdicts of `joint` below this confidence are marked `unsure` by default. */
+  readonly unsureBelow?: number;
 }
 
 const positive = v.pipe(v.number(), v.gtValue(0, "a number above 0"));
@@ -51,19 +61,27 @@ export const namedClassifierSchema: v.GenericSchema<unknown, NamedClassifier> = 
   temperature: positive,
 });
 
+const scale = v.strictObject({ mean: numbers, deviation: positives });
+const ratio = v.strictObject({
+  typical: scale,
+  regression: v.strictObject(logistic),
+  ...{ slope: positive, offset: v.number(), bound: positive },
+});
+const margin = v.strictObject({ mean: v.number(), deviation: positive });
+
 const familyModel = v.strictObject({
   variants: namedClassifierSchema,
-  tokens: v.record(v.string(), v.strictObject({ mean: numbers, deviation: positives })),
-  distance: oneClassSchema,
-  mean: v.number(),
-  deviation: positive,
+  tokens: v.record(v.string(), scale),
+  trace: ratio,
+  known: v.optional(v.strictObject({
+    variants: v.record(v.string(), v.strictObject({ features: scale, margins: v.record(v.string(), margin) })),
+    ratio,
+  })),
 });
 
 /** Checks a `JointModel`. */
 export const jointSchema: v.GenericSchema<unknown, JointModel> = v.strictObject({
   families: v.record(v.string(), familyModel),
-  family: v.strictObject({ model: v.strictObject(logistic), l2: positive, temperature: positive }),
-  range: positive,
 });
 
 /** Checks a `PradaFunction`. */
@@ -72,7 +90,12 @@ export const pradaFunctionSchema: v.GenericSchema<unknown, PradaFunction> = v.st
   parameters: v.record(v.string(), v.array(v.number())),
 });
 
-const stretch = v.strictObject({ slope: positive, offset: v.number() });
+const slope = v.pipe(
+  v.number(),
+  v.minValue(leastSlope, `${leastSlope} or more: a flat map makes every confidence the same`),
+);
+const stretch = v.strictObject({ slope, offset: v.number() });
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
 /** Checks `Classifiers`. */
 export const classifiersSchema: v.GenericSchema<unknown, Classifiers> = v.strictObject({
@@ -82,5 +105,7 @@ export const classifiersSchema: v.GenericSchema<unknown, Classifiers> = v.strict
   joint: jointSchema,
   membership: v.optional(v.record(v.string(), namedClassifierSchema)),
   prada: v.optional(v.record(v.string(), pradaFunctionSchema)),
-  confidence: v.record(v.string(), v.strictObject({ variant: stretch, outlier: stretch })),
+  misses: v.optional(v.record(v.string(), v.strictObject({ images: count, missed: count }))),
+  confidence: v.record(v.string(), v.record(v.picklist(findings), stretch)),
+  unsureBelow: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
 });

@@ -4,9 +4,9 @@ import {
   fitStretch,
   fitStretches,
   type JudgedVerdict,
-  leastSlope,
+  whyUninformative,
 } from "../../../attribution/calibration/fit_confidence.ts";
-import { stretchConfidence } from "../../../attribution/decision/classifiers/confidence.ts";
+import { leastSlope, stretchConfidence, stretchOf } from "../../../attribution/decision/classifiers/confidence.ts";
 import { uniforms } from "../../../core/tensor/mod.ts";
 
 const near = (a: number, b: number, tolerance: number) => assert.ok(Math.abs(a - b) <= tolerance, `${a} and ${b}`);
@@ -37,18 +37,34 @@ Deno.test("fitStretch() keeps the order of confidences even where a sample says 
 
 Deno.test("fitStretches() judges verdicts of each kind among their own: pooled, the order would be lost", () => {
   const verdicts: JudgedVerdict[] = [];
-  const add = (label: string, raw: number, hits: number, misses: number) => {
-    for (let i = 0; i < hits + misses; i++) verdicts.push({ label, raw, isRight: i < hits });
+  const add = (finding: "variant" | "none", raw: number, hits: number, misses: number) => {
+    for (let i = 0; i < hits + misses; i++) verdicts.push({ finding, raw, isRight: i < hits });
   };
-  add("rarb", 0.5, 90, 10);
-  add("rarb", 0.8, 99, 1);
-  add("outlier", 0.9, 50, 50);
-  add("outlier", 0.99, 80, 20);
-  const { variant, outlier } = fitStretches(verdicts);
-  assert.ok(variant.slope > leastSlope && outlier.slope > leastSlope);
-  for (const [stretch, raw, rate] of [[variant, 0.5, 0.9], [variant, 0.8, 0.99], [outlier, 0.9, 0.5]] as const) {
+  add("variant", 0.5, 90, 10);
+  add("variant", 0.8, 99, 1);
+  add("none", 0.9, 50, 50);
+  add("none", 0.99, 80, 20);
+  const stretches = fitStretches(verdicts);
+  assert.deepEqual(Object.keys(stretches), ["variant", "none"]);
+  const variant = stretchOf(stretches, "variant"), none = stretchOf(stretches, "none");
+  assert.ok(variant.slope > leastSlope && none.slope > leastSlope);
+  // Findings without verdicts take the map of the nearest one.
+  assert.deepEqual(stretchOf(stretches, "family"), variant);
+  assert.deepEqual(stretchOf(stretches, "inconclusive"), none);
+  for (const [stretch, raw, rate] of [[variant, 0.5, 0.9], [variant, 0.8, 0.99], [none, 0.9, 0.5]] as const) {
     near(stretchConfidence(stretch, raw), rate, 0.03);
   }
   const pooled = fitStretch(verdicts.map(({ raw }) => raw), verdicts.map(({ isRight }) => isRight));
   assert.equal(pooled.slope, leastSlope);
+});
+
+Deno.test("whyUninformative() refuses a constant, although its calibration error is small, and confidences in no order", () => {
+  const right = Array.from({ length: 500 }, (_, i) => i % 10 > 0);
+  assert.match(whyUninformative(right.map(() => 0.9), right)!, /all 500 confidences are 0.900: a constant cannot tell/);
+  const draws = Array.from(uniforms(12, 0, 500));
+  assert.match(whyUninformative(draws, right)!, /with a probability of 0\.\d\d \(chance is 0\.5, 0\.6 is required\)/);
+  assert.match(whyUninformative(right.map((is, i) => (is ? 0.4 : 0.6) + draws[i] / 10), right)!, /probability of 0.00/);
+  assert.equal(whyUninformative(right.map((is, i) => (is ? 0.6 : 0.4) + draws[i] / 10), right), undefined);
+  // Too few errors to tell.
+  assert.equal(whyUninformative(draws.slice(0, 100), draws.slice(0, 100).map((_, i) => i > 2)), undefined);
 });

@@ -1,23 +1,46 @@
-/** Fitting the joint decision to images whose structure is known. jointScores() and others have tests of their own. */
+/** Fitting the joint decision to images whose structure is known. */
 import assert from "node:assert/strict";
 import { fitJoint } from "../../../attribution/calibration/fit_joint.ts";
-import { featuresOf } from "../../../attribution/evidence/features.ts";
+import { posterior } from "../../../attribution/decision/classifiers/joint.ts";
 import { officialLabels } from "../../labels.ts";
-import { measuredLines } from "../measured_lines.ts";
+import { examples } from "../joint_examples.ts";
 
-const rows = (each: number, seed: number) =>
-  measuredLines(each, seed).map(({ label, line }) => ({ label, row: featuresOf(line) }));
-const near = (a: number, b: number, tolerance: number) => assert.ok(Math.abs(a - b) <= tolerance, `${a} and ${b}`);
+const all = examples(30, 3);
+const { model, readings } = fitJoint(all, officialLabels);
 
-Deno.test("fitJoint() takes nothing but the range from outliers, whatever their number", () => {
-  const all = rows(24, 3), members = all.filter(({ label }) => label !== "outlier");
+Deno.test("fitJoint() reads images by models that have not seen their group", () => {
+  const [first] = all, copy = { ...first, role: "copy" as const };
+  // A copy that is in the same group changes nothing about what is left out; one in another group does.
+  const same = fitJoint([...all, copy], officialLabels).readings;
+  assert.equal(same.length, all.length + 1);
+  assert.deepEqual(same[0], same[all.length]);
+  assert.equal(readings.length, all.length);
+});
+
+Deno.test("fitJoint() bounds ratios by the number of images that it was fitted to", () => {
+  for (const { trace, known } of Object.values(model.families)) {
+    // 120 images of the family, each a group; outliers, other families' and moved images are more.
+    assert.equal(trace.bound, Math.log(121));
+    assert.equal(known!.ratio.bound, Math.log(121));
+    assert.ok(trace.slope > 0 && known!.ratio.slope > 0);
+  }
+});
+
+Deno.test("fitJoint() does not depend on how many outliers there are", () => {
   const outliers = all.filter(({ label }) => label === "outlier");
-  const { range, ...rest } = fitJoint(all, officialLabels);
-  const { range: usual, ...without } = fitJoint(members, officialLabels);
-  assert.deepEqual(rest, without);
-  assert.equal(usual, 10);
-  assert.ok(range > 3 && range !== usual, `${range}`);
-  // More of the same change next to nothing; a few are not believed.
-  near(fitJoint([...members, ...outliers, ...outliers], officialLabels).range, range, 0.3);
-  assert.equal(fitJoint([...members, ...outliers.slice(0, 5)], officialLabels).range, 10);
+  const more = outliers.map((item) => ({ ...item, group: `${item.group} again` }));
+  const fitted = fitJoint([...all, ...more], officialLabels);
+  const shares = [readings, fitted.readings].map((list) =>
+    all.map((_, i) => posterior([{ weight: 1, readings: list[i] }]).scores.outlier)
+  );
+  const differences = shares[0].map((share, i) => Math.abs(share - shares[1][i]));
+  assert.ok(differences.reduce((a, b) => a + b) / differences.length < 0.02, `${Math.max(...differences)}`);
+});
+
+Deno.test("fitJoint() refuses a family without images that lack its traces", () => {
+  const own = all.filter(({ label, role }) => label.startsWith("rar") && role === "original");
+  assert.throws(
+    () => fitJoint(own, { ...officialLabels, families: ["rar"], all: officialLabels.variants.rar }),
+    /fitRatio: expected images of both hypotheses/,
+  );
 });

@@ -21,9 +21,9 @@ Deno.test("confidences of the embedded set differ, and wrong verdicts have the l
     assert.ok(!isUnreadable(line));
     (truth.get(line.image) === line.label ? right : wrong).push(line.confidence);
   }
-  assert.equal(right.length, 322);
+  assert.ok(right.length >= 318, `${right.length} of 330`);
   assert.ok(new Set([...right, ...wrong]).size > 300, "confidences vary");
-  // A constant has 0.5; the bound is that of the issue that found a constant. Measured: see docs/classification.md.
+  // A constant has 0.5. Measured: see docs/classification.md.
   const separation = auc(right, wrong, { membersLower: false });
   assert.ok(separation > 0.85, `AUROC of right against wrong verdicts: ${separation}`);
 });

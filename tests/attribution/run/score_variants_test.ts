@@ -157,8 +157,10 @@ Deno.test("measure() scores images under the classes that are given, and asks fo
       const mean = (line: MeasuredLine) => line.variants.rarb.meanLogProb;
       assert.notEqual(mean(lines[0]), mean(lines[1]));
       // What is known of an image under another class is of no use.
-      const known = ({ sha256, width, height, families, classes, variants, timings }: MeasuredLine): Measured => ({
-        ...{ sha256, width, height, families, classes, variants, timings },
+      const known = (
+        { sha256, width, height, facts, families, classes, variants, timings }: MeasuredLine,
+      ): Measured => ({
+        ...{ sha256, width, height, facts, families, classes, variants, timings },
       });
       const again = await run(inputs(dir, 2, (k) => k), given, {}, {
         recall: () => Promise.resolve(structuredClone(known(lines[0]))),

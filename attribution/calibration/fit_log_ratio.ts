@@ -1,0 +1,142 @@
+/**
+ * Fits a likelihood ratio (decision/classifiers/log_ratio.ts) to numbers of images for which one of two hypotheses is
+ * true. Cross-validation by groups of images that belong together chooses the penalty, and calibrates the ratio.
+ */
+import {
+  calibratedRatio,
+  type LogRatio,
+  ratioColumns,
+  ratioScore,
+  type Scale,
+} from "../decision/classifiers/log_ratio.ts";
+import { meanAndDeviation } from "../metrics/mod.ts";
+import { fitLogistic } from "./fit_logistic.ts";
+import { minimize } from "./lbfgs.ts";
+
+/** Numbers of an image for which a hypothesis is true. */
+export interface RatioRow {
+  readonly numbers: readonly number[];
+  /** Whether the first hypothesis is true. */
+  readonly first: boolean;
+  /** Above 0. Each side's weights are scaled to add up to 1. */
+  readonly weight: number;
+}
+
+/** Penalties to choose from. */
+const ratioPenalties = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2] as const;
+
+/** Deviations are at least this, so that equal values can be divided by them. */
+export const leastDeviation = 1e-6;
+
+/** Mean and deviation of every column of rows[n][columns]. */
+export function fitScale(rows: readonly (readonly number[])[]): Scale {
+  const columns = rows[0].map((_, j) => meanAndDeviation(rows.map((row) => row[j])));
+  return {
+    mean: columns.map(({ mean }) => mean),
+    deviation: columns.map(({ deviation }) => Math.max(deviation, leastDeviation)),
+  };
+}
+
+/** A row with the score of a regression that was fitted without it. */
+type ScoredRow = Pick<RatioRow, "first" | "weight"> & { readonly score: number };
+
+/**
+ * Slope and offset of ln ratio by score: a logistic regression on cross-fitted scores in which both sides weigh 1/2. The
+ * slope is pulled towards 1 by as much as one row. Also the mean loss in nats, by which penalties are compared.
+ */
+export function calibrateRatio(rows: readonly ScoredRow[]): { slope: number; offset: number; loss: number } {
+  const sides = sideWeights(rows);
+  const weights = rows.map(({ first, weight }) => weight / sides[Number(first)] / 2);
+  const pull = 1 / rows.length;
+  const { x: [slope, offset], value: loss } = minimize((p, gradient) => {
+    let value = pull * (p[0] - 1) ** 2 / 2;
+    gradient[0] = pull * (p[0] - 1);
+    gradient[1] = 0;
+    rows.forEach(({ first, score }, i) => {
+      const odds = p[1] + p[0] * score;
+      value += weights[i] * (Math.max(odds, 0) - (first ? odds : 0) + Math.log1p(Math.exp(-Math.abs(odds))));
+      const error = weights[i] * (1 / (1 + Math.exp(-odds)) - Number(first));
+      gradient[0] += error * score;
+      gradient[1] += error;
+    });
+    return value;
+  }, Float64Array.from([1, 0]));
+  return { slope, offset, loss };
+}
+
+/** Total weights of the rows for which the second and the first hypothesis is true. */
+function sideWeights(rows: readonly { readonly first: boolean; readonly weight: number }[]): [number, number] {
+  const sides: [number, number] = [0, 0];
+  for (const { first, weight } of rows) sides[Number(first)] += weight;
+  return sides;
+}
+
+/** An image of a cross-validation. */
+export interface RatioImage {
+  /** Rows that the regression is fitted to, from what the fold knows. Empty for an image that neither side has. */
+  readonly rows: (fold: number) => readonly RatioRow[];
+  /** The numbers by which the image is read when neither hypothesis is known. */
+  readonly numbers: (fold: number) => readonly number[];
+  /** Whether the rows of the first hypothesis are typical ones. */
+  readonly isTypical: boolean;
+  /** Images that belong together. */
+  readonly group: string;
+  /** The fold that is fitted without the image. */
+  readonly part: number;
+}
+
+/** A fitted ratio, and ln of the ratio of every image by one that was fitted without its group. */
+export interface RatioFit {
+  readonly ratio: LogRatio;
+  readonly crossFitted: readonly number[];
+}
+
+/**
+ * Fits a ratio. `folds` names the folds; the images' functions are also called with `whole`, for what all images
+ * together know. Throws a RangeError if a hypothesis has no image.
+ */
+export function fitRatio(images: readonly RatioImage[], folds: readonly number[], whole: number): RatioFit {
+  const fit = (kept: readonly RatioImage[], fold: number, penalties: readonly number[]) => {
+    const rows = kept.flatMap((image) => image.rows(fold));
+    const sides = sideWeights(rows);
+    if (sides.includes(0)) throw new RangeError("fitRatio: expected images of both hypotheses");
+    const typical = fitScale(
+      kept.flatMap((image) =>
+        image.isTypical ? image.rows(fold).filter(({ first }) => first).map(({ numbers }) => numbers) : []
+      ),
+    );
+    const columns = rows.map(({ numbers }) => ratioColumns(typical, numbers)),
+      y = rows.map(({ first }) => Number(first));
+    const rowWeights = rows.map(({ first, weight }) => weight / sides[Number(first)]);
+    const regressions = penalties.map((l2) => fitLogistic(columns, y, 2, { l2, rowWeights, tolerance: 1e-6 }));
+    return { typical, regressions };
+  };
+  // By penalty: scores of the rows, and of the images as they are read.
+  const scored = ratioPenalties.map((): ScoredRow[] => []), read = ratioPenalties.map(() => images.map(() => 0));
+  for (const fold of folds) {
+    const { typical, regressions } = fit(images.filter(({ part }) => part !== fold), fold, ratioPenalties);
+    images.forEach((image, i) => {
+      if (image.part !== fold) return;
+      const numbers = image.numbers(fold), rows = image.rows(fold);
+      regressions.forEach((regression, p) => {
+        read[p][i] = ratioScore({ typical, regression }, numbers);
+        for (const { numbers, first, weight } of rows) {
+          scored[p].push({ first, weight, score: ratioScore({ typical, regression }, numbers) });
+        }
+      });
+    });
+  }
+  const calibrated = scored.map(calibrateRatio);
+  const best = calibrated.reduce((best, { loss }, p) => (loss < calibrated[best].loss ? p : best), 0);
+  const { slope, offset } = calibrated[best];
+  const { typical, regressions: [regression] } = fit(images, whole, [ratioPenalties[best]]);
+  const ratio = { typical, regression, slope, offset, bound: ratioBound(images, whole) };
+  return { ratio, crossFitted: read[best].map((score) => calibratedRatio(ratio, score)) };
+}
+
+/** ln(n + 1), where n is the smaller number of groups that either hypothesis was fitted to. */
+function ratioBound(images: readonly RatioImage[], whole: number): number {
+  const groups = [new Set<string>(), new Set<string>()];
+  for (const image of images) for (const { first } of image.rows(whole)) groups[Number(first)].add(image.group);
+  return Math.log(Math.min(...groups.map(({ size }) => size)) + 1);
+}

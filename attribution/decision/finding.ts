@@ -1,0 +1,161 @@
+/**
+ * From probabilities to a finding: which of them are enough to name a model, and what is said where none is named.
+ * classifiers/joint.ts has the probabilities, evidence/words.ts the sentences.
+ */
+import type { Finding, Measurements, SearchEvidence, Verdict } from "../evidence/evidence.ts";
+import {
+  hiddenReason,
+  missedReason,
+  poseReason,
+  supportReason,
+  unknownModelReason,
+  unsettledReason,
+  unsuitableReason,
+} from "../evidence/words.ts";
+import { featuresOf } from "../evidence/features.ts";
+import type { ImageFacts } from "../images/facts/facts.ts";
+import { type Label, outlierLabel } from "../labels.ts";
+import {
+  defaultOutlierPrior,
+  identityWeight,
+  type JointModel,
+  largest,
+  type Posed,
+  posterior,
+  readFeatures,
+} from "./classifiers/joint.ts";
+import { missRateOf, type MissTable } from "./classifiers/miss_table.ts";
+
+/**
+ * What a decision is made from.
+ *
+ * @example
+ * ```ts
+ * import { type Decidable } from "@model-tracer/model-tracer";
+ *
+ * const wasSearched = ({ search }: Decidable) => search !== undefined;
+ * console.log(wasSearched({ families: {}, variants: {} }));
+ * ```
+ */
+export interface Decidable extends Measurements {
+  /** What can be seen of the image's history. */
+  readonly facts?: ImageFacts;
+  /** What was measured in other poses. */
+  readonly search?: SearchEvidence;
+  /** Of the image as stored, in pixels. */
+  readonly width?: number;
+  /** As `width`. */
+  readonly height?: number;
+}
+
+/** A model is named where the probability of no trace is at most this. */
+const mostDoubt = 0.1;
+/** One model of a family is named where its probability, given the family, is at least this. */
+const leastShare = 0.6;
+/** `none` is said where at most this share of generated images, processed alike, is missed; else `inconclusive`. */
+const mostMissed = 0.1;
+
+/** The verdict of `joint` before its confidence is calibrated: `raw` is the probability of the label. */
+export type JointDecision =
+  & Pick<Verdict, "label" | "family" | "scores" | "finding" | "reasons" | "log10LikelihoodRatio" | "missRate" | "pose">
+  & { readonly raw: number };
+
+/** The readings of an image as it is and in the poses that were measured, with their weights. */
+export function posesOf(model: JointModel, evidence: Decidable): readonly Posed[] {
+  const identity = readFeatures(model, featuresOf(evidence)), { search } = evidence;
+  if (search === undefined || search.poses.length === 0) return [{ weight: 1, readings: identity }];
+  const weight = (1 - identityWeight) / search.poses.length;
+  return [
+    { weight: identityWeight, readings: identity },
+    ...search.poses.map((pose) => ({ weight, readings: readFeatures(model, featuresOf(pose)) })),
+  ];
+}
+
+/** Decides by the readings of an image. `evidence` needs no more than the image's facts, size and poses. */
+export function decideJoint(
+  poses: readonly Posed[],
+  evidence: Pick<Decidable, "facts" | "search" | "width" | "height">,
+  misses: MissTable | undefined,
+  outlierPrior = defaultOutlierPrior,
+): JointDecision {
+  const { facts } = evidence;
+  const size = { width: evidence.width ?? 0, height: evidence.height ?? 0 };
+  if (facts?.unsuitable !== undefined) return unsuitable(poses, outlierPrior, unsuitableReason(facts.unsuitable, size));
+  const after = posterior(poses, outlierPrior);
+  const found = settle(after, poses);
+  const { finding, label, family } = found;
+  const log10LikelihoodRatio = after.lnRatio / Math.LN10;
+  const pose = after.pose === 0 ? undefined : evidence.search?.poses[after.pose - 1].pose;
+  const missRate = finding === "none" ? missRateOf(misses, facts) : undefined;
+  const isHidden = missRate !== undefined && missRate > mostMissed;
+  const reasons = [
+    ...found.reasons,
+    ...isHidden ? [hiddenReason([])] : [],
+    ...missRate === undefined ? [] : [missedReason(missRate)],
+    ...pose !== undefined && family !== null ? [poseReason(pose, size)] : [],
+    supportReason(found.best, log10LikelihoodRatio),
+  ];
+  return {
+    label,
+    family,
+    finding: isHidden ? "inconclusive" : finding,
+    scores: found.scores,
+    raw: found.scores[label],
+    reasons,
+    log10LikelihoodRatio,
+    ...missRate !== undefined && { missRate },
+    ...pose !== undefined && family !== null && { pose },
+  };
+}
+
+/** Nothing was measured, so nothing is known but the share of outliers that was expected. */
+function unsuitable(poses: readonly Posed[], outlierPrior: number, reason: string): JointDecision {
+  const variants = Object.values(poses[0].readings).flatMap((reading) => Object.keys(reading.variants));
+  const share = (1 - outlierPrior) / variants.length;
+  const scores = Object.fromEntries([...variants.map((name) => [name, share]), [outlierLabel, outlierPrior]]);
+  return {
+    ...{ label: outlierLabel, family: null, finding: "unsuitable", scores, raw: outlierPrior },
+    ...{ reasons: [reason], log10LikelihoodRatio: 0 },
+  };
+}
+
+/** What the probabilities are enough for. */
+function settle(after: ReturnType<typeof posterior>, poses: readonly Posed[]): {
+  readonly finding: Finding;
+  readonly label: Label;
+  readonly family: string | null;
+  readonly best: Label;
+  readonly scores: Readonly<Record<Label, number>>;
+  readonly reasons: string[];
+} {
+  const { [outlierLabel]: nothing, ...variants } = after.scores;
+  const stranger = largest(after.strangers);
+  const strangers = Object.values(after.strangers).reduce((a, b) => a + b);
+  const scores = { ...variants, [outlierLabel]: nothing + strangers };
+  const best = largest(variants);
+  const label = scores[outlierLabel] > 0.5 ? outlierLabel : best;
+  const base = { best, scores };
+  if (nothing > 0.5) return { ...base, label, family: null, finding: "none", reasons: [] };
+  if (label === outlierLabel) {
+    return { ...base, label, family: stranger, finding: "family", reasons: [unknownModelReason(stranger)] };
+  }
+  const readings = poses[after.pose].readings;
+  const family = Object.keys(readings).find((name) => best in readings[name].variants)!;
+  if (nothing > mostDoubt) {
+    return {
+      ...base,
+      label,
+      family: null,
+      finding: "inconclusive",
+      reasons: ["Its traces of a model are too weak to name one."],
+    };
+  }
+  const ranked = Object.keys(readings[family].variants).sort((a, b) => variants[b] - variants[a]);
+  const share = (name: Label) => variants[name] / (1 - nothing);
+  if (share(best) >= leastShare) return { ...base, label, family, finding: "variant", reasons: [] };
+  const second = ranked[1];
+  const reasons = after.strangers[family] > (second === undefined ? 0 : variants[second])
+    ? [unknownModelReason(family)]
+    : [unsettledReason({ label: best, share: share(best) }, { label: second, share: share(second) })];
+  return { ...base, label, family, finding: "family", reasons };
+}
