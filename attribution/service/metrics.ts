@@ -16,7 +16,7 @@ export class Metrics {
   readonly queueLimit = this.#gauge("queue_limit_images", "Places that the queue has");
   readonly refused = this.#counter("refused_total", "Requests refused, by reason", ["reason"]);
   readonly unreadable = this.#counter("unreadable_total", "Images that could not be read, by reason", ["reason"]);
-  readonly verdicts = this.#counter("verdicts_total", "Verdicts by label", ["label"]);
+  readonly verdicts = this.#counter("verdicts_total", "Verdicts by finding and label", ["finding", "label"]);
   readonly batchSize = this.#histogram("batch_images", "Images per batch", [1, 2, 4, 8, 16, 32, 64, 128]);
   readonly batchSeconds = this.#histogram("batch_seconds", "Time of a batch on the device", seconds);
   readonly waitSeconds = this.#histogram("queue_wait_seconds", "Time that a batch's first image waited", seconds);

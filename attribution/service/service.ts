@@ -201,7 +201,8 @@ export class Service {
             },
           });
           finished = performance.now();
-          this.metrics.verdicts.inc({ label: attribution.evidence.label });
+          const { finding, label } = attribution.evidence;
+          this.metrics.verdicts.inc({ finding, label });
           return { index, name, ...verdictBody(attribution, maps) };
         } catch (error) {
           const known = publicError(error);

@@ -2,7 +2,7 @@
  * How many verdicts agree with a table of true labels: what `attribute --labels` prints when it is done.
  * A glance, without intervals or curves; `deno task evaluate` has those.
  */
-import type { EvidenceLine } from "../../attribution/evidence/evidence.ts";
+import { type EvidenceLine, type Finding, findings, isUnreadable } from "../../attribution/evidence/evidence.ts";
 import { readLabels } from "../../attribution/images/labelled.ts";
 import type { Label, Labels } from "../../attribution/labels.ts";
 import { accuracy, confusionMatrix, precision, recall } from "../../attribution/metrics/mod.ts";
@@ -14,6 +14,7 @@ export class Score {
   readonly #labels: Labels;
   readonly #actual: Label[] = [];
   readonly #said: string[] = [];
+  readonly #byFinding = new Map<Finding, { images: number; right: number }>();
   #unlabelled = 0;
 
   private constructor(readonly path: string, table: NameMap<Label>, labels: Labels) {
@@ -42,16 +43,20 @@ export class Score {
   }
 
   /** Counts a verdict; images without a row in the table are left out. */
-  add({ image, label }: EvidenceLine): void {
-    const actual = this.#table.get(image);
-    if (actual === undefined) this.#unlabelled++;
-    else {
-      this.#actual.push(actual);
-      this.#said.push(label);
+  add(line: EvidenceLine): void {
+    const actual = this.#table.get(line.image);
+    if (actual === undefined) {
+      this.#unlabelled++;
+      return;
     }
+    this.#actual.push(actual);
+    this.#said.push(line.label);
+    if (isUnreadable(line)) return;
+    const { images, right } = this.#byFinding.get(line.finding) ?? { images: 0, right: 0 };
+    this.#byFinding.set(line.finding, { images: images + 1, right: right + Number(actual === line.label) });
   }
 
-  /** A row per label, and how many were right. `unreadable` is never right. */
+  /** A row per finding, a row per label, and how many labels were right. `unreadable` is never right. */
   table(): string {
     const all = [...this.#labels.all, "unreadable"];
     const matrix = confusionMatrix(this.#actual, this.#said, all);
@@ -68,8 +73,18 @@ export class Score {
     });
     const right = this.#actual.filter((label, i) => label === this.#said[i]).length;
     const left = this.#unlabelled > 0 ? `; ${this.#unlabelled} have no row in the table` : "";
-    return textTable(["label", "images", "right", "said", "recall", "precision"], rows) +
+    return this.#findingTable() + "\n" + textTable(["label", "images", "right", "said", "recall", "precision"], rows) +
       `\n${right} of ${this.#actual.length} right (${percent(accuracy(matrix))})${left}\n`;
+  }
+
+  #findingTable(): string {
+    const rows = findings.flatMap((finding) => {
+      const counts = this.#byFinding.get(finding);
+      if (counts === undefined) return [];
+      const { images, right } = counts;
+      return [[finding, String(images), String(right), percent(right / images)]];
+    });
+    return textTable(["finding", "images", "label right", "share"], rows);
   }
 }
 

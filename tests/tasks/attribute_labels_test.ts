@@ -25,7 +25,11 @@ Deno.test("attribute --labels counts how many verdicts on the embedded test imag
     const right = said.filter(({ image_name, label }) => truth.get(image_name) === label).length;
     assert.ok(right >= 1, "none of six images was attributed rightly");
     const percent = (100 * right / images.length).toFixed(1);
-    const [, rows, count] = stdout.split("\n\n");
+    const [, byFinding, rows, count] = stdout.split("\n\n");
+    assert.match(byFinding, /^finding +images +label right +share\n/);
+    const counted = byFinding.split("\n").slice(1).map((row) => row.split(/ {2,}/));
+    const sum = (column: number) => counted.reduce((total, row) => total + Number(row[column]), 0);
+    assert.deepEqual([sum(1), sum(2)], [images.length, right]);
     assert.match(rows, /^label +images +right +said +recall +precision\n/);
     assert.equal(count, `${right} of ${images.length} right (${percent} %); 1 have no row in the table\n`);
   });
