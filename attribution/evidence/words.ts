@@ -33,8 +33,8 @@ export const findingWords: Readonly<Record<Finding, FindingWords>> = {
   },
   inconclusive: {
     title: "cannot tell",
-    explanation: "No trace was found, but what happened to this image hides traces: " +
-      "a model of this set may have made it.",
+    explanation:
+      "Traces are too weak to tell, or hidden by what happened to this image: a model of this set may have made it.",
   },
   unsuitable: {
     title: "nothing to measure",
@@ -204,7 +204,10 @@ export function unsettledReason(
 
 /** The reason of a verdict in another pose. `image` is the size of the stored image. */
 export function poseReason(pose: Pose, image: { readonly width: number; readonly height: number }): string {
-  return `Traces show where the image is taken as ${describePose(pose, image).join("; ")}.`;
+  const phrases = describePose(pose, image);
+  return phrases.length === 0
+    ? "Traces show where the image is moved by a fraction of a pixel."
+    : `Traces show where the image is taken as ${phrases.join("; ")}.`;
 }
 
 /** The reason of `unsuitable`. `image` is the size of the stored image. */

@@ -135,6 +135,10 @@ Deno.test("reasons are sentences with the numbers that they are given", () => {
       poseReason(pose, { width: 61, height: 64 }),
       "Traces show where the image is taken as mirrored; 3 pixels cropped off left.",
     ],
+    [
+      poseReason({ ...pose, left: 0.02, mirror: false }, { width: 64, height: 64 }),
+      "Traces show where the image is moved by a fraction of a pixel.",
+    ],
     [unsuitableReason("no-texture", size), "The image has no texture in which a model could leave traces."],
     [unsuitableReason("too-small", { width: 1, height: 1 }), "The image has 1x1 pixels, too few to measure."],
     [
