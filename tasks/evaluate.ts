@@ -3,19 +3,29 @@
  * Runs the job of attribution/evaluation/run_evaluation.ts and shows its main numbers.
  */
 import { transformNames } from "../attribution/images/augment/mod.ts";
+import { type Processing, standardProcessing, standardProcessings } from "../attribution/images/edits/mod.ts";
 import { type Estimate, type Evaluation, everythingElse } from "../attribution/evaluation/evaluate.ts";
+import { aboutFigure, type FigureName } from "../attribution/evaluation/figures.ts";
+import { describeEstimate, describeFigure } from "../attribution/evaluation/format.ts";
 import { type EvaluationResult, runEvaluation } from "../attribution/evaluation/run_evaluation.ts";
 import { methodColumns } from "../attribution/evaluation/methods.ts";
 import { methodRows } from "../attribution/evaluation/report.ts";
+import { zeroPixelRows } from "../attribution/evaluation/verdict_report.ts";
 import { isUnreadable } from "../attribution/evidence/evidence.ts";
 import { printable } from "../util/names.ts";
-import { choice, listOf, whole } from "../util/options.ts";
+import { choice, listOf, type ValueType, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { folderOr } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, journalNote, percent } from "./cli/notes.ts";
 import { decisionOptions, json, limit, measuringOptions, seed, withJournal } from "./cli/options.ts";
 import { textTable } from "./cli/table.ts";
+
+/** `standard`, or names of standard processings with commas between them. */
+const processingList: ValueType<readonly Processing[]> = {
+  parse: (text) =>
+    text === "standard" ? standardProcessings : text.split(",").map((name) => standardProcessing(name.trim())),
+};
 
 export const command = defineCommand({
   name: "evaluate",
@@ -31,14 +41,28 @@ export const command = defineCommand({
     },
     labels: {
       value: "FILE",
-      help: "CSV with the columns image_name and label, and source where outliers have several",
+      help:
+        "CSV with the columns image_name and label, source where outliers have several, and picture where several " +
+        "images were made from one original",
     },
     report: {
       value: "DIR",
       default: "runs/evaluate",
       help: "folder for report.html, evaluation.json, tables as CSV, and the evidence",
     },
-    robustness: { help: "also on processed images: every attack at all strengths of the reference" },
+    processing: {
+      value: "LIST",
+      type: processingList,
+      help: `also after what happens to images: standard for all of ${
+        standardProcessings.slice(1).map(({ name }) => name).join(", ")
+      }, or some of them with commas between`,
+    },
+    stability: {
+      value: "N",
+      type: whole(1, 1000),
+      help: "compare each verdict with those after N changes that nobody sees",
+    },
+    robustness: { help: "also under the reference's attacks: every one at all strengths" },
     attacks: {
       value: "LIST",
       type: listOf(choice(transformNames)),
@@ -63,10 +87,11 @@ function estimate({ value, interval }: Estimate): string[] {
   return [percent(value), interval === null ? "-" : `${(100 * interval.low).toFixed(1)} to ${percent(interval.high)}`];
 }
 
-/** Rates of being right, and the confusion matrix without the labels that never occur. */
-function verdictTables({ images, confusion: { labels, counts }, ...evaluation }: Evaluation): string[] {
+/** Figures by processing, rates of being right, and the confusion matrix without the labels that never occur. */
+function verdictTables({ evaluation, processings, zeroPixels }: Required<EvaluationResult>): string[] {
+  const { images, confusion: { labels, counts } } = evaluation;
   const rates = {
-    "accuracy, nine labels": evaluation.accuracy,
+    "accuracy, all labels": evaluation.accuracy,
     "family accuracy": evaluation.familyAccuracy,
     "variant, given the family": evaluation.variantAccuracy,
     "outlier recall": evaluation.outlierRecall,
@@ -78,10 +103,37 @@ function verdictTables({ images, confusion: { labels, counts }, ...evaluation }:
   return [
     textTable([`${images} images`, "", "95 %"], Object.entries(rates).map(([name, e]) => [name, ...estimate(e)])),
     textTable(
+      ["right about", "this tool", "zero pixels", "chance", ""],
+      zeroPixelRows(zeroPixels, evaluation, processings),
+    ),
+    textTable(
       ["true label \\ said", ...shown.map((i) => labels[i])],
       shown.map((i) => [labels[i], ...shown.map((j) => String(counts[i][j]))]),
     ),
+    processingTable(processings),
+    "accused: outliers named a model; exonerated: generated images called none; sure: that with confidence 0.9 or more;\n" +
+    "at 80 %: labels right among the most confident 80 %; error: of calibration; intervals are in report.html\n",
   ];
+}
+
+/** Columns of the table by processing, with short heads; the report has all, with intervals. */
+const processingColumns: readonly (readonly [head: string, name: FigureName])[] = [
+  ...[["labels", "accuracy"], ["families", "familyAccuracy"], ["accused", "accused"]] as const,
+  ...[["sure", "surelyAccused"], ["exonerated", "exonerated"], ["sure", "surelyExonerated"]] as const,
+  ...[["inconclusive", "inconclusive"], ["AUROC", "auroc"], ["at 80 %", "accuracyAt80"]] as const,
+  ...[["error", "calibrationError"], ["Cllr", "cllr"]] as const,
+];
+
+function processingTable(processings: Required<EvaluationResult>["processings"]): string {
+  return textTable(
+    ["processing", "images", ...processingColumns.map(([head]) => head)],
+    processings.map(({ title, all }) => [
+      ...[title, String(all.images)],
+      ...processingColumns.map(([, name]) =>
+        describeEstimate({ ...all.figures[name], interval: null }, aboutFigure(name).unit)
+      ),
+    ]),
+  );
 }
 
 /** What each kind of threshold gives, and how well each signal separates. */
@@ -107,23 +159,29 @@ function signalTables({ strategies, signals }: Evaluation): string[] {
   ];
 }
 
+const robustnessFigures: readonly FigureName[] = ["accuracy", "familyAccuracy", "accused", "exonerated", "auroc"];
+
 function robustnessTable(points: Required<EvaluationResult>["robustness"]): string {
   return textTable(
-    [
-      ...["attack", "strength", "family accuracy", "outlier recall"],
-      ...Object.keys(points[0].separation).map((family) => `${family} TPR at 1 % FPR`),
-    ],
-    points.map(({ attack, strength, familyAccuracy, outlierRecall, separation }) => [
-      attack,
-      String(strength),
-      ...[familyAccuracy, outlierRecall, ...Object.values(separation).map((found) => found?.tpr)]
-        .map((value) => value === null || value === undefined ? "-" : percent(value)),
+    ["attack", "strength", ...robustnessFigures.map((name) => aboutFigure(name).title)],
+    points.map(({ attack, strength, figures }) => [
+      ...[attack, String(strength)],
+      ...robustnessFigures.map((name) => describeFigure(name, figures)),
     ]),
   );
 }
 
-function tables({ evaluation, robustness, methods }: Required<EvaluationResult>): string {
-  const parts = [...verdictTables(evaluation), ...signalTables(evaluation)];
+function stabilityTable({ unstable, unstableRight, stableRight }: Required<EvaluationResult>["stability"]): string {
+  return textTable(["after light changes", "share (95 %)"], [
+    ["unstable images", describeEstimate(unstable)],
+    ["labels right among them", describeEstimate(unstableRight)],
+    ["labels right among the others", describeEstimate(stableRight)],
+  ]);
+}
+
+function tables(result: Required<EvaluationResult>): string {
+  const { evaluation, robustness, methods, stability } = result;
+  const parts = [...verdictTables(result), ...signalTables(evaluation)];
   if (methods.length > 0) {
     parts.push(
       textTable(
@@ -132,6 +190,7 @@ function tables({ evaluation, robustness, methods }: Required<EvaluationResult>)
       ),
     );
   }
+  if (stability !== undefined) parts.push(stabilityTable(stability));
   if (robustness.length > 0) parts.push(robustnessTable(robustness));
   return parts.join("\n");
 }
@@ -164,6 +223,7 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
   }
   const done = result as Required<EvaluationResult>;
   progress.print(json ? JSON.stringify(done) + "\n" : tables(done));
+  for (const note of done.notes) progress.note(note);
   progress.note(journalNote(done.computed, job.journal));
   progress.note(done.files.join(", "));
   return done.unreadable.length > 0 ? 2 : 0;

@@ -59,6 +59,8 @@ export interface Method {
   readonly extras?: ExtrasName;
   /** The classifier that the calibration must have. */
   readonly needs?: "ownSamples" | "joint" | "membership" | "prada";
+  /** Whether thresholds of signals choose the family. Default false. */
+  readonly byThresholds?: boolean;
   /** The families whose variants must score the image, given the signals of all families. */
   wants(families: Measurements["families"], rules: Rules): readonly FamilyName[];
   /** Decides. Throws when the scores of a wanted family's variants are missing. */
@@ -80,6 +82,7 @@ export function twoStages(
 ): Method {
   return {
     ...options,
+    byThresholds: true,
     wants(families, rules) {
       const chosen = chooseFamily(families, rules);
       return chosen === null ? [] : [chosen];

@@ -21,6 +21,7 @@ import {
   width,
 } from "./chart_style.ts";
 import { everythingElse, type Separation, type SignalResult } from "./evaluate.ts";
+import { aboutFigure, type FigureName } from "./figures.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 
 /** Confusion matrix: colours show shares of the true label, cells show counts. */
@@ -201,24 +202,13 @@ function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title:
   return [...plain.slice(0, Math.max(room, 2)), ...baselines];
 }
 
-/** A line of a robustness diagram. */
-interface RobustnessLine {
-  readonly name: string;
-  readonly color: string;
-  readonly y: (point: RobustnessPoint) => number | null;
-}
-
-function robustnessLines(families: readonly FamilyName[]): RobustnessLine[] {
-  return [
-    { name: "family accuracy", color: palette[0], y: ({ familyAccuracy }) => familyAccuracy },
-    { name: "outlier recall", color: palette[2], y: ({ outlierRecall }) => outlierRecall },
-    ...families.map((family, i) => ({
-      name: `${familyNamed(family).title}: TPR at 1 % FPR`,
-      color: [palette[1], palette[3], palette[4], palette[5]][i % 4],
-      y: ({ separation }: RobustnessPoint) => separation[family]?.tpr ?? null,
-    })),
-  ];
-}
+/** The lines of a robustness diagram. */
+const robustnessLines: readonly { readonly name: FigureName; readonly color: string }[] = [
+  { name: "accuracy", color: palette[3] },
+  { name: "familyAccuracy", color: palette[0] },
+  { name: "accused", color: palette[1] },
+  { name: "exonerated", color: palette[2] },
+];
 
 /** Rates by strength, a panel per attack. */
 export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | null {
@@ -226,7 +216,11 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
   if (attacks.length === 0) return null;
   const columns = Math.min(3, attacks.length), panelWidth = 214, panelHeight = 170, top = 70, gapX = 66, gapY = 88;
   const rows = Math.ceil(attacks.length / columns);
-  const lines = robustnessLines(Object.keys(points[0].separation));
+  const lines = robustnessLines.map(({ name, color }) => ({
+    title: aboutFigure(name).title,
+    color,
+    y: ({ figures }: RobustnessPoint) => figures[name].value,
+  }));
   const axis = { ...axisStyle, type: "value" as const };
   const left = (i: number) => 66 + (i % columns) * (panelWidth + gapX);
   const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
@@ -234,7 +228,7 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
     width: 66 + columns * (panelWidth + gapX) - 30,
     height: top + rows * (panelHeight + gapY) - 24,
     option: {
-      legend: { top: 4, left: "center", data: lines.map(({ name }) => name), ...legendStyle },
+      legend: { top: 4, left: "center", data: lines.map(({ title }) => title), ...legendStyle },
       title: attacks.map((attack, i) => panelTitle(attackTitles[attack].title, left(i), above(i) - 26)),
       grid: attacks.map((_, i) => ({ left: left(i), top: above(i), width: panelWidth, height: panelHeight })),
       xAxis: attacks.map((attack, gridIndex) => ({
@@ -260,10 +254,10 @@ export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | n
         axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
       })),
       series: attacks.flatMap((attack, i) =>
-        lines.map(({ name, color, y }) => ({
+        lines.map(({ title, color, y }) => ({
           type: "line" as const,
           ...still,
-          name,
+          name: title,
           color,
           xAxisIndex: i,
           yAxisIndex: i,

@@ -7,17 +7,14 @@ import { type Calibration, type Rules, rulesOf, strategies, type Strategy } from
 import type { FamilyEvidence, Measurements } from "../evidence/evidence.ts";
 import { groupOf, type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import {
-  accuracy,
   auc,
-  bootstrapInterval,
   type BootstrapOptions,
   bootstrapRoc,
+  clusteredRate,
   type ConfusionMatrix,
   confusionMatrix,
   drawSamples,
   type Interval,
-  precision,
-  recall,
   type RocCurve,
   rocCurve,
   type Samples,
@@ -26,22 +23,17 @@ import {
 import { familyScore } from "../decision/family_distance.ts";
 import { baselineNames, baselineTable, scoreNames, scoreTable, signalTable } from "../signals/table.ts";
 import { chooseFamily } from "../decision/methods.ts";
+import { isRight, type JudgedVerdict } from "./judged.ts";
 
-/** A labelled image with its verdict. */
-export interface Judged {
-  readonly image: string;
-  readonly label: Label;
-  /** Name of the folder that the image is from, such as the generator of an outlier. */
-  readonly source: string;
-  readonly verdict: Label;
-  readonly confidence: number;
+/** A labelled image with its verdict and signals. */
+export interface Judged extends JudgedVerdict {
   /** Signals by family. */
   readonly families: Measurements["families"];
   /** Signals of the level `baselines`, if they were measured. */
   readonly baselines?: Measurements["families"];
 }
 
-/** A number with its 95 % bootstrap interval; null if it is not defined. */
+/** A number with its 95 % interval; null if it is not defined. */
 export interface Estimate {
   readonly value: number | null;
   readonly interval: Interval | null;
@@ -67,7 +59,7 @@ export interface SignalResult {
   /** Name of a signal, or of a baseline. */
   readonly signal: string;
   readonly title: string;
-  /** Whether the decision uses it. */
+  /** Whether thresholds on it decide about the family. */
   readonly decides: boolean;
   readonly separations: readonly Separation[];
 }
@@ -75,6 +67,7 @@ export interface SignalResult {
 /** The family decision with the thresholds of one strategy. */
 export interface StrategyResult {
   readonly threshold: Strategy;
+  /** Whether these thresholds decide; none does for a method without thresholds. */
   readonly decides: boolean;
   readonly familyAccuracy: Estimate;
   readonly outlierRecall: Estimate;
@@ -108,6 +101,8 @@ export interface EvaluateOptions {
   readonly rules: Rules;
   /** The strategy of these thresholds; null for thresholds that were set by hand. */
   readonly threshold: Strategy | null;
+  /** Whether the method that decides does so by thresholds. */
+  readonly byThresholds: boolean;
   readonly bootstrap?: BootstrapOptions;
 }
 
@@ -115,35 +110,28 @@ export interface EvaluateOptions {
 export function evaluate(judged: readonly Judged[], options: EvaluateOptions): Evaluation {
   if (judged.length === 0) throw new Error("evaluate: expected at least one image that could be read, got none");
   const { bootstrap, rules: { labels } } = options;
-  const pairs = judged.map(({ label, verdict }) => ({ label, verdict }));
-  const over = (statistic: (sample: readonly Pair[]) => number | null) => estimate(pairs, statistic, bootstrap);
   const draw = sampler(bootstrap);
-  const exact = (sample: readonly Pair[]) => labelMatrix(sample, labels);
-  const byFamily = (sample: readonly Pair[]) => familyMatrix(sample, labels);
-  const variants = pairs.filter(({ label, verdict }) =>
-    label !== outlierLabel && labels.familyOf(label) === labels.familyOf(verdict)
-  );
+  const exact = labelMatrix(judged, labels), byFamily = familyMatrix(judged, labels);
+  const group = (label: Label) => groupOf(labels, label);
+  const sameFamily = (item: Pair) => group(item.label) === group(item.verdict);
   const counts: Partial<Record<Label, number>> = {};
   for (const { label } of judged) counts[label] = (counts[label] ?? 0) + 1;
   return {
     images: judged.length,
     labels: counts,
-    accuracy: over((sample) => accuracy(exact(sample))),
-    familyAccuracy: over((sample) => accuracy(byFamily(sample))),
-    variantAccuracy: estimate(variants, (sample) => accuracy(exact(sample)), bootstrap),
-    outlierRecall: over((sample) => recall(byFamily(sample), outlierLabel)),
-    outlierPrecision: over((sample) => precision(byFamily(sample), outlierLabel)),
-    confusion: exact(pairs),
-    familyConfusion: byFamily(pairs),
+    accuracy: rate(judged, isRight),
+    familyAccuracy: rate(judged, sameFamily),
+    variantAccuracy: rate(judged.filter((item) => item.label !== outlierLabel && sameFamily(item)), isRight),
+    outlierRecall: rate(judged.filter(({ label }) => label === outlierLabel), isRight),
+    outlierPrecision: rate(judged.filter(({ verdict }) => verdict === outlierLabel), isRight),
+    confusion: exact,
+    familyConfusion: byFamily,
     strategies: strategyResults(judged, options),
     signals: labels.families.flatMap((family) => signalResults(judged, family, options, draw)),
   };
 }
 
-interface Pair {
-  readonly label: Label;
-  readonly verdict: Label;
-}
+type Pair = Pick<JudgedVerdict, "label" | "verdict" | "picture">;
 
 function labelMatrix(pairs: readonly Pair[], labels: Labels): ConfusionMatrix {
   return confusionMatrix(pairs.map(({ label }) => label), pairs.map(({ verdict }) => verdict), labels.all);
@@ -157,21 +145,14 @@ function familyMatrix(pairs: readonly Pair[], labels: Labels): ConfusionMatrix {
   ]);
 }
 
-/** A statistic of items with its interval. Bootstrap samples keep the number of images of each true label. */
-function estimate(
-  items: readonly Pair[],
-  statistic: (sample: readonly Pair[]) => number | null,
-  bootstrap?: BootstrapOptions,
-): Estimate {
-  const groups = [...Map.groupBy(items, ({ label }) => label).values()];
-  return {
-    value: statistic(items),
-    interval: bootstrapInterval(groups, (sample) => statistic(sample.flat()), bootstrap),
-  };
+/** A share of items, with the exact interval of as many trials as there are pictures. */
+function rate(items: readonly Pair[], is: (item: Pair) => boolean): Estimate {
+  return clusteredRate(items.map(is), items.map(({ label, picture }) => `${label} ${picture}`)) ??
+    { value: null, interval: null };
 }
 
 /** The family decision by the thresholds of each strategy, with the signals of the rules. */
-function strategyResults(judged: readonly Judged[], { calibration, rules, threshold, bootstrap }: EvaluateOptions) {
+function strategyResults(judged: readonly Judged[], { calibration, rules, threshold, byThresholds }: EvaluateOptions) {
   const { labels } = rules;
   const signals = mapFamilies(labels.families, (family) => rules.families[family].signal);
   const results: StrategyResult[] = [];
@@ -180,18 +161,16 @@ function strategyResults(judged: readonly Judged[], { calibration, rules, thresh
     if (missing) continue;
     const other = rulesOf(calibration, labels, { threshold: strategy, signals });
     // These rates look at families only, so any variant can represent its family.
-    const pairs = judged.map(({ label, families }): Pair => {
+    const pairs = judged.map(({ label, picture, families }): Pair => {
       const family = chooseFamily(families, other);
-      return { label, verdict: family === null ? outlierLabel : labels.variants[family][0] };
+      return { label, picture, verdict: family === null ? outlierLabel : labels.variants[family][0] };
     });
-    const over = (statistic: (matrix: ConfusionMatrix) => number | null) =>
-      estimate(pairs, (sample) => statistic(familyMatrix(sample, labels)), bootstrap);
     results.push({
       threshold: strategy,
-      decides: strategy === threshold,
-      familyAccuracy: over(accuracy),
-      outlierRecall: over((matrix) => recall(matrix, outlierLabel)),
-      outlierPrecision: over((matrix) => precision(matrix, outlierLabel)),
+      decides: byThresholds && strategy === threshold,
+      familyAccuracy: rate(pairs, (item) => groupOf(labels, item.label) === groupOf(labels, item.verdict)),
+      outlierRecall: rate(pairs.filter(({ label }) => label === outlierLabel), isRight),
+      outlierPrecision: rate(pairs.filter(({ verdict }) => verdict === outlierLabel), isRight),
     });
   }
   return results;
@@ -219,12 +198,12 @@ type Score = (item: Judged) => number | undefined;
 function signalResults(
   judged: readonly Judged[],
   family: FamilyName,
-  { rules, calibration }: EvaluateOptions,
+  { rules, calibration, byThresholds }: EvaluateOptions,
   draw: Draw,
 ): SignalResult[] {
   const row = (signal: string, title: string, score: Score): SignalResult[] => {
     if (judged.some((item) => score(item) === undefined)) return [];
-    const decides = rules.families[family].signal === signal;
+    const decides = byThresholds && rules.families[family].signal === signal;
     return [{
       family,
       signal,

@@ -44,7 +44,7 @@ export const figureTable = {
     bySource: true,
   },
   surelyAccused: {
-    title: "with confidence 0.9 or more",
+    title: "named one at 0.9 or more",
     about: "Share of the outliers that are so accused with a confidence of at least 0.9.",
     unit: "share",
     bySource: true,
@@ -55,13 +55,18 @@ export const figureTable = {
     unit: "share",
   },
   surelyExonerated: {
-    title: "with confidence 0.9 or more",
+    title: "called none at 0.9 or more",
     about: "Share of the set's own images that are so exonerated with a confidence of at least 0.9.",
     unit: "share",
   },
   inconclusive: {
     title: "inconclusive",
     about: "Share of images of which the tool says that it cannot tell, because what happened to them hides traces.",
+    unit: "share",
+  },
+  outliersInconclusive: {
+    title: "outliers inconclusive",
+    about: "Share of the outliers of which the tool says that it cannot tell.",
     unit: "share",
     bySource: true,
   },
@@ -91,7 +96,7 @@ export const figureTable = {
     unit: "number",
   },
   constantBrier: {
-    title: "of a constant",
+    title: "Brier score of a constant",
     about: "The Brier score if every image had the mean confidence.",
     unit: "number",
   },
@@ -101,7 +106,7 @@ export const figureTable = {
     unit: "share",
   },
   constantCalibrationError: {
-    title: "of a constant",
+    title: "error of a constant",
     about: "The calibration error if every image had the mean confidence; a small one alone says little.",
     unit: "share",
   },

@@ -114,6 +114,7 @@ function rates(verdicts: readonly JudgedVerdict[], labels: Labels): Partial<Reco
     exonerated: share(isMember, found("none")),
     surelyExonerated: share(isMember, found("none"), isSure),
     inconclusive: share(everyone, found("inconclusive")),
+    outliersInconclusive: share(isOutlier, found("inconclusive")),
     ...hasRatios(verdicts) && {
       membersBelow1: share(isMember, (item) => ratioOf(item) < 0),
       membersBelow01: share(isMember, (item) => ratioOf(item) < -1),

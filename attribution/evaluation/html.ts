@@ -17,13 +17,16 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** A table of plain text. Columns of numbers are aligned right; rows with an index in `strong` are set in bold. */
+/**
+ * A table of plain text, which may have lines. Columns of numbers are aligned right; rows with an index in `strong` are
+ * set in bold.
+ */
 export function htmlTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
   strong: number[] = [],
 ): string {
-  const right = head.map((_, i) => rows.length > 0 && rows.every((row) => /^(–|[-+]?[\d.,]+.*)$/.test(row[i])));
+  const right = head.map((_, i) => rows.length > 0 && rows.every((row) => /^(–|[-+]?[\d.,]+[^]*)$/.test(row[i])));
   const row = (cells: readonly string[], tag: "th" | "td", isStrong: boolean) =>
     `<tr${isStrong ? ' class="strong"' : ""}>` +
     cells.map((cell, i) => `<${tag}${right[i] ? ' class="number"' : ""}>${escapeHtml(cell)}</${tag}>`).join("") +
@@ -71,7 +74,8 @@ body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);b
 body{max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .6rem;border-bottom:1px solid var(--faint);text-align:left;white-space:nowrap}
+th,td{padding:.25rem .6rem;border-bottom:1px solid var(--faint);text-align:left;vertical-align:top}
+td{white-space:pre}th{min-width:3.5rem;vertical-align:bottom}
 td:last-child:not(.number){white-space:normal}.number{text-align:right}
 .strong td{font-weight:600;background:var(--soft)}
 .scroll{overflow-x:auto}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}

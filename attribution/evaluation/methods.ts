@@ -1,47 +1,36 @@
 /**
- * Compares methods on the same measured images: how often each is right, and how well its confidence is calibrated.
- * run_evaluation.ts measures the images.
+ * Compares methods on the same measured images: how often each is right, and what its confidence says. Images are
+ * judged as they are, without the search for other poses. run_evaluation.ts measures the images.
  */
 import type { Rules } from "../decision/calibration_file.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
 import { groupOf, type Label, mapFamilies, outlierLabel } from "../labels.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { ByFamily, FamilyName } from "../../models/family.ts";
-import {
-  bootstrapInterval,
-  type BootstrapOptions,
-  calibrationError,
-  type ReliabilityBin,
-  reliabilityBins,
-} from "../metrics/mod.ts";
-import {
-  type Decision,
-  type ExtrasName,
-  type Method,
-  methodNames,
-  methodOf,
-  requireMethod,
-} from "../decision/methods.ts";
+import { type BootstrapOptions, clusteredRate, equalMassBins, type ReliabilityBin } from "../metrics/mod.ts";
+import { decide, type Decision, type ExtrasName, methodNames, methodOf, requireMethod } from "../decision/methods.ts";
 import type { Estimate } from "./evaluate.ts";
+import { aboutFigure, type FigureName } from "./figures.ts";
+import { headline } from "./headline.ts";
+import { isRight, type JudgedVerdict, judgedVerdict } from "./judged.ts";
 
 /** A labelled image with the likelihoods of all variants. */
 export interface MeasuredImage {
   readonly label: Label;
+  /** The original that the image was made from. Default: an original of its own. */
+  readonly picture?: string;
   readonly line: MeasuredLine;
 }
 
 /** How good a method is. */
 export interface MethodResult {
   readonly method: string;
-  /** Share of right verdicts. */
-  readonly accuracy: Estimate;
-  readonly familyAccuracy: Estimate;
+  /** All figures of its verdicts. */
+  readonly figures: Readonly<Record<FigureName, Estimate>>;
   /** By family: the share of its images whose variant the method finds when it is told the family. */
   readonly variants: ByFamily<Estimate>;
-  readonly outlierRecall: Estimate;
   readonly outlierPrecision: Estimate;
-  /** Expected calibration error of the confidence, ten bins. */
-  readonly calibrationError: Estimate;
+  /** Share of right verdicts by confidence, in ten bins of equal mass. */
   readonly reliability: readonly ReliabilityBin[];
   /** Accuracy if the share of outliers were half or twice as large; null without outliers or without members. */
   readonly halfOutliers: number | null;
@@ -65,10 +54,7 @@ export function extrasOf(names: readonly string[]): ExtrasName[] {
   return [...new Set(names.flatMap((name) => methodOf(name).extras ?? []))];
 }
 
-interface Judgement {
-  readonly label: Label;
-  readonly verdict: string;
-  readonly confidence: number;
+interface Judgement extends JudgedVerdict {
   /** Whether the method finds the variant when it is told the family; null for outliers. */
   readonly variantFound: boolean | null;
 }
@@ -81,54 +67,31 @@ export function compareMethods(
   bootstrap?: BootstrapOptions,
 ): MethodResult[] {
   if (images.length === 0) throw new Error("compareMethods: expected at least one image, got none");
+  const { labels } = rules;
   return names.map((name) => {
-    const judged = images.map((image) => judge(methodOf(name), image, rules));
-    const over = (items: readonly Judgement[], statistic: (items: readonly Judgement[]) => number | null): Estimate => {
-      const groups = [...Map.groupBy(items, ({ label }) => label).values()];
-      return {
-        value: statistic(items),
-        interval: bootstrapInterval(groups, (sample) => statistic(sample.flat()), bootstrap),
-      };
-    };
-    const { labels } = rules;
+    const judged = images.map((image) => judge(name, image, rules));
     const of = (group: string) => judged.filter(({ label }) => groupOf(labels, label) === group);
-    const isRight = ({ label, verdict }: Judgement) => label === verdict;
-    const isOut = ({ verdict }: Judgement) => verdict === outlierLabel;
-    const [confidence, right] = [judged.map((item) => item.confidence), judged.map(isRight)];
+    const members = judged.filter(({ label }) => label !== outlierLabel);
     return {
       method: name,
-      accuracy: over(judged, (items) => share(items, isRight)),
-      familyAccuracy: over(
-        judged,
-        (items) => share(items, ({ label, verdict }) => labels.familyOf(label) === labels.familyOf(verdict)),
-      ),
-      variants: mapFamilies(
-        labels.families,
-        (family) => over(of(family), (items) => share(items, ({ variantFound }) => variantFound!)),
-      ),
-      outlierRecall: over(of(outlierLabel), (items) => share(items, isOut)),
-      outlierPrecision: over(judged, (items) => share(items.filter(isOut), isRight)),
-      calibrationError: over(
-        judged,
-        (items) => calibrationError(items.map((item) => item.confidence), items.map(isRight)),
-      ),
-      reliability: reliabilityBins(confidence, right),
-      ...shifted(
-        judged,
-        share(of(outlierLabel), isRight),
-        share(judged.filter(({ label }) => label !== outlierLabel), isRight),
-      ),
+      figures: headline(judged, { labels, bootstrap }).figures,
+      variants: mapFamilies(labels.families, (family) => rate(of(family), ({ variantFound }) => variantFound!)),
+      outlierPrecision: rate(judged.filter(({ verdict }) => verdict === outlierLabel), isRight),
+      reliability: equalMassBins(judged.map(({ confidence }) => confidence), judged.map(isRight)),
+      ...shifted(judged, rate(of(outlierLabel), isRight).value, rate(members, isRight).value),
     };
   });
 }
 
-function judge(method: Method, { label, line }: MeasuredImage, rules: Rules): Judgement {
+function judge(name: string, { label, picture, line }: MeasuredImage, rules: Rules): Judgement {
+  const method = methodOf(name);
   const evidence = method.condition === undefined ? withoutClass(line) : line;
-  const { label: verdict, confidence } = method.decide(evidence, rules);
+  const image = { imageName: line.image, label, source: label, picture };
+  const verdict = judgedVerdict(image, decide(name, evidence, rules, 0));
   const family = rules.labels.familyOf(label);
-  if (family === null) return { label, verdict, confidence, variantFound: null };
+  if (family === null) return { ...verdict, variantFound: null };
   const told = method.decide(evidence, { ...rules, families: only(rules, family) });
-  return { label, verdict, confidence, variantFound: bestVariant(told, rules.labels.variants[family]) === label };
+  return { ...verdict, variantFound: bestVariant(told, rules.labels.variants[family]) === label };
 }
 
 /** Rules under which every image passes as this family, and none as another. */
@@ -159,8 +122,9 @@ function withoutClass(line: MeasuredLine): MeasuredLine {
   return { ...line, variants };
 }
 
-function share<T>(items: readonly T[], is: (item: T) => boolean): number | null {
-  return items.length === 0 ? null : items.filter(is).length / items.length;
+function rate(items: readonly Judgement[], is: (item: Judgement) => boolean): Estimate {
+  return clusteredRate(items.map(is), items.map(({ label, picture }) => `${label} ${picture}`)) ??
+    { value: null, interval: null };
 }
 
 /** Accuracy if the share of outliers were half or twice as large. */
@@ -177,22 +141,40 @@ export interface MethodColumn {
   readonly name: string;
   /** In tables for people. */
   readonly title: string;
+  readonly unit: "share" | "number";
   readonly of: (result: MethodResult) => Estimate;
 }
+
+/** The figures of a table of methods. */
+const methodFigures: readonly FigureName[] = [
+  ...["accuracy", "familyAccuracy", "outlierRecall", "accused", "exonerated"] as const,
+  ...["auroc", "accuracyAt80", "accuracyAt90", "aurc", "brier", "constantBrier"] as const,
+  ...["calibrationError", "constantCalibrationError", "cllr", "minCllr"] as const,
+];
 
 /** Columns of tables of methods; one for the variants of each family in the results. */
 export function methodColumns(results: readonly MethodResult[]): readonly MethodColumn[] {
   const families = Object.keys(results[0]?.variants ?? {});
+  const columns = methodFigures.map((name): MethodColumn => ({
+    ...aboutFigure(name),
+    name,
+    of: ({ figures }) => figures[name],
+  }));
   return [
-    { name: "accuracy", title: "accuracy, all labels", of: ({ accuracy }) => accuracy },
-    { name: "familyAccuracy", title: "family accuracy", of: ({ familyAccuracy }) => familyAccuracy },
+    ...columns.slice(0, 2),
     ...families.map((family): MethodColumn => ({
       name: `${family}Variants`,
       title: `variant, ${familyNamed(family).title} given`,
+      unit: "share",
       of: ({ variants }) => variants[family],
     })),
-    { name: "outlierRecall", title: "outlier recall", of: ({ outlierRecall }) => outlierRecall },
-    { name: "outlierPrecision", title: "outlier precision", of: ({ outlierPrecision }) => outlierPrecision },
-    { name: "calibrationError", title: "calibration error", of: ({ calibrationError }) => calibrationError },
+    ...columns.slice(2, 3),
+    {
+      name: "outlierPrecision",
+      title: "outlier precision",
+      unit: "share",
+      of: ({ outlierPrecision }) => outlierPrecision,
+    },
+    ...columns.slice(3),
   ];
 }

@@ -11,6 +11,21 @@ import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "./charts.ts";
 import { scoreFigure } from "./score_chart.ts";
 import { type Estimate, type Evaluation, everythingElse, type Judged } from "./evaluate.ts";
+import { aboutFigure, type FigureName, figureNames, outlierAbout } from "./figures.ts";
+import { boundNames, bounds, dash, describeEstimate, describeFigure, describeInterval, percent } from "./format.ts";
+import { limitsMarkdown } from "./limits.ts";
+import type { ProcessingResult } from "./processing.ts";
+import { type Stability, stabilityCsv } from "./stability.ts";
+import {
+  explain,
+  processingCsv,
+  processingSections,
+  sourcesCsv,
+  sourceSection,
+  stabilitySection,
+  zeroPixelSection,
+} from "./verdict_report.ts";
+import type { ZeroPixels } from "./zero_pixels.ts";
 import { methodColumns, type MethodResult } from "./methods.ts";
 import { reliabilityFigure } from "./feature_charts.ts";
 import { figure, htmlTable, page, type Section, tile } from "./html.ts";
@@ -21,6 +36,12 @@ export interface EvaluationReport {
   /** Everything that the numbers depend on, in the order in which it is shown. */
   readonly about: Readonly<Record<string, string>>;
   readonly evaluation: Evaluation;
+  /** The figures of the images as they are stored, after each processing, and of all together. */
+  readonly processings: readonly ProcessingResult[];
+  /** The baseline that sees no pixel. */
+  readonly zeroPixels: ZeroPixels;
+  /** Whether verdicts hold after light changes; absent unless requested. */
+  readonly stability?: Stability;
   /** All methods on the same images; empty unless requested. */
   readonly methods: readonly MethodResult[];
   readonly robustness: readonly RobustnessPoint[];
@@ -45,34 +66,27 @@ export async function writeEvaluation(dir: string, report: EvaluationReport, dra
     "confusion.csv": confusionCsv(evaluation.confusion),
     "signals.csv": signalsCsv(evaluation),
     "thresholds.csv": thresholdsCsv(evaluation),
+    "processing.csv": processingCsv(report.processings),
+    "limits.md": limitsMarkdown(report.processings, report.about),
   };
+  const bySource = sourcesCsv(report.processings);
+  if (bySource !== null) files["sources.csv"] = bySource;
+  if (report.stability !== undefined) files["stability.csv"] = stabilityCsv(report.stability);
   if (report.methods.length > 0) files["methods.csv"] = methodsCsv(report.methods);
   if (robustness.length > 0) files["robustness.csv"] = robustnessCsv(robustness);
   for (const [name, text] of Object.entries(files)) await writeFileAtomically(join(dir, name), text);
   return Object.keys(files).map((name) => join(dir, name));
 }
 
-const dash = "–";
-
-/** `93.1 % (90.4 to 95.6 %)`; a dash if it is not defined. */
-export function describeEstimate({ value, interval }: Estimate): string {
-  if (value === null) return dash;
-  return percent(value) + (interval === null ? "" : ` (${describeInterval(interval)})`);
-}
-
-function describeInterval({ low, high }: { low: number; high: number }): string {
-  return `${(100 * low).toFixed(1)} to ${percent(high)}`;
-}
-
-function percent(share: number | null | undefined): string {
-  return share === null || share === undefined ? dash : `${(100 * share).toFixed(1)} %`;
-}
-
 async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<string> {
-  const { evaluation, about, unreadable, notes } = report;
+  const { evaluation, processings, zeroPixels, stability, about, unreadable, notes } = report;
   const sections: (Section | null)[] = [
-    { title: "Verdicts", html: tiles(evaluation) },
+    { title: "Verdicts", html: tiles(evaluation) + paragraphs([outlierAbout]) },
     notes.length === 0 ? null : { title: "Notes", html: paragraphs(notes) },
+    ...await processingSections(processings),
+    sourceSection(processings),
+    zeroPixelSection(zeroPixels, evaluation, processings),
+    stability === undefined ? null : stabilitySection(stability),
     await confusionSection(evaluation),
     await thresholdSection(evaluation, drawn),
     await methodSection(report.methods),
@@ -106,16 +120,21 @@ async function confusionSection({ confusion, familyConfusion }: Evaluation): Pro
 async function thresholdSection({ strategies }: Evaluation, drawn: Drawn): Promise<Section> {
   return sectionOf(
     "Thresholds",
+    paragraphs([
+      strategies.some(({ decides }) => decides)
+        ? "Thresholds decide about the family; those in bold do."
+        : "Thresholds on one signal do not decide here. They are shown for comparison.",
+    ]),
     await figure(
       scoreFigure(drawn.judged, drawn.calibration, drawn.rules),
-      "Scores of the signal that decides, in 40 bins of equal width on the signal's scale, and the thresholds of the " +
-        "three strategies. An image passes as the family if its score is below the threshold.",
+      "Scores of the signal that the thresholds are on, in 40 bins of equal width on the signal's scale, and the " +
+        "thresholds of the three strategies. An image passes as the family if its score is below the threshold.",
     ),
     htmlTable(
       ["strategy", "family accuracy", "outlier recall", "outlier precision"],
       strategies.map(({ threshold, familyAccuracy, outlierRecall, outlierPrecision }) => [
         threshold,
-        ...[familyAccuracy, outlierRecall, outlierPrecision].map(describeEstimate),
+        ...[familyAccuracy, outlierRecall, outlierPrecision].map((rate) => describeEstimate(rate)),
       ]),
       strategies.flatMap(({ decides }, i) => decides ? [i] : []),
     ),
@@ -129,13 +148,13 @@ async function methodSection(methods: readonly MethodResult[]): Promise<Section 
     "Methods",
     htmlTable(["method", ...titles, "half the outliers", "twice the outliers"], methodRows(methods)),
     paragraphs([
-      "All methods on the same images. Variant, family given: the share of a family's images whose variant the " +
-      "method finds when it is told the family. Calibration error: mean distance between confidence and share of " +
-      "right verdicts, in ten bins. Half and twice the outliers: accuracy if their share were half or twice as large.",
+      "All methods on the same images as they are stored, without the search for other poses. Variant, family given: " +
+      "the share of a family's images whose variant the method finds when it is told the family. Half and twice the " +
+      "outliers: accuracy if their share were half or twice as large. The other columns are explained above.",
     ]),
     await figure(
       reliabilityFigure(methods),
-      "Rate of being right by confidence, in ten bins; the line is where both are equal.",
+      "Share of right labels by confidence, in ten bins of equal mass; the line is where both are equal.",
     ),
   );
 }
@@ -149,8 +168,8 @@ async function signalSection(evaluation: Evaluation, { rules }: Drawn): Promise<
     ...curves === null ? [] : [
       await figure(
         curves,
-        "ROC curves. The axis of false positive rates is logarithmic; a rate of 0 is drawn at its left end. The " +
-          "signal that decides is drawn thicker; the dotted line is a false positive rate of 1 %.",
+        "ROC curves. The axis of false positive rates is logarithmic; a rate of 0 is drawn at its left end. A " +
+          "signal whose thresholds decide is drawn thicker; the dotted line is a false positive rate of 1 %.",
       ),
     ],
     ...rules.labels.families.map((family) => separationTable(evaluation, family)),
@@ -167,11 +186,11 @@ async function robustnessSection(points: readonly RobustnessPoint[]): Promise<Se
     "Robustness",
     await figure(
       sweep,
-      "The family decision on images that were processed first. Family accuracy and outlier recall are those of the " +
-        "thresholds that were fitted to untouched images; TPR at 1 % FPR is against equally processed images of " +
-        "everything else. Harsher to the right.",
+      "The verdicts on images that were processed first, with the attacks and strengths of the reference. Harsher to " +
+        "the right.",
     ),
-    htmlTable(robustnessHead(points), robustnessRows(points)),
+    htmlTable(robustnessHead, robustnessRows(points)),
+    explain(robustnessFigures),
   );
 }
 
@@ -187,7 +206,7 @@ function tiles(
     one("Outlier recall", outlierRecall) +
     one("Outlier precision", outlierPrecision) +
     tile("Images", String(images), "") +
-    `</div><p>Small numbers are 95 % bootstrap intervals, drawn within each true label.</p>`;
+    `</div><p>Small numbers are 95 % intervals by picture (Clopper-Pearson).</p>`;
 }
 
 function perLabel({ labels, counts }: ConfusionMatrix): string[][] {
@@ -230,21 +249,20 @@ function paragraphs(texts: readonly string[]): string {
   return texts.map((text) => `<p>${text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)}</p>`).join("\n");
 }
 
-function robustnessHead(points: readonly RobustnessPoint[]): string[] {
-  return [
-    ...["attack", "strength", "images", "family accuracy", "outlier recall", "outlier precision"],
-    ...Object.keys(points[0].separation).map((name) => familyNamed(name).title)
-      .flatMap((title) => [`${title} AUC`, `${title} TPR at 1 % FPR`]),
-  ];
-}
+/** The figures that tables of robustness show; robustness.csv has all. */
+const robustnessFigures: readonly FigureName[] = [
+  ...["accuracy", "familyAccuracy", "accused", "exonerated", "inconclusive"] as const,
+  ...["auroc", "accuracyAt80", "calibrationError", "cllr"] as const,
+];
+const robustnessHead = [
+  ...["attack", "strength", "images"],
+  ...robustnessFigures.map((name) => aboutFigure(name).title),
+];
 
 function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
-  return points.map(({ attack, strength, images, familyAccuracy, outlierRecall, outlierPrecision, separation }) => [
-    attackTitles[attack].title,
-    String(strength),
-    String(images),
-    ...[familyAccuracy, outlierRecall, outlierPrecision].map(percent),
-    ...Object.values(separation).flatMap((rates) => [rates?.auc.toFixed(4) ?? dash, percent(rates?.tpr)]),
+  return points.map(({ attack, strength, images, figures }) => [
+    ...[attackTitles[attack].title, String(strength), String(images)],
+    ...robustnessFigures.map((name) => describeFigure(name, figures)),
   ]);
 }
 
@@ -252,7 +270,7 @@ function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
 export function methodRows(methods: readonly MethodResult[]): string[][] {
   return methods.map((result) => [
     result.method,
-    ...methodColumns(methods).map((column) => describeEstimate(column.of(result))),
+    ...methodColumns(methods).map((column) => describeEstimate(column.of(result), column.unit)),
     percent(result.halfOutliers),
     percent(result.doubleOutliers),
   ]);
@@ -273,9 +291,6 @@ function methodsCsv(methods: readonly MethodResult[]): string {
 function confusionCsv({ labels, counts }: ConfusionMatrix): string {
   return stringify([["label", ...labels], ...counts.map((row, i) => [labels[i], ...row])]);
 }
-
-const bounds = ({ value, interval }: Estimate) => [value ?? "", interval?.low ?? "", interval?.high ?? ""];
-const boundNames = (name: string) => [name, `${name}_low`, `${name}_high`];
 
 function signalsCsv({ signals }: Evaluation): string {
   return stringify([
@@ -324,17 +339,11 @@ function thresholdsCsv({ strategies }: Evaluation): string {
 }
 
 function robustnessCsv(points: readonly RobustnessPoint[]): string {
-  const rates = Object.keys(points[0].separation).flatMap((name) => [`${name}_auc`, `${name}_tpr_at_1fpr`]);
   return stringify([
-    ["attack", "strength", "images", "family_accuracy", "outlier_recall", "outlier_precision", ...rates],
-    ...points.map(({ attack, strength, images, familyAccuracy, outlierRecall, outlierPrecision, separation }) => [
-      attack,
-      strength,
-      images,
-      familyAccuracy ?? "",
-      outlierRecall ?? "",
-      outlierPrecision ?? "",
-      ...Object.values(separation).flatMap((rates) => [rates?.auc ?? "", rates?.tpr ?? ""]),
+    ["attack", "strength", "images", ...figureNames.flatMap(boundNames)],
+    ...points.map(({ attack, strength, images, figures }) => [
+      ...[attack, strength, images],
+      ...figureNames.flatMap((name) => bounds(figures[name])),
     ]),
   ]);
 }

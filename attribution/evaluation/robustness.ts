@@ -1,11 +1,10 @@
 /**
- * Measures how the family decision degrades on processed images, with the seven transforms and strengths of the
- * reference. Members and nonmembers are processed alike; thresholds are those that were fitted to unprocessed images.
+ * How verdicts degrade on processed images, with the seven transforms and strengths of the reference. Members and
+ * nonmembers are processed alike. processing.ts does the same with what happens to images in the world.
  *
  * Source: sprintml/DataProvenanceIAR, scripts/robustness_eval.py.
  */
 import { philox } from "../../core/tensor/mod.ts";
-import type { FamilyName } from "../../models/family.ts";
 import {
   type Augmentation,
   sigmaRange,
@@ -13,32 +12,24 @@ import {
   type TransformName,
   transformNames,
 } from "../images/augment/mod.ts";
-import { type Rules, ruleScore } from "../decision/calibration_file.ts";
-import type { Measurements } from "../evidence/evidence.ts";
 import type { ImageInput } from "../images/load.ts";
-import { groupOf, type Label, mapFamilies, outlierLabel } from "../labels.ts";
-import { accuracy, auc, confusionMatrix, precision, recall, tprAtFpr } from "../metrics/mod.ts";
-import { chooseFamily } from "../decision/methods.ts";
 import type { LabelledImage } from "../images/labelled.ts";
+import { type Headline, headline, type HeadlineOptions } from "./headline.ts";
+import type { JudgedVerdict } from "./judged.ts";
 
 /** An image with the transform to apply. */
-export interface AttackedImage extends ImageInput {
+export interface AttackedImage extends ImageInput, LabelledImage {
+  readonly imageName: string;
+  readonly path: string;
   readonly augmentation: Augmentation;
-  readonly label: Label;
+  /** The image as it was. */
+  readonly original: LabelledImage;
 }
 
-/** The family decision under one attack at one strength. */
-export interface RobustnessPoint {
+/** The verdicts under one attack at one strength. */
+export interface RobustnessPoint extends Headline {
   readonly attack: TransformName;
   readonly strength: number;
-  /** Number of images. */
-  readonly images: number;
-  /** Share of images with the right family, or rightly outlier. */
-  readonly familyAccuracy: number | null;
-  readonly outlierRecall: number | null;
-  readonly outlierPrecision: number | null;
-  /** By family: AUC and TPR at 1 % FPR of the deciding signal against all other images; null if one group is empty. */
-  readonly separation: Readonly<Record<FamilyName, { readonly auc: number; readonly tpr: number } | null>>;
 }
 
 /** Titles and units of strengths, for tables and diagrams. */
@@ -75,41 +66,18 @@ export function attackedImages(
           : attack === "noise"
           ? { name: attack, strength, seed: words[1] * 2 ** 21 + (words[2] >>> 11) }
           : { name: attack, strength };
-        return { ...image, imageName: `${attack}/${strength}/${image.imageName}`, augmentation };
+        return { ...image, imageName: `${attack}/${strength}/${image.imageName}`, augmentation, original: image };
       })
     )
   );
 }
 
-/** Evaluates the family decision under one attack at one strength. */
+/** Evaluates the verdicts under one attack at one strength. */
 export function robustnessPoint(
   attack: TransformName,
   strength: number,
-  judged: readonly { readonly label: Label; readonly families: Measurements["families"] }[],
-  rules: Rules,
+  verdicts: readonly JudgedVerdict[],
+  options: HeadlineOptions,
 ): RobustnessPoint {
-  const { labels } = rules;
-  const actual = judged.map(({ label }) => groupOf(labels, label));
-  const matrix = confusionMatrix(
-    actual,
-    judged.map(({ families }) => chooseFamily(families, rules) ?? outlierLabel),
-    [...labels.families, outlierLabel],
-  );
-  const separate = (family: FamilyName) => {
-    const scores = (isMember: boolean) =>
-      judged.filter((_, i) => (actual[i] === family) === isMember)
-        .map(({ families }) => ruleScore(rules, families, family));
-    const members = scores(true), nonmembers = scores(false);
-    if (members.length === 0 || nonmembers.length === 0) return null;
-    return { auc: auc(members, nonmembers), tpr: tprAtFpr(members, nonmembers, 0.01) };
-  };
-  return {
-    attack,
-    strength,
-    images: judged.length,
-    familyAccuracy: accuracy(matrix),
-    outlierRecall: recall(matrix, outlierLabel),
-    outlierPrecision: precision(matrix, outlierLabel),
-    separation: mapFamilies(labels.families, separate),
-  };
+  return { attack, strength, ...headline(verdicts, options) };
 }

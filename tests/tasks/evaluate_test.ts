@@ -11,33 +11,32 @@ Deno.test("evaluate writes a page, tables and JSON, with robustness and baseline
     await Deno.copyFile(join(standIns, "calibration.json"), join(dir, "models", "calibration.json"));
     await Deno.writeTextFile(join(dir, "val", "outlier", "x.png"), "not an image");
     const args = ["--val", "val", ...models, "--report", "out", "--limit", "1", "--resamples", "20"];
-    const more = ["--attacks", "resize", "--baselines"];
+    const more = ["--attacks", "resize", "--baselines", "--processing", "jpeg75,mirrored", "--stability", "1"];
     const { code, stdout, stderr } = await runTask("evaluate", dir, ...args, ...more);
     assert.equal(code, 0, stderr);
     assert.match(stderr, /evaluate: verdicts: 3 images\n/);
+    assert.match(stderr, /evaluate: processing: 6 images\n/);
+    assert.match(stderr, /evaluate: stability: 3 images\n/);
     assert.match(stderr, /evaluate: robustness: 30 images\n/);
     assert.match(stderr, /evaluate: baselines: 3 images\n/);
     assert.match(stdout, /^family accuracy +[\d.]+ % +[\d.]+ to [\d.]+ %$/m);
     assert.match(stdout, /^rar +LatentTracer \(baseline\) +everything else +[\d.]+/m);
     assert.match(stdout, /^resize +0\.95 +[\d.]+ % /m);
-    const tables = ["confusion.csv", "predictions.csv", "robustness.csv", "signals.csv", "thresholds.csv"];
+    assert.match(stdout, /^JPEG 75 +3 +[\d.]+ % /m);
+    assert.match(stdout, /^all of these +9 +[\d.]+ % /m);
+    assert.match(stdout, /^unstable images +[\d.]+ % /m);
     assert.deepEqual(await names(join(dir, "out")), [
-      "baselines",
-      ...tables.slice(0, 1),
-      "evaluation.json",
-      "evidence.jsonl",
-      "journal.sqlite",
-      ...tables.slice(1, 2),
-      "report.html",
-      "robustness",
-      ...tables.slice(2, 4),
-      "summary.json",
-      ...tables.slice(4),
+      ...["baselines", "confusion.csv", "evaluation.json", "evidence.jsonl", "journal.sqlite", "limits.md"],
+      ...["predictions.csv", "processing", "processing.csv", "report.html", "robustness", "robustness.csv"],
+      ...["signals.csv", "sources.csv", "stability", "stability.csv", "summary.json", "thresholds.csv"],
     ]);
     const html = await Deno.readTextFile(join(dir, "out", "report.html"));
-    assert.equal(html.match(/<figure>/g)?.length, 6);
+    assert.ok(html.match(/<figure>/g)!.length >= 8);
     assert.doesNotMatch(html, /<script|https?:\/\/(?!www\.w3\.org)/);
-    const { evaluation, robustness } = JSON.parse(await Deno.readTextFile(join(dir, "out", "evaluation.json")));
+    const { evaluation, robustness, processings } = JSON.parse(
+      await Deno.readTextFile(join(dir, "out", "evaluation.json")),
+    );
+    assert.deepEqual(processings.map(({ name }: { name: string }) => name), ["none", "jpeg75", "mirrored", "all"]);
     assert.equal(evaluation.images, 3);
     assert.equal(robustness.length, 10);
     const rows = (await Deno.readTextFile(join(dir, "out", "robustness.csv"))).trimEnd().split("\n");
@@ -120,6 +119,12 @@ const refusals: [string, "calibrate" | "evaluate", (dir: string) => Promise<stri
     "calibrate",
     () => [...both, "--signal", "rar=magic"],
     /--signal: rar: expected oneClass, quantLoss, .* or changedTokens, got magic/,
+  ],
+  [
+    "an unknown processing",
+    "evaluate",
+    () => ["--val", "val", "--processing", "jpeg75,jpg"],
+    /--processing: processing: expected one of none, jpeg95, .*, got jpg/,
   ],
   [
     "an unknown attack",

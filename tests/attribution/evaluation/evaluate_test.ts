@@ -4,6 +4,9 @@ import assert from "node:assert/strict";
 import { type Calibration, calibrationFormat, rulesOf } from "../../../attribution/decision/calibration_file.ts";
 import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "../../../attribution/evaluation/charts.ts";
 import { scoreFigure } from "../../../attribution/evaluation/score_chart.ts";
+import { curvesOf } from "../../../attribution/evaluation/processing.ts";
+import { riskFigure, tippettFigure } from "../../../attribution/evaluation/verdict_charts.ts";
+import { clopperPearson } from "../../../attribution/metrics/mod.ts";
 import { evaluate, type Judged } from "../../../attribution/evaluation/evaluate.ts";
 import { darkColors, escapeHtml, figure, htmlTable, page } from "../../../attribution/evaluation/html.ts";
 import { attackedImages, robustnessPoint } from "../../../attribution/evaluation/robustness.ts";
@@ -29,7 +32,10 @@ const calibration: Calibration = {
   variants: { scale: 1 },
 };
 const rules = rulesOf(calibration, officialLabels);
-const options = { calibration, rules, threshold: "quantile" as const, bootstrap: { resamples: 50 } };
+const options = {
+  ...{ calibration, rules, threshold: "quantile" as const, byThresholds: true },
+  bootstrap: { resamples: 50 },
+};
 
 function scores(quantLoss: number): FamilyEvidence {
   return { quantLoss, quantErrorTail: quantLoss, encLoss: 1, encLossUncalibrated: 1, combined: 1 };
@@ -37,7 +43,9 @@ function scores(quantLoss: number): FamilyEvidence {
 
 function judged(label: Label, verdict: Label, rar: number, other: number, source: string = label): Judged {
   const families = { rar: scores(rar), var: scores(other) };
-  return { image: `${label}.png`, label, source, verdict, confidence: 1, families };
+  const finding = verdict === "outlier" ? "none" as const : "variant" as const;
+  const image = `${label} ${verdict} ${rar}.png`;
+  return { image, label, source, picture: image, verdict, finding, confidence: 1, families };
 }
 
 const items = [
@@ -61,8 +69,7 @@ Deno.test("evaluate() counts verdicts of nine labels, of families, and of varian
   assert.equal(found.outlierRecall.value, 2 / 3);
   assert.equal(found.outlierPrecision.value, 2 / 3);
   assert.deepEqual(found.familyConfusion.counts, [[2, 0, 1], [1, 1, 0], [0, 1, 2]]);
-  const { low, high } = found.familyAccuracy.interval!;
-  assert.ok(low >= 0 && low <= 5 / 8 && high >= 5 / 8 && high <= 1);
+  assert.deepEqual(found.familyAccuracy.interval, clopperPearson(5, 8));
 });
 
 Deno.test("evaluate() decides anew by the thresholds of each strategy", () => {
@@ -75,6 +82,11 @@ Deno.test("evaluate() decides anew by the thresholds of each strategy", () => {
   // Thresholds 1, 2 and 0.5 on both families' scores.
   assert.deepEqual(strategies.map(({ familyAccuracy }) => familyAccuracy.value), [5 / 8, 5 / 8, 5 / 8]);
   assert.deepEqual(strategies.map(({ outlierRecall }) => outlierRecall.value), [2 / 3, 1 / 3, 1]);
+});
+
+Deno.test("nothing about thresholds is marked as deciding when the method does not decide by them", () => {
+  const { strategies, signals } = evaluate(items, { ...options, byThresholds: false });
+  assert.ok([...strategies, ...signals].every(({ decides }) => !decides));
 });
 
 Deno.test("evaluate() separates members from each kind of nonmembers", () => {
@@ -153,28 +165,34 @@ Deno.test("attackedImages() has every image under every strength of the referenc
   assert.notDeepEqual(attackedImages(labelled, 6, ["noise"]), attackedImages(labelled, 5, ["noise"]));
 });
 
-Deno.test("robustnessPoint() has the rates of one strength, and null where there is nothing to compare with", () => {
-  const point = robustnessPoint("jpeg", 60, items, rules);
+Deno.test("robustnessPoint() has the figures of the verdicts at one strength, and null where there are none", () => {
+  const point = robustnessPoint("jpeg", 60, items, { labels: officialLabels, bootstrap: { resamples: 10 } });
   assert.equal(point.images, 8);
-  assert.equal(point.familyAccuracy, 5 / 8);
-  assert.equal(point.outlierRecall, 2 / 3);
-  assert.ok(Math.abs(point.separation.rar!.auc - 13 / 15) < 1e-12);
-  const own = robustnessPoint("jpeg", 60, items.filter(({ label }) => label.startsWith("rar")), rules);
-  assert.deepEqual(own.separation, { rar: null, var: null });
-  assert.equal(own.outlierRecall, null);
+  assert.equal(point.figures.familyAccuracy.value, 5 / 8);
+  assert.equal(point.figures.accused.value, 1 / 3);
+  const members = items.filter(({ label }) => label.startsWith("rar"));
+  const own = robustnessPoint("jpeg", 60, members, { labels: officialLabels, bootstrap: { resamples: 10 } });
+  assert.equal(own.figures.accused.value, null);
+  assert.equal(own.figures.exonerated.value, 1 / 3);
 });
 
 Deno.test("every diagram names its axes, and has no colour that a dark page would swallow", async () => {
   const { confusion, signals } = evaluate(items, options);
   const points = transformNames.flatMap((name) =>
-    strengthRanges[name].map((strength) => robustnessPoint(name, strength, items, rules))
+    strengthRanges[name].map((strength) =>
+      robustnessPoint(name, strength, items, { labels: officialLabels, bootstrap: { resamples: 1 } })
+    )
   );
+  const verdicts = items.map((item, i) => ({ ...item, log10LikelihoodRatio: i - 4 }));
+  const groups = ["as stored", "all of these"].map((title) => ({ title, curves: curvesOf(verdicts) }));
   const figures = {
     confusion: confusionFigure(confusion),
     roc: rocFigure(signals)!,
     auc: aucFigure(signals)!,
     scores: scoreFigure(items, calibration, rules),
     robustness: robustnessFigure(points)!,
+    risk: riskFigure(groups),
+    tippett: tippettFigure(groups)!,
   };
   // Cells of the confusion matrix stay light, with dark numbers; the last curves have colours that serve on both.
   const both = /^(none|#10151a|#c3ccd5|#e69f00|rgb\((24[0-9]|2[0-3]\d|1\d\d),(24[0-9]|2[0-3]\d|1\d\d),2\d\d\))$/;

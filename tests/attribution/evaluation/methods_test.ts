@@ -42,14 +42,15 @@ Deno.test("compareMethods() has a row for every method that the calibration know
   const results = compareMethods(test, rules, undefined, { resamples: 100 });
   const [joint, twoStage, perplexity] = results;
   assert.deepEqual(results.map(({ method }) => method), knownMethods(rules));
-  for (const { accuracy, variants: { rar: rarVariants }, outlierRecall, calibrationError } of [joint, twoStage]) {
+  for (const { figures, variants: { rar: rarVariants } } of [joint, twoStage]) {
+    const { accuracy, outlierRecall, calibrationError } = figures;
     assert.ok(accuracy.value! > 0.9 && rarVariants.value! > 0.95 && outlierRecall.value! > 0.9);
     assert.ok(accuracy.interval!.low <= accuracy.value! && accuracy.value! <= accuracy.interval!.high);
     assert.ok(calibrationError.value! < 0.05, `${calibrationError.value}`);
   }
   assert.ok(perplexity.variants.rar.value! < 0.5);
   // The share of outliers is 1/9: half and twice of it weigh their recall against the members' accuracy.
-  const recall = joint.outlierRecall.value!, all = joint.accuracy.value!;
+  const recall = joint.figures.outlierRecall.value!, all = joint.figures.accuracy.value!;
   const members = (all - recall / 9) * 9 / 8;
   assert.ok(Math.abs(joint.doubleOutliers! - (2 / 9 * recall + 7 / 9 * members)) < 1e-9);
   assert.ok(Math.abs(joint.halfOutliers! - (1 / 18 * recall + 17 / 18 * members)) < 1e-9);
