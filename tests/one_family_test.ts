@@ -74,7 +74,7 @@ for (const family of ["rar", "var"]) {
       const { classifiers } = calibration;
       if (classifiers !== undefined) assert.deepEqual(Object.keys(classifiers.joint.families), [family]);
 
-      const { evaluation, methods, robustness, files } = await runEvaluation({
+      const { evaluation, processings, methods, robustness, files } = await runEvaluation({
         ...data,
         report: join(dir, "evaluate"),
         compare: true,
@@ -88,7 +88,8 @@ for (const family of ["rar", "var"]) {
         classifiers === undefined ? ["perplexity"] : ["joint", "two-stage", "perplexity", "own-sample"],
       );
       for (const result of methods!) assert.deepEqual(Object.keys(result.variants), [family]);
-      for (const { separation } of robustness!) assert.deepEqual(Object.keys(separation), [family]);
+      assert.deepEqual(processings!.map(({ name }) => name), ["none"]);
+      for (const { images } of robustness!) assert.equal(images, evaluation!.images);
       assert.ok(files!.some((file) => file.endsWith("report.html")));
 
       // A second run measures nothing: the journal has tokens and evidence of this family alone.

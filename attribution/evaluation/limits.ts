@@ -35,7 +35,7 @@ export function limitsMarkdown(
       about["fitted on"]
     }; decided by ${about.decides}. ` +
     "In brackets: 95 % intervals by picture.",
-    "## After processing",
+    "### After processing",
     markdownTable(
       ["processing", "images", ...titles(processingColumns)],
       results.map(({ title, all }) => [
@@ -43,9 +43,9 @@ export function limitsMarkdown(
         ...processingColumns.map((name) => describeFigure(name, all.figures)),
       ]),
     ),
-    "## Sources of outliers",
+    "### Sources of outliers",
     markdownTable(["source", "processing", "outliers", ...titles(sourceColumns)], sources),
-    "## Columns",
+    "### Columns",
     outlierAbout,
     shown.map((name) => `- ${aboutFigure(name).title}: ${aboutFigure(name).about}`).join("\n"),
   ].join("\n\n") + "\n";
