@@ -49,6 +49,12 @@ export const figureTable = {
     unit: "share",
     bySource: true,
   },
+  outliersFamily: {
+    title: "outliers called family",
+    about: "Share of the outliers that are found to fit a family's tokenizer without a settled model of it.",
+    unit: "share",
+    bySource: true,
+  },
   exonerated: {
     title: "generated images called none",
     about: "False exoneration: share of the set's own images with the finding that no known model left a trace.",

@@ -111,6 +111,7 @@ function rates(verdicts: readonly JudgedVerdict[], labels: Labels): Partial<Reco
     outlierRecall: share(isOutlier, isRight),
     accused: share(isOutlier, found("variant")),
     surelyAccused: share(isOutlier, found("variant"), isSure),
+    outliersFamily: share(isOutlier, found("family")),
     exonerated: share(isMember, found("none")),
     surelyExonerated: share(isMember, found("none"), isSure),
     inconclusive: share(everyone, found("inconclusive")),

@@ -20,7 +20,7 @@ export const figureGroups: readonly { readonly title: string; readonly names: re
   {
     title: "Findings",
     names: [
-      ...["accuracy", "familyAccuracy", "outlierRecall", "accused", "surelyAccused"] as const,
+      ...["accuracy", "familyAccuracy", "outlierRecall", "accused", "surelyAccused", "outliersFamily"] as const,
       ...["exonerated", "surelyExonerated", "inconclusive"] as const,
     ],
   },

@@ -55,6 +55,7 @@ Deno.test("headline() counts rates of images, members and outliers", () => {
   assert.equal(value("surelyExonerated"), 1 / 5);
   assert.equal(value("inconclusive"), 1 / 10);
   assert.equal(value("outliersInconclusive"), 0);
+  assert.equal(value("outliersFamily"), 0);
   assert.equal(value("membersBelow1"), 2 / 5);
   assert.equal(value("membersBelow01"), 1 / 5);
   assert.equal(value("outliersAbove1"), 2 / 5); // the flat image without a ratio speaks for nothing
