@@ -51,9 +51,16 @@ export interface ImageFacts {
   readonly file?: FileFacts;
   /**
    * An earlier JPEG compression of what is now stored without loss, or again as JPEG: its quality, null where it cannot
-   * be told, and how strong its traces are. Absent without traces.
+   * be told, how strong its traces are, 0 to 1, and where the grid of its blocks begins, 0 to 7 pixels from the left and
+   * from the top (other than 0 after a crop). Absent without traces.
    */
-  readonly earlierJpeg?: { readonly quality: number | null; readonly strength: number };
+  readonly earlierJpeg?: {
+    readonly quality: number | null;
+    readonly strength: number;
+    readonly grid?: { readonly left: number; readonly top: number };
+  };
+  /** An earlier WebP compression with loss of what is now stored without loss: how strong its traces are, 0 to 1. */
+  readonly earlierWebp?: { readonly strength: number };
   /**
    * Traces of resampling: by which factor the image was enlarged, null where it cannot be told, and how strong they are.
    * Absent without traces.
@@ -95,7 +102,12 @@ const fileSchema: v.GenericSchema<unknown, FileFacts> = v.object({
 /** Checks `ImageFacts`. */
 export const imageFactsSchema: v.GenericSchema<unknown, ImageFacts> = v.object({
   file: v.optional(fileSchema),
-  earlierJpeg: v.optional(v.object({ quality, strength: nonNegative })),
+  earlierJpeg: v.optional(v.object({
+    quality,
+    strength: nonNegative,
+    grid: v.optional(v.object({ left: count, top: count })),
+  })),
+  earlierWebp: v.optional(v.object({ strength: nonNegative })),
   resampling: v.optional(v.object({ factor: v.nullable(positive), strength: nonNegative })),
   picture: v.optional(v.object({ left: count, top: count, width: count, height: count })),
   colours: count,

@@ -1,7 +1,9 @@
 /** Computes all facts about an image. Each has a file of its own. */
 import type { RgbImage } from "../image.ts";
-import { fileFacts } from "./container.ts";
-import type { ImageFacts } from "./facts.ts";
+import { readSegments } from "../jpeg_segments.ts";
+import { fileFacts, stepsOf } from "./container.ts";
+import { compressionBeforeLast, type Earlier, earlierCompression } from "./earlier.ts";
+import type { FileFacts, ImageFacts } from "./facts.ts";
 import { lumaTiles } from "./luma.ts";
 import { contrastOf, countColours, noiseOf } from "./statistics.ts";
 import { unsuitableFor } from "./unsuitable.ts";
@@ -17,12 +19,23 @@ export function imageFacts(
   nativeSizes: readonly number[],
 ): ImageFacts {
   const file = bytes && fileFacts(bytes);
+  const earlier = earlierOf(file, bytes, image);
   const tiles = lumaTiles(image);
   const contrast = contrastOf(tiles);
   const unsuitable = unsuitableFor(image, { contrast }, nativeSizes);
   return {
     ...file && { file },
+    ...earlier,
     ...{ colours: countColours(image), noise: noiseOf(tiles), contrast },
     ...unsuitable && { unsuitable },
   };
+}
+
+/** A JPEG shows traces of itself everywhere, so there only coarser steps than its own tell. WebP hides what was before. */
+function earlierOf(file: FileFacts | undefined, bytes: Uint8Array | undefined, image: RgbImage): Earlier {
+  if (file?.format === "jpeg") {
+    const { luma } = stepsOf(readSegments(bytes!));
+    return luma === undefined ? {} : compressionBeforeLast(image, luma);
+  }
+  return file?.lossless === false ? {} : earlierCompression(image);
 }
