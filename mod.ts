@@ -32,7 +32,7 @@ export {
   type VerdictWords,
   wordsOf,
 } from "./attribution/evidence/words.ts";
-export type { FileFacts, ImageFacts, Unsuitable } from "./attribution/images/facts/facts.ts";
+export type { FileFacts, ImageFacts, Levels, Unsuitable } from "./attribution/images/facts/facts.ts";
 export type { Pose } from "./attribution/images/pose.ts";
 export { type ListedImage, listImages } from "./attribution/images/list.ts";
 export { type RgbImage, UnreadableImageError, type UnreadableReason } from "./attribution/images/image.ts";

@@ -56,7 +56,7 @@ export {
   wordsOf,
 } from "./evidence/words.ts";
 export * from "./images/edits/mod.ts";
-export type { FileFacts, ImageFacts, Unsuitable } from "./images/facts/facts.ts";
+export type { FileFacts, ImageFacts, Levels, Unsuitable } from "./images/facts/facts.ts";
 export type { Pose } from "./images/pose.ts";
 export type { FamilyEvidence } from "./signals/family_evidence.ts";
 export { type FeatureRow, featuresOf } from "./evidence/features.ts";

@@ -4,6 +4,7 @@ import { decodeImage, DEFAULT_MAX_PIXELS, imageNotes, readImageBytes, Unreadable
 import { applyEdits, checkEdit, type Edit, type Edited, formatEdits } from "./edits/mod.ts";
 import type { ImageFacts } from "./facts/facts.ts";
 import { imageFacts } from "./facts/image_facts.ts";
+import { undoLevels } from "./facts/levels.ts";
 import type { RgbImage } from "./image.ts";
 import type { Pose } from "./pose.ts";
 import { posedImage } from "./posed_image.ts";
@@ -173,22 +174,33 @@ export function notesOf({ decoded }: ImageInput, bytes: Uint8Array | undefined):
   return notes.length > 0 ? { notes: [...notes] } : {};
 }
 
-/** Facts are those of the transformed image, if there is an augmentation; its file is another one then. */
+/**
+ * Facts are those of the transformed image, if there is an augmentation; its file is another one then. A change of
+ * brightness or contrast that the facts show is undone.
+ */
 async function prepare(
   { image, bytes }: Edited,
   sizes: Iterable<number>,
   { pose, augmentation }: Pick<ImageInput, "pose" | "augmentation"> = {},
 ): Promise<Pixels> {
+  const { width, height } = image;
   const bySize = new Map<number, Float32Array>(), native = [...new Set(sizes)];
-  let transformed: RgbImage | undefined;
+  if (augmentation === undefined) {
+    const facts = imageFacts(bytes, image, native);
+    const plain = facts.levels === undefined ? image : undoLevels(image, facts.levels);
+    for (const size of native) {
+      bySize.set(size, preprocess(pose === undefined ? plain : posedImage(plain, pose, size).image, size));
+    }
+    return { width, height, bySize, facts };
+  }
+  let facts: ImageFacts | undefined;
   for (const size of native) {
     const shown = pose === undefined ? image : posedImage(image, pose, size).image;
-    const square = augmentation === undefined ? shown : await augment8(resizeAndCrop(shown, size), augmentation);
-    if (augmentation !== undefined) transformed ??= square;
-    bySize.set(size, preprocess(square, size));
+    const square = await augment8(resizeAndCrop(shown, size), augmentation);
+    facts ??= imageFacts(undefined, square, native);
+    bySize.set(size, preprocess(facts.levels === undefined ? square : undoLevels(square, facts.levels), size));
   }
-  const facts = transformed ? imageFacts(undefined, transformed, native) : imageFacts(bytes, image, native);
-  return { width: image.width, height: image.height, bySize, facts };
+  return { width, height, bySize, facts };
 }
 
 /** Images of [size, size, 3] in [0, 1] -> [images, size, size, 3] in the value range, x * (high - low) + low. */

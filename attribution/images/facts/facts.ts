@@ -32,6 +32,16 @@ export interface FileFacts {
   readonly software?: string;
 }
 
+/** How bytes were changed: v' = gain v + offset. */
+export interface Levels {
+  /** Above 0; above 1 for more contrast or a brighter image. */
+  readonly gain: number;
+  /** In byte levels. */
+  readonly offset: number;
+  /** Whether values were rounded to the nearest byte; else their fractions were cut off, as Pillow does. */
+  readonly rounded: boolean;
+}
+
 /** Why nothing can be measured of an image. */
 export type Unsuitable = "too-small" | "no-texture" | "too-elongated";
 
@@ -66,6 +76,11 @@ export interface ImageFacts {
    * Absent without traces.
    */
   readonly resampling?: { readonly factor: number | null; readonly strength: number };
+  /**
+   * A change of brightness or contrast in bytes, v' = gain v + offset, rounded or cut off. Absent without one. It is
+   * undone before the image is measured.
+   */
+  readonly levels?: Levels;
   /** The picture within an added canvas of one colour, in pixels of the stored image. Absent without a canvas. */
   readonly picture?: { readonly left: number; readonly top: number; readonly width: number; readonly height: number };
   /** Number of different colours, counted up to 65536. */
@@ -109,6 +124,7 @@ export const imageFactsSchema: v.GenericSchema<unknown, ImageFacts> = v.object({
   })),
   earlierWebp: v.optional(v.object({ strength: nonNegative })),
   resampling: v.optional(v.object({ factor: v.nullable(positive), strength: nonNegative })),
+  levels: v.optional(v.object({ gain: positive, offset: v.number(), rounded: v.boolean() })),
   picture: v.optional(v.object({ left: count, top: count, width: count, height: count })),
   colours: count,
   noise: nonNegative,

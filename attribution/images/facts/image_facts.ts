@@ -4,6 +4,7 @@ import { readSegments } from "../jpeg_segments.ts";
 import { fileFacts, stepsOf } from "./container.ts";
 import { compressionBeforeLast, type Earlier, earlierCompression } from "./earlier.ts";
 import type { FileFacts, ImageFacts } from "./facts.ts";
+import { levelsOf } from "./levels.ts";
 import { lumaTiles } from "./luma.ts";
 import { contrastOf, countColours, noiseOf } from "./statistics.ts";
 import { unsuitableFor } from "./unsuitable.ts";
@@ -23,8 +24,10 @@ export function imageFacts(
   const tiles = lumaTiles(image);
   const contrast = contrastOf(tiles);
   const unsuitable = unsuitableFor(image, { contrast }, nativeSizes);
+  const levels = levelsOf(image);
   return {
     ...file && { file },
+    ...levels && { levels },
     ...earlier,
     ...{ colours: countColours(image), noise: noiseOf(tiles), contrast },
     ...unsuitable && { unsuitable },
