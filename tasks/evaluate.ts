@@ -8,8 +8,6 @@ import { type Estimate, type Evaluation, everythingElse } from "../attribution/e
 import { aboutFigure, type FigureName } from "../attribution/evaluation/figures.ts";
 import { describeEstimate, describeFigure } from "../attribution/evaluation/format.ts";
 import { type EvaluationResult, runEvaluation } from "../attribution/evaluation/run_evaluation.ts";
-import { methodColumns } from "../attribution/evaluation/methods.ts";
-import { methodRows } from "../attribution/evaluation/report.ts";
 import { zeroPixelRows } from "../attribution/evaluation/verdict_report.ts";
 import { isUnreadable } from "../attribution/evidence/evidence.ts";
 import { printable } from "../util/names.ts";
@@ -124,14 +122,17 @@ const processingColumns: readonly (readonly [head: string, name: FigureName])[] 
   ...[["error", "calibrationError"], ["Cllr", "cllr"]] as const,
 ];
 
+/** A figure without its interval. */
+function shown({ value }: Estimate, unit: "share" | "number"): string {
+  return describeEstimate({ value, interval: null }, unit);
+}
+
 function processingTable(processings: Required<EvaluationResult>["processings"]): string {
   return textTable(
     ["processing", "images", ...processingColumns.map(([head]) => head)],
     processings.map(({ title, all }) => [
       ...[title, String(all.images)],
-      ...processingColumns.map(([, name]) =>
-        describeEstimate({ ...all.figures[name], interval: null }, aboutFigure(name).unit)
-      ),
+      ...processingColumns.map(([, name]) => shown(all.figures[name], aboutFigure(name).unit)),
     ]),
   );
 }
@@ -159,6 +160,19 @@ function signalTables({ strategies, signals }: Evaluation): string[] {
   ];
 }
 
+/** All methods with the columns of processings, and the variants that they find when they are told the family. */
+function methodTable(methods: Required<EvaluationResult>["methods"]): string {
+  const families = Object.keys(methods[0].variants);
+  return textTable(
+    ["method", ...processingColumns.map(([head]) => head), ...families.map((family) => `variant, ${family} given`)],
+    methods.map(({ method, figures, variants }) => [
+      method,
+      ...processingColumns.map(([, name]) => shown(figures[name], aboutFigure(name).unit)),
+      ...families.map((family) => shown(variants[family], "share")),
+    ]),
+  );
+}
+
 const robustnessFigures: readonly FigureName[] = ["accuracy", "familyAccuracy", "accused", "exonerated", "auroc"];
 
 function robustnessTable(points: Required<EvaluationResult>["robustness"]): string {
@@ -183,12 +197,7 @@ function tables(result: Required<EvaluationResult>): string {
   const { evaluation, robustness, methods, stability } = result;
   const parts = [...verdictTables(result), ...signalTables(evaluation)];
   if (methods.length > 0) {
-    parts.push(
-      textTable(
-        ["method", ...methodColumns(methods).map(({ title }) => title), "half the outliers", "twice"],
-        methodRows(methods),
-      ),
-    );
+    parts.push(methodTable(methods));
   }
   if (stability !== undefined) parts.push(stabilityTable(stability));
   if (robustness.length > 0) parts.push(robustnessTable(robustness));

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { runCalibration } from "../attribution/calibration/calibrate.ts";
 import { loadCalibration } from "../attribution/decision/calibration_file.ts";
 import { defaultFeatures, featureFigures, readFeatureCsv } from "../attribution/evaluation/plots.ts";
+import { standardProcessing } from "../attribution/images/edits/mod.ts";
 import { runEvaluation } from "../attribution/evaluation/run_evaluation.ts";
 import { isUnreadable } from "../attribution/evidence/evidence.ts";
 import { featuresOf, featureTable, writeFeatureTable } from "../attribution/evidence/features.ts";
@@ -74,11 +75,11 @@ for (const family of ["rar", "var"]) {
       const { classifiers } = calibration;
       if (classifiers !== undefined) assert.deepEqual(Object.keys(classifiers.joint.families), [family]);
 
-      const { evaluation, processings, methods, robustness, files } = await runEvaluation({
+      const { evaluation, processings, methods, files } = await runEvaluation({
         ...data,
         report: join(dir, "evaluate"),
         compare: true,
-        robustness: ["brightness"],
+        processing: [standardProcessing("mirrored")],
         resamples: 20,
       });
       assert.deepEqual(evaluation!.familyConfusion.labels, [family, "outlier"]);
@@ -88,8 +89,7 @@ for (const family of ["rar", "var"]) {
         classifiers === undefined ? ["perplexity"] : ["joint", "two-stage", "perplexity", "own-sample"],
       );
       for (const result of methods!) assert.deepEqual(Object.keys(result.variants), [family]);
-      assert.deepEqual(processings!.map(({ name }) => name), ["none"]);
-      for (const { images } of robustness!) assert.equal(images, evaluation!.images);
+      assert.deepEqual(processings!.map(({ name }) => name), ["none", "mirrored", "all"]);
       assert.ok(files!.some((file) => file.endsWith("report.html")));
 
       // A second run measures nothing: the journal has tokens and evidence of this family alone.

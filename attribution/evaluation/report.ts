@@ -267,7 +267,7 @@ function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
 }
 
 /** A row of formatted cells per method. */
-export function methodRows(methods: readonly MethodResult[]): string[][] {
+function methodRows(methods: readonly MethodResult[]): string[][] {
   return methods.map((result) => [
     result.method,
     ...methodColumns(methods).map((column) => describeEstimate(column.of(result), column.unit)),

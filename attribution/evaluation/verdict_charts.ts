@@ -69,7 +69,14 @@ export function tippettFigure(groups: readonly Drawable[]): Figure | null {
         nameGap: 30,
         axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber },
       },
-      yAxis: { ...shareAxis, min: 0, max: 1, name: "share of images at least as high", nameGap: 52 },
+      yAxis: {
+        ...shareAxis,
+        min: 0,
+        max: 1,
+        name: "share of images at least as high",
+        nameGap: 52,
+        axisLine: { ...axisStyle.axisLine, onZero: false },
+      },
       series: drawn.map(({ name, curve, color, type }, i) => ({
         type: "line" as const,
         ...still,

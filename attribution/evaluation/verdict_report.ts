@@ -74,7 +74,7 @@ export async function processingSections(results: readonly ProcessingResult[]): 
       await figure(
         curves,
         "Tippett curves: share of images whose likelihood ratio is at least as high. Generated images should lie right " +
-          "of the dotted line, where the ratio is 1, outliers left of it.",
+          "of the dotted line, where the ratio is 1, outliers left of it. Solid: as stored; dashed: all processings.",
       ),
     );
   }
@@ -89,6 +89,7 @@ export async function processingSections(results: readonly ProcessingResult[]): 
         results.map((row) => [row.title, String(row.all.images), ...cells(row.all, names)]),
         results.flatMap(({ name }, i) => name === together ? [i] : []),
       ),
+      "<p>Below each figure: its 95 % interval by picture.</p>",
       explain(names),
       ...diagrams[title] ?? [],
     ].join("\n"),
@@ -119,8 +120,9 @@ function sourceRows(results: readonly ProcessingResult[]) {
   );
 }
 
+/** Figures with their intervals below them. */
 function cells({ figures }: Headline, names: readonly FigureName[]): string[] {
-  return names.map((name) => describeFigure(name, figures).replace(" (", "\n("));
+  return names.map((name) => describeFigure(name, figures).replace(/ \((.*?)( %)?\)/, "\n$1"));
 }
 
 /** The rows of the baseline that sees no pixel, beside the method's. */

@@ -113,6 +113,6 @@ export function zeroPixelWarnings({ labels, families, outliers }: ZeroPixels): s
       `File format, size and length alone tell ${what} in ${
         percent(accuracy.value!)
       } of the images (the most frequent ` +
-      `answer: ${percent(chance)}): other figures may rest on how the files were stored.`
+      `answer: ${percent(chance)}): other figures may rest on how files were stored, or how well they compress.`
     );
 }
