@@ -166,8 +166,18 @@ function processed(images: readonly LabelledImage[], { copies = 2 }: Calibration
       imageName: `${imageName} after ${formatEdits(edits)}`,
     }));
     if (label === outlierLabel) return samples;
-    const edits = drawWrongPose(processingSeed, n);
-    return [...samples, { ...image, edits, role: "moved", imageName: `${imageName} after ${formatEdits(edits)}` }];
+    // Off its grid as it is, and processed.
+    const moves = [drawWrongPose(processingSeed, n), [
+      ...drawWrongPose(processingSeed + 1, n),
+      ...drawEdits(processingSeed + 1, n),
+    ]];
+    return [
+      ...samples,
+      ...moves.map((edits): Sample => ({
+        ...{ ...image, edits, role: "moved" as const },
+        imageName: `${imageName} after ${formatEdits(edits)}`,
+      })),
+    ];
   });
 }
 

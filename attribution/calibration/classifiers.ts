@@ -12,6 +12,7 @@ import { membershipTableNames } from "../likelihood/membership/mod.ts";
 import { fitPrada, type ScoreFunction, type TokenPairs } from "../likelihood/prada/mod.ts";
 import { belonging, chooseFamily, perplexityScores } from "../decision/methods.ts";
 import type { Stretches } from "../decision/classifiers/confidence.ts";
+import { mainKind } from "../decision/classifiers/history.ts";
 import { largest } from "../decision/classifiers/joint.ts";
 import { softmax } from "../decision/classifiers/logistic.ts";
 import { storePrada } from "../decision/classifiers/prada.ts";
@@ -93,7 +94,7 @@ export async function fitClassifiers(
   const ofFamily = (name: FamilyName) => rows.filter(({ label }) => labels.familyOf(label) === name);
   const perFamily = <T>(make: (name: FamilyName) => T) => mapFamilies(labels.families, make);
   const examples = all.map(({ label, line, role = "original", group = line.image }): Example => ({
-    ...{ label, row: featuresOf(line), role, group },
+    ...{ label, row: featuresOf(line), role, group, kind: mainKind(line.facts) },
   }));
   const { model: joint, readings } = fitJoint(examples, labels);
   const judged = judgeJoint(

@@ -15,6 +15,7 @@ import {
   tokenFeatures,
   traceNumbers,
 } from "../decision/classifiers/joint.ts";
+import { untouched } from "../decision/classifiers/history.ts";
 import { type KnownModel, knownNumbers } from "../decision/classifiers/known.ts";
 import { classifyRow, type NamedClassifier } from "../decision/classifiers/variant.ts";
 import { familyFirst } from "../decision/family_distance.ts";
@@ -31,6 +32,8 @@ export interface Example extends LabelledRow {
   readonly role: "original" | "copy" | "moved";
   /** Copies of one image, and crops of one picture, are one group. */
   readonly group: string;
+  /** The kind of its history (decision/classifiers/history.ts). Default: untouched. */
+  readonly kind?: string;
 }
 
 /** A fitted model, and readings of every example by models that were fitted without its group. */
@@ -72,7 +75,9 @@ function fitFamily(
     parts.set(fold, fitParts(kept, refitVariants(kept, classifier)));
   }
   const probabilities = examples.map(({ row }) => memoised((fold) => classifyRow(parts.get(fold)!.variants, row)));
-  const base = examples.map(({ group, role }, i) => ({ group, part: part[i], isTypical: role === "original" }));
+  const base = examples.map(({ group, role, kind = untouched }, i) => ({
+    ...{ group, kind, part: part[i], isTypical: role === "original" },
+  }));
   const weights = traceWeights(examples, name, labels);
   const order = familyFirst(name, labels.families);
   const trace = fitRatio(

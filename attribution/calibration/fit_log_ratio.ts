@@ -4,6 +4,7 @@
  */
 import {
   calibratedRatio,
+  type LineFit,
   type LogRatio,
   ratioColumns,
   ratioScore,
@@ -37,21 +38,29 @@ export function fitScale(rows: readonly (readonly number[])[]): Scale {
   };
 }
 
-/** A row with the score of a regression that was fitted without it. */
-type ScoredRow = Pick<RatioRow, "first" | "weight"> & { readonly score: number };
+/** A row with the score of a regression that was fitted without it, and the kind of the image's history. */
+type ScoredRow = Pick<RatioRow, "first" | "weight"> & { readonly score: number; readonly kind: string };
+
+/** The fewest rows of either hypothesis for a calibration of a kind, and the number of rows that pull it to the general one. */
+const fewestOfKind = 20, pullOfAll = 10;
 
 /**
- * Slope and offset of ln ratio by score: a logistic regression on cross-fitted scores in which both sides weigh 1/2. The
- * slope is pulled towards 1 by as much as one row. Also the mean loss in nats, by which penalties are compared.
+ * From score to ln ratio: a logistic regression on cross-fitted scores in which both sides weigh 1/2, pulled towards
+ * another line by as much as `pull` rows. Also the mean loss in nats, by which penalties are compared.
  */
-export function calibrateRatio(rows: readonly ScoredRow[]): { slope: number; offset: number; loss: number } {
+function calibrateRatio(
+  rows: readonly ScoredRow[],
+  towards: LineFit = { slope: 1, offset: 0 },
+  pull = 1,
+): LineFit & { readonly loss: number } {
   const sides = sideWeights(rows);
   const weights = rows.map(({ first, weight }) => weight / sides[Number(first)] / 2);
-  const pull = 1 / rows.length;
+  const share = pull / rows.length;
   const { x: [slope, offset], value: loss } = minimize((p, gradient) => {
-    let value = pull * (p[0] - 1) ** 2 / 2;
-    gradient[0] = pull * (p[0] - 1);
-    gradient[1] = 0;
+    const away = [p[0] - towards.slope, p[1] - towards.offset];
+    let value = share * (away[0] ** 2 + away[1] ** 2) / 2;
+    gradient[0] = share * away[0];
+    gradient[1] = share * away[1];
     rows.forEach(({ first, score }, i) => {
       const odds = p[1] + p[0] * score;
       value += weights[i] * (Math.max(odds, 0) - (first ? odds : 0) + Math.log1p(Math.exp(-Math.abs(odds))));
@@ -60,8 +69,24 @@ export function calibrateRatio(rows: readonly ScoredRow[]): { slope: number; off
       gradient[1] += error;
     });
     return value;
-  }, Float64Array.from([1, 0]));
-  return { slope, offset, loss };
+  }, Float64Array.from([towards.slope, towards.offset]));
+  return { slope: Math.max(slope, leastRatioSlope), offset, loss };
+}
+
+/** Slopes are at least this, so that a higher score is never a lower ratio. */
+const leastRatioSlope = 0.1;
+
+/** The calibration of every kind with rows enough. */
+function calibrateKinds(rows: readonly ScoredRow[], general: LineFit): Record<string, LineFit> {
+  const kinds = [...Map.groupBy(rows, ({ kind }) => kind)].filter(([, some]) =>
+    [true, false].every((side) => some.filter(({ first }) => first === side).length >= fewestOfKind)
+  );
+  return Object.fromEntries(
+    kinds.sort(([a], [b]) => a < b ? -1 : 1).map(([kind, some]) => {
+      const { slope, offset } = calibrateRatio(some, general, pullOfAll);
+      return [kind, { slope, offset }];
+    }),
+  );
 }
 
 /** Total weights of the rows for which the second and the first hypothesis is true. */
@@ -81,6 +106,8 @@ export interface RatioImage {
   readonly isTypical: boolean;
   /** Images that belong together. */
   readonly group: string;
+  /** The kind of its history (decision/classifiers/history.ts). */
+  readonly kind: string;
   /** The fold that is fitted without the image. */
   readonly part: number;
 }
@@ -121,17 +148,19 @@ export function fitRatio(images: readonly RatioImage[], folds: readonly number[]
       regressions.forEach((regression, p) => {
         read[p][i] = ratioScore({ typical, regression }, numbers);
         for (const { numbers, first, weight } of rows) {
-          scored[p].push({ first, weight, score: ratioScore({ typical, regression }, numbers) });
+          const score = ratioScore({ typical, regression }, numbers);
+          scored[p].push({ first, weight, score, kind: image.kind });
         }
       });
     });
   }
-  const calibrated = scored.map(calibrateRatio);
+  const calibrated = scored.map((rows) => calibrateRatio(rows));
   const best = calibrated.reduce((best, { loss }, p) => (loss < calibrated[best].loss ? p : best), 0);
-  const { slope, offset } = calibrated[best];
+  const { slope, offset } = calibrated[best], calibration = { slope, offset };
   const { typical, regressions: [regression] } = fit(images, whole, [ratioPenalties[best]]);
-  const ratio = { typical, regression, slope, offset, bound: ratioBound(images, whole) };
-  return { ratio, crossFitted: read[best].map((score) => calibratedRatio(ratio, score)) };
+  const kinds = calibrateKinds(scored[best], calibration);
+  const ratio = { typical, regression, calibration, kinds, bound: ratioBound(images, whole) };
+  return { ratio, crossFitted: read[best].map((score, i) => calibratedRatio(ratio, score, images[i].kind)) };
 }
 
 /** ln(n + 1), where n is the smaller number of groups that either hypothesis was fitted to. */

@@ -62,12 +62,13 @@ export type JointDecision =
 
 /** The readings of an image as it is and in the poses that were measured, with their weights. */
 export function posesOf(model: JointModel, evidence: Decidable): readonly Posed[] {
-  const identity = readFeatures(model, featuresOf(evidence)), { search } = evidence;
+  const { search, facts } = evidence, kind = mainKind(facts);
+  const identity = readFeatures(model, featuresOf(evidence), kind);
   if (search === undefined || search.poses.length === 0) return [{ weight: 1, readings: identity }];
   const weight = (1 - identityWeight) / search.poses.length;
   return [
     { weight: identityWeight, readings: identity },
-    ...search.poses.map((pose) => ({ weight, readings: readFeatures(model, featuresOf(pose)) })),
+    ...search.poses.map((pose) => ({ weight, readings: readFeatures(model, featuresOf(pose), kind) })),
   ];
 }
 

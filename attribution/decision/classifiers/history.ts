@@ -4,20 +4,31 @@ import type { ImageFacts } from "../../images/facts/facts.ts";
 /** The kind of images that show no processing. */
 export const untouched = "untouched";
 
+/** Images with at most so many colours have a palette. */
+const mostPaletteColours = 256;
+
 /** The kinds that an image belongs to, at least one. */
 export function historyKinds(facts: ImageFacts | undefined): readonly string[] {
   if (facts === undefined) return [untouched];
-  const { file, colours, earlierJpeg, resampling } = facts;
+  const { file, colours, earlierJpeg, earlierWebp, resampling, levels } = facts;
   const kinds: string[] = [];
-  if (file?.format === "jpeg") kinds.push(jpegKind(file.jpeg?.quality ?? null));
-  else if (file?.format === "webp" && !file.lossless) kinds.push("webp");
-  else if (earlierJpeg !== undefined) kinds.push(jpegKind(earlierJpeg.quality));
-  if (colours <= 256) kinds.push("few-colours");
+  if (colours <= mostPaletteColours) kinds.push("few-colours");
+  if (earlierWebp !== undefined || (file?.format === "webp" && !file.lossless)) kinds.push("webp");
+  const jpegs = [...file?.jpeg === undefined ? [] : [file.jpeg], ...earlierJpeg === undefined ? [] : [earlierJpeg]];
+  if (jpegs.length > 0) kinds.push(jpegKind(jpegs.map(({ quality }) => quality)));
   if (resampling !== undefined) kinds.push("resampled");
+  if (levels !== undefined) kinds.push("levels");
   return kinds.length === 0 ? [untouched] : kinds;
 }
 
-function jpegKind(quality: number | null): string {
-  if (quality === null) return "jpeg";
-  return quality >= 90 ? "jpeg-90" : quality >= 75 ? "jpeg-75" : "jpeg-low";
+/** The kind that says most about an image. */
+export function mainKind(facts: ImageFacts | undefined): string {
+  return historyKinds(facts)[0];
+}
+
+/** By the lowest quality that is known. */
+function jpegKind(qualities: readonly (number | null)[]): string {
+  const known = qualities.filter((quality) => quality !== null);
+  const least = Math.min(...known);
+  return known.length === 0 || (least < 90 && least >= 70) ? "jpeg-75" : least >= 90 ? "jpeg-90" : "jpeg-low";
 }

@@ -17,6 +17,7 @@ import type { FamilyName } from "../../../models/family.ts";
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
 import { type Label, mapFamilies, outlierLabel } from "../../labels.ts";
 import { distanceSignals, familyFirst } from "../family_distance.ts";
+import { untouched } from "./history.ts";
 import { type KnownModel, knownRatio } from "./known.ts";
 import { calibratedRatio, type LogRatio, ratioScore, type Scale } from "./log_ratio.ts";
 import { classifyRow, type NamedClassifier } from "./variant.ts";
@@ -81,16 +82,16 @@ export interface Reading {
 /** The readings of an image in one pose, for every family. */
 export type Readings = Readonly<Record<FamilyName, Reading>>;
 
-/** Reads the features of an image. */
-export function readFeatures(model: JointModel, row: FeatureRow): Readings {
+/** Reads the features of an image with this kind of history (history.ts). */
+export function readFeatures(model: JointModel, row: FeatureRow, kind = untouched): Readings {
   const names = Object.keys(model.families);
   return mapFamilies(names, (name) => {
     const family = model.families[name], { trace, known } = family;
     const variants = classifyRow(family.variants, row);
     const score = ratioScore(trace, traceNumbers(family, familyFirst(name, names), row));
     return {
-      trace: calibratedRatio(trace, score),
-      known: known === undefined ? 0 : knownRatio(known, largest(variants), row),
+      trace: calibratedRatio(trace, score, kind),
+      known: known === undefined ? 0 : knownRatio(known, largest(variants), row, kind),
       variants,
     };
   });

@@ -58,7 +58,10 @@ export function knownNumbers(
   return [...z, least, middle];
 }
 
-/** ln of the likelihood ratio of a known variant against a stranger. `best` is the likeliest variant. */
-export function knownRatio({ variants, ratio }: KnownModel, best: string, row: FeatureRow): number {
-  return calibratedRatio(ratio, ratioScore(ratio, knownNumbers(variants, best, Object.keys(variants), row)));
+/**
+ * ln of the likelihood ratio of a known variant against a stranger. `best` is the likeliest variant, `kind` that of the
+ * image's history.
+ */
+export function knownRatio({ variants, ratio }: KnownModel, best: string, row: FeatureRow, kind: string): number {
+  return calibratedRatio(ratio, ratioScore(ratio, knownNumbers(variants, best, Object.keys(variants), row)), kind);
 }

@@ -13,16 +13,23 @@ export interface Scale {
   readonly deviation: readonly number[];
 }
 
+/** ln ratio = offset + slope x log-odds. */
+export interface LineFit {
+  /** Above 0. */
+  readonly slope: number;
+  readonly offset: number;
+}
+
 /** A fitted ratio. */
 export interface LogRatio {
   /** What is typical of the first hypothesis. */
   readonly typical: Scale;
   /** Two classes, the second hypothesis and the first, over compressed deviations and their squares. */
   readonly regression: Logistic;
-  /** ln ratio = offset + slope x log-odds. Above 0. */
-  readonly slope: number;
-  /** As `slope`. */
-  readonly offset: number;
+  /** From log-odds to ln ratio, for images of any history. */
+  readonly calibration: LineFit;
+  /** The same by kind of history (history.ts), for kinds with images enough: an image is compared with its like. */
+  readonly kinds: Readonly<Record<string, LineFit>>;
   /** |ln ratio| is at most this: so few images as it was fitted to cannot show more. */
   readonly bound: number;
 }
@@ -45,10 +52,12 @@ export function ratioScore(
   return first - second;
 }
 
-/** ln of the likelihood ratio for a score. */
+/** ln of the likelihood ratio for a score of an image with this kind of history. */
 export function calibratedRatio(
-  { slope, offset, bound }: Omit<LogRatio, "typical" | "regression">,
+  { calibration, kinds, bound }: Pick<LogRatio, "calibration" | "kinds" | "bound">,
   score: number,
+  kind: string,
 ): number {
+  const { slope, offset } = kinds[kind] ?? calibration;
   return Math.min(Math.max(offset + slope * score, -bound), bound);
 }

@@ -62,10 +62,13 @@ export const namedClassifierSchema: v.GenericSchema<unknown, NamedClassifier> = 
 });
 
 const scale = v.strictObject({ mean: numbers, deviation: positives });
+const line = v.strictObject({ slope: positive, offset: v.number() });
 const ratio = v.strictObject({
   typical: scale,
   regression: v.strictObject(logistic),
-  ...{ slope: positive, offset: v.number(), bound: positive },
+  calibration: line,
+  kinds: v.record(v.string(), line),
+  bound: positive,
 });
 const margin = v.strictObject({ mean: v.number(), deviation: positive });
 

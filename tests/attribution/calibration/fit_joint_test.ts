@@ -22,7 +22,7 @@ Deno.test("fitJoint() bounds ratios by the number of images that it was fitted t
     // 120 images of the family, each a group; outliers, other families' and moved images are more.
     assert.equal(trace.bound, Math.log(121));
     assert.equal(known!.ratio.bound, Math.log(121));
-    assert.ok(trace.slope > 0 && known!.ratio.slope > 0);
+    assert.ok(trace.calibration.slope > 0 && known!.ratio.calibration.slope > 0);
   }
 });
 
