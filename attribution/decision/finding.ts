@@ -2,6 +2,7 @@
  * From probabilities to a finding: which of them are enough to name a model, and what is said where none is named.
  * classifiers/joint.ts has the probabilities, evidence/words.ts the sentences.
  */
+import { mainKind } from "./classifiers/history.ts";
 import type { Finding, Measurements, SearchEvidence, Verdict } from "../evidence/evidence.ts";
 import {
   hiddenReason,
