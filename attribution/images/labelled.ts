@@ -16,7 +16,8 @@ export interface LabelledImage extends ListedImage {
   readonly source: string;
   /**
    * The photograph or other original that the image was made from, by the table's column. Images of one picture say as
-   * much about errors as one image. Absent where the table names none, and for label folders: a picture of its own.
+   * much about errors as one image. For label folders, pictures.csv in the folder names it (columns image_name, the path
+   * below the folder, and picture). Absent where no table names one: a picture of its own.
    */
   readonly picture?: string;
 }
@@ -27,6 +28,7 @@ export interface LabelledImage extends ListedImage {
  */
 export async function listLabelFolders(option: string, dir: string, labels: Labels): Promise<LabelledImage[]> {
   const images = await listFolder(option, dir);
+  const pictures = await readPictures(option, dir);
   const unknown = new Map<string, number>();
   const labelled: LabelledImage[] = [];
   for (const image of images) {
@@ -34,7 +36,8 @@ export async function listLabelFolders(option: string, dir: string, labels: Labe
     const folder = parts.length > 1 ? parts[0] : "";
     if (labels.all.includes(folder)) {
       const source = folder === outlierLabel ? parts.slice(0, -1).join("/") : folder;
-      labelled.push({ ...image, label: folder, source });
+      const picture = pictures.get(image.imageName);
+      labelled.push({ ...image, label: folder, source, ...picture && { picture } });
     } else unknown.set(folder, (unknown.get(folder) ?? 0) + 1);
   }
   if (unknown.size > 0) {
@@ -137,6 +140,23 @@ async function listFolder(option: string, dir: string): Promise<ListedImage[]> {
   if (info === null) throw new Error(`${option} ${dir}: expected a folder, found nothing at this path`);
   if (!info.isDirectory) throw new Error(`${option} ${dir}: expected a folder, this is a file`);
   return await listImages([join(dir)]);
+}
+
+/** The pictures of a folder's images, if its pictures.csv names any. */
+async function readPictures(option: string, dir: string): Promise<NameMap<string>> {
+  const path = join(dir, "pictures.csv");
+  const pictures = new NameMap<string>();
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return pictures;
+    throw new Error(`${option} ${path}: ${(error as Error).message}`, { cause: error });
+  }
+  for (const { image_name: name, picture } of parseNameTable(text, `${option} ${path}`, "picture")) {
+    pictures.set(name, picture);
+  }
+  return pictures;
 }
 
 /** A row of a table of labels. Cells that are not filled are empty. */

@@ -35,6 +35,17 @@ Deno.test("listLabelFolders() labels images by their folder, and outliers by the
   });
 });
 
+Deno.test("listLabelFolders() takes the pictures that images were made from, from pictures.csv", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["outlier/1.png", "outlier/2.png", "rarb/1.png"]);
+    await Deno.writeTextFile(join(dir, "pictures.csv"), "image_name,picture\noutlier/1.png,fish\noutlier/2.png,fish\n");
+    const found = await listLabelFolders("--val", dir, officialLabels);
+    assert.deepEqual(found.map(({ picture }) => picture), ["fish", "fish", undefined]);
+    await Deno.writeTextFile(join(dir, "pictures.csv"), "image_name\noutlier/1.png\n");
+    await assert.rejects(listLabelFolders("--val", dir, officialLabels), /pictures\.csv.*picture/s);
+  });
+});
+
 Deno.test("listLabelFolders() refuses folders that are no label and images outside of folders", async () => {
   await withFolder(async (dir) => {
     await touch(dir, ["rarb/1.png", "rarbb/1.png", "rarbb/2.png", "3.png"]);
