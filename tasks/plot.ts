@@ -33,7 +33,8 @@ export const command = defineCommand({
     features:
       "of a table of deno task features: distributions per class, AUC of every pair of classes, and who scores " +
       "whose images how",
-    reliability: "of an evaluation with --compare: the rate of being right by confidence, per method",
+    reliability:
+      "of an evaluation: share of right labels by confidence, per method with --compare, else per processing",
     prada: "the score functions that calibrate --extras prada has fitted",
   },
   operands: "a file or folder",

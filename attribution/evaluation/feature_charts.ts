@@ -1,6 +1,6 @@
 /**
  * Diagrams of features and methods as chart options: distributions per class, pairwise AUC, mean scores by generating
- * class and scoring variant, reliability, PRADA's score functions. plot/ renders them, plots.ts writes the files.
+ * class and scoring variant, PRADA's score functions. plot/ renders them, plots.ts writes the files.
  */
 import {
   cellInk,
@@ -12,7 +12,6 @@ import {
   shortNumber as short,
   still,
 } from "./chart_style.ts";
-import type { MethodResult } from "./methods.ts";
 import { groupOf, type Label, type Labels, outlierLabel } from "../labels.ts";
 import { auc, quantile } from "../metrics/mod.ts";
 import { axisStyle, palette } from "../plot/chart.ts";
@@ -178,54 +177,6 @@ export function scoreMatrixFigure(items: readonly FeatureItem[], labels: Labels,
     text: short,
     colors: ["#f7b58a", "#f6f8fa", "#8ebfe4"],
   });
-}
-
-/**
- * Share of right verdicts by confidence, a line per method. The size of a point shows the number of verdicts in its
- * bin.
- */
-export function reliabilityFigure(methods: readonly Pick<MethodResult, "method" | "reliability">[]): Figure {
-  const most = Math.max(1, ...methods.flatMap(({ reliability }) => reliability.map(({ count }) => count)));
-  const percentAxis = {
-    ...axisStyle,
-    type: "value" as const,
-    min: 0,
-    max: 1,
-    axisLabel: { ...axisStyle.axisLabel, formatter: (value: number) => `${Math.round(100 * value)} %` },
-  };
-  return {
-    width: 560,
-    height: 500,
-    option: {
-      legend: { top: 4, left: "center", width: 480, data: methods.map(({ method }) => method), ...legendStyle },
-      grid: { left: 70, top: 60, width: 440, height: 370 },
-      xAxis: { ...percentAxis, name: "confidence", nameGap: 30 },
-      yAxis: { ...percentAxis, name: "share of right verdicts", nameGap: 46 },
-      series: [
-        ...methods.map(({ method, reliability }, i) => ({
-          type: "line" as const,
-          ...still,
-          name: method,
-          color: palette[i % palette.length],
-          data: reliability.map(({ confidence, accuracy, count }) => ({
-            value: [confidence, accuracy],
-            symbolSize: 4 + 10 * Math.sqrt(count / most),
-          })),
-          symbol: "circle",
-          // Dashed from the fifth method on: light and dark blue are hard to tell apart on a dark page.
-          lineStyle: { width: method === "joint" ? 2.5 : 1.2, type: i < 4 ? "solid" as const : "dashed" as const },
-        })),
-        {
-          type: "line" as const,
-          ...still,
-          data: [[0, 0], [1, 1]],
-          showSymbol: false,
-          color: ink,
-          lineStyle: { type: "dotted" as const, width: 1, color: ink },
-        },
-      ],
-    },
-  };
 }
 
 /** Learnt score functions: the score of a token by the weighted difference of its log-probabilities. */

@@ -7,11 +7,12 @@ import type { MeasuredLine } from "../evidence/evidence.ts";
 import { groupOf, type Label, mapFamilies, outlierLabel } from "../labels.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { ByFamily, FamilyName } from "../../models/family.ts";
-import { type BootstrapOptions, clusteredRate, equalMassBins, type ReliabilityBin } from "../metrics/mod.ts";
+import { type BootstrapOptions, clusteredRate } from "../metrics/mod.ts";
 import { decide, type Decision, type ExtrasName, methodNames, methodOf, requireMethod } from "../decision/methods.ts";
 import type { Estimate } from "./evaluate.ts";
 import { aboutFigure, type FigureName } from "./figures.ts";
 import { headline } from "./headline.ts";
+import { type Curves, curvesOf } from "./processing.ts";
 import { isRight, type JudgedVerdict, judgedVerdict } from "./judged.ts";
 
 /** A labelled image with the likelihoods of all variants. */
@@ -30,8 +31,8 @@ export interface MethodResult {
   /** By family: the share of its images whose variant the method finds when it is told the family. */
   readonly variants: ByFamily<Estimate>;
   readonly outlierPrecision: Estimate;
-  /** Share of right verdicts by confidence, in ten bins of equal mass. */
-  readonly reliability: readonly ReliabilityBin[];
+  /** What diagrams of its verdicts show. */
+  readonly curves: Curves;
   /** Accuracy if the share of outliers were half or twice as large; null without outliers or without members. */
   readonly halfOutliers: number | null;
   readonly doubleOutliers: number | null;
@@ -77,7 +78,7 @@ export function compareMethods(
       figures: headline(judged, { labels, bootstrap }).figures,
       variants: mapFamilies(labels.families, (family) => rate(of(family), ({ variantFound }) => variantFound!)),
       outlierPrecision: rate(judged.filter(({ verdict }) => verdict === outlierLabel), isRight),
-      reliability: equalMassBins(judged.map(({ confidence }) => confidence), judged.map(isRight)),
+      curves: curvesOf(judged),
       ...shifted(judged, rate(of(outlierLabel), isRight).value, rate(members, isRight).value),
     };
   });

@@ -7,11 +7,12 @@ import { join } from "node:path";
 import { loadCalibration } from "../decision/calibration_file.ts";
 import { pradaTokenScore, readPrada } from "../decision/classifiers/prada.ts";
 import type { Figure } from "./chart_style.ts";
-import type { MethodResult } from "./methods.ts";
+import type { EvaluationReport } from "./report.ts";
+import { reliabilityFigure } from "./verdict_charts.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { renderPng, renderSvg } from "../plot/chart.ts";
 import { type Labels, labelsOf } from "../labels.ts";
-import { aucFigure, distributionFigure, pradaFigure, reliabilityFigure, scoreMatrixFigure } from "./feature_charts.ts";
+import { aucFigure, distributionFigure, pradaFigure, scoreMatrixFigure } from "./feature_charts.ts";
 import { type FeatureItem, type FeatureTable, featureTable } from "../evidence/features.ts";
 import { nameOfCell } from "../../util/names.ts";
 
@@ -70,11 +71,12 @@ export function featureFigures(
   ]);
 }
 
-/** Reliability diagram of the methods in an evaluation.json of `evaluate --compare`. Throws if it has none. */
+/** Reliability diagram of an evaluation.json: of all methods with `evaluate --compare`, else of all processings. */
 export async function reliabilityOf(path: string): Promise<Figure> {
-  const { methods = [] } = JSON.parse(await Deno.readTextFile(path)) as { methods?: MethodResult[] };
-  if (methods.length === 0) throw new Error(`${path}: has no table of methods: run deno task evaluate --compare`);
-  return reliabilityFigure(methods);
+  const { methods = [], processings = [] } = JSON.parse(await Deno.readTextFile(path)) as Partial<EvaluationReport>;
+  const groups = methods.length > 0 ? methods.map(({ method, curves }) => ({ title: method, curves })) : processings;
+  if (groups.length === 0) throw new Error(`${path}: has no verdicts: make it with deno task evaluate`);
+  return reliabilityFigure(groups);
 }
 
 /** PRADA's score functions in the calibration of a model set, from -12 to 4 nats. Throws if it has none. */

@@ -27,7 +27,7 @@ import {
 } from "./verdict_report.ts";
 import type { ZeroPixels } from "./zero_pixels.ts";
 import { methodColumns, type MethodResult } from "./methods.ts";
-import { reliabilityFigure } from "./feature_charts.ts";
+import { reliabilityFigure, riskFigure } from "./verdict_charts.ts";
 import { figure, htmlTable, page, type Section, tile } from "./html.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 
@@ -144,6 +144,7 @@ async function thresholdSection({ strategies }: Evaluation, drawn: Drawn): Promi
 async function methodSection(methods: readonly MethodResult[]): Promise<Section | null> {
   if (methods.length === 0) return null;
   const titles = methodColumns(methods).map(({ title }) => title);
+  const groups = methods.map(({ method, curves }) => ({ title: method, curves }));
   return sectionOf(
     "Methods",
     htmlTable(["method", ...titles, "half the outliers", "twice the outliers"], methodRows(methods)),
@@ -153,7 +154,11 @@ async function methodSection(methods: readonly MethodResult[]): Promise<Section 
       "outliers: accuracy if their share were half or twice as large. The other columns are explained above.",
     ]),
     await figure(
-      reliabilityFigure(methods),
+      riskFigure(groups),
+      "Risk and coverage of every method: share of wrong labels among its most confident images.",
+    ),
+    await figure(
+      reliabilityFigure(groups),
       "Share of right labels by confidence, in ten bins of equal mass; the line is where both are equal.",
     ),
   );

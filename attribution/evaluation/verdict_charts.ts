@@ -19,7 +19,7 @@ export function riskFigure(groups: readonly Drawable[]): Figure {
   return {
     ...size,
     option: {
-      legend: { top: 4, left: "center", data: groups.map(({ title }) => title), ...legendStyle },
+      legend: { top: 4, left: "center", width: 480, data: groups.map(({ title }) => title), ...legendStyle },
       grid,
       xAxis: { ...shareAxis, min: 0, max: 1, name: "coverage: share of images, the most confident first", nameGap: 30 },
       yAxis: { ...shareAxis, min: 0, name: "risk: share of wrong labels", nameGap: 52 },
@@ -30,10 +30,53 @@ export function riskFigure(groups: readonly Drawable[]): Figure {
         color: palette[i % palette.length],
         data: curves.risk.map(([coverage, risk]) => [coverage, risk]),
         showSymbol: false,
-        lineStyle: { width: 2 },
+        lineStyle: lineOf(i),
       })),
     },
   };
+}
+
+/**
+ * Share of right labels by confidence, a line per group. The size of a point shows the number of verdicts in its bin.
+ */
+export function reliabilityFigure(groups: readonly Drawable[]): Figure {
+  const most = Math.max(1, ...groups.flatMap(({ curves }) => curves.reliability.map(({ count }) => count)));
+  return {
+    ...size,
+    option: {
+      legend: { top: 4, left: "center", width: 480, data: groups.map(({ title }) => title), ...legendStyle },
+      grid,
+      xAxis: { ...shareAxis, min: 0, max: 1, name: "confidence", nameGap: 30 },
+      yAxis: { ...shareAxis, min: 0, max: 1, name: "share of right labels", nameGap: 52 },
+      series: [
+        ...groups.map(({ title, curves }, i) => ({
+          type: "line" as const,
+          ...still,
+          name: title,
+          color: palette[i % palette.length],
+          data: curves.reliability.map(({ confidence, accuracy, count }) => ({
+            value: [confidence, accuracy],
+            symbolSize: 4 + 10 * Math.sqrt(count / most),
+          })),
+          symbol: "circle",
+          lineStyle: lineOf(i),
+        })),
+        {
+          type: "line" as const,
+          ...still,
+          data: [[0, 0], [1, 1]],
+          showSymbol: false,
+          color: ink,
+          lineStyle: { type: "dotted" as const, width: 1, color: ink },
+        },
+      ],
+    },
+  };
+}
+
+/** Dashed from the fifth line on: light and dark blue are hard to tell apart on a dark page. */
+function lineOf(i: number) {
+  return { width: i === 0 ? 2.5 : 1.5, type: i < 4 ? "solid" as const : "dashed" as const };
 }
 
 /** Ratios beyond this are drawn at the diagram's edge. */

@@ -3,14 +3,13 @@
  * the baseline that sees no pixel, stability. report.ts puts the page together.
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
-import { reliabilityFigure } from "./feature_charts.ts";
 import { aboutFigure, type FigureName, figureNames, outlierAbout, sourceFigureNames } from "./figures.ts";
 import { boundNames, bounds, describeEstimate, describeFigure, percent } from "./format.ts";
 import type { Headline } from "./headline.ts";
 import { escapeHtml, figure, htmlTable, type Section } from "./html.ts";
 import { type ProcessingResult, together } from "./processing.ts";
 import type { Stability } from "./stability.ts";
-import { riskFigure, tippettFigure } from "./verdict_charts.ts";
+import { reliabilityFigure, riskFigure, tippettFigure } from "./verdict_charts.ts";
 import type { ZeroPixels } from "./zero_pixels.ts";
 import { nameCell } from "../../util/names.ts";
 import type { Evaluation } from "./evaluate.ts";
@@ -60,9 +59,7 @@ export async function processingSections(results: readonly ProcessingResult[]): 
           "curve low until its end; that of a constant is flat.",
       ),
       await figure(
-        reliabilityFigure(
-          drawn(results).map(({ title, curves }) => ({ method: title, reliability: curves.reliability })),
-        ),
+        reliabilityFigure(drawn(results)),
         "Share of right labels by confidence, in ten bins of equal mass; the line is where both are equal.",
       ),
     ],

@@ -1,7 +1,8 @@
 /** The table of features as files, and its diagrams, on images whose structure is known. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { aucFigure, reliabilityFigure, scoreMatrixFigure } from "../../../attribution/evaluation/feature_charts.ts";
+import { reliabilityFigure } from "../../../attribution/evaluation/verdict_charts.ts";
+import { aucFigure, scoreMatrixFigure } from "../../../attribution/evaluation/feature_charts.ts";
 import { featureFigures, readFeatureCsv, writeFigures } from "../../../attribution/evaluation/plots.ts";
 import { featuresOf, featureTable, writeFeatureTable } from "../../../attribution/evidence/features.ts";
 import { labels, officialLabels } from "../../labels.ts";
@@ -95,7 +96,10 @@ Deno.test("diagrams of features and reliability are written as SVG and PNG, and 
     assert.deepEqual([...figures.keys()], ["distributions", "auc_rar.encLoss", "auc_rarb.guided.mean"]);
     figures.set(
       "reliability",
-      reliabilityFigure([{ method: "joint", reliability: [{ confidence: 0.5, accuracy: 0.6, count: 5 }] }]),
+      reliabilityFigure([{
+        title: "joint",
+        curves: { risk: [], reliability: [{ confidence: 0.5, accuracy: 0.6, count: 5 }], tippett: null },
+      }]),
     );
     const files = await writeFigures(dir, figures);
     assert.equal(files.length, 8);
