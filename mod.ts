@@ -21,6 +21,7 @@ export {
   type EvidenceLine,
   type Finding,
   isUnreadable,
+  type PoseEvidence,
   type SearchEvidence,
   type Unreadable,
 } from "./attribution/evidence/evidence.ts";
@@ -34,6 +35,7 @@ export {
 } from "./attribution/evidence/words.ts";
 export type { FileFacts, ImageFacts, Levels, Unsuitable } from "./attribution/images/facts/facts.ts";
 export type { Pose } from "./attribution/images/pose.ts";
+export type { SearchLevel } from "./attribution/search/candidates.ts";
 export { type ListedImage, listImages } from "./attribution/images/list.ts";
 export { type RgbImage, UnreadableImageError, type UnreadableReason } from "./attribution/images/image.ts";
 export { type Decision, type Method, methodNames, registerMethod } from "./attribution/decision/methods.ts";

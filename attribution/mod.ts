@@ -40,6 +40,7 @@ export {
   type MeasurementLine,
   type Measurements,
   parseEvidence,
+  type PoseEvidence,
   type SearchEvidence,
   type Settings,
   type Unreadable,
@@ -55,9 +56,11 @@ export {
   type VerdictWords,
   wordsOf,
 } from "./evidence/words.ts";
+export { asItIsPrior, type MeasuredPose, measuredPoses } from "./evidence/poses.ts";
 export * from "./images/edits/mod.ts";
 export type { FileFacts, ImageFacts, Levels, Unsuitable } from "./images/facts/facts.ts";
 export type { Pose } from "./images/pose.ts";
+export type { SearchLevel } from "./search/candidates.ts";
 export type { FamilyEvidence } from "./signals/family_evidence.ts";
 export { type FeatureRow, featuresOf } from "./evidence/features.ts";
 export { type Label, type Labels, labelsOf, makeLabels, outlierLabel, unreadableLabel } from "./labels.ts";

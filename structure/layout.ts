@@ -22,6 +22,7 @@ export const order: readonly (readonly string[])[] = [
   ["attribution/quantisation"],
   ["attribution/likelihood"],
   ["attribution/signals"],
+  ["attribution/search"],
   ["attribution/evidence"],
   ["attribution/decision"],
   ["attribution/run"],

@@ -5,6 +5,8 @@
 import * as v from "npm:valibot@1.5.0";
 import { type ImageFacts, imageFactsSchema } from "../images/facts/facts.ts";
 import { type Pose, poseSchema } from "../images/pose.ts";
+import type { FamilyName } from "../../models/family.ts";
+import type { SearchLevel } from "../search/candidates.ts";
 import { type QuantizerName, quantizerNames } from "../quantisation/quantizers.ts";
 import { type FamilyEvidence, familyEvidenceSchema } from "../signals/family_evidence.ts";
 import { type SignalLevel, signalLevels } from "../signals/table.ts";
@@ -94,10 +96,29 @@ export const findings: readonly Finding[] = ["variant", "family", "none", "incon
 
 /** What was tried to find an image mirrored, turned, cropped, rescaled or within a canvas. */
 export interface SearchEvidence {
+  /** How thorough the search was. */
+  readonly level: SearchLevel;
   /** Number of poses that were tried, beside the image as it is. */
   readonly tried: number;
-  /** The best poses, with what was measured under them, the best first. */
-  readonly poses: ({ readonly pose: Pose } & Measurements)[];
+  /** Natural logarithm of the prior probability that the image as it is shows the native image, given its size and borders. */
+  readonly logPriorAsItIs: number;
+  /** The poses that fit a family better than the others, with what was measured under them, the best first. */
+  readonly poses: PoseEvidence[];
+}
+
+/** What was measured of an image in a pose. Parts of the frame beside the image were filled in. */
+export interface PoseEvidence extends Measurements {
+  /** The pose. */
+  readonly pose: Pose;
+  /** Natural logarithm of the prior probability of the pose; see `SearchEvidence.logPriorAsItIs`. */
+  readonly logPrior: number;
+  /** The family that the pose fits. */
+  readonly family: FamilyName;
+  /**
+   * By how much the family's tokenizer reproduces the image better than in the median of the other poses, in nats of
+   * error x sqrt(QuantLoss), at least 0.
+   */
+  readonly contrast: number;
 }
 
 /** What a method decides about an image. */
@@ -163,8 +184,16 @@ export interface MeasuredLine extends Measurements {
   readonly commit?: string;
   /** How it was measured. */
   readonly settings: Settings;
-  /** Milliseconds for reading and decoding, tokenizers, and transformers. The time of a batch is shared equally. */
-  readonly timings: { readonly read: number; readonly families: number; readonly variants: number };
+  /**
+   * Milliseconds for reading and decoding, tokenizers, transformers and, if the image was searched, the search with all of
+   * these for its poses. The time of a batch is shared equally.
+   */
+  readonly timings: {
+    readonly read: number;
+    readonly families: number;
+    readonly variants: number;
+    readonly search?: number;
+  };
 }
 
 /**
@@ -268,6 +297,21 @@ const verdictSchema = v.object({
   pose: v.optional(poseSchema),
 });
 
+const logProbability = v.pipe(v.number(), v.maxValue(0));
+
+const searchSchema = v.object({
+  level: v.picklist(["quick", "full"]),
+  tried: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  logPriorAsItIs: logProbability,
+  poses: v.array(v.object({
+    pose: poseSchema,
+    logPrior: logProbability,
+    family: v.string(),
+    contrast: nonNegative,
+    ...measurementsSchema.entries,
+  })),
+}) satisfies v.GenericSchema<unknown, SearchEvidence>;
+
 const measuredLineSchema = v.object({
   image: v.string(),
   sha256,
@@ -275,16 +319,18 @@ const measuredLineSchema = v.object({
   height: v.number(),
   notes: v.optional(v.array(v.string())),
   facts: v.optional(imageFactsSchema),
-  search: v.optional(v.object({
-    tried: v.pipe(v.number(), v.integer()),
-    poses: v.array(v.object({ pose: poseSchema, ...measurementsSchema.entries })),
-  })),
+  search: v.optional(searchSchema),
   modelSet: sha256,
   version: v.optional(v.string()),
   commit: v.optional(v.string()),
   settings: settingsSchema,
   ...measurementsSchema.entries,
-  timings: v.object({ read: nonNegative, families: nonNegative, variants: nonNegative }),
+  timings: v.object({
+    read: nonNegative,
+    families: nonNegative,
+    variants: nonNegative,
+    search: v.optional(nonNegative),
+  }),
 }) satisfies v.GenericSchema<unknown, MeasuredLine>;
 
 /** Checks `Evidence`. */

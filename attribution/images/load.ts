@@ -60,6 +60,8 @@ export interface Pixels {
   readonly bySize: ReadonlyMap<number, Float32Array>;
   /** What is odd about the file, see imageNotes(). Absent for images that were given as pixels. */
   readonly notes?: readonly string[];
+  /** The image as stored, to be searched for poses. Images that decodePixels() prepared have it unless they are large. */
+  readonly image?: RgbImage;
   /** What happened to the image, see imageFacts(). Pixels that decodePixels() or pixelsOf() prepared have them. */
   readonly facts?: ImageFacts;
 }
@@ -155,14 +157,19 @@ function expectPixels({ width, height }: RgbImage, maxPixels: number): void {
   throw new UnreadableImageError("too-large", `${width}x${height} pixels, at most ${maxPixels} are allowed`);
 }
 
+/** Pixels of the largest image that decodePixels() keeps: 3 MiB. */
+const largestKept = 2 ** 20;
+
 /** Decodes an image file's bytes and prepares the pixels for the given image sizes. Throws UnreadableImageError. */
 export async function decodePixels(
   bytes: Uint8Array<ArrayBuffer>,
   sizes: Iterable<number>,
   maxPixels = DEFAULT_MAX_PIXELS,
 ): Promise<Pixels> {
-  const pixels = await prepare({ image: await decodeImage(bytes, { maxPixels }), bytes }, sizes);
-  return { ...pixels, notes: imageNotes(bytes) };
+  const image = await decodeImage(bytes, { maxPixels });
+  const pixels = await prepare({ image, bytes }, sizes);
+  const isSmall = image.width * image.height <= largestKept;
+  return { ...pixels, notes: imageNotes(bytes), ...isSmall && { image } };
 }
 
 /**

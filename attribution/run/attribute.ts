@@ -14,6 +14,7 @@ import {
 } from "../evidence/evidence.ts";
 import { type ListedImage, listImages } from "../images/list.ts";
 import type { ImageInput } from "../images/load.ts";
+import type { SearchLevel } from "../search/candidates.ts";
 import { readClassTable, withClasses } from "../likelihood/class_table.ts";
 import { chooseModels } from "./choose_models.ts";
 import { Journal, type RunSpec, type Shard } from "./journal/mod.ts";
@@ -76,6 +77,8 @@ export interface Summary {
   /** sha256 of the calibration file; null without one. */
   readonly calibration: string | null;
   readonly method: MethodName;
+  /** How thoroughly images that would be outliers were searched for poses. */
+  readonly search: "off" | SearchLevel;
   /** Signals, thresholds and prior of the family decision. */
   readonly rules: Omit<Rules, "labels">;
   readonly unsureBelow: number;
@@ -199,9 +202,17 @@ async function expectReplaceable({ out, force, report, ...options }: AttributeFi
 
 /** Everything that the rows of the submission depend on; shards whose specifications differ cannot be merged. */
 function runSpecOf(tracer: Tracer, { inputs, limit, unsureBelow = 0 }: AttributeFilesOptions): RunSpec {
-  const { method, calibration, modelSet, settings } = tracer.info;
+  const { method, search, calibration, modelSet, settings } = tracer.info;
   return {
-    ...{ modelSet: modelSet.hash, settings, calibration, method, rules: withoutLabels(tracer.rules), unsureBelow },
+    ...{
+      modelSet: modelSet.hash,
+      settings,
+      calibration,
+      method,
+      search,
+      rules: withoutLabels(tracer.rules),
+      unsureBelow,
+    },
     inputs: inputs.map((input) => typeof input === "string" ? input : input.path),
     limit: limit ?? null,
   };
@@ -209,7 +220,7 @@ function runSpecOf(tracer: Tracer, { inputs, limit, unsureBelow = 0 }: Attribute
 
 function summarise(tracer: Tracer, tally: Tally, status: Summary["status"], unsureBelow: number): Summary {
   const { device, plan, settings, counts } = tracer.run;
-  const { method, calibration, modelSet: { name, hash } } = tracer.info;
+  const { method, search, calibration, modelSet: { name, hash } } = tracer.info;
   const { total, done, unreadableCount, findings, labels, unsure, unreadable, processPeakBytes, started } = tally;
   return {
     status,
@@ -221,6 +232,7 @@ function summarise(tracer: Tracer, tally: Tally, status: Summary["status"], unsu
     modelSet: { name, hash },
     calibration,
     method,
+    search,
     rules: withoutLabels(tracer.rules),
     unsureBelow,
     settings,

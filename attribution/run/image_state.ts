@@ -4,11 +4,12 @@
  */
 import type { Device } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
-import type { ClassEvidence, Measurements, Settings, VariantEvidence } from "../evidence/evidence.ts";
+import type { ClassEvidence, Measurements, SearchEvidence, Settings, VariantEvidence } from "../evidence/evidence.ts";
 import type { UnreadableImageError } from "../images/decode.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
+import type { SearchLevel } from "../search/candidates.ts";
 import type { FamilyEvidence } from "../signals/family_evidence.ts";
 import type { LoadedVariant } from "./variant_pool.ts";
 import type { Plan } from "./memory_plan.ts";
@@ -33,8 +34,10 @@ export interface Measured {
   classes?: Record<FamilyName, ClassEvidence>;
   /** Likelihoods by variant. */
   variants: Record<string, VariantEvidence>;
-  /** Milliseconds: reading the file, the tokenizers, the transformers. */
-  timings: { read: number; families: number; variants: number };
+  /** What searches of these levels found. */
+  search?: Partial<Record<SearchLevel, SearchEvidence>>;
+  /** Milliseconds: reading the file, the tokenizers, the transformers, the search. */
+  timings: { read: number; families: number; variants: number; search?: number };
 }
 
 /** The class that the user gave the image; undefined without one. Given classes are the same for all families. */
@@ -62,6 +65,8 @@ export interface MeasureOptions {
   readonly settings: Settings;
   /** Quantisers that replace those of the tokenizers. They must be those that `settings` names. */
   readonly quantizers?: Readonly<Partial<Record<FamilyName, Quantize>>>;
+  /** How images are searched for poses. Default: not at all. */
+  readonly search?: SearchOptions;
   /** Further statistics of the token scores, kept in the evidence with the summaries. `settings` names them. */
   readonly extras?: ExtraScores;
   readonly maxPixels?: number;
@@ -73,6 +78,20 @@ export interface MeasureOptions {
   readonly remember?: (measured: readonly Measured[]) => Promise<void>;
   /** Receives the work done since the previous call, in images; fractions are possible. */
   readonly onWork?: (images: number) => void;
+}
+
+/** Which images are searched, and how thoroughly. */
+export interface SearchOptions {
+  /** How thoroughly. */
+  readonly level: SearchLevel;
+  /** Whether an image needs it, by what was measured of it as it is. */
+  readonly needs: (measured: SearchInput) => boolean;
+}
+
+/** What is known of an image before it is searched. */
+export interface SearchInput extends Measurements {
+  /** What happened to the image. */
+  readonly facts?: ImageFacts;
 }
 
 /** Chooses, by the signals of an image, the families whose variants must score it. */
@@ -112,6 +131,18 @@ export function wantedVariants({ families }: Measured, { wants, variants }: Stre
 export function isComplete(measured: Measured, options: StreamOptions): boolean {
   return measured.families !== undefined &&
     wantedVariants(measured, options).every((name) => name in measured.variants);
+}
+
+/** Whether an image whose measurements as it is are complete must be searched, or have been searched, for poses. */
+export function isSearchNeeded({ families, facts, classes, variants }: Measured, { search }: StreamOptions): boolean {
+  return search !== undefined && families !== undefined && facts?.unsuitable === undefined &&
+    search.needs({ families, facts, classes, variants });
+}
+
+/** Whether nothing is left to measure of an image, as it is and in other poses. */
+export function isFinished(measured: Measured, options: StreamOptions): boolean {
+  if (!isComplete(measured, options)) return false;
+  return !isSearchNeeded(measured, options) || measured.search?.[options.search!.level] !== undefined;
 }
 
 /**

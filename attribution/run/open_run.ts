@@ -18,7 +18,7 @@ import type { Quantize } from "../quantisation/quantize.ts";
 import { openQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
 import { loadWithOwnEncoder, tracingShare } from "../signals/own_encoder.ts";
 import type { SignalLevel } from "../signals/table.ts";
-import type { Measured, MeasureOptions } from "./image_state.ts";
+import type { Measured, MeasureOptions, SearchOptions } from "./image_state.ts";
 import { Journal, journaled, type JournaledLine, type Shard } from "./journal/mod.ts";
 import { usualMemoryLimit } from "./memory_limit.ts";
 import { type Plan, planMemory } from "./memory_plan.ts";
@@ -105,6 +105,8 @@ export interface Measuring {
   readonly signals: SignalLevel;
   /** How transformers score the tokens. Default: no transformer is run. */
   readonly scoring?: Scoring;
+  /** Which images are searched for poses. Default: none. */
+  readonly search?: SearchOptions;
 }
 
 /** How transformers score tokens. */
@@ -211,6 +213,7 @@ export async function openRun(
     ...{ device, models: pool, plan, settings, quantizers, maxPixels, signal },
     variants: scoring === undefined ? {} : labelsOf(set).variants,
     modelSet: set.hash,
+    search: what.search,
     extras: withObserver(scoring?.extras, observer),
     recall: evidence && ((sha256) => {
       const recalled = evidence.recall(sha256);

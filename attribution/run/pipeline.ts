@@ -17,6 +17,7 @@ import { UnreadableImageError } from "../images/decode.ts";
 import { type ImageInput, notesOf, pixelsOf, readContent, toValueRange } from "../images/load.ts";
 import { mapFamilies, unreadableLabel } from "../labels.ts";
 import { measureVariants } from "./score_variants.ts";
+import { searchPoses } from "./search.ts";
 import { measureSignals } from "../signals/measure.ts";
 import {
   classOf,
@@ -24,7 +25,9 @@ import {
   expectFinite,
   familyShare,
   isComplete,
+  isFinished,
   isRead,
+  isSearchNeeded,
   type Item,
   type Measured,
   type MeasureOptions,
@@ -89,8 +92,10 @@ export async function* measure(
 }
 
 async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptions): AsyncGenerator<MeasurementLine> {
-  const items = await measureFamilies(inputs, options);
-  await measureVariants(items.filter(isRead), options);
+  const items = await measureItems(inputs, options);
+  // Posed images are kept with the image that they belong to, not by themselves.
+  const asItIs = { ...options, search: undefined, recall: undefined, remember: undefined, onWork: undefined };
+  await searchPoses(items.filter(isRead), options, (posed) => measureItems(posed, asItIs));
   for (const item of items) {
     if (!isRead(item)) {
       const { reason, message } = item.error;
@@ -100,8 +105,15 @@ async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptio
         error: { reason, message },
         ...provenance(options),
       };
-    } else if (isComplete(item.measured, options)) yield line(item, options);
+    } else if (isFinished(item.measured, options)) yield line(item, options);
   }
+}
+
+/** Reads the images and runs all networks over them as they are. */
+async function measureItems(inputs: readonly ImageInput[], options: StreamOptions): Promise<Item[]> {
+  const items = await measureFamilies(inputs, options);
+  await measureVariants(items.filter(isRead), options);
+  return items;
 }
 
 /**
@@ -234,12 +246,14 @@ function provenance({ modelSet, settings }: StreamOptions) {
 }
 
 function line({ input, measured }: ReadItem, options: StreamOptions): MeasuredLine {
+  const search = isSearchNeeded(measured, options) ? measured.search?.[options.search!.level] : undefined;
   const { sha256, width, height, notes, facts, families, classes, variants, timings } = measured;
   return {
     image: input.imageName,
     ...{ sha256, width, height },
     ...notes && { notes },
     ...facts && { facts },
+    ...search && { search },
     ...provenance(options),
     families: families!,
     ...classes && { classes },

@@ -16,14 +16,17 @@ import {
 } from "../decision/calibration_file.ts";
 import { extrasFor } from "../decision/extras.ts";
 import { defaultMethod, type MethodName, methodOf, requireMethod, type Rules } from "../decision/methods.ts";
+import { needsSearch } from "../decision/needs_search.ts";
 import type { ConditionName, EvidenceLine, Settings } from "../evidence/evidence.ts";
 import type { RgbImage } from "../images/image.ts";
 import type { ImageInput } from "../images/load.ts";
 import { type Labels, labelsOf } from "../labels.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
+import { type SearchLevel, searchLevels } from "../search/candidates.ts";
 import { type SignalLevel, signalLevels } from "../signals/table.ts";
 import { chooseModels } from "./choose_models.ts";
 import type { JournaledLine, Shard } from "./journal/mod.ts";
+import type { SearchInput, SearchOptions } from "./image_state.ts";
 import { type Observer, type OpenRun, openRun, type RunEvents, type RunOptions } from "./open_run.ts";
 import { attribute } from "./pipeline.ts";
 
@@ -58,6 +61,11 @@ export interface TracerOptions extends RunOptions {
   readonly condition?: ConditionName;
   /** Signals to measure in addition to those that the decision uses. */
   readonly signals?: Exclude<SignalLevel, "baselines">;
+  /**
+   * How thoroughly images that would be outliers are searched for poses: mirrored, turned, cropped, within a canvas. `quick`
+   * makes such an image cost at most twice as much as others, `full` ten times. Default `quick`.
+   */
+  readonly search?: "off" | SearchLevel;
   /** Verdicts with a confidence below this, 0 to 1, are marked `unsure`. Default 0: none. */
   readonly unsureBelow?: number;
   /** Lock the journal so that no other process can use it. Needed on network file systems. Default false. */
@@ -130,6 +138,8 @@ export interface TracerInfo {
   readonly calibration: string | null;
   /** The decision method. */
   readonly method: MethodName;
+  /** How thoroughly images that would be outliers are searched for poses. */
+  readonly search: "off" | SearchLevel;
   /** The settings that numbers in the evidence depend on. */
   readonly settings: Settings;
   /** The device; `software` is true for a WebGPU adapter that runs on the CPU. */
@@ -186,6 +196,7 @@ interface Choice {
   readonly condition: ConditionName;
   readonly quantization: QuantizerName;
   readonly signals: SignalLevel;
+  readonly search: SearchOptions | undefined;
 }
 
 /**
@@ -234,6 +245,7 @@ export class Tracer implements AsyncDisposable {
       labels: labels.all,
       calibration: choice.calibration,
       method,
+      search: choice.search?.level ?? "off",
       settings: run.settings,
       device: { kind: info.kind, name: info.name, software: info.software },
       imageSizes: [...new Set(set.families.map((family) => set.tokenizerFacts(family).imageSize))],
@@ -252,7 +264,7 @@ export class Tracer implements AsyncDisposable {
    */
   static async open(options: TracerOptions = {}, events: RunEvents = {}): Promise<Tracer> {
     const choice = await choose(options, events);
-    const { quantization, signals, condition, method, rules } = choice;
+    const { quantization, signals, condition, method, rules, search } = choice;
     const { extras, needs } = methodOf(method);
     const scoring = {
       condition,
@@ -261,7 +273,7 @@ export class Tracer implements AsyncDisposable {
       extras: extrasFor(extras === undefined ? [] : [extras], rules.classifiers),
     };
     await using cleanup = new AsyncDisposableStack();
-    const run = await openRun(choice.set, { quantization, signals, scoring }, options, events, cleanup);
+    const run = await openRun(choice.set, { quantization, signals, scoring, search }, options, events, cleanup);
     return new Tracer(choice, run, options.unsureBelow ?? 0, cleanup.move());
   }
 
@@ -334,7 +346,14 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   const quantization = options.quantization ?? calibration.quantization;
   requireQuantizer(calibration, quantization);
   const signals = moreOf(levelOf(rules), options.signals ?? "core");
-  return { set, labels, rules, calibration: sha256, method, condition, quantization, signals };
+  const level = options.search ?? "quick";
+  if (!searchLevels.includes(level)) {
+    throw new RangeError(`search: expected ${searchLevels.join(", ")}, got ${level}`);
+  }
+  const search = level === "off"
+    ? undefined
+    : { level, needs: (measured: SearchInput) => needsSearch(method, measured, rules) };
+  return { set, labels, rules, calibration: sha256, method, condition, quantization, signals, search };
 }
 
 /** The one of two levels that has more signals. */

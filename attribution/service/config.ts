@@ -17,6 +17,7 @@ import {
   whole,
 } from "../../util/options.ts";
 import { methodNames } from "../decision/methods.ts";
+import { searchLevels } from "../search/candidates.ts";
 
 const words: ValueType<readonly string[]> = { parse: (text) => text.split(/[\s,]+/).filter((word) => word !== "") };
 
@@ -95,6 +96,12 @@ export const settings = withVariables({
     type: choice(methodNames()),
     help: "how to decide",
     unset: "the best that is calibrated",
+  },
+  search: {
+    value: "HOW",
+    type: choice(searchLevels),
+    default: "quick",
+    help: "how thoroughly images that would be outliers are searched mirrored, turned, cropped or within a canvas",
   },
   unsureBelow: { value: "P", type: real(0, 1), default: "0", help: "mark verdicts below this confidence as unsure" },
   preload: { help: "load all transformers that fit before being ready" },

@@ -18,7 +18,7 @@ import { type GridMap, tokenMap } from "./maps.ts";
 export type MappedTracerOptions =
   & Pick<
     TracerOptions,
-    "device" | "allowSoftware" | "threads" | "memoryBytes" | "weightType" | "method" | "unsureBelow"
+    "device" | "allowSoftware" | "threads" | "memoryBytes" | "weightType" | "method" | "search" | "unsureBelow"
   >
   & Pick<TracerOptions, "maxBatch" | "preload">
   & { readonly models?: string };
@@ -170,7 +170,8 @@ async function warmUp({ info, labels, run }: Tracer, everything: boolean): Promi
   const bySize = new Map(info.imageSizes.map((size) => [size, new Float32Array(size * size * 3).fill(0.5)]));
   const grey = { sha256: "0".repeat(64), pixels: { width: 1, height: 1, bySize } };
   const wanted = everything ? labels.families : [];
-  for await (const line of measure([toInput(grey, 0)], () => wanted, run.measuring)) {
+  const options = { ...run.measuring, search: undefined };
+  for await (const line of measure([toInput(grey, 0)], () => wanted, options)) {
     if (isUnreadable(line)) throw new Error(`warm-up: ${line.error.message}`);
   }
 }

@@ -64,10 +64,33 @@ export class Service {
       spawn: options.spawnDecoder,
       otherThreads: () => this.batcher.running === 0 ? 0 : this.#deviceThreads,
     });
-    const { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload } =
-      config;
+    const {
+      models,
+      device,
+      allowSoftware,
+      threads,
+      memoryBytes,
+      weightType,
+      method,
+      search,
+      unsureBelow,
+      maxBatch,
+      preload,
+    } = config;
     this.device = new DeviceWorker(
-      { models, device, allowSoftware, threads, memoryBytes, weightType, method, unsureBelow, maxBatch, preload },
+      {
+        models,
+        device,
+        allowSoftware,
+        threads,
+        memoryBytes,
+        weightType,
+        method,
+        search,
+        unsureBelow,
+        maxBatch,
+        preload,
+      },
       config.batchMs,
       options.spawnDevice ?? spawnDeviceWorker,
       {
