@@ -35,7 +35,7 @@ export interface Measured {
   /** Likelihoods by variant. */
   variants: Record<string, VariantEvidence>;
   /** What searches of these levels found. */
-  search?: Partial<Record<SearchLevel, SearchEvidence>>;
+  searches?: Partial<Record<SearchLevel, SearchEvidence>>;
   /** Milliseconds: reading the file, the tokenizers, the transformers, the search. */
   timings: { read: number; families: number; variants: number; search?: number };
 }
@@ -142,7 +142,7 @@ export function isSearchNeeded({ families, facts, classes, variants }: Measured,
 /** Whether nothing is left to measure of an image, as it is and in other poses. */
 export function isFinished(measured: Measured, options: StreamOptions): boolean {
   if (!isComplete(measured, options)) return false;
-  return !isSearchNeeded(measured, options) || measured.search?.[options.search!.level] !== undefined;
+  return !isSearchNeeded(measured, options) || measured.searches?.[options.search!.level] !== undefined;
 }
 
 /**

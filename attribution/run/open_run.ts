@@ -106,7 +106,7 @@ export interface Measuring {
   /** How transformers score the tokens. Default: no transformer is run. */
   readonly scoring?: Scoring;
   /** Which images are searched for poses. Default: none. */
-  readonly search?: SearchOptions;
+  readonly searching?: SearchOptions;
 }
 
 /** How transformers score tokens. */
@@ -213,7 +213,7 @@ export async function openRun(
     ...{ device, models: pool, plan, settings, quantizers, maxPixels, signal },
     variants: scoring === undefined ? {} : labelsOf(set).variants,
     modelSet: set.hash,
-    search: what.search,
+    search: what.searching,
     extras: withObserver(scoring?.extras, observer),
     recall: evidence && ((sha256) => {
       const recalled = evidence.recall(sha256);

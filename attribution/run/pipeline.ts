@@ -246,7 +246,7 @@ function provenance({ modelSet, settings }: StreamOptions) {
 }
 
 function line({ input, measured }: ReadItem, options: StreamOptions): MeasuredLine {
-  const search = isSearchNeeded(measured, options) ? measured.search?.[options.search!.level] : undefined;
+  const search = isSearchNeeded(measured, options) ? measured.searches?.[options.search!.level] : undefined;
   const { sha256, width, height, notes, facts, families, classes, variants, timings } = measured;
   return {
     image: input.imageName,

@@ -66,9 +66,9 @@ export async function searchPoses(
       const { families, classes, variants } = posed[at++];
       return { pose, logPrior, family, contrast, families: families!, ...classes && { classes }, variants };
     });
-    const { search: earlier, timings } = item.measured;
-    item.measured.search = {
-      ...earlier,
+    const { searches, timings } = item.measured;
+    item.measured.searches = {
+      ...searches,
       [search.level]: { level: search.level, tried, logPriorAsItIs, poses: evidence },
     };
     timings.search = (timings.search ?? 0) + elapsed * poses.length;

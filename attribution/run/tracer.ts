@@ -196,7 +196,7 @@ interface Choice {
   readonly condition: ConditionName;
   readonly quantization: QuantizerName;
   readonly signals: SignalLevel;
-  readonly search: SearchOptions | undefined;
+  readonly searching: SearchOptions | undefined;
 }
 
 /**
@@ -245,7 +245,7 @@ export class Tracer implements AsyncDisposable {
       labels: labels.all,
       calibration: choice.calibration,
       method,
-      search: choice.search?.level ?? "off",
+      search: choice.searching?.level ?? "off",
       settings: run.settings,
       device: { kind: info.kind, name: info.name, software: info.software },
       imageSizes: [...new Set(set.families.map((family) => set.tokenizerFacts(family).imageSize))],
@@ -264,7 +264,7 @@ export class Tracer implements AsyncDisposable {
    */
   static async open(options: TracerOptions = {}, events: RunEvents = {}): Promise<Tracer> {
     const choice = await choose(options, events);
-    const { quantization, signals, condition, method, rules, search } = choice;
+    const { quantization, signals, condition, method, rules, searching } = choice;
     const { extras, needs } = methodOf(method);
     const scoring = {
       condition,
@@ -273,7 +273,7 @@ export class Tracer implements AsyncDisposable {
       extras: extrasFor(extras === undefined ? [] : [extras], rules.classifiers),
     };
     await using cleanup = new AsyncDisposableStack();
-    const run = await openRun(choice.set, { quantization, signals, scoring, search }, options, events, cleanup);
+    const run = await openRun(choice.set, { quantization, signals, scoring, searching }, options, events, cleanup);
     return new Tracer(choice, run, options.unsureBelow ?? 0, cleanup.move());
   }
 
@@ -350,10 +350,10 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   if (!searchLevels.includes(level)) {
     throw new RangeError(`search: expected ${searchLevels.join(", ")}, got ${level}`);
   }
-  const search = level === "off"
+  const searching = level === "off"
     ? undefined
     : { level, needs: (measured: SearchInput) => needsSearch(method, measured, rules) };
-  return { set, labels, rules, calibration: sha256, method, condition, quantization, signals, search };
+  return { set, labels, rules, calibration: sha256, method, condition, quantization, signals, searching };
 }
 
 /** The one of two levels that has more signals. */

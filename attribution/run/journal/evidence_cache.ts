@@ -176,7 +176,7 @@ export class EvidenceCache {
           stored.add(part);
           insertRow(item, part, pack(value));
         };
-        const { width, height, notes, facts, families, tokens, classes = {}, variants, search = {}, timings } = item;
+        const { width, height, notes, facts, families, tokens, classes = {}, variants, searches = {}, timings } = item;
         if (tokens !== undefined && !stored.has("tokens")) {
           stored.add("tokens");
           const { counts, ids } = joinTokens(tokens);
@@ -185,7 +185,7 @@ export class EvidenceCache {
         add("families", { width, height, notes, facts, families });
         for (const [name, value] of Object.entries(classes)) add(`classes.${name}`, value);
         for (const [name, value] of Object.entries(variants)) add(`variants.${name}`, value);
-        for (const [name, value] of Object.entries(search)) add(`search.${name}`, value);
+        for (const [name, value] of Object.entries(searches)) add(`search.${name}`, value);
         stored.delete("timings");
         add("timings", { timings, parts: [...stored].sort() });
       }
@@ -242,8 +242,11 @@ export class EvidenceCache {
 
   /** Writes complete evidence. Call it within a transaction. */
   insert({ sha256, tokens, ...rest }: Measured, attempts = 1): void {
-    const { width, height, notes, facts, families, classes, variants, search, timings } = rest;
-    const stored = packEvidence({ width, height, notes, facts, families, classes, variants, search, timings }, tokens);
+    const { width, height, notes, facts, families, classes, variants, searches, timings } = rest;
+    const stored = packEvidence(
+      { width, height, notes, facts, families, classes, variants, searches, timings },
+      tokens,
+    );
     const { skeleton, numbers } = stored.packed, hash = Uint8Array.fromHex(sha256);
     const checksums = evidenceChecksums(this.#key.texts, hash, stored);
     this.#journal.sql(
@@ -287,17 +290,17 @@ function addParts(measured: Measured, parts: readonly (readonly [string, Packed]
     if (kind === "families") Object.assign(measured, value);
     else if (kind === "classes") measured.classes = { ...measured.classes, [name]: value };
     else if (kind === "variants") measured.variants[name] = value;
-    else if (kind === "search") measured.search = { ...measured.search, [name]: value };
+    else if (kind === "search") measured.searches = { ...measured.searches, [name]: value };
     else if (kind === "timings") ({ timings: measured.timings, parts: listed } = value);
   }
   return listed;
 }
 
 /** Whether measurements have a part. Tokens count as there: without them, they are found again. */
-function hasPart({ families, classes, variants, search }: Measured, part: string): boolean {
+function hasPart({ families, classes, variants, searches }: Measured, part: string): boolean {
   const [kind, name] = part.split(".");
   if (kind === "families") return families !== undefined;
   if (kind === "classes") return classes !== undefined && name in classes;
-  if (kind === "search") return search !== undefined && name in search;
+  if (kind === "search") return searches !== undefined && name in searches;
   return kind === "variants" ? name in variants : kind === "tokens";
 }

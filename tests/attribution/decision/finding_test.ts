@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Posed, Readings } from "../../../attribution/decision/classifiers/joint.ts";
 import { decideJoint } from "../../../attribution/decision/finding.ts";
+import type { SearchEvidence } from "../../../attribution/evidence/evidence.ts";
 import type { ImageFacts } from "../../../attribution/images/facts/facts.ts";
 import { officialLabels } from "../../labels.ts";
 
@@ -81,7 +82,8 @@ Deno.test("decideJoint(): nothing to measure is unsuitable, whatever the numbers
 
 Deno.test("decideJoint(): says in which pose it was found", () => {
   const pose = { left: 0, top: 0, width: 64, height: 64, turn: 0, mirror: true } as const;
-  const search = { tried: 7, poses: [{ pose, families: {}, variants: {} }] };
+  const posed = { pose, logPrior: -2.3, family: "rar", contrast: 1, families: {}, variants: {} };
+  const search: SearchEvidence = { level: "quick", tried: 7, logPriorAsItIs: -0.4, poses: [posed] };
   const poses = [{ weight: 0.7, readings: readings(-5) }, { weight: 0.3, readings: readings(5) }];
   const found = decideJoint(poses, { facts: png, search, ...size }, misses);
   assert.deepEqual([found.finding, found.label], ["variant", "rarb"]);

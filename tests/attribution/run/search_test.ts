@@ -25,7 +25,7 @@ async function lines(set: ModelSet, more: Partial<MeasuringOptions> = {}): Promi
   computed: number;
 }> {
   const options: MeasuringOptions = {
-    ...{ quantization: "greedy", signals: "core", device: "cpu", threads: 1, search: { level: "quick", needs } },
+    ...{ quantization: "greedy", signals: "core", device: "cpu", threads: 1, searching: { level: "quick", needs } },
     ...more,
   };
   const { lines, summary } = await gatherLines(set, images, options);
@@ -58,7 +58,7 @@ Deno.test("a journal keeps what searches found, by their level, and searches wha
   const set = await openModelSet(tiny);
   await withFolder(async (dir) => {
     const journal = join(dir, "journal.sqlite");
-    const without = await lines(set, { journal, search: undefined });
+    const without = await lines(set, { journal, searching: undefined });
     assert.equal(without.computed, 4);
     assert.ok(without.lines.every(({ search }) => search === undefined));
     const first = await lines(set, { journal });
@@ -67,7 +67,7 @@ Deno.test("a journal keeps what searches found, by their level, and searches wha
     assert.equal(again.computed, 0);
     assert.deepEqual(again.lines.map(({ search }) => search), first.lines.map(({ search }) => search));
     assert.ok(again.lines[0].search!.poses.length === 1);
-    const off = await lines(set, { journal, search: undefined });
+    const off = await lines(set, { journal, searching: undefined });
     assert.equal(off.computed, 0);
     assert.ok(off.lines.every(({ search }) => search === undefined));
   });
@@ -82,7 +82,7 @@ Deno.test("a run that is aborted yields no image that it has not searched", asyn
   const set = await openModelSet(tiny);
   const { lines } = await gatherLines(set, images, {
     ...{ quantization: "greedy", signals: "core", device: "cpu", threads: 1, signal: controller.signal },
-    search: { level: "quick", needs: stopping },
+    searching: { level: "quick", needs: stopping },
   });
   const finished = lines.filter((line) => line !== undefined).map(({ image }) => image);
   assert.deepEqual(finished, ["as it is", "unsuitable"]);
