@@ -58,6 +58,7 @@ export {
 } from "./evidence/words.ts";
 export { asItIsPrior, type MeasuredPose, measuredPoses } from "./evidence/poses.ts";
 export * from "./images/edits/mod.ts";
+export { describeFacts } from "./images/facts/describe.ts";
 export type { FileFacts, ImageFacts, Levels, Unsuitable } from "./images/facts/facts.ts";
 export type { Pose } from "./images/pose.ts";
 export type { SearchLevel } from "./search/candidates.ts";

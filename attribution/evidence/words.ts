@@ -3,6 +3,7 @@
  * from here, so that all say the same.
  */
 import { families } from "../../models/registry.ts";
+import { describeFacts } from "../images/facts/describe.ts";
 import type { Unsuitable } from "../images/facts/facts.ts";
 import type { Pose } from "../images/pose.ts";
 import { type Label, outlierLabel } from "../labels.ts";
@@ -241,13 +242,13 @@ export function wordsOf(
     "finding" | "label" | "family" | "log10LikelihoodRatio" | "pose" | "facts" | "width" | "height"
   >,
 ): VerdictWords {
-  const { finding, label, family, log10LikelihoodRatio, pose } = line;
+  const { finding, label, family, log10LikelihoodRatio, pose, facts } = line;
   return {
     title: titleOf(line),
     explanation: findingWords[finding].explanation,
     labelMeaning: labelMeaning(label, family),
     support: log10LikelihoodRatio === undefined ? null : verbalSupport(log10LikelihoodRatio),
-    history: [],
+    history: facts === undefined ? [] : describeFacts(facts),
     found: pose === undefined ? [] : describePose(pose, line),
   };
 }

@@ -26,6 +26,14 @@ Deno.test("verdictRow() has name, finding, label, confidence and likelihood rati
     ...["a.png", "variant", "rarxl", "0.982", "+4.6", "unsure; very strong support for a known model"],
   ]);
   assert.equal(columns({ log10LikelihoodRatio: -0.04 })[4], "0.0");
+  const facts = {
+    ...{ colours: 5000, noise: 1, contrast: 30 },
+    file: {
+      ...{ format: "jpeg", depth: 8, transparency: false, pictures: 1, software: "a\x1b[31m" } as const,
+      jpeg: { quality: 60, subsampling: "4:2:0", progressive: false },
+    },
+  };
+  assert.equal(columns({ facts })[5], "JPEG of quality 60, 4:2:0; written by a\\u001b[31m");
   const pose = { left: -3, top: -3, width: 64, height: 64, turn: 90, mirror: true } as const;
   assert.equal(
     columns({ pose, width: 58, height: 58 })[5],

@@ -154,13 +154,14 @@ Deno.test("wordsOf() gathers the words of a verdict", () => {
   const found = wordsOf({
     ...{ finding: "variant", label: "var16", family: "var", log10LikelihoodRatio: 4.6, ...size },
     pose: { left: 0, top: 0, width: 64, height: 64, turn: 0, mirror: true },
+    facts: { colours: 64, noise: 0, contrast: 30 },
   });
   assert.deepEqual(found, {
     title: "made by var16",
     explanation: findingWords.variant.explanation,
     labelMeaning: "a model of the family VAR",
     support: "very strong support for a known model",
-    history: [],
+    history: ["64 colours"],
     found: ["mirrored"],
   });
   const none = wordsOf({ finding: "none", label: "outlier", family: null, ...size });

@@ -101,8 +101,12 @@ const cases: readonly Case[] = [
     edits: "webp:20",
     answer: {
       ...outlier,
+      facts: {
+        ...{ colours: 4000, noise: 0.5, contrast: 30 },
+        file: { format: "webp", lossless: false, depth: 8, transparency: false, pictures: 1 },
+      },
       ...{ finding: "inconclusive", confidence: 0.58, log10LikelihoodRatio: -0.4, missRate: 0.26 },
-      reasons: [hiddenReason(["WebP of quality 20"]), missedReason(0.26)],
+      reasons: [hiddenReason(["WebP with loss"]), missedReason(0.26)],
     },
   },
   {
@@ -188,6 +192,7 @@ if (!Deno.args.includes("--no-browser")) {
             assert.equal(await shown.locator(".explanation").textContent(), findingWords[finding].explanation);
             const said = await shown.locator(".said dd").allTextContents();
             assert.ok(said[0].startsWith(`${label}: `), said[0]);
+            if (finding === "inconclusive") assert.ok(said.includes("WebP with loss"), `${said}`);
             if (label === "outlier") assert.equal(said[0], `outlier: ${outlierMeaning}`);
             for (const reason of reasons) assert.ok(said.includes(reason), `${reason} is not in ${said}`);
             shapes.add(await shown.locator(".verdict use").getAttribute("href") ?? "");
