@@ -97,9 +97,7 @@ export async function fitClassifiers(
     ...{ label, row: featuresOf(line), role, group, kind: mainKind(line.facts) },
   }));
   const { model: joint, readings } = fitJoint(examples, labels);
-  const judged = judgeJoint(
-    all.flatMap((item, i) => item.role === "moved" ? [] : [{ ...item, readings: readings[i] }]),
-  );
+  const judged = judgeJoint(all.map((item, i) => ({ ...item, role: examples[i].role, readings: readings[i] })));
   const ownSamples = fitOwnSamples(rows);
   const likelihood = perFamily((name) => fitVariants(ofFamily(name), labels.variants[name]));
   const names = membershipTableNames().map((name) => `membership.${name}`);

@@ -15,6 +15,8 @@ export interface JudgedVerdict {
   readonly raw: number;
   /** Whether the label is the true one. */
   readonly isRight: boolean;
+  /** How much the verdict counts, above 0. Default 1. */
+  readonly weight?: number;
 }
 
 /** The fewest verdicts of a finding that get a map of their own. */
@@ -26,7 +28,11 @@ export function fitStretches(verdicts: readonly JudgedVerdict[]): Stretches {
   return Object.fromEntries(
     groups.filter(([, { length }]) => length >= fewestVerdicts).map(([finding, some]) => [
       finding,
-      fitStretch(some.map(({ raw }) => raw), some.map(({ isRight }) => isRight)),
+      fitStretch(
+        some.map(({ raw }) => raw),
+        some.map(({ isRight }) => isRight),
+        some.map(({ weight = 1 }) => weight),
+      ),
     ]),
   );
 }
@@ -58,21 +64,26 @@ export function whyUninformative(confidences: readonly number[], right: readonly
 /**
  * Fits the map to raw confidences, 0 to 1, and to whether each verdict was right. Minimises the log-loss against
  * Platt's targets, (hits + 1) / (hits + 2) and 1 / (misses + 2): with 1 and 0, a sample without errors would claim
- * certainty. A penalty on leaving slope 1 weighs as much as one verdict. The slope is at least `leastSlope`, and the
+ * certainty. A penalty on leaving slope 1 weighs as much as one verdict. `weights` say how much each verdict counts. The slope is at least `leastSlope`, and the
  * offset is the best one for it; without verdicts nothing changes.
  */
-export function fitStretch(raw: readonly number[], right: readonly boolean[]): Stretch {
-  const hits = right.filter(Boolean).length, misses = right.length - hits;
+export function fitStretch(
+  raw: readonly number[],
+  right: readonly boolean[],
+  weights: readonly number[] = right.map(() => 1),
+): Stretch {
   if (right.length === 0) return noStretch;
+  const sum = (side: boolean) => weights.reduce((total, weight, i) => total + (right[i] === side ? weight : 0), 0);
+  const hits = sum(true), misses = sum(false);
   const high = (hits + 1) / (hits + 2), low = 1 / (misses + 2);
-  const verdicts = raw.map((p, i) => ({ odds: logit(p), target: right[i] ? high : low }));
+  const verdicts = raw.map((p, i) => ({ odds: logit(p), target: right[i] ? high : low, weight: weights[i] }));
   const fitted = minimiseLoss(verdicts);
   return fitted.slope >= leastSlope ? fitted : minimiseLoss(verdicts, leastSlope);
 }
 
 /** The map with the least log-loss, of all or of one slope. */
 function minimiseLoss(
-  verdicts: readonly { readonly odds: number; readonly target: number }[],
+  verdicts: readonly { readonly odds: number; readonly target: number; readonly weight: number }[],
   fixed?: number,
 ): Stretch {
   const { x: [slope, offset] } = minimize((p, gradient) => {
@@ -80,10 +91,10 @@ function minimiseLoss(
     let value = (p[0] - 1) ** 2 / 2;
     gradient[0] = p[0] - 1;
     gradient[1] = 0;
-    for (const { odds, target } of verdicts) {
+    for (const { odds, target, weight } of verdicts) {
       const stretched = p[1] + slope * odds;
-      value += Math.max(stretched, 0) - target * stretched + Math.log1p(Math.exp(-Math.abs(stretched)));
-      const pull = 1 / (1 + Math.exp(-stretched)) - target;
+      value += weight * (Math.max(stretched, 0) - target * stretched + Math.log1p(Math.exp(-Math.abs(stretched))));
+      const pull = weight * (1 / (1 + Math.exp(-stretched)) - target);
       if (fixed === undefined) gradient[0] += pull * odds;
       gradient[1] += pull;
     }

@@ -14,11 +14,11 @@ import {
   unsuitableReason,
 } from "../evidence/words.ts";
 import { featuresOf } from "../evidence/features.ts";
+import { measuredPoses } from "../evidence/poses.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
 import { type Label, outlierLabel } from "../labels.ts";
 import {
   defaultOutlierPrior,
-  identityWeight,
   type JointModel,
   largest,
   type Posed,
@@ -51,6 +51,8 @@ export interface Decidable extends Measurements {
 
 /** A model is named where the probability of no trace is at most this. */
 const mostDoubt = 0.1;
+/** The label is a model's name where the probability of an outlier is at most this: a wrong name is worse than none. */
+const mostOutlier = 0.4;
 /** One model of a family is named where its probability, given the family, is at least this. */
 const leastShare = 0.6;
 /** `none` is said where at most this share of generated images, processed alike, is missed; else `inconclusive`. */
@@ -61,16 +63,16 @@ export type JointDecision =
   & Pick<Verdict, "label" | "family" | "scores" | "finding" | "reasons" | "log10LikelihoodRatio" | "missRate" | "pose">
   & { readonly raw: number };
 
-/** The readings of an image as it is and in the poses that were measured, with their weights. */
+/**
+ * The readings of an image as it is and in the poses that were measured, weighed by their prior probabilities. An image
+ * that was not searched has one pose.
+ */
 export function posesOf(model: JointModel, evidence: Decidable): readonly Posed[] {
-  const { search, facts } = evidence, kind = mainKind(facts);
-  const identity = readFeatures(model, featuresOf(evidence), kind);
-  if (search === undefined || search.poses.length === 0) return [{ weight: 1, readings: identity }];
-  const weight = (1 - identityWeight) / search.poses.length;
-  return [
-    { weight: identityWeight, readings: identity },
-    ...search.poses.map((pose) => ({ weight, readings: readFeatures(model, featuresOf(pose), kind) })),
-  ];
+  const kind = mainKind(evidence.facts), poses = measuredPoses(evidence);
+  return poses.map(({ logPrior, measured }) => ({
+    weight: poses.length === 1 ? 1 : Math.exp(logPrior),
+    readings: readFeatures(model, featuresOf(measured), kind),
+  }));
 }
 
 /** Decides by the readings of an image. `evidence` needs no more than the image's facts, size and poses. */
@@ -135,9 +137,9 @@ function settle(after: ReturnType<typeof posterior>, poses: readonly Posed[]): {
   const strangers = Object.values(after.strangers).reduce((a, b) => a + b);
   const scores = { ...variants, [outlierLabel]: nothing + strangers };
   const best = largest(variants);
-  const label = scores[outlierLabel] > 0.5 ? outlierLabel : best;
+  const label = scores[outlierLabel] > mostOutlier ? outlierLabel : best;
   const base = { best, scores };
-  if (nothing > 0.5) return { ...base, label, family: null, finding: "none", reasons: [] };
+  if (nothing > mostOutlier) return { ...base, label, family: null, finding: "none", reasons: [] };
   if (label === outlierLabel) {
     return { ...base, label, family: stranger, finding: "family", reasons: [unknownModelReason(stranger)] };
   }
