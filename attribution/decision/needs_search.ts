@@ -8,6 +8,7 @@ const doubtful = 0.3;
 
 /** Whether an image should be searched, by what was measured of it as it is. */
 export function needsSearch(method: MethodName, measured: Measurements, rules: Rules): boolean {
-  const { label, scores } = methodOf(method).decide(measured, rules);
+  const { finding, label, scores } = methodOf(method).decide(measured, rules);
+  if (finding === "unsuitable") return false;
   return label === outlierLabel || (scores[outlierLabel] ?? 0) > doubtful;
 }

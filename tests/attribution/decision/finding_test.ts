@@ -1,6 +1,6 @@
 /** From readings to findings: each is said where it should be, with its reasons. */
 import assert from "node:assert/strict";
-import type { Posed, Readings } from "../../../attribution/decision/classifiers/joint.ts";
+import { type Posed, type Readings, strangerShare } from "../../../attribution/decision/classifiers/joint.ts";
 import { decideJoint } from "../../../attribution/decision/finding.ts";
 import type { SearchEvidence } from "../../../attribution/evidence/evidence.ts";
 import type { ImageFacts } from "../../../attribution/images/facts/facts.ts";
@@ -29,8 +29,8 @@ Deno.test("decideJoint(): strong traces and one likely model are a variant", () 
   assert.equal(decision.finding, "variant");
   assert.deepEqual([decision.label, decision.family], ["rarb", "rar"]);
   assert.equal(decision.missRate, undefined);
-  // ln ratio = 5 - ln(0.9 + 0.05 e^(5 - 3))
-  const ratio = (5 - Math.log(0.9 + 0.05 * Math.exp(2) + 0.05 * Math.exp(-5))) / Math.LN10;
+  // ln ratio = 5 - ln(1 - s + s / 2 e^(5 - 3)), s the share of strangers
+  const ratio = (5 - Math.log(1 - strangerShare + strangerShare / 2 * (Math.exp(2) + Math.exp(-5)))) / Math.LN10;
   assert.ok(Math.abs(decision.log10LikelihoodRatio! - ratio) < 1e-9);
   assert.match(
     decision.reasons.join(" "),
@@ -53,8 +53,8 @@ Deno.test("decideJoint(): no traces are none where they would have been seen, an
 });
 
 Deno.test("decideJoint(): weak traces name no model", () => {
-  const { finding, label, family, scores } = decideJoint(as(-0.5), { facts: png, ...size }, misses);
-  assert.ok(scores.outlier > 0.1 && scores.outlier < 0.5);
+  const { finding, label, family, scores } = decideJoint(as(0), { facts: png, ...size }, misses);
+  assert.ok(scores.outlier > 0.1 && scores.outlier < 0.4);
   assert.deepEqual([finding, label, family], ["inconclusive", "rarb", null]);
 });
 

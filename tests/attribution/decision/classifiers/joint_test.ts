@@ -7,6 +7,7 @@ import {
   posterior,
   readFeatures,
   type Readings,
+  strangerShare,
 } from "../../../../attribution/decision/classifiers/joint.ts";
 import { featuresOf } from "../../../../attribution/evidence/features.ts";
 import { auroc, equalMassCalibrationError } from "../../../../attribution/metrics/mod.ts";
@@ -57,18 +58,18 @@ Deno.test("posterior(): the prior moves the odds of an outlier by its odds, and 
 });
 
 Deno.test("posterior(): by hand, for one family with traces", () => {
-  // P(outlier) : P(strangers) : P(variants) = 0.2 x 0.9 : 0.2 x 0.1 x e^4 / 2 : 0.8 x e^4 / 2
-  const e4 = Math.exp(4), norm = 0.18 + 0.01 * e4 + 0.4 * e4;
+  // P(outlier) : P(strangers) : P(variants) = 0.2 (1 - s) : 0.2 s e^4 / 2 : 0.8 e^4 / 2
+  const s = strangerShare, e4 = Math.exp(4), norm = 0.2 * (1 - s) + 0.1 * s * e4 + 0.4 * e4;
   const { scores, strangers, lnRatio } = posterior([as({ rar: 4, var: -Infinity })], 0.2);
-  near(scores.outlier, 0.18 / norm, 1e-12);
-  near(strangers.rar, 0.01 * e4 / norm, 1e-12);
+  near(scores.outlier, 0.2 * (1 - s) / norm, 1e-12);
+  near(strangers.rar, 0.1 * s * e4 / norm, 1e-12);
   near(scores.rarb, 0.7 * 0.4 * e4 / norm, 1e-12);
-  near(lnRatio, Math.log(e4 / (0.9 + 0.1 * e4 / 2)), 1e-12);
+  near(lnRatio, Math.log(e4 / (1 - s + s * e4 / 2)), 1e-12);
 });
 
 Deno.test("posterior(): a stranger's tokens take the probability from the variants, not from the family", () => {
   const own = posterior([{ weight: 1, readings: readings({ rar: 5, var: -5 }, { rar: 4, var: 0 }) }]);
-  const other = posterior([{ weight: 1, readings: readings({ rar: 5, var: -5 }, { rar: -4, var: 0 }) }]);
+  const other = posterior([{ weight: 1, readings: readings({ rar: 5, var: -5 }, { rar: -5, var: 0 }) }]);
   assert.ok(own.strangers.rar < 0.01 && other.strangers.rar > 0.5);
   assert.ok(other.scores.outlier < 0.02 && own.lnRatio > other.lnRatio);
 });
@@ -78,7 +79,7 @@ Deno.test("posterior(): poses are weighed, so that many poses without traces and
   const { scores, pose, lnRatio } = posterior([nothing, found]);
   assert.equal(pose, 1);
   assert.ok(scores.outlier < 0.1);
-  near(lnRatio, Math.log(0.3 * Math.exp(5) / (0.9 + 0.05 * 0.3 * Math.exp(5))), 0.01);
+  near(lnRatio, Math.log(0.3 * Math.exp(5) / (1 - strangerShare + strangerShare / 2 * 0.3 * Math.exp(5))), 0.01);
   // Eight chance hits of little weight do not add up to an accusation.
   const chance = Array.from({ length: 8 }, () => as({ rar: 1, var: -5 }, 0.3 / 8));
   assert.ok(posterior([nothing, ...chance]).scores.outlier > 0.2);
