@@ -12,6 +12,8 @@ import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { canonicalJson } from "../../util/json.ts";
 import { loadTokenizer } from "../../zoo/paths.ts";
+import { datasetRecipe } from "../../zoo/dataset.ts";
+import { photos } from "../../zoo/photos.ts";
 import { tokenizersOf, variantsOf, zooRecipes } from "../../zoo/recipes.ts";
 import { reconstructions } from "../../zoo/sheet.ts";
 import { openCpuForTests } from "../core/devices.ts";
@@ -34,15 +36,22 @@ async function bytes(paths: readonly string[]): Promise<number> {
   return sum;
 }
 
+/** Numbers of rows by source. */
+function counted(rows: readonly Record<string, string>[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { source } of rows) counts[source] = (counts[source] ?? 0) + 1;
+  return counts;
+}
+
 async function table(name: string): Promise<Record<string, string>[]> {
   return parse(await Deno.readTextFile(join(dataset, name)), { columns: true });
 }
 
-Deno.test("the embedded networks fit their manifest, and 12 MB with it; the dataset fits 8 MB", async () => {
+Deno.test("the embedded networks fit their manifest, and 12 MB with it; so does the dataset", async () => {
   await (await openModelSet(tiny)).check();
   const networks = (await files(tiny)).filter((path) => /\.safetensors$|manifest\.json$/.test(path));
   assert.ok(await bytes(networks) <= 12_000_000);
-  assert.ok(await bytes(await files(dataset)) <= 8_000_000);
+  assert.ok(await bytes(await files(dataset)) <= 12_000_000);
 });
 
 Deno.test("the embedded networks were trained as the recipe tiny says", async () => {
@@ -67,7 +76,7 @@ Deno.test("no image of the dataset is in two splits, or twice in one", async () 
       seen.set(hash, path);
     }
   }
-  assert.equal(seen.size, 320 + 220 + 330);
+  assert.equal(seen.size, 320 + 220 + 1000);
 });
 
 Deno.test("the tables of labels name every test and every processed image once", async () => {
@@ -77,10 +86,42 @@ Deno.test("the tables of labels name every test and every processed image once",
     assert.deepEqual(rows.map(({ image_name }) => image_name).sort(), there);
     for (const { label } of rows) assert.ok((labels as readonly string[]).includes(label), label);
   }
-  const counts = Map.groupBy(await table("test_labels.csv"), ({ source }) => source);
-  for (const label of [...variantLabels.rar, ...variantLabels.var]) assert.equal(counts.get(label)?.length, 30);
-  assert.equal(counts.get("photograph")?.length, 60);
-  assert.equal(counts.get("other-generator")?.length, 30);
+});
+
+Deno.test("test has as many images of every source as the recipe says, the older ones first", async () => {
+  const rows = await table("test_labels.csv");
+  const { each, outliers, added } = datasetRecipe.test;
+  const expected: Record<string, number> = { ...added };
+  for (const [source, count] of Object.entries(outliers)) expected[source] = (expected[source] ?? 0) + count;
+  for (const label of [...variantLabels.rar, ...variantLabels.var]) expected[label] = each;
+  assert.deepEqual(counted(rows), expected);
+  for (const { label, source } of rows) assert.equal(label, source in added ? "outlier" : source);
+  const first = counted(rows.slice(0, 330));
+  assert.deepEqual([first["photograph"], first["other-generator"], first["rarb"]], [60, 30, 30]);
+  assert.equal(Object.keys(first).length, 10);
+});
+
+Deno.test("pictures: photographs of test are not in val, only trained-on was trained on, and all are credited", async () => {
+  const test = await table("test_labels.csv"), val = await table("val_labels.csv");
+  const splitOf = new Map(photos.map(({ id, split }) => [id, split]));
+  const pictures = (rows: typeof test, of: (source: string) => boolean) =>
+    new Set(rows.filter(({ source }) => of(source)).map(({ picture }) => picture).filter((id) => splitOf.has(id)));
+  const seen = pictures(test, (source) => source === "trained-on");
+  const unseen = pictures(test, (source) => source !== "trained-on"), ofVal = pictures(val, () => true);
+  assert.deepEqual([seen.size, unseen.size, ofVal.size], [40, 20, 20]);
+  for (const id of seen) assert.equal(splitOf.get(id), "train");
+  for (const id of [...unseen, ...ofVal]) assert.notEqual(splitOf.get(id), "train");
+  assert.deepEqual([...unseen].filter((id) => ofVal.has(id)), []);
+  const credits = await Deno.readTextFile(join(dataset, "CREDITS.md"));
+  const entries = new Map(photos.map(({ id, ownEntry }) => [id, ownEntry]));
+  for (const id of [...seen, ...unseen, ...ofVal]) {
+    assert.ok(credits.includes(`| ${id} |`), id);
+    assert.notEqual(entries.get(id), false, id);
+  }
+  // What is drawn is a picture of its own.
+  const draws = test.filter(({ picture }) => !splitOf.has(picture)).map(({ picture }) => picture);
+  assert.equal(new Set(draws).size, draws.length);
+  assert.ok(draws.filter((id) => !/^(rar|var|twin-)/.test(id)).length >= 300);
 });
 
 Deno.test("transformers of the set have a held-out loss well below the unigram entropy of their tokens", async () => {

@@ -17,7 +17,9 @@ Deno.test("confidences of the embedded set differ, and wrong verdicts have the l
   const truth = new Map(rows.map(({ image_name, label }) => [image_name, label]));
   await using tracer = await Tracer.open({ models: tiny, device: "cpu" });
   const right: number[] = [], wrong: number[] = [];
-  for await (const line of tracer.attribute(await listImages([`${dataset}test`]))) {
+  // Those of the figures in docs/classification.md; images behind them came later.
+  const images = (await listImages([`${dataset}test`])).slice(0, 330);
+  for await (const line of tracer.attribute(images)) {
     assert.ok(!isUnreadable(line));
     (truth.get(line.image) === line.label ? right : wrong).push(line.confidence);
   }
