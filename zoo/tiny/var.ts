@@ -98,7 +98,7 @@ const twin = varTransformer("twin-var", { width: 88, depth: 5 }, { seed: 502, st
  */
 export const varTwin: TransformerRecipe<VarConfig> = {
   ...twin,
-  network: { ...twin.network, sampler: { guidance: 3, topK: 0, topP: 0.9 } },
+  network: { ...twin.network, sampler: { guidance: 3, topK: 256, topP: 0.9 } },
   dropLabel: 0.5,
 };
 
