@@ -100,7 +100,8 @@ export async function writeDataset(options: DatasetMaterial & { readonly keep?: 
   await writeItems(next, "val", valItems, old);
   await writeItems(next, "test", testItems, old);
   await writeProcessed(next, testItems.slice(0, first.length), test.seed);
-  await writeTable(join(next, "val_labels.csv"), valItems);
+  const pictures = valItems.filter(({ photo }) => photo !== undefined).map(({ name, picture }) => [name, picture]);
+  await Deno.writeTextFile(join(next, "val", "pictures.csv"), stringify([["image_name", "picture"], ...pictures]));
   await writeTable(join(next, "test_labels.csv"), testItems);
   await Deno.writeTextFile(join(next, "CREDITS.md"), credits([...valItems, ...testItems]));
   await removeFolder(out);
