@@ -21,7 +21,7 @@ import { ownSampleScores } from "../decision/classifiers/variant.ts";
 import { stretchConfidence, stretchOf } from "../decision/classifiers/confidence.ts";
 import { fitStretches, type JudgedVerdict, whyUninformative } from "./fit_confidence.ts";
 import { type Example, fitJoint } from "./fit_joint.ts";
-import { judgeJoint } from "./judge_joint.ts";
+import { judgeJoint, type ReadLine } from "./judge_joint.ts";
 import { fitOwnSamples, fitVariants, type LabelledRow, type NamedFit } from "./fit_variants.ts";
 
 /** A labelled image with the likelihoods of its tokens under all variants. */
@@ -96,8 +96,14 @@ export async function fitClassifiers(
   const examples = all.map(({ label, line, role = "original", group = line.image }): Example => ({
     ...{ label, row: featuresOf(line), role, group, kind: mainKind(line.facts) },
   }));
-  const { model: joint, readings } = fitJoint(examples, labels);
-  const judged = judgeJoint(all.map((item, i) => ({ ...item, role: examples[i].role, readings: readings[i] })));
+  const { model: joint, readings, strangers } = fitJoint(examples, labels);
+  const read = all.map((item, i): ReadLine => ({ ...item, role: examples[i].role, readings: readings[i] }));
+  const judged = judgeJoint([
+    ...read,
+    ...read.flatMap((item, i) =>
+      strangers[i] === undefined ? [] : [{ ...item, role: "stranger" as const, readings: strangers[i] }]
+    ),
+  ]);
   const ownSamples = fitOwnSamples(rows);
   const likelihood = perFamily((name) => fitVariants(ofFamily(name), labels.variants[name]));
   const names = membershipTableNames().map((name) => `membership.${name}`);

@@ -16,13 +16,13 @@ import {
   traceNumbers,
 } from "../decision/classifiers/joint.ts";
 import { untouched } from "../decision/classifiers/history.ts";
-import { type KnownModel, knownNumbers } from "../decision/classifiers/known.ts";
+import { knownNumbers } from "../decision/classifiers/known.ts";
 import { classifyRow, type NamedClassifier } from "../decision/classifiers/variant.ts";
 import { familyFirst } from "../decision/family_distance.ts";
 import { pickColumns } from "../evidence/features.ts";
 import { type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { stratifiedFolds } from "./fit_classifier.ts";
-import { fitTypical, knownRows } from "./fit_known.ts";
+import { asStranger, fitTypicals, type Typical } from "./fit_known.ts";
 import { fitRatio, fitScale, type RatioImage } from "./fit_log_ratio.ts";
 import { fitVariants, type LabelledRow, refitVariants } from "./fit_variants.ts";
 
@@ -40,6 +40,11 @@ export interface Example extends LabelledRow {
 export interface JointFit {
   readonly model: JointModel;
   readonly readings: readonly Readings[];
+  /**
+   * The same for images of known variants as if a stranger had made them (fit_known.ts). Undefined for other images, and
+   * for families with one variant.
+   */
+  readonly strangers: readonly (Readings | undefined)[];
 }
 
 /** Folds of the cross-validation, and the number that stands for all images. */
@@ -52,12 +57,18 @@ export function fitJoint(examples: readonly Example[], labels: Labels): JointFit
   return {
     model: { families: mapFamilies(labels.families, (name) => fits[name].model) },
     readings: examples.map((_, i) => mapFamilies(labels.families, (name) => fits[name].readings[i])),
+    strangers: examples.map(({ label }, i) => {
+      const own = label === outlierLabel ? null : labels.familyOf(label);
+      const reading = own === null ? undefined : fits[own].strangers[i];
+      if (reading === undefined) return undefined;
+      return mapFamilies(labels.families, (name) => name === own ? reading : fits[name].readings[i]);
+    }),
   };
 }
 
 /** What the ratios of a family are computed with. */
 interface Parts extends Pick<FamilyModel, "variants" | "tokens"> {
-  readonly typical: KnownModel["variants"];
+  readonly typical: Typical;
 }
 
 function fitFamily(
@@ -65,7 +76,7 @@ function fitFamily(
   part: readonly number[],
   name: FamilyName,
   labels: Labels,
-): { model: FamilyModel; readings: readonly Reading[] } {
+): { model: FamilyModel; readings: readonly Reading[]; strangers: readonly (Reading | undefined)[] } {
   const variants = labels.variants[name];
   const isOwn = ({ label, role }: Example) => labels.familyOf(label) === name && role !== "moved";
   const { classifier } = fitVariants(examples.filter(isOwn), variants);
@@ -89,13 +100,18 @@ function fitFamily(
     folds,
     whole,
   );
+  const strange = examples.map((example, i) =>
+    memoised((fold) => asStranger(example, parts.get(fold)!.typical, probabilities[i](fold)))
+  );
   const known = variants.length < 2 ? undefined : fitRatio(
     examples.map((example, i): RatioImage => {
-      const numbers = memoised((fold) => {
-        const { typical } = parts.get(fold)!;
-        return knownNumbers(typical, largest(probabilities[i](fold)), variants, example.row);
-      });
-      const rows = memoised((fold) => knownRows(example, parts.get(fold)!.typical, probabilities[i](fold)));
+      const numbers = memoised((fold) =>
+        knownNumbers(parts.get(fold)!.typical.all, largest(probabilities[i](fold)), example.row)
+      );
+      const rows = (fold: number) => [
+        { numbers: numbers(fold), first: true, weight: 1 },
+        { numbers: strange[i](fold).numbers, first: false, weight: 1 },
+      ];
       return { ...base[i], numbers, rows: isOwn(example) ? rows : () => [] };
     }),
     folds,
@@ -103,12 +119,18 @@ function fitFamily(
   );
   const { typical, ...rest } = parts.get(whole)!;
   return {
-    model: { ...rest, trace: trace.ratio, ...known && { known: { variants: typical, ratio: known.ratio } } },
+    model: { ...rest, trace: trace.ratio, ...known && { known: { variants: typical.all, ratio: known.ratio } } },
     readings: examples.map((_, i): Reading => ({
       trace: trace.crossFitted[i],
       known: known?.crossFitted[i] ?? 0,
       variants: probabilities[i](part[i]),
     })),
+    strangers: examples.map((example, i): Reading | undefined => {
+      if (known === undefined || !isOwn(example)) return undefined;
+      const { probabilities: shares } = strange[i](part[i]);
+      const read = Object.fromEntries(variants.map((name) => [name, shares[name] ?? 0]));
+      return { trace: trace.crossFitted[i], known: known.secondCrossFitted[i]!, variants: read };
+    }),
   };
 }
 
@@ -120,7 +142,7 @@ function fitParts(rows: readonly Example[], variants: NamedClassifier): Parts {
     const own = originals.filter((item) => item.label === label);
     return [label, fitScale(own.map(({ row }) => pickColumns(row, names, "joint")))];
   }));
-  return { variants, tokens, typical: fitTypical(originals, variants.labels) };
+  return { variants, tokens, typical: fitTypicals(originals, variants.labels) };
 }
 
 /** The weight of every example in the family's trace: 1 for its own; of the others, each kind has the same total. */

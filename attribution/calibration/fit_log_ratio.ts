@@ -116,6 +116,8 @@ export interface RatioImage {
 export interface RatioFit {
   readonly ratio: LogRatio;
   readonly crossFitted: readonly number[];
+  /** The same by the last row of the second hypothesis; undefined for images without one. */
+  readonly secondCrossFitted: readonly (number | undefined)[];
 }
 
 /**
@@ -140,6 +142,7 @@ export function fitRatio(images: readonly RatioImage[], folds: readonly number[]
   };
   // By penalty: scores of the rows, and of the images as they are read.
   const scored = ratioPenalties.map((): ScoredRow[] => []), read = ratioPenalties.map(() => images.map(() => 0));
+  const second = ratioPenalties.map(() => images.map((): number | undefined => undefined));
   for (const fold of folds) {
     const { typical, regressions } = fit(images.filter(({ part }) => part !== fold), fold, ratioPenalties);
     images.forEach((image, i) => {
@@ -150,6 +153,7 @@ export function fitRatio(images: readonly RatioImage[], folds: readonly number[]
         for (const { numbers, first, weight } of rows) {
           const score = ratioScore({ typical, regression }, numbers);
           scored[p].push({ first, weight, score, kind: image.kind });
+          if (!first) second[p][i] = score;
         }
       });
     });
@@ -160,7 +164,12 @@ export function fitRatio(images: readonly RatioImage[], folds: readonly number[]
   const { typical, regressions: [regression] } = fit(images, whole, [ratioPenalties[best]]);
   const kinds = calibrateKinds(scored[best], calibration);
   const ratio = { typical, regression, calibration, kinds, bound: ratioBound(images, whole) };
-  return { ratio, crossFitted: read[best].map((score, i) => calibratedRatio(ratio, score, images[i].kind)) };
+  const lnRatio = (score: number, i: number) => calibratedRatio(ratio, score, images[i].kind);
+  return {
+    ratio,
+    crossFitted: read[best].map(lnRatio),
+    secondCrossFitted: second[best].map((score, i) => score === undefined ? undefined : lnRatio(score, i)),
+  };
 }
 
 /** ln(n + 1), where n is the smaller number of groups that either hypothesis was fitted to. */

@@ -16,8 +16,8 @@ import { fitStretches, type JudgedVerdict, whyUninformative } from "./fit_confid
 /** A labelled image, with its readings by a model that was fitted without it. */
 export interface ReadLine {
   readonly label: Label;
-  /** What was done to it, see `Example`. */
-  readonly role: Example["role"];
+  /** What was done to it, see `Example`; or `stranger` for a known variant's image that is read as a stranger's. */
+  readonly role: Example["role"] | "stranger";
   readonly line: MeasuredLine;
   readonly readings: Readings;
 }
@@ -30,8 +30,9 @@ export interface JointJudgement {
 }
 
 /**
- * The share of outliers among the verdicts that confidences are fitted to, however many there are: half of it images of
- * label folders, half of it generated images off their grid, which are harder.
+ * The share of outliers among the verdicts that confidences are fitted to, however many there are. Images of the label
+ * folders, generated images off their grid and images read as strangers' have the same share of it. The last two are
+ * harder.
  */
 const outlierShare = 0.3;
 
@@ -49,7 +50,7 @@ export function judgeJoint(lines: readonly ReadLine[]): JointJudgement {
   const weights = verdictWeights(lines);
   const verdicts = lines.map((item, i): JudgedVerdict => {
     const { finding, label, raw } = decide(item, misses);
-    const truth = item.role === "moved" ? outlierLabel : item.label;
+    const truth = isOutlier(item) ? outlierLabel : item.label;
     return { finding, raw, isRight: label === truth, weight: weights[i] };
   });
   const stretches = fitStretches(verdicts);
@@ -60,16 +61,21 @@ export function judgeJoint(lines: readonly ReadLine[]): JointJudgement {
   return { misses, stretches, unsureBelow: leastSure(confidences, right, weights) };
 }
 
-/** Weights by which outliers have their share, and which add up to the number of images in their place. */
+function isOutlier({ label, role }: ReadLine): boolean {
+  return label === outlierLabel || role === "moved" || role === "stranger";
+}
+
+/** Weights by which outliers have their share, and which add up to the number of images that are read as they are. */
 function verdictWeights(lines: readonly ReadLine[]): number[] {
-  const kindOf = ({ label, role }: ReadLine) => role === "moved" ? "moved" : label === outlierLabel ? "outlier" : "own";
-  const counts = { moved: 0, outlier: 0, own: 0 };
-  for (const line of lines) counts[kindOf(line)]++;
-  const without = [counts.moved, counts.outlier].filter((count) => count > 0).length;
-  const total = counts.own + counts.outlier, share = without === 0 ? 0 : outlierShare / without;
+  const kindOf = (line: ReadLine) =>
+    !isOutlier(line) ? "own" : line.role === "moved" || line.role === "stranger" ? line.role : "outlier";
+  const counts = new Map<string, number>();
+  for (const line of lines) counts.set(kindOf(line), (counts.get(kindOf(line)) ?? 0) + 1);
+  const kinds = counts.size - (counts.has("own") ? 1 : 0);
+  const total = (counts.get("own") ?? 0) + (counts.get("outlier") ?? 0), share = outlierShare / Math.max(1, kinds);
   return lines.map((line) => {
     const kind = kindOf(line);
-    return total * (kind === "own" ? 1 - share * without : share) / counts[kind];
+    return total * (kind === "own" ? 1 - share * kinds : share) / counts.get(kind)!;
   });
 }
 
@@ -78,8 +84,9 @@ function countMisses(
   lines: readonly (ReadLine & { readonly decision: JointDecision })[],
 ): MissTable {
   const table: Record<string, { images: number; missed: number }> = {};
-  for (const { label, role, line, decision } of lines) {
-    if (label === outlierLabel || role === "moved") continue;
+  for (const item of lines) {
+    const { line, decision } = item;
+    if (isOutlier(item)) continue;
     for (const kind of historyKinds(line.facts)) {
       const counts = table[kind] ??= { images: 0, missed: 0 };
       counts.images++;

@@ -46,7 +46,7 @@ export const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean
 /** The share of outliers that is expected unless the user says otherwise. */
 export const defaultOutlierPrior = 0.2;
 /** The share of outliers that a known tokenizer decoded, but no known transformer drew. */
-export const strangerShare = 0.05;
+export const strangerShare = 0.25;
 /**
  * What traces of a family are told by: the logarithms of four signals under all tokenizers, in the given order of
  * families, and the token features under the family's variants.

@@ -7,6 +7,7 @@
  * (calibration/fit_known.ts).
  */
 import { type FeatureRow, pickColumns } from "../../evidence/features.ts";
+import { type OneClass, oneClassDistance } from "./one_class.ts";
 import { calibratedRatio, type LogRatio, ratioScore, type Scale } from "./log_ratio.ts";
 
 /** Summaries under the likeliest variant that are compared with those of its own images. */
@@ -19,12 +20,28 @@ export const knownFeatures = [
   "conditional.mean",
 ] as const;
 
+/** Summaries under every variant whose pattern is compared, with the guided means of scales. */
+const patternFeatures = ["guided.mean", "conditional.mean", "unconditional.mean", "rank.logMean", "guided.lowest20"];
+
+/** The numbers of an image under the given variants, variant by variant. */
+export function patternNumbers(variants: readonly string[], row: FeatureRow): number[] {
+  return variants.flatMap((name) => {
+    const scales = Object.keys(row).filter((key) => key.startsWith(`${name}.scale`) && key.endsWith(".guided"));
+    return [
+      ...pickColumns(row, patternFeatures.map((feature) => `${name}.${feature}`), "known variants"),
+      ...scales.map((key) => row[key]),
+    ];
+  });
+}
+
 /** What is typical of one variant's own images. */
 export interface VariantTypical {
   /** Of `knownFeatures` under the variant. */
   readonly features: Scale;
   /** By other variant: of the guided mean under this variant minus that under the other. */
   readonly margins: Readonly<Record<string, { readonly mean: number; readonly deviation: number }>>;
+  /** Distance of the numbers of `patternNumbers` under all variants from those of the variant's own images. */
+  readonly pattern: OneClass;
 }
 
 /** The fitted model of a family. */
@@ -36,16 +53,16 @@ export interface KnownModel {
 }
 
 /**
- * The numbers that the ratio is computed from, for an image whose likeliest variant among `variants` is `best`: its
- * standardised features under it, then the least and the mean of its standardised margins (0 without other variants).
+ * The numbers that the ratio is computed from, for an image whose likeliest variant is `best`: its standardised features
+ * under it, the least and the mean of its standardised margins (0 without other variants), and ln of the distance of its
+ * pattern.
  */
 export function knownNumbers(
   typical: KnownModel["variants"],
   best: string,
-  variants: readonly string[],
   row: FeatureRow,
 ): number[] {
-  const { features, margins } = typical[best];
+  const { features, margins, pattern } = typical[best], variants = Object.keys(typical);
   const values = pickColumns(row, knownFeatures.map((name) => `${best}.${name}`), "known variants");
   const own = row[`${best}.guided.mean`];
   const others = variants.filter((name) => name !== best).map((name) => {
@@ -55,7 +72,8 @@ export function knownNumbers(
   const z = values.map((value, j) => (value - features.mean[j]) / features.deviation[j]);
   const least = others.length === 0 ? 0 : Math.min(...others);
   const middle = others.length === 0 ? 0 : others.reduce((a, b) => a + b) / others.length;
-  return [...z, least, middle];
+  const distance = oneClassDistance(pattern, patternNumbers(variants, row));
+  return [...z, least, middle, Math.log(Math.max(distance, 1e-12))];
 }
 
 /**
@@ -63,5 +81,5 @@ export function knownNumbers(
  * image's history.
  */
 export function knownRatio({ variants, ratio }: KnownModel, best: string, row: FeatureRow, kind: string): number {
-  return calibratedRatio(ratio, ratioScore(ratio, knownNumbers(variants, best, Object.keys(variants), row)), kind);
+  return calibratedRatio(ratio, ratioScore(ratio, knownNumbers(variants, best, row)), kind);
 }

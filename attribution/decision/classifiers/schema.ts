@@ -10,6 +10,7 @@ import {
   type Settings,
   settingsSchema,
 } from "../../evidence/evidence.ts";
+import { oneClassSchema } from "../family_distance.ts";
 import { leastSlope, type Stretches } from "./confidence.ts";
 import type { JointModel } from "./joint.ts";
 import type { MissTable } from "./miss_table.ts";
@@ -77,7 +78,10 @@ const familyModel = v.strictObject({
   tokens: v.record(v.string(), scale),
   trace: ratio,
   known: v.optional(v.strictObject({
-    variants: v.record(v.string(), v.strictObject({ features: scale, margins: v.record(v.string(), margin) })),
+    variants: v.record(
+      v.string(),
+      v.strictObject({ features: scale, margins: v.record(v.string(), margin), pattern: oneClassSchema }),
+    ),
     ratio,
   })),
 });

@@ -34,7 +34,7 @@ Deno.test("decideJoint(): strong traces and one likely model are a variant", () 
   assert.ok(Math.abs(decision.log10LikelihoodRatio! - ratio) < 1e-9);
   assert.match(
     decision.reasons.join(" "),
-    /as likely if rarb made the image as if it is an outlier: moderately strong/,
+    /as likely if rarb made the image as if it is an outlier: moderate support/,
   );
   const total = Object.values(decision.scores).reduce((a, b) => a + b);
   assert.ok(Math.abs(total - 1) < 1e-12);
