@@ -47,10 +47,14 @@ export const findingWords: Readonly<Record<Finding, FindingWords>> = {
 export const outlierMeaning =
   "not made by a model of this set, as far as can be seen; it may be a photograph or another generator's image";
 
-/** What a label means, in a few words. `family` is the name of its family. */
-export function labelMeaning(label: Label, family: string | null): string {
+/** What the label of a verdict means, in a few words. */
+export function labelMeaning({ finding, label, family }: Pick<Verdict, "finding" | "label" | "family">): string {
   if (label === outlierLabel) return outlierMeaning;
-  return family === null ? "a model of this set" : `a model of the family ${familyTitle(family)}`;
+  const which = family === null ? "of this set" : `of the family ${familyTitle(family)}`;
+  if (finding === "variant") return `a model ${which}`;
+  return finding === "family"
+    ? `the likeliest model ${which}`
+    : "the likeliest model, if one of this set made the image";
 }
 
 /** What was found in an image, in a few words: the finding's title with the names of model and family. */
@@ -207,8 +211,8 @@ export function unsettledReason(
 export function poseReason(pose: Pose, image: { readonly width: number; readonly height: number }): string {
   const phrases = describePose(pose, image);
   return phrases.length === 0
-    ? "Traces show where the image is moved by a fraction of a pixel."
-    : `Traces show where the image is taken as ${phrases.join("; ")}.`;
+    ? "The image was found moved by a fraction of a pixel."
+    : `The image was found in another pose: ${phrases.join("; ")}.`;
 }
 
 /** The reason of `unsuitable`. `image` is the size of the stored image. */
@@ -227,7 +231,7 @@ export function unsuitableReason(
 export interface VerdictWords extends FindingWords {
   /** Meaning of the label. */
   readonly labelMeaning: string;
-  /** Of the likelihood ratio; null without one. */
+  /** Of the likelihood ratio; null without one, and where nothing was measured. */
   readonly support: string | null;
   /** What happened to the image. */
   readonly history: string[];
@@ -242,12 +246,12 @@ export function wordsOf(
     "finding" | "label" | "family" | "log10LikelihoodRatio" | "pose" | "facts" | "width" | "height"
   >,
 ): VerdictWords {
-  const { finding, label, family, log10LikelihoodRatio, pose, facts } = line;
+  const { finding, log10LikelihoodRatio: ratio, pose, facts } = line;
   return {
     title: titleOf(line),
     explanation: findingWords[finding].explanation,
-    labelMeaning: labelMeaning(label, family),
-    support: log10LikelihoodRatio === undefined ? null : verbalSupport(log10LikelihoodRatio),
+    labelMeaning: labelMeaning(line),
+    support: ratio === undefined || finding === "unsuitable" ? null : verbalSupport(ratio),
     history: facts === undefined ? [] : describeFacts(facts),
     found: pose === undefined ? [] : describePose(pose, line),
   };

@@ -1,6 +1,12 @@
 /** Verdicts as lines for people: a row per image, and at the end what the findings and labels of a run mean. */
 import { type Evidence, type EvidenceLine, findings, isUnreadable } from "../../attribution/evidence/evidence.ts";
-import { findingWords, outlierMeaning, sharePhrase, wordsOf } from "../../attribution/evidence/words.ts";
+import {
+  findingWords,
+  outlierMeaning,
+  sharePhrase,
+  type VerdictWords,
+  wordsOf,
+} from "../../attribution/evidence/words.ts";
 import { outlierLabel } from "../../attribution/labels.ts";
 import type { Summary } from "../../attribution/run/attribute.ts";
 import { printable } from "../../util/names.ts";
@@ -13,14 +19,15 @@ import { printable } from "../../util/names.ts";
 export function verdictRow(line: EvidenceLine): string {
   const name = printable(line.image).padEnd(28);
   if (isUnreadable(line)) return `${name}  ${line.label}  ${line.error.message}\n`;
-  const { finding, label, confidence, log10LikelihoodRatio: ratio } = line;
+  const { finding, label, confidence, log10LikelihoodRatio: ratio = 0 } = line;
+  const words = wordsOf(line);
   const cells = [
     name,
     finding.padEnd(12),
     label.padEnd(8),
     confidence.toFixed(3),
-    (ratio === undefined ? "-" : signed(ratio)).padStart(6),
-    remarks(line).map(printable).join("; "),
+    (words.support === null ? "-" : signed(ratio)).padStart(6),
+    remarks(line, words).map(printable).join("; "),
   ];
   return cells.join("  ").trimEnd() + "\n";
 }
@@ -31,13 +38,15 @@ function signed(ratio: number): string {
   return Number(digits) === 0 ? "0.0" : ratio > 0 ? `+${digits}` : digits;
 }
 
-function remarks(line: Evidence): string[] {
-  const { finding, missRate, reasons, unsure } = line;
-  const { support, history, found } = wordsOf(line);
+function remarks(
+  { finding, missRate, reasons, unsure }: Evidence,
+  { support, history, found }: VerdictWords,
+): string[] {
   const isMissed = missRate !== undefined && (finding === "none" || finding === "inconclusive");
   return [
     ...unsure ? ["unsure"] : [],
-    ...finding === "unsuitable" ? reasons : support === null ? [] : [support],
+    ...finding === "unsuitable" ? reasons.map((reason) => reason.replace(/\.$/, "")) : [],
+    ...support === null ? [] : [support],
     ...history,
     ...found.length === 0 ? [] : [`found ${found.join(", ")}`],
     ...isMissed ? [`${sharePhrase(missRate)} of generated images like this are missed`] : [],

@@ -124,6 +124,7 @@ function drawFound({ card, bitmap, image, name }) {
 function drawMaps({ card, bitmap, image }) {
   if (!bitmap || !image?.maps) return;
   const { quantisation, surprise } = image.maps;
+  const which = image.verdict.pose ? ", of the image as it is" : "";
   const draw = (kind, map, text) => {
     const figure = card.querySelector(`.${kind}`);
     const [title, scale] = figure.querySelectorAll("figcaption > span");
@@ -137,8 +138,8 @@ function drawMaps({ card, bitmap, image }) {
     drawMap(canvas, bitmap, map, Number($("opacity").value));
     figure.hidden = false;
   };
-  draw("quantisation", quantisation, `Quantisation residual (${quantisation.family.toUpperCase()})`);
-  if (surprise) draw("surprise", surprise, `Surprise per token (${surprise.variant}, nats)`);
+  draw("quantisation", quantisation, `Quantisation residual (${quantisation.family.toUpperCase()})${which}`);
+  if (surprise) draw("surprise", surprise, `Surprise per token (${surprise.variant}, nats)${which}`);
   else {
     const figure = card.querySelector(".surprise");
     figure.querySelector("canvas").hidden = figure.querySelector(".scale").hidden = true;

@@ -88,7 +88,7 @@ Deno.test("decideJoint(): says in which pose it was found", () => {
   const found = decideJoint(poses, { facts: png, search, ...size }, misses);
   assert.deepEqual([found.finding, found.label], ["variant", "rarb"]);
   assert.deepEqual(found.pose, pose);
-  assert.match(found.reasons.join(" "), /Traces show where the image is taken as mirrored\./);
+  assert.match(found.reasons.join(" "), /The image was found in another pose: mirrored\./);
   const [as0, as1] = poses.map(({ readings }) => ({ weight: 0.5, readings }));
   assert.equal(decideJoint([as1, as0], { facts: png, search, ...size }, misses).pose, undefined);
 });

@@ -66,9 +66,13 @@ Deno.test("titleOf() and labelMeaning() name model and family", () => {
   assert.equal(title("family", "outlier", null), "fits a known tokenizer");
   assert.equal(title("none", "outlier", null), "no trace of a known model");
   assert.equal(title("inconclusive", "rarb", "rar"), "cannot tell");
-  assert.equal(labelMeaning("outlier", null), outlierMeaning);
-  assert.equal(labelMeaning("rarb", "rar"), "a model of the family RAR");
-  assert.equal(labelMeaning("x", "other"), "a model of the family other");
+  const meaning = (finding: Finding, label: string, family: string | null) => labelMeaning({ finding, label, family });
+  assert.equal(meaning("none", "outlier", null), outlierMeaning);
+  assert.equal(meaning("family", "outlier", "rar"), outlierMeaning);
+  assert.equal(meaning("variant", "rarb", "rar"), "a model of the family RAR");
+  assert.equal(meaning("variant", "x", "other"), "a model of the family other");
+  assert.equal(meaning("family", "var16", "var"), "the likeliest model of the family VAR");
+  assert.equal(meaning("inconclusive", "rarb", null), "the likeliest model, if one of this set made the image");
 });
 
 Deno.test("describePose() says how an image was mirrored, turned, cropped and pasted", () => {
@@ -133,11 +137,11 @@ Deno.test("reasons are sentences with the numbers that they are given", () => {
     ],
     [
       poseReason(pose, { width: 61, height: 64 }),
-      "Traces show where the image is taken as mirrored; 3 pixels cropped off left.",
+      "The image was found in another pose: mirrored; 3 pixels cropped off left.",
     ],
     [
       poseReason({ ...pose, left: 0.02, mirror: false }, { width: 64, height: 64 }),
-      "Traces show where the image is moved by a fraction of a pixel.",
+      "The image was found moved by a fraction of a pixel.",
     ],
     [unsuitableReason("no-texture", size), "The image has no texture in which a model could leave traces."],
     [unsuitableReason("too-small", { width: 1, height: 1 }), "The image has 1x1 pixels, too few to measure."],
@@ -165,5 +169,7 @@ Deno.test("wordsOf() gathers the words of a verdict", () => {
     found: ["mirrored"],
   });
   const none = wordsOf({ finding: "none", label: "outlier", family: null, ...size });
+  const nothing = { finding: "unsuitable", label: "outlier", family: null, log10LikelihoodRatio: 0 } as const;
+  assert.equal(wordsOf({ ...nothing, ...size }).support, null);
   assert.deepEqual([none.support, none.found, none.labelMeaning], [null, [], outlierMeaning]);
 });
