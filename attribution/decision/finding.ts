@@ -15,6 +15,7 @@ import {
 } from "../evidence/words.ts";
 import { featuresOf } from "../evidence/features.ts";
 import { measuredPoses } from "../evidence/poses.ts";
+import { describeFacts } from "../images/facts/describe.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
 import { type Label, outlierLabel } from "../labels.ts";
 import {
@@ -54,7 +55,7 @@ const mostDoubt = 0.1;
 /** The label is a model's name where the probability of an outlier is at most this: a wrong name is worse than none. */
 const mostOutlier = 0.4;
 /** One model of a family is named where its probability, given the family, is at least this. */
-const leastShare = 0.6;
+const leastShare = 0.75;
 /** `none` is said where at most this share of generated images, processed alike, is missed; else `inconclusive`. */
 const mostMissed = 0.1;
 
@@ -94,7 +95,7 @@ export function decideJoint(
   const isHidden = missRate !== undefined && missRate > mostMissed;
   const reasons = [
     ...found.reasons,
-    ...isHidden ? [hiddenReason([])] : [],
+    ...isHidden && facts !== undefined ? [hiddenReason(describeFacts(facts))] : [],
     ...missRate === undefined ? [] : [missedReason(missRate)],
     ...pose !== undefined && family !== null ? [poseReason(pose, size)] : [],
     supportReason(found.best, log10LikelihoodRatio),

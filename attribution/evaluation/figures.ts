@@ -26,6 +26,11 @@ export const figureTable = {
     about: "Share of images whose label is right, among all labels of the set and outlier.",
     unit: "share",
   },
+  membersRight: {
+    title: "generated images' labels right",
+    about: "Share of the set's own images whose label is right.",
+    unit: "share",
+  },
   familyAccuracy: {
     title: "families right",
     about: "Share of images whose family is right, or that are rightly called outlier.",
@@ -46,6 +51,12 @@ export const figureTable = {
   surelyAccused: {
     title: "named one at 0.9 or more",
     about: "Share of the outliers that are so accused with a confidence of at least 0.9.",
+    unit: "share",
+    bySource: true,
+  },
+  surelyNamed: {
+    title: "labelled as one at 0.9 or more",
+    about: "Share of the outliers whose label is a model's with a confidence of at least 0.9, whatever the finding.",
     unit: "share",
     bySource: true,
   },

@@ -107,10 +107,12 @@ function rates(verdicts: readonly JudgedVerdict[], labels: Labels): Partial<Reco
   const familyIsRight = ({ label, verdict }: JudgedVerdict) => groupOf(labels, label) === groupOf(labels, verdict);
   return {
     accuracy: share(everyone, isRight),
+    membersRight: share(isMember, isRight),
     familyAccuracy: share(everyone, familyIsRight),
     outlierRecall: share(isOutlier, isRight),
     accused: share(isOutlier, found("variant")),
     surelyAccused: share(isOutlier, found("variant"), isSure),
+    surelyNamed: share(isOutlier, (item) => !isRight(item), isSure),
     outliersFamily: share(isOutlier, found("family")),
     exonerated: share(isMember, found("none")),
     surelyExonerated: share(isMember, found("none"), isSure),

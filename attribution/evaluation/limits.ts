@@ -4,13 +4,23 @@ import { describeFigure } from "./format.ts";
 import type { ProcessingResult } from "./processing.ts";
 
 const processingColumns: readonly FigureName[] = [
-  ...["accuracy", "familyAccuracy", "accused", "surelyAccused", "exonerated", "surelyExonerated"] as const,
+  ...[
+    "membersRight",
+    "accuracy",
+    "familyAccuracy",
+    "outlierRecall",
+    "accused",
+    "surelyAccused",
+    "exonerated",
+    "surelyExonerated",
+  ] as const,
   ...["inconclusive", "auroc", "accuracyAt80", "calibrationError", "constantCalibrationError"] as const,
 ];
 const sourceColumns: readonly FigureName[] = [
   "outlierRecall",
   "accused",
-  "surelyAccused",
+  "surelyNamed",
+  "outliersFamily",
   "outliersInconclusive",
   "cllr",
 ];

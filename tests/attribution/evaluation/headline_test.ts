@@ -47,6 +47,8 @@ Deno.test("headline() counts rates of images, members and outliers", () => {
   });
   const value = (name: keyof typeof figures) => figures[name].value;
   assert.equal(value("accuracy"), 5 / 10);
+  assert.equal(value("membersRight"), 2 / 5);
+  assert.equal(value("surelyNamed"), 1 / 5);
   assert.equal(value("familyAccuracy"), 6 / 10);
   assert.equal(value("outlierRecall"), 3 / 5);
   assert.equal(value("accused"), 2 / 5);
