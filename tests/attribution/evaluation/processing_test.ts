@@ -125,7 +125,7 @@ Deno.test("limitsMarkdown() has tables of processings and sources, and says what
     decides: "joint",
   });
   assert.match(text, /^2 images of 2 pictures: 1 generated ones, 1 outliers\. Model set tiny 123, calibration 456/);
-  assert.match(text, /^\| JPEG 75 \| 2 \| 50\.0 % \(1\.3 to 98\.7 %\) \|/m);
+  assert.match(text, /^\| JPEG 75 \| 2 \| 0\.0 % \(0\.0 to 97\.5 %\) \| 50\.0 % \(1\.3 to 98\.7 %\) \|/m);
   assert.match(text, /^\| photograph \| all of these \| 2 \| 100\.0 % /m);
   assert.match(text, /^- labels right: Share of images whose label is right/m);
   const [head, rule, ...rows] = text.split("\n").filter((line) => line.startsWith("| ")).slice(0, 5);
