@@ -34,8 +34,11 @@ export interface Candidates {
 
 /** How many candidates a level tries. */
 export const candidateLimit: Readonly<Record<SearchLevel, number>> = { quick: 5, full: 64 };
-/** How many squares with seams a level looks at, and in how many pixels it looks for them. */
-const seamLimit = { quick: { squares: 2, pixels: 2 ** 19 }, full: { squares: 6, pixels: 2 ** 22 } };
+/** How many squares with seams a level looks at, their sides over the native one, and in how many pixels it looks for them. */
+const seamLimit = {
+  quick: { squares: 2, factors: [1], pixels: 2 ** 18 },
+  full: { squares: 4, factors: [1, 2], pixels: 2 ** 21 },
+};
 
 /** A frame that shows an image upright or not, with its weight before weights are made to add up to 1. */
 type Frame = Rectangle & { readonly weight: number };
@@ -94,9 +97,9 @@ function framesOf(image: RgbImage, size: number, level: SearchLevel): Frame[] {
   const isNative = image.width === size && image.height === size;
   if (picture !== undefined && isNative) frames.push(...croppedFrames(picture, size, weights.moved, shares.moved));
   else if (picture !== undefined) frames.push(...pictureFrames(picture, size));
-  const { squares, pixels } = seamLimit[level];
+  const { squares, pixels, factors } = seamLimit[level];
   if (image.width * image.height <= pixels) {
-    const found = seamedSquares(image, size, squares);
+    const found = factors.flatMap((factor) => seamedSquares(image, factor * size, squares));
     const total = found.reduce((sum, { strength }) => sum + strength, 0);
     for (const { rectangle, strength } of found) {
       frames.push({ ...rectangle, weight: weights.seams * strength / total });

@@ -65,7 +65,9 @@ Deno.test("candidatePoses() of a picture in a canvas or a screenshot have its fr
   assert.equal(text(candidatePoses(canvas, 16, "quick").poses[0].pose), "16,16 16 0");
   const screenshot = pasted(picture, waves(70, 50), 21, 30);
   assert.equal(text(candidatePoses(screenshot, 16, "quick").poses[0].pose), "21,30 16 0");
-  // Enlarged before it was pasted.
+  // Enlarged before it was pasted: a full search finds its seams, too.
+  const enlarged = pasted(noise(32, 32, 2), waves(90, 70), 40, 11);
+  assert.ok(candidatePoses(enlarged, 16, "full").poses.some(({ pose }) => text(pose) === "40,11 32 0"));
   const large = await edited(noise(32, 32, 2), { name: "canvas", times: 2, colour: "#000000" });
   assert.equal(text(candidatePoses(large, 16, "quick").poses[0].pose), "16,16 32 0");
 });
