@@ -54,11 +54,13 @@ const symmetries: readonly (Pick<Pose, "turn" | "mirror"> & { readonly weight: n
   { turn: 270, mirror: true, weight: 0.01 },
 ];
 /** Weights of the kinds of frames. `moved`: a border within an image of the native size, as a shift leaves it. */
-const weights = { whole: 1, cropped: 1.5, picture: 3, moved: 0.5, seams: 2, shifted: 0.2 };
+const weights = { whole: 1, cropped: 1.5, picture: 3, moved: 0.5, seams: 3, shifted: 0.2 };
 /** Of a cropped picture: that as much was cut off opposite sides, and that nothing was cut off two sides at a corner. */
-const shares = { cropped: { centred: 0.5, corner: 0.05 }, moved: { centred: 0.1, corner: 0.2 } };
+const shares = { cropped: { centred: 0.7, corner: 0.02 }, moved: { centred: 0.1, corner: 0.2 } };
 /** A picture that lacks at most this share of its side was cropped, not reduced. */
 const largestCrop = 1 / 8;
+/** Where more of a side was lost by reducing a picture before it was pasted, no traces are left. */
+const largestReduction = 1 / 3;
 /** Largest shift against the token grid that is tried without any trace of a border, in pixels. */
 const largestShift = 3;
 
@@ -116,6 +118,7 @@ function pictureFrames(picture: Rectangle, size: number): Frame[] {
   const cropped = croppedFrames(picture, size, weights.picture);
   if (cropped.length > 0) return cropped;
   const isSquare = Math.abs(width - height) <= Math.max(width, height) / 16;
+  if (Math.min(width, height) < size * (1 - largestReduction)) return [];
   return isSquare
     ? [{ ...picture, weight: weights.picture }]
     : [{ ...centralSquare(picture), weight: weights.picture / 5 }];

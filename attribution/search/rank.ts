@@ -20,7 +20,7 @@ import type { Candidate, Candidates, SearchLevel } from "./candidates.ts";
 export interface FoundPose extends Candidate {
   /** The family that it fits. */
   readonly family: FamilyName;
-  /** By how much its score lies below the median of other poses that show the same part of the image, in nats. */
+  /** By how much its score lies below the median of comparable poses, in nats (`contrastOf`). */
   readonly contrast: number;
   /** [size, size, 3] in [0, 1], `size` being the family's. Unknown pixels are filled in. */
   readonly pixels: Float32Array;
@@ -48,6 +48,11 @@ const foundLimit: Readonly<Record<SearchLevel, { all: number; family: number }>>
  * or more, of the same images saved as JPEG 75 0.26 or more.
  */
 export const leastContrast = 0.25;
+/**
+ * Multiples of it: for poses without comparable ones, and for frames that lie partly beside the image, whose unknown pixels
+ * make known ones easier or harder.
+ */
+const leastFactor = { unlike: 2, cropped: 1.4 };
 /** How often unknown pixels are filled in. */
 const fillRounds = 3;
 /** Where more poses are tried of a family with one token per position, only so many, with the lowest QuantLoss, are decoded. */
@@ -72,8 +77,8 @@ export async function rankPoses(
     const { poses } = candidates.get(tokenizer.imageSize)!;
     const trials = poses.map((candidate): Trial => ({ ...candidate, quantLoss: Infinity, error: Infinity }));
     const tested = await testPoses(image, trials, tokenizer, options);
-    const best = tested.map((trial) => ({ trial, contrast: contrastOf(trial, tested, image) }))
-      .filter(({ contrast }) => contrast >= leastContrast)
+    const best = tested.map((trial) => ({ trial, ...contrastOf(trial, tested, image) }))
+      .filter(({ contrast, least }) => contrast >= least)
       .sort((a, b) => b.contrast - a.contrast).slice(0, limit.family);
     for (const { trial: { pose, logPrior }, contrast } of best) {
       const pixels = await fill(posedImage(image, pose, tokenizer.imageSize), tokenizer, options);
@@ -94,14 +99,32 @@ function scoreOf({ quantLoss, error }: Trial): number {
 }
 
 /**
- * By how much a pose's score lies below the median of other poses: those that show the same part of the image, which is as
- * difficult in all of them. Where there are fewer than two, all others.
+ * By how much a pose's score lies below the median of other poses, and by how much it must: poses of the same frame, which
+ * is as difficult in all of them; where there are fewer than two, those that show the same part of the image; else all.
  */
-function contrastOf(trial: Trial, tested: readonly Trial[], image: RgbImage): number {
-  const part = visiblePart(trial.pose, image);
+function contrastOf(
+  trial: Trial,
+  tested: readonly Trial[],
+  image: RgbImage,
+): { readonly contrast: number; readonly least: number } {
   const others = tested.filter((other) => other !== trial);
-  const alike = others.filter(({ pose }) => visiblePart(pose, image) === part);
-  return median((alike.length > 1 ? alike : others).map(scoreOf)) - scoreOf(trial);
+  const part = visiblePart(trial.pose, image);
+  const sameFrame = others.filter(({ pose }) => frameOf(pose) === frameOf(trial.pose));
+  const samePart = others.filter(({ pose }) => visiblePart(pose, image) === part);
+  const alike = [sameFrame, samePart].find(({ length }) => length > 1);
+  const contrast = median((alike ?? others).map(scoreOf)) - scoreOf(trial);
+  const factor = alike === undefined ? leastFactor.unlike : isWhole(trial.pose, image) ? 1 : leastFactor.cropped;
+  return { contrast, least: factor * leastContrast };
+}
+
+/** Whether a frame lies within the image. */
+function isWhole({ left, top, width, height }: Pose, image: RgbImage): boolean {
+  return left >= 0 && top >= 0 && left + width <= image.width && top + height <= image.height;
+}
+
+/** A frame as a text. */
+function frameOf({ left, top, width, height }: Pose): string {
+  return [left, top, width, height].join();
 }
 
 /** The part of the image that a frame shows, as a text. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Pose } from "../../../attribution/images/pose.ts";
 import { candidateLimit, candidatePoses } from "../../../attribution/search/candidates.ts";
 import { seamedSquares, trimmedPicture } from "../../../attribution/search/rectangles.ts";
-import { edited, noise, pasted, waves } from "./pictures.ts";
+import { edited, inverted, noise, pasted, waves } from "./pictures.ts";
 
 const picture = noise(16, 16, 1);
 const text = ({ left, top, width, turn, mirror }: Pose) =>
@@ -28,13 +28,14 @@ Deno.test("trimmedPicture() finds what a shift repeats, and no border elsewhere"
 });
 
 Deno.test("seamedSquares() finds a picture within a smooth one, first of all", () => {
-  const [first] = seamedSquares(pasted(picture, waves(70, 50), 21, 30), 16, 3);
-  assert.deepEqual(first.rectangle, { left: 21, top: 30, width: 16, height: 16 });
+  const [first] = seamedSquares(pasted(inverted(64, 64), waves(170, 150), 21, 70), 64, 3);
+  assert.deepEqual(first.rectangle, { left: 21, top: 70, width: 64, height: 64 });
   // At a corner, two sides are enough.
-  const [corner] = seamedSquares(pasted(picture, waves(70, 50), 54, 0), 16, 3);
-  assert.deepEqual(corner.rectangle, { left: 54, top: 0, width: 16, height: 16 });
-  assert.deepEqual(seamedSquares(waves(70, 50), 16, 3), []);
-  assert.deepEqual(seamedSquares(picture, 16, 3), []);
+  const [corner] = seamedSquares(pasted(inverted(64, 64), waves(170, 150), 106, 0), 64, 3);
+  assert.deepEqual(corner.rectangle, { left: 106, top: 0, width: 64, height: 64 });
+  assert.deepEqual(seamedSquares(waves(170, 150), 64, 3), []);
+  assert.deepEqual(seamedSquares(noise(170, 150, 5), 64, 3), []);
+  assert.deepEqual(seamedSquares(inverted(64, 64), 64, 3), []);
 });
 
 Deno.test("candidatePoses() of an image of native size are its symmetries, all but the image as it is", () => {
@@ -63,11 +64,11 @@ Deno.test("candidatePoses() of a cropped image begin with the centred one; full 
 Deno.test("candidatePoses() of a picture in a canvas or a screenshot have its frame first", async () => {
   const canvas = await edited(picture, { name: "canvas", times: 3 });
   assert.equal(text(candidatePoses(canvas, 16, "quick").poses[0].pose), "16,16 16 0");
-  const screenshot = pasted(picture, waves(70, 50), 21, 30);
-  assert.equal(text(candidatePoses(screenshot, 16, "quick").poses[0].pose), "21,30 16 0");
+  const screenshot = pasted(inverted(64, 64), waves(170, 150), 21, 70);
+  assert.equal(text(candidatePoses(screenshot, 64, "quick").poses[0].pose), "21,70 64 0");
   // Enlarged before it was pasted: a full search finds its seams, too.
-  const enlarged = pasted(noise(32, 32, 2), waves(90, 70), 40, 11);
-  assert.ok(candidatePoses(enlarged, 16, "full").poses.some(({ pose }) => text(pose) === "40,11 32 0"));
+  const enlarged = pasted(inverted(128, 128), waves(290, 270), 40, 111);
+  assert.ok(candidatePoses(enlarged, 64, "full").poses.some(({ pose }) => text(pose) === "40,111 128 0"));
   const large = await edited(noise(32, 32, 2), { name: "canvas", times: 2, colour: "#000000" });
   assert.equal(text(candidatePoses(large, 16, "quick").poses[0].pose), "16,16 32 0");
 });

@@ -18,6 +18,11 @@ export function waves(width: number, height: number): RgbImage {
   return { width, height, data };
 }
 
+/** Smooth, and unlike `waves` at most places. */
+export function inverted(width: number, height: number): RgbImage {
+  return { width, height, data: waves(width, height).data.map((value) => 255 - value) };
+}
+
 /** One picture within another. */
 export function pasted(picture: RgbImage, into: RgbImage, left: number, top: number): RgbImage {
   const data = into.data.slice();
