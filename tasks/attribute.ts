@@ -69,8 +69,8 @@ export const command = defineCommand({
     unsureBelow: {
       value: "P",
       type: real(0, 1),
-      default: "0",
       help: "mark verdicts of lower confidence as unsure; the table keeps the best label",
+      unset: "what the calibration measured: verdicts that are not unsure are right in 95 %",
     },
     ...measuringOptions,
     shard: {

@@ -30,14 +30,13 @@ export interface JointJudgement {
 }
 
 /**
- * The share of outliers among the verdicts that confidences are fitted to, however many there are. Images of the label
- * folders, generated images off their grid and images read as strangers' have the same share of it. The last two are
- * harder.
+ * The shares of outliers among the verdicts that confidences are fitted to, however many there are: of images of the label
+ * folders, and of two kinds that are harder, generated images off their grid and images read as strangers'.
  */
-const outlierShare = 0.3;
+const outlierShares = { outlier: 0.1, moved: 0.1, stranger: 0.1 } as const;
 
 /** Verdicts with at least the confidence `unsureBelow` are right at this rate or more. */
-const rateOfSure = 0.98;
+const rateOfSure = 0.95;
 
 /**
  * Judges images. Generated ones off their grid count as outliers: as they are, they have no traces. Throws a
@@ -65,18 +64,17 @@ function isOutlier({ label, role }: ReadLine): boolean {
   return label === outlierLabel || role === "moved" || role === "stranger";
 }
 
-/** Weights by which outliers have their share, and which add up to the number of images that are read as they are. */
+/** Weights by which outliers have their shares, and which add up to the number of images. */
 function verdictWeights(lines: readonly ReadLine[]): number[] {
-  const kindOf = (line: ReadLine) =>
-    !isOutlier(line) ? "own" : line.role === "moved" || line.role === "stranger" ? line.role : "outlier";
-  const counts = new Map<string, number>();
-  for (const line of lines) counts.set(kindOf(line), (counts.get(kindOf(line)) ?? 0) + 1);
-  const kinds = counts.size - (counts.has("own") ? 1 : 0);
-  const total = (counts.get("own") ?? 0) + (counts.get("outlier") ?? 0), share = outlierShare / Math.max(1, kinds);
-  return lines.map((line) => {
-    const kind = kindOf(line);
-    return total * (kind === "own" ? 1 - share * kinds : share) / counts.get(kind)!;
+  const kinds = lines.map((line) => {
+    if (!isOutlier(line)) return "own";
+    return line.role === "moved" || line.role === "stranger" ? line.role : "outlier";
   });
+  const counts = new Map<string, number>();
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  const shares = new Map<string, number>(Object.entries(outlierShares).filter(([kind]) => counts.has(kind)));
+  shares.set("own", 1 - [...shares.values()].reduce((a, b) => a + b, 0));
+  return kinds.map((kind) => lines.length * shares.get(kind)! / counts.get(kind)!);
 }
 
 /** Counts generated images, by every kind that an image belongs to, and those of them in which nothing was found. */

@@ -140,7 +140,7 @@ export async function attributeFiles(
   options: AttributeFilesOptions,
   events: AttributeFilesEvents = {},
 ): Promise<Summary> {
-  const { unsureBelow = 0, signal, shard } = options;
+  const { signal, shard } = options;
   if (shard !== undefined && options.journal === undefined) {
     throw new Error("--shard: expects --journal FILE, a journal for this shard alone");
   }
@@ -166,7 +166,7 @@ export async function attributeFiles(
   const finish = async (status: Summary["status"]): Promise<Summary> => {
     await submission?.finish();
     if (session !== undefined) journal?.end(session, status, tally.done);
-    const summary = summarise(tracer, tally, status, unsureBelow);
+    const summary = summarise(tracer, tally, status);
     await report?.finish(summary);
     return summary;
   };
@@ -201,8 +201,8 @@ async function expectReplaceable({ out, force, report, ...options }: AttributeFi
 }
 
 /** Everything that the rows of the submission depend on; shards whose specifications differ cannot be merged. */
-function runSpecOf(tracer: Tracer, { inputs, limit, unsureBelow = 0 }: AttributeFilesOptions): RunSpec {
-  const { method, search, calibration, modelSet, settings } = tracer.info;
+function runSpecOf(tracer: Tracer, { inputs, limit }: AttributeFilesOptions): RunSpec {
+  const { method, search, unsureBelow, calibration, modelSet, settings } = tracer.info;
   return {
     ...{
       modelSet: modelSet.hash,
@@ -218,9 +218,9 @@ function runSpecOf(tracer: Tracer, { inputs, limit, unsureBelow = 0 }: Attribute
   };
 }
 
-function summarise(tracer: Tracer, tally: Tally, status: Summary["status"], unsureBelow: number): Summary {
+function summarise(tracer: Tracer, tally: Tally, status: Summary["status"]): Summary {
   const { device, plan, settings, counts } = tracer.run;
-  const { method, search, calibration, modelSet: { name, hash } } = tracer.info;
+  const { method, search, unsureBelow, calibration, modelSet: { name, hash } } = tracer.info;
   const { total, done, unreadableCount, findings, labels, unsure, unreadable, processPeakBytes, started } = tally;
   return {
     status,

@@ -66,7 +66,10 @@ export interface TracerOptions extends RunOptions {
    * makes such an image cost at most twice as much as others, `full` ten times. Default `quick`.
    */
   readonly search?: "off" | SearchLevel;
-  /** Verdicts with a confidence below this, 0 to 1, are marked `unsure`. Default 0: none. */
+  /**
+   * Verdicts with a confidence below this, 0 to 1, are marked `unsure`. Default: for `joint`, the confidence from which on
+   * verdicts were right at a rate of 95 % when the set was calibrated; else 0, none.
+   */
   readonly unsureBelow?: number;
   /** Lock the journal so that no other process can use it. Needed on network file systems. Default false. */
   readonly exclusive?: boolean;
@@ -138,6 +141,8 @@ export interface TracerInfo {
   readonly calibration: string | null;
   /** The decision method. */
   readonly method: MethodName;
+  /** Verdicts with a confidence below this are marked `unsure`. */
+  readonly unsureBelow: number;
   /** How thoroughly images that would be outliers are searched for poses. */
   readonly search: "off" | SearchLevel;
   /** The settings that numbers in the evidence depend on. */
@@ -193,6 +198,7 @@ interface Choice {
   readonly rules: Rules;
   readonly calibration: string | null;
   readonly method: MethodName;
+  readonly unsureBelow: number;
   readonly condition: ConditionName;
   readonly quantization: QuantizerName;
   readonly signals: SignalLevel;
@@ -225,18 +231,16 @@ export class Tracer implements AsyncDisposable {
    * @internal
    */
   readonly run: OpenRun;
-  readonly #unsureBelow: number;
   readonly #cleanup: AsyncDisposableStack;
   #isBusy = false;
   /** Number of lines yielded so far. */
   #lines = 0;
 
-  private constructor(choice: Choice, run: OpenRun, unsureBelow: number, cleanup: AsyncDisposableStack) {
+  private constructor(choice: Choice, run: OpenRun, cleanup: AsyncDisposableStack) {
     const { set, labels, rules, method } = choice;
     this.labels = labels;
     this.rules = rules;
     this.run = run;
-    this.#unsureBelow = unsureBelow;
     this.#cleanup = cleanup;
     const { info } = run.device;
     this.info = {
@@ -245,6 +249,7 @@ export class Tracer implements AsyncDisposable {
       labels: labels.all,
       calibration: choice.calibration,
       method,
+      unsureBelow: choice.unsureBelow,
       search: choice.searching?.level ?? "off",
       settings: run.settings,
       device: { kind: info.kind, name: info.name, software: info.software },
@@ -274,7 +279,7 @@ export class Tracer implements AsyncDisposable {
     };
     await using cleanup = new AsyncDisposableStack();
     const run = await openRun(choice.set, { quantization, signals, scoring, searching }, options, events, cleanup);
-    return new Tracer(choice, run, options.unsureBelow ?? 0, cleanup.move());
+    return new Tracer(choice, run, cleanup.move());
   }
 
   /**
@@ -301,7 +306,7 @@ export class Tracer implements AsyncDisposable {
       rules: this.rules,
       calibrationHash: this.info.calibration,
       method: this.info.method,
-      unsureBelow: this.#unsureBelow,
+      unsureBelow: this.info.unsureBelow,
     };
     try {
       const lines = this.run.lines(toInputs(images), (inputs) => attribute(inputs, options), { shard, onKept });
@@ -327,9 +332,9 @@ export class Tracer implements AsyncDisposable {
 
 /** Combines the options with the calibration. Throws where they do not fit. */
 async function choose(options: TracerOptions, events: RunEvents): Promise<Choice> {
-  const { unsureBelow = 0 } = options;
-  if (!(unsureBelow >= 0 && unsureBelow <= 1)) {
-    throw new RangeError(`unsureBelow: expected a confidence from 0 to 1, got ${unsureBelow}`);
+  const { unsureBelow: limit } = options;
+  if (limit !== undefined && !(limit >= 0 && limit <= 1)) {
+    throw new RangeError(`unsureBelow: expected a confidence from 0 to 1, got ${limit}`);
   }
   const set = await chooseModels(options.models, events);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
@@ -340,6 +345,7 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   const isFitted = options.condition === undefined || options.condition === rules.classifiers?.condition;
   const method = options.method ?? (isFitted ? defaultMethod(rules) : "perplexity");
   requireMethod(method, rules);
+  const unsureBelow = limit ?? (method === "joint" ? rules.classifiers?.unsureBelow : undefined) ?? 0;
   const { needs, condition: usual = "none" } = methodOf(method);
   const condition = options.condition ?? (needs === undefined ? usual : rules.classifiers?.condition ?? usual);
   if (needs !== undefined) requireCondition(calibration, condition);
@@ -353,7 +359,7 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   const searching = level === "off"
     ? undefined
     : { level, needs: (measured: SearchInput) => needsSearch(method, measured, rules) };
-  return { set, labels, rules, calibration: sha256, method, condition, quantization, signals, searching };
+  return { set, labels, unsureBelow, rules, calibration: sha256, method, condition, quantization, signals, searching };
 }
 
 /** The one of two levels that has more signals. */

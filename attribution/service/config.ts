@@ -103,7 +103,12 @@ export const settings = withVariables({
     default: "quick",
     help: "how thoroughly images that would be outliers are searched mirrored, turned, cropped or within a canvas",
   },
-  unsureBelow: { value: "P", type: real(0, 1), default: "0", help: "mark verdicts below this confidence as unsure" },
+  unsureBelow: {
+    value: "P",
+    type: real(0, 1),
+    help: "mark verdicts below this confidence as unsure",
+    unset: "what the calibration measured",
+  },
   preload: { help: "load all transformers that fit before being ready" },
   maxBatch: {
     value: "N",
