@@ -10,7 +10,6 @@ import { chooseModels } from "../attribution/run/choose_models.ts";
 import { parseShard } from "../attribution/run/journal/shards.ts";
 import { journalIn } from "../attribution/run/report.ts";
 import { submissionColumns } from "../attribution/run/submission.ts";
-import { searchLevels } from "../attribution/search/candidates.ts";
 import { printable } from "../util/names.ts";
 import { choice, listOf, real } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
@@ -58,14 +57,6 @@ export const command = defineCommand({
       unset: "what the method is made for",
     },
     classes: { value: "FILE", help: "table of classes, image_name,class; implies --condition given" },
-    search: {
-      value: "HOW",
-      type: choice(searchLevels),
-      default: "quick",
-      help:
-        "how thoroughly images that would be outliers are searched mirrored, turned, cropped or within a canvas: off, " +
-        "quick (twice the time of other images at most) or full (ten times)",
-    },
     unsureBelow: {
       value: "P",
       type: real(0, 1),

@@ -89,6 +89,16 @@ export const decisionOptions = defineOptions({
     help: "which of the calibration's thresholds decide",
     unset: "the calibration's choice",
   },
+  search: {
+    value: "HOW",
+    type: choice({
+      off: "not at all",
+      quick: "such an image costs twice as much as others at most",
+      full: "ten times at most; also crops at any offset and shifts",
+    }),
+    default: "quick",
+    help: "how images that would be outliers are searched mirrored, turned, cropped or within a canvas",
+  },
 });
 
 /** Scores of methods that are not measured unless asked for. */
