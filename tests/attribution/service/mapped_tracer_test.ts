@@ -26,7 +26,6 @@ const options: MappedTracerOptions = {
   memoryBytes: 2 ** 30,
   weightType: "f32",
   method: "perplexity",
-  unsureBelow: 0,
   maxBatch: 16,
   preload: false,
 };
