@@ -4,7 +4,7 @@ import { decodeImage, DEFAULT_MAX_PIXELS, imageNotes, readImageBytes, Unreadable
 import { applyEdits, checkEdit, type Edit, type Edited, formatEdits } from "./edits/mod.ts";
 import type { ImageFacts } from "./facts/facts.ts";
 import { imageFacts } from "./facts/image_facts.ts";
-import { undoLevels } from "./facts/levels.ts";
+import { levelsOf, undoLevels } from "./facts/levels.ts";
 import type { RgbImage } from "./image.ts";
 import type { Pose } from "./pose.ts";
 import { posedImage } from "./posed_image.ts";
@@ -193,12 +193,14 @@ async function prepare(
   const { width, height } = image;
   const bySize = new Map<number, Float32Array>(), native = [...new Set(sizes)];
   if (augmentation === undefined) {
-    const facts = imageFacts(bytes, image, native);
-    const plain = facts.levels === undefined ? image : undoLevels(image, facts.levels);
+    // In other poses only what is undone matters; the line has the facts of the image as it is.
+    const facts = pose === undefined ? imageFacts(bytes, image, native) : undefined;
+    const levels = pose === undefined ? facts?.levels : levelsOf(image);
+    const plain = levels === undefined ? image : undoLevels(image, levels);
     for (const size of native) {
       bySize.set(size, preprocess(pose === undefined ? plain : posedImage(plain, pose, size).image, size));
     }
-    return { width, height, bySize, facts };
+    return { width, height, bySize, ...facts && { facts } };
   }
   let facts: ImageFacts | undefined;
   for (const size of native) {

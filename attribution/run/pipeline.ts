@@ -14,6 +14,7 @@ import {
   type MeasurementLine,
 } from "../evidence/evidence.ts";
 import { UnreadableImageError } from "../images/decode.ts";
+import { factsVersion } from "../images/facts/image_facts.ts";
 import { type ImageInput, notesOf, pixelsOf, readContent, toValueRange } from "../images/load.ts";
 import { mapFamilies, unreadableLabel } from "../labels.ts";
 import { measureVariants } from "./score_variants.ts";
@@ -140,19 +141,20 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
 
 /** Reads an image and recalls its measurements. It has pixels if the tokenizers must run. */
 async function readItem(input: ImageInput, options: StreamOptions): Promise<Item> {
-  const { models, maxPixels } = options;
+  const { maxPixels } = options;
   try {
     const start = performance.now();
     const { bytes, sha256 } = await readContent(input, maxPixels);
     const recalled = await options.recall?.(sha256);
     const known = recalled && withGivenClass(recalled, input, options) ? recalled : undefined;
     if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
-      const item: ReadItem = { input, measured: Object.assign(known, notesOf(input, bytes)), credited: 0 };
+      const facts = await currentFacts(known, input, bytes, options);
+      const measured = Object.assign(known, notesOf(input, bytes), facts && { facts });
+      const item: ReadItem = { input, measured, credited: 0 };
       credit(item, familyShare, options);
       return item;
     }
-    const sizes = Object.values(models.tokenizers).map(({ imageSize }) => imageSize);
-    const pixels = await pixelsOf(input, bytes, sizes, maxPixels);
+    const pixels = await pixelsOf(input, bytes, sizesOf(options), maxPixels);
     const timings = { read: performance.now() - start, families: 0, variants: 0 };
     const { width, height, facts } = pixels;
     // The tokenizers will give the same tokens again, so earlier classes and likelihoods stay valid.
@@ -168,6 +170,22 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     options.onWork?.(1);
     return { input, error };
   }
+}
+
+/** The image sizes that the networks take. */
+function sizesOf({ models }: StreamOptions): readonly number[] {
+  return Object.values(models.tokenizers).map(({ imageSize }) => imageSize);
+}
+
+/** The facts of a recalled image, found again where they were found by other rules. Images in poses have none. */
+async function currentFacts(
+  { facts }: Measured,
+  input: ImageInput,
+  bytes: Uint8Array<ArrayBuffer> | undefined,
+  options: StreamOptions,
+): Promise<Measured["facts"]> {
+  if (facts?.version === factsVersion || input.pose !== undefined) return facts;
+  return (await pixelsOf(input, bytes, sizesOf(options), options.maxPixels)).facts;
 }
 
 /**

@@ -4,6 +4,9 @@ import type { FileFacts, ImageFacts, Levels } from "./facts.ts";
 /** At most so many colours are told: the image has a palette, or is grey. */
 const fewColours = 256;
 
+/** Noise is told from here on, in levels. Generated images have less. */
+const leastNoise = 0.6;
+
 /**
  * What happened to an image, in phrases such as `JPEG of quality 75, 4:2:0`. Empty where nothing is known to have
  * happened, as for a plain PNG.
@@ -16,14 +19,15 @@ const fewColours = 256;
  * ```
  */
 export function describeFacts(facts: ImageFacts): string[] {
-  const { file, earlierJpeg, earlierWebp, resampling, levels, picture, colours } = facts;
+  const { file, earlierJpeg, earlierWebp, resampling, levels, picture, noise, colours } = facts;
   return [
     ...file === undefined ? [] : describeFile(file),
-    ...earlierJpeg === undefined ? [] : [`earlier JPEG${ofQuality(earlierJpeg.quality)}`],
+    ...earlierJpeg === undefined ? [] : [describeEarlier(earlierJpeg)],
     ...earlierWebp === undefined ? [] : ["earlier WebP with loss"],
-    ...resampling === undefined ? [] : [describeResampling(resampling.factor)],
+    ...resampling === undefined ? [] : [describeResampling(resampling)],
     ...levels === undefined ? [] : [describeLevels(levels)],
-    ...picture === undefined ? [] : ["canvas of one colour around the picture"],
+    ...picture === undefined ? [] : [`canvas of one colour around ${picture.width}x${picture.height} pixels`],
+    ...noise < leastNoise ? [] : [`noise of ${noise.toFixed(1)} levels`],
     ...colours > fewColours ? [] : [colours === 1 ? "one colour" : `${colours} colours`],
   ];
 }
@@ -45,12 +49,18 @@ function describeJpeg({ quality, nearestQuality, subsampling }: NonNullable<File
   return `JPEG${ofQuality(quality)}${near}, ${subsampling === "1" ? "grey" : subsampling}`;
 }
 
+function describeEarlier({ quality, grid = { left: 0, top: 0 } }: NonNullable<ImageFacts["earlierJpeg"]>): string {
+  return `earlier JPEG${ofQuality(quality)}${grid.left + grid.top === 0 ? "" : ", cropped since"}`;
+}
+
 function ofQuality(quality: number | null): string {
   return quality === null ? "" : ` of quality ${quality}`;
 }
 
-function describeResampling(factor: number | null): string {
-  if (factor === null || factor === 1) return "resampled";
+function describeResampling({ factor, kind }: NonNullable<ImageFacts["resampling"]>): string {
+  if (factor === null || factor === 1) {
+    return kind === "no-detail" ? "no fine detail: enlarged or blurred" : "resampled";
+  }
   return factor > 1 ? `enlarged ${Number(factor.toFixed(2))} times` : `reduced to ${Math.round(100 * factor)} %`;
 }
 

@@ -57,6 +57,8 @@ export type Unsuitable = "too-small" | "no-texture" | "too-elongated";
  * ```
  */
 export interface ImageFacts {
+  /** Version of the rules by which the facts were found. */
+  readonly version?: number;
   /** Absent for images that were given as pixels. */
   readonly file?: FileFacts;
   /**
@@ -72,20 +74,30 @@ export interface ImageFacts {
   /** An earlier WebP compression with loss of what is now stored without loss: how strong its traces are, 0 to 1. */
   readonly earlierWebp?: { readonly strength: number };
   /**
-   * Traces of resampling: by which factor the image was enlarged, null where it cannot be told, and how strong they are.
-   * Absent without traces.
+   * Traces of resampling: by which factor the image was enlarged, null where it cannot be told; how strong they are, 0 to
+   * 1; and what they are, a rhythm in which pixels follow from their neighbours, or that there is no fine detail (which
+   * blurring removes as well). Absent without traces.
    */
-  readonly resampling?: { readonly factor: number | null; readonly strength: number };
+  readonly resampling?: {
+    readonly factor: number | null;
+    readonly strength: number;
+    readonly kind?: "rhythm" | "no-detail";
+  };
   /**
    * A change of brightness or contrast in bytes, v' = gain v + offset, rounded or cut off. Absent without one. It is
    * undone before the image is measured.
    */
   readonly levels?: Levels;
+  /**
+   * The spatial frequency, in cycles per pixel up to 0.5, below which 95 % of the detail lies. Absent for images without
+   * detail, and for those of fewer than 64 pixels on both sides.
+   */
+  readonly bandwidth?: number;
   /** The picture within an added canvas of one colour, in pixels of the stored image. Absent without a canvas. */
   readonly picture?: { readonly left: number; readonly top: number; readonly width: number; readonly height: number };
   /** Number of different colours, counted up to 65536. */
   readonly colours: number;
-  /** Standard deviation of noise, in byte levels, estimated from the smoothest parts. */
+  /** Standard deviation of luma's noise, in byte levels, estimated from the smoothest parts. */
   readonly noise: number;
   /** Standard deviation of grey levels, 0 to 127.5. */
   readonly contrast: number;
@@ -116,6 +128,7 @@ const fileSchema: v.GenericSchema<unknown, FileFacts> = v.object({
 
 /** Checks `ImageFacts`. */
 export const imageFactsSchema: v.GenericSchema<unknown, ImageFacts> = v.object({
+  version: v.optional(count),
   file: v.optional(fileSchema),
   earlierJpeg: v.optional(v.object({
     quality,
@@ -123,8 +136,13 @@ export const imageFactsSchema: v.GenericSchema<unknown, ImageFacts> = v.object({
     grid: v.optional(v.object({ left: count, top: count })),
   })),
   earlierWebp: v.optional(v.object({ strength: nonNegative })),
-  resampling: v.optional(v.object({ factor: v.nullable(positive), strength: nonNegative })),
+  resampling: v.optional(v.object({
+    factor: v.nullable(positive),
+    strength: nonNegative,
+    kind: v.optional(v.picklist(["rhythm", "no-detail"])),
+  })),
   levels: v.optional(v.object({ gain: positive, offset: v.number(), rounded: v.boolean() })),
+  bandwidth: v.optional(nonNegative),
   picture: v.optional(v.object({ left: count, top: count, width: count, height: count })),
   colours: count,
   noise: nonNegative,

@@ -4,7 +4,7 @@ import { describeFacts } from "../../../../attribution/images/facts/describe.ts"
 import type { FileFacts, ImageFacts } from "../../../../attribution/images/facts/facts.ts";
 
 const plain: FileFacts = { format: "png", depth: 8, transparency: false, pictures: 1 };
-const words = (facts: Partial<ImageFacts>) => describeFacts({ colours: 5000, noise: 1, contrast: 30, ...facts });
+const words = (facts: Partial<ImageFacts>) => describeFacts({ colours: 5000, noise: 0.4, contrast: 30, ...facts });
 const fileWords = (file: Partial<FileFacts>) => words({ file: { ...plain, ...file } });
 
 Deno.test("describeFacts() has nothing to say of a plain PNG, nor of pixels", () => {
@@ -42,6 +42,13 @@ Deno.test("describeFacts() says what happened to the pixels", () => {
     "brightness or contrast changed by -10 % and +12.8 levels",
   ]);
   const picture = { left: 64, top: 0, width: 64, height: 64 };
-  assert.deepEqual(words({ picture, colours: 64 }), ["canvas of one colour around the picture", "64 colours"]);
+  assert.deepEqual(words({ picture, colours: 64 }), ["canvas of one colour around 64x64 pixels", "64 colours"]);
+  assert.deepEqual(words({ resampling: { factor: null, strength: 1, kind: "no-detail" } }), [
+    "no fine detail: enlarged or blurred",
+  ]);
+  assert.deepEqual(words({ earlierJpeg: { quality: 80, strength: 1, grid: { left: 5, top: 0 } } }), [
+    "earlier JPEG of quality 80, cropped since",
+  ]);
+  assert.deepEqual(words({ noise: 2.04 }), ["noise of 2.0 levels"]);
   assert.deepEqual([words({ colours: 1 }), words({ colours: 257 })].flat(), ["one colour"]);
 });
