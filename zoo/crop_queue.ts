@@ -30,9 +30,11 @@ export class CropQueue {
     seed: number,
     taken: readonly PhotoCrop[] = [],
   ) {
-    const isTaken = ({ crops, at }: PhotoCrop) => taken.some((crop) => crop.crops === crops && crop.at === at);
+    const takenOf = new Map(splits.map((crops) => [crops, new Set<number>()]));
+    for (const { crops, at } of taken) takenOf.get(crops)?.add(at);
+    const all = cropsByPhoto(splits);
     const byPhoto = photos.map((photo) =>
-      shuffled(cropsOfPhoto(splits, photo), seed + photo).filter((c) => !isTaken(c))
+      shuffled(all.get(photo) ?? [], seed + photo).filter(({ crops, at }) => !takenOf.get(crops)!.has(at))
     );
     const rounds = Math.max(0, ...byPhoto.map((crops) => crops.length));
     this.#order = Array.from({ length: rounds }, (_, round) => byPhoto.flatMap((crops) => crops[round] ?? [])).flat();
@@ -46,9 +48,9 @@ export class CropQueue {
   }
 }
 
-function cropsOfPhoto(splits: readonly PhotoCrops[], photo: number): PhotoCrop[] {
-  return splits.flatMap((crops) => Array.from(crops.photo.keys()).map((at) => ({ photo, crops, at })))
-    .filter(({ crops, at }) => crops.photo[at] === photo);
+function cropsByPhoto(splits: readonly PhotoCrops[]): Map<number, PhotoCrop[]> {
+  const all = splits.flatMap((crops) => Array.from(crops.photo, (photo, at) => ({ photo, crops, at })));
+  return Map.groupBy(all, ({ photo }) => photo);
 }
 
 /** The photographs of splits by what the copyright file says of them, sorted by their position in the table. */

@@ -1,0 +1,67 @@
+/** The dataset's writer: what it refuses before anything is drawn, and that a former dataset stays when it does. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import type { PhotoCrops } from "../../zoo/crops.ts";
+import { writeDataset, writeDraw } from "../../zoo/dataset.ts";
+import { photos, type Split } from "../../zoo/photos.ts";
+import { withFolder } from "../attribution/files.ts";
+import { openCpuForTests } from "../core/devices.ts";
+
+/** Flat crops of 4x4 pixels, 40 of every photograph of a split. */
+function crops(split: Split): PhotoCrops {
+  const of = photos.flatMap((photo, at) => photo.split === split ? Array<number>(40).fill(at) : []);
+  const pixels = new Uint8Array(of.length * 4 * 4 * 3);
+  return {
+    count: of.length,
+    side: 4,
+    pixels,
+    classes: new Uint8Array(of.length),
+    photo: Uint16Array.from(of),
+    fingerprint: "",
+  };
+}
+
+async function material(dir: string) {
+  return {
+    device: await openCpuForTests({ threads: 1 }),
+    models: join(dir, "none"),
+    outsider: (name: string) => join(dir, name),
+    unseen: [crops("outlier"), crops("val")],
+    train: crops("train"),
+    out: join(dir, "out"),
+    work: join(dir, "work"),
+    log: () => {},
+  };
+}
+
+Deno.test("writeDataset() with keep refuses a dataset of another recipe, and leaves it as it is", async () => {
+  await withFolder(async (dir) => {
+    const options = await material(dir);
+    const table = join(options.out, "test_labels.csv"), former = "image_name,label,source\n0001.png,var16,var16\n";
+    await Deno.mkdir(options.out);
+    await Deno.writeTextFile(table, former);
+    await assert.rejects(
+      writeDataset({ ...options, keep: true }),
+      /line 2: expected 0001\.png,rarxl,rarxl, got 0001\.png,var16,var16/,
+    );
+    assert.equal(await Deno.readTextFile(table), former);
+    options.device.close();
+  });
+});
+
+Deno.test("writeDraw() refuses the dataset's seeds, and a folder with a set of another seed", async () => {
+  await withFolder(async (dir) => {
+    const options = await material(dir), counts = { each: 1, outliers: 2 };
+    await assert.rejects(
+      writeDraw(options, { seed: 13, ...counts }),
+      /another seed than the dataset's 11, 12, 13, got 13/,
+    );
+    // Without networks, drawing fails; the table of what is to be drawn is there.
+    await assert.rejects(writeDraw(options, { seed: 21, ...counts }), /none/);
+    const rows = (await Deno.readTextFile(join(options.out, "test_labels.csv"))).trim().split("\n").slice(1);
+    assert.equal(rows.length, 8 + 2 * 10);
+    assert.equal(rows.filter((row) => row.includes(",twin-rar,twin-rar/21/")).length, 2);
+    await assert.rejects(writeDraw(options, { seed: 22, ...counts }), /belongs to a set of another recipe/);
+    options.device.close();
+  });
+});
