@@ -17,7 +17,7 @@ import { featuresOf } from "../evidence/features.ts";
 import { measuredPoses } from "../evidence/poses.ts";
 import { describeFacts } from "../images/facts/describe.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
-import { type Label, outlierLabel } from "../labels.ts";
+import { type Label, type Labels, outlierLabel } from "../labels.ts";
 import {
   defaultOutlierPrior,
   type JointModel,
@@ -85,7 +85,6 @@ export function decideJoint(
 ): JointDecision {
   const { facts } = evidence;
   const size = { width: evidence.width ?? 0, height: evidence.height ?? 0 };
-  if (facts?.unsuitable !== undefined) return unsuitable(poses, outlierPrior, unsuitableReason(facts.unsuitable, size));
   const after = posterior(poses, outlierPrior);
   const found = settle(after, poses);
   const { finding, label, family } = found;
@@ -113,14 +112,19 @@ export function decideJoint(
   };
 }
 
-/** Nothing was measured, so nothing is known but the share of outliers that was expected. */
-function unsuitable(poses: readonly Posed[], outlierPrior: number, reason: string): JointDecision {
-  const variants = Object.values(poses[0].readings).flatMap((reading) => Object.keys(reading.variants));
+/** The verdict about an image of which nothing can be measured. It has the probabilities before all evidence. */
+export function decideUnsuitable(
+  { facts, width = 0, height = 0 }: Pick<Decidable, "facts" | "width" | "height">,
+  labels: Labels,
+  outlierPrior = defaultOutlierPrior,
+): Omit<JointDecision, "raw"> & { readonly confidence: number } {
+  const variants = labels.all.filter((name) => name !== outlierLabel);
   const share = (1 - outlierPrior) / variants.length;
-  const scores = Object.fromEntries([...variants.map((name) => [name, share]), [outlierLabel, outlierPrior]]);
   return {
-    ...{ label: outlierLabel, family: null, finding: "unsuitable", scores, raw: outlierPrior },
-    ...{ reasons: [reason], log10LikelihoodRatio: 0 },
+    ...{ label: outlierLabel, family: null, finding: "unsuitable", confidence: outlierPrior },
+    scores: Object.fromEntries([...variants.map((name) => [name, share]), [outlierLabel, outlierPrior]]),
+    reasons: [unsuitableReason(facts!.unsuitable!, { width, height })],
+    log10LikelihoodRatio: 0,
   };
 }
 

@@ -10,7 +10,7 @@ import { softmax } from "./classifiers/logistic.ts";
 import type { Classifiers } from "./classifiers/schema.ts";
 import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
 import type { ConditionName, Finding, Measurements, Verdict } from "../evidence/evidence.ts";
-import { type Decidable, decideJoint, posesOf } from "./finding.ts";
+import { type Decidable, decideJoint, decideUnsuitable, posesOf } from "./finding.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
 import { outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
@@ -258,14 +258,19 @@ export function requireMethod(name: MethodName, rules: Rules): void {
   }
 }
 
-/** Decides by the named method and marks the verdict `unsure` below the given confidence (0 to 1). */
+/**
+ * Decides by the named method and marks the verdict `unsure` below the given confidence (0 to 1). Where nothing can be
+ * measured of an image, no method decides: nothing is known of it but the share of outliers that is expected.
+ */
 export function decide(
   name: MethodName,
   evidence: Decidable,
   rules: Rules,
   unsureBelow: number,
 ): Verdict {
-  const decision = methodOf(name).decide(evidence, rules);
+  const decision = evidence.facts?.unsuitable === undefined
+    ? methodOf(name).decide(evidence, rules)
+    : decideUnsuitable(evidence, rules.labels, rules.outlierPrior);
   const { finding = decision.label === outlierLabel ? "none" : "variant", reasons = [] } = decision;
   return { ...decision, finding, reasons, unsure: decision.confidence < unsureBelow, method: name };
 }

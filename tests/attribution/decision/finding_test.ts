@@ -1,6 +1,8 @@
 /** From readings to findings: each is said where it should be, with its reasons. */
 import assert from "node:assert/strict";
 import { type Posed, type Readings, strangerShare } from "../../../attribution/decision/classifiers/joint.ts";
+import type { Rules } from "../../../attribution/decision/calibration_file.ts";
+import { decide } from "../../../attribution/decision/methods.ts";
 import { decideJoint } from "../../../attribution/decision/finding.ts";
 import type { SearchEvidence } from "../../../attribution/evidence/evidence.ts";
 import type { ImageFacts } from "../../../attribution/images/facts/facts.ts";
@@ -67,17 +69,16 @@ Deno.test("decideJoint(): traces of a tokenizer without a known model are a fami
   assert.match(unsettled.reasons[0], /rarb \(4\d %\) and rarl \(1\d %\) are too close/);
 });
 
-Deno.test("decideJoint(): nothing to measure is unsuitable, whatever the numbers say", () => {
-  const flat = { ...png, unsuitable: "no-texture" as const };
-  const { finding, label, raw, log10LikelihoodRatio, reasons } = decideJoint(
-    as(5),
-    { facts: flat, ...size },
-    misses,
-    0.3,
-  );
-  assert.deepEqual([finding, label, log10LikelihoodRatio], ["unsuitable", "outlier", 0]);
-  assert.equal(raw, 0.3, "nothing is known but the prior");
-  assert.deepEqual(reasons, ["The image has no texture in which a model could leave traces."]);
+Deno.test("decide(): nothing to measure is unsuitable by every method, whatever the numbers say", () => {
+  const facts = { ...png, unsuitable: "no-texture" as const };
+  const rules: Rules = { labels: officialLabels, families: {}, variantScale: 20, outlierPrior: 0.3 };
+  for (const method of ["joint", "two-stage", "perplexity"]) {
+    const verdict = decide(method, { facts, ...size, families: {}, variants: {} }, rules, 0.5);
+    const { finding, label, confidence, unsure, log10LikelihoodRatio, reasons } = verdict;
+    assert.deepEqual([finding, label, log10LikelihoodRatio], ["unsuitable", "outlier", 0]);
+    assert.deepEqual([confidence, unsure], [0.3, true], "nothing is known but the prior");
+    assert.deepEqual(reasons, ["The image has no texture in which a model could leave traces."]);
+  }
 });
 
 Deno.test("decideJoint(): says in which pose it was found", () => {
