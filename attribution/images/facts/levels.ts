@@ -4,6 +4,7 @@
 
 import type { RgbImage } from "../image.ts";
 import type { Levels } from "./facts.ts";
+import { sampledRows } from "./statistics.ts";
 
 /** Gains that are looked for, in steps of 1/200. Nearer to 1 the lattice has too few gaps. */
 const gains = [0.6, 1.6, 1 / 200] as const, nearest = 0.03;
@@ -75,9 +76,9 @@ function apply({ gain, offset, rounded }: Levels, value: number): number {
   return rounded ? Math.round(changed) : Math.trunc(changed);
 }
 
-function histogram({ data }: RgbImage): Uint32Array {
+function histogram(image: RgbImage): Uint32Array {
   const counts = new Uint32Array(256);
-  for (const value of data) counts[value]++;
+  for (const row of sampledRows(image)) for (let i = 0; i < row.length; i++) counts[row[i]]++;
   return counts;
 }
 
@@ -102,10 +103,13 @@ function roughness(counts: Uint32Array, smooth: Float64Array): number {
   return used === 0 ? 0 : sum / used;
 }
 
-function meanGrey({ data }: RgbImage): number {
-  let sum = 0;
-  for (let at = 0; at < data.length; at += 3) sum += 0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2];
-  return sum / (data.length / 3);
+function meanGrey(image: RgbImage): number {
+  let sum = 0, count = 0;
+  for (const row of sampledRows(image)) {
+    for (let at = 0; at < row.length; at += 3) sum += 0.299 * row[at] + 0.587 * row[at + 1] + 0.114 * row[at + 2];
+    count += row.length / 3;
+  }
+  return sum / count;
 }
 
 /**

@@ -10,13 +10,12 @@ export const maxColours = 65536;
 const maxCounted = 2 ** 22;
 
 /** Number of different colours, up to 65536. In images of more than 4 Mi pixels, those of evenly chosen rows. */
-export function countColours({ width, height, data }: RgbImage): number {
+export function countColours(image: RgbImage): number {
   const seen = new Uint8Array(2 ** 21); // a bit per colour
-  const step = Math.max(1, Math.ceil(width * height / maxCounted));
   let colours = 0;
-  for (let y = 0; y < height; y += step) {
-    for (let at = y * width * 3, end = at + width * 3; at < end; at += 3) {
-      const colour = data[at] | (data[at + 1] << 8) | (data[at + 2] << 16);
+  for (const row of sampledRows(image)) {
+    for (let at = 0; at < row.length; at += 3) {
+      const colour = row[at] | (row[at + 1] << 8) | (row[at + 2] << 16);
       const bit = 1 << (colour & 7);
       if ((seen[colour >> 3] & bit) !== 0) continue;
       seen[colour >> 3] |= bit;
@@ -24,6 +23,12 @@ export function countColours({ width, height, data }: RgbImage): number {
     }
   }
   return colours;
+}
+
+/** The bytes of rows: of all, or in images of more than 4 Mi pixels of evenly chosen ones. */
+export function* sampledRows({ width, height, data }: RgbImage): Generator<Uint8Array> {
+  const step = Math.max(1, Math.ceil(width * height / maxCounted));
+  for (let y = 0; y < height; y += step) yield data.subarray(y * width * 3, (y + 1) * width * 3);
 }
 
 /** Standard deviation of luma over all tiles, 0 to 127.5. */

@@ -268,6 +268,31 @@ Deno.test("attribute() ends after the pass in progress when it is aborted, and w
   });
 });
 
+Deno.test("facts of recalled images are kept, and found again where they were found by other rules", async () => {
+  await withTiny(async ({ run }) => {
+    await withFolder(async (dir) => {
+      await writeImages(dir, 1, 40);
+      const store = new Map<string, Measured>();
+      const whole = await run(inputs(dir, 1), {}, {
+        remember: (measured) => {
+          for (const each of measured) store.set(each.sha256, structuredClone(each));
+          return Promise.resolve();
+        },
+      });
+      const factsOf = ({ lines: [line] }: { lines: readonly EvidenceLine[] }) =>
+        isUnreadable(line) ? undefined : line.facts;
+      const right = factsOf(whole)!;
+      for (const [version, noise] of [[right.version, 123], [0, right.noise], [undefined, right.noise]]) {
+        const again = await run(inputs(dir, 1), {}, {
+          recall: (sha256) =>
+            Promise.resolve({ ...structuredClone(store.get(sha256)!), facts: { ...right, version, noise: 123 } }),
+        });
+        assert.equal(factsOf(again)?.noise, noise, `version ${version}`);
+      }
+    });
+  });
+});
+
 Deno.test("planMemory() keeps everything loaded where there is room, and says what the cpu device cannot hold", async () => {
   await withTiny(async ({ set, device }) => {
     const roomy = planMemory(set, device, { memoryBytes: 1024 * MiB });
