@@ -2,7 +2,8 @@
  * Measures how well likelihood alone tells the variants of a family apart, and finds an unknown class, on images made
  * by `deno task generate`: deno run -A bench/likelihood.ts DIR [--models DIR] [--count N] [--quantization NAME]
  *
- * DIR has a folder per variant. Tables show accuracy of decisions without any fitting.
+ * DIR has a folder per variant. Tables show accuracy of decisions without any fitting. With --settings, each variant is
+ * also tried with other settings of its sampler, and the likeliest setting counts.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -20,6 +21,7 @@ import { latentOf } from "../attribution/signals/reconstruction.ts";
 import { openQuantizer, type QuantizerName } from "../attribution/quantisation/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
+import type { Sampler } from "../models/draw_rule.ts";
 import type { FamilyName, ImageTokenizer, Variant } from "../models/family.ts";
 import { openModelSet } from "../models/model_set.ts";
 import { table } from "./table.ts";
@@ -30,13 +32,19 @@ interface Sample {
   readonly tokens: Record<Source, Int32Array>;
   /** Of the other family, for images of RAR: VAR's tokens. */
   readonly others?: Int32Array;
-  /** By source of the tokens and scoring variant: a summary per class, that without a class last. */
-  readonly summaries: Record<Source, Record<string, Summaries[]>>;
+  /** By source of the tokens, scoring variant and setting: a summary per class, that without a class last. */
+  readonly summaries: Record<Source, Record<string, Summaries[][]>>;
 }
 
 /** The tokens of generation, or those recovered from the pixels. */
 type Source = "true" | "recovered";
 const sources: readonly Source[] = ["true", "recovered"];
+
+/** What --settings changes of the manifest's samplers: guidance from none to strong, as papers and demos have it. */
+const otherSettings: Readonly<Record<FamilyName, readonly Sampler[]>> = {
+  rar: [{ guidance: 0 }, { guidance: 4, power: 0 }, { guidance: 8, power: 1 }],
+  var: [{ guidance: 0 }, { guidance: 3 }, { guidance: 6 }],
+};
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -48,6 +56,7 @@ const { values: options, positionals } = parseArgs({
     device: { type: "string", default: "cpu" },
     threads: { type: "string" },
     families: { type: "string", default: "rar,var" },
+    settings: { type: "boolean", default: false },
   },
 });
 if (positionals.length !== 1) {
@@ -141,21 +150,26 @@ for (const name of options.families.split(",") as FamilyName[]) {
     const variant = await set.loadVariant(device, variantName);
     classes = variant.classes;
     const labels = [...Array.from({ length: classes }, (_, c) => c), null];
-    const scorer = new TokenScorer(device, family, variant, set.samplerOf(variantName), { batch: 40 });
-    for (const source of sources) {
-      for (let at = 0; at < samples.length; at += 20) {
-        const part = samples.slice(at, at + 20);
-        const ids = new Int32Array(part.length * family.tokenCount);
-        part.forEach(({ tokens }, i) => ids.set(tokens[source], i * family.tokenCount));
-        const scores = await scorer.score(ids, part.map(() => labels));
-        part.forEach((sample, i) => sample.summaries[source][variantName] = scores[i].map((score) => summarise(score)));
+    for (const setting of [{}, ...options.settings ? otherSettings[name] : []]) {
+      const sampler = { ...set.samplerOf(variantName), ...setting };
+      const scorer = new TokenScorer(device, family, variant, sampler, { batch: 40 });
+      for (const source of sources) {
+        for (let at = 0; at < samples.length; at += 20) {
+          const part = samples.slice(at, at + 20);
+          const scores = await scorer.score(joined(part.map(({ tokens }) => tokens[source])), part.map(() => labels));
+          part.forEach(({ summaries: { [source]: all } }, i) =>
+            (all[variantName] ??= []).push(scores[i].map((score) => summarise(score)))
+          );
+        }
       }
+      scorer.dispose();
     }
-    scorer.dispose();
     variant.dispose();
   }
   const smallest = await set.loadVariant(device, variants[0]);
-  const rows: string[][] = [["tokens", "class", "by perplexity %", "by guided likelihood %"]];
+  const rows: string[][] = [
+    ["tokens", "class", "by perplexity %", "by guided likelihood %", ...options.settings ? ["best setting %"] : []],
+  ];
   const kept: number[] = [];
   const classRows: string[][] = [["tokens", "top-1 %", "top-3 %", "top-5 %", "cost, passes"]];
   for (const source of sources) {
@@ -182,14 +196,17 @@ for (const name of options.families.split(",") as FamilyName[]) {
       true: (byClass, i) => byClass[samples[i].label],
     };
     for (const [how, pick] of Object.entries(chosen)) {
-      const rates = ["conditional.sum", "guided.sum"].map((by) =>
-        share(
-          samples.map(({ variant, summaries }, i) =>
-            variants[best(variants.map((candidate) => pick(summaries[source][candidate], i)[by]))] === variant
-          ),
-        )
-      );
-      rows.push([source, how, ...rates]);
+      const rate = (value: (bySetting: Summaries[]) => number) =>
+        share(samples.map(({ variant, summaries }, i) => {
+          const values = variants.map((candidate) =>
+            value(summaries[source][candidate].map((byClass) => pick(byClass, i)))
+          );
+          return variants[best(values)] === variant;
+        }));
+      rows.push([
+        ...[source, how, rate(([own]) => own["conditional.sum"]), rate(([own]) => own["guided.sum"])],
+        ...options.settings ? [rate((all) => Math.max(...all.map((own) => own["guided.sum"])))] : [],
+      ]);
     }
   }
   console.log(`${name}: ${samples.length} images, ${classes} classes`);
