@@ -11,7 +11,7 @@ import { chunks } from "../../util/chunks.ts";
 import type { RgbImage } from "../images/image.ts";
 import { toValueRange } from "../images/load.ts";
 import type { Pose } from "../images/pose.ts";
-import { type PosedImage, posedImage } from "../images/posed_image.ts";
+import { posedImage } from "../images/posed_image.ts";
 import { preprocess } from "../images/preprocess.ts";
 import { quantLoss, reconstruct } from "../signals/reconstruction.ts";
 import type { Candidate, Candidates, SearchLevel } from "./candidates.ts";
@@ -55,6 +55,8 @@ export const leastContrast = 0.25;
 const leastFactor = { unlike: 2, cropped: 1.4 };
 /** How often unknown pixels are filled in. */
 const fillRounds = 3;
+/** Of so many poses of a family the best one is chosen after unknown pixels were filled in: which it is may change. */
+const refinedPoses = 3;
 /** Where more poses are tried of a family with one token per position, only so many, with the lowest QuantLoss, are decoded. */
 const decodedPoses = 16;
 
@@ -77,13 +79,17 @@ export async function rankPoses(
     const { poses } = candidates.get(tokenizer.imageSize)!;
     const trials = poses.map((candidate): Trial => ({ ...candidate, quantLoss: Infinity, error: Infinity }));
     const tested = await testPoses(image, trials, tokenizer, options);
-    const best = tested.map((trial) => ({ trial, ...contrastOf(trial, tested, image) }))
+    const passing = tested.map((trial) => ({ trial, ...contrastOf(trial, tested, image) }))
       .filter(({ contrast, least }) => contrast >= least)
-      .sort((a, b) => b.contrast - a.contrast).slice(0, limit.family);
-    for (const { trial: { pose, logPrior }, contrast } of best) {
-      const pixels = await fill(posedImage(image, pose, tokenizer.imageSize), tokenizer, options);
-      found.push({ pose, logPrior, family, contrast, pixels });
+      .sort((a, b) => b.contrast - a.contrast).slice(0, Math.max(limit.family, refinedPoses));
+    const refined: { found: FoundPose; gain: number }[] = [];
+    for (const { trial, contrast } of passing) {
+      const { pixels, gain } = await refine(trial, image, tokenizer, options);
+      const { pose, logPrior } = trial;
+      refined.push({ found: { pose, logPrior, family, contrast, pixels }, gain });
     }
+    refined.sort((a, b) => b.found.contrast + b.gain - a.found.contrast - a.gain);
+    found.push(...refined.slice(0, limit.family).map(({ found }) => found));
   }
   return withoutTwins(found.sort((a, b) => b.contrast - a.contrast)).slice(0, limit.all);
 }
@@ -94,7 +100,7 @@ function withoutTwins(found: readonly FoundPose[]): FoundPose[] {
 }
 
 /** Lower is better: log error + log(QuantLoss) / 2. Half of QuantLoss, which says less where a position has many codes. */
-function scoreOf({ quantLoss, error }: Trial): number {
+function scoreOf({ quantLoss, error }: Pick<Trial, "quantLoss" | "error">): number {
   return Math.log(error + 1e-12) + Math.log(quantLoss + 1e-12) / 2;
 }
 
@@ -162,17 +168,26 @@ async function testPoses(
   return rest;
 }
 
-/** Fills in the unknown pixels of an image: [size, size, 3] in [0, 1]. */
-async function fill({ image, known }: PosedImage, tokenizer: ImageTokenizer, options: RankOptions) {
-  const pixels = preprocess(image, tokenizer.imageSize);
-  if (!known.includes(0)) return pixels;
+/** A pose's pixels with unknown ones filled in, and by how much its score falls with them. A frame within the image gains 0. */
+async function refine(
+  trial: Trial,
+  image: RgbImage,
+  tokenizer: ImageTokenizer,
+  options: RankOptions,
+): Promise<{ pixels: Float32Array; gain: number }> {
+  const posed = posedImage(image, trial.pose, tokenizer.imageSize);
+  const pixels = preprocess(posed.image, tokenizer.imageSize);
+  if (!posed.known.includes(0)) return { pixels, gain: 0 };
+  let { quantLoss, error } = trial;
   for (let round = 0; round < fillRounds; round++) {
-    const [reconstruction] = (await pass([pixels], tokenizer, options, true)).reconstructions;
-    known.forEach((isKnown, i) => {
+    const { quantLosses, reconstructions: [reconstruction] } = await pass([pixels], tokenizer, options, true);
+    quantLoss = quantLosses[0];
+    error = errorOf(pixels, reconstruction, posed.known);
+    posed.known.forEach((isKnown, i) => {
       if (isKnown === 0) pixels.set(reconstruction.subarray(3 * i, 3 * i + 3), 3 * i);
     });
   }
-  return pixels;
+  return { pixels, gain: scoreOf(trial) - scoreOf({ quantLoss, error }) };
 }
 
 /** Pixels in [0, 1] -> their QuantLoss with the nearest codes, and D(E(x)) in [0, 1] unless `decode` is false. */
