@@ -1,9 +1,10 @@
 /**
  * Ranks the poses of one image by passes of encoder and decoder alone, without token search or transformers.
  *
- * In the right pose, D(E(x)) reproduces the known pixels and E(x) lies near codes; in all others, both are as bad as for
- * any image. So poses of one image are compared with each other: no threshold depends on the models. What the frame shows
- * of pixels that are not known is filled in with D(E(x)), over and over, while known pixels stay as they are.
+ * In the right pose, the tokenizer reproduces the known pixels and E(x) lies near codes; in all others, both are as bad as
+ * for any image. So poses of one image are compared with each other: no threshold depends on the models. The reconstruction
+ * is D(Q(E(x))) where a position has one token, and D(E(x)) where nearest codes of several scales are mostly wrong ones.
+ * What the frame shows of pixels that are not known is filled in with it, over and over, while known pixels stay as they are.
  */
 import { type Device, disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
@@ -43,9 +44,8 @@ const foundLimit: Readonly<Record<SearchLevel, { all: number; family: number }>>
   full: { all: 4, family: 2 },
 };
 /**
- * The least contrast of a pose that is returned. Of 60 photographs of examples/Dataset/val, the best of five poses reaches
- * 0.1 under a tokenizer in half and 0.25 in a twentieth. The right pose of 40 mirrored images of the embedded set has 0.44
- * or more, of the same images saved as JPEG 75 0.26 or more.
+ * The least contrast of a pose that is returned: the best of five poses of photographs reaches it under a tokenizer in less
+ * than a twentieth, the right one of mirrored images of the embedded set in all (docs/search.md).
  */
 export const leastContrast = 0.25;
 /**
@@ -63,7 +63,7 @@ const decodedPoses = 16;
 /** A pose under test. */
 interface Trial extends Candidate {
   quantLoss: number;
-  /** Mean of (D(E(x)) - x)^2 over known pixels. */
+  /** Mean squared error of the reconstruction over known pixels. */
   error: number;
 }
 
@@ -99,9 +99,9 @@ function withoutTwins(found: readonly FoundPose[]): FoundPose[] {
   return found.filter(({ pose }, i) => found.findIndex((other) => other.pose === pose) === i);
 }
 
-/** Lower is better: log error + log(QuantLoss) / 2. Half of QuantLoss, which says less where a position has many codes. */
+/** Lower is better. QuantLoss weighs less: a photograph's varies more from pose to pose than its error does. */
 function scoreOf({ quantLoss, error }: Pick<Trial, "quantLoss" | "error">): number {
-  return Math.log(error + 1e-12) + Math.log(quantLoss + 1e-12) / 2;
+  return Math.log(error + 1e-12) + Math.log(quantLoss + 1e-12) / 4;
 }
 
 /**
@@ -144,6 +144,11 @@ function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
+/** Whether a tokenizer has one token per position, so that the nearest code is the right one. */
+function isPlain(tokenizer: ImageTokenizer): boolean {
+  return tokenizer.residual === null;
+}
+
 /** Measures poses under a tokenizer, and returns those that were decoded. */
 async function testPoses(
   image: RgbImage,
@@ -152,7 +157,7 @@ async function testPoses(
   options: RankOptions,
 ): Promise<Trial[]> {
   let rest = trials;
-  const isNarrowed = tokenizer.residual === null && trials.length > decodedPoses;
+  const isNarrowed = isPlain(tokenizer) && trials.length > decodedPoses;
   for (const isLast of isNarrowed ? [false, true] : [true]) {
     for (const batch of chunks(rest, options.batch)) {
       const posed = batch.map(({ pose }) => posedImage(image, pose, tokenizer.imageSize));
@@ -190,7 +195,7 @@ async function refine(
   return { pixels, gain: scoreOf(trial) - scoreOf({ quantLoss, error }) };
 }
 
-/** Pixels in [0, 1] -> their QuantLoss with the nearest codes, and D(E(x)) in [0, 1] unless `decode` is false. */
+/** Pixels in [0, 1] -> their QuantLoss with the nearest codes, and reconstructions in [0, 1] unless `decode` is false. */
 async function pass(
   pixels: readonly Float32Array[],
   tokenizer: ImageTokenizer,
@@ -202,8 +207,9 @@ async function pass(
   const values = toValueRange(pixels, [low, high]);
   const tensors = scope(() => {
     const f = tokenizer.encode(fromArray(device, values, [pixels.length, size, size, 3]));
-    const losses = scope(() => quantLoss(f, tokenizer.quantize(f).fHat));
-    return decode ? [losses, reconstruct(tokenizer, f)] : [losses];
+    const { fHat } = tokenizer.quantize(f);
+    const losses = quantLoss(f, fHat);
+    return decode ? [losses, reconstruct(tokenizer, isPlain(tokenizer) ? fHat : f)] : [losses];
   });
   try {
     const [quantLosses, decoded = new Float32Array()] = await Promise.all(tensors.map((tensor) => tensor.data()));
