@@ -5,6 +5,7 @@
 import { mainKind } from "./classifiers/history.ts";
 import type { Finding, Measurements, SearchEvidence, Verdict } from "../evidence/evidence.ts";
 import {
+  displacedReason,
   hiddenReason,
   missedReason,
   poseReason,
@@ -59,6 +60,12 @@ const leastShare = 0.75;
 /** `none` is said where at most this share of generated images, processed alike, is missed; else `inconclusive`. */
 const mostMissed = 0.1;
 
+/**
+ * Images whose size or border makes it less likely than this that they are as a model made them were cropped or lie within
+ * a canvas. The search misses the place of some, which no miss rate has counted.
+ */
+const leastAsItIs = 0.15;
+
 /** The verdict of `joint` before its confidence is calibrated: `raw` is the probability of the label. */
 export type JointDecision =
   & Pick<Verdict, "label" | "family" | "scores" | "finding" | "reasons" | "log10LikelihoodRatio" | "missRate" | "pose">
@@ -91,23 +98,25 @@ export function decideJoint(
   const log10LikelihoodRatio = after.lnRatio / Math.LN10;
   const pose = after.pose === 0 ? undefined : evidence.search?.poses[after.pose - 1].pose;
   const missRate = finding === "none" ? missRateOf(misses, facts) : undefined;
+  const isDisplaced = finding === "none" && evidence.search !== undefined &&
+    evidence.search.logPriorAsItIs < Math.log(leastAsItIs);
   const isHidden = missRate !== undefined && missRate > mostMissed;
   const reasons = [
     ...found.reasons,
     ...isHidden && facts !== undefined ? [hiddenReason(describeFacts(facts))] : [],
-    ...missRate === undefined ? [] : [missedReason(missRate)],
+    ...isDisplaced ? [displacedReason] : missRate === undefined ? [] : [missedReason(missRate)],
     ...pose !== undefined && family !== null ? [poseReason(pose, size)] : [],
     supportReason(found.best, log10LikelihoodRatio),
   ];
   return {
     label,
     family,
-    finding: isHidden ? "inconclusive" : finding,
+    finding: isHidden || isDisplaced ? "inconclusive" : finding,
     scores: found.scores,
     raw: found.scores[label],
     reasons,
     log10LikelihoodRatio,
-    ...missRate !== undefined && { missRate },
+    ...missRate !== undefined && !isDisplaced && { missRate },
     ...pose !== undefined && family !== null && { pose },
   };
 }

@@ -169,6 +169,9 @@ export function hiddenReason(history: readonly string[]): string {
     : `Traces may be hidden by what happened to the image: ${history.join("; ")}.`;
 }
 
+/** The reason of `inconclusive` for an image that is cropped or within a canvas. */
+export const displacedReason = "The image is cropped, or lies within a canvas: the search may have missed its place.";
+
 /** The likelihood ratio as a reason. `label` is the likeliest model, `log10Ratio` its ratio against outlier. */
 export function supportReason(label: Label, log10Ratio: number): string {
   const times = ratioPhrase(10 ** Math.abs(log10Ratio));

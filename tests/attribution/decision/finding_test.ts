@@ -54,6 +54,19 @@ Deno.test("decideJoint(): no traces are none where they would have been seen, an
   assert.equal(decideJoint(as(-5), { facts: png, ...size }, undefined).missRate, undefined);
 });
 
+Deno.test("decideJoint(): without traces, an image that was cropped or lies in a canvas is inconclusive", () => {
+  const search: SearchEvidence = { level: "quick", tried: 5, logPriorAsItIs: Math.log(0.1), poses: [] };
+  const displaced = decideJoint(as(-5), { facts: png, search, ...size }, misses);
+  assert.deepEqual([displaced.finding, displaced.label, displaced.missRate], ["inconclusive", "outlier", undefined]);
+  assert.match(displaced.reasons.join(" "), /cropped, or lies within a canvas: the search may have missed its place/);
+  const whole = decideJoint(
+    as(-5),
+    { facts: png, search: { ...search, logPriorAsItIs: Math.log(0.5) }, ...size },
+    misses,
+  );
+  assert.equal(whole.finding, "none");
+});
+
 Deno.test("decideJoint(): weak traces name no model", () => {
   const { finding, label, family, scores } = decideJoint(as(0), { facts: png, ...size }, misses);
   assert.ok(scores.outlier > 0.1 && scores.outlier < 0.4);
