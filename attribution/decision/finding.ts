@@ -65,6 +65,8 @@ const mostMissed = 0.1;
  * a canvas. The search misses the place of some, which no miss rate has counted.
  */
 const leastAsItIs = 0.15;
+/** The share of such generated images whose place the search misses: of 480 cropped or in canvases, 32, and more after other processing. */
+const missedPlaces = 0.08;
 
 /** The verdict of `joint` before its confidence is calibrated: `raw` is the probability of the label. */
 export type JointDecision =
@@ -113,7 +115,10 @@ export function decideJoint(
     family,
     finding: isHidden || isDisplaced ? "inconclusive" : finding,
     scores: found.scores,
-    raw: found.scores[label],
+    // However little is found in a displaced image, it may be one whose place was missed.
+    raw: isDisplaced
+      ? Math.min(found.scores[label], outlierPrior / (outlierPrior + (1 - outlierPrior) * missedPlaces))
+      : found.scores[label],
     reasons,
     log10LikelihoodRatio,
     ...missRate !== undefined && !isDisplaced && { missRate },

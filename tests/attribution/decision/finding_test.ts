@@ -65,6 +65,8 @@ Deno.test("decideJoint(): without traces, an image that was cropped or lies in a
     misses,
   );
   assert.equal(whole.finding, "none");
+  // 0.2 / (0.2 + 0.8 x 0.08): one in twelve generated images of that kind is not found.
+  assert.ok(Math.abs(displaced.raw - 0.7575757) < 1e-6 && whole.raw > 0.9, `${displaced.raw} ${whole.raw}`);
 });
 
 Deno.test("decideJoint(): weak traces name no model", () => {
