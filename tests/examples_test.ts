@@ -15,7 +15,7 @@ const runs: Record<string, { flags?: string[]; args?: string[]; prints: RegExp[]
   "attribute_image.ts": [{
     prints: [
       /^tiny, joint: rarb .* outlier$/m,
-      /^0001\.png: made by rarxl, confidence (0\.9\d|1\.00)$/m,
+      /^0001\.png: made by rarxl, confidence (0\.\d\d|1\.00)$/m,
       /^ +finding variant.*; label rarxl: a model of/m,
     ],
   }],
