@@ -27,7 +27,7 @@ Deno.test("verdictRow() has name, finding, label, confidence and likelihood rati
   ]);
   assert.equal(columns({ log10LikelihoodRatio: -0.04 })[4], "0.0");
   const facts = {
-    ...{ colours: 5000, noise: 1, contrast: 30 },
+    ...{ colours: 5000, noise: 0.2, contrast: 30 },
     file: {
       ...{ format: "jpeg", depth: 8, transparency: false, pictures: 1, software: "a\x1b[31m" } as const,
       jpeg: { quality: 60, subsampling: "4:2:0", progressive: false },
