@@ -110,7 +110,10 @@ export interface SearchEvidence {
 export interface PoseEvidence extends Measurements {
   /** The pose. */
   readonly pose: Pose;
-  /** Natural logarithm of the prior probability of the pose; see `SearchEvidence.logPriorAsItIs`. */
+  /**
+   * Natural logarithm of the prior probability of the pose; see `SearchEvidence.logPriorAsItIs`. Of a full search, after
+   * cheap passes have narrowed the candidates.
+   */
   readonly logPrior: number;
   /** The family that the pose fits. */
   readonly family: FamilyName;

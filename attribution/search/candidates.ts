@@ -33,7 +33,7 @@ export interface Candidates {
 }
 
 /** How many candidates a level tries. */
-export const candidateLimit: Readonly<Record<SearchLevel, number>> = { quick: 5, full: 64 };
+export const candidateLimit: Readonly<Record<SearchLevel, number>> = { quick: 5, full: 56 };
 /** How many squares with seams a level looks at, their sides over the native one, and in how many pixels it looks for them. */
 const seamLimit = {
   quick: { squares: 2, factors: [1], pixels: 2 ** 18 },

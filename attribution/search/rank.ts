@@ -19,6 +19,8 @@ import type { Candidate, Candidates, SearchLevel } from "./candidates.ts";
 
 /** A pose that fits a family better than the others that were tried. */
 export interface FoundPose extends Candidate {
+  /** Natural logarithm of its prior probability; of a full search, after the contrasts have narrowed the candidates. */
+  readonly logPrior: number;
   /** The family that it fits. */
   readonly family: FamilyName;
   /** By how much its score lies below the median of comparable poses, in nats (`contrastOf`). */
@@ -53,6 +55,11 @@ export const leastContrast = 0.25;
  * make known ones easier or harder.
  */
 const leastFactor = { unlike: 2, cropped: 1.4 };
+/**
+ * How much a nat of contrast says about which pose is the right one: contrasts of wrong poses have a standard deviation of
+ * about a tenth, so this is little.
+ */
+const contrastWeight = 4;
 /** How often unknown pixels are filled in. */
 const fillRounds = 3;
 /** Of so many poses of a family the best one is chosen after unknown pixels were filled in: which it is may change. */
@@ -79,14 +86,17 @@ export async function rankPoses(
     const { poses } = candidates.get(tokenizer.imageSize)!;
     const trials = poses.map((candidate): Trial => ({ ...candidate, quantLoss: Infinity, error: Infinity }));
     const tested = await testPoses(image, trials, tokenizer, options);
-    const passing = tested.map((trial) => ({ trial, ...contrastOf(trial, tested, image) }))
+    const compared = tested.map((trial) => ({ trial, ...contrastOf(trial, tested, image) }));
+    // A quick search tries few poses, whose priors stay as they are.
+    const logPriorOf = options.level === "full" ? narrowed(trials, compared) : (trial: Trial) => trial.logPrior;
+    const passing = compared
       .filter(({ contrast, least }) => contrast >= least)
       .sort((a, b) => b.contrast - a.contrast).slice(0, Math.max(limit.family, refinedPoses));
     const refined: { found: FoundPose; gain: number }[] = [];
     for (const { trial, contrast } of passing) {
       const { pixels, gain } = await refine(trial, image, tokenizer, options);
-      const { pose, logPrior } = trial;
-      refined.push({ found: { pose, logPrior, family, contrast, pixels }, gain });
+      const { pose } = trial;
+      refined.push({ found: { pose, logPrior: logPriorOf(trial), family, contrast, pixels }, gain });
     }
     refined.sort((a, b) => b.found.contrast + b.gain - a.found.contrast - a.gain);
     found.push(...refined.slice(0, limit.family).map(({ found }) => found));
@@ -126,6 +136,22 @@ function contrastOf(
 /** Whether a frame lies within the image. */
 function isWhole({ left, top, width, height }: Pose, image: RgbImage): boolean {
   return left >= 0 && top >= 0 && left + width <= image.width && top + height <= image.height;
+}
+
+/**
+ * The logarithm of a pose's probability among all that were tried, after their contrasts are known: they share the same
+ * prior probability in all, in proportion to prior x exp(contrastWeight x contrast). Poses that were not decoded count with
+ * a contrast of 0.
+ */
+function narrowed(
+  trials: readonly Trial[],
+  compared: readonly { readonly trial: Trial; readonly contrast: number }[],
+): (trial: Trial) => number {
+  const contrasts = new Map(compared.map(({ trial, contrast }) => [trial, contrast]));
+  const weightOf = (trial: Trial) => Math.exp(trial.logPrior + contrastWeight * (contrasts.get(trial) ?? 0));
+  const prior = trials.reduce((sum, { logPrior }) => sum + Math.exp(logPrior), 0);
+  const total = trials.reduce((sum, trial) => sum + weightOf(trial), 0);
+  return (trial) => Math.log(prior * weightOf(trial) / total);
 }
 
 /** A frame as a text. */

@@ -34,6 +34,8 @@ const sameLevels = { flat: 2.5, repeated: 0.5 };
  * photographs and generated images that were enlarged, and 11 to 20 where an image of the embedded set was pasted.
  */
 const leastStrength = 6;
+/** Each of the sides must: the empty square beside a pasted picture shares only one side with it. */
+const weakestSide = 1;
 
 /**
  * The picture without its borders: lines of one colour around it, and lines that repeat the picture's outermost one.
@@ -114,7 +116,7 @@ export function seamedSquares(image: RgbImage, size: number, count: number): Sea
       if (top > 0) add(horizontal[top * across + left]);
       if (top + size < height) add(horizontal[(top + size) * across + left]);
       const strength = sum / sides;
-      if (strength < leastStrength || least < 0) continue;
+      if (strength < leastStrength || least < weakestSide) continue;
       if (found.length === count && strength <= found[count - 1].strength) continue;
       found.push({ rectangle: { left, top, width: size, height: size }, strength });
       found.sort((a, b) => b.strength - a.strength);

@@ -34,6 +34,11 @@ Deno.test("seamedSquares() finds a picture within a smooth one, first of all", (
   const [corner] = seamedSquares(pasted(inverted(64, 64), waves(170, 150), 106, 0), 64, 3);
   assert.deepEqual(corner.rectangle, { left: 106, top: 0, width: 64, height: 64 });
   assert.deepEqual(seamedSquares(waves(170, 150), 64, 3), []);
+  // The empty squares beside it share a side with it.
+  const white = { width: 192, height: 192, data: new Uint8Array(192 * 192 * 3).fill(255) };
+  const squares = seamedSquares(pasted(inverted(64, 64), white, 64, 64), 64, 9).map(({ rectangle }) => rectangle);
+  assert.ok(squares.every(({ left, top }) => Math.abs(left - 64) < 64 && Math.abs(top - 64) < 64));
+  assert.deepEqual(squares[0], { left: 64, top: 64, width: 64, height: 64 });
   assert.deepEqual(seamedSquares(noise(170, 150, 5), 64, 3), []);
   assert.deepEqual(seamedSquares(inverted(64, 64), 64, 3), []);
 });
