@@ -92,6 +92,12 @@ export const command = defineCommand({
       unset: "search for small tokenizers, else estimate",
     },
     thresholdsOnly: { help: "fit no classifiers, and run no transformers" },
+    copies: {
+      value: "N",
+      type: whole(0),
+      default: "2",
+      help: "processed copies of every image that classifiers are fitted to, so that they know processed images",
+    },
     condition,
     extras: { ...extras, help: "fit these methods, too; prada is slow" },
     pradaEpochs: { value: "N", type: whole(1), default: "3000", help: "steps in which each PRADA function is fitted" },

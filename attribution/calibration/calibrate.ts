@@ -47,7 +47,7 @@ export interface CalibrationOptions extends RunOptions {
   readonly extras?: readonly ("membership" | "prada")[];
   /** Epochs for PRADA's score functions. Default 3000. */
   readonly pradaEpochs?: number;
-  /** Processed copies of every image that classifiers are fitted to, 1 or more. Default 2. */
+  /** Processed copies of every image that classifiers are fitted to. With 0, processed images are not known. Default 2. */
   readonly copies?: number;
   /** Use only so many images of every label. Default: all. */
   readonly limitPerLabel?: number;
@@ -167,10 +167,8 @@ function processed(images: readonly LabelledImage[], { copies = 2 }: Calibration
     }));
     if (label === outlierLabel) return samples;
     // Off its grid as it is, and processed.
-    const moves = [drawWrongPose(processingSeed, n), [
-      ...drawWrongPose(processingSeed + 1, n),
-      ...drawEdits(processingSeed + 1, n),
-    ]];
+    const moves = [drawWrongPose(processingSeed, n)];
+    if (copies > 0) moves.push([...drawWrongPose(processingSeed + 1, n), ...drawEdits(processingSeed + 1, n)]);
     return [
       ...samples,
       ...moves.map((edits): Sample => ({
