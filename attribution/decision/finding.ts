@@ -65,7 +65,10 @@ const mostMissed = 0.1;
  * a canvas. The search misses the place of some, which no miss rate has counted.
  */
 const leastAsItIs = 0.15;
-/** The share of such generated images whose place the search misses: of 480 cropped or in canvases, 32, and more after other processing. */
+/**
+ * The share of such generated images whose place the search misses: of 480 that were cropped or put into canvases, 32, and
+ * more after other processing.
+ */
 const missedPlaces = 0.08;
 
 /** The verdict of `joint` before its confidence is calibrated: `raw` is the probability of the label. */

@@ -42,13 +42,25 @@ export function standardProcessing(name: string): Processing {
 }
 
 /** A kind of processing of the ladder. */
-export type LadderKind = keyof typeof ladder;
+export type LadderKind =
+  | "jpeg"
+  | "jpeg444"
+  | "webp"
+  | "noise"
+  | "brightness"
+  | "contrast"
+  | "saturation"
+  | "palette"
+  | "dither"
+  | "blur"
+  | "enlarged"
+  | "reduced";
 
 /**
  * What images are processed with for calibration: by kind, edits of one step each, from weak to strong or from low to
  * high. Kinds leave the picture where it is. `noise` has the seed 0 here; drawEdits() draws it.
  */
-export const ladder = {
+export const ladder: Readonly<Record<LadderKind, readonly Edit[]>> = {
   jpeg: steps("jpeg:", [98, 95, 92, 90, 85, 80, 75, 70, 60, 50]),
   jpeg444: [95, 90, 85, 75].flatMap((quality) => parseEdits(`jpeg:${quality}:444`)),
   webp: steps("webp:", [95, 90, 85, 80, 75, 65, 50]),
@@ -63,7 +75,7 @@ export const ladder = {
     ["bilinear", "bicubic", "lanczos", "nearest"].flatMap((filter) => parseEdits(`resize:${factor}:${filter}`))
   ),
   reduced: steps("resizeBack:", [0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6]),
-} as const satisfies Record<string, readonly Edit[]>;
+};
 
 /** The kinds of the ladder. */
 export const ladderKinds: readonly LadderKind[] = Object.keys(ladder) as LadderKind[];
