@@ -152,8 +152,8 @@ function asIs(images: readonly LabelledImage[]): Sample[] {
 const processingSeed = 20;
 
 /**
- * Copies of images as the world processes them, and one of every generated image off its grid. Outliers are processed as
- * generated images are, so that processing tells nothing of either.
+ * Copies of images as the world processes them, and one of every generated image off its grid. Outliers are processed
+ * as generated images are, so that processing tells nothing of either.
  */
 function processed(images: readonly LabelledImage[], { copies = 2 }: CalibrationOptions): Sample[] {
   const counts = new Map<string, number>();

@@ -41,8 +41,9 @@ export function fitStretches(verdicts: readonly JudgedVerdict[]): Stretches {
 const leastAuroc = 0.6;
 
 /**
- * Why confidences carry no information; undefined where they do, or where too few verdicts are wrong to tell. A constant
- * is named as such: it may have a small calibration error and yet says the same of right and of wrong verdicts.
+ * Why confidences carry no information; undefined where they do, or where too few verdicts are wrong to tell. A
+ * constant is named as such: it may have a small calibration error and yet says the same of right and of wrong
+ * verdicts.
  */
 export function whyUninformative(confidences: readonly number[], right: readonly boolean[]): string | undefined {
   const low = confidences.reduce((a, b) => Math.min(a, b), Infinity);
@@ -64,8 +65,8 @@ export function whyUninformative(confidences: readonly number[], right: readonly
 /**
  * Fits the map to raw confidences, 0 to 1, and to whether each verdict was right. Minimises the log-loss against
  * Platt's targets, (hits + 1) / (hits + 2) and 1 / (misses + 2): with 1 and 0, a sample without errors would claim
- * certainty. A penalty on leaving slope 1 weighs as much as one verdict. `weights` say how much each verdict counts. The slope is at least `leastSlope`, and the
- * offset is the best one for it; without verdicts nothing changes.
+ * certainty. A penalty on leaving slope 1 weighs as much as one verdict. `weights` say how much each verdict counts.
+ * The slope is at least `leastSlope`, and the offset is the best one for it; without verdicts nothing changes.
  */
 export function fitStretch(
   raw: readonly number[],

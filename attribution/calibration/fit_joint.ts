@@ -41,8 +41,8 @@ export interface JointFit {
   readonly model: JointModel;
   readonly readings: readonly Readings[];
   /**
-   * The same for images of known variants as if a stranger had made them (fit_known.ts). Undefined for other images, and
-   * for families with one variant.
+   * The same for images of known variants as if a stranger had made them (fit_known.ts). Undefined for other images,
+   * and for families with one variant.
    */
   readonly strangers: readonly (Readings | undefined)[];
 }

@@ -1,6 +1,6 @@
 /**
- * Judges the verdicts of `joint` on images that the model has not seen: how confidences become rates of being right, how
- * often nothing is found in generated images, and below which confidence verdicts are unsure.
+ * Judges the verdicts of `joint` on images that the model has not seen: how confidences become rates of being right,
+ * how often nothing is found in generated images, and below which confidence verdicts are unsure.
  */
 import { stretchConfidence, type Stretches, stretchOf } from "../decision/classifiers/confidence.ts";
 import { historyKinds } from "../decision/classifiers/history.ts";
@@ -30,8 +30,8 @@ export interface JointJudgement {
 }
 
 /**
- * The shares of outliers among the verdicts that confidences are fitted to, however many there are: of images of the label
- * folders, and of two kinds that are harder, generated images off their grid and images read as strangers'.
+ * The shares of outliers among the verdicts that confidences are fitted to, however many there are: of images of the
+ * label folders, and of two kinds that are harder, generated images off their grid and images read as strangers'.
  */
 const outlierShares = { outlier: 0.1, moved: 0.1, stranger: 0.1 } as const;
 

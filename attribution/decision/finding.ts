@@ -61,13 +61,13 @@ const leastShare = 0.75;
 const mostMissed = 0.1;
 
 /**
- * Images whose size or border makes it less likely than this that they are as a model made them were cropped or lie within
- * a canvas. The search misses the place of some, which no miss rate has counted.
+ * Images whose size or border makes it less likely than this that they are as a model made them were cropped or lie
+ * within a canvas. The search misses the place of some, which no miss rate has counted.
  */
 const leastAsItIs = 0.15;
 /**
- * The share of such generated images whose place the search misses: of 480 that were cropped or put into canvases, 32, and
- * more after other processing.
+ * The share of such generated images whose place the search misses: of 480 that were cropped or put into canvases, 32,
+ * and more after other processing.
  */
 const missedPlaces = 0.08;
 

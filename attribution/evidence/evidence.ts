@@ -111,8 +111,8 @@ export interface PoseEvidence extends Measurements {
   /** The pose. */
   readonly pose: Pose;
   /**
-   * Natural logarithm of the prior probability of the pose; see `SearchEvidence.logPriorAsItIs`. Of a full search, after
-   * cheap passes have narrowed the candidates.
+   * Natural logarithm of the prior probability of the pose; see `SearchEvidence.logPriorAsItIs`. Of a full search,
+   * after cheap passes have narrowed the candidates.
    */
   readonly logPrior: number;
   /** The family that the pose fits. */
@@ -188,8 +188,8 @@ export interface MeasuredLine extends Measurements {
   /** How it was measured. */
   readonly settings: Settings;
   /**
-   * Milliseconds for reading and decoding, tokenizers, transformers and, if the image was searched, the search with all of
-   * these for its poses. The time of a batch is shared equally.
+   * Milliseconds for reading and decoding, tokenizers, transformers and, if the image was searched, the search with all
+   * of these for its poses. The time of a batch is shared equally.
    */
   readonly timings: {
     readonly read: number;

@@ -18,8 +18,8 @@ export interface MeasuredPose {
 export const asItIsPrior = 0.7;
 
 /**
- * The poses in which an image was measured, the image as it is first. An image that was not searched has that pose alone, at
- * the prior probability `asItIsPrior`.
+ * The poses in which an image was measured, the image as it is first. An image that was not searched has that pose
+ * alone, at the prior probability `asItIsPrior`.
  */
 export function measuredPoses(
   line: Measurements & Pick<MeasuredLine, "search">,

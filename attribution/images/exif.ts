@@ -39,7 +39,8 @@ export function readExif(tiff: Uint8Array): Metadata {
 }
 
 /**
- * Notes about metadata: an orientation other than 1, which is not applied, and the name of a program that EXIF data give.
+ * Notes about metadata: an orientation other than 1, which is not applied, and the name of a program that EXIF data
+ * give.
  */
 export function exifNotes({ orientation = 1, software }: Metadata): string[] {
   return [

@@ -16,8 +16,8 @@ export interface LabelledImage extends ListedImage {
   readonly source: string;
   /**
    * The photograph or other original that the image was made from, by the table's column. Images of one picture say as
-   * much about errors as one image. For label folders, pictures.csv in the folder names it (columns image_name, the path
-   * below the folder, and picture). Absent where no table names one: a picture of its own.
+   * much about errors as one image. For label folders, pictures.csv in the folder names it (columns image_name, the
+   * path below the folder, and picture). Absent where no table names one: a picture of its own.
    */
   readonly picture?: string;
 }

@@ -7,8 +7,8 @@ const nameColumn = "image_name";
 
 /**
  * The rows of a table that has `image_name` and another column. Blanks around cells are dropped, except in image names;
- * names that are written so that no spreadsheet runs them (`nameCell`) are as before. `label` begins the error messages.
- * Throws, with advice, on what is no such table, and on one without rows.
+ * names that are written so that no spreadsheet runs them (`nameCell`) are as before. `label` begins the error
+ * messages. Throws, with advice, on what is no such table, and on one without rows.
  */
 export function parseNameTable(text: string, label: string, column: string): Record<string, string>[] {
   let table: string[][];

@@ -101,7 +101,8 @@ function weightsOf(inputs: number, outputs: number, { support, weight }: Kernel,
 
 /**
  * Resizes to exactly `width` x `height` pixels, as Pillow's `image.resize((width, height), filter, box)`; without a box
- * the whole image. A pass that would not change the size is skipped, so resizing to the same size gives the same pixels.
+ * the whole image. A pass that would not change the size is skipped, so resizing to the same size gives the same
+ * pixels.
  *
  * Throws RangeError unless width and height are positive integers and the box lies within the image.
  */

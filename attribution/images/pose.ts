@@ -2,8 +2,8 @@
 import * as v from "npm:valibot@1.5.0";
 
 /**
- * A frame in the stored image that shows the native image, mirrored and turned. Parts of the frame outside of the stored
- * image are unknown.
+ * A frame in the stored image that shows the native image, mirrored and turned. Parts of the frame outside of the
+ * stored image are unknown.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * The native image that a pose finds in a stored image. pose.ts defines poses. Pixels are copied where the frame has the
- * native size, and resampled as Pillow does where it has not.
+ * The native image that a pose finds in a stored image. pose.ts defines poses. Pixels are copied where the frame has
+ * the native size, and resampled as Pillow does where it has not.
  */
 import type { RgbImage } from "./image.ts";
 import { pilResize } from "./pil_resize.ts";
@@ -18,8 +18,8 @@ export interface PosedImage {
 const reach = 2;
 
 /**
- * The native image of size x size pixels under a pose. Throws a RangeError if the frame lies beside the image: nothing is
- * known then.
+ * The native image of size x size pixels under a pose. Throws a RangeError if the frame lies beside the image: nothing
+ * is known then.
  */
 export function posedImage(stored: RgbImage, pose: Pose, size: number): PosedImage {
   const { left, top, width, height } = pose;

@@ -36,8 +36,8 @@ interface Found {
 class Aborted extends Error {}
 
 /**
- * Searches the images that need it, and puts what was found into their measurements. When the signal is aborted, returns
- * with some images not searched.
+ * Searches the images that need it, and puts what was found into their measurements. When the signal is aborted,
+ * returns with some images not searched.
  */
 export async function searchPoses(
   items: readonly ReadItem[],

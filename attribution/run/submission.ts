@@ -1,7 +1,7 @@
 /**
  * The submission: a CSV table `image_name,label` with one row per image, in the order in which rows are added. A user
- * may ask for further columns. Rows go to a temporary file, which gets the final name only when it is finished. Evidence
- * is written by report.ts.
+ * may ask for further columns. Rows go to a temporary file, which gets the final name only when it is finished.
+ * Evidence is written by report.ts.
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { PartFile } from "../../util/files.ts";

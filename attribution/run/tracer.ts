@@ -62,13 +62,13 @@ export interface TracerOptions extends RunOptions {
   /** Signals to measure in addition to those that the decision uses. */
   readonly signals?: Exclude<SignalLevel, "baselines">;
   /**
-   * How thoroughly images that would be outliers are searched for poses: mirrored, turned, cropped, within a canvas. `quick`
-   * makes such an image cost at most twice as much as others, `full` ten times. Default `quick`.
+   * How thoroughly images that would be outliers are searched for poses: mirrored, turned, cropped, within a canvas.
+   * `quick` makes such an image cost at most twice as much as others, `full` ten times. Default `quick`.
    */
   readonly search?: "off" | SearchLevel;
   /**
-   * Verdicts with a confidence below this, 0 to 1, are marked `unsure`. Default: for `joint`, the confidence from which on
-   * verdicts were right at a rate of 95 % when the set was calibrated; else 0, none.
+   * Verdicts with a confidence below this, 0 to 1, are marked `unsure`. Default: for `joint`, the confidence from which
+   * on verdicts were right at a rate of 95 % when the set was calibrated; else 0, none.
    */
   readonly unsureBelow?: number;
   /** Lock the journal so that no other process can use it. Needed on network file systems. Default false. */

@@ -1,6 +1,6 @@
 /**
- * The poses that the geometry search tries, with their prior probabilities: hypotheses about what happened to a generated
- * image before it was stored. Pure functions of pixels; rank.ts measures which of the poses fits.
+ * The poses that the geometry search tries, with their prior probabilities: hypotheses about what happened to a
+ * generated image before it was stored. Pure functions of pixels; rank.ts measures which of the poses fits.
  */
 import type { RgbImage } from "../images/image.ts";
 import type { Pose } from "../images/pose.ts";
@@ -22,8 +22,8 @@ export interface Candidate {
 }
 
 /**
- * The poses to try for an image. The prior probabilities of all poses that were thought of add up to 1, those of the image
- * as it is and of the candidates to less where some were left out.
+ * The poses to try for an image. The prior probabilities of all poses that were thought of add up to 1, those of the
+ * image as it is and of the candidates to less where some were left out.
  */
 export interface Candidates {
   /** Logarithm of the prior probability that the model made the image as it is, or resized. */
@@ -125,8 +125,8 @@ function pictureFrames(picture: Rectangle, size: number): Frame[] {
 }
 
 /**
- * The native frames of which a picture shows all but a few rows and columns: every offset, the centred one first. None if
- * the picture is not a bit smaller than a native image.
+ * The native frames of which a picture shows all but a few rows and columns: every offset, the centred one first. None
+ * if the picture is not a bit smaller than a native image.
  */
 function croppedFrames(
   { left, top, width, height }: Rectangle,

@@ -1,10 +1,11 @@
 /**
  * Ranks the poses of one image by passes of encoder and decoder alone, without token search or transformers.
  *
- * In the right pose, the tokenizer reproduces the known pixels and E(x) lies near codes; in all others, both are as bad as
- * for any image. So poses of one image are compared with each other: no threshold depends on the models. The reconstruction
- * is D(Q(E(x))) where a position has one token, and D(E(x)) where nearest codes of several scales are mostly wrong ones.
- * What the frame shows of pixels that are not known is filled in with it, over and over, while known pixels stay as they are.
+ * In the right pose, the tokenizer reproduces the known pixels and E(x) lies near codes; in all others, both are as bad
+ * as for any image. So poses of one image are compared with each other: no threshold depends on the models. The
+ * reconstruction is D(Q(E(x))) where a position has one token, and D(E(x)) where nearest codes of several scales are
+ * mostly wrong ones. What the frame shows of pixels that are not known is filled in with it, over and over, while known
+ * pixels stay as they are.
  */
 import { type Device, disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
@@ -46,18 +47,18 @@ const foundLimit: Readonly<Record<SearchLevel, { all: number; family: number }>>
   full: { all: 4, family: 2 },
 };
 /**
- * The least contrast of a pose that is returned: the best of five poses of photographs reaches it under a tokenizer in less
- * than a twentieth, the right one of mirrored images of the embedded set in all (docs/search.md).
+ * The least contrast of a pose that is returned: the best of five poses of photographs reaches it under a tokenizer in
+ * less than a twentieth, the right one of mirrored images of the embedded set in all (docs/search.md).
  */
 export const leastContrast = 0.25;
 /**
- * Multiples of it: for poses without comparable ones, and for frames that lie partly beside the image, whose unknown pixels
- * make known ones easier or harder.
+ * Multiples of it: for poses without comparable ones, and for frames that lie partly beside the image, whose unknown
+ * pixels make known ones easier or harder.
  */
 const leastFactor = { unlike: 2, cropped: 1.4 };
 /**
- * How much a nat of contrast says about which pose is the right one: contrasts of wrong poses have a standard deviation of
- * about a tenth, so this is little.
+ * How much a nat of contrast says about which pose is the right one: contrasts of wrong poses have a standard deviation
+ * of about a tenth, so this is little.
  */
 const contrastWeight = 4;
 /** How often unknown pixels are filled in. */
@@ -115,8 +116,9 @@ function scoreOf({ quantLoss, error }: Pick<Trial, "quantLoss" | "error">): numb
 }
 
 /**
- * By how much a pose's score lies below the median of other poses, and by how much it must: poses of the same frame, which
- * is as difficult in all of them; where there are fewer than two, those that show the same part of the image; else all.
+ * By how much a pose's score lies below the median of other poses, and by how much it must: poses of the same frame,
+ * which is as difficult in all of them; where there are fewer than two, those that show the same part of the image;
+ * else all.
  */
 function contrastOf(
   trial: Trial,
@@ -140,8 +142,8 @@ function isWhole({ left, top, width, height }: Pose, image: RgbImage): boolean {
 
 /**
  * The logarithm of a pose's probability among all that were tried, after their contrasts are known: they share the same
- * prior probability in all, in proportion to prior x exp(contrastWeight x contrast). Poses that were not decoded count with
- * a contrast of 0.
+ * prior probability in all, in proportion to prior x exp(contrastWeight x contrast). Poses that were not decoded count
+ * with a contrast of 0.
  */
 function narrowed(
   trials: readonly Trial[],

@@ -25,13 +25,13 @@ export interface Seamed {
 }
 
 /**
- * Mean difference, in byte levels, up to which lines of one colour are the same (JPEG changes them by less), and up to which
- * a line repeats another one: neighbours of smooth pictures differ by more.
+ * Mean difference, in byte levels, up to which lines of one colour are the same (JPEG changes them by less), and up to
+ * which a line repeats another one: neighbours of smooth pictures differ by more.
  */
 const sameLevels = { flat: 2.5, repeated: 0.5 };
 /**
- * Sides of a square must stand out by so many standard deviations to be seams. Squares of 64 pixels reach 4 at most in 160
- * photographs and generated images that were enlarged, and 11 to 20 where an image of the embedded set was pasted.
+ * Sides of a square must stand out by so many standard deviations to be seams. Squares of 64 pixels reach 4 at most in
+ * 160 photographs and generated images that were enlarged, and 11 to 20 where an image of the embedded set was pasted.
  */
 const leastStrength = 6;
 /** Each of the sides must: the empty square beside a pasted picture shares only one side with it. */

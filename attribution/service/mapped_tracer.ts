@@ -1,6 +1,6 @@
 /**
- * A tracer for batches of decoded images that also says where in each image the evidence lies: the only file of the service
- * that knows the pipeline. It neither queues nor decodes, and it knows nothing of requests.
+ * A tracer for batches of decoded images that also says where in each image the evidence lies: the only file of the
+ * service that knows the pipeline. It neither queues nor decodes, and it knows nothing of requests.
  */
 import { disposeAll, keep, type Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
@@ -100,8 +100,8 @@ export class MappedTracer implements AsyncDisposable {
   }
 
   /**
-   * Attributes 1 to `info.maxBatch` images, in their order; `onProgress` hears the share done, 0 to 1. An image's result
-   * does not depend on the others.
+   * Attributes 1 to `info.maxBatch` images, in their order; `onProgress` hears the share done, 0 to 1. An image's
+   * result does not depend on the others.
    */
   async attribute(
     images: readonly DecodedImage[],

@@ -1,7 +1,7 @@
 /**
- * Turns a method's raw confidence into a rate of being right: a linear map of its log-odds (Platt 1999) per finding. The
- * label of a verdict does not change, and of two verdicts of one finding the one with the higher raw confidence keeps it.
- * calibration/fit_confidence.ts fits the maps.
+ * Turns a method's raw confidence into a rate of being right: a linear map of its log-odds (Platt 1999) per finding.
+ * The label of a verdict does not change, and of two verdicts of one finding the one with the higher raw confidence
+ * keeps it. calibration/fit_confidence.ts fits the maps.
  */
 import type { Finding } from "../../evidence/evidence.ts";
 

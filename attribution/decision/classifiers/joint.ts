@@ -3,8 +3,8 @@
  * variants. calibration/fit_joint.ts fits the model.
  *
  * For each family f there are three readings of an image: the ratio T_f of the likelihood of what was measured if the
- * image has f's traces against that if it has none; P(variant | f); and the ratio K_f of a known variant against another
- * transformer on the same tokenizer. An image can be read in several poses g, with weights w_g. Then
+ * image has f's traces against that if it has none; P(variant | f); and the ratio K_f of a known variant against
+ * another transformer on the same tokenizer. An image can be read in several poses g, with weights w_g. Then
  *
  *   P(outlier) : P(g, stranger on f) : P(g, variant of f) =
  *     prior (1 - s) : prior s w_g T_f / (F K_f) : (1 - prior) w_g T_f P(variant | f) / F

@@ -1,7 +1,7 @@
 /**
- * Whether one of the known variants of a family drew an image's tokens, or another transformer on the same tokenizer (as
- * HMAR's is on VAR's), given that the image fits the tokenizer. A variant's own images have typical likelihoods under it,
- * and exceed those under the other variants by typical margins; a stranger's do not.
+ * Whether one of the known variants of a family drew an image's tokens, or another transformer on the same tokenizer
+ * (as HMAR's is on VAR's), given that the image fits the tokenizer. A variant's own images have typical likelihoods
+ * under it, and exceed those under the other variants by typical margins; a stranger's do not.
  *
  * No stranger's images are needed to fit it: the images of each variant are a stranger's to the other variants
  * (calibration/fit_known.ts).
@@ -53,9 +53,9 @@ export interface KnownModel {
 }
 
 /**
- * The numbers that the ratio is computed from, for an image whose likeliest variant is `best`: its standardised features
- * under it, the least and the mean of its standardised margins (0 without other variants), and ln of the distance of its
- * pattern.
+ * The numbers that the ratio is computed from, for an image whose likeliest variant is `best`: its standardised
+ * features under it, the least and the mean of its standardised margins (0 without other variants), and ln of the
+ * distance of its pattern.
  */
 export function knownNumbers(
   typical: KnownModel["variants"],

@@ -17,9 +17,9 @@ export async function jpeg8(image: RgbImage, quality: number): Promise<RgbImage>
 }
 
 /**
- * The bytes that Pillow's `image.save(file, format="JPEG", quality=quality)` writes: baseline, the standard's quantisation
- * tables scaled by libjpeg's rule, the standard's Huffman tables, and no metadata except JFIF 1.01. Subsampling is 4:2:0
- * at every quality, unless another is given.
+ * The bytes that Pillow's `image.save(file, format="JPEG", quality=quality)` writes: baseline, the standard's
+ * quantisation tables scaled by libjpeg's rule, the standard's Huffman tables, and no metadata except JFIF 1.01.
+ * Subsampling is 4:2:0 at every quality, unless another is given.
  *
  * Throws RangeError unless the quality is an integer of 1..100 and the data is [height, width, 3].
  */

@@ -19,14 +19,14 @@ const detailShare = 0.95;
 const leastFloor = 0.08;
 
 /**
- * Noise, also that of a JPEG's quantisation, has at most twice the power of the highest quarter of the bands. Where that is
- * more than 1 squared level, it may be detail.
+ * Noise, also that of a JPEG's quantisation, has at most twice the power of the highest quarter of the bands. Where
+ * that is more than 1 squared level, it may be detail.
  */
 const floorShare = 2, mostFloor = 1;
 
 /**
- * The frequency, in cycles per pixel up to 0.5, below which 95 % of the detail lies: of the energy of differences between
- * neighbours, along rows and columns. Undefined for parts of fewer than 64 pixels, and for flat ones.
+ * The frequency, in cycles per pixel up to 0.5, below which 95 % of the detail lies: of the energy of differences
+ * between neighbours, along rows and columns. Undefined for parts of fewer than 64 pixels, and for flat ones.
  */
 export function bandwidthOf(luma: Luma): number | undefined {
   const bands = segment / 2, power = new Float64Array(bands), values = new Float64Array(segment);

@@ -12,8 +12,8 @@ const clear = 24;
 /** Canvas lines have at most this share of such pixels. */
 const mostClear = 0.03;
 /**
- * At a picture's border at least this share of the pixels differ from the canvas. A picture is cut off straight, while an
- * object before a plain background touches the lines around it in few points.
+ * At a picture's border at least this share of the pixels differ from the canvas. A picture is cut off straight, while
+ * an object before a plain background touches the lines around it in few points.
  */
 const leastClear = 0.5;
 /** The border of a picture may be blended with the canvas by interpolation: so many lines are looked at. */

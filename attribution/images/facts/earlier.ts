@@ -12,8 +12,8 @@ import { fitQuality, type GapFit } from "./quantisation_gaps.ts";
 export const leastColours = 32;
 
 /**
- * The least share of colours that the decoder can return. All of them are such after the compression; without it about a
- * quarter (JPEG) or a sixth (WebP).
+ * The least share of colours that the decoder can return. All of them are such after the compression; without it about
+ * a quarter (JPEG) or a sixth (WebP).
  */
 export const leastShare = 0.95;
 
@@ -61,8 +61,8 @@ export function earlierCompression(image: RgbImage): Earlier {
 }
 
 /**
- * An earlier compression of an image that is stored as JPEG, with luma's `steps`, row by row. It is found where its steps
- * were larger than the last ones and the picture was not moved between.
+ * An earlier compression of an image that is stored as JPEG, with luma's `steps`, row by row. It is found where its
+ * steps were larger than the last ones and the picture was not moved between.
  */
 export function compressionBeforeLast(image: RgbImage, steps: ArrayLike<number>): Earlier {
   const plane = decodedLuma(image, tilesOf(image)[0]), grid = { left: 0, top: 0 };

@@ -63,8 +63,8 @@ export interface ImageFacts {
   readonly file?: FileFacts;
   /**
    * An earlier JPEG compression of what is now stored without loss, or again as JPEG: its quality, null where it cannot
-   * be told, how strong its traces are, 0 to 1, and where the grid of its blocks begins, 0 to 7 pixels from the left and
-   * from the top (other than 0 after a crop). Absent without traces.
+   * be told, how strong its traces are, 0 to 1, and where the grid of its blocks begins, 0 to 7 pixels from the left
+   * and from the top (other than 0 after a crop). Absent without traces.
    */
   readonly earlierJpeg?: {
     readonly quality: number | null;
@@ -74,9 +74,9 @@ export interface ImageFacts {
   /** An earlier WebP compression with loss of what is now stored without loss: how strong its traces are, 0 to 1. */
   readonly earlierWebp?: { readonly strength: number };
   /**
-   * Traces of resampling: by which factor the image was enlarged, null where it cannot be told; how strong they are, 0 to
-   * 1; and what they are, a rhythm in which pixels follow from their neighbours, or that there is no fine detail (which
-   * blurring removes as well). Absent without traces.
+   * Traces of resampling: by which factor the image was enlarged, null where it cannot be told; how strong they are, 0
+   * to 1; and what they are, a rhythm in which pixels follow from their neighbours, or that there is no fine detail
+   * (which blurring removes as well). Absent without traces.
    */
   readonly resampling?: {
     readonly factor: number | null;
@@ -89,8 +89,8 @@ export interface ImageFacts {
    */
   readonly levels?: Levels;
   /**
-   * The spatial frequency, in cycles per pixel up to 0.5, below which 95 % of the detail lies. Absent for images without
-   * detail, and for those of fewer than 64 pixels on both sides.
+   * The spatial frequency, in cycles per pixel up to 0.5, below which 95 % of the detail lies. Absent for images
+   * without detail, and for those of fewer than 64 pixels on both sides.
    */
   readonly bandwidth?: number;
   /** The picture within an added canvas of one colour, in pixels of the stored image. Absent without a canvas. */

@@ -13,15 +13,16 @@ import { contrastOf, countColours, noiseOf } from "./statistics.ts";
 import { unsuitableFor } from "./unsuitable.ts";
 
 /**
- * Version of the rules. Raise it when facts change; facts of other versions in a journal are found again (run/pipeline.ts).
- * Levels are undone before an image is measured: when their rules change, raise `measuringVersion` as well.
+ * Version of the rules. Raise it when facts change; facts of other versions in a journal are found again
+ * (run/pipeline.ts). Levels are undone before an image is measured: when their rules change, raise `measuringVersion`
+ * as well.
  */
 export const factsVersion = 2;
 
 /**
- * Facts about an image: `bytes` are those of its file, undefined for one that was given as pixels; `nativeSizes` are the
- * image sizes that the networks take. The result depends on nothing else. Large images are sampled, so that the time does
- * not grow with the image. Throws UnreadableImageError for bytes that decodeImage() does not decode.
+ * Facts about an image: `bytes` are those of its file, undefined for one that was given as pixels; `nativeSizes` are
+ * the image sizes that the networks take. The result depends on nothing else. Large images are sampled, so that the
+ * time does not grow with the image. Throws UnreadableImageError for bytes that decodeImage() does not decode.
  */
 export function imageFacts(
   bytes: Uint8Array | undefined,

@@ -11,8 +11,8 @@ const gains = [0.6, 1.6, 1 / 200] as const, nearest = 0.03;
 /** ln of the likelihood ratio from which a lattice is believed. Untouched images stay below 0 (tests). */
 const leastEvidence = 150;
 /**
- * A contrast about a grey of a whole period leaves the same lattice as a brightness, which is more common: contrast must
- * be better by so many nats.
+ * A contrast about a grey of a whole period leaves the same lattice as a brightness, which is more common: contrast
+ * must be better by so many nats.
  */
 const contrastCost = 30;
 /** Histograms that are smoother than this, see roughness(), have no lattice. */
@@ -114,7 +114,8 @@ function meanGrey(image: RgbImage): number {
 
 /**
  * ln of the likelihood ratio of the histogram with the lattice against a smooth one: counts are Poisson variables whose
- * means are in proportion to the number of bytes that become each value. -Infinity where the lattice is not plain to see.
+ * means are in proportion to the number of bytes that become each value. -Infinity where the lattice is not plain to
+ * see.
  */
 function evidenceOf(levels: Levels, counts: Uint32Array, smooth: Float64Array): number {
   const sources = new Uint8Array(256);

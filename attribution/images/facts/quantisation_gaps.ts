@@ -13,10 +13,10 @@ export interface GapFit {
  * The likeliest quality of `qualities` (1 to 100) with libjpeg's luma tables. `coefficients` are by frequency, a number
  * per block; `deviations` is the standard deviation that rounding after the compression adds to each frequency.
  *
- * Without compression the coefficients of a frequency have a Laplace distribution. With it, each lies around a multiple of
- * the step; the multiples have the probabilities that the same distribution gives them (Lam and Goodman, A mathematical
- * analysis of the DCT coefficient distributions for images, 2000; Fan and de Queiroz, Identification of bitmap
- * compression history, 2003). The frequency 0 is left out: it has no common distribution.
+ * Without compression the coefficients of a frequency have a Laplace distribution. With it, each lies around a multiple
+ * of the step; the multiples have the probabilities that the same distribution gives them (Lam and Goodman, A
+ * mathematical analysis of the DCT coefficient distributions for images, 2000; Fan and de Queiroz, Identification of
+ * bitmap compression history, 2003). The frequency 0 is left out: it has no common distribution.
  */
 export function fitQuality(
   coefficients: readonly Float64Array[],
@@ -45,8 +45,8 @@ class Frequency {
   /** Mean magnitude before rounding. */
   readonly #scale: number = 0;
   /**
-   * Logarithm of each coefficient's density without compression: under a Laplace distribution, or a normal one if that is
-   * likelier. The choice favours the verdict "no compression".
+   * Logarithm of each coefficient's density without compression: under a Laplace distribution, or a normal one if that
+   * is likelier. The choice favours the verdict "no compression".
    */
   readonly #density: Float64Array;
   readonly #supports = new Map<number, number>();

@@ -41,9 +41,9 @@ export function resamplingOf(luma: Luma, circumstances: Circumstances): ImageFac
 }
 
 /**
- * The factor of an enlargement with a rhythm of this frequency: 1 / frequency if it is 2 or more, else
- * 1 / (1 - frequency). Null where neither the size nor the bandwidth tells which; the bandwidth of an enlarged image is at
- * most 0.5 / factor.
+ * The factor of an enlargement with a rhythm of this frequency: 1 / frequency if it is 2 or more, else 1 / (1 -
+ * frequency). Null where neither the size nor the bandwidth tells which; the bandwidth of an enlarged image is at most
+ * 0.5 / factor.
  */
 function factorOf(frequency: number, { bandwidth, side, nativeSizes }: Circumstances): number | null {
   const large = 1 / frequency, small = 1 / (1 - frequency);

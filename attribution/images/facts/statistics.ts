@@ -51,8 +51,9 @@ const smoothShare = 0.1;
 const clippedShare = 0.1;
 
 /**
- * Standard deviation of noise, in levels: of the smoothest blocks, by a mask that planes and edges along the axes do not
- * pass (J. Immerkaer, Fast noise variance estimation, 1996). Texture counts as noise where an image has no smooth parts.
+ * Standard deviation of noise, in levels: of the smoothest blocks, by a mask that planes and edges along the axes do
+ * not pass (J. Immerkaer, Fast noise variance estimation, 1996). Texture counts as noise where an image has no smooth
+ * parts.
  */
 export function noiseOf(tiles: readonly Luma[]): number {
   const variances = tiles.flatMap(blockVariances).sort((a, b) => a - b);

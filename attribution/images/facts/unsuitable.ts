@@ -4,8 +4,8 @@ import type { RgbImage } from "../image.ts";
 import type { ImageFacts, Unsuitable } from "./facts.ts";
 
 /**
- * The least shorter side, as a share of the smallest size that the networks take. A frame of a few pixels may be cropped
- * off (58 of 64 pixels); an image that must be enlarged by more than 4/3 has lost what tokens would show.
+ * The least shorter side, as a share of the smallest size that the networks take. A frame of a few pixels may be
+ * cropped off (58 of 64 pixels); an image that must be enlarged by more than 4/3 has lost what tokens would show.
  */
 export const leastSide = 3 / 4;
 
@@ -16,8 +16,8 @@ export const leastSide = 3 / 4;
 export const leastContrast = 3;
 
 /**
- * The longer side is at most so many times the shorter one. Networks see the central square: of a longer image less than a
- * quarter. A canvas three times as wide as the picture stays below.
+ * The longer side is at most so many times the shorter one. Networks see the central square: of a longer image less
+ * than a quarter. A canvas three times as wide as the picture stays below.
  */
 export const mostElongation = 4;
 

@@ -1,6 +1,6 @@
 /**
- * The evidence of images under one key of a journal: stores parts as they are measured, finds them by content, and notices
- * what is damaged. store.ts opens the journal.
+ * The evidence of images under one key of a journal: stores parts as they are measured, finds them by content, and
+ * notices what is damaged. store.ts opens the journal.
  */
 import type { Settings } from "../../evidence/evidence.ts";
 import { classOf, type Measured } from "../image_state.ts";
@@ -64,8 +64,8 @@ export class EvidenceCache {
   }
 
   /**
-   * Finds the evidence of an image by its content hash, and deletes what is damaged of it. Without any, counts an attempt
-   * to measure it.
+   * Finds the evidence of an image by its content hash, and deletes what is damaged of it. Without any, counts an
+   * attempt to measure it.
    */
   recall(sha256: string): Measured | undefined {
     const known = this.find(sha256);
@@ -274,8 +274,8 @@ export class EvidenceCache {
 }
 
 /**
- * Adds parts that are stored separately to the measurements of an image. Returns the names of all parts that were stored,
- * undefined if the list of them is missing.
+ * Adds parts that are stored separately to the measurements of an image. Returns the names of all parts that were
+ * stored, undefined if the list of them is missing.
  */
 function addParts(measured: Measured, parts: readonly (readonly [string, Packed])[]): readonly string[] | undefined {
   let listed: readonly string[] | undefined;

@@ -21,8 +21,8 @@ export interface ExportedLine {
 }
 
 /**
- * Yields the lines of the last run in the order of its images. Throws without a run, and at a damaged row of it. Damaged
- * evidence is left out; `journal.damaged` then has its images.
+ * Yields the lines of the last run in the order of its images. Throws without a run, and at a damaged row of it.
+ * Damaged evidence is left out; `journal.damaged` then has its images.
  */
 export function* exportLines(journal: Journal): Generator<ExportedLine, void, void> {
   const session = lastSession(journal);

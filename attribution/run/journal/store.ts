@@ -147,8 +147,8 @@ export class Journal {
   }
 
   /**
-   * Begins a session of a run over `listed` images. With a shard, the session works on the shard's images only. `out` is
-   * the path of the table of labels, if the session writes one.
+   * Begins a session of a run over `listed` images. With a shard, the session works on the shard's images only. `out`
+   * is the path of the table of labels, if the session writes one.
    */
   async begin(spec: RunSpec, listed: number, shard?: Shard, out?: string): Promise<Session> {
     const text = canonicalJson(spec);
