@@ -3,8 +3,8 @@
  */
 import { openCpuDevice } from "./cpu/mod.ts";
 import type { Device } from "./tensor/device.ts";
-import { environment } from "./wgsl/adapter.ts";
-import { openWebGpuDevice, probeWebGpu } from "./wgsl/mod.ts";
+import { environment, tilesVariable } from "./wgsl/adapter.ts";
+import { openWebGpuDevice, probeWebGpu, type Tiles } from "./wgsl/mod.ts";
 
 /**
  * `auto` takes a hardware WebGPU adapter, else the CPU.
@@ -20,24 +20,29 @@ import { openWebGpuDevice, probeWebGpu } from "./wgsl/mod.ts";
  */
 export type DeviceName = "auto" | "cpu" | "webgpu";
 
+export type { Tiles };
+
 /** Environment variables that WebGPU is told by; a worker that opens it needs to read and write them. */
-export const webGpuVariables: readonly string[] = Object.keys(environment);
+export const webGpuVariables: readonly string[] = [...Object.keys(environment), tilesVariable];
 
 /** Options of `openDevice`. */
 export interface OpenDeviceOptions {
   /** Threads of the CPU device; one per processor when not given. */
   readonly threads?: number;
+  /** Tiles of the WebGPU device. Default: what the environment variable MODEL_TRACER_TILES says, else "auto". */
+  readonly tiles?: Tiles;
 }
 
 /**
  * Opens a device: `auto` takes a hardware WebGPU adapter, else the CPU; `webgpu` also takes a software adapter. Close
  * it when done. Rejects with Error, saying what to install, when `webgpu` finds no adapter; with TypeError for another
- * name; with RangeError for threads out of range.
+ * name, and for tiles that there are not; with RangeError for threads out of range.
  */
 export async function openDevice(name: DeviceName = "auto", options: OpenDeviceOptions = {}): Promise<Device> {
   if (name === "cpu") return openCpuDevice(options);
-  if (name === "webgpu") return await openWebGpuDevice({ allowSoftware: true });
+  const { tiles } = options;
+  if (name === "webgpu") return await openWebGpuDevice({ allowSoftware: true, tiles });
   if (name !== "auto") throw new TypeError(`device: expected auto, cpu or webgpu, got ${name}`);
   const { kind } = await probeWebGpu();
-  return kind === "hardware" ? await openWebGpuDevice() : openCpuDevice(options);
+  return kind === "hardware" ? await openWebGpuDevice({ tiles }) : openCpuDevice(options);
 }

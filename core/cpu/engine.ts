@@ -1,6 +1,7 @@
 /**
  * Chooses the build of the kernels by the features of the WebAssembly engine and its flags.
  */
+import { environmentVariable } from "../../util/environment.ts";
 import type { KernelBuild } from "./pool.ts";
 
 /** Whether the engine has relaxed SIMD: a module of one function that uses f32x4.relaxed_madd. */
@@ -24,10 +25,9 @@ export const joiningFlags = ["--experimental-wasm-revectorize", "--no-wasm-bound
  * False where the variable may not be read (`--allow-env=DENO_V8_FLAGS`).
  */
 export function joinsVectors(): boolean {
-  if (Deno.build.arch !== "x86_64") return false;
-  const { state } = Deno.permissions.querySync({ name: "env", variable: "DENO_V8_FLAGS" });
-  if (state !== "granted") return false;
-  const flags = (Deno.env.get("DENO_V8_FLAGS") ?? "").split(",").map((flag) => flag.trim().replaceAll("_", "-"));
+  if (typeof Deno === "undefined" || Deno.build.arch !== "x86_64") return false;
+  const value = environmentVariable("DENO_V8_FLAGS") ?? "";
+  const flags = value.split(",").map((flag) => flag.trim().replaceAll("_", "-"));
   return joiningFlags.every((flag) => flags.includes(flag));
 }
 

@@ -1,6 +1,7 @@
 /**
  * Finds a WebGPU adapter, tells hardware from software, and opens it with its highest limits; or says what to install.
  */
+import { environmentVariable, setUnlessSet } from "../../util/environment.ts";
 import { DeviceError } from "../../util/errors.ts";
 
 /** Which adapter to take. */
@@ -21,9 +22,34 @@ const install = "On Debian or Ubuntu, a software adapter needs `apt-get install 
   "an NVIDIA card needs its driver with the Vulkan ICD file and `apt-get install libvulkan1` " +
   "(in containers also NVIDIA_DRIVER_CAPABILITIES=all)";
 
-/** Whether an adapter says it is a fallback, or is a known software rasteriser. */
-function isSoftware(info: GPUAdapterInfo): boolean {
-  return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(info.description);
+/** What an adapter says of itself, by which software is told from hardware. */
+export type AdapterFacts = Pick<
+  GPUAdapterInfo,
+  "vendor" | "architecture" | "device" | "description" | "isFallbackAdapter"
+>;
+
+/** Names of software rasterisers: Mesa's llvmpipe (lavapipe), SwiftShader, Microsoft's WARP ("Basic Render Driver"). */
+const softwareNames = /llvmpipe|lavapipe|swiftshader|software|basic render|\bwarp\b/i;
+
+/**
+ * PCI or Vulkan vendor, then device, where Deno gives numbers instead of names: Mesa without hardware (0x10005, any
+ * device), SwiftShader (0x1ae0, 0xc0de), WARP (0x1414, 0x8c). Chromium has the same rows in Dawn's gpu_info.json.
+ */
+const softwareNumbers: readonly (readonly [vendor: number, device?: number])[] = [
+  [0x10005],
+  [0x1ae0, 0xc0de],
+  [0x1414, 0x8c],
+];
+
+/**
+ * Whether an adapter computes on the processor: it says that it is a fallback, has the name of a software rasteriser as
+ * description or architecture (a page may be told no description), or a software rasteriser's numbers.
+ */
+export function isSoftware(info: AdapterFacts): boolean {
+  if (info.isFallbackAdapter || softwareNames.test(`${info.architecture} ${info.description}`)) return true;
+  return softwareNumbers.some(([vendor, device]) =>
+    info.vendor === String(vendor) && (device === undefined || info.device === String(device))
+  );
 }
 
 function adapterName(info: GPUAdapterInfo): string {
@@ -43,17 +69,32 @@ export const environment: Readonly<Record<string, string>> = {
   DENO_WEBGPU_BACKEND: "vulkan",
 };
 
-async function setEnvironment(): Promise<void> {
-  if (Deno.build.os !== "linux") return;
-  for (const [variable, value] of Object.entries(environment)) {
-    const { state } = await Deno.permissions.query({ name: "env", variable });
-    if (state === "granted" && !Deno.env.get(variable)) Deno.env.set(variable, value);
-  }
+/** Environment variable that chooses tiles where the program does not: auto, hardware or software. */
+export const tilesVariable = "MODEL_TRACER_TILES";
+
+/**
+ * Kind of tiles: with workgroup memory and barriers ("hardware"), with registers only ("software"), or by the kind of
+ * adapter ("auto"). Results agree within rounding; a card is slow with tiles for software, and the other way round.
+ */
+export type Tiles = "auto" | "hardware" | "software";
+
+/** The tiles that the program asked for, else those of MODEL_TRACER_TILES, else "auto". Throws TypeError for others. */
+export function tilesOf(asked: Tiles | undefined): Tiles {
+  const tiles = asked ?? environmentVariable(tilesVariable) ?? "auto";
+  if (tiles === "auto" || tiles === "hardware" || tiles === "software") return tiles;
+  throw new TypeError(
+    `${asked === undefined ? tilesVariable : "tiles"}: expected auto, hardware or software, got ${tiles}`,
+  );
+}
+
+function setEnvironment(): void {
+  if (typeof Deno === "undefined" || Deno.build.os !== "linux") return;
+  for (const [variable, value] of Object.entries(environment)) setUnlessSet(variable, value);
 }
 
 async function request(options: AdapterOptions): Promise<GPUAdapter | null> {
   if (typeof navigator === "undefined" || !navigator.gpu) return null;
-  await setEnvironment();
+  setEnvironment();
   const powerPreference = options.powerPreference ?? "high-performance";
   const adapter = await navigator.gpu.requestAdapter({ powerPreference });
   return adapter ?? await navigator.gpu.requestAdapter({ forceFallbackAdapter: true });

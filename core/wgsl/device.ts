@@ -4,7 +4,7 @@
  */
 import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
-import type { OpenedAdapter } from "./adapter.ts";
+import type { OpenedAdapter, Tiles } from "./adapter.ts";
 import type { Context } from "./context.ts";
 import { kernelTable, packedBytes } from "./kernels/table.ts";
 import { GpuStorage, Pool, type Resource, type Slot, type Texture, type TextureFormat } from "./pool.ts";
@@ -13,8 +13,8 @@ import { Recorder, type TextureRect } from "./recorder.ts";
 import { type Tuning, usualTuning } from "./tuning.ts";
 
 export interface WebGpuDeviceOptions {
-  /** Kernels with workgroup memory ("hardware") or without ("software"); "auto" follows the adapter. */
-  readonly tiles?: "auto" | "hardware" | "software";
+  /** Default: what MODEL_TRACER_TILES says, else "auto". */
+  readonly tiles?: Tiles;
   /** Most freed memory kept for reuse, in bytes (default 512 MiB). */
   readonly maxPooledBytes?: number;
 }

@@ -5,6 +5,7 @@
  */
 import type { KernelBuild } from "../../core/cpu/pool.ts";
 import type { Device } from "../../core/tensor/device.ts";
+import type { WebGpuDevice } from "../../core/wgsl/mod.ts";
 
 export const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1";
 
@@ -66,24 +67,22 @@ if (!cpuOnly) defaultTargets.push(await openTarget("webgpu", "webgpu", () => ope
 
 /**
  * The devices by default, and the same with their other code paths: by pairs of panels, without fused multiply-adds and
- * Workers, and with the
- * tiles that the WebGPU device would choose on the other sort of adapter. For the kernels that have such paths.
+ * Workers, and with the WebGPU device's other tiles. For the kernels that have such paths.
  */
 export async function openAllTargets(): Promise<readonly Target[]> {
   const targets = [...defaultTargets];
   targets.push(await openTarget("cpu, wide", "cpu", () => openCpuForTests({ build: "wide" })));
   targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, build: "plain" })));
   if (!cpuOnly) {
-    const software = isSoftware(defaultTargets[1]);
-    const tiles = software ? "hardware" : "software";
+    const tiles = hasSoftwareTiles(defaultTargets[1]) ? "hardware" : "software";
     targets.push(await openTarget(`webgpu, ${tiles} tiles`, "webgpu", () => openWebGpuForTests({ tiles })));
   }
   return targets;
 }
 
-function isSoftware(target: Target): boolean {
+function hasSoftwareTiles(target: Target): boolean {
   try {
-    return target.device().info.software;
+    return (target.device() as WebGpuDevice).tiles === "software";
   } catch {
     return true;
   }
