@@ -3,7 +3,7 @@
  * Quantisation is not part of the tokenizer passes, nor is loading of any pass.
  */
 import { type Device, fromArray, keep, randomUniform, scope, type Tensor } from "../core/tensor/mod.ts";
-import { syntheticSource } from "../models/checkpoint/mod.ts";
+import { syntheticSource, type TensorSource } from "../models/checkpoint/mod.ts";
 import type { Condition, ImageTokenizer, Variant } from "../models/family.ts";
 import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "../models/rar/config.ts";
 import { loadRarTokenizer, loadRarVariant } from "../models/rar/family.ts";
@@ -22,7 +22,12 @@ export interface PassSizes {
   readonly rar: RarConfig;
   readonly vqvae: VqvaeConfig;
   readonly var: VarConfig;
+  /** What the transformers are called in names of cases. Default: rarb and var16. */
+  readonly names?: { readonly rar: string; readonly var: string };
 }
+
+/** Where the weights of a network come from. */
+export type WeightSource = (specs: readonly WeightSpec[]) => TensorSource;
 
 /** The official sizes: the tokenizers, RAR-B and VAR-d16. */
 export const fullSizes: PassSizes = {
@@ -49,9 +54,8 @@ export const quickSizes: PassSizes = {
   },
 };
 
-function weights(specs: readonly WeightSpec[]) {
-  return syntheticSource("bench", specs);
-}
+/** Weights with values, computed anew for every tensor. */
+export const syntheticWeights: WeightSource = (specs) => syntheticSource("bench", specs);
 
 /** Case names carry the batch size; every workload has its cases for all batch sizes. */
 function caseName(name: string, batch: number): string {
@@ -152,7 +156,12 @@ function transformerWorkload<C extends Condition>(
 }
 
 /** All passes for the given batch sizes. A `condition` is prepared once and serves every image. */
-export function passWorkloads(batches: readonly number[], sizes: PassSizes = fullSizes): Workload[] {
+export function passWorkloads(
+  batches: readonly number[],
+  sizes: PassSizes = fullSizes,
+  weights: WeightSource = syntheticWeights,
+): Workload[] {
+  const names = sizes.names ?? { rar: "rarb", var: "var16" };
   return [
     tokenizerWorkload(
       "maskgit-vq",
@@ -167,17 +176,17 @@ export function passWorkloads(batches: readonly number[], sizes: PassSizes = ful
       (device) => loadVarTokenizer(device, weights(vqvaeSpecs(sizes.vqvae)), sizes.vqvae),
     ),
     transformerWorkload(
-      "rarb",
+      names.rar,
       batches,
       rarFlops(sizes.rar),
-      (device) => loadRarVariant(device, weights(rarSpecs(sizes.rar)), sizes.rar, "rarb"),
+      (device) => loadRarVariant(device, weights(rarSpecs(sizes.rar)), sizes.rar, names.rar),
       (device, variant, batch) => fromArray(device, tokenIds(variant, batch), [batch, variant.tokenCount]),
     ),
     transformerWorkload(
-      "var16",
+      names.var,
       batches,
       varFlops(sizes.var),
-      (device) => loadVarVariant(device, weights(varSpecs(sizes.var)), sizes.var, "var16"),
+      (device) => loadVarVariant(device, weights(varSpecs(sizes.var)), sizes.var, names.var),
       (device, { tokenCount }, batch) =>
         randomUniform(device, [batch, tokenCount - sizes.var.patchNums[0] ** 2, sizes.var.codeChannels], 1),
     ),

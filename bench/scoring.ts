@@ -3,20 +3,23 @@
  * columns of numbers, preparing both conditions included. Summaries, which are made on the host, are not part of it.
  */
 import { TokenScorer } from "../attribution/likelihood/mod.ts";
-import { syntheticSource } from "../models/checkpoint/mod.ts";
 import type { ImageTokenizer } from "../models/family.ts";
 import { rarVariants } from "../models/rar/config.ts";
 import { loadRarVariant } from "../models/rar/family.ts";
 import { transformerSpecs } from "../models/rar/transformer.ts";
 import type { BenchCase, Workload } from "./case.ts";
 import { rarFlops } from "./flops.ts";
-import { fullSizes, type PassSizes } from "./passes.ts";
+import { fullSizes, type PassSizes, syntheticWeights, type WeightSource } from "./passes.ts";
 
 /** RAR's tokenizer has no part in scoring: its tokens are the transformer's input. */
 const family = { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as ImageTokenizer;
 
 /** RAR-B, 8 images of one class. PyTorch makes plain passes for as many images and conditions. */
-export function scoringWorkloads(sizes: PassSizes = fullSizes, images = 8): Workload[] {
+export function scoringWorkloads(
+  sizes: PassSizes = fullSizes,
+  images = 8,
+  weights: WeightSource = syntheticWeights,
+): Workload[] {
   const name = `rarb scoring, ${images} images, two conditions`;
   const config = sizes.rar;
   return [{
@@ -24,7 +27,7 @@ export function scoringWorkloads(sizes: PassSizes = fullSizes, images = 8): Work
     names: [name],
     async open(device) {
       const specs = transformerSpecs(config);
-      const source = syntheticSource("bench", specs);
+      const source = weights(specs);
       const variant = await loadRarVariant(device, source, config, "rarb");
       const n = config.tokenCount;
       const tokens = Int32Array.from({ length: images * n }, (_, i) => (i * 40503) % config.codes);

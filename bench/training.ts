@@ -4,12 +4,11 @@
  */
 import { Trainee } from "../training/trainee.ts";
 import { Adam, disposeAll, uniforms } from "../core/tensor/mod.ts";
-import { syntheticSource } from "../models/checkpoint/mod.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { BenchCase, Workload } from "./case.ts";
 import { rarTokenizerFlops, trainingFlops, vqvaeFlops } from "./flops.ts";
-import { fullSizes, type PassSizes } from "./passes.ts";
+import { fullSizes, type PassSizes, syntheticWeights, type WeightSource } from "./passes.ts";
 
 /** The learning rate of the official VAR recipe; what it is does not change the time. */
 const learningRate = 5e-5;
@@ -18,13 +17,24 @@ const learningRate = 5e-5;
  * A step of either family's encoder for every batch size, keeping activations or recomputing them in the backward pass. Each
  * is a separate workload, because other open networks would count in the peak of memory.
  */
-export function trainingWorkloads(batches: readonly number[], sizes: PassSizes = fullSizes): Workload[] {
+export function trainingWorkloads(
+  batches: readonly number[],
+  sizes: PassSizes = fullSizes,
+  weights: WeightSource = syntheticWeights,
+): Workload[] {
   return (["rar", "var"] as const).flatMap((family) =>
-    batches.flatMap((batch) => [false, true].map((recompute) => trainingWorkload(family, batch, recompute, sizes)))
+    batches.flatMap((batch) =>
+      [false, true].map((recompute) => trainingWorkload(family, batch, recompute, { sizes, weights }))
+    )
   );
 }
 
-function trainingWorkload(family: "rar" | "var", batch: number, checkpointing: boolean, sizes: PassSizes): Workload {
+function trainingWorkload(
+  family: "rar" | "var",
+  batch: number,
+  checkpointing: boolean,
+  { sizes, weights }: { readonly sizes: PassSizes; readonly weights: WeightSource },
+): Workload {
   const network = family === "rar" ? "maskgit-vq" : "vqvae";
   const name = `${network} training step${checkpointing ? " recomputing" : ""}, batch ${batch}`;
   const flops = family === "rar"
@@ -39,7 +49,7 @@ function trainingWorkload(family: "rar" | "var", batch: number, checkpointing: b
     names: [name],
     async open(device) {
       const specs = family === "rar" ? tokenizerSpecs(sizes.rarTokenizer) : vqvaeSpecs(sizes.vqvae);
-      const source = syntheticSource("bench", specs);
+      const source = weights(specs);
       const tokenizer = family === "rar" ? { family, config: sizes.rarTokenizer } : { family, config: sizes.vqvae };
       const trainee = await Trainee.load(device, source, tokenizer, { checkpointing });
       const adam = new Adam(trainee.parameters);
