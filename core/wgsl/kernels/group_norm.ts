@@ -57,7 +57,7 @@ function blockProgram(width: Width): Program {
   };
 }
 
-/** One row per image and group: merges its blocks and channels, and writes mean and factor of each channel. */
+/** One row per image and group: merges its blocks and channels, and writes `moments` [2, batch, c]: mean, factor. */
 function mergeProgram(tiles: RowTiles): Program {
   const loop = (body: string) => `
   for (var i = first; i < items; i += step) {
@@ -70,13 +70,15 @@ function mergeProgram(tiles: RowTiles): Program {
     kernel: "groupNorm",
     variant: `merge,${tiles}`,
     build: () => ({
-      params: { rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32", eps: "f32", gammaOn: "u32" },
+      params: {
+        ...{ rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32" },
+        ...{ eps: "f32", gammaOn: "u32", factors: "u32" },
+      },
       buffers: {
         means: { type: "array<f32>", access: "read" },
         deviations: { type: "array<f32>", access: "read" },
         gamma: { type: "array<f32>", access: "read" },
-        mean: { type: "array<f32>", access: "write" },
-        factor: { type: "array<f32>", access: "write" },
+        moments: { type: "array<f32>", access: "write" },
       },
       code: rowKernel(
         tiles,
@@ -94,10 +96,11 @@ function mergeProgram(tiles: RowTiles): Program {
   ${loop("let d = means[at] - m; squares += deviations[at] + pixels * d * d;")}
   let rstd = 1.0 / sqrt(rowSum(squares) / n + p.eps);
   for (var i = first; i < size; i += step) {
-    mean[image * p.c + channel + i] = m;
+    let at = image * p.c + channel + i;
     var f = rstd;
     if (p.gammaOn != 0u) { f *= gamma[channel + i]; }
-    factor[image * p.c + channel + i] = f;
+    moments[at] = m;
+    moments[p.factors + at] = f;
   }`,
       ),
     }),
@@ -110,11 +113,10 @@ function applyProgram(width: Width, silu: boolean): Program {
     kernel: "groupNorm",
     variant: `apply,${width}${silu ? ",silu" : ""}`,
     build: () => ({
-      params: { count: "u32", c: "u32", perImage: "u32" },
+      params: { count: "u32", c: "u32", perImage: "u32", factors: "u32" },
       buffers: {
         x: { type: arrayOf(width), access: "read" },
-        mean: { type: arrayOf(width), access: "read" },
-        factor: { type: arrayOf(width), access: "read" },
+        moments: { type: arrayOf(width), access: "read" },
         beta: { type: arrayOf(width), access: "read" },
         out: { type: arrayOf(width), access: "write" },
       },
@@ -126,7 +128,7 @@ ${
           "p.count",
           `let c = i % p.c;
   let t = (i / p.perImage) * p.c + c;
-  let y = (x[i] - mean[t]) * factor[t] + beta[c];
+  let y = (x[i] - moments[t]) * moments[p.factors + t] + beta[c];
   out[i] = ${!silu ? "y" : width === 4 ? `vec4f(${lanes.map((l) => `silu(y.${l})`).join(", ")})` : "silu(y)"};`,
         )
       }`,
@@ -143,21 +145,20 @@ interface Sizes {
 }
 
 /**
- * Mean of every channel's group and gamma / deviation, each [batch, c]; 1 / deviation when gamma is not given. Free
- * both.
+ * [2, batch, c]: mean of every channel's group, then gamma / deviation, or 1 / deviation when gamma is not given. One
+ * buffer, because kernels of the gradient would bind more than the eight that WebGPU guarantees. Free it.
  */
 export function groupMoments(
   gpu: Context,
   x: Storage,
   gamma: Storage | undefined,
   { batch, hw, c, groups, eps }: Sizes,
-): { mean: Storage; factor: Storage } {
+): Storage {
   const width = widthOf(c);
   const blocks = Math.ceil(hw / blockPixels);
   const means = gpu.alloc(batch * blocks * c * 4);
   const deviations = gpu.alloc(batch * blocks * c * 4);
-  const mean = gpu.alloc(batch * c * 4);
-  const factor = gpu.alloc(batch * c * 4);
+  const moments = gpu.alloc(2 * batch * c * 4);
   const parts = batch * blocks * c / width;
   gpu.dispatch(
     blockProgram(width),
@@ -169,25 +170,25 @@ export function groupMoments(
   const tiles = rowTilesFor(gpu, blocks * c / groups);
   gpu.dispatch(
     mergeProgram(tiles),
-    { means, deviations, gamma: gamma ?? gpu.empty, mean, factor },
-    { rows, hw, c, blocks, groups, eps, gammaOn: gamma ? 1 : 0 },
+    { means, deviations, gamma: gamma ?? gpu.empty, moments },
+    { rows, hw, c, blocks, groups, eps, gammaOn: gamma ? 1 : 0, factors: batch * c },
     rowGroups(tiles, rows),
   );
   for (const storage of [means, deviations]) gpu.free(storage);
-  return { mean, factor };
+  return moments;
 }
 
 export function groupNorm(gpu: Context, args: Kernels["groupNorm"]): void {
   const { x, gamma, beta, out, batch, hw, c, activation } = args;
   if (batch * hw * c === 0) return;
   const width = widthOf(c);
-  const { mean, factor } = groupMoments(gpu, x, gamma, args);
+  const moments = groupMoments(gpu, x, gamma, args);
   const count = batch * hw * c / width;
   gpu.dispatch(
     applyProgram(width, activation === "silu"),
-    { x, mean, factor, beta, out },
-    { count, c: c / width, perImage: hw * c / width },
+    { x, moments, beta, out },
+    { count, c: c / width, perImage: hw * c / width, factors: batch * c / width },
     linearGroups(Math.ceil(count / 64)),
   );
-  for (const storage of [mean, factor]) gpu.free(storage);
+  gpu.free(moments);
 }

@@ -21,12 +21,11 @@ function sumsProgram(width: Width, silu: boolean, keep: boolean): Program {
     kernel: "groupNormGradient",
     variant: `sums,${width}${silu ? ",silu" : ""}${keep ? ",keep" : ""}`,
     build: () => ({
-      params: { count: "u32", hw: "u32", c: "u32", blocks: "u32" },
+      params: { count: "u32", hw: "u32", c: "u32", blocks: "u32", factors: "u32" },
       buffers: {
         x: { type: arrayOf(width), access: "read" },
         upstream: { type: arrayOf(width), access: "read" },
-        mean: { type: arrayOf(width), access: "read" },
-        rstd: { type: arrayOf(width), access: "read" },
+        moments: { type: arrayOf(width), access: "read" },
         ...(silu
           ? { gamma: { type: arrayOf(width), access: "read" }, beta: { type: arrayOf(width), access: "read" } } as const
           : {}),
@@ -50,8 +49,8 @@ ${
   let firstPixel = block * ${blockPixels}u;
   let pixels = min(${blockPixels}u, p.hw - firstPixel);
   var at = (image * p.hw + firstPixel) * p.c + channel;
-  let m = mean[image * p.c + channel];
-  let f = rstd[image * p.c + channel];
+  let m = moments[image * p.c + channel];
+  let f = moments[p.factors + image * p.c + channel];
   ${silu ? "let scale = gamma[channel];\n  let shift = beta[channel];" : ""}
   var sum = ${typeOf(width)}(0.0);
   var slope = ${typeOf(width)}(0.0);
@@ -78,12 +77,12 @@ function joinProgram(tiles: RowTiles): Program {
     kernel: "groupNormGradient",
     variant: `join,${tiles}`,
     build: () => ({
-      params: { rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32" },
+      params: { rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32", factors: "u32" },
       buffers: {
         sums: { type: "array<f32>", access: "read" },
         slopes: { type: "array<f32>", access: "read" },
         gamma: { type: "array<f32>", access: "read" },
-        rstd: { type: "array<f32>", access: "read" },
+        moments: { type: "array<f32>", access: "read" },
         factor: { type: "array<f32>", access: "write" },
         shift: { type: "array<f32>", access: "write" },
         slope: { type: "array<f32>", access: "write" },
@@ -108,9 +107,10 @@ function joinProgram(tiles: RowTiles): Program {
   let m2 = rowSum(product) / n;
   for (var i = first; i < size; i += step) {
     let at = image * p.c + channel + i;
-    factor[at] = gamma[channel + i] * rstd[at];
-    shift[at] = m1 * rstd[at];
-    slope[at] = m2 * rstd[at] * rstd[at];
+    let rstd = moments[p.factors + at];
+    factor[at] = gamma[channel + i] * rstd;
+    shift[at] = m1 * rstd;
+    slope[at] = m2 * rstd * rstd;
   }`,
       ),
     }),
@@ -126,7 +126,7 @@ function applyProgram(width: Width, inPlace: boolean): Program {
       params: { count: "u32", c: "u32", perImage: "u32" },
       buffers: {
         x: { type: arrayOf(width), access: "read" },
-        mean: { type: arrayOf(width), access: "read" },
+        moments: { type: arrayOf(width), access: "read" },
         factor: { type: arrayOf(width), access: "read" },
         shift: { type: arrayOf(width), access: "read" },
         slope: { type: arrayOf(width), access: "read" },
@@ -137,7 +137,7 @@ function applyProgram(width: Width, inPlace: boolean): Program {
         64,
         "p.count",
         `let t = (i / p.perImage) * p.c + i % p.c;
-  dx[i] = ${inPlace ? "dx" : "dz"}[i] * factor[t] - shift[t] - (x[i] - mean[t]) * slope[t];`,
+  dx[i] = ${inPlace ? "dx" : "dz"}[i] * factor[t] - shift[t] - (x[i] - moments[t]) * slope[t];`,
       ),
     }),
   };
@@ -149,14 +149,14 @@ export function groupNormGradient(gpu: Context, args: Kernels["groupNormGradient
   const width = widthOf(c);
   const silu = activation === "silu";
   const keep = silu && dx !== undefined;
-  const { mean, factor: rstd } = groupMoments(gpu, x, undefined, args);
+  const moments = groupMoments(gpu, x, undefined, args);
   const blocks = Math.ceil(hw / blockPixels);
   const parts = batch * blocks * c;
   const sums = gpu.alloc(parts * 4), slopes = gpu.alloc(parts * 4);
   gpu.dispatch(
     sumsProgram(width, silu, keep),
-    { x, upstream, mean, rstd, ...(silu ? { gamma, beta } : {}), sums, slopes, ...(keep ? { dz: dx } : {}) },
-    { count: parts / width, hw, c: c / width, blocks },
+    { x, upstream, moments, ...(silu ? { gamma, beta } : {}), sums, slopes, ...(keep ? { dz: dx } : {}) },
+    { count: parts / width, hw, c: c / width, blocks, factors: batch * c / width },
     linearGroups(Math.ceil(parts / width / 8)),
   );
   const overBlocks = { op: "sum", outer: 1, n: batch * blocks, inner: c } as const;
@@ -168,18 +168,18 @@ export function groupNormGradient(gpu: Context, args: Kernels["groupNormGradient
     const [factor, shift, slope] = [0, 1, 2].map(() => gpu.alloc(batch * c * 4));
     gpu.dispatch(
       joinProgram(tiles),
-      { sums, slopes, gamma, rstd, factor, shift, slope },
-      { rows, hw, c, blocks, groups },
+      { sums, slopes, gamma, moments, factor, shift, slope },
+      { rows, hw, c, blocks, groups, factors: batch * c },
       rowGroups(tiles, rows),
     );
     const count = batch * hw * c / width;
     gpu.dispatch(
       applyProgram(width, keep),
-      { x, mean, factor, shift, slope, ...(keep ? {} : { dz: upstream }), dx },
+      { x, moments, factor, shift, slope, ...(keep ? {} : { dz: upstream }), dx },
       { count, c: c / width, perImage: hw * c / width },
       linearGroups(Math.ceil(count / 64)),
     );
     for (const storage of [factor, shift, slope]) gpu.free(storage);
   }
-  for (const storage of [mean, rstd, sums, slopes]) gpu.free(storage);
+  for (const storage of [moments, sums, slopes]) gpu.free(storage);
 }
