@@ -26,7 +26,10 @@ import { WeightSpill } from "./weight_spill.ts";
 
 /** Options of `openCpuDevice`. */
 export interface CpuOptions {
-  /** Threads that run a kernel, the calling one included. Default: one per processor. */
+  /**
+   * Threads that run a kernel, the calling one included. Default: one per processor; on a page without the headers for
+   * shared memory (https://web.dev/articles/coop-coep), one.
+   */
   readonly threads?: number;
   /** Build of the kernels. Default: the fastest that the engine runs (engine.ts). */
   readonly build?: KernelBuild;
@@ -57,7 +60,10 @@ export interface CpuDevice extends Device {
  * range, and Error for a build that the engine cannot run.
  */
 export function openCpuDevice(options: CpuOptions = {}): CpuDevice {
-  const threads = options.threads ?? Math.min(navigator.hardwareConcurrency, MAX_THREADS);
+  // Undefined where it is no question of pages, as in Deno.
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  const threads = options.threads ??
+    (crossOriginIsolated === false ? 1 : Math.min(navigator.hardwareConcurrency, MAX_THREADS));
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
     throw new RangeError(`openCpuDevice: threads must be an integer from 1 to ${MAX_THREADS}, got ${threads}`);
   }

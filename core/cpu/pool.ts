@@ -120,6 +120,15 @@ function startWorker(): Worker {
   return new Worker(workerUrl, { type: "module" });
 }
 
+/** Whether this thread may sleep until another wakes it. The main thread of a page may not: it has to go on checking. */
+function maySleep(control: Int32Array): boolean {
+  try {
+    return Atomics.wait(control, PENDING, Atomics.load(control, PENDING) + 1, 0) === "not-equal";
+  } catch {
+    return false;
+  }
+}
+
 /** One run of a kernel. */
 export interface Job {
   /** Number of units. */
@@ -147,6 +156,7 @@ export class Pool {
   readonly #numbers = new Map<string, number>();
   readonly #kernels: WasmKernel[];
   readonly #workers: (Worker | undefined)[];
+  readonly #maySleep: boolean;
 
   constructor(readonly heap: Heap, readonly threads: number, readonly build: KernelBuild) {
     this.#control = new Int32Array(heap.memory.buffer, 0, POOL_BYTES / 4);
@@ -157,6 +167,7 @@ export class Pool {
     kernels.forEach(([name], i) => this.#numbers.set(name, i));
     this.#kernels = kernels.map(([, kernel]) => kernel as WasmKernel);
     this.#workers = new Array(threads - 1).fill(undefined);
+    this.#maySleep = maySleep(this.#control);
   }
 
   /** Workers that have started and not closed; for tests and reports. */
@@ -226,7 +237,7 @@ export class Pool {
     for (;;) {
       const pending = Atomics.load(control, PENDING);
       if (pending === 0) break;
-      Atomics.wait(control, PENDING, pending, 100);
+      if (this.#maySleep) Atomics.wait(control, PENDING, pending, 100);
     }
     if (failure !== undefined) throw failure;
   }
