@@ -1,5 +1,5 @@
 /**
- * Bytes at known positions: a file that is read by random access, and a cursor that walks over bytes in order.
+ * Bytes at known positions: a file or memory that is read by random access, and a cursor that walks over bytes in order.
  */
 
 /** A span of bytes that can be read piecewise; offsets are relative to the span's first byte. */
@@ -8,6 +8,16 @@ export interface ByteRange {
   readonly size: number;
   /** Fills `into` from `offset` on. Rejects when the span ends earlier. */
   read(offset: number, into: Uint8Array<ArrayBuffer>): Promise<void>;
+}
+
+/** Bytes that a checkpoint is read from: a file (RandomAccessFile), or memory, as on a page (BytesInMemory). */
+export interface RandomAccess extends ByteRange {
+  /** File name (never an absolute path), for messages. */
+  readonly label: string;
+  /** Reads without yielding; meant for small indexes. Throws when the bytes end earlier. */
+  readSync(offset: number, into: Uint8Array<ArrayBuffer>): void;
+  /** Closing twice is allowed, reading afterwards is an error. */
+  close(): void;
 }
 
 /** The last component of a path: messages name files by it. */
@@ -27,7 +37,7 @@ function requireInside(label: string, size: number, offset: number, length: numb
 }
 
 /** A regular file opened for random access; every read is checked against the file's size first. */
-export class RandomAccessFile implements ByteRange {
+export class RandomAccessFile implements RandomAccess {
   readonly label: string;
   readonly size: number;
   readonly #file: Deno.FsFile;
@@ -62,7 +72,6 @@ export class RandomAccessFile implements ByteRange {
     return new RandomAccessFile(label, file, stat.size);
   }
 
-  /** Reads without yielding; meant for small indexes. */
   readSync(offset: number, into: Uint8Array<ArrayBuffer>): void {
     requireInside(this.label, this.size, offset, into.length);
     this.#requireOpen();
@@ -97,11 +106,39 @@ export class RandomAccessFile implements ByteRange {
     if (!this.#open) throw new Error(`${this.label}: read after close()`);
   }
 
-  /** Closes the file; closing twice is allowed, reading afterwards is an error. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
     this.#file.close();
+  }
+}
+
+/** A whole file in memory. */
+export class BytesInMemory implements RandomAccess {
+  readonly label: string;
+  readonly size: number;
+  #bytes: Uint8Array | undefined;
+
+  /** `label` is the file's name, for messages. The bytes are not copied: leave them as they are. */
+  constructor(label: string, bytes: Uint8Array) {
+    this.label = label;
+    this.size = bytes.length;
+    this.#bytes = bytes;
+  }
+
+  readSync(offset: number, into: Uint8Array<ArrayBuffer>): void {
+    requireInside(this.label, this.size, offset, into.length);
+    if (this.#bytes === undefined) throw new Error(`${this.label}: read after close()`);
+    into.set(this.#bytes.subarray(offset, offset + into.length));
+  }
+
+  // deno-lint-ignore require-await -- errors reject
+  async read(offset: number, into: Uint8Array<ArrayBuffer>): Promise<void> {
+    this.readSync(offset, into);
+  }
+
+  close(): void {
+    this.#bytes = undefined;
   }
 }
 
@@ -155,7 +192,7 @@ export class ByteCursor {
   }
 
   /** Over at most `limit` bytes of a file, from `start` on, 64 KiB at a time. */
-  static overFile(file: RandomAccessFile, start: number, limit: number): ByteCursor {
+  static overFile(file: RandomAccess, start: number, limit: number): ByteCursor {
     const end = Math.min(file.size, start + limit);
     return new ByteCursor(file.label, start, end, new Uint8Array(0), (offset, into) => file.readSync(offset, into));
   }

@@ -1,4 +1,5 @@
 /** Checkpoints: opening and writing files, checking and renaming their tensors, synthetic weights. */
+export { type ByteRange, BytesInMemory, type RandomAccess } from "./bytes.ts";
 export { type CheckpointDescription, type CheckpointFormat, describeCheckpoint, openCheckpoint } from "./open.ts";
 export type { StoredDType, TensorInfo, TensorSource } from "./source.ts";
 export {

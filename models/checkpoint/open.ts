@@ -4,7 +4,7 @@
  */
 
 import { sizeOf } from "../../core/tensor/shape.ts";
-import { ByteCursor, RandomAccessFile } from "./bytes.ts";
+import { ByteCursor, type RandomAccess, RandomAccessFile } from "./bytes.ts";
 import { readSafetensors } from "./safetensors.ts";
 import type { TensorInfo, TensorSource } from "./source.ts";
 import { readTorchLegacy, startsWithLegacyMagic } from "./torch_legacy.ts";
@@ -13,23 +13,22 @@ import { readTorchZip } from "./torch_zip.ts";
 /** The formats that are read. */
 export type CheckpointFormat = "safetensors" | "torch-zip" | "torch-legacy";
 
-const READERS: Readonly<Record<CheckpointFormat, (file: RandomAccessFile) => Promise<TensorSource>>> = {
+const READERS: Readonly<Record<CheckpointFormat, (file: RandomAccess) => Promise<TensorSource>>> = {
   "safetensors": readSafetensors,
   "torch-zip": readTorchZip,
   "torch-legacy": readTorchLegacy,
 };
 
 /**
- * Opens a safetensors file, a PyTorch zip file or a legacy PyTorch file; reads its index only. Rejects with an error
- * that begins with the file's name when it is none of these, is truncated, or names a Python global that is not on the
- * allow-list.
+ * Opens a safetensors file, a PyTorch zip file or a legacy PyTorch file, by its path or as bytes from elsewhere; reads
+ * its index only. Closing the source closes the bytes. Rejects with an error that begins with the file's name when it is
+ * none of these, is truncated, or names a Python global that is not on the allow-list; the bytes are closed then.
  */
-export async function openCheckpoint(path: string): Promise<TensorSource> {
-  return (await openWithFormat(path)).source;
+export async function openCheckpoint(file: string | RandomAccess): Promise<TensorSource> {
+  return (await openWithFormat(typeof file === "string" ? await RandomAccessFile.open(file) : file)).source;
 }
 
-async function openWithFormat(path: string): Promise<{ source: TensorSource; format: CheckpointFormat }> {
-  const file = await RandomAccessFile.open(path);
+async function openWithFormat(file: RandomAccess): Promise<{ source: TensorSource; format: CheckpointFormat }> {
   try {
     const format = detectFormat(file);
     return { source: await READERS[format](file), format };
@@ -39,7 +38,7 @@ async function openWithFormat(path: string): Promise<{ source: TensorSource; for
   }
 }
 
-function detectFormat(file: RandomAccessFile): CheckpointFormat {
+function detectFormat(file: RandomAccess): CheckpointFormat {
   const { label, size } = file;
   if (size === 0) throw new Error(`${label}: is empty, not a checkpoint`);
   const start = new Uint8Array(Math.min(512, size));
@@ -83,11 +82,12 @@ export interface CheckpointDescription {
 
 /** Lists a checkpoint's tensors; reads its index only. Errors are those of opening it. */
 export async function describeCheckpoint(path: string): Promise<CheckpointDescription> {
-  const { source, format } = await openWithFormat(path);
+  const file = await RandomAccessFile.open(path);
+  const { source, format } = await openWithFormat(file);
   try {
     const tensors = [...source.tensors.values()].map(({ name, shape, dtype }) => ({ name, shape, dtype }));
     const elements = tensors.reduce((sum, tensor) => sum + sizeOf(tensor.shape), 0);
-    return { label: source.label, format, bytes: (await Deno.stat(path)).size, tensors, elements };
+    return { label: source.label, format, bytes: file.size, tensors, elements };
   } finally {
     source.close();
   }

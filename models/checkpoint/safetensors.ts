@@ -6,7 +6,7 @@
 
 import { sizeOf, stridesOf } from "../../core/tensor/shape.ts";
 import { temporaryName, writeAll } from "../../util/files.ts";
-import { fileLabel, RandomAccessFile, subRange } from "./bytes.ts";
+import { fileLabel, type RandomAccess, RandomAccessFile, subRange } from "./bytes.ts";
 import type { StoredDType, TensorSource } from "./source.ts";
 import { DTYPE_BYTES, type StoredTensor, StoredTensors } from "./stored.ts";
 
@@ -49,7 +49,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /** Reads the index of an open file; the source that comes back closes the file. */
-export async function readSafetensors(file: RandomAccessFile): Promise<SafetensorsSource> {
+export async function readSafetensors(file: RandomAccess): Promise<SafetensorsSource> {
   const { label } = file;
   const fail = (message: string): never => {
     throw new Error(`${label}: safetensors: ${message}`);

@@ -5,7 +5,7 @@
  * Layout: `_legacy_save` in torch/serialization.py of PyTorch.
  */
 
-import { ByteCursor, type ByteRange, type RandomAccessFile, subRange } from "./bytes.ts";
+import { ByteCursor, type ByteRange, type RandomAccess, subRange } from "./bytes.ts";
 import { readPickle } from "./pickle.ts";
 import { type PicklePolicy, PyDict, PyList, type PyValue } from "./pickle_values.ts";
 import type { StoredDType, TensorSource } from "./source.ts";
@@ -30,7 +30,7 @@ export function startsWithLegacyMagic(start: ByteCursor): boolean {
 
 /** Reads the index of an open file; the source that comes back closes the file. */
 // deno-lint-ignore require-await -- the formats' readers have one signature, and errors must reject
-export async function readTorchLegacy(file: RandomAccessFile): Promise<TensorSource> {
+export async function readTorchLegacy(file: RandomAccess): Promise<TensorSource> {
   const { label } = file;
   const cursor = ByteCursor.overFile(file, 0, MAX_PICKLE);
   if (readPickle(cursor, NOTHING_NAMED) !== MAGIC) throw new Error(`${label}: is not a legacy PyTorch file`);

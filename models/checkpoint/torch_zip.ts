@@ -6,7 +6,7 @@
  */
 
 import type { FileEntry } from "npm:@zip.js/zip.js@2.24.0";
-import { ByteCursor, type ByteRange, type RandomAccessFile, subRange } from "./bytes.ts";
+import { ByteCursor, type ByteRange, type RandomAccess, subRange } from "./bytes.ts";
 import { readPickle } from "./pickle.ts";
 import type { TensorSource } from "./source.ts";
 import { DTYPE_BYTES, type StoredTensor, StoredTensors } from "./stored.ts";
@@ -18,7 +18,7 @@ const MAX_PICKLE = 64 * 1024 * 1024;
 const MAX_INFLATION = 1032;
 
 /** Reads the index of an open file; the source that comes back closes the file. */
-export async function readTorchZip(file: RandomAccessFile): Promise<TensorSource> {
+export async function readTorchZip(file: RandomAccess): Promise<TensorSource> {
   const { label } = file;
   const entries = await listEntries(file);
   const pickles = [...entries.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
@@ -63,11 +63,11 @@ export async function readTorchZip(file: RandomAccessFile): Promise<TensorSource
 }
 
 /** The archive's directory: members by name. */
-async function listEntries(file: RandomAccessFile): Promise<Map<string, FileEntry>> {
+async function listEntries(file: RandomAccess): Promise<Map<string, FileEntry>> {
   const { label } = file;
   // Loaded here because most runs that open no zip file should not wait for it.
   const { Reader, ZipReader } = await import("npm:@zip.js/zip.js@2.24.0");
-  class FileReader extends Reader<RandomAccessFile> {
+  class FileReader extends Reader<RandomAccess> {
     override size = file.size;
     override async readUint8Array(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
       const start = Math.min(Math.max(0, offset), file.size);
@@ -125,7 +125,7 @@ class InflateCache {
 }
 
 /** The bytes of one member. */
-function memberRange(file: RandomAccessFile, entry: FileEntry, inflated: InflateCache): ByteRange {
+function memberRange(file: RandomAccess, entry: FileEntry, inflated: InflateCache): ByteRange {
   const { label } = file;
   const { filename, compressedSize, uncompressedSize, compressionMethod } = entry;
   const fail = (message: string): never => {

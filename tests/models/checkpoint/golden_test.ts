@@ -2,7 +2,12 @@
 // float32 bytes that PyTorch sees in them. Equality is exact.
 
 import assert from "node:assert/strict";
-import { describeCheckpoint, openCheckpoint } from "../../../models/checkpoint/mod.ts";
+import {
+  BytesInMemory,
+  describeCheckpoint,
+  openCheckpoint,
+  type TensorSource,
+} from "../../../models/checkpoint/mod.ts";
 import { GOLDEN, sha256 } from "./build.ts";
 
 interface Case11 {
@@ -39,25 +44,31 @@ Deno.test("case11 lists every file of the checkpoints folder", () => {
 
 for (const [file, expected] of Object.entries(case11.files)) {
   Deno.test(`openCheckpoint() reads ${file} as PyTorch does: ${expected.note.split(/[;(]/)[0].trim()}`, async () => {
-    const source = await openCheckpoint(`${GOLDEN}checkpoints/${file}`);
-    try {
-      assert.equal(source.label, file);
-      assert.deepEqual([...source.tensors.keys()], Object.keys(expected.tensors));
-      for (const [name, { shape, dtype, sha256_f32, first }] of Object.entries(expected.tensors)) {
-        const info = source.tensors.get(name)!;
-        assert.deepEqual({ name: info.name, shape: info.shape, dtype: info.dtype }, {
-          name,
-          shape,
-          dtype: STORED[dtype],
-        });
-        const values = await source.readF32(name);
-        assert.deepEqual(Array.from(values.slice(0, first.length)), first.map(number), name);
-        assert.equal(await sha256(values), sha256_f32, name);
-      }
-    } finally {
-      source.close();
-    }
+    const path = `${GOLDEN}checkpoints/${file}`;
+    await reads(await openCheckpoint(path), file, expected.tensors);
+    await reads(await openCheckpoint(new BytesInMemory(file, await Deno.readFile(path))), file, expected.tensors);
   });
+}
+
+/** Asserts that the source has exactly these tensors, and closes it. */
+async function reads(source: TensorSource, file: string, tensors: Case11["files"][string]["tensors"]): Promise<void> {
+  try {
+    assert.equal(source.label, file);
+    assert.deepEqual([...source.tensors.keys()], Object.keys(tensors));
+    for (const [name, { shape, dtype, sha256_f32, first }] of Object.entries(tensors)) {
+      const info = source.tensors.get(name)!;
+      assert.deepEqual({ name: info.name, shape: info.shape, dtype: info.dtype }, {
+        name,
+        shape,
+        dtype: STORED[dtype],
+      });
+      const values = await source.readF32(name);
+      assert.deepEqual(Array.from(values.slice(0, first.length)), first.map(number), name);
+      assert.equal(await sha256(values), sha256_f32, name);
+    }
+  } finally {
+    source.close();
+  }
 }
 
 Deno.test("describeCheckpoint() lists a file's tensors, its format and its size", async () => {
