@@ -7,11 +7,14 @@
  */
 import type { FamilyName } from "../../models/family.ts";
 import {
+  closedReading,
   type FamilyModel,
   type JointModel,
   largest,
+  leastOpenRatio,
   type Reading,
   type Readings,
+  signalNumbers,
   tokenFeatures,
   traceNumbers,
 } from "../decision/classifiers/joint.ts";
@@ -19,7 +22,7 @@ import { untouched } from "../decision/classifiers/history.ts";
 import { knownNumbers } from "../decision/classifiers/known.ts";
 import { classifyRow, type NamedClassifier } from "../decision/classifiers/variant.ts";
 import { familyFirst } from "../decision/family_distance.ts";
-import { pickColumns } from "../evidence/features.ts";
+import { type FeatureRow, pickColumns } from "../evidence/features.ts";
 import { type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { stratifiedFolds } from "./fit_classifier.ts";
 import { asStranger, fitTypicals, type Typical } from "./fit_known.ts";
@@ -91,15 +94,18 @@ function fitFamily(
   }));
   const weights = traceWeights(examples, name, labels);
   const order = familyFirst(name, labels.families);
-  const trace = fitRatio(
-    examples.map((example, i): RatioImage => {
-      const numbers = memoised((fold) => traceNumbers(parts.get(fold)!, order, example.row));
-      const row = (fold: number) => ({ numbers: numbers(fold), first: isOwn(example), weight: weights[i] });
-      return { ...base[i], numbers, rows: (fold) => weights[i] > 0 ? [row(fold)] : [] };
-    }),
-    folds,
-    whole,
-  );
+  const fitTrace = (numbersOf: (row: FeatureRow, fold: number) => readonly number[]) =>
+    fitRatio(
+      examples.map((example, i): RatioImage => {
+        const numbers = memoised((fold) => numbersOf(example.row, fold));
+        const row = (fold: number) => ({ numbers: numbers(fold), first: isOwn(example), weight: weights[i] });
+        return { ...base[i], numbers, rows: (fold) => weights[i] > 0 ? [row(fold)] : [] };
+      }),
+      folds,
+      whole,
+    );
+  const signals = fitTrace((row) => signalNumbers(order, row));
+  const trace = fitTrace((row, fold) => traceNumbers(parts.get(fold)!, order, row));
   const strange = examples.map((example, i) =>
     memoised((fold) => asStranger(example, parts.get(fold)!.typical, probabilities[i](fold)))
   );
@@ -118,15 +124,24 @@ function fitFamily(
     whole,
   );
   const { typical, ...rest } = parts.get(whole)!;
+  const isClosed = (i: number) => signals.crossFitted[i] < leastOpenRatio;
   return {
-    model: { ...rest, trace: trace.ratio, ...known && { known: { variants: typical.all, ratio: known.ratio } } },
-    readings: examples.map((_, i): Reading => ({
-      trace: trace.crossFitted[i],
-      known: known?.crossFitted[i] ?? 0,
-      variants: probabilities[i](part[i]),
-    })),
+    model: {
+      ...rest,
+      signals: signals.ratio,
+      trace: trace.ratio,
+      ...known && { known: { variants: typical.all, ratio: known.ratio } },
+    },
+    readings: examples.map((_, i): Reading =>
+      isClosed(i) ? closedReading(signals.crossFitted[i], variants) : {
+        trace: trace.crossFitted[i],
+        known: known?.crossFitted[i] ?? 0,
+        variants: probabilities[i](part[i]),
+      }
+    ),
     strangers: examples.map((example, i): Reading | undefined => {
       if (known === undefined || !isOwn(example)) return undefined;
+      if (isClosed(i)) return closedReading(signals.crossFitted[i], variants);
       const { probabilities: shares } = strange[i](part[i]);
       const read = Object.fromEntries(variants.map((name) => [name, shares[name] ?? 0]));
       return { trace: trace.crossFitted[i], known: known.secondCrossFitted[i]!, variants: read };

@@ -81,7 +81,7 @@ export type DataSummary = v.InferOutput<typeof data>;
 
 const scoreName = v.picklist(scoreNames);
 /** The format of the file. */
-export const calibrationFormat = "model-tracer-calibration/5";
+export const calibrationFormat = "model-tracer-calibration/6";
 const schema = v.strictObject({
   format: v.literal(calibrationFormat),
   /** The hash of the model set that the numbers were made with. */

@@ -5,6 +5,8 @@
 import { CalibrationError } from "../../util/errors.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { passes, type Rules, ruleScore, standardise } from "./calibration_file.ts";
+import { mainKind } from "./classifiers/history.ts";
+import { openFamilies } from "./classifiers/joint.ts";
 import { stretchConfidence, stretchOf } from "./classifiers/confidence.ts";
 import { softmax } from "./classifiers/logistic.ts";
 import type { Classifiers } from "./classifiers/schema.ts";
@@ -12,6 +14,7 @@ import { classifyRow, ownSampleScores } from "./classifiers/variant.ts";
 import type { ConditionName, Finding, Measurements, Verdict } from "../evidence/evidence.ts";
 import { type Decidable, decideJoint, decideUnsuitable, posesOf } from "./finding.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
+import type { ImageFacts } from "../images/facts/facts.ts";
 import { outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
 
@@ -61,8 +64,11 @@ export interface Method {
   readonly needs?: "ownSamples" | "joint" | "membership" | "prada";
   /** Whether thresholds of signals choose the family. Default false. */
   readonly byThresholds?: boolean;
-  /** The families whose variants must score the image, given the signals of all families. */
-  wants(families: Measurements["families"], rules: Rules): readonly FamilyName[];
+  /**
+   * The families whose variants must score the image, given the signals of all families and what can be seen of its
+   * history.
+   */
+  wants(families: Measurements["families"], rules: Rules, facts?: ImageFacts): readonly FamilyName[];
   /** Decides. Throws when the scores of a wanted family's variants are missing. */
   decide(evidence: Decidable, rules: Rules): Decision;
 }
@@ -133,7 +139,10 @@ const builtIn: Record<string, Method> = {
     description: "one decision over signals, likelihoods of all variants, and a prior for outliers",
     condition: "infer",
     needs: "joint",
-    wants: everyFamily,
+    wants(families, rules, facts) {
+      const { joint } = classifiersOf("joint", rules);
+      return openFamilies(joint, featuresOf({ families, variants: {} }), mainKind(facts));
+    },
     decide(evidence, rules) {
       const { joint, misses } = classifiersOf("joint", rules);
       const { raw, ...decision } = decideJoint(posesOf(joint, evidence), evidence, misses, rules.outlierPrior);

@@ -94,8 +94,8 @@ export interface SearchInput extends Measurements {
   readonly facts?: ImageFacts;
 }
 
-/** Chooses, by the signals of an image, the families whose variants must score it. */
-export type Wants = (families: Measurements["families"]) => readonly FamilyName[];
+/** Chooses, by the signals of an image and its history, the families whose variants must score it. */
+export type Wants = (families: Measurements["families"], facts?: ImageFacts) => readonly FamilyName[];
 
 /** Options of a stream. */
 export type StreamOptions = MeasureOptions & { readonly wants: Wants };
@@ -123,8 +123,8 @@ export function credit(item: ReadItem, done: number, { onWork }: StreamOptions):
 }
 
 /** Names of the variants that must score an image; none before its signals are known. */
-export function wantedVariants({ families }: Measured, { wants, variants }: StreamOptions): readonly string[] {
-  return families === undefined ? [] : wants(families).flatMap((family) => variants[family]);
+export function wantedVariants({ families, facts }: Measured, { wants, variants }: StreamOptions): readonly string[] {
+  return families === undefined ? [] : wants(families, facts).flatMap((family) => variants[family]);
 }
 
 /** Whether nothing is left to measure of an image. */

@@ -62,7 +62,9 @@ export async function* attribute(
   options: AttributeOptions,
 ): AsyncGenerator<EvidenceLine, void, void> {
   const { method = "perplexity", rules, calibrationHash, unsureBelow = 0 } = options;
-  for await (const line of measure(inputs, (families) => methodOf(method).wants(families, rules), options)) {
+  for await (
+    const line of measure(inputs, (families, facts) => methodOf(method).wants(families, rules, facts), options)
+  ) {
     if (isUnreadable(line)) yield { ...line, calibration: calibrationHash };
     else {
       const verdict = decide(method, line, rules, unsureBelow);

@@ -112,7 +112,8 @@ async function measureClasses(items: readonly ReadItem[], options: StreamOptions
 }
 
 function needsClasses({ measured }: ReadItem, family: FamilyName, options: StreamOptions): boolean {
-  return options.wants(measured.families!).includes(family) && measured.classes?.[family] === undefined &&
+  return options.wants(measured.families!, measured.facts).includes(family) &&
+    measured.classes?.[family] === undefined &&
     !isComplete(measured, options);
 }
 

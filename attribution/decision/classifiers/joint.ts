@@ -28,7 +28,9 @@ export interface FamilyModel {
   readonly variants: NamedClassifier;
   /** By variant: typical values of `tokenFeatures` under it, of its own images. */
   readonly tokens: Readonly<Record<string, Scale>>;
-  /** Traces of the family against none, from the numbers of `traceNumbers`. */
+  /** Traces of the family against none, from the numbers of `signalNumbers`, without running a transformer. */
+  readonly signals: LogRatio;
+  /** The same from the numbers of `traceNumbers`. */
   readonly trace: LogRatio;
   /** A known variant against a stranger. Absent for a family with one variant. */
   readonly known?: KnownModel;
@@ -47,23 +49,34 @@ export const tokenFeatures = ["guided.mean", "guided.lowest20", "difference.mean
 export const defaultOutlierPrior = 0.2;
 /** The share of outliers that a known tokenizer decoded, but no known transformer drew. */
 export const strangerShare = 0.25;
+
 /**
- * What traces of a family are told by: the logarithms of four signals under all tokenizers, in the given order of
- * families, and the token features under the family's variants.
+ * A family with a lower ln ratio by signals alone is closed: its transformers are not run, as they could not change the
+ * verdict (docs/classification.md).
+ */
+export const leastOpenRatio = -3;
+
+/** The logarithms of four signals under all tokenizers, in the given order of families. */
+export function signalNumbers(order: readonly FamilyName[], row: FeatureRow): number[] {
+  const columns = order.flatMap((family) => distanceSignals.map((signal) => `${family}.${signal}`));
+  return pickColumns(row, columns, "joint").map((value) => Math.log(Math.max(value, 1e-12)));
+}
+
+/**
+ * What traces of a family are told by: the signals, and the token features under the family's variants.
  */
 export function traceNumbers(
   { variants, tokens }: Pick<FamilyModel, "variants" | "tokens">,
   order: readonly FamilyName[],
   row: FeatureRow,
 ): number[] {
-  const columns = order.flatMap((family) => distanceSignals.map((signal) => `${family}.${signal}`));
   const mixed = tokenFeatures.map(() => 0);
   for (const [label, p] of Object.entries(classifyRow(variants, row))) {
     const { mean, deviation } = tokens[label];
     pickColumns(row, tokenFeatures.map((feature) => `${label}.${feature}`), "joint")
       .forEach((value, j) => mixed[j] += p * (value - mean[j]) / deviation[j]);
   }
-  return [...pickColumns(row, columns, "joint").map((value) => Math.log(Math.max(value, 1e-12))), ...mixed];
+  return [...signalNumbers(order, row), ...mixed];
 }
 
 /** What the features of an image say for one family. */
@@ -79,11 +92,32 @@ export interface Reading {
 /** The readings of an image in one pose, for every family. */
 export type Readings = Readonly<Record<FamilyName, Reading>>;
 
-/** Reads the features of an image with this kind of history (history.ts). */
+/** ln of the likelihood ratio of a family's traces against none, by the signals alone. */
+function signalRatio(model: JointModel, name: FamilyName, row: FeatureRow, kind: string): number {
+  const { signals } = model.families[name], order = familyFirst(name, Object.keys(model.families));
+  return calibratedRatio(signals, ratioScore(signals, signalNumbers(order, row)), kind);
+}
+
+/** The families that the signals of an image leave open: their variants must score it. `row` needs signals alone. */
+export function openFamilies(model: JointModel, row: FeatureRow, kind = untouched): readonly FamilyName[] {
+  return Object.keys(model.families).filter((name) => signalRatio(model, name, row, kind) >= leastOpenRatio);
+}
+
+/** The reading of a closed family: nothing is known of its variants. */
+export function closedReading(trace: number, variants: readonly Label[]): Reading {
+  return { trace, known: 0, variants: Object.fromEntries(variants.map((label) => [label, 1 / variants.length])) };
+}
+
+/**
+ * Reads the features of an image with this kind of history (history.ts). Of a closed family, likelihoods do not count,
+ * even if they were measured.
+ */
 export function readFeatures(model: JointModel, row: FeatureRow, kind = untouched): Readings {
   const names = Object.keys(model.families);
   return mapFamilies(names, (name) => {
     const family = model.families[name], { trace, known } = family;
+    const bySignals = signalRatio(model, name, row, kind);
+    if (bySignals < leastOpenRatio) return closedReading(bySignals, family.variants.labels);
     const variants = classifyRow(family.variants, row);
     const score = ratioScore(trace, traceNumbers(family, familyFirst(name, names), row));
     return {

@@ -76,6 +76,7 @@ const margin = v.strictObject({ mean: v.number(), deviation: positive });
 const familyModel = v.strictObject({
   variants: namedClassifierSchema,
   tokens: v.record(v.string(), scale),
+  signals: ratio,
   trace: ratio,
   known: v.optional(v.strictObject({
     variants: v.record(

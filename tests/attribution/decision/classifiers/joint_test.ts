@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { fitJoint } from "../../../../attribution/calibration/fit_joint.ts";
 import {
   largest,
+  leastOpenRatio,
+  openFamilies,
   type Posed,
   posterior,
   readFeatures,
@@ -33,6 +35,29 @@ Deno.test("posterior() finds labels, and outliers", () => {
     assert.deepEqual(Object.keys(after.scores), [...labels]);
     near(total(after.scores) + total(after.strangers), 1, 1e-12);
   }
+});
+
+Deno.test("openFamilies(): the signals close families that did not make the image, and then its likelihoods do not count", () => {
+  const images = fresh(60, 3);
+  let closed = 0;
+  for (const { label, row } of images) {
+    const signals = Object.fromEntries(Object.entries(row).filter(([name]) => /^(rar|var)\./.test(name)));
+    const open = openFamilies(model, signals), own = officialLabels.familyOf(label);
+    if (own !== null) assert.ok(open.includes(own), `${label}: ${open}`);
+    closed += 2 - open.length;
+    const kept = Object.entries(row).filter(([name]) =>
+      name in signals || open.some((family) => officialLabels.variants[family].some((v) => name.startsWith(`${v}.`)))
+    );
+    assert.deepEqual(readFeatures(model, Object.fromEntries(kept)), readFeatures(model, row));
+    for (const family of open) {
+      assert.throws(() => readFeatures(model, signals), /expected|missing/, family);
+    }
+    const readings = readFeatures(model, row);
+    for (const name of officialLabels.families.filter((name) => !open.includes(name))) {
+      assert.ok(readings[name].trace < leastOpenRatio);
+    }
+  }
+  assert.ok(closed > images.length / 2, `${closed} of ${2 * images.length} closed`);
 });
 
 /** Readings that say so much for each family, with even variants. */
