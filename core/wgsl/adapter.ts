@@ -1,5 +1,6 @@
 /**
- * Finds a WebGPU adapter, tells hardware from software, and opens it with its highest limits; or says what to install.
+ * Finds a WebGPU adapter, tells hardware from software, and opens it with its highest limits of memory; or says what to
+ * install.
  */
 import { environmentVariable, setUnlessSet } from "../../util/environment.ts";
 import { DeviceError } from "../../util/errors.ts";
@@ -120,13 +121,11 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapte
     );
   }
   const limits = adapter.limits;
+  // Sizes of memory only. Of buffers, threads and workgroup memory no kernel needs more than WebGPU guarantees
+  // (tests/core/wgsl/limits_test.ts); one that does asks here, and looks at the device's limits before it is chosen.
   const requiredLimits = {
     maxBufferSize: limits.maxBufferSize,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-    maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
-    maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
-    maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
-    maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
     maxTextureDimension2D: limits.maxTextureDimension2D,
   };
   const gpu = await adapter.requestDevice({ requiredLimits });
