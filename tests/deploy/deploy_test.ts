@@ -33,9 +33,13 @@ const environment = Object.fromEntries(
 Deno.test("Containerfile: pinned, without root, with port, signal and health check", async () => {
   const known = ["FROM", "RUN", "COPY", "ENV", "WORKDIR", "USER", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "CMD"];
   assert.deepEqual(instructions.filter(({ name }) => !known.includes(name)), []);
-  for (const from of all("FROM")) assert.match(from, /^[\w/.-]+:[\w.-]*\d[\w.-]*( AS \w+)?$/, "a version");
+  const bases = all("FROM");
+  assert.equal(bases.length, 2);
+  for (const from of bases) {
+    assert.match(from, /^[\w/.-]+:[\w.-]*\d[\w.-]*@sha256:[0-9a-f]{64}( AS \w+)?$/, "a version and a digest");
+  }
   const readme = await Deno.readTextFile(join(root, "README.md"));
-  assert.equal(/bin-(\S+)/.exec(all("FROM")[0])![1], /deno@(\S+)/.exec(readme)![1]);
+  assert.equal(/bin-([\d.]+)@/.exec(bases[0])![1], /deno@(\S+)/.exec(readme)![1]);
   assert.match(all("USER").at(-1)!, /^[1-9]\d*:[1-9]\d*$/);
   assert.deepEqual([all("EXPOSE")[0], all("STOPSIGNAL")[0]], [environment.PORT, "SIGTERM"]);
   assert.equal(environment.NVIDIA_DRIVER_CAPABILITIES, "all");
