@@ -4,6 +4,7 @@ import { DEFAULT_MAX_PIXELS, type RgbImage, UnreadableImageError } from "./image
 import { decodeMagick } from "./magick.ts";
 import { readSegments } from "./jpeg_segments.ts";
 import { readChunks } from "./png_chunks.ts";
+import { decodeDeepPng, isDeep } from "./png16.ts";
 import { type ImageFormat, type ImageHeader, sniff } from "./sniff.ts";
 import { decodeWebp, webpNotes } from "./webp.ts";
 import { explainFileError } from "../../util/file_errors.ts";
@@ -21,7 +22,7 @@ export interface DecodeOptions {
 }
 
 const CODECS: Record<ImageFormat, (bytes: Uint8Array, header: ImageHeader) => Promise<RgbImage>> = {
-  png: decodeMagick,
+  png: async (bytes, header) => isDeep(bytes) ? decodeDeepPng(bytes) : await decodeMagick(bytes, header),
   jpeg: decodeMagick,
   webp: decodeWebp,
 };
@@ -31,7 +32,8 @@ const CODECS: Record<ImageFormat, (bytes: Uint8Array, header: ImageHeader) => Pr
  *
  * The content tells the format, not the file name. The header tells the size, so an image with more than `maxPixels` is
  * refused before memory is allocated. Pixels are those of Pillow's `Image.open(path).convert("RGB")`: alpha is dropped,
- * not composited; orientation tags and colour profiles are ignored.
+ * not composited; orientation tags and colour profiles are ignored. Of 16 bits per sample the high byte is taken, as
+ * Pillow and browsers do; of grey, too, which Pillow clips at 255.
  *
  * Throws only UnreadableImageError, whose `reason` says what is wrong.
  */

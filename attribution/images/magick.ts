@@ -45,11 +45,8 @@ export function startMagick(): Promise<void> {
 }
 
 /**
- * Decodes any PNG or JPEG that libpng or libjpeg-turbo reads. `header` is the result of sniff().
- *
- * Pixels are those of Pillow's `convert("RGB")`, except for 16-bit PNG. Their samples are rounded to 8 bits here, while
- * Pillow truncates, so a quarter of them differ by 1. (16-bit grey: Pillow clips at 255, so most such images turn
- * white.)
+ * Decodes any JPEG that libjpeg-turbo reads, and any PNG of up to 8 bits per sample that libpng reads; it would round 16
+ * bits (png16.ts). `header` is the result of sniff(). Pixels are those of Pillow's `convert("RGB")`.
  *
  * The libraries get the file without metadata. Of a JPEG without an end-of-image marker they get one with it: they warn
  * if its last scan ends early.

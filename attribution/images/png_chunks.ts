@@ -87,7 +87,7 @@ function isAncillary(type: string): boolean {
 /** Notes by the header: IHDR is the first chunk. */
 function pixelNotes(bytes: Uint8Array): string[] {
   return [
-    ...bytes[24] === 16 ? ["16 bits per sample, rounded to 8"] : [],
+    ...bytes[24] === 16 ? ["16 bits per sample, of which the high byte is taken"] : [],
     ...hasAlpha(bytes) ? ["transparency is dropped"] : [],
   ];
 }

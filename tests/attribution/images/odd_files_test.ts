@@ -71,16 +71,17 @@ Deno.test("decodeImage() gives Pillow's pixels of odd files, and imageNotes() sa
   }
 });
 
-Deno.test("decodeImage() reads grey of 16 bits as 8 bits, where Pillow clips, and a note says so", async () => {
-  const { data } = await decodeImage(odd("gray16.png"));
-  assert.ok(new Set(data).size > 100, "a white image");
-  assert.deepEqual(imageNotes(odd("gray16.png")), ["16 bits per sample, rounded to 8"]);
+Deno.test("decodeImage() takes the high byte of grey of 16 bits, where Pillow clips, and a note says so", async () => {
+  const bytes = odd("gray16.png");
+  assertSamePixels(await decodeImage(bytes), await decodeImage(asBytes(bytes)), "gray16.png");
+  assert.ok(new Set((await decodeImage(bytes)).data).size > 100, "a white image");
+  assert.deepEqual(imageNotes(bytes), ["16 bits per sample, of which the high byte is taken"]);
 });
 
 Deno.test("imageNotes() says what is not applied to the pixels of a fixture, and nothing of most", () => {
   for (const name of Object.keys(manifest.files)) {
     const notes: string[] = [];
-    if (name.includes("depth16")) notes.push("16 bits per sample, rounded to 8");
+    if (name.includes("depth16")) notes.push("16 bits per sample, of which the high byte is taken");
     if (/^colour[46]|rgba|grey_alpha|trns|^alpha|animated_offset/.test(name)) notes.push("transparency is dropped");
     if (name === "orientation6.jpg") notes.push("EXIF orientation 6 is not applied");
     if (name.startsWith("animated")) {
@@ -217,6 +218,78 @@ function chunk(type: string, content: Uint8Array, isIntact = true): Uint8Array {
 }
 
 const afterHeader = 33;
+
+/**
+ * The same data read as 8 bits per sample: grey of 16 bits is then grey with alpha, and grey with alpha is RGBA. Their
+ * first channel, which libpng decodes, is the high byte of grey.
+ */
+function asBytes(deep: Uint8Array): Uint8Array {
+  const header = deep.slice(16, 29), isGrey = header[9] === 0;
+  header[8] = 8;
+  header[9] = isGrey ? 4 : 6;
+  return Buffer.concat([deep.subarray(0, 8), chunk("IHDR", header), deep.subarray(afterHeader)]);
+}
+
+/** A PNG with 16 bits per sample of any content; rows have the filters 0 to 4 in turns. */
+function deepPng(width: number, height: number, colourType: number, interlace = 0, more = 0): Uint8Array {
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.set([16, colourType, 0, 0, interlace], 8);
+  const pixelBytes = colourType === 0 ? 2 : 4;
+  const steps = interlace === 0 ? [[0, 0, 1, 1]] : [
+    ...[[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]],
+  ];
+  const rows = steps.flatMap(([x, y, dx, dy], pass) => {
+    const columns = Math.ceil((width - x) / dx), count = Math.ceil((height - y) / dy);
+    return columns <= 0
+      ? []
+      : Array.from({ length: Math.max(0, count) }, (_, j) =>
+        Uint8Array.from({ length: 1 + columns * pixelBytes }, (_, i) =>
+          i === 0 ? (pass + j) % 5 : 37 * i * i + 91 * j));
+  });
+  const data = deflateSync(
+    Buffer.concat([...rows, new Uint8Array(Math.max(0, more))]).subarray(0, more < 0 ? more : undefined),
+  );
+  const signature = new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  const half = data.length >> 1;
+  // A Buffer's slice() would share its memory.
+  return new Uint8Array(Buffer.concat([
+    ...[signature, chunk("IHDR", header), chunk("IDAT", data.subarray(0, half)), chunk("IDAT", data.subarray(half))],
+    chunk("IEND", new Uint8Array()),
+  ]));
+}
+
+Deno.test("decodeImage() reads 16 bits of any size, filter and interlacing as libpng reads their bytes", async () => {
+  for (const [width, height] of [[1, 1], [3, 2], [5, 9], [17, 16], [40, 33]]) {
+    for (const colourType of [0, 4]) {
+      for (const interlace of [0, 1]) {
+        const deep = deepPng(width, height, colourType, interlace);
+        const { data } = await decodeImage(asBytes(deep));
+        const high = data.map((_, i) => data[i - i % 3]);
+        assertSamePixels(
+          await decodeImage(deep),
+          { width, height, data: high },
+          `${width}x${height} ${colourType} ${interlace}`,
+        );
+      }
+    }
+  }
+});
+
+Deno.test("decodeImage() refuses 16 bits with damaged, missing or too much data", async () => {
+  const whole = deepPng(17, 16, 0), at = Buffer.from(whole).indexOf("IDAT");
+  await refused(Object.assign(whole.slice(), { [at + 6]: whole[at + 6] ^ 1 }), "corrupt", /IDAT: CRC error/, "IDAT");
+  await refused(Object.assign(whole.slice(), { 30: whole[30] ^ 1 }), "corrupt", /IHDR: CRC error/, "IHDR");
+  await refused(deepPng(17, 16, 0, 0, 1), "corrupt", /Too much image data/, "one byte more");
+  await refused(deepPng(17, 16, 0, 0, 300_000_000), "corrupt", /Too much image data/, "300 MB more");
+  await refused(deepPng(17, 16, 0, 0, -1), "corrupt", /Not enough image data/, "one byte less");
+  await refused(inserted(whole, at - 4, chunk("ABCD", text("x"))), "unsupported", /critical chunk ABCD/, "a new chunk");
+  await refused(whole.subarray(0, -12), "truncated", /before the chunk IEND/, "no end");
+  const note = "wrong checksum of the chunk tEXt, which pixels do not depend on";
+  const notes = ["16 bits per sample, of which the high byte is taken", note];
+  await same(inserted(whole, at - 4, chunk("tEXt", text("a"), false)), await decodeImage(whole), notes, "tEXt");
+});
 
 Deno.test("decodeImage() ignores a wrong checksum of any chunk that pixels do not depend on", async () => {
   const whole = fixture("pillow_rgb.png");
