@@ -18,6 +18,7 @@ const cells = {
   reasons: (line) => isUnreadable(line) ? line.error.message : line.reasons.join(" "),
   log10lr: (line) => isUnreadable(line) ? undefined : line.log10LikelihoodRatio,
   sha256: (line) => isUnreadable(line) ? undefined : line.sha256,
+  notes: (line) => isUnreadable(line) ? undefined : line.notes?.join("; "),
   version: (line) => line.version,
 } as const satisfies Record<string, (line: EvidenceLine) => Cell>;
 

@@ -12,8 +12,14 @@ import { LoopDelay } from "./loop_delay.ts";
 import { Metrics } from "./metrics.ts";
 import type { AttributionBody, ImageResult, StatusBody } from "./schemas.ts";
 import type { TracerInfo } from "../run/tracer.ts";
-import type { DecodedImage, MappedVerdict } from "./mapped_tracer.ts";
+import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
 import { verdictBody } from "./verdict_body.ts";
+
+/** The settings that the device's worker gets. It gets no keys. */
+const deviceSettings = [
+  ...["models", "device", "allowSoftware", "threads", "memoryBytes", "weightType", "method", "search"] as const,
+  ...["unsureBelow", "maxBatch", "preload"] as const,
+] satisfies readonly (keyof MappedTracerOptions)[];
 
 export interface ServiceOptions {
   readonly config: ServiceConfig;
@@ -64,33 +70,8 @@ export class Service {
       spawn: options.spawnDecoder,
       otherThreads: () => this.batcher.running === 0 ? 0 : this.#deviceThreads,
     });
-    const {
-      models,
-      device,
-      allowSoftware,
-      threads,
-      memoryBytes,
-      weightType,
-      method,
-      search,
-      unsureBelow,
-      maxBatch,
-      preload,
-    } = config;
     this.device = new DeviceWorker(
-      {
-        models,
-        device,
-        allowSoftware,
-        threads,
-        memoryBytes,
-        weightType,
-        method,
-        search,
-        unsureBelow,
-        maxBatch,
-        preload,
-      },
+      pick(config, deviceSettings),
       config.batchMs,
       options.spawnDevice ?? spawnDeviceWorker,
       {
@@ -276,6 +257,10 @@ export class Service {
     this.decoders.close();
     this.device.close();
   }
+}
+
+function pick<T, K extends keyof T>(record: T, names: readonly K[]): Pick<T, K> {
+  return Object.fromEntries(names.map((name) => [name, record[name]])) as Pick<T, K>;
 }
 
 function mapValues<K extends string>(record: Record<K, number>, f: (value: number) => number): Record<K, number> {

@@ -4,13 +4,15 @@
 export function toCsv(results) {
   const labels = results.find(({ image }) => image?.verdict)?.image.verdict.scores ?? {};
   const names = Object.keys(labels);
-  const said = ["finding", "confidence", "unsure", "log10lr", "reasons"];
+  const said = ["finding", "confidence", "unsure", "log10lr", "reasons", "notes"];
   const header = ["image_name", "label", ...said, ...names.map((name) => `score_${name}`), "error"];
   const rows = results.map(({ name, image, error }) => {
     const empty = header.slice(3).map(() => "");
     if (!image?.verdict) return [textCell(name), "unreadable", ...empty, textCell(error ?? "")];
     const { label, finding, confidence, unsure, log10LikelihoodRatio, reasons, scores } = image.verdict;
-    const cells = [label, finding, confidence, unsure, log10LikelihoodRatio ?? "", textCell(reasons.join(" "))];
+    const notes = image.evidence.notes ?? [];
+    const numbers = [label, finding, confidence, unsure, log10LikelihoodRatio ?? ""];
+    const cells = [...numbers, ...[reasons.join(" "), notes.join("; ")].map(textCell)];
     return [textCell(name), ...cells, ...names.map((label) => scores[label]), ""];
   });
   return [header, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");

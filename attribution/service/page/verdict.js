@@ -4,7 +4,7 @@
 export function showVerdict(card, image) {
   const { verdict, evidence } = image;
   showFinding(card, verdict);
-  showNumbers(card.querySelector(".said"), verdict);
+  showNumbers(card.querySelector(".said"), verdict, evidence.notes ?? []);
   showScores(card.querySelector(".scores"), verdict);
   card.querySelector("pre").textContent = JSON.stringify({ verdict, evidence }, null, 1);
   for (const details of card.querySelectorAll("details")) details.hidden = false;
@@ -28,7 +28,7 @@ function icon(finding) {
   return svg;
 }
 
-function showNumbers(list, verdict) {
+function showNumbers(list, verdict, notes) {
   const { label, labelMeaning, confidence, unsure, reasons, log10LikelihoodRatio, support, history } = verdict;
   const row = (term, ...values) => {
     if (values.length > 0) list.append(element("dt", term), ...values.map((value) => element("dd", value)));
@@ -38,6 +38,7 @@ function showNumbers(list, verdict) {
   if (support !== null) row("Likelihood ratio", `10^${log10LikelihoodRatio.toFixed(1)}: ${support}`);
   row("Why", ...reasons);
   row("What happened to it", ...history);
+  row("Notes on the file", ...notes.map(capital));
   list.hidden = false;
 }
 

@@ -105,6 +105,7 @@ const cases: readonly Case[] = [
         ...{ colours: 4000, noise: 0.5, contrast: 30 },
         file: { format: "webp", lossless: false, depth: 8, transparency: false, pictures: 1 },
       },
+      notes: ["no end-of-image marker", "the first of 2 images"],
       ...{ finding: "inconclusive", confidence: 0.58, log10LikelihoodRatio: -0.4, missRate: 0.26 },
       reasons: [hiddenReason(["WebP with loss"]), missedReason(0.26)],
     },
@@ -192,7 +193,11 @@ if (!Deno.args.includes("--no-browser")) {
             assert.equal(await shown.locator(".explanation").textContent(), findingWords[finding].explanation);
             const said = await shown.locator(".said dd").allTextContents();
             assert.ok(said[0].startsWith(`${label}: `), said[0]);
-            if (finding === "inconclusive") assert.ok(said.includes("WebP with loss"), `${said}`);
+            const terms = await shown.locator(".said dt").allTextContents();
+            assert.equal(terms.includes("Notes on the file"), finding === "inconclusive", `${finding}: ${terms}`);
+            if (finding === "inconclusive") {
+              assert.deepEqual(said.slice(-3), ["WebP with loss", "No end-of-image marker", "The first of 2 images"]);
+            }
             if (label === "outlier") assert.equal(said[0], `outlier: ${outlierMeaning}`);
             for (const reason of reasons) assert.ok(said.includes(reason), `${reason} is not in ${said}`);
             shapes.add(await shown.locator(".verdict use").getAttribute("href") ?? "");
@@ -263,6 +268,9 @@ if (!Deno.args.includes("--no-browser")) {
           const expected = cases.map(({ name, answer }) => [name, answer.label, answer.finding]);
           assert.deepEqual(table.map(({ image_name, label, finding }) => [image_name, label, finding]), expected);
           assert.equal(table[0].log10lr, "5.2");
+          assert.deepEqual(table.map(({ notes }) => notes).slice(4), [
+            ...["", "no end-of-image marker; the first of 2 images", ""],
+          ]);
           assert.equal(table[6].reasons, "The image has 1x1 pixels, too few to measure.");
           const json = JSON.parse(await download("Download JSON"));
           assert.deepEqual(
