@@ -55,6 +55,7 @@ export const benchOptions = defineOptions({
   quick: { help: "tiny sizes, to see that everything runs; the figures mean nothing" },
   list: { help: "the names of the cases, without running them" },
   out: { value: "FILE", help: "also write the results to FILE as JSON" },
+  force: { help: "replace a file at --out" },
   machine: { value: "TEXT", help: "description of the machine in the results" },
 });
 

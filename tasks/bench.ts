@@ -14,7 +14,7 @@ import { cudaPrecisions, findPython, Torch } from "../bench/torch.ts";
 import { trainingWorkloads } from "../bench/training.ts";
 import { openDevice } from "../core/open_device.ts";
 import type { Device, DeviceInfo } from "../core/tensor/mod.ts";
-import { writeFileAtomically } from "../util/files.ts";
+import { expectNoFile, writeFileAtomically } from "../util/files.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { json } from "./cli/options.ts";
 
@@ -149,6 +149,7 @@ async function main({ values: options }: Input<typeof command.options>): Promise
     console.log(chosen.flatMap(({ names }) => names).filter((name) => name.includes(options.filter)).join("\n"));
     return 0;
   }
+  if (options.out !== undefined) await expectNoFile("--out", options.out, options.force);
   if (options.profile) {
     await profileAll(options);
     return 0;

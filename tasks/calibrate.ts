@@ -52,7 +52,8 @@ export const command = defineCommand({
       help: "the same with outlier, from which alone outliers are taken",
       unset: "Dataset/val in the working folder",
     },
-    out: { value: "FILE", help: "the calibration", unset: "the file that the manifest names" },
+    out: { value: "FILE", help: "the calibration", unset: "the file that the manifest names, which is replaced" },
+    force: { help: "replace a file at --out" },
     report: { ...report, default: "runs/calibrate" },
     threshold: {
       value: "NAME",

@@ -13,7 +13,7 @@ import {
   withJournals,
 } from "../attribution/run/journal/mod.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
-import { isFile } from "../util/files.ts";
+import { expectNoFile } from "../util/files.ts";
 import { damagedNote } from "./cli/notes.ts";
 import { json } from "./cli/options.ts";
 import type { Progress } from "./cli/progress.ts";
@@ -102,9 +102,7 @@ async function merge(
   { out, into, json, force }: JournalInput["values"],
   progress: Progress,
 ): Promise<number> {
-  if (!force && await isFile(out)) {
-    throw new Error(`--out ${out}: this file exists: name another file, or replace it with --force`);
-  }
+  await expectNoFile("--out", out, force);
   const { rows, unreadable } = await mergeSubmission(journals, out);
   let added: number | undefined;
   if (into !== undefined) {

@@ -4,7 +4,7 @@
  */
 import { familyNames } from "../models/registry.ts";
 import { join, resolve } from "node:path";
-import { isFile } from "../util/files.ts";
+import { expectNoFile, isFile } from "../util/files.ts";
 import { choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { type Progress, writeStdout } from "./cli/progress.ts";
@@ -164,9 +164,7 @@ async function submitAttribution(values: Values, rest: readonly string[], dir: s
   if (shards === undefined) throw new Error("attribute: expects --shards N");
   if (rest.length === 0) throw new Error("attribute: expected images and options of attribute after --");
   const isContinued = await isFile(join(dir, "shard-1.sqlite"));
-  if (!force && !isContinued && await isFile(out)) {
-    throw new Error(`--out ${out}: this file exists: name another file, or replace it with --force`);
-  }
+  await expectNoFile("--out", out, force || isContinued);
   const words = [...await commandOf("attribute"), ...rest];
   const job = await sbatch([...array(shards, values, dir), script("attribute"), dir, ...words], dryRun);
   const merge = [...await commandOf("journal"), "merge", "--out", resolve(out), "--force"];

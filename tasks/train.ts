@@ -84,6 +84,7 @@ export const command = defineCommand({
     },
     run: { value: "DIR", help: "folder for the state, log.csv and best.safetensors", unset: "runs/NAME of the family" },
     out: { value: "FILE", help: "the trained encoder", unset: "encoder.safetensors in the folder of the run" },
+    force: { help: "replace a file at --out; a run replaces its own without" },
     resume: { value: "DIR", help: "go on with a run; everything else is taken from it" },
     saveSeconds: {
       name: "save-every",
@@ -173,7 +174,7 @@ async function chooseData(named: Data & { readonly family: string }, progress: P
 
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const { json, family, resume, sample, variants, memoryBytes, weightType, ...options } = values;
-  const { models, pairs, data, init, limit, run, out, saveSeconds, device, threads, ...recipe } = options;
+  const { models, pairs, data, init, limit, run, out, force, saveSeconds, device, threads, ...recipe } = options;
   if (resume !== undefined && run !== undefined) throw new Error("--resume and --run: expected one of them");
   if (family === undefined && resume === undefined) {
     throw new Error(`--family: expected ${familyNames.join(" or ")} (--help)`);
@@ -183,7 +184,7 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
   const durationNote = new DurationNote((text) => progress.note(text));
   let before = 0;
   const summary = await runTraining({
-    ...{ family, resume, models, init, run, out, saveSeconds, device, threads },
+    ...{ family, resume, models, init, run, out, force, saveSeconds, device, threads },
     ...chosen,
     // A switch that is not given leaves a resumed run as it was.
     recipe: { ...recipe, augment: recipe.augment || undefined, checkpointing: recipe.checkpointing || undefined },

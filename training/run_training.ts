@@ -21,7 +21,7 @@ import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
 import { train, trainingImages } from "./train.ts";
 import { Trainee } from "./trainee.ts";
-import { isFile } from "../util/files.ts";
+import { expectNoFile, isFile } from "../util/files.ts";
 import { hashFile } from "../util/hash.ts";
 
 /** Options of `runTraining`. A run that resumes needs only `resume`. */
@@ -44,6 +44,8 @@ export interface TrainingJobOptions {
   readonly limit?: number;
   /** File of the trained encoder. Default: `encoder.safetensors` in the folder of the run. */
   readonly out?: string;
+  /** Replace a file at `out`. Default false: that throws, but for the file of the run itself. */
+  readonly force?: boolean;
   /** Folder of the run. Default: `runs/<family>`. */
   readonly run?: string;
   /** Folder of a run to resume. All other options must be those that the run was started with. */
@@ -97,6 +99,9 @@ export async function runTraining(
   if (state) requireSame(options.resume!, state.settings, options);
   const { recipe, run, inputs, set } = await setUp(options, state, events);
   const out = options.out ?? inputs.out;
+  // A run that is resumed may have written its result before it ended.
+  const isOwn = out === (state ? inputs.out : join(run, encoderFile));
+  if (!isOwn) await expectNoFile("--out", out, options.force);
   const initSha256 = state ? state.settings.initSha256 : inputs.init && await hashFile(inputs.init);
 
   const device = await openDevice(state?.settings.device ?? options.device ?? "auto", { threads: options.threads });

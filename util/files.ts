@@ -166,6 +166,15 @@ export async function isFile(path: string): Promise<boolean> {
   return await Deno.stat(path).then((info) => info.isFile, () => false);
 }
 
+/**
+ * Throws, naming `option`, if there is a file at `path` that an earlier run may have written. `force`: it may be
+ * replaced.
+ */
+export async function expectNoFile(option: string, path: string, force = false): Promise<void> {
+  if (force || !await isFile(path)) return;
+  throw new Error(`${option} ${path}: this file exists: name another file, or replace it with --force`);
+}
+
 /** Removes a file, if it exists. */
 export async function removeIfThere(path: string): Promise<void> {
   await Deno.remove(path).catch((error) => {

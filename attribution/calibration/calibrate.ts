@@ -13,7 +13,7 @@ import { drawEdits, drawWrongPose, formatEdits } from "../images/edits/mod.ts";
 import type { ImageInput } from "../images/load.ts";
 import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "../images/labelled.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
-import { writeFileAtomically } from "../../util/files.ts";
+import { expectNoFile, isFile, writeFileAtomically } from "../../util/files.ts";
 import { chooseModels } from "../run/choose_models.ts";
 import type { SignalLevel } from "../signals/table.ts";
 import { type ClassifiersFit, fitClassifiers, type LabelledLine, whyNotFittable } from "./classifiers.ts";
@@ -37,6 +37,8 @@ export interface CalibrationOptions extends RunOptions {
   readonly quantization?: QuantizerName;
   /** Path of the file. Default: the one that the manifest names, or calibration.json, which the manifest then names. */
   readonly out?: string;
+  /** Replace a file at `out`. Default false: that throws. The file that the manifest names is replaced anyway. */
+  readonly force?: boolean;
   /** Signals to measure. Default `all`. */
   readonly signals?: Exclude<SignalLevel, "baselines">;
   /** Fit thresholds only, without running transformers. Default false. */
@@ -85,6 +87,8 @@ export async function runCalibration(
   requireFittable(train, val, labels, options.fit);
   const path = options.out ?? join(set.dir, set.manifest.calibration ?? defaultFile);
   await requireWritable(path);
+  if (options.out !== undefined) await expectNoFile("--out", path, options.force);
+  else if (await isFile(path)) events.onNote?.(`${path}: will be replaced by the new calibration`);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
 
   const originals = [...train, ...val];

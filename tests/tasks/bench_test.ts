@@ -28,6 +28,12 @@ Deno.test("bench --only matmul --quick prints a table and writes JSON without ma
     ]);
     ok(results.every(({ seconds, devicePeakBytes }) => seconds.median > 0 && devicePeakBytes > 0));
     deepStrictEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["bench.json"]);
+    const again = ["--only", "matmul", "--filter", "matmul", "--repeat", "1", "--quick", "--out", file];
+    const refused = await bench(...again);
+    ok(refused.stderr.includes("this file exists: name another file, or replace it with --force"), refused.stderr);
+    deepStrictEqual([refused.code, refused.stdout, await Deno.readTextFile(file)], [1, "", text]);
+    strictEqual((await bench(...again, "--force")).code, 0);
+    ok(await Deno.readTextFile(file) !== text, "not replaced");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -139,6 +139,15 @@ const refusals: [string, "calibrate" | "evaluate", (dir: string) => Promise<stri
     /--out no\/c\.json: the folder no does not exist/,
   ],
   [
+    "an output that exists",
+    "calibrate",
+    async (dir) => {
+      await Deno.writeTextFile(join(dir, "c.json"), "{}");
+      return [...both, "--out", "c.json"];
+    },
+    /--out c\.json: this file exists: name another file, or replace it with --force/,
+  ],
+  [
     "a share out of range",
     "calibrate",
     () => [...both, "--quantile", "2"],

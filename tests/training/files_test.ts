@@ -202,7 +202,14 @@ const says = (pattern: RegExp) => ({ message }: Error) => pattern.test(message) 
 Deno.test("a run is resumed only as what it was", async () => {
   await withRun(async (run, dir) => {
     const resume = join(dir, "run");
-    assert.equal((await run({})).status, "done");
+    const out = join(dir, "out.safetensors");
+    await Deno.writeTextFile(out, "of another run");
+    await assert.rejects(run({ out }), says(/^--out .*: this file exists: name another file, or .* --force$/));
+    assert.equal((await run({ out, force: true })).status, "done");
+    const encoder = await Deno.readFile(out);
+    assert.ok(encoder.length > 1000);
+    assert.equal((await run({ resume })).out, out, "a run replaces its own file");
+    assert.deepEqual(await Deno.readFile(out), encoder);
     await assert.rejects(
       run({}),
       says(/^--run .*: has a run already: go on with --resume .*, or name another folder$/),
