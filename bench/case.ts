@@ -4,13 +4,13 @@
  */
 import type { Device } from "../core/tensor/mod.ts";
 
-export type Group = "matmul" | "conv" | "attention" | "passes" | "scoring" | "training";
+export type Group = "matmul" | "conv" | "attention" | "passes" | "scoring" | "generation" | "training";
 
-export const groups: readonly Group[] = ["matmul", "conv", "attention", "passes", "scoring", "training"];
+export const groups: readonly Group[] = ["matmul", "conv", "attention", "passes", "scoring", "generation", "training"];
 
 /** Whole networks take seconds, and have images to count; kernels are repeated until there is something to time. */
 export function isWhole(group: Group): boolean {
-  return group === "passes" || group === "scoring" || group === "training";
+  return group === "passes" || group === "scoring" || group === "generation" || group === "training";
 }
 
 /** The work of a case as data, for contenders other than our library. */

@@ -51,6 +51,10 @@ export const benchOptions = defineOptions({
   python: { value: "FILE", help: "a Python with torch", unset: "$PYTHON, python3, /usr/bin/python3" },
   compareJax: { help: "matrix products of npm's @jax-js/jax in turns with us (fetches it)" },
   assert: { help: "exit code 1 when a target is missed" },
+  count: {
+    help: "counts of the WebGPU device on an imagined card instead of the benchmark: no adapter is needed; " +
+      "with --profile also by call",
+  },
   profile: { help: "time by kernel and shape instead of the benchmark (CPU device)" },
   quick: { help: "tiny sizes, to see that everything runs; the figures mean nothing" },
   list: { help: "the names of the cases, without running them" },
@@ -64,11 +68,14 @@ export type DeviceChoice = BenchOptions["devices"][number];
 
 /** Combinations that would mislead. */
 export const checkBenchOptions: Check<typeof benchOptions> = (values) => {
-  const { quick, compareTorch, torchDevice, profile, devices } = values;
+  const { quick, compareTorch, compareJax, torchDevice, profile, devices, count } = values;
   return [
     ...quick && compareTorch ? ["--compare-torch compares at full size; leave --quick out"] : [],
     ...torchDevice === "cuda" && !compareTorch
       ? ["--torch-device says where --compare-torch computes, which is not given"]
+      : [],
+    ...count && (quick || compareTorch || compareJax)
+      ? ["--count counts passes at full size without a device; leave --quick, --compare-torch and --compare-jax out"]
       : [],
     ...profile && devices.some((device) => device !== "cpu")
       ? [`--profile expects --device cpu, whose kernels run at once, got ${devices.join(",")}`]

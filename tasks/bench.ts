@@ -1,6 +1,8 @@
 /** `deno task bench`: speed and memory of kernels and whole passes, alone or in turns with PyTorch and jax-js. */
 import type { Workload } from "../bench/case.ts";
 import { type Contender, Ours } from "../bench/contender.ts";
+import { callTable, countAll, countTables } from "../bench/count/report.ts";
+import { generationWorkloads } from "../bench/generation.ts";
 import { JaxJs } from "../bench/jax.ts";
 import { kernelWorkloads } from "../bench/kernels.ts";
 import { disturbed, measure, type Measured } from "../bench/measure.ts";
@@ -8,7 +10,7 @@ import { type BenchOptions, benchOptions, checkBenchOptions, type DeviceChoice }
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
 import { profile } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
-import { scoringWorkloads } from "../bench/scoring.ts";
+import { scoringWorkloads, varScoringWorkloads } from "../bench/scoring.ts";
 import { verdicts } from "../bench/targets.ts";
 import { cudaPrecisions, findPython, Torch } from "../bench/torch.ts";
 import { trainingWorkloads } from "../bench/training.ts";
@@ -44,6 +46,8 @@ function workloads(options: BenchOptions, info?: DeviceInfo): Workload[] {
     ...kernelWorkloads(options.quick),
     ...passWorkloads(options.batches ?? [1, 4], sizes),
     ...scoringWorkloads(sizes),
+    ...varScoringWorkloads(sizes, isGpu ? 16 : 1),
+    ...generationWorkloads(sizes),
     ...trainingWorkloads(options.batches ?? (info === undefined ? [1, 8] : [isGpu ? 8 : 1]), sizes),
   ];
   return all.filter(({ group, names }) =>
@@ -142,7 +146,20 @@ async function profileAll(options: BenchOptions): Promise<void> {
   device.close();
 }
 
+async function countPasses({ filter, json, out, profile }: Options): Promise<number> {
+  const report = await countAll(filter, profile);
+  if (report.passes.length === 0) throw new Error(`no counted pass's name contains ${filter}`);
+  if (json) console.log(JSON.stringify(report));
+  else {
+    console.log(countTables(report));
+    if (profile) { for (const pass of report.passes) console.log(callTable(pass)); }
+  }
+  if (out !== undefined) await writeFileAtomically(out, JSON.stringify(report, null, 1) + "\n");
+  return 0;
+}
+
 async function main({ values: options }: Input<typeof command.options>): Promise<number> {
+  if (options.count) return await countPasses(options);
   const chosen = workloads(options);
   if (chosen.length === 0) throw new Error(`no case's name contains ${options.filter} (see --list)`);
   if (options.list) {

@@ -9,7 +9,7 @@ const parseOptions = (args: readonly string[]) =>
 Deno.test("parseOptions() measures everything on the CPU by default", () => {
   const options = parseOptions([]);
   deepStrictEqual(options.devices, ["cpu"]);
-  deepStrictEqual(options.only, ["matmul", "conv", "attention", "passes", "scoring", "training"]);
+  deepStrictEqual(options.only, ["matmul", "conv", "attention", "passes", "scoring", "generation", "training"]);
   strictEqual(options.batches, undefined);
   deepStrictEqual([options.repeat, options.seconds, options.threads, options.out], [5, 60, undefined, undefined]);
 });
@@ -26,7 +26,7 @@ Deno.test("parseOptions() refuses what it does not know, saying what it expects"
     message: "--device: expected cpu, webgpu or auto, got gpu",
   });
   throws(() => parseOptions(["--only", "matmul,"]), {
-    message: "--only: expected matmul, conv, attention, passes, scoring or training, got nothing",
+    message: "--only: expected matmul, conv, attention, passes, scoring, generation or training, got nothing",
   });
   throws(() => parseOptions(["--repeat", "0"]), { message: "--repeat: expected a whole number, 1 or more, got 0" });
   throws(() => parseOptions(["--batch", "1,x"]), { message: "--batch: expected a whole number, 1 or more, got x" });

@@ -144,9 +144,12 @@ export class KeyValueCache {
     this.#length += k.shape[1];
   }
 
-  /** Forgets the rows, keeps the memory. */
-  reset(): void {
-    this.#length = 0;
+  /** Forgets the rows from `length` on, by default all, and keeps the memory. Throws RangeError when there are fewer. */
+  reset(length = 0): void {
+    if (!(Number.isInteger(length) && length >= 0 && length <= this.#length)) {
+      throw new RangeError(`KeyValueCache.reset: expected 0 to ${this.#length} rows to keep, got ${length}`);
+    }
+    this.#length = length;
   }
 
   /** Frees the memory. */

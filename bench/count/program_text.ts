@@ -1,0 +1,45 @@
+/** What the model wants to know of a program, read from its WGSL. */
+
+/** Sizes of a workgroup. */
+export interface GroupSizes {
+  readonly threads: number;
+  readonly sharedBytes: number;
+  /** An estimate: the accumulators that a thread keeps in variables, and 40 for all else. */
+  readonly registers: number;
+  /** Bytes of the widest element that it loads from a buffer. */
+  readonly elementBytes: number;
+}
+
+const typeBytes: Readonly<Record<string, number>> = {
+  ...{ f32: 4, u32: 4, i32: 4, f16: 2, "atomic<u32>": 4, vec2f: 8, vec2u: 8, vec4f: 16, vec4u: 16, vec4h: 8 },
+};
+
+function bytesOf(type: string): number {
+  const array = /^array<(.+), (\d+)u?>$/.exec(type.trim());
+  if (array) return bytesOf(array[1]) * Number(array[2]);
+  const bytes = typeBytes[type.trim()];
+  if (bytes === undefined) throw new Error(`count: WGSL type ${type} is not known`);
+  return bytes;
+}
+
+const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
+
+/** Reads threads, workgroup memory, registers and width of loads from the text of a module. */
+export function groupSizes(wgsl: string): GroupSizes {
+  const size = /@workgroup_size\((\d+)(?:, *(\d+))?(?:, *(\d+))?\)/.exec(wgsl);
+  if (!size) throw new Error("count: the program has no @workgroup_size");
+  const threads = size.slice(1).reduce((product, n) => product * Number(n ?? 1), 1);
+  const shared = sum(wgsl.matchAll(/var<workgroup> \w+: ([^;]+);/g).map(([, type]) => bytesOf(type)));
+  const main = wgsl.slice(wgsl.indexOf("fn main"));
+  const vectors = [...main.matchAll(/(?:var \w+ = vec4f\(|let q\w* = q\[)/g)].length;
+  const arrays = sum(main.matchAll(/var \w+: (array<[^;=]+>)\s*[;=]/g).map(([, type]) => bytesOf(type) / 4));
+  const loads = [...wgsl.matchAll(/var<storage, read(?:_write)?> \w+: array<([^>]+)>;/g)].map(([, type]) =>
+    bytesOf(type)
+  );
+  return {
+    threads,
+    sharedBytes: shared,
+    registers: Math.min(255, 40 + 4 * vectors + arrays),
+    elementBytes: Math.max(4, ...loads),
+  };
+}
