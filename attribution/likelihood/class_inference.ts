@@ -19,6 +19,7 @@ import {
 } from "../../core/tensor/mod.ts";
 import type { Condition, ImageTokenizer, Variant } from "../../models/family.ts";
 import { chunks } from "../../util/chunks.ts";
+import { usualBlockBytes } from "./block_bytes.ts";
 
 /** A round of the search: so many classes are compared on so many of the first tokens. */
 export interface InferenceRound {
@@ -186,7 +187,7 @@ export interface InferOptions {
   readonly settings?: InferenceSettings;
   /** How many images, each with its own condition, fit into memory in a pass over all tokens. Default 8. */
   readonly batch?: number;
-  /** Bytes for a block of logits and what is computed from it. Default 32 MiB. */
+  /** Bytes for a block of logits and what is computed from it. Default: `usualBlockBytes`. */
   readonly blockBytes?: number;
   /** Where the search of each image starts. Default: with all classes. */
   readonly start?: readonly Start[];
@@ -222,7 +223,7 @@ export async function inferClasses(
   tokens: Int32Array,
   options: InferOptions = {},
 ): Promise<InferredClasses[]> {
-  const { settings = defaultInference, batch = 8, blockBytes = 32 * 2 ** 20, start } = options;
+  const { settings = defaultInference, batch = 8, blockBytes = usualBlockBytes(device), start } = options;
   const { tokenCount, codes } = variant;
   const images = tokens.length / tokenCount;
   if (!Number.isInteger(images)) {

@@ -23,6 +23,7 @@ import type { Condition, ImageTokenizer, Variant } from "../../models/family.ts"
 import { TokenDraw } from "../../models/sampling.ts";
 import type { DrawRule, Sampler } from "../../models/draw_rule.ts";
 import { chunks } from "../../util/chunks.ts";
+import { usualBlockBytes } from "./block_bytes.ts";
 
 /**
  * log p(token t | tokens before it, condition) in nats, [batch, tokenCount], for tokens[batch, tokenCount] (i32).
@@ -62,7 +63,7 @@ export interface RowBlock {
 
 /** How tokens are scored. */
 export interface ScorerOptions {
-  /** Bytes for a block of logits and what is computed from it. Default 32 MiB. A block has at least one row. */
+  /** Bytes for a block of logits and what is computed from it. Default: `usualBlockBytes`. A block has at least one row. */
   readonly blockBytes?: number;
   /** Images per pass, each under one class. Default 8. */
   readonly batch?: number;
@@ -108,7 +109,7 @@ export class TokenScorer {
     sampler: Sampler,
     readonly options: ScorerOptions = {},
   ) {
-    const { blockBytes = 32 * 2 ** 20, batch = 8 } = options;
+    const { blockBytes = usualBlockBytes(device), batch = 8 } = options;
     this.rule = variant.drawRule(sampler);
     this.#draw = new TokenDraw(device, variant.codes, this.rule.support);
     const tensors = this.#isNarrow ? blockTensors.narrow : blockTensors.whole;

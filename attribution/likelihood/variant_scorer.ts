@@ -37,7 +37,7 @@ export interface VariantScorerOptions {
   readonly batch?: number;
   /** Images per pass if each has another condition, as in class inference. Default: `batch`. */
   readonly ownConditions?: number;
-  /** Bytes for a block of logits and what is computed from it. Default 32 MiB. */
+  /** Bytes for a block of logits and what is computed from it. Default: `usualBlockBytes`. */
   readonly blockBytes?: number;
   /** How classes are inferred. Default: `defaultInference`. */
   readonly inference?: InferenceSettings;

@@ -8,6 +8,7 @@ import type { Footprint } from "../../models/footprint.ts";
 import { type ModelSet, networkName } from "../../models/model_set.ts";
 import { quantiserFootprint } from "../quantisation/footprint.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
+import { usualBlockBytes } from "../likelihood/block_bytes.ts";
 import { formatBytes } from "../../util/bytes.ts";
 
 /** Limits and settings that the plan depends on. */
@@ -85,9 +86,6 @@ const headroom = 1.05;
  */
 const duplicateShare = 1 / 16;
 
-/** Bytes. Larger blocks of logits are not faster. */
-const maxBlockBytes = 32 * 2 ** 20;
-
 /**
  * Plans memory: all tokenizers stay loaded, and as many variants as fit; the others are swapped. Throws when a network
  * does not fit, with the bytes that each one needs.
@@ -113,7 +111,9 @@ export function planMemory(
   const tokenizerBatch = Math.min(...tokenizers.map(batch));
   const variantBatch = new Map(variants.map((network) => [network.name, batch(network)]));
   const scoring = new Map(
-    variants.map(({ name, footprint }) => [name, scoringPlan(footprint, variantBatch.get(name)!)]),
+    variants.map((
+      { name, footprint },
+    ) => [name, scoringPlan(footprint, variantBatch.get(name)!, usualBlockBytes(device))]),
   );
   const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
   const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
@@ -201,10 +201,10 @@ function largestBatch(network: Network, { resident, free, workFree }: Kept, maxT
   return Math.min(byMemory, byTensor);
 }
 
-function scoringPlan({ perImage, condition }: Footprint, batch: number): ScoringPlan {
+function scoringPlan({ perImage, condition }: Footprint, batch: number, mostBlockBytes: number): ScoringPlan {
   const bytes = batch * perImage;
   // Logits are computed after the pass, when its activations are freed: half of their memory is certainly there.
-  const blockBytes = Math.min(maxBlockBytes, bytes / 2);
+  const blockBytes = Math.min(mostBlockBytes, bytes / 2);
   return { blockBytes, ownConditions: Math.max(1, Math.floor(bytes / (perImage + condition))) };
 }
 

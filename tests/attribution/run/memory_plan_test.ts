@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { planMemory, type PlanOptions } from "../../../attribution/run/memory_plan.ts";
 import { OptimisedQuantizer } from "../../../attribution/quantisation/mod.ts";
 import { quantiserFootprint } from "../../../attribution/quantisation/footprint.ts";
+import { openStubDevice } from "../../../bench/stub/gpu.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
 import { type Device, fromArray, scope } from "../../../core/tensor/mod.ts";
 import { syntheticSource } from "../../../models/checkpoint/mod.ts";
@@ -16,7 +17,7 @@ import { standIns } from "../../sets.ts";
 import { withFolder } from "../files.ts";
 import { formatBytes } from "../../../util/bytes.ts";
 
-const GiB = 2 ** 30;
+const GiB = 2 ** 30, MiB = 2 ** 20;
 
 /** The official networks at full size, of which nothing is ever computed here. */
 async function withOfficial(body: (set: ModelSet, device: Device) => void): Promise<void> {
@@ -141,6 +142,20 @@ Deno.test("planMemory() runs all official variants in half precision within 5 Gi
     const tables = least("estimate") - least("greedy");
     assert.ok(Math.abs(tables - 1.05 * 107.6e6) < 2e6, `expected 107 MB for tables, got ${tables / 1e6}`);
     assert.equal(leastLimit((memoryBytes) => planMemory(set, device, { ...options, memoryBytes })), least("estimate"));
+  });
+});
+
+Deno.test("planMemory() gives a card larger blocks of logits than a processor, within half of what a pass may have", async () => {
+  await withOfficial((set, device) => {
+    const { device: card } = openStubDevice({ record: false });
+    const blockBytes = (on: Device, maxBatch: number, name: string) => {
+      const plan = planMemory(set, on, { memoryBytes: 64 * GiB, maxBatch });
+      return plan.scoring.get(name)!.blockBytes;
+    };
+    assert.equal(blockBytes(device, 16, "var16"), 32 * MiB);
+    assert.equal(blockBytes(card, 16, "var16"), 512 * MiB);
+    const { perImage } = set.footprint(card, { family: "var", variant: "var16" }, "f32");
+    assert.equal(blockBytes(card, 4, "var16"), 2 * perImage);
   });
 });
 
