@@ -14,6 +14,9 @@ export const outlierLabel = "outlier";
 /** What a row says instead of a label when its image could not be read. */
 export const unreadableLabel = "unreadable";
 
+/** Instead of a label where nothing was decided. */
+export const noLabel = "";
+
 /** The labels that a model set can give. */
 export interface Labels {
   /** Families in the order of the registry. */

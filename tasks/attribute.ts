@@ -3,6 +3,7 @@
  * Runs the job of attribution/run/attribute.ts and shows it; stdout has nothing but results.
  */
 import { conditionNames, isUnreadable } from "../attribution/evidence/evidence.ts";
+import { evidenceMethod } from "../attribution/decision/methods.ts";
 import { labelsOf } from "../attribution/labels.ts";
 import { type ListedImage, listImages } from "../attribution/images/list.ts";
 import { attributeFiles, listInputs, type Summary } from "../attribution/run/attribute.ts";
@@ -63,6 +64,9 @@ export const command = defineCommand({
       help: "mark verdicts of lower confidence as unsure; the table keeps the best label",
       unset: "what the calibration measured: verdicts that are not unsure are right in 95 %",
     },
+    uncalibrated: {
+      help: "with a set that is not calibrated: report what was measured, without verdicts; labels stay empty",
+    },
     ...measuringOptions,
     shard: {
       value: "I/N",
@@ -108,7 +112,12 @@ async function inputsOf(
 }
 
 async function main({ values, operands, progress }: Input<typeof command.options>): Promise<number> {
-  const { json, filesFrom, labels, resume, outlierPrior, threshold, ...options } = values;
+  const { json, filesFrom, labels, resume, outlierPrior, threshold, uncalibrated, ...options } = values;
+  if (uncalibrated && (options.method !== undefined || labels !== undefined)) {
+    throw new Error(
+      `--uncalibrated: gives no verdicts, so --${labels === undefined ? "method" : "labels"} is not for it`,
+    );
+  }
   const inputs = await inputsOf(operands, filesFrom, progress);
   if (resume && options.report === undefined && options.journal === undefined) {
     throw new Error("--resume: expects --report DIR, the folder that has the evidence, or --journal FILE");
@@ -123,7 +132,15 @@ async function main({ values, operands, progress }: Input<typeof command.options
   }
   const rules = { outlierPrior, threshold };
   const signal = interruptible(progress);
-  const summary = await attributeFiles({ ...options, models, inputs, out, rules, signal }, {
+  const summary = await attributeFiles({
+    ...options,
+    ...uncalibrated && { method: evidenceMethod },
+    models,
+    inputs,
+    out,
+    rules,
+    signal,
+  }, {
     ...progress.events,
     onLine: (line) => {
       if (isUnreadable(line)) progress.note(`unreadable: ${printable(line.image)}: ${line.error.message}`);

@@ -4,6 +4,7 @@
  */
 import { CalibrationError } from "../../util/errors.ts";
 import type { FamilyName } from "../../models/family.ts";
+import type { ModelSet } from "../../models/model_set.ts";
 import { passes, type Rules, ruleScore, standardise } from "./calibration_file.ts";
 import { mainKind } from "./classifiers/history.ts";
 import { openFamilies } from "./classifiers/joint.ts";
@@ -15,7 +16,7 @@ import type { ConditionName, Finding, Measurements, Verdict } from "../evidence/
 import { type Decidable, decideJoint, decideUnsuitable, posesOf } from "./finding.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
-import { outlierLabel } from "../labels.ts";
+import { noLabel, outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
 
 export type { Rules } from "./calibration_file.ts";
@@ -133,6 +134,9 @@ export const perplexityScores: VariantScores = (row, family, rules) => {
 
 const everyFamily: Method["wants"] = (_, { labels }) => labels.families;
 
+/** The method that decides nothing, for sets that are not calibrated. */
+export const evidenceMethod = "evidence";
+
 /** The methods that come with the program. */
 const builtIn: Record<string, Method> = {
   joint: {
@@ -179,6 +183,14 @@ const builtIn: Record<string, Method> = {
     }
     return classifyRow(membership[family], row);
   }),
+  [evidenceMethod]: {
+    description: "no verdict: what was measured alone, for a set that is not calibrated",
+    wants: everyFamily,
+    decide: () => ({
+      ...{ label: noLabel, finding: "inconclusive", confidence: 0, family: null, scores: {} },
+      reasons: ["The model set is not calibrated, so what was measured was not judged."],
+    }),
+  },
   prada: {
     description: "PRADA's score functions for all variants; slow, needs calibrate --extras prada",
     condition: "infer",
@@ -246,6 +258,11 @@ export function methodNames(): readonly MethodName[] {
   return [...methods.keys()];
 }
 
+/** The names of the methods that give verdicts. */
+export function decidingMethods(): readonly MethodName[] {
+  return methodNames().filter((name) => name !== evidenceMethod);
+}
+
 /** The method of a name. Throws a RangeError that lists the methods if there is none. */
 export function methodOf(name: MethodName): Method {
   const method = methods.get(name);
@@ -256,6 +273,20 @@ export function methodOf(name: MethodName): Method {
 /** The default method: `joint` if the calibration has classifiers, else `perplexity`. */
 export function defaultMethod(rules: Pick<Rules, "classifiers">): MethodName {
   return rules.classifiers === undefined ? "perplexity" : "joint";
+}
+
+/**
+ * Throws a CalibrationError if a method needs a calibration and the set in folder `dir` has none: the numbers of two
+ * tokenizers cannot be compared as they are.
+ */
+export function requireCalibrated(name: MethodName, set: Pick<ModelSet, "dir" | "manifest">): void {
+  const { needs, byThresholds } = methodOf(name);
+  if (set.manifest.calibration !== undefined || (needs === undefined && !byThresholds)) return;
+  throw new CalibrationError(
+    `${set.dir}: is not calibrated, and the numbers of two tokenizers cannot be compared as they are: calibrate first ` +
+      `(deno task calibrate --models ${set.dir} --train DIR --val DIR), or let attribute report evidence without ` +
+      "verdicts (--uncalibrated)",
+  );
 }
 
 /** Throws a CalibrationError if the calibration lacks what a method decides by. It needs no evidence. */
@@ -269,7 +300,7 @@ export function requireMethod(name: MethodName, rules: Rules): void {
 
 /**
  * Decides by the named method and marks the verdict `unsure` below the given confidence (0 to 1). Where nothing can be
- * measured of an image, no method decides: nothing is known of it but the share of outliers that is expected.
+ * measured of an image, no method gives a verdict: nothing is known of it but the share of outliers that is expected.
  */
 export function decide(
   name: MethodName,
@@ -277,7 +308,7 @@ export function decide(
   rules: Rules,
   unsureBelow: number,
 ): Verdict {
-  const decision = evidence.facts?.unsuitable === undefined
+  const decision = evidence.facts?.unsuitable === undefined || name === evidenceMethod
     ? methodOf(name).decide(evidence, rules)
     : decideUnsuitable(evidence, rules.labels, rules.outlierPrior);
   const { finding = decision.label === outlierLabel ? "none" : "variant", reasons = [] } = decision;

@@ -8,7 +8,14 @@ import { groupOf, type Label, mapFamilies, outlierLabel } from "../labels.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { ByFamily, FamilyName } from "../../models/family.ts";
 import { type BootstrapOptions, clusteredRate } from "../metrics/mod.ts";
-import { decide, type Decision, type ExtrasName, methodNames, methodOf, requireMethod } from "../decision/methods.ts";
+import {
+  decide,
+  decidingMethods,
+  type Decision,
+  type ExtrasName,
+  methodOf,
+  requireMethod,
+} from "../decision/methods.ts";
 import type { Estimate } from "./evaluate.ts";
 import { aboutFigure, type FigureName } from "./figures.ts";
 import { headline } from "./headline.ts";
@@ -40,7 +47,7 @@ export interface MethodResult {
 
 /** Names of the methods that the calibration allows, in the order of registration. */
 export function knownMethods(rules: Rules): string[] {
-  return methodNames().filter((name) => {
+  return decidingMethods().filter((name) => {
     try {
       requireMethod(name, rules);
       return true;

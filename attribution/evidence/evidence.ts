@@ -128,7 +128,7 @@ export interface PoseEvidence extends Measurements {
 export interface Verdict {
   /** What was found; it says more than the label. */
   readonly finding: Finding;
-  /** A variant of the set, or `outlier`: the best guess, for tables of labels. */
+  /** A variant of the set, or `outlier`: the best guess, for tables of labels. Empty where nothing was decided. */
   readonly label: string;
   /**
    * 0 to 1: how often such verdicts are right, if the calibration was fitted for it; otherwise it only orders verdicts.

@@ -15,7 +15,14 @@ import {
   rulesOf,
 } from "../decision/calibration_file.ts";
 import { extrasFor } from "../decision/extras.ts";
-import { defaultMethod, type MethodName, methodOf, requireMethod, type Rules } from "../decision/methods.ts";
+import {
+  defaultMethod,
+  type MethodName,
+  methodOf,
+  requireCalibrated,
+  requireMethod,
+  type Rules,
+} from "../decision/methods.ts";
 import { needsSearch } from "../decision/needs_search.ts";
 import type { ConditionName, EvidenceLine, Settings } from "../evidence/evidence.ts";
 import type { RgbImage } from "../images/image.ts";
@@ -337,14 +344,15 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
     throw new RangeError(`unsureBelow: expected a confidence from 0 to 1, got ${limit}`);
   }
   const set = await chooseModels(options.models, events);
-  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const labels = labelsOf(set);
   const { calibration, sha256 } = await loadCalibration(set);
   const rules = rulesOf(calibration, labels, options.rules);
   // The default method uses classifiers, which were fitted under one condition. Under another, perplexity decides.
   const isFitted = options.condition === undefined || options.condition === rules.classifiers?.condition;
   const method = options.method ?? (isFitted ? defaultMethod(rules) : "perplexity");
+  requireCalibrated(method, set);
   requireMethod(method, rules);
+  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const unsureBelow = limit ?? (method === "joint" ? rules.classifiers?.unsureBelow : undefined) ?? 0;
   const { needs, condition: usual = "none" } = methodOf(method);
   const condition = options.condition ?? (needs === undefined ? usual : rules.classifiers?.condition ?? usual);

@@ -16,7 +16,7 @@ import {
   type ValueType,
   whole,
 } from "../../util/options.ts";
-import { methodNames } from "../decision/methods.ts";
+import { decidingMethods } from "../decision/methods.ts";
 import { searchLevels } from "../search/candidates.ts";
 
 const words: ValueType<readonly string[]> = { parse: (text) => text.split(/[\s,]+/).filter((word) => word !== "") };
@@ -93,7 +93,7 @@ export const settings = withVariables({
   },
   method: {
     value: "NAME",
-    type: choice(methodNames()),
+    type: choice(decidingMethods()),
     help: "how to decide",
     unset: "the best that is calibrated",
   },

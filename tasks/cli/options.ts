@@ -1,6 +1,6 @@
 /** Options that several tasks have: each row exists once, and means the same everywhere. */
 import { strategies } from "../../attribution/decision/calibration_file.ts";
-import { methodNames, methodOf } from "../../attribution/decision/methods.ts";
+import { decidingMethods, methodOf } from "../../attribution/decision/methods.ts";
 import { DEFAULT_MAX_PIXELS } from "../../attribution/images/decode.ts";
 import { quantizerNames } from "../../attribution/quantisation/quantizers.ts";
 import { journalIn } from "../../attribution/run/report.ts";
@@ -78,7 +78,7 @@ export const measuringOptions = defineOptions({
 export const decisionOptions = defineOptions({
   method: {
     value: "NAME",
-    type: choice(Object.fromEntries(methodNames().map((name) => [name, methodOf(name).description]))),
+    type: choice(Object.fromEntries(decidingMethods().map((name) => [name, methodOf(name).description]))),
     help: "how to decide",
     unset: "joint where the calibration has its classifiers, else perplexity",
   },

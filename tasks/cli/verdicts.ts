@@ -7,7 +7,7 @@ import {
   type VerdictWords,
   wordsOf,
 } from "../../attribution/evidence/words.ts";
-import { outlierLabel } from "../../attribution/labels.ts";
+import { noLabel, outlierLabel } from "../../attribution/labels.ts";
 import type { Summary } from "../../attribution/run/attribute.ts";
 import { printable } from "../../util/names.ts";
 
@@ -24,7 +24,7 @@ export function verdictRow(line: EvidenceLine): string {
   const cells = [
     name,
     finding.padEnd(12),
-    label.padEnd(8),
+    (label === noLabel ? "-" : label).padEnd(8),
     confidence.toFixed(3),
     (words.support === null ? "-" : signed(ratio)).padStart(6),
     remarks(line, words).map(printable).join("; "),

@@ -44,7 +44,8 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
     assert.match(
       stderr,
       new RegExp(
-        `^attribute: using weights/tiny \\(no --models, and weights/official is not there\\): ${literal(description)}`,
+        `^attribute: using weights/tiny \\(no --models, and weights/official is not there\\), calibrated, 64 px, ` +
+          `rarb, rarl, rarxl, rarxxl, var16, var20, var24, var30: ${literal(description)}`,
       ),
     );
     assert.match(

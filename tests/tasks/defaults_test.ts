@@ -46,7 +46,7 @@ Deno.test("calibrate and evaluate without folders take those of Dataset in the w
   await withData(async (dir) => {
     await Deno.mkdir(join(dir, "Dataset"));
     for (const part of ["train", "val"]) await Deno.rename(join(dir, part), join(dir, "Dataset", part));
-    const calibrated = await runTask("calibrate", dir, ...models, "--thresholds-only", "--out", "calibration.json");
+    const calibrated = await runTask("calibrate", dir, ...models, "--thresholds-only");
     assert.equal(calibrated.code, 0, calibrated.stderr);
     for (const part of ["train", "val"]) {
       assert.match(calibrated.stderr, new RegExp(`no folder of ${part} images was named: using Dataset/${part}\n`));

@@ -16,9 +16,9 @@ import { runTask } from "./processes.ts";
 import { hashFile } from "../../util/hash.ts";
 
 /** QuantLoss by image and family, as attribute's evidence has it. */
-async function quantLosses(dir: string, images: string, models: string) {
+async function quantLosses(dir: string, images: string, models: string, ...more: string[]) {
   // The set that is calibrated and the one that is not would use different methods of quantisation.
-  const args = [images, "--models", models, "--device", "cpu", "--quantization", "greedy", "--json"];
+  const args = [images, "--models", models, "--device", "cpu", "--quantization", "greedy", "--json", ...more];
   args.push("--out", join(dir, "submission.csv"), "--force");
   const { code, stdout, stderr } = await runTask("attribute", dir, ...args);
   assert.equal(code, 0, stderr);
@@ -88,7 +88,8 @@ for (const family of ["rar", "var"] as const) {
         await save();
       }
 
-      const plain = await quantLosses(dir, pairs, standIns), tuned = await quantLosses(dir, pairs, models);
+      const plain = await quantLosses(dir, pairs, standIns),
+        tuned = await quantLosses(dir, pairs, models, "--uncalibrated");
       const names = [...plain.keys()];
       assert.deepEqual([...tuned.keys()], names);
       assert.equal(names.length, 6);
