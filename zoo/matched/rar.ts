@@ -27,11 +27,11 @@ const tokenizer: TokenizerRecipe<RarTokenizerConfig> = {
     },
   },
   seed: 1101,
-  steps: 5000,
+  steps: 2000,
   batch: 16,
   lr: 2e-3,
   latentWeight: 1,
-  every: 100,
+  every: 200,
 };
 
 /** Size, sampler, seed and steps of a transformer. */

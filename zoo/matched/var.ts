@@ -22,11 +22,11 @@ const tokenizer: TokenizerRecipe<VqvaeConfig> = {
     },
   },
   seed: 1102,
-  steps: 5000,
+  steps: 2000,
   batch: 16,
   lr: 2e-3,
   latentWeight: 1,
-  every: 100,
+  every: 200,
 };
 
 /** Depth, seed and steps of a transformer. */
