@@ -138,6 +138,7 @@ export async function runGeneration(
   cleanup.defer(() => device.close());
   if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
   const memoryBytes = options.memoryBytes ?? defaultMemory;
+  device.limitMemory(memoryBytes);
   const sizes = new Map(shares.map(({ series: { variant } }) => {
     const plan = planBatch(set, device, variant, memoryBytes, weightType);
     return [variant, withBatch(plan, options.batch)];

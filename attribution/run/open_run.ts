@@ -195,6 +195,7 @@ export async function openRun(
   cleanup.defer(() => device.close());
   noteSoftware(device, options, events);
   const plan = planRun(set, device, what, options);
+  device.limitMemory(plan.memoryBytes);
   const settings = settingsOf(what, device.info.kind, weightType);
   const { report, journal } = await openFiles(options, events, cleanup);
   const evidence = journal?.evidence({ modelSet: set.hash, settings });

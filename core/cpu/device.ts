@@ -206,6 +206,10 @@ class Cpu implements CpuDevice {
     this.#heap.resetPeak();
   }
 
+  limitMemory(): void {
+    // Free blocks merge, so memory grows only when nothing free is large enough; its end was set at opening.
+  }
+
   trim(): void {
     this.#heap.trim();
   }

@@ -53,6 +53,11 @@ export interface Device {
   memory(): MemoryUse;
   /** Lets `peakBytes` start from what is in use now. */
   resetPeak(): void;
+  /**
+   * Keeps memory in use and memory kept for reuse together below `bytes`, as long as what is in use is: a plan's limit.
+   * A device whose memory was limited when it was opened keeps to that limit.
+   */
+  limitMemory(bytes: number): void;
   /** Gives up memory kept for reuse. */
   trim(): void;
   /** Frees everything and stops workers. Further calls throw. */

@@ -7,7 +7,15 @@ import type { KernelImplementations, KernelName, Kernels, Storage } from "../ten
 import type { OpenedAdapter, Tiles } from "./adapter.ts";
 import type { Context } from "./context.ts";
 import { kernelTable, packedBytes } from "./kernels/table.ts";
-import { GpuStorage, Pool, type Resource, type Slot, type Texture, type TextureFormat } from "./pool.ts";
+import {
+  GpuStorage,
+  Pool,
+  type PoolHooks,
+  type Resource,
+  type Slot,
+  type Texture,
+  type TextureFormat,
+} from "./pool.ts";
 import type { Groups, Program } from "./program.ts";
 import { Recorder, type TextureRect } from "./recorder.ts";
 import { type Tuning, usualTuning } from "./tuning.ts";
@@ -15,8 +23,8 @@ import { type Tuning, usualTuning } from "./tuning.ts";
 export interface WebGpuDeviceOptions {
   /** Default: what MODEL_TRACER_TILES says, else "auto". */
   readonly tiles?: Tiles;
-  /** Most freed memory kept for reuse, in bytes (default 512 MiB). */
-  readonly maxPooledBytes?: number;
+  /** As `Device.limitMemory`. */
+  readonly memoryBytes?: number;
 }
 
 /** Readback buffers kept for reuse. */
@@ -44,13 +52,11 @@ export class WebGpuDevice implements Device, Context {
       256;
     this.info = { kind: "webgpu", name, software, maxTensorBytes };
     this.recorder = new Recorder(gpu);
-    this.#pool = new Pool(
-      gpu,
-      maxTensorBytes,
-      options.maxPooledBytes ?? 2 ** 29,
-      (what, work) => this.recorder.creating(what, work),
-      (resource) => this.recorder.pipelines.forget(resource),
-    );
+    const hooks: PoolHooks = {
+      creating: (what, work) => this.recorder.creating(what, work),
+      destroying: (resource) => this.recorder.forget(resource),
+    };
+    this.#pool = new Pool(gpu, maxTensorBytes, hooks, options.memoryBytes);
     const empty = gpu.createBuffer({ label: "empty", size: 256, usage: GPUBufferUsage.STORAGE });
     this.empty = new GpuStorage(256, {
       id: 0,
@@ -58,6 +64,8 @@ export class WebGpuDevice implements Device, Context {
       bytes: 256,
       binding: { buffer: empty },
       lastBatch: -1,
+      freedAt: 0,
+      doomed: false,
     });
     this.#kernels = kernelTable(this);
   }
@@ -70,7 +78,6 @@ export class WebGpuDevice implements Device, Context {
   free(storage: Storage): void {
     if (this.#closed) return;
     this.#pool.free(this.#checked(storage, "free"));
-    if (this.#pool.isFull) this.trim();
   }
 
   write(storage: Storage, data: ArrayBufferView): void {
@@ -108,7 +115,7 @@ export class WebGpuDevice implements Device, Context {
       reason = error;
       buffer.destroy();
     }
-    await this.recorder.settle();
+    await this.#settle();
     if (!result) throw new Error(`webgpu read: ${reason}`);
     return result;
   }
@@ -141,7 +148,19 @@ export class WebGpuDevice implements Device, Context {
     this.recorder.check();
     this.recorder.submit();
     await this.adapter.gpu.queue.onSubmittedWorkDone();
-    await this.recorder.settle();
+    await this.#settle();
+  }
+
+  /** Waits for reports of errors, and throws the first. Then no allocation since the last wait is reused. */
+  async #settle(): Promise<void> {
+    const made = this.#pool.unsettled();
+    try {
+      await this.recorder.settle();
+    } catch (error) {
+      this.#pool.failed(made);
+      throw error;
+    }
+    this.#pool.settled(made);
   }
 
   memory(): MemoryUse {
@@ -152,9 +171,11 @@ export class WebGpuDevice implements Device, Context {
     this.#pool.resetPeak();
   }
 
+  limitMemory(bytes: number): void {
+    this.#pool.limitBytes = bytes;
+  }
+
   trim(): void {
-    // A destroyed buffer must not occur in commands that are still to be submitted.
-    this.recorder.submit();
     this.#pool.trim();
     for (const buffer of this.#readback.splice(0)) buffer.destroy();
   }
@@ -192,7 +213,6 @@ export class WebGpuDevice implements Device, Context {
 
   freeTexture(texture: Texture): void {
     this.#pool.freeTexture(texture);
-    if (this.#pool.isFull) this.trim();
   }
 
   copyToTexture(storage: Storage, offset: number, bytesPerRow: number, texture: Texture, rect: TextureRect): void {

@@ -1,7 +1,8 @@
 /**
  * WGSL functions for exp, log, tanh, erf and pow with an error of a few units in the last place in float32.
  * The built-ins are not used: WGSL allows them large errors, some drivers return NaN for tanh of large arguments, and
- * there is no erf. Coefficients are the single precision ones of the Cephes library (netlib.org/cephes).
+ * there is no erf. NaN and infinity are told and made by their bits: a compiler may assume that there are none, and drop
+ * `x != x`. Coefficients are the single precision ones of the Cephes library (netlib.org/cephes).
  */
 
 const functions: Record<string, { needs: readonly string[]; code: string }> = {
@@ -10,7 +11,7 @@ const functions: Record<string, { needs: readonly string[]; code: string }> = {
     // 2^n is applied in two factors so that results near the smallest and largest floats are right.
     code: `
 fn m_exp(x: f32) -> f32 {
-  if (x != x) { return x; }
+  if ((bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u) { return x; }
   let c = clamp(x, -104.0, 89.0);
   let n = floor(c * 1.44269504088896341 + 0.5);
   let r = (c - n * 0.693359375) + n * 2.12194440e-4;
@@ -69,8 +70,9 @@ fn m_log(x: f32) -> f32 {
   y = y - 2.12194440e-4 * e - 0.5 * z;
   y = (m + y) + 0.693359375 * e;
   // Zero gives -infinity, negative values give NaN, infinity and NaN stay what they are.
-  if (x <= 0.0) { y = select((x - x) / (x - x), -1.0 / abs(x), x == 0.0); }
-  if ((bits & 0x7f800000u) == 0x7f800000u) { y = select(x, (x - x) / (x - x), x < 0.0); }
+  if ((bits & 0x7fffffffu) == 0u) { y = bitcast<f32>(bits | 0xff800000u); }
+  else if (bits > 0x80000000u) { y = bitcast<f32>(bits | 0x7fc00000u); }
+  else if (bits >= 0x7f800000u) { y = x; }
   return y;
 }`,
   },
@@ -130,7 +132,10 @@ fn m_erf(x: f32) -> f32 {
     code: `
 fn m_pow(x: f32, a: f32) -> f32 {
   // Zero to the power of 0 is 1, of a positive number 0, of a negative one infinity.
-  if (x == 0.0) { return select(select(0.0, 1.0 / abs(x), a < 0.0), 1.0, a == 0.0); }
+  let bits = bitcast<u32>(x);
+  if ((bits & 0x7fffffffu) == 0u) {
+    return select(select(0.0, bitcast<f32>((bits | 0x7f800000u) & 0x7fffffffu), a < 0.0), 1.0, a == 0.0);
+  }
   return m_exp(a * m_log(x));
 }`,
   },

@@ -1,6 +1,9 @@
 /**
  * Allocates GPU buffers by size class and textures by shape, reuses freed ones, and counts bytes for `Device.memory`.
- * The caller decides when free memory may be destroyed.
+ *
+ * Memory that is destroyed exists until the commands that use it are done, and recording runs far ahead of a card. So a
+ * pass that makes and destroys buffers needs a multiple of what it counts. The pool therefore keeps what it has, up to
+ * a limit on all memory, and destroys only the excess, oldest first.
  */
 import type { MemoryUse } from "../tensor/device.ts";
 import type { Storage } from "../tensor/kernels.ts";
@@ -12,6 +15,10 @@ export interface Resource {
   readonly binding: GPUBindingResource;
   /** Number of the last batch of commands that used it; see recorder.ts. */
   lastBatch: number;
+  /** When it was freed last, counted in frees. */
+  freedAt: number;
+  /** True when its allocation may have failed: it is not reused. */
+  doomed: boolean;
 }
 
 /** A buffer. */
@@ -41,11 +48,11 @@ export class GpuStorage implements Storage {
   }
 }
 
-/** `bytes` rounded up to a size class: multiples of 256, in steps of at most an eighth of the size. */
+/** `bytes` rounded up to a size class: multiples of 256, in steps of at most a sixteenth of the size. */
 export function sizeClass(bytes: number): number {
   const needed = Math.max(256, Math.ceil(bytes / 256) * 256);
   if (needed <= 4096) return needed;
-  const step = 2 ** (Math.floor(Math.log2(needed - 1)) - 3);
+  const step = 2 ** (Math.floor(Math.log2(needed - 1)) - 4);
   return Math.ceil(needed / step) * step;
 }
 
@@ -64,33 +71,42 @@ function putBack<K, R extends Resource>(free: Map<K, R[]>, key: K, resource: R) 
   list.splice(i, 0, resource);
 }
 
+/** Free memory that is kept without a plan, in bytes; or as much as was ever in use, if that is more. */
+const unplannedBytes = 4 * 2 ** 30;
+
 const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** What the pool asks of its device. */
+export interface PoolHooks {
+  /** Runs an allocation, so that a failure is reported with its name. */
+  creating<T>(what: string, work: () => T): T;
+  /** Called before a resource is destroyed: commands that use it must be submitted. */
+  destroying(resource: Resource): void;
+}
 
 export class Pool {
   #freeBuffers = new Map<number, Slot[]>();
   #freeTextures = new Map<string, Texture[]>();
   #nextId = 1;
+  #clock = 0;
   #liveBytes = 0;
   #liveCount = 0;
   #pooledBytes = 0;
   #peakBytes = 0;
+  #mostLiveBytes = 0;
+  /** Made since the last wait that found no error. */
+  #unsettled = new Set<Slot | Texture>();
 
   /**
-   * `maxBytes` is the largest buffer a kernel can bind. `creating` runs allocations, so that failures are reported with
-   * their name. `onDestroy` is called before a resource is destroyed. `isFull` is true when more than `maxPooledBytes`
-   * are kept for reuse: then `trim` is due.
+   * `maxBytes` is the largest buffer that can be made and bound. `limitBytes` is what live and free memory together
+   * stay below, if live memory does. Where it is undefined, free memory has a limit of its own.
    */
   constructor(
     readonly gpu: GPUDevice,
     readonly maxBytes: number,
-    readonly maxPooledBytes: number,
-    readonly creating: <T>(what: string, work: () => T) => T,
-    readonly onDestroy: (resource: Resource) => void,
+    readonly hooks: PoolHooks,
+    public limitBytes?: number,
   ) {}
-
-  get isFull(): boolean {
-    return this.#pooledBytes > this.maxPooledBytes;
-  }
 
   /** Throws RangeError when `bytes` is no size or more than a tensor may have. */
   alloc(bytes: number): GpuStorage {
@@ -108,9 +124,10 @@ export class Pool {
     const size = Math.min(sizeClass(bytes), Math.max(this.maxBytes, 256));
     let slot = this.#freeBuffers.get(size)?.pop();
     if (slot) {
-      this.#pooledBytes -= size;
+      this.#pooledBytes -= slot.bytes;
     } else {
-      const buffer = this.creating(
+      this.#makeRoom(size);
+      const buffer = this.hooks.creating(
         `alloc of ${bytes} bytes (${mib(this.#liveBytes)} are in use)`,
         () =>
           this.gpu.createBuffer({
@@ -119,9 +136,10 @@ export class Pool {
             usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
           }),
       );
-      slot = { id: this.#nextId++, buffer, bytes: size, binding: { buffer }, lastBatch: -1 };
+      slot = { ...this.#newResource(size), buffer, binding: { buffer } };
+      this.#unsettled.add(slot);
     }
-    this.#taken(size);
+    this.#taken(slot.bytes);
     this.#liveCount++;
     return new GpuStorage(bytes, slot);
   }
@@ -136,8 +154,71 @@ export class Pool {
   }
 
   #freeSlot(slot: Slot) {
-    this.#returned(slot.bytes);
-    putBack(this.#freeBuffers, slot.bytes, slot);
+    this.#returned(slot);
+    if (slot.doomed) this.#destroy(slot);
+    else putBack(this.#freeBuffers, slot.bytes, slot);
+  }
+
+  #newResource(bytes: number) {
+    return { id: this.#nextId++, bytes, lastBatch: -1, freedAt: 0, doomed: false };
+  }
+
+  /** Whether a new resource of this size would be beyond the limit. */
+  #isBeyond(bytes: number): boolean {
+    if (this.limitBytes !== undefined) return this.#liveBytes + this.#pooledBytes + bytes > this.limitBytes;
+    return this.#pooledBytes > Math.max(unplannedBytes, this.#mostLiveBytes);
+  }
+
+  /** Destroys free memory, oldest first, until `bytes` more stay within the limit or nothing is free. */
+  #makeRoom(bytes: number): void {
+    if (!this.#isBeyond(bytes)) return;
+    const free = [...this.#freeBuffers.values(), ...this.#freeTextures.values()].flat();
+    for (const resource of free.sort((a, b) => a.freedAt - b.freedAt)) {
+      if (!this.#isBeyond(bytes)) return;
+      this.#drop(resource);
+    }
+  }
+
+  /** Takes a free resource out of its list and destroys it. */
+  #drop(resource: Slot | Texture): void {
+    const list = "buffer" in resource
+      ? this.#freeBuffers.get(resource.bytes)
+      : this.#freeTextures.get((resource as Texture).key);
+    const i = list?.indexOf(resource as Slot & Texture) ?? -1;
+    if (i < 0) return;
+    list!.splice(i, 1);
+    this.#destroy(resource);
+  }
+
+  /** Destroys a resource that is in no list, but still counted as pooled. */
+  #destroy(resource: Slot | Texture): void {
+    this.#pooledBytes -= resource.bytes;
+    this.#unsettled.delete(resource);
+    this.hooks.destroying(resource);
+    if ("buffer" in resource) resource.buffer.destroy();
+    else resource.texture.destroy();
+  }
+
+  /** What was made so far and not settled yet: pass it to `settled` or `failed` after waiting for errors. */
+  unsettled(): readonly (Slot | Texture)[] {
+    return [...this.#unsettled];
+  }
+
+  /** No error came until the wait after `unsettled`: the allocations succeeded. */
+  settled(resources: readonly (Slot | Texture)[]): void {
+    for (const resource of resources) this.#unsettled.delete(resource);
+  }
+
+  /**
+   * An error came, and each of these may be a failed allocation: free ones are destroyed, live ones once they are
+   * freed. Reuse would fail again in whatever comes next.
+   */
+  failed(resources: readonly (Slot | Texture)[]): void {
+    for (const resource of resources) {
+      this.#unsettled.delete(resource);
+      resource.doomed = true;
+      this.#drop(resource);
+    }
   }
 
   /**
@@ -151,31 +232,26 @@ export class Pool {
     if (texture) {
       this.#pooledBytes -= bytes;
     } else {
-      const gpuTexture = this.creating(`texture of ${key}`, () =>
+      this.#makeRoom(bytes);
+      const gpuTexture = this.hooks.creating(`texture of ${key}`, () =>
         this.gpu.createTexture({
           label: key,
           size: [width, height],
           format,
           usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
         }));
-      texture = {
-        id: this.#nextId++,
-        texture: gpuTexture,
-        width,
-        height,
-        bytes,
-        key,
-        binding: gpuTexture.createView(),
-        lastBatch: -1,
-      };
+      const binding = gpuTexture.createView();
+      texture = { ...this.#newResource(bytes), texture: gpuTexture, width, height, key, binding };
+      this.#unsettled.add(texture);
     }
     this.#taken(bytes);
     return texture;
   }
 
   freeTexture(texture: Texture): void {
-    this.#returned(texture.bytes);
-    putBack(this.#freeTextures, texture.key, texture);
+    this.#returned(texture);
+    if (texture.doomed) this.#destroy(texture);
+    else putBack(this.#freeTextures, texture.key, texture);
   }
 
   /** Gives a storage a texture in place of its buffer, which is freed. */
@@ -187,31 +263,22 @@ export class Pool {
 
   #taken(bytes: number) {
     this.#liveBytes += bytes;
+    this.#mostLiveBytes = Math.max(this.#mostLiveBytes, this.#liveBytes);
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes + this.#pooledBytes);
   }
 
-  #returned(bytes: number) {
-    this.#liveBytes -= bytes;
-    this.#pooledBytes += bytes;
+  #returned(resource: Resource) {
+    this.#liveBytes -= resource.bytes;
+    this.#pooledBytes += resource.bytes;
+    resource.freedAt = this.#clock++;
   }
 
-  /** Destroys free buffers and textures. Commands that use them must have been submitted. */
+  /** Destroys all free buffers and textures. */
   trim(): void {
-    for (const list of this.#freeBuffers.values()) {
-      for (const slot of list) {
-        this.onDestroy(slot);
-        slot.buffer.destroy();
-      }
-    }
-    for (const list of this.#freeTextures.values()) {
-      for (const texture of list) {
-        this.onDestroy(texture);
-        texture.texture.destroy();
-      }
-    }
+    const free = [...this.#freeBuffers.values(), ...this.#freeTextures.values()].flat();
     this.#freeBuffers.clear();
     this.#freeTextures.clear();
-    this.#pooledBytes = 0;
+    for (const resource of free) this.#destroy(resource);
   }
 
   memory(): MemoryUse {

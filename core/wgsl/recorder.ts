@@ -148,6 +148,12 @@ export class Recorder {
     );
   }
 
+  /** Prepares for the end of a buffer or texture: it must not occur in commands that are still to be submitted. */
+  forget(resource: Resource): void {
+    if (resource.lastBatch === this.#batch) this.submit();
+    this.pipelines.forget(resource);
+  }
+
   /** Submits the recorded commands. `always` submits even without any, which frees the queue's staging memory. */
   submit(always = false) {
     if (!this.#encoder && !always) return;

@@ -27,6 +27,7 @@ function idleDevice(): Device {
     sync: () => Promise.resolve(),
     memory: () => ({ liveBytes: 0, pooledBytes: 0, peakBytes: 0, liveCount: 0 }),
     resetPeak() {},
+    limitMemory() {},
     trim() {},
     close() {},
   };

@@ -54,8 +54,9 @@ ${join("rowMax", "max(a, b)")}
 @compute @workgroup_size(${hardwareThreads})
 fn main(${mainInputs}) {
   row_thread = lid;
-  // Threads of a group beyond the last row repeat it, so that all reach the barriers; they write the same values.
-  let r = min(${groupIndex}, p.rows - 1u);
+  let r = ${groupIndex};
+  // The same in all threads of a group, so barriers may follow. Rows may change in place: none is computed twice.
+  if (r >= p.rows) { return; }
   let first = lid;
   const step = ${hardwareThreads}u;
   let lead = lid == 0u;
