@@ -2,6 +2,7 @@
  * The WebGPU device: memory, order of commands, reading back, errors. The kernels are in kernels/.
  * It never waits for the GPU except in `read` and `sync`.
  */
+import { kernelWork } from "../tensor/work.ts";
 import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
 import type { OpenedAdapter, Tiles } from "./adapter.ts";
@@ -137,6 +138,7 @@ export class WebGpuDevice implements Device, Context {
   }
 
   run<K extends KernelName>(kernel: K, args: Kernels[K]): void {
+    this.recorder.expect(kernelWork(kernel, args));
     this.#kernels[kernel](args);
   }
 

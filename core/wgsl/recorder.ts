@@ -3,11 +3,22 @@
  * It also collects the errors of recorded commands.
  */
 import { type Pipeline, PipelineCache } from "./pipelines.ts";
+import type { Work } from "../tensor/work.ts";
 import type { Resource, Slot, Texture } from "./pool.ts";
 import { type Groups, paramBytes, type Program } from "./program.ts";
 
-/** Dispatches per submit: enough to hide the cost of a submit (72 us), few enough to start the device early. */
+/**
+ * Dispatches per submit: at most enough to hide the cost of a submit (72 us). After a wait the device is idle, so the
+ * first submits are smaller, and each is twice as large as the one before.
+ */
 const maxDispatches = 256;
+const firstDispatches = 16;
+/**
+ * Work per submit in seconds, on a slow card: watchdogs of drivers take a submit of two seconds for a hang and give up
+ * the device. 2 TFLOP/s and 200 GB/s is what a card of ten years ago or a laptop reaches.
+ */
+const maxSeconds = 0.1;
+const slowCard = { flops: 2e12, bytes: 2e11 };
 /** The queue copies written data into staging memory that it keeps until the next submit. */
 const maxWrittenBytes = 64 * 2 ** 20;
 
@@ -29,6 +40,10 @@ export class Recorder {
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #dispatches = 0;
+  /** Dispatches that the next submit takes at most. */
+  #most = firstDispatches;
+  /** Estimated time of what is recorded. */
+  #seconds = 0;
   #kernels = new Set<string>();
   #writtenBytes = 0;
   #batch = 0;
@@ -70,7 +85,10 @@ export class Recorder {
   ) {
     this.check();
     const pipeline = this.#pipeline(program);
-    if (this.#dispatches === maxDispatches) this.submit();
+    if (this.#dispatches >= this.#most) {
+      this.submit();
+      this.#most = Math.min(maxDispatches, 2 * this.#most);
+    }
     const offset = this.#dispatches * paramBytes;
     this.#writeParams(pipeline, params, offset / 4);
     const slots = pipeline.bufferNames.map((name) => {
@@ -86,6 +104,13 @@ export class Recorder {
     pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
     this.#dispatches++;
     this.#kernels.add(pipeline.name);
+  }
+
+  /** Announces the work of a kernel before its dispatches: what is recorded is submitted if it would become too much. */
+  expect({ flops, bytes }: Work): void {
+    const seconds = Math.max(flops / slowCard.flops, bytes / slowCard.bytes);
+    if (this.#seconds + seconds > maxSeconds && this.#dispatches > 0) this.submit();
+    this.#seconds += seconds;
   }
 
   #pipeline(program: Program): Pipeline {
@@ -169,6 +194,7 @@ export class Recorder {
     this.#pass = undefined;
     this.#encoder = undefined;
     this.#dispatches = 0;
+    this.#seconds = 0;
     this.#kernels.clear();
     this.#writtenBytes = 0;
     this.#batch++;
@@ -205,6 +231,7 @@ export class Recorder {
 
   /** Waits for all open error scopes, then throws the first error since the last call, if any. */
   async settle(): Promise<void> {
+    this.#most = firstDispatches;
     await Promise.all(this.#scopes);
     const failure = this.#failure;
     this.#failure = undefined;

@@ -1,7 +1,8 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { OpenWorkload, Workload } from "../../bench/case.ts";
 import { attentionFlops, blockVisible, causal, convFlops, matmulFlops, rarFlops } from "../../bench/flops.ts";
-import { kernelShape, kernelWork, watch } from "../../bench/kernel_work.ts";
+import { kernelShape, watch } from "../../bench/kernel_work.ts";
+import { kernelWork } from "../../core/tensor/work.ts";
 import { kernelWorkloads } from "../../bench/kernels.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../../bench/passes.ts";
 import { scoringWorkloads } from "../../bench/scoring.ts";
