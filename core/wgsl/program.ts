@@ -92,6 +92,12 @@ export const mainInputs =
 /** WGSL expression: the number of this workgroup. */
 export const groupIndex = "(wid.x + wn.x * (wid.y + wn.y * wid.z))";
 
+/**
+ * Threads of a workgroup where each thread has a long loop. A software adapter runs a workgroup on one core, so small ones spread
+ * the work; a card needs whole warps.
+ */
+export const loopThreads = { software: 8, hardware: 64 } as const;
+
 /** `fn main` for one thread per item: `i` counts items, and threads with `i >= count` have returned. */
 export function perItem(groupSize: number, count: string, body: string): string {
   return `

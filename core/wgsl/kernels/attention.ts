@@ -4,13 +4,14 @@
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
-import { linearGroups, perItem, type Program } from "../program.ts";
+import { linearGroups, loopThreads, perItem, type Program } from "../program.ts";
 import { attentionHardware } from "./hardware_attention.ts";
 import { attentionByProducts } from "./product_attention.ts";
 import { attentionSoftware } from "./software_attention.ts";
+import { attentionStep } from "./step_attention.ts";
 
 /** Dimensions are handled `width` at a time, in loops unrolled by `unroll`. */
-function program(headDim: number): Program {
+function program(tiles: Context["tiles"], headDim: number): Program {
   const width = headDim % 4 === 0 ? 4 : 1;
   const steps = headDim / width;
   const unroll = [8, 4, 2, 1].find((u) => steps % u === 0)!;
@@ -22,7 +23,7 @@ function program(headDim: number): Program {
   const product = width === 4 ? "dot(q[qAt + D], k[kAt + D])" : "q[qAt + D] * k[kAt + D]";
   return {
     kernel: "attention",
-    variant: `rows,${headDim}`,
+    variant: `rows,${tiles},${headDim}`,
     build: () => ({
       params: {
         count: "u32",
@@ -41,7 +42,7 @@ function program(headDim: number): Program {
         out: { type: `array<${type}>`, access: "write" },
       },
       code: perItem(
-        8,
+        loopThreads[tiles],
         "p.count",
         `let row = i % p.lq;
   let h = (i / p.lq) % p.heads;
@@ -76,12 +77,16 @@ export function attention(gpu: Context, args: Kernels["attention"]): void {
   const { q, k, v, out, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
   const count = batch * heads * lq;
   if (count * headDim === 0) return;
-  if (gpu.tiles === "software" ? attentionSoftware(gpu, args) : attentionHardware(gpu, args)) return;
+  if (
+    gpu.tiles === "software" ? attentionSoftware(gpu, args) : attentionStep(gpu, args) || attentionHardware(gpu, args)
+  ) {
+    return;
+  }
   if (headDim > 128) return attentionByProducts(gpu, args);
   gpu.dispatch(
-    program(headDim),
+    program(gpu.tiles, headDim),
     { q, k, v, visible: visible ?? gpu.empty, out },
     { count, heads, lq, lk, kvCapacity, visibleOn: visible ? 1 : 0, scale },
-    linearGroups(Math.ceil(count / 8)),
+    linearGroups(Math.ceil(count / loopThreads[gpu.tiles])),
   );
 }

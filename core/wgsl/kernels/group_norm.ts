@@ -7,11 +7,20 @@
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
-import { linearGroups, perItem, type Program } from "../program.ts";
+import { linearGroups, loopThreads, perItem, type Program } from "../program.ts";
 import { rowGroups, rowKernel, type RowTiles, rowTilesFor } from "./row_kernel.ts";
 
-/** Pixels per thread. */
-export const blockPixels = 128;
+/** Most pixels per thread, and least. */
+const blockPixels = { most: 128, least: 16 };
+/** Threads that keep a card busy. */
+const enoughThreads = 65536;
+
+/** Pixels per thread, for `parallel` threads per block of pixels: fewer on a card where there would be too few threads. */
+export function pixelsPerBlock({ tiles }: Context, hw: number, parallel: number): number {
+  const { most, least } = blockPixels;
+  if (tiles === "software") return most;
+  return Math.max(least, Math.min(most, Math.floor(hw * parallel / enoughThreads)));
+}
 
 /** Channels per vector. */
 export type Width = 1 | 4;
@@ -20,25 +29,25 @@ export const typeOf = (width: Width) => width === 4 ? "vec4f" : "f32";
 export const arrayOf = (width: Width) => `array<${typeOf(width)}>`;
 
 /** means, deviations: [batch, blocks, c]; deviations are sums of squared differences from the block's mean. */
-function blockProgram(width: Width): Program {
+function blockProgram(tiles: Context["tiles"], width: Width): Program {
   return {
     kernel: "groupNorm",
-    variant: `blocks,${width}`,
+    variant: `blocks,${tiles},${width}`,
     build: () => ({
-      params: { count: "u32", hw: "u32", c: "u32", blocks: "u32" },
+      params: { count: "u32", hw: "u32", c: "u32", blocks: "u32", length: "u32" },
       buffers: {
         x: { type: arrayOf(width), access: "read" },
         means: { type: arrayOf(width), access: "write" },
         deviations: { type: arrayOf(width), access: "write" },
       },
       code: perItem(
-        8,
+        loopThreads[tiles],
         "p.count",
         `let channel = i % p.c;
   let block = (i / p.c) % p.blocks;
   let image = i / (p.c * p.blocks);
-  let firstPixel = block * ${blockPixels}u;
-  let pixels = min(${blockPixels}u, p.hw - firstPixel);
+  let firstPixel = block * p.length;
+  let pixels = min(p.length, p.hw - firstPixel);
   var at = (image * p.hw + firstPixel) * p.c + channel;
   let start = x[at];
   var sum = ${typeOf(width)}(0.0);
@@ -63,7 +72,7 @@ function mergeProgram(tiles: RowTiles): Program {
   for (var i = first; i < items; i += step) {
     let block = i / size;
     let at = (image * p.blocks + block) * p.c + channel + i % size;
-    let pixels = f32(min(${blockPixels}u, p.hw - block * ${blockPixels}u));
+    let pixels = f32(min(p.length, p.hw - block * p.length));
     ${body}
   }`;
   return {
@@ -71,7 +80,7 @@ function mergeProgram(tiles: RowTiles): Program {
     variant: `merge,${tiles}`,
     build: () => ({
       params: {
-        ...{ rows: "u32", hw: "u32", c: "u32", blocks: "u32", groups: "u32" },
+        ...{ rows: "u32", hw: "u32", c: "u32", blocks: "u32", length: "u32", groups: "u32" },
         ...{ eps: "f32", gammaOn: "u32", factors: "u32" },
       },
       buffers: {
@@ -155,23 +164,24 @@ export function groupMoments(
   { batch, hw, c, groups, eps }: Sizes,
 ): Storage {
   const width = widthOf(c);
-  const blocks = Math.ceil(hw / blockPixels);
+  const length = pixelsPerBlock(gpu, hw, batch * c / width);
+  const blocks = Math.ceil(hw / length);
   const means = gpu.alloc(batch * blocks * c * 4);
   const deviations = gpu.alloc(batch * blocks * c * 4);
   const moments = gpu.alloc(2 * batch * c * 4);
   const parts = batch * blocks * c / width;
   gpu.dispatch(
-    blockProgram(width),
+    blockProgram(gpu.tiles, width),
     { x, means, deviations },
-    { count: parts, hw, c: c / width, blocks },
-    linearGroups(Math.ceil(parts / 8)),
+    { count: parts, hw, c: c / width, blocks, length },
+    linearGroups(Math.ceil(parts / loopThreads[gpu.tiles])),
   );
   const rows = batch * groups;
   const tiles = rowTilesFor(gpu, blocks * c / groups);
   gpu.dispatch(
     mergeProgram(tiles),
     { means, deviations, gamma: gamma ?? gpu.empty, moments },
-    { rows, hw, c, blocks, groups, eps, gammaOn: gamma ? 1 : 0, factors: batch * c },
+    { rows, hw, c, blocks, length, groups, eps, gammaOn: gamma ? 1 : 0, factors: batch * c },
     rowGroups(tiles, rows),
   );
   for (const storage of [means, deviations]) gpu.free(storage);

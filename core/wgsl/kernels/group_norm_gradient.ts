@@ -7,21 +7,21 @@
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
-import { linearGroups, perItem, type Program } from "../program.ts";
-import { arrayOf, blockPixels, groupMoments, typeOf, type Width, widthOf } from "./group_norm.ts";
+import { linearGroups, loopThreads, perItem, type Program } from "../program.ts";
+import { arrayOf, groupMoments, pixelsPerBlock, typeOf, type Width, widthOf } from "./group_norm.ts";
 import { reduce } from "./reduce.ts";
 import { rowGroups, rowKernel, type RowTiles, rowTilesFor } from "./row_kernel.ts";
 
 const lanes = ["x", "y", "z", "w"];
 
 /** `sums` and `slopes` [batch, blocks, c]: of dz and of dz y. With `keep`, dz is stored too. */
-function sumsProgram(width: Width, silu: boolean, keep: boolean): Program {
+function sumsProgram(tiles: Context["tiles"], width: Width, silu: boolean, keep: boolean): Program {
   const derivative = width === 4 ? `vec4f(${lanes.map((l) => `derivative(z.${l})`).join(", ")})` : "derivative(z)";
   return {
     kernel: "groupNormGradient",
-    variant: `sums,${width}${silu ? ",silu" : ""}${keep ? ",keep" : ""}`,
+    variant: `sums,${tiles},${width}${silu ? ",silu" : ""}${keep ? ",keep" : ""}`,
     build: () => ({
-      params: { count: "u32", hw: "u32", c: "u32", blocks: "u32", factors: "u32" },
+      params: { count: "u32", hw: "u32", c: "u32", blocks: "u32", length: "u32", factors: "u32" },
       buffers: {
         x: { type: arrayOf(width), access: "read" },
         upstream: { type: arrayOf(width), access: "read" },
@@ -41,13 +41,13 @@ fn derivative(z: f32) -> f32 {
 }
 ${
         perItem(
-          8,
+          loopThreads[tiles],
           "p.count",
           `let channel = i % p.c;
   let block = (i / p.c) % p.blocks;
   let image = i / (p.c * p.blocks);
-  let firstPixel = block * ${blockPixels}u;
-  let pixels = min(${blockPixels}u, p.hw - firstPixel);
+  let firstPixel = block * p.length;
+  let pixels = min(p.length, p.hw - firstPixel);
   var at = (image * p.hw + firstPixel) * p.c + channel;
   let m = moments[image * p.c + channel];
   let f = moments[p.factors + image * p.c + channel];
@@ -150,14 +150,15 @@ export function groupNormGradient(gpu: Context, args: Kernels["groupNormGradient
   const silu = activation === "silu";
   const keep = silu && dx !== undefined;
   const moments = groupMoments(gpu, x, undefined, args);
-  const blocks = Math.ceil(hw / blockPixels);
+  const length = pixelsPerBlock(gpu, hw, batch * c / width);
+  const blocks = Math.ceil(hw / length);
   const parts = batch * blocks * c;
   const sums = gpu.alloc(parts * 4), slopes = gpu.alloc(parts * 4);
   gpu.dispatch(
-    sumsProgram(width, silu, keep),
+    sumsProgram(gpu.tiles, width, silu, keep),
     { x, upstream, moments, ...(silu ? { gamma, beta } : {}), sums, slopes, ...(keep ? { dz: dx } : {}) },
-    { count: parts / width, hw, c: c / width, blocks, factors: batch * c / width },
-    linearGroups(Math.ceil(parts / width / 8)),
+    { count: parts / width, hw, c: c / width, blocks, length, factors: batch * c / width },
+    linearGroups(Math.ceil(parts / width / loopThreads[gpu.tiles])),
   );
   const overBlocks = { op: "sum", outer: 1, n: batch * blocks, inner: c } as const;
   if (dBeta) reduce(gpu, { ...overBlocks, x: sums, out: dBeta });

@@ -4,7 +4,7 @@
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
-import { linearGroups, perItem, type Program, type ScalarType } from "../program.ts";
+import { linearGroups, loopThreads, perItem, type Program, type ScalarType } from "../program.ts";
 import { arrayOf, typeOf, type Width } from "./group_norm.ts";
 import { tableIsAligned, tableParams } from "./layer_norm.ts";
 import { reduce } from "./reduce.ts";
@@ -96,12 +96,12 @@ function rowsProgram(tiles: RowTiles, width: Width, parts: Parts): Program {
 }
 
 /** `slopes` and `sums` [blocks, n]: of upstream * (1 + scale) * y and upstream * (1 + scale) over blocks of rows. */
-function sumsProgram(width: Width, scale: boolean): Program {
+function sumsProgram(tiles: Context["tiles"], width: Width, scale: boolean): Program {
   const read = { type: arrayOf(width), access: "read" } as const;
   const write = { type: arrayOf(width), access: "write" } as const;
   return {
     kernel: "layerNormGradient",
-    variant: `sums,${width}${scale ? ",scale" : ""}`,
+    variant: `sums,${tiles},${width}${scale ? ",scale" : ""}`,
     build: () => ({
       params: { count: "u32", rows: "u32", n: "u32", ...scaleParams(scale) },
       buffers: {
@@ -113,7 +113,7 @@ function sumsProgram(width: Width, scale: boolean): Program {
         sums: write,
       },
       code: (scale ? rowTableFunction("scale") : "") + perItem(
-        8,
+        loopThreads[tiles],
         "p.count",
         `let n = p.n / ${width}u;
   let column = i % n;
@@ -168,10 +168,10 @@ export function layerNormGradient(gpu: Context, args: Kernels["layerNormGradient
   const slopes = gpu.alloc(blocks * n * 4), sums = gpu.alloc(blocks * n * 4);
   const count = blocks * n / width;
   gpu.dispatch(
-    sumsProgram(width, scale !== undefined),
+    sumsProgram(gpu.tiles, width, scale !== undefined),
     { x, upstream, moments, ...(scale ? { scale: scale.data } : {}), slopes, sums },
     { count, rows, n, ...table },
-    linearGroups(Math.ceil(count / 8)),
+    linearGroups(Math.ceil(count / loopThreads[gpu.tiles])),
   );
   if (dGamma) reduce(gpu, { op: "sum", x: slopes, out: dGamma, outer: 1, n: blocks, inner: n });
   if (dBeta) reduce(gpu, { op: "sum", x: sums, out: dBeta, outer: 1, n: blocks, inner: n });

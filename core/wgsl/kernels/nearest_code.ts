@@ -4,20 +4,22 @@
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
-import { linearGroups, perItem, type Program } from "../program.ts";
+import { linearGroups, loopThreads, perItem, type Program } from "../program.ts";
 
+/** Threads that keep an adapter busy. */
+const enoughThreads = { software: 1024, hardware: 65536 } as const;
 /** Rows and codes that a thread handles together. */
 const rowTile = 4;
 const codeTile = 4;
 
-function partProgram(width: 1 | 4): Program {
+function partProgram(tiles: Context["tiles"], width: 1 | 4): Program {
   const type = width === 4 ? "array<vec4f>" : "array<f32>";
   const product = (a: string, b: string) => width === 4 ? `dot(${a}, ${b})` : `${a} * ${b}`;
   const lines = (n: number, line: (i: number) => string) =>
     Array.from({ length: n }, (_, i) => line(i)).join("\n      ");
   return {
     kernel: "nearestCode",
-    variant: `part,${width}`,
+    variant: `part,${tiles},${width}`,
     build: () => ({
       params: { count: "u32", rows: "u32", codes: "u32", c: "u32", parts: "u32", length: "u32" },
       buffers: {
@@ -27,7 +29,7 @@ function partProgram(width: 1 | 4): Program {
         indices: { type: "array<u32>", access: "write" },
       },
       code: perItem(
-        8,
+        loopThreads[tiles],
         "p.count",
         `let part = i % p.parts;
   let r = (i / p.parts) * ${rowTile}u;
@@ -68,9 +70,9 @@ function partProgram(width: 1 | 4): Program {
   };
 }
 
-const bestProgram: Program = {
+const bestProgram = (tiles: Context["tiles"]): Program => ({
   kernel: "nearestCode",
-  variant: "best",
+  variant: `best,${tiles}`,
   build: () => ({
     params: { rows: "u32", parts: "u32" },
     buffers: {
@@ -79,7 +81,7 @@ const bestProgram: Program = {
       out: { type: "array<i32>", access: "write" },
     },
     code: perItem(
-      8,
+      loopThreads[tiles],
       "p.rows",
       `var best = distances[i * p.parts];
   var index = indices[i * p.parts];
@@ -90,28 +92,34 @@ const bestProgram: Program = {
   out[i] = i32(index);`,
     ),
   }),
-};
+});
 
 export function nearestCode(gpu: Context, { x, codebook, out, rows, codes, c }: Kernels["nearestCode"]): void {
   if (rows === 0) return;
   if (codes === 0) throw new Error("nearestCode: the codebook is empty");
   const width = c % 4 === 0 ? 4 : 1;
   const rowTiles = Math.ceil(rows / rowTile);
-  // Parts small enough for a few hundred threads, and for the 65535 loop iterations that software adapters allow.
+  // Parts small enough for enough threads, and for the 65535 loop iterations that software adapters allow.
   const mostCodes = Math.floor(codeTile * 40000 / (c / width + 1));
-  const wanted = Math.ceil(codes * rowTiles / 1024);
+  const wanted = Math.ceil(codes * rowTiles / enoughThreads[gpu.tiles]);
   const length = Math.ceil(Math.max(codeTile, Math.min(codes, mostCodes, Math.max(wanted, 64))) / codeTile) * codeTile;
   const parts = Math.ceil(codes / length);
   const distances = gpu.alloc(rows * parts * 4);
   const indices = gpu.alloc(rows * parts * 4);
   const count = rowTiles * parts;
+  const threads = loopThreads[gpu.tiles];
   gpu.dispatch(
-    partProgram(width),
+    partProgram(gpu.tiles, width),
     { x, codebook, distances, indices },
     { count, rows, codes, c: c / width, parts, length },
-    linearGroups(Math.ceil(count / 8)),
+    linearGroups(Math.ceil(count / threads)),
   );
-  gpu.dispatch(bestProgram, { distances, indices, out }, { rows, parts }, linearGroups(Math.ceil(rows / 8)));
+  gpu.dispatch(
+    bestProgram(gpu.tiles),
+    { distances, indices, out },
+    { rows, parts },
+    linearGroups(Math.ceil(rows / threads)),
+  );
   gpu.free(distances);
   gpu.free(indices);
 }

@@ -4,12 +4,12 @@
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
-import { linearGroups, perItem, type Program } from "../program.ts";
+import { linearGroups, loopThreads, perItem, type Program } from "../program.ts";
 
 /** Every round takes the largest element that comes after the last one taken. */
-const selection: Program = {
+const selection = (tiles: Context["tiles"]): Program => ({
   kernel: "topK",
-  variant: "select",
+  variant: `select,${tiles}`,
   build: () => ({
     params: { rows: "u32", n: "u32", k: "u32" },
     buffers: {
@@ -18,7 +18,7 @@ const selection: Program = {
       indices: { type: "array<i32>", access: "write" },
     },
     code: perItem(
-      8,
+      loopThreads[tiles],
       "p.rows",
       `let row = i * p.n;
   var lastValue = 0.0;
@@ -38,7 +38,7 @@ const selection: Program = {
   }`,
     ),
   }),
-};
+});
 
 /** Merges sorted runs of `run` elements in pairs; the first `kept` elements of each row are written. */
 const merge: Program = {
@@ -85,7 +85,8 @@ export function topK(gpu: Context, { x, values, indices, rows, n, k }: Kernels["
   if (k > n) throw new Error(`topK: ${k} elements wanted of rows of ${n}`);
   // Software adapters stop a thread after 65535 loop iterations.
   if (k <= 16 && k * (n + 1) < 65000) {
-    gpu.dispatch(selection, { x, values, indices }, { rows, n, k }, linearGroups(Math.ceil(rows / 8)));
+    const groups = linearGroups(Math.ceil(rows / loopThreads[gpu.tiles]));
+    gpu.dispatch(selection(gpu.tiles), { x, values, indices }, { rows, n, k }, groups);
     return;
   }
   let from: { x: Storage; order: Storage } = { x, order: gpu.empty };
