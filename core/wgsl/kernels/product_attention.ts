@@ -60,11 +60,15 @@ interface HeadRows {
   readonly row: number;
 }
 
-export function attentionByProducts(gpu: Context, args: Kernels["attention"]): void {
+/** `most` bytes of scores. */
+export function attentionByProducts(
+  gpu: Context,
+  args: Kernels["attention"],
+  most = maxScoreBytes[gpu.tiles],
+): void {
   const { q, k, v, out, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
   const tiles = rowTilesFor(gpu, lk);
   const width = heads * headDim;
-  const most = maxScoreBytes[gpu.tiles];
   const rows = Math.max(1, Math.min(lq, Math.floor(most / (4 * heads * lk))));
   const images = rows < lq ? 1 : Math.max(1, Math.min(batch, Math.floor(most / (4 * heads * lq * lk))));
   // One head of all images lies as the products want it.

@@ -136,6 +136,7 @@ withDevices("attention agrees with the reference for every mask, with and withou
     await check(device, { ...plainCase, mask, batch: 2, lq: 30, lk: 30 });
     await check(device, { ...plainCase, mask, batch: 2, lq: 5, lk: 23, spare: 9 });
     await check(device, { ...plainCase, mask, lq: 1, lk: 40, spare: 3, headDim: 64 });
+    await check(device, { ...plainCase, mask, batch: 2, lq: 8, lk: 300, spare: 5, headDim: 64 });
   }
 }, targets);
 
