@@ -16,6 +16,8 @@ import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { expectNoFile } from "../util/files.ts";
 import { damagedNote } from "./cli/notes.ts";
 import { json } from "./cli/options.ts";
+import { submissionColumns } from "../attribution/run/submission.ts";
+import { choice, listOf } from "../util/options.ts";
 import type { Progress } from "./cli/progress.ts";
 
 export const command = defineCommand({
@@ -26,13 +28,19 @@ export const command = defineCommand({
   usage: ["stats <file>...", "export <file>", "merge <file>... [options]", "gc <file>... [options]"],
   actions: {
     stats: "what they have, and whether they are whole",
-    export: "a JSON line per image of the last run that gave verdicts, with its evidence",
+    export: "a JSON line per image of the last run that gave verdicts: verdict, version, time and evidence",
     merge: "the submission of a run whose shards they are",
     gc: "removes what no run will recall, and gives its space back",
   },
   operands: "journal files",
   options: {
     out: { value: "FILE", default: "submission.csv", help: "merge: the table of labels" },
+    columns: {
+      value: "LIST",
+      type: listOf(choice(submissionColumns)),
+      help: "merge: columns of the table beside image_name,label",
+      unset: "none",
+    },
     force: { help: "merge: replace a file at --out" },
     into: {
       value: "FILE",
@@ -99,11 +107,11 @@ function noteDamaged(journals: readonly Journal[], progress: Progress): boolean 
 
 async function merge(
   journals: readonly Journal[],
-  { out, into, json, force }: JournalInput["values"],
+  { out, columns, into, json, force }: JournalInput["values"],
   progress: Progress,
 ): Promise<number> {
   await expectNoFile("--out", out, force);
-  const { rows, unreadable } = await mergeSubmission(journals, out);
+  const { rows, unreadable } = await mergeSubmission(journals, out, columns);
   let added: number | undefined;
   if (into !== undefined) {
     using joined = Journal.open(into, { durable: false });

@@ -215,6 +215,8 @@ export interface MeasuredLine extends Measurements {
 export interface Evidence extends MeasuredLine, Verdict {
   /** sha256 of the calibration file, null where the set has none. */
   readonly calibration: string | null;
+  /** When the image was judged, ISO 8601 in UTC. Measurements may be older. Lines of versions before 0.2.0 have none. */
+  readonly judged?: string;
 }
 
 /**
@@ -245,11 +247,14 @@ export interface Unreadable {
   readonly settings?: Settings;
   /** sha256 of the calibration file, null where the set has none. Absent in runs that only measure. */
   readonly calibration?: string | null;
+  /** When it was found to be unreadable, ISO 8601 in UTC. Absent in runs that only measure. */
+  readonly judged?: string;
 }
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));
 const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+const time = v.pipe(v.string(), v.isoTimestamp());
 
 const variantEvidenceSchema = v.object({
   tokens: v.pipe(v.number(), v.integer()),
@@ -341,6 +346,7 @@ export const evidenceSchema = v.object({
   ...measuredLineSchema.entries,
   ...verdictSchema.entries,
   calibration: v.nullable(sha256),
+  judged: v.optional(time),
 }) satisfies v.GenericSchema<unknown, Evidence>;
 
 const unreadableSchema = v.object({
@@ -352,6 +358,7 @@ const unreadableSchema = v.object({
   commit: v.optional(v.string()),
   settings: v.optional(settingsSchema),
   calibration: v.optional(v.nullable(sha256)),
+  judged: v.optional(time),
 }) satisfies v.GenericSchema<unknown, Unreadable>;
 
 /**

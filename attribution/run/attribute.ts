@@ -17,7 +17,7 @@ import type { ImageInput } from "../images/load.ts";
 import type { SearchLevel } from "../search/candidates.ts";
 import { readClassTable, withClasses } from "../likelihood/class_table.ts";
 import { chooseModels } from "./choose_models.ts";
-import { Journal, type RunSpec, type Shard } from "./journal/mod.ts";
+import { Journal, measuringVersion, type RunSpec, type Shard } from "./journal/mod.ts";
 import type { RunEvents } from "./open_run.ts";
 import { isFile } from "../../util/files.ts";
 import { similarNamesNote } from "../../util/names.ts";
@@ -206,6 +206,7 @@ function runSpecOf(tracer: Tracer, { inputs, limit }: AttributeFilesOptions): Ru
   return {
     ...{
       modelSet: modelSet.hash,
+      measuring: measuringVersion,
       settings,
       calibration,
       method,

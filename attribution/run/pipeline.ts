@@ -65,12 +65,13 @@ export async function* attribute(
   for await (
     const line of measure(inputs, (families, facts) => methodOf(method).wants(families, rules, facts), options)
   ) {
-    if (isUnreadable(line)) yield { ...line, calibration: calibrationHash };
+    const custody = { calibration: calibrationHash, judged: new Date().toISOString() };
+    if (isUnreadable(line)) yield { ...line, ...custody };
     else {
       const verdict = decide(method, line, rules, unsureBelow);
       const { image, ...measured } = line;
       const { label, finding, confidence, ...rest } = verdict;
-      yield { image, label, finding, confidence, ...rest, ...measured, calibration: calibrationHash };
+      yield { image, label, finding, confidence, ...rest, ...measured, ...custody };
     }
   }
 }

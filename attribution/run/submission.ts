@@ -6,21 +6,32 @@
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { PartFile } from "../../util/files.ts";
 import { nameCell } from "../../util/names.ts";
-import { type EvidenceLine, isUnreadable } from "../evidence/evidence.ts";
+import type { Evidence, Unreadable } from "../evidence/evidence.ts";
 
 type Cell = string | number | undefined;
 
+/** What a row of a table needs of an image's line. Rows of merged journals may lack some of it. */
+export type SubmissionRow =
+  & { readonly image: string; readonly label: string }
+  & Partial<
+    Pick<Evidence, "finding" | "confidence" | "family" | "reasons" | "log10LikelihoodRatio" | "sha256" | "notes">
+  >
+  & Partial<Pick<Unreadable, "error">>
+  & Pick<Unreadable, "version" | "commit" | "judged">;
+
 /** The columns that a user may ask for: what each holds of a line. A cell is empty where a line has nothing for it. */
 const cells = {
-  finding: (line) => isUnreadable(line) ? undefined : line.finding,
-  confidence: (line) => isUnreadable(line) ? undefined : line.confidence,
-  family: (line) => isUnreadable(line) ? undefined : line.family ?? undefined,
-  reasons: (line) => isUnreadable(line) ? line.error.message : line.reasons.join(" "),
-  log10lr: (line) => isUnreadable(line) ? undefined : line.log10LikelihoodRatio,
-  sha256: (line) => isUnreadable(line) ? undefined : line.sha256,
-  notes: (line) => isUnreadable(line) ? undefined : line.notes?.join("; "),
-  version: (line) => line.version,
-} as const satisfies Record<string, (line: EvidenceLine) => Cell>;
+  finding: ({ finding }) => finding,
+  confidence: ({ confidence }) => confidence,
+  family: ({ family }) => family ?? undefined,
+  reasons: ({ reasons, error }) => error === undefined ? reasons?.join(" ") : error.message,
+  log10lr: ({ log10LikelihoodRatio }) => log10LikelihoodRatio,
+  sha256: ({ sha256 }) => sha256,
+  notes: ({ notes }) => notes?.join("; "),
+  version: ({ version }) => version,
+  commit: ({ commit }) => commit,
+  judged: ({ judged }) => judged,
+} as const satisfies Record<string, (line: SubmissionRow) => Cell>;
 
 /** A column that a submission may have beside `image_name` and `label`. */
 export type SubmissionColumn = keyof typeof cells;
@@ -50,7 +61,7 @@ export class Submission {
   }
 
   /** Appends the row of an image. */
-  async add(line: EvidenceLine): Promise<void> {
+  async add(line: SubmissionRow): Promise<void> {
     await this.addRow(line.image, line.label, this.#columns.map((column) => cells[column](line)));
   }
 

@@ -34,7 +34,7 @@ const refusals: [string, (dir: string) => Promise<string[]> | string[], RegExp][
   [
     "an unknown column",
     () => ["in", "--columns", "finding,magic"],
-    /--columns: expected finding, confidence, family, reasons, log10lr, sha256, notes or version, got magic/,
+    /--columns: expected finding, confidence, family, reasons, log10lr, sha256, notes, version, commit or judged, got magic/,
   ],
   [
     "an unknown strategy",

@@ -44,7 +44,11 @@ Deno.test("attribute streams 200 images of 256x256: memory does not grow with th
       `${done} were done, ${recalled} recalled, ${computed} computed`,
     );
     // A run that was interrupted ends with the same lines as one that was not.
-    const numbers = (line: { image: string; timings: unknown }) => ({ ...line, timings: null });
+    const numbers = (line: { image: string; timings: unknown; judged: unknown }) => ({
+      ...line,
+      timings: 0,
+      judged: 0,
+    });
     assert.deepEqual(
       (await readJsonLines(join(dir, "many", "evidence.jsonl"))).map(numbers),
       (await readJsonLines(join(dir, "whole", "evidence.jsonl"))).map(numbers),

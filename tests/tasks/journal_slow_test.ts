@@ -47,7 +47,7 @@ Deno.test("attribute --journal: killed 30 times over 96 images, the same result,
     const lines = async (journal: string) => {
       const { stdout } = await runTask("journal", dir, "export", journal);
       return stdout.trimEnd().split("\n").map((line) => {
-        const { evidence: { timings: _, ...evidence }, ...rest } = JSON.parse(line);
+        const { evidence: { timings: _, ...evidence }, judged: __, ...rest } = JSON.parse(line);
         return { ...rest, evidence };
       });
     };
@@ -61,7 +61,7 @@ Deno.test("attribute --journal: with bits flipped in the journal, the same evide
     const args = ["in", "--journal", "j.sqlite", "--out", "t.csv", "--report", "report", "--device", "cpu", "--force"];
     const evidence = async () =>
       (await Deno.readTextFile(join(dir, "report", "evidence.jsonl"))).trimEnd().split("\n").map((line) => {
-        const { timings: _, ...rest } = JSON.parse(line);
+        const { timings: _, judged: __, ...rest } = JSON.parse(line);
         return rest;
       });
     const first = await runTask("attribute", dir, ...args);

@@ -74,7 +74,8 @@ Deno.test("attribute --shard and journal merge: unreadable images, twins, and th
     for (const k of [2, 10]) await Deno.copyFile(join(images, first), join(images, `twin${k}.png`));
     await Deno.writeTextFile(join(images, "no.png"), "These are no pixels.\n");
     await Deno.symlink("nowhere", join(images, "gone.png"));
-    const alone = await attribute(dir, "in", "--out", "alone.csv", "--journal", "alone.sqlite");
+    const all = ["--columns", "finding,confidence,family,reasons,log10lr,sha256,notes,version,commit"];
+    const alone = await attribute(dir, "in", "--out", "alone.csv", "--journal", "alone.sqlite", ...all);
     assert.equal(alone.code, 2, alone.stderr);
     const { stdout: stats } = await runTask("journal", dir, "stats", "alone.sqlite", "--json");
     assert.equal(JSON.parse(stats).keys[0].complete, 10, "twins are computed once");
@@ -85,15 +86,16 @@ Deno.test("attribute --shard and journal merge: unreadable images, twins, and th
     const part = await runTask("journal", dir, "merge", "1.sqlite");
     assert.equal(part.code, 1);
     assert.match(part.stderr, /journal: expected 2 shards, missing: 2\/2/);
-    const merged = await runTask("journal", dir, "merge", "2.sqlite", "1.sqlite", "--into", "all.sqlite");
+    const merged = await runTask("journal", dir, "merge", "2.sqlite", "1.sqlite", "--into", "all.sqlite", ...all);
     assert.equal(merged.code, 2, merged.stderr);
     assert.match(
       merged.stderr,
       /submission\.csv has 14 rows, 2 of them unreadable; all\.sqlite has the evidence of 10/,
     );
     const rows = await Deno.readTextFile(join(dir, "alone.csv"));
-    assert.match(rows, /^gone\.png,unreadable$/m);
-    assert.match(rows, /^no\.png,unreadable$/m);
+    assert.match(rows, /^gone\.png,unreadable,/m);
+    assert.match(rows, /^no\.png,unreadable,,,,"?expected PNG, JPEG or WebP, got text.*,,,\d+\.\d+\.\d+,[0-9a-f]*$/m);
+    assert.match(rows, /^twin2\.png,\w+,\w+,[\d.]+,/m);
     assert.equal(await Deno.readTextFile(join(dir, "submission.csv")), rows);
     const gc = await runTask("journal", dir, "gc", "all.sqlite", "--tokens");
     assert.equal(gc.code, 0, gc.stderr);

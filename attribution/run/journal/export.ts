@@ -4,21 +4,25 @@
  */
 import type { Measured } from "../image_state.ts";
 import { lastSession, resultsOf } from "./results.ts";
-import type { Journal, JournalKey } from "./store.ts";
+import type { Said } from "./said.ts";
+import type { Journal, JournalKey, RunSpec } from "./store.ts";
 
-/** An image of a run. */
-export interface ExportedLine {
+/** An image of a run: what was said of it, by which program and when, and under which weights, settings and calibration. */
+export interface ExportedLine extends Said {
   readonly image: string;
   readonly label: string;
-  readonly confidence: number | null;
-  readonly unsure: boolean | null;
   readonly sha256: string | null;
-  readonly error?: unknown;
   readonly modelSet: string;
+  readonly method: unknown;
+  /** sha256 of the calibration file, null where the set has none. */
+  readonly calibration: unknown;
   readonly settings: unknown;
   /** Absent if the image could not be read. */
   readonly evidence?: Omit<Measured, "sha256" | "tokens">;
 }
+
+/** The last measuring version of which runs do not say that it was theirs. */
+const lastUnnamed = 6;
 
 /**
  * Yields the lines of the last run in the order of its images. Throws without a run, and at a damaged row of it.
@@ -26,8 +30,10 @@ export interface ExportedLine {
  */
 export function* exportLines(journal: Journal): Generator<ExportedLine, void, void> {
   const session = lastSession(journal);
-  const { modelSet, settings } = JSON.parse(session.spec) as JournalKey;
-  const evidence = journal.evidence({ modelSet, settings });
+  const { modelSet, settings, method, calibration, measuring = lastUnnamed } = JSON.parse(session.spec) as
+    & JournalKey
+    & RunSpec;
+  const evidence = journal.evidence({ modelSet, settings }, measuring as number);
   // Before the first line: a row that is missing shows only at the end.
   for (const _ of resultsOf(session));
   for (const row of resultsOf(session)) {
@@ -37,12 +43,9 @@ export function* exportLines(journal: Journal): Generator<ExportedLine, void, vo
     yield {
       image: row.name as string,
       label: row.label as string,
-      confidence: row.confidence as number | null,
-      unsure: row.unsure === null ? null : row.unsure === 1,
       sha256,
-      ...row.error !== null && { error: JSON.parse(row.error as string) },
-      modelSet,
-      settings,
+      ...JSON.parse(row.verdict as string) as Said,
+      ...{ modelSet, method, calibration, settings },
       ...stored !== undefined && { evidence: numbers as Omit<Measured, "sha256" | "tokens"> },
     };
   }

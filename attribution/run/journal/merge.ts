@@ -3,14 +3,15 @@
  * one journal. Needs no weights and no device, and holds one row per journal in memory.
  */
 import { compareNaturally } from "../../images/natural_order.ts";
-import { Submission } from "../submission.ts";
+import { Submission, type SubmissionColumn, type SubmissionRow } from "../submission.ts";
 import { type LastSession, lastSession, resultsOf } from "./results.ts";
 import { type KeyTexts, readEvidence, type Row } from "./rows.ts";
+import type { Said } from "./said.ts";
 import { Journal } from "./store.ts";
 
 /** A row of the submission. */
-export interface MergedRow {
-  readonly name: string;
+export interface MergedRow extends SubmissionRow {
+  readonly image: string;
   readonly label: string;
 }
 
@@ -99,7 +100,7 @@ export function* rowsInOrder(sessions: readonly LastSession[]): Generator<Merged
       if (least === undefined || compareNaturally(nameOf(head.row.value), nameOf(least.row.value)) < 0) least = head;
     }
     if (least === undefined) return;
-    yield { name: nameOf(least.row.value), label: (least.row.value as Row).label as string };
+    yield rowOf(least.row.value as Row);
     least.row = least.rows.next();
   }
 }
@@ -108,16 +109,30 @@ function nameOf(row: Row | void): string {
   return row!.name as string;
 }
 
-/** Writes the submission of a run to `out`. Throws as `requireWhole` does, before anything is written. */
-export async function mergeSubmission(journals: readonly Journal[], out: string): Promise<MergeResult> {
+function rowOf({ name, label, sha256, verdict }: Row): MergedRow {
+  const said = JSON.parse(verdict as string) as Said;
+  // A table has no hash of an image that could not be read.
+  const hash = said.error === undefined ? { sha256: (sha256 as Uint8Array).toHex() } : {};
+  return { image: name as string, label: label as string, ...hash, ...said };
+}
+
+/**
+ * Writes the submission of a run to `out`, with further `columns`. Throws as `requireWhole` does, before anything is
+ * written.
+ */
+export async function mergeSubmission(
+  journals: readonly Journal[],
+  out: string,
+  columns: readonly SubmissionColumn[] = [],
+): Promise<MergeResult> {
   const sessions = requireWhole(journals);
-  const submission = await Submission.create(out);
+  const submission = await Submission.create(out, columns);
   let rows = 0, unreadable = 0;
   try {
-    for (const { name, label } of rowsInOrder(sessions)) {
-      await submission.addRow(name, label);
+    for (const row of rowsInOrder(sessions)) {
+      await submission.add(row);
       rows++;
-      if (label === "unreadable") unreadable++;
+      if (row.label === "unreadable") unreadable++;
     }
   } catch (error) {
     await submission.discard();

@@ -73,7 +73,7 @@ export function readPart(
 }
 
 /** Columns of `results` that the checksum covers, in its order. */
-const resultColumns = ["name", "position", "session", "sha256", "label", "confidence", "unsure", "error"];
+const resultColumns = ["name", "position", "session", "sha256", "label", "verdict"];
 
 /** Checksum of a row of `results`. `run` is the hash of the run. */
 export function resultChecksum(run: string, row: Row): Uint8Array {

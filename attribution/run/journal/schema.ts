@@ -4,10 +4,11 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { fileSystemType, networkFileSystem } from "./file_system.ts";
+import { formerTables, formerVersion, migrate } from "./migrate.ts";
 import { journalError } from "./statement.ts";
 
 /** Version of the tables, in SQLite's user_version. */
-export const journalVersion = 3;
+export const journalVersion = 4;
 
 /** Marks a file as a journal ("TRCR"), in SQLite's application_id. */
 const applicationId = 0x54524352;
@@ -38,9 +39,13 @@ CREATE TABLE runs(id INTEGER PRIMARY KEY, hash TEXT NOT NULL, spec TEXT NOT NULL
 CREATE TABLE sessions(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, shard INTEGER NOT NULL, shards INTEGER NOT NULL,
   out TEXT, started TEXT NOT NULL, ended TEXT, status TEXT NOT NULL, listed INTEGER NOT NULL,
   done INTEGER NOT NULL DEFAULT 0, checksum BLOB NOT NULL);
--- Rows of the submission of a run. position is their order within a session.
+`;
+
+const resultTables = `
+-- Rows of the submission of a run. position is their order within a session; verdict is what was said beside the label
+-- (results.ts), as JSON.
 CREATE TABLE results(run INTEGER NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL, session INTEGER NOT NULL,
-  sha256 BLOB, label TEXT NOT NULL, confidence REAL, unsure INTEGER, error TEXT, checksum BLOB NOT NULL,
+  sha256 BLOB, label TEXT NOT NULL, verdict TEXT NOT NULL, checksum BLOB NOT NULL,
   PRIMARY KEY(run, name)) WITHOUT ROWID;
 CREATE INDEX results_in_order ON results(run, position);
 `;
@@ -84,13 +89,14 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     const isNew = number("schema_version") === 0;
     if (!isNew && number("application_id") !== applicationId) throw new Error("this database is no journal");
     const version = number("user_version");
-    if (!isNew && version !== journalVersion) {
+    const isFormer = version === formerVersion && !readOnly;
+    if (!isNew && !isFormer && version !== journalVersion) {
       throw new Error(
         `expected version ${journalVersion} of its tables, got ${version}: it is of another version of this program, ` +
           "or damaged; name another file, and everything is measured anew",
       );
     }
-    if (!isNew) expectTables(db);
+    if (!isNew) expectTables(db, isFormer ? formerTables : resultTables);
     if (readOnly) return db;
     // Possible only before there are tables. A full VACUUM attaches a second database, which Deno does not allow.
     if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL;");
@@ -99,6 +105,7 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     db.exec(`PRAGMA journal_mode = ${journalMode(path, options)};`);
     db.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"};`);
     if (isNew) create(db, number);
+    if (isFormer) update(db, number);
     return db;
   } catch (cause) {
     db?.close();
@@ -117,11 +124,11 @@ function journalMode(path: string, { fileSystem = fileSystemType, onNote }: Open
   return "DELETE";
 }
 
-/** Throws when the definitions of the tables are not those that `create` makes. */
-function expectTables(db: DatabaseSync): void {
-  const expected = tables.replaceAll(/^--.*$/gm, "").split(";").map((text) => text.trim()).filter((text) =>
-    text !== ""
-  );
+/** Throws when the definitions are not those of the tables that all versions have, and of `others` after them. */
+function expectTables(db: DatabaseSync, others: string): void {
+  const expected = (tables + others).replaceAll(/^--.*$/gm, "").split(";").map((text) => text.trim()).filter((
+    text,
+  ) => text !== "");
   const actual = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").all();
   if (actual.length !== expected.length || !actual.every(({ sql }, i) => sql === expected[i])) {
     throw new Error("its definitions of tables are malformed");
@@ -133,7 +140,17 @@ function create(db: DatabaseSync, number: (name: string) => number): void {
   db.exec("BEGIN IMMEDIATE");
   if (number("schema_version") === 0) {
     db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${journalVersion};`);
-    db.exec(tables);
+    db.exec(tables + resultTables);
+  }
+  db.exec("COMMIT");
+}
+
+/** Brings the tables up to date, unless another process did so in the meantime. */
+function update(db: DatabaseSync, number: (name: string) => number): void {
+  db.exec("BEGIN IMMEDIATE");
+  if (number("user_version") === formerVersion) {
+    migrate(db, resultTables);
+    db.exec(`PRAGMA user_version = ${journalVersion};`);
   }
   db.exec("COMMIT");
 }

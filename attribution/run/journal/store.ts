@@ -4,10 +4,11 @@
  */
 import { resolve } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
-import { type EvidenceLine, isUnreadable, type Settings } from "../../evidence/evidence.ts";
+import type { EvidenceLine, Settings } from "../../evidence/evidence.ts";
 import { EvidenceCache, type ReusableKey } from "./evidence_cache.ts";
 import { reusablePart } from "./reuse.ts";
 import { resultChecksum, sessionChecksum } from "./rows.ts";
+import { saidOf } from "./said.ts";
 import { openDatabase, type OpenJournalOptions } from "./schema.ts";
 import type { Shard } from "./shards.ts";
 import { named, Statement } from "./statement.ts";
@@ -102,14 +103,17 @@ export class Journal {
     }
   }
 
-  /** The evidence under a key, with the reusable parts of evidence under other settings of the same model set. */
-  evidence({ modelSet, settings }: JournalKey): EvidenceCache {
-    const text = canonicalJson({ ...settings, measuring: measuringVersion });
+  /**
+   * The evidence under a key, with the reusable parts of evidence under other settings of the same model set. Default:
+   * that of today's measuring code.
+   */
+  evidence({ modelSet, settings }: JournalKey, version = measuringVersion): EvidenceCache {
+    const text = canonicalJson({ ...settings, measuring: version });
     const id = this.transact(() => this.keyId(modelSet, text));
     const otherKeys = this.sql("SELECT * FROM keys WHERE model_set = ? AND id <> ? ORDER BY id");
     const reusable = otherKeys.all(modelSet, id).flatMap((row): ReusableKey[] => {
       const { measuring, ...stored } = settingsIn(row.settings as string);
-      const reuse = measuring === measuringVersion ? reusablePart(stored, settings) : undefined;
+      const reuse = measuring === version ? reusablePart(stored, settings) : undefined;
       const key = { id: row.id as number, texts: [modelSet, row.settings as string] as const };
       return reuse === undefined ? [] : [{ key, settings: stored, reuse }];
     });
@@ -190,16 +194,13 @@ export class Journal {
   addResults({ id, run, hash }: Session, rows: readonly ResultRow[]): void {
     if (rows.length === 0) return;
     const insert = this.sql(
-      "INSERT OR REPLACE INTO results(run, name, position, session, sha256, label, confidence, unsure, error, checksum) " +
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO results(run, name, position, session, sha256, label, verdict, checksum) " +
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     );
     this.transact(() => {
       for (const { line, position, sha256: hex } of rows) {
-        const [confidence, unsure, error] = isUnreadable(line)
-          ? [null, null, JSON.stringify(line.error)]
-          : [line.confidence, Number(line.unsure), null];
         const sha256 = Uint8Array.fromHex(hex), { image: name, label } = line;
-        const row = { name, position, session: id, sha256, label, confidence, unsure, error };
+        const row = { name, position, session: id, sha256, label, verdict: JSON.stringify(saidOf(line)) };
         insert.run(run, ...Object.values(row), resultChecksum(hash, row));
       }
     });

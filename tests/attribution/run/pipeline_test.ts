@@ -123,7 +123,7 @@ function inputs(dir: string, count: number): ImageInput[] {
 /** A line without what differs from run to run. */
 function numbers(line: EvidenceLine): unknown {
   if (isUnreadable(line)) return line;
-  const { timings: _, ...rest } = line;
+  const { timings: _, judged: __, ...rest } = line;
   return rest;
 }
 
@@ -132,9 +132,13 @@ Deno.test("attribute() yields a line per image in order, with complete evidence"
     await writeImages(dir, 7, 40);
     await Deno.writeTextFile(join(dir, "3.png"), "not an image");
     await withTiny(async ({ set, run }) => {
+      const start = Date.now();
       const { lines } = await run(inputs(dir, 7), { maxBatch: 3 });
       assert.deepEqual(lines.map((line) => line.image), [0, 1, 2, 3, 4, 5, 6].map((k) => `${k}.png`));
       for (const [k, line] of lines.entries()) {
+        const judged = Date.parse(line.judged!);
+        assert.ok(start <= judged && judged <= Date.now(), `judged at ${line.judged}`);
+        assert.equal(new Date(judged).toISOString(), line.judged);
         if (k === 3) {
           assert.ok(isUnreadable(line));
           assert.equal(line.error.reason, "not-an-image");

@@ -124,16 +124,19 @@ Deno.test("Submission has the columns that are asked for, and none of its texts 
   await withFolder(async (dir) => {
     const path = join(dir, "s.csv");
     const submission = await Submission.create(path, submissionColumns);
+    const judged = "2026-11-30T12:00:00.000Z", commit = "c".repeat(40);
     const reasons = ["=1+1 is no reason.", "Neither is this."];
-    await submission.add(evidence(1, { reasons, log10LikelihoodRatio: -2.5, version: "0.2.0", notes: ["odd", "old"] }));
-    await submission.add(evidence(3, { finding: "none", label: "outlier", family: null, confidence: 0.75 }));
+    await submission.add(
+      evidence(1, { reasons, log10LikelihoodRatio: -2.5, version: "0.2.0", notes: ["odd", "old"], judged }),
+    );
+    await submission.add(evidence(3, { commit, finding: "none", label: "outlier", family: null, confidence: 0.75 }));
     await submission.add(unreadable);
     await submission.finish();
     assert.deepEqual((await Deno.readTextFile(path)).trimEnd().split("\n"), [
-      "image_name,label,finding,confidence,family,reasons,log10lr,sha256,notes,version",
-      `1.png,rarb,variant,0.5,rar,'=1+1 is no reason. Neither is this.,-2.5,${sha(1)},odd; old,0.2.0`,
-      `3.png,outlier,none,0.75,,,,${sha(3)},,`,
-      "2.png,unreadable,,,,ends,,,,",
+      "image_name,label,finding,confidence,family,reasons,log10lr,sha256,notes,version,commit,judged",
+      `1.png,rarb,variant,0.5,rar,'=1+1 is no reason. Neither is this.,-2.5,${sha(1)},odd; old,0.2.0,,${judged}`,
+      `3.png,outlier,none,0.75,,,,${sha(3)},,,${commit},`,
+      "2.png,unreadable,,,,ends,,,,,,",
     ]);
     const two = await Submission.create(path, ["version", "finding"]);
     await two.add(evidence(1, { version: "0.2.0" }));

@@ -18,7 +18,7 @@ const png = Uint8Array.from(await encodePng(goldenImage(1, 40, 40)));
 
 /** A line without what differs from run to run. */
 function numbers(line: object): unknown {
-  const { timings: _, image: __, sha256: ___, facts, ...rest } = line as Evidence;
+  const { timings: _, image: __, sha256: ___, judged: _____, facts, ...rest } = line as Evidence;
   const { file: ____, ...ofPixels } = facts!;
   return { ...rest, facts: ofPixels };
 }

@@ -49,7 +49,7 @@ async function decoded(tracer: MappedTracer, count: number): Promise<DecodedImag
 }
 
 /** All but times. */
-function withoutTimes({ evidence: { timings: _, ...evidence }, ...rest }: MappedVerdict): unknown {
+function withoutTimes({ evidence: { timings: _, judged: __, ...evidence }, ...rest }: MappedVerdict): unknown {
   return { evidence, ...rest };
 }
 
@@ -120,8 +120,8 @@ for (const method of [undefined, "perplexity"]) {
         assert.equal(code, 0, stderr);
         const lines = stdout.trim().split("\n").map((line) => JSON.parse(line));
         for (const [i, { name }] of images.entries()) {
-          const { image: _, timings: __, ...line } = lines.find(({ image }) => image === name);
-          const { timings: ___, ...own } = results[i].evidence;
+          const { image: _, timings: __, judged: ___, ...line } = lines.find(({ image }) => image === name);
+          const { timings: ____, judged: _____, ...own } = results[i].evidence;
           assert.deepEqual(JSON.parse(JSON.stringify(own)), line);
         }
       });

@@ -7,6 +7,7 @@ import {
   JournalError,
   type JournalKey,
   journalStats,
+  measuringVersion,
   mergeSubmission,
 } from "../../../../attribution/run/journal/mod.ts";
 import type { Measured } from "../../../../attribution/run/pipeline.ts";
@@ -27,6 +28,7 @@ const key: JournalKey = {
 const richer: JournalKey = { ...key, settings: { ...key.settings, signals: "all" } };
 
 const count = 24;
+const judged = "2026-11-30T12:00:00.000Z";
 const sha = (n: number) => (n * 0x9e3779b1 >>> 0).toString(16).padStart(8, "0").repeat(8);
 const labels = ["rarb", "rarl", "var16"];
 const labelOf = (n: number) => labels[n % labels.length];
@@ -69,13 +71,14 @@ async function write(path: string): Promise<void> {
   const other = journal.evidence(richer);
   other.remember(lent.map((n) => measured(n)));
   other.settle(lent.map(sha));
-  const session = await journal.begin({ ...key, inputs: ["in"] }, count);
+  const session = await journal.begin({ ...key, measuring: measuringVersion, inputs: ["in"] }, count);
   // deno-lint-ignore no-explicit-any -- a row needs no more of a line than this
   const line = (n: number): any => ({
     image: nameOf(n),
     label: labelOf(n),
     confidence: n / count,
     unsure: n % 2 === 0,
+    ...{ finding: "variant", reasons: [`Reason ${n}.`], version: "0.2.0", commit: "c".repeat(40), judged },
   });
   journal.addResults(session, all.map((n) => ({ line: line(n), position: n, sha256: sha(n) })));
   journal.end(session, "done", count);
@@ -122,6 +125,7 @@ async function expectRightRows(path: string, out: string): Promise<void> {
     const { image, label, confidence, unsure, sha256, settings } = line;
     assert.deepEqual([image, label, confidence, unsure], [nameOf(n), labelOf(n), n / count, n % 2 === 0]);
     assert.deepEqual([sha256, settings], [sha(n), key.settings]);
+    assert.deepEqual([line.reasons, line.version, line.judged], [[`Reason ${n}.`], "0.2.0", judged]);
     expectRight(n, line.evidence && { ...line.evidence, sha256: sha(n) } as Measured);
     n++;
   }

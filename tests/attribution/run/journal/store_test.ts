@@ -155,7 +155,7 @@ Deno.test("Journal.open() refuses other files, other versions, missing folders, 
       using journal = Journal.open(own);
       journal.db.exec("PRAGMA user_version = 9");
     }
-    assert.throws(() => Journal.open(own), /expected version 3 of its tables, got 9: .* name another file/);
+    assert.throws(() => Journal.open(own), /expected version 4 of its tables, got 9: .* name another file/);
     {
       using journal = Journal.open(join(dir, "shard.sqlite"), { exclusive: true });
       journal.evidence(key);
@@ -214,7 +214,7 @@ Deno.test("shardOf() spreads content evenly and depends on nothing else; parseSh
 /** Runs images with the contents that their names begin with through a pipeline that calls all of them `rarb`. */
 async function work(journal: Journal, dir: string, names: readonly string[], shard?: { index: number; count: number }) {
   const evidence = journal.evidence(key);
-  const session = await journal.begin({ ...key, inputs: [dir] }, names.length, shard);
+  const session = await journal.begin({ ...key, measuring: measuringVersion, inputs: [dir] }, names.length, shard);
   const computed: string[] = [];
   const pipeline = async function* (images: AsyncIterable<ImageInput>): AsyncGenerator<Line, void, void> {
     const chunk: ImageInput[] = [];
@@ -294,12 +294,15 @@ Deno.test("mergeSubmission() joins shards in natural order, and refuses what is 
     await assert.rejects(merge([paths[0], ...paths]), /are both shard 1\/3/);
     {
       using journal = Journal.open(paths[1]);
-      await journal.begin({ ...key, inputs: [dir] }, 30, { index: 2, count: 3 });
+      await journal.begin({ ...key, measuring: measuringVersion, inputs: [dir] }, 30, { index: 2, count: 3 });
     }
     await assert.rejects(merge(paths), /2\.sqlite: shard 2\/3 is running: run it again/);
     {
       using journal = Journal.open(paths[1]);
-      const other = await journal.begin({ ...key, inputs: ["elsewhere"] }, 30, { index: 2, count: 3 });
+      const other = await journal.begin({ ...key, measuring: measuringVersion, inputs: ["elsewhere"] }, 30, {
+        index: 2,
+        count: 3,
+      });
       journal.end(other, "done", 10);
     }
     await assert.rejects(merge(paths), /2\.sqlite: its last run has other inputs, weights or settings/);
