@@ -6,7 +6,14 @@ import { ModelSetError } from "../util/errors.ts";
 import { basename, join } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import { hashFile } from "../util/hash.ts";
-import { checkNames, openCheckpoint, syntheticSource, type TensorSource, withPrefix } from "./checkpoint/mod.ts";
+import {
+  checkNames,
+  openCheckpoint,
+  syntheticSource,
+  type TensorSource,
+  unwrapNetwork,
+  withPrefix,
+} from "./checkpoint/mod.ts";
 import type { Sampler } from "./draw_rule.ts";
 import type { FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
 import { type Activations, type Footprint, weightFootprint } from "./footprint.ts";
@@ -20,7 +27,7 @@ import {
   parseManifest,
   type WeightEntry,
 } from "./manifest.ts";
-import { families, familyNamed } from "./registry.ts";
+import { families, familyNamed, officialSpecs } from "./registry.ts";
 import type { LoadNetworkOptions, WeightSpec } from "./weights.ts";
 
 /** A network of a set: the tokenizer of a family, or a variant. */
@@ -267,7 +274,7 @@ class OpenedSet implements ModelSet {
     const { entry, encoder } = row;
     const source = "synthetic" in entry
       ? syntheticSource(entry.synthetic.salt, row.specs())
-      : await this.#openFile(entry);
+      : unwrapNetwork(await this.#openFile(entry), row.specs()).source;
     if (encoder === undefined) return source;
     let over: TensorSource | undefined;
     try {
@@ -320,11 +327,6 @@ class OpenedSet implements ModelSet {
 
 /** Tensors that checkpoints of any family may carry and no network uses. */
 const knownBuffers: readonly RegExp[] = [...families.flatMap(({ buffers }) => buffers), latentNames];
-
-function officialSpecs(name: FamilyName): [string, readonly WeightSpec[]][] {
-  const family = familyNamed(name);
-  return family.officialVariants.map(({ title, config }) => [title, family.variantSpecs(config)]);
-}
 
 /** The files that a network comes from; none for weights that are computed. */
 function filesOf({ entry, encoder }: NetworkRow): FileEntry[] {

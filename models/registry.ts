@@ -2,6 +2,7 @@
  * The model families that the program knows. A family is a folder below models/ and a row here; nothing else names one.
  */
 import type { Family, FamilyName } from "./family.ts";
+import type { WeightSpec } from "./weights.ts";
 import { rar } from "./rar/family.ts";
 import { varFamily } from "./var/family.ts";
 
@@ -16,4 +17,10 @@ export function familyNamed(name: FamilyName): Family {
   const family = families.find((row) => row.name === name);
   if (family !== undefined) return family;
   throw new RangeError(`family: expected ${familyNames.join(", ")}, got ${name}`);
+}
+
+/** The parameters of a family's official transformers by title, so that messages can say which one a file fits. */
+export function officialSpecs(name: FamilyName): ReadonlyMap<string, readonly WeightSpec[]> {
+  const family = familyNamed(name);
+  return new Map(family.officialVariants.map(({ title, config }) => [title, family.variantSpecs(config)]));
 }

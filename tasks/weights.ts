@@ -77,6 +77,7 @@ export const command = defineCommand({
           "with --family: a fine-tuned encoder, such as encoder_final.pth of the paper's authors or one of deno task " +
           "train",
       },
+      delta: { help: "with --encoder: the file has differences to the tokenizer's own encoder, which are added to it" },
     }),
   },
   notes: "An access token for files that need one is read from HF_TOKEN, and sent to the endpoint only.",
@@ -95,6 +96,7 @@ function taskOptions(action: Action, { only, out, ...values }: Input<typeof comm
   onlyFor(values.convert, "--convert", action === "pull", "pull");
   onlyFor(values.removeOriginals, "--remove-originals", converts, "convert and pull --convert");
   onlyFor(values.encoder !== undefined, "--encoder", action === "convert", "convert");
+  onlyFor(values.delta ?? false, "--delta", values.encoder !== undefined, "convert --encoder");
   if (values.encoder !== undefined && values.family === undefined) {
     throw new Error(`--encoder: expected --family ${familyNames.join(" or --family ")} with it`);
   }
@@ -203,8 +205,8 @@ class Task {
   }
 
   async #addEncoder(path: string): Promise<number> {
-    const { out: dir, family } = this.options;
-    const result = await addEncoder({ dir, list: this.list, path, family: family! }, {
+    const { out: dir, family, delta } = this.options;
+    const result = await addEncoder({ dir, list: this.list, path, family: family!, delta }, {
       signal: this.#signal,
       onProgress: (bytes, total, file) => this.#bytes.update(bytes, total, file),
     });

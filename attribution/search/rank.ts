@@ -10,6 +10,7 @@
 import { type Device, disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
 import { chunks } from "../../util/chunks.ts";
+import { median } from "../../util/median.ts";
 import type { RgbImage } from "../images/image.ts";
 import { toValueRange } from "../images/load.ts";
 import type { Pose } from "../images/pose.ts";
@@ -165,11 +166,6 @@ function frameOf({ left, top, width, height }: Pose): string {
 function visiblePart({ left, top, width, height }: Pose, image: RgbImage): string {
   const right = Math.min(image.width, left + width), bottom = Math.min(image.height, top + height);
   return [Math.max(0, left), Math.max(0, top), right, bottom].join();
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b), half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
 /** Whether a tokenizer has one token per position, so that the nearest code is the right one. */

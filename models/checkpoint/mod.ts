@@ -11,5 +11,6 @@ export {
 } from "./safetensors.ts";
 export { syntheticInput, type SyntheticOptions, syntheticSource, syntheticTensor } from "./synthetic.ts";
 export { autoUnwrap, subSource, type SubSourceOptions, withPrefix } from "./prefix.ts";
+export { unwrapNetwork } from "./unwrap.ts";
 export { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./half.ts";

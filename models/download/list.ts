@@ -20,6 +20,8 @@ export interface ListedFile {
   /** Where the list already knows them. */
   readonly bytes?: number;
   readonly sha256?: string;
+  /** A sha256 that public texts give: another one is a reason for a warning, not for refusing the file. */
+  readonly hint?: string;
   readonly prefix?: string;
   /** As in a manifest: the official ones, where the list gives none. */
   readonly config: unknown;
@@ -51,6 +53,7 @@ const schema = v.strictObject({
     revision: v.optional(v.pipe(v.string(), v.regex(/^[\w./-]+$/, "a branch, tag or commit"))),
     bytes: v.optional(v.pipe(v.number(), v.integer("a whole number"), v.minValue(1, "at least 1"))),
     sha256: v.optional(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"))),
+    hint: v.optional(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"))),
     prefix: v.optional(v.string()),
     config: v.optional(v.record(v.string(), v.unknown())),
     sampler: v.optional(v.record(v.string(), v.unknown())),

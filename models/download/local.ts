@@ -8,10 +8,12 @@ import type { ParamSpec } from "../checkpoint/load.ts";
 import { openCheckpoint } from "../checkpoint/open.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
 import { withPrefix } from "../checkpoint/prefix.ts";
+import { unwrapNetwork, type Unwrapped } from "../checkpoint/unwrap.ts";
+import { areDifferences, withDifferences } from "../checkpoint/differences.ts";
 import type { FamilyName } from "../family.ts";
 import { parseManifest } from "../manifest.ts";
 import { latentNames } from "../latent_statistics.ts";
-import { families, familyNamed } from "../registry.ts";
+import { families, familyNamed, officialSpecs } from "../registry.ts";
 import { requireSpace } from "./disk.ts";
 import { expectedBytes, type FileList, type ListedFile, specsOf, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";
@@ -241,10 +243,12 @@ async function writeConverted(
   { row, type, sourceSha256 }: { row: ListedFile; type: StoredFloat; sourceSha256: string },
   events: WorkEvents,
 ): Promise<void> {
-  const source = await openOriginal(from, row);
+  const { source, notes } = await openOriginal(from, row);
+  for (const note of notes) events.onNote?.(`${basename(from)}: ${note}`);
   try {
     const { tooLarge } = await convertCheckpoint(source, specsOf(row), to, {
       what: row.network,
+      alternatives: row.isTokenizer ? undefined : officialSpecs(row.family),
       ignored: buffers,
       ...type === "f32" ? { type: () => "f32" as const } : {},
       metadata: {
@@ -264,22 +268,34 @@ async function writeConverted(
   }
 }
 
-async function openOriginal(path: string, { prefix }: ListedFile): Promise<TensorSource> {
+/** Opens a listed network's file, and says how the network was found in it. */
+export async function openOriginal(path: string, row: ListedFile): Promise<Unwrapped> {
   const source = await openCheckpoint(path);
   try {
-    return prefix === undefined ? source : withPrefix(source, prefix);
+    return unwrapNetwork(row.prefix === undefined ? source : withPrefix(source, row.prefix), specsOf(row));
   } catch (error) {
     source.close();
     throw error;
   }
 }
 
+/** Which encoder is added to which set. */
+export interface AddEncoderOptions {
+  readonly dir: string;
+  readonly list: FileList;
+  readonly path: string;
+  readonly family: FamilyName;
+  /** Whether the file has differences to the tokenizer's own encoder. */
+  readonly delta?: boolean;
+}
+
 /**
  * Adds a fine-tuned encoder (inverse decoder) to the folder's set: converts `path` to `<family>_encoder.safetensors`,
- * float32, and names it in the manifest. Rejects without a manifest, and when the encoder does not fit the tokenizer.
+ * float32, and names it in the manifest. Rejects without a manifest, when the encoder does not fit the tokenizer, and
+ * when its norms show differences where a whole encoder was expected, or the other way round.
  */
 export async function addEncoder(
-  { dir, list, path, family }: { dir: string; list: FileList; path: string; family: FamilyName },
+  { dir, list, path, family, delta = false }: AddEncoderOptions,
   events: WorkEvents = {},
 ): Promise<{ file: string; bytes: number; sha256: string }> {
   await requireOwnFolder(dir);
@@ -293,8 +309,12 @@ export async function addEncoder(
   const statistics = [...opened.tensors.values()].filter(({ name }) => latentNames.test(name))
     .map(({ name, shape }): ParamSpec => ({ name, shape, role: "tensor" }));
   const specs = [...encoderSpecs<ParamSpec>(familyNamed(family).encoderModules, specsOf(row)), ...statistics];
+  let source = opened;
   try {
-    await convertCheckpoint(encoderSource(opened, familyNamed(family), specs), specs, join(dir, file), {
+    source = encoderSource(opened, familyNamed(family), specs);
+    await expectStored(source, specs, delta);
+    if (delta) source = withDifferences(await openTokenizer(dir, row), source);
+    await convertCheckpoint(source, specs, join(dir, file), {
       what: `the encoder of the ${family} tokenizer`,
       type: () => "f32",
       metadata: {
@@ -307,7 +327,7 @@ export async function addEncoder(
       onProgress: (bytes, total) => events.onProgress?.(bytes, total, file),
     });
   } finally {
-    opened.close();
+    source.close();
   }
   const bytes = (await Deno.stat(join(dir, file))).size;
   const entry = { file, bytes, sha256: await hashFile(join(dir, file)) };
@@ -317,4 +337,25 @@ export async function addEncoder(
   }));
   if (missing.length > 0) throw new Error(`${dir}: the set is not complete: ${missing.join(", ")} missing`);
   return entry;
+}
+
+/** Throws unless an encoder is stored as `delta` says. */
+async function expectStored(source: TensorSource, specs: readonly ParamSpec[], delta: boolean): Promise<void> {
+  if (await areDifferences(source, specs) === delta) return;
+  throw new Error(
+    delta
+      ? `${source.label}: --delta: expected differences to the tokenizer's own encoder, got a whole one: the weights of ` +
+        "its norms lie near 1; leave --delta out"
+      : `${source.label}: expected an encoder, got differences to one: the weights of its norms lie near 0; add them to ` +
+        "the tokenizer's own encoder with --delta",
+  );
+}
+
+/** The tokenizer's published file, or what it was converted to. */
+async function openTokenizer(dir: string, row: ListedFile): Promise<TensorSource> {
+  const current = await fileOf(dir, row, await readRecords(dir));
+  if (current === undefined) {
+    throw new Error(`${dir}: --delta: the ${row.family} tokenizer is not there; pull it first`);
+  }
+  return (await openOriginal(join(dir, current.file), { ...row, prefix: current.prefix })).source;
 }

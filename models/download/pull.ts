@@ -7,6 +7,7 @@ import { requireSpace } from "./disk.ts";
 import { downloadFile, type DownloadOptions, lookUpPatiently } from "./download.ts";
 import type { HubEntry, HubOptions } from "./hub.ts";
 import { type FileList, type ListedFile, storedName } from "./list.ts";
+import { openOriginal } from "./local.ts";
 import { withLock } from "./lock.ts";
 import { PartFile } from "./part.ts";
 import { fileOf, hasSize, type PulledFile, readRecords, requireOwnFolder, updateRecords } from "./records.ts";
@@ -163,6 +164,7 @@ async function pullOne(options: PullOptions, wanted: Wanted, events: PullEvents)
         checkedAgainst,
       };
       await updateRecords(dir, options.list, (all) => ({ ...all, pulled: { ...all.pulled, [file]: entryOf } }));
+      await noteOddities(path, row, found, events.onNote);
     };
     const onProgress = (bytes: number, total: number, phase: "download" | "hashing") =>
       events.onProgress?.(bytes, total, file, phase);
@@ -180,6 +182,31 @@ async function pullOne(options: PullOptions, wanted: Wanted, events: PullEvents)
     await record(done.sha256);
     return { ...result, status: "pulled", ...done };
   });
+}
+
+/** Notes what a user should know of a file that came: how its network was found in it, and whether texts know another. */
+async function noteOddities(
+  path: string,
+  row: ListedFile,
+  sha256: string,
+  onNote: PullEvents["onNote"],
+): Promise<void> {
+  const file = storedName(row.file);
+  if (row.hint !== undefined && row.hint !== sha256) {
+    onNote?.(
+      `${file}: its sha256 is ${sha256.slice(0, 12)}..., public texts give ${
+        row.hint.slice(0, 12)
+      }...: the authors may ` +
+        "have replaced it, or this hub has another file; compare it with the page of the repository",
+    );
+  }
+  try {
+    const { source, notes } = await openOriginal(path, row);
+    source.close();
+    for (const note of notes) onNote?.(`${file}: ${note}`);
+  } catch (error) {
+    onNote?.(`${file}: cannot be opened: ${(error as Error).message}`);
+  }
 }
 
 /** sha256 of a file of unknown origin, if it is the wanted file; else rejects with what to do. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openDevice } from "../../../core/open_device.ts";
 import { fromArray } from "../../../core/tensor/mod.ts";
+import { openCheckpoint, writeSafetensors } from "../../../models/checkpoint/mod.ts";
 import { addEncoder, convertFiles, listFiles, verifyFiles } from "../../../models/download/local.ts";
 import { type PulledResult, pullFiles, type PullOptions } from "../../../models/download/pull.ts";
 import { defaultRetryPolicy } from "../../../models/download/retry.ts";
@@ -249,6 +250,50 @@ Deno.test("addEncoder() puts the authors' encoder into the manifest, and later p
     await pull();
     assert.equal((await openModelSet(dir)).manifest.families.rar.encoder?.sha256, sha256);
     assert.ok((await verifyFiles(dir)).some((row) => row.file === file && row.result === "ok"));
+  });
+});
+
+Deno.test("addEncoder() recognises differences, and adds them to the tokenizer's own encoder", async () => {
+  await withPlace(async ({ dir, list, pull }) => {
+    await pull();
+    const row = list.files.find(({ network }) => network === "rar")!;
+    const own = await openCheckpoint(join(dir, row.file)),
+      whole = await openCheckpoint(`${GOLDEN}checkpoints/encoder_final.pth`);
+    // Their encoder_final.pth numbers the module; differences are stored under the same names.
+    const delta = join(dir, "..", "delta.safetensors");
+    const names = [...whole.tensors.keys()];
+    await writeSafetensors(
+      delta,
+      names.map((name) => ({
+        name,
+        shape: whole.tensors.get(name)!.shape,
+        dtype: "f32" as const,
+        data: async () => {
+          const before = await own.readF32(name.replace("module0.", "encoder."));
+          return (await whole.readF32(name)).map((value, i) => value - before[i]) as Float32Array<ArrayBuffer>;
+        },
+      })),
+    );
+    const add = (path: string, delta?: boolean) => addEncoder({ dir, list, path, family: "rar", delta });
+    await assert.rejects(add(delta), /delta\.safetensors: expected an encoder, got differences to one: .*--delta/);
+    await assert.rejects(add(`${GOLDEN}checkpoints/encoder_final.pth`, true), /--delta: .*got a whole one/);
+    const { file } = await add(delta, true);
+    const written = await openCheckpoint(join(dir, file));
+    for (const name of names) {
+      const expected = await whole.readF32(name), actual = await written.readF32(name.replace("module0.", "encoder."));
+      actual.forEach((value, i) => assert.ok(Math.abs(value - expected[i]) < 1e-6, `${name}[${i}]`));
+    }
+    for (const source of [own, whole, written]) source.close();
+  });
+});
+
+Deno.test("pullFiles() warns where a file is not the one of public texts, and takes it", async () => {
+  await withPlace(async ({ list, notes, pull }) => {
+    const files = list.files.map((row) => row.network === "var16" ? { ...row, hint: "0".repeat(64) } : row);
+    const { missing } = await pull({ files });
+    assert.deepEqual(missing, []);
+    const [warning] = notes.filter((note) => note.includes("public texts"));
+    assert.match(warning, /^\S+: its sha256 is [0-9a-f]{12}\.\.\., public texts give 000000000000\.\.\./);
   });
 });
 
