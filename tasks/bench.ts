@@ -8,7 +8,7 @@ import { kernelWorkloads } from "../bench/kernels.ts";
 import { disturbed, measure, type Measured } from "../bench/measure.ts";
 import { type BenchOptions, benchOptions, checkBenchOptions, type DeviceChoice } from "../bench/options.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
-import { profile } from "../bench/profile.ts";
+import { profile, profileTables } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
 import { scoringWorkloads, varScoringWorkloads } from "../bench/scoring.ts";
 import { verdicts } from "../bench/targets.ts";
@@ -138,9 +138,11 @@ function noteDisturbance(results: readonly Measured[], threads = navigator.hardw
 }
 
 async function profileAll(options: BenchOptions): Promise<void> {
-  const device = await openDevice("cpu", { threads: options.threads });
+  const device = await openDevice(options.devices[0], { threads: options.threads });
   for (const workload of workloads(options, device.info)) {
-    for (const text of await profile(workload, device, (name) => name.includes(options.filter))) console.log(text);
+    for (const found of await profile(workload, device, (name) => name.includes(options.filter))) {
+      console.log(profileTables(found, options.peakTflops));
+    }
     device.trim();
   }
   device.close();

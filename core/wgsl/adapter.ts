@@ -128,6 +128,8 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapte
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
     maxTextureDimension2D: limits.maxTextureDimension2D,
   };
-  const gpu = await adapter.requestDevice({ requiredLimits });
+  // To time dispatches: `bench --profile`.
+  const requiredFeatures: GPUFeatureName[] = adapter.features.has("timestamp-query") ? ["timestamp-query"] : [];
+  const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures });
   return { gpu, name, software };
 }

@@ -6,6 +6,7 @@ import { type Pipeline, PipelineCache } from "./pipelines.ts";
 import type { Work } from "../tensor/work.ts";
 import type { Resource, Slot, Texture } from "./pool.ts";
 import { type Groups, paramBytes, type Program } from "./program.ts";
+import type { Timestamps } from "./timestamps.ts";
 
 /**
  * Dispatches per submit: at most enough to hide the cost of a submit (72 us). After a wait the device is idle, so the
@@ -53,6 +54,8 @@ export class Recorder {
   #scopes = new Set<Promise<void>>();
   /** Submits so far, for tests and measurements. */
   submits = 0;
+  /** While it is set, every dispatch is timed. */
+  timestamps: Timestamps | undefined;
 
   constructor(readonly gpu: GPUDevice) {
     this.#paramBuffer = gpu.createBuffer({
@@ -97,7 +100,8 @@ export class Recorder {
       slot.lastBatch = this.#batch;
       return slot;
     });
-    const pass = this.#openPass();
+    if (this.timestamps) this.#endPass();
+    const pass = this.#openPass(this.timestamps?.next());
     pass.setPipeline(pipeline.pipeline);
     pass.setBindGroup(0, this.pipelines.paramGroup, [offset]);
     pass.setBindGroup(1, this.pipelines.bindGroup(pipeline, slots));
@@ -128,9 +132,9 @@ export class Recorder {
     }
   }
 
-  #openPass(): GPUComputePassEncoder {
+  #openPass(timestampWrites?: GPUComputePassTimestampWrites): GPUComputePassEncoder {
     this.#encoder ??= this.gpu.createCommandEncoder();
-    return this.#pass ??= this.#encoder.beginComputePass();
+    return this.#pass ??= this.#encoder.beginComputePass({ timestampWrites });
   }
 
   #endPass(): GPUCommandEncoder {

@@ -42,6 +42,6 @@ Deno.test("parseOptions() refuses combinations that would mislead", () => {
   throws(() => parseOptions(["--peak-tflops", "0"]), /--peak-tflops: expected a number above 0, got 0/);
   const { torchDevice, peakTflops } = parseOptions("--compare-torch --torch-device cuda --peak-tflops 67".split(" "));
   deepStrictEqual([torchDevice, peakTflops], ["cuda", 67]);
-  throws(() => parseOptions(["--profile", "--device", "webgpu"]), /--profile expects --device cpu/);
+  throws(() => parseOptions(["--profile", "--device", "cpu,webgpu"]), /--profile expects one --device/);
   strictEqual(parseOptions(["--profile"]).profile, true);
 });
