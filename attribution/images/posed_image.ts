@@ -19,7 +19,7 @@ const reach = 2;
 
 /**
  * The native image of size x size pixels under a pose. Throws a RangeError if the frame lies beside the image: nothing
- * is known then.
+ * is known then. The image must not be changed afterwards: frames of it are kept as long as it is.
  */
 export function posedImage(stored: RgbImage, pose: Pose, size: number): PosedImage {
   const { left, top, width, height } = pose;
@@ -45,11 +45,22 @@ export function posedImage(stored: RgbImage, pose: Pose, size: number): PosedIma
   return { image: { width: size, height: size, data }, known };
 }
 
+/** Frames that were resampled, by image, place and size: up to eight poses show the same one. */
+const resampled = new WeakMap<RgbImage, Map<string, RgbImage>>();
+
 /** The frame in size x size pixels, still mirrored and turned. */
 function uprightFrame(stored: RgbImage, pose: Pose, size: number): RgbImage {
   const { left, top, width, height } = pose;
   const isCopied = width === size && height === size && Number.isInteger(left) && Number.isInteger(top);
   if (isCopied) return window(stored, left, top, size, size);
+  const known = resampled.get(stored) ?? new Map<string, RgbImage>(), key = [left, top, width, height, size].join();
+  resampled.set(stored, known);
+  const frame = known.get(key) ?? resampleFrame(stored, pose, size);
+  known.set(key, frame);
+  return frame;
+}
+
+function resampleFrame(stored: RgbImage, { left, top, width, height }: Pose, size: number): RgbImage {
   const across = spanOf(left, width, stored.width, size), down = spanOf(top, height, stored.height, size);
   const part = window(stored, across.from, down.from, across.to - across.from, down.to - down.from);
   const box = { left: left - across.from, top: top - down.from, width, height };

@@ -104,3 +104,20 @@ Deno.test("an input with a pose has a hash of its own, and the posed pixels", as
   assert.equal(width, 2);
   assert.deepEqual([...bySize.get(2)!].filter((_, i) => i % 3 === 0), [1, 2, 3, 4].map((v) => Math.fround(v / 255)));
 });
+
+Deno.test("posedImage() gives a pose the same pixels whatever was asked of the image before", () => {
+  const frames = [{ left: 1.5, top: 0, width: 8, height: 8 }, { left: 0, top: 0, width: 10, height: 10 }];
+  const turns = [0, 90, 180, 270] as const;
+  const poses = frames.flatMap((frame) =>
+    turns.flatMap((turn) => [false, true].map((mirror): Pose => ({ ...frame, turn, mirror })))
+  );
+  const seen = new Set<string>();
+  for (const size of [4, 5]) {
+    for (const pose of poses) {
+      const fresh = posedImage({ ...pattern }, pose, size);
+      assert.deepEqual(posedImage(pattern, pose, size), fresh, JSON.stringify({ pose, size }));
+      seen.add(String(fresh.image.data));
+    }
+  }
+  assert.equal(seen.size, 32, "all poses differ");
+});
