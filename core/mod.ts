@@ -7,6 +7,7 @@
  */
 export { type DeviceName, openDevice, type OpenDeviceOptions, type Tiles } from "./open_device.ts";
 export * from "./tensor/mod.ts";
+export { hiddenCard } from "./wgsl/driver.ts";
 export type { CpuDevice, KernelBuild } from "./cpu/mod.ts";
 export {
   type BufferBinding,

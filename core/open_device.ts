@@ -3,7 +3,7 @@
  */
 import { openCpuDevice } from "./cpu/mod.ts";
 import type { Device } from "./tensor/device.ts";
-import { environment, tilesVariable } from "./wgsl/adapter.ts";
+import { cardVariable, environment, tilesVariable } from "./wgsl/adapter.ts";
 import { openWebGpuDevice, probeWebGpu, type Tiles } from "./wgsl/mod.ts";
 
 /**
@@ -23,7 +23,7 @@ export type DeviceName = "auto" | "cpu" | "webgpu";
 export type { Tiles };
 
 /** Environment variables that WebGPU is told by; a worker that opens it needs to read and write them. */
-export const webGpuVariables: readonly string[] = [...Object.keys(environment), tilesVariable];
+export const webGpuVariables: readonly string[] = [...Object.keys(environment), tilesVariable, cardVariable];
 
 /** Options of `openDevice`. */
 export interface OpenDeviceOptions {
@@ -31,18 +31,23 @@ export interface OpenDeviceOptions {
   readonly threads?: number;
   /** Tiles of the WebGPU device. Default: what the environment variable MODEL_TRACER_TILES says, else "auto". */
   readonly tiles?: Tiles;
+  /**
+   * Part of the name of the card to take, such as `H200`. Default: what the environment variable MODEL_TRACER_CARD says,
+   * else the fastest that WebGPU offers.
+   */
+  readonly card?: string;
 }
 
 /**
  * Opens a device: `auto` takes a hardware WebGPU adapter, else the CPU; `webgpu` also takes a software adapter. Close
- * it when done. Rejects with Error, saying what to install, when `webgpu` finds no adapter; with TypeError for another
+ * it when done. Rejects with Error, saying what to install, when `webgpu` finds no adapter or not the wanted card; with TypeError for another
  * name, and for tiles that there are not; with RangeError for threads out of range.
  */
 export async function openDevice(name: DeviceName = "auto", options: OpenDeviceOptions = {}): Promise<Device> {
   if (name === "cpu") return openCpuDevice(options);
-  const { tiles } = options;
-  if (name === "webgpu") return await openWebGpuDevice({ allowSoftware: true, tiles });
+  const { tiles, card } = options;
+  if (name === "webgpu") return await openWebGpuDevice({ allowSoftware: true, tiles, card });
   if (name !== "auto") throw new TypeError(`device: expected auto, cpu or webgpu, got ${name}`);
-  const { kind } = await probeWebGpu();
-  return kind === "hardware" ? await openWebGpuDevice({ tiles }) : openCpuDevice(options);
+  const { kind } = await probeWebGpu({ card });
+  return kind === "hardware" ? await openWebGpuDevice({ tiles, card }) : openCpuDevice(options);
 }

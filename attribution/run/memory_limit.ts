@@ -7,6 +7,9 @@ import type { Device } from "../../core/tensor/mod.ts";
 /** Bytes. More gains little: in half precision all official networks run within 8 GiB, the largest in turns. */
 export const highestUsualLimit = 8 * 2 ** 30;
 
+/** Bytes, for cards: all official networks in single precision at once, and 16 images per pass. */
+export const highestCardLimit = 40 * 2 ** 30;
+
 /** Bytes, where the system reports nothing. */
 export const unknownLimit = 4 * 2 ** 30;
 
@@ -15,12 +18,16 @@ const share = 3 / 4;
 
 /**
  * The default limit in bytes. For the CPU device and software adapters: three quarters of the memory that the system
- * reports as available, at most 8 GiB. For hardware adapters: 4 GiB, because WebGPU does not report their memory. Also
- * 4 GiB where Deno may not ask the system (`--allow-sys=systemMemoryInfo`). Limits of control groups (Slurm,
- * containers) are not seen.
+ * reports as available, at most 8 GiB; 4 GiB where Deno may not ask the system (`--allow-sys=systemMemoryInfo`). Limits
+ * of control groups (Slurm, containers) are not seen. For cards: three quarters of what can be allocated now, at most 40
+ * GiB; WebGPU reports nothing, so it is allocated for a moment.
  */
-export function usualMemoryLimit({ info }: Pick<Device, "info">): number {
-  if (info.kind === "webgpu" && !info.software) return unknownLimit;
+export async function usualMemoryLimit(device: Pick<Device, "info" | "availableBytes">): Promise<number> {
+  const { kind, software } = device.info;
+  if (kind === "webgpu" && !software) {
+    const available = await device.availableBytes?.(highestCardLimit / share);
+    return available === undefined ? unknownLimit : Math.floor(share * available);
+  }
   try {
     return Math.min(highestUsualLimit, Math.floor(share * Deno.systemMemoryInfo().available));
   } catch (error) {

@@ -2,7 +2,9 @@
  * Opens device, memory plan, journal, report and networks for a run over images, so that errors surface before any
  * inference. tracer.ts and measure_images.ts use it.
  */
+import { formatBytes } from "../../util/bytes.ts";
 import { DeviceError } from "../../util/errors.ts";
+import { hiddenCard } from "../../core/mod.ts";
 import { type DeviceName, openDevice } from "../../core/open_device.ts";
 import type { Device, Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
@@ -45,7 +47,7 @@ export interface RunOptions {
   readonly threads?: number;
   /** Type in which the weights of matrices are stored on the device. Default `f32`; `f16` takes half the memory. */
   readonly weightType?: "f32" | "f16";
-  /** Limit for weights and activations on the device. Default: by the free memory, 8 GiB at most. */
+  /** Limit for weights and activations on the device. Default: by the free memory, at most 8 GiB, on a card 40 GiB. */
   readonly memoryBytes?: number;
   /** Largest number of images per pass; memory may allow fewer. Default 16. */
   readonly maxBatch?: number;
@@ -193,9 +195,10 @@ export async function openRun(
   const { signals, scoring } = what;
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
-  noteSoftware(device, options, events);
-  const plan = planRun(set, device, what, options);
+  checkSoftware(device, options);
+  const plan = await planRun(set, device, what, options);
   device.limitMemory(plan.memoryBytes);
+  noteDevice(device, plan, options, events);
   const settings = settingsOf(what, device.info.kind, weightType);
   const { report, journal } = await openFiles(options, events, cleanup);
   const evidence = journal?.evidence({ modelSet: set.hash, settings });
@@ -306,14 +309,24 @@ async function openQuantizers(
   return quantizers;
 }
 
-/** Notes that the adapter is a software one. Throws where the options exclude that. */
-function noteSoftware({ info }: Device, { allowSoftware = true }: RunOptions, events: RunEvents): void {
-  if (!info.software) return;
-  if (allowSoftware) return events.onNote?.(`using a software adapter: ${info.name}`);
+/** Throws for a software adapter where the options exclude that. */
+function checkSoftware({ info }: Device, { allowSoftware = true }: RunOptions): void {
+  if (!info.software || allowSoftware) return;
   throw new DeviceError(
     `device: expected a GPU, found the software adapter ${info.name}, which is slower than --device cpu; ` +
       "install the GPU's Vulkan driver (docs/deploy.md), or allow it with --allow-software",
   );
+}
+
+/** Notes which adapter was taken and what it may use, or why a card was not. */
+function noteDevice({ info }: Device, plan: Plan, { device = "auto" }: RunOptions, events: RunEvents): void {
+  if (info.software) return events.onNote?.(`using a software adapter: ${info.name}`);
+  if (info.kind === "webgpu") {
+    const [limit, tensor] = [plan.memoryBytes, info.maxTensorBytes].map(formatBytes);
+    return events.onNote?.(`using ${info.name}, at most ${limit} of its memory, ${tensor} per tensor`);
+  }
+  const hidden = device === "auto" ? hiddenCard() : undefined;
+  if (hidden !== undefined) events.onNote?.(`using the processor: ${hidden}`);
 }
 
 function observed(family: FamilyName, quantize: Quantize, { onQuantised }: Observer): Quantize {
@@ -339,13 +352,13 @@ function withObserver(extras: ExtraScores | undefined, { onScores }: Observer): 
 }
 
 /** Plans memory for the tokenizers and, if there is scoring, the transformers. */
-function planRun(
+async function planRun(
   set: ModelSet,
   device: Device,
   { quantization, signals, scoring }: Measuring,
   options: RunOptions,
-): Plan {
-  const { memoryBytes = usualMemoryLimit(device), weightType, maxBatch } = options;
+): Promise<Plan> {
+  const { memoryBytes = await usualMemoryLimit(device), weightType, maxBatch } = options;
   const networks = set.networks.filter(({ variant }) => variant === undefined || scoring !== undefined);
   const classes = scoring !== undefined && scoring.condition !== "none";
   const planned = {

@@ -24,7 +24,7 @@ export interface DeviceInfo {
   readonly name: string;
   /** True for a software WebGPU adapter. */
   readonly software: boolean;
-  /** Largest single tensor in bytes. */
+  /** Largest single tensor in bytes; on WebGPU also no more than could be allocated when the device was opened. */
   readonly maxTensorBytes: number;
 }
 
@@ -53,6 +53,11 @@ export interface Device {
   memory(): MemoryUse;
   /** Lets `peakBytes` start from what is in use now. */
   resetPeak(): void;
+  /**
+   * Bytes that can be allocated beside what is in use, up to `most`, for devices with memory of their own: found by
+   * allocating it for a moment.
+   */
+  availableBytes?(most: number): Promise<number>;
   /**
    * Keeps memory in use and memory kept for reuse together below `bytes`, as long as what is in use is: a plan's limit.
    * A device whose memory was limited when it was opened keeps to that limit.

@@ -4,12 +4,19 @@
  */
 import { environmentVariable, setUnlessSet } from "../../util/environment.ts";
 import { DeviceError } from "../../util/errors.ts";
+import { hiddenCard } from "./driver.ts";
+import { largestAllocation } from "./probe.ts";
 
 /** Which adapter to take. */
 export interface AdapterOptions {
   /** Accept a software adapter such as llvmpipe. Default false. */
   readonly allowSoftware?: boolean;
   readonly powerPreference?: "low-power" | "high-performance";
+  /**
+   * Part of the adapter's name, such as `H200`; upper and lower case count the same. Default: what MODEL_TRACER_CARD
+   * says, else any adapter will do.
+   */
+  readonly card?: string;
 }
 
 /** An adapter's device. */
@@ -17,11 +24,18 @@ export interface OpenedAdapter {
   readonly gpu: GPUDevice;
   readonly name: string;
   readonly software: boolean;
+  /** Largest buffer that a card gave when it was tried, in bytes. Default: what its limits say. */
+  readonly maxAllocationBytes?: number;
 }
 
 const install = "On Debian or Ubuntu, a software adapter needs `apt-get install mesa-vulkan-drivers libvulkan1`; " +
   "an NVIDIA card needs its driver with the Vulkan ICD file and `apt-get install libvulkan1` " +
   "(in containers also NVIDIA_DRIVER_CAPABILITIES=all)";
+
+/** Why there is no card, or what to install. */
+function advice(): string {
+  return hiddenCard() ?? install;
+}
 
 /** What an adapter says of itself, by which software is told from hardware. */
 export type AdapterFacts = Pick<
@@ -70,6 +84,9 @@ export const environment: Readonly<Record<string, string>> = {
   DENO_WEBGPU_BACKEND: "vulkan",
 };
 
+/** Environment variable that chooses an adapter where the program does not: part of its name. */
+export const cardVariable = "MODEL_TRACER_CARD";
+
 /** Environment variable that chooses tiles where the program does not: auto, hardware or software. */
 export const tilesVariable = "MODEL_TRACER_TILES";
 
@@ -93,31 +110,54 @@ function setEnvironment(): void {
   for (const [variable, value] of Object.entries(environment)) setUnlessSet(variable, value);
 }
 
-async function request(options: AdapterOptions): Promise<GPUAdapter | null> {
+/** How adapters are asked for, in order: WebGPU offers one for each, and no list. */
+const requests: readonly GPURequestAdapterOptions[] = [
+  { powerPreference: "high-performance" },
+  { powerPreference: "low-power" },
+  { forceFallbackAdapter: true },
+];
+
+/** The first adapter whose name contains the wanted card. Throws DeviceError when there are only others. */
+async function request({ powerPreference, card }: AdapterOptions): Promise<GPUAdapter | null> {
   if (typeof navigator === "undefined" || !navigator.gpu) return null;
   setEnvironment();
-  const powerPreference = options.powerPreference ?? "high-performance";
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference });
-  return adapter ?? await navigator.gpu.requestAdapter({ forceFallbackAdapter: true });
+  const wanted = card ?? environmentVariable(cardVariable);
+  const seen = new Set<string>();
+  for (const options of powerPreference ? [{ powerPreference }, ...requests] : requests) {
+    const adapter = await navigator.gpu.requestAdapter(options);
+    if (!adapter) continue;
+    const name = adapterName(adapter.info);
+    if (wanted === undefined || name.toLowerCase().includes(wanted.toLowerCase())) return adapter;
+    seen.add(name);
+  }
+  if (seen.size === 0) return null;
+  throw new DeviceError(
+    `webgpu: expected an adapter with "${wanted}" in its name (${card === undefined ? cardVariable : "card"}), ` +
+      `found ${[...seen].join(" and ")}; docs/gpu.md says how to choose among cards`,
+  );
 }
 
 /** What `openWebGpuDevice` would find, without opening it. */
-export async function probeWebGpu(): Promise<{ kind: "hardware" | "software" | "none"; name: string }> {
-  const adapter = await request({});
+export async function probeWebGpu(
+  options: AdapterOptions = {},
+): Promise<{ kind: "hardware" | "software" | "none"; name: string }> {
+  const adapter = await request(options);
   if (!adapter) return { kind: "none", name: "" };
   return { kind: isSoftware(adapter.info) ? "software" : "hardware", name: adapterName(adapter.info) };
 }
 
-/** Throws when there is no adapter, or only a software adapter and it was not asked for. */
+/**
+ * Throws when there is no adapter, not the wanted one, or only a software adapter and it was not asked for.
+ */
 export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapter> {
   const adapter = await request(options);
-  if (!adapter) throw new DeviceError(`webgpu: no adapter found. ${install}. The cpu device works without any.`);
+  if (!adapter) throw new DeviceError(`webgpu: no adapter found. ${advice()}. The cpu device works without any.`);
   const software = isSoftware(adapter.info);
   const name = adapterName(adapter.info);
   if (software && !options.allowSoftware) {
     throw new DeviceError(
       `webgpu: only the software adapter "${name}" was found, which is slower than the cpu device; ` +
-        `ask for it explicitly (--device webgpu) to use it. ${install}`,
+        `ask for it explicitly (--device webgpu) to use it. ${advice()}`,
     );
   }
   const limits = adapter.limits;
@@ -131,5 +171,10 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapte
   // To time dispatches: `bench --profile`.
   const requiredFeatures: GPUFeatureName[] = adapter.features.has("timestamp-query") ? ["timestamp-query"] : [];
   const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures });
-  return { gpu, name, software };
+  if (software) return { gpu, name, software }; // its memory is the system's, and it may fill a gigabyte with zeros
+  const most = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  const maxAllocationBytes = await largestAllocation(gpu, most);
+  if (maxAllocationBytes > 0) return { gpu, name, software, maxAllocationBytes };
+  gpu.destroy();
+  throw new DeviceError(`webgpu: ${name} gives no memory, not even 16 MiB; is it full of other processes' data?`);
 }

@@ -17,6 +17,7 @@ import {
   type Texture,
   type TextureFormat,
 } from "./pool.ts";
+import { availableBytes } from "./probe.ts";
 import type { Groups, Program } from "./program.ts";
 import { Recorder, type TextureRect } from "./recorder.ts";
 import { type Tuning, usualTuning } from "./tuning.ts";
@@ -48,9 +49,9 @@ export class WebGpuDevice implements Device, Context {
       ? (software ? "software" : "hardware")
       : options.tiles;
     // A buffer is bound whole, in multiples of 256 bytes.
-    const maxTensorBytes =
-      Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / 256) *
-      256;
+    const { maxStorageBufferBindingSize, maxBufferSize } = gpu.limits;
+    const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, adapter.maxAllocationBytes ?? Infinity);
+    const maxTensorBytes = Math.floor(most / 256) * 256;
     this.info = { kind: "webgpu", name, software, maxTensorBytes };
     this.recorder = new Recorder(gpu);
     const hooks: PoolHooks = {
@@ -171,6 +172,12 @@ export class WebGpuDevice implements Device, Context {
 
   resetPeak(): void {
     this.#pool.resetPeak();
+  }
+
+  async availableBytes(most: number): Promise<number> {
+    this.recorder.check();
+    this.trim();
+    return await availableBytes(this.adapter.gpu, Math.min(2 ** 30, this.info.maxTensorBytes), most);
   }
 
   limitMemory(bytes: number): void {

@@ -5,6 +5,7 @@ import { type AdapterOptions, openAdapter, probeWebGpu, type Tiles, tilesOf } fr
 import { WebGpuDevice, type WebGpuDeviceOptions } from "./device.ts";
 import { tuningOf } from "./tuning.ts";
 
+export { hiddenCard } from "./driver.ts";
 export { probeWebGpu };
 export type { Tiles, WebGpuDevice };
 /** Options of `openWebGpuDevice`. */

@@ -117,7 +117,7 @@ export class Pool {
       throw new RangeError(
         `webgpu alloc: ${bytes} bytes (${mib(bytes)}) are more than one tensor may have here (${
           mib(this.maxBytes)
-        }); ` +
+        }: by the adapter's limits, or what it gave when the device was opened); ` +
           `use a smaller batch or the cpu device (${mib(this.#liveBytes)} are in use)`,
       );
     }

@@ -37,7 +37,7 @@ export const networkOptions = defineOptions({
     value: "SIZE",
     type: size,
     help: "limit for weights and activations on the device",
-    unset: "three quarters of the free memory, at most 8GiB; on a GPU 4GiB",
+    unset: "three quarters of the free memory, at most 8GiB; on a GPU 40GiB",
   },
   weightType: {
     value: "TYPE",

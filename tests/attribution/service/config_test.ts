@@ -69,6 +69,7 @@ Deno.test("the task serve may read exactly the environment variables that there 
   assert.deepEqual(allowed.filter((name) => !name.startsWith("TRACER_")).sort(), [
     "DENO_WEBGPU_BACKEND",
     "HOST",
+    "MODEL_TRACER_CARD",
     "MODEL_TRACER_TILES",
     "PORT",
     "XDG_RUNTIME_DIR",
