@@ -80,7 +80,8 @@ export function varScoringWorkloads(
   const config = sizes.var;
   const { condition, image } = varFlops(config);
   return [scoringWorkload({
-    ...{ network: "var16", images, sampler: varVariants[0].sampler, codes: config.codes },
+    ...{ network: "var16", images, codes: config.codes },
+    sampler: { ...varVariants[0].sampler, topK: Math.min(900, config.codes) },
     flops: 2 * images * (condition + image),
     family: (device) => ({
       transformerInput: (tokens) => {

@@ -8,7 +8,7 @@ import { kernelWorkloads } from "../bench/kernels.ts";
 import { disturbed, measure, type Measured } from "../bench/measure.ts";
 import { type BenchOptions, benchOptions, checkBenchOptions, type DeviceChoice } from "../bench/options.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
-import { profile, profileTables } from "../bench/profile.ts";
+import { type Profile, profile, profileTables } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
 import { scoringWorkloads, varScoringWorkloads } from "../bench/scoring.ts";
 import { verdicts } from "../bench/targets.ts";
@@ -139,13 +139,19 @@ function noteDisturbance(results: readonly Measured[], threads = navigator.hardw
 
 async function profileAll(options: BenchOptions): Promise<void> {
   const device = await openDevice(options.devices[0], { threads: options.threads });
+  const { name, kind } = device.info;
+  const profiles: Profile[] = [];
   for (const workload of workloads(options, device.info)) {
     for (const found of await profile(workload, device, (name) => name.includes(options.filter))) {
       console.log(profileTables(found, options.peakTflops));
+      profiles.push(found);
     }
     device.trim();
   }
   device.close();
+  if (options.out === undefined) return;
+  const report = { format: 1, device: { kind, name }, peakTflops: options.peakTflops, profiles };
+  await writeFileAtomically(options.out, JSON.stringify(report, null, 1) + "\n");
 }
 
 async function countPasses({ filter, json, out, profile }: Options): Promise<number> {
@@ -161,6 +167,7 @@ async function countPasses({ filter, json, out, profile }: Options): Promise<num
 }
 
 async function main({ values: options }: Input<typeof command.options>): Promise<number> {
+  if (options.out !== undefined && !options.list) await expectNoFile("--out", options.out, options.force);
   if (options.count) return await countPasses(options);
   const chosen = workloads(options);
   if (chosen.length === 0) throw new Error(`no case's name contains ${options.filter} (see --list)`);
@@ -168,7 +175,6 @@ async function main({ values: options }: Input<typeof command.options>): Promise
     console.log(chosen.flatMap(({ names }) => names).filter((name) => name.includes(options.filter)).join("\n"));
     return 0;
   }
-  if (options.out !== undefined) await expectNoFile("--out", options.out, options.force);
   if (options.profile) {
     await profileAll(options);
     return 0;

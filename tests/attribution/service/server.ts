@@ -57,9 +57,10 @@ export async function listening(process: Deno.ChildProcess): Promise<Server> {
 /** Time limits that no machine reaches, however busy it is. */
 const patience = ["deadline", "batch", "body", "decode"].flatMap((limit) => [`--${limit}-ms`, "600000"]);
 
-/** Starts a server on any port; resolves when it is ready. */
+/** Starts a server on any port, on the CPU device unless `args` say otherwise; resolves when it is ready. */
 export async function startServer(args: readonly string[], env: Record<string, string> = {}): Promise<Server> {
-  const common = ["--port", "0", "--device", "cpu", ...patience];
+  const device = args.includes("--device") ? [] : ["--device", "cpu"];
+  const common = ["--port", "0", ...device, ...patience];
   const server = await listening(await spawnTask("serve", root, [...common, ...args], env));
   await untilReady(server);
   return server;
