@@ -1,7 +1,6 @@
 /**
  * sha256 of bytes and of files. Files may be of any size: they are read in order, through one buffer.
  */
-import { createHash } from "node:crypto";
 
 /** sha256 as lower-case hexadecimal digits. */
 export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
@@ -18,6 +17,7 @@ export interface HashOptions {
 
 /** sha256 of a file as lower-case hexadecimal digits. */
 export async function hashFile(path: string, { signal, onProgress }: HashOptions = {}): Promise<string> {
+  const { createHash } = await import("node:crypto"); // here, because a page has sha256Hex only
   using file = await Deno.open(path);
   const hash = createHash("sha256");
   // Two buffers: one is read into while the other is hashed.

@@ -6,7 +6,7 @@
 import { sizeOf } from "../../core/tensor/shape.ts";
 import { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
 import { autoUnwrap, renamed, subSource } from "./prefix.ts";
-import { type SafetensorsEntry, writeSafetensors } from "./safetensors.ts";
+import { type SafetensorsEntry, writeSafetensors } from "./write_safetensors.ts";
 import { readAhead } from "./read_ahead.ts";
 import type { TensorSource } from "./source.ts";
 import { DTYPE_BYTES } from "./stored.ts";

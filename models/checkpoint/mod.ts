@@ -2,13 +2,8 @@
 export { type ByteRange, BytesInMemory, type RandomAccess } from "./bytes.ts";
 export { type CheckpointDescription, type CheckpointFormat, describeCheckpoint, openCheckpoint } from "./open.ts";
 export type { StoredDType, TensorInfo, TensorSource } from "./source.ts";
-export {
-  openSafetensors,
-  type SafetensorsEntry,
-  type SafetensorsSource,
-  type TensorBytes,
-  writeSafetensors,
-} from "./safetensors.ts";
+export { openSafetensors, type SafetensorsSource } from "./safetensors.ts";
+export { type SafetensorsEntry, type TensorBytes, writeSafetensors } from "./write_safetensors.ts";
 export { syntheticInput, type SyntheticOptions, syntheticSource, syntheticTensor } from "./synthetic.ts";
 export { autoUnwrap, subSource, type SubSourceOptions, withPrefix } from "./prefix.ts";
 export { unwrapNetwork } from "./unwrap.ts";

@@ -7,7 +7,9 @@ import type { KernelBuild } from "../../core/cpu/pool.ts";
 import type { Device } from "../../core/tensor/device.ts";
 import type { WebGpuDevice } from "../../core/wgsl/mod.ts";
 
-export const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1";
+/** These tests run on a page as well (browser/), where there are no arguments and variables. */
+export const cpuOnly = typeof Deno !== "undefined" &&
+  (Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1");
 
 /** A way to run kernels: a device, or the reason why there is none. */
 export interface Target {

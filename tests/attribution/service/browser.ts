@@ -6,7 +6,8 @@ import { isFinished } from "./in_page.js";
 
 const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-async function findBrowser(): Promise<string> {
+/** Path of a Chromium. Throws, saying what to install. */
+export async function findBrowser(): Promise<string> {
   const own = Deno.env.get("CHROMIUM");
   const folders = (Deno.env.get("PATH") ?? "").split(":");
   for (const path of own ? [own] : folders.flatMap((folder) => names.map((name) => join(folder, name)))) {
