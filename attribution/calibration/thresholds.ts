@@ -77,19 +77,23 @@ const preferred: readonly ScoreName[] = ["quantLoss", "combined", "encLoss", "on
  */
 const preferredStrategies: readonly Strategy[] = ["quantile", "gaussian", "roc"];
 
-/** Throws when a family has fewer than two images, or when `roc` is requested and val has no outliers. */
+/**
+ * Throws when a family has fewer than two images, in all or without those of one fold of val, or when `roc` is
+ * requested and val has no outliers.
+ */
 export function requireFittable(
   train: readonly { readonly label: Label }[],
   val: readonly { readonly label: Label }[],
   labels: Labels,
   options: FitOptions = {},
 ): void {
-  const counts = labels.families.map((name) => [name, count([...train, ...val], name, labels)] as const);
-  const short = counts.filter(([, n]) => n < 2);
+  const short = labels.families.filter((name) => leastOf(train, val, name, labels) < 2);
   if (short.length > 0) {
-    const missing = short.map(([name, n]) => `${n} of ${name} (${labels.variants[name].join(", ")})`).join(" and ");
+    const all = [...train, ...val];
+    const missing = short.map((name) => `${count(all, name, labels)} of ${name} (${labels.variants[name].join(", ")})`);
     throw new Error(
-      `calibration: expected two images or more of each family in train and val together, got ${missing}`,
+      `calibration: expected two images or more of each family in train and val together, and as many without a ` +
+        `fifth of val's, got ${missing.join(" and ")}`,
     );
   }
   if (options.threshold === "roc" && count(val, outlierLabel, labels) === 0) {
@@ -126,14 +130,27 @@ export function fitCalibration(
   for (const family of labels.families) {
     for (const name of names) addCosts(fitted, { family, name, labels }, val, parts);
   }
-  const candidates = outliers === 0 ? [] : tryAll(names, parts, labels, options);
   const enough = labels.families.every((name) => count([...train, ...val], name, labels) >= enoughForDistances);
+  const tried = names.filter((name) => enough || name !== "oneClass");
+  const candidates = outliers === 0 ? [] : tryAll(tried, parts, labels, options);
   const decision = chooseDecision(candidates, labels, options, enough ? "oneClass" : "quantLoss");
   return { ...fitted, decision, candidates };
 }
 
-/** Images of a family below which its distances are too uncertain to be chosen without outliers to try them on. */
+/** Images of a family below which its distances are too uncertain to be chosen. */
 const enoughForDistances = 20;
+
+/** The fewest images of a family that are fitted to in a part of the cross-validation. */
+function leastOf(
+  train: readonly { readonly label: Label }[],
+  val: readonly { readonly label: Label }[],
+  name: FamilyName,
+  labels: Labels,
+): number {
+  const held = Array.from({ length: folds }, (_, fold) => val.filter((_, i) => foldOf(val, i) === fold));
+  const largest = Math.max(...held.map((images) => count(images, name, labels)));
+  return count([...train, ...val], name, labels) - largest;
+}
 
 /** The signals that were measured of all images, in the order of the table. */
 function measuredSignals(all: readonly Labelled[], labels: Labels): SignalName[] {
@@ -147,7 +164,7 @@ function measuredSignals(all: readonly Labelled[], labels: Labels): SignalName[]
 /**
  * The fold of the image with index `i`. Images of a label go to the folds in turn, so that every fold has some of each.
  */
-function foldOf(val: readonly Labelled[], i: number): number {
+function foldOf(val: readonly { readonly label: Label }[], i: number): number {
   const cached = foldCache.get(val) ?? (() => {
     const seen = new Map<Label, number>();
     const made = val.map(({ label }) => {
@@ -160,7 +177,7 @@ function foldOf(val: readonly Labelled[], i: number): number {
   })();
   return cached[i];
 }
-const foldCache = new WeakMap<readonly Labelled[], readonly number[]>();
+const foldCache = new WeakMap<readonly { readonly label: Label }[], readonly number[]>();
 
 type Fitted = Pick<Fit, "families" | "oneClass">;
 

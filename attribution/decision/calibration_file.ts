@@ -10,7 +10,7 @@ import type { FamilyName } from "../../models/family.ts";
 import { parseJson } from "../../util/json.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import type { ConditionName, Measurements } from "../evidence/evidence.ts";
-import { type Labels, mapFamilies } from "../labels.ts";
+import { type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { defaultQuantizer, type QuantizerName, quantizerNames } from "../quantisation/quantizers.ts";
 import { type Classifiers, classifiersSchema } from "./classifiers/schema.ts";
 import { defaultOutlierPrior } from "./classifiers/joint.ts";
@@ -110,6 +110,26 @@ const schema = v.strictObject({
 
 /** The content of a calibration file. */
 export type Calibration = v.InferOutput<typeof schema>;
+
+/** Fewer images of a family, or outliers in val, than this give a caution. */
+const enoughImages = 20;
+
+/** Why a calibration should be trusted less than others: sentences that every verdict by it repeats. */
+export function cautionsOf({ data }: Pick<Calibration, "data">, labels: Labels): readonly string[] {
+  if (data === null) return [];
+  const { train, val } = data;
+  const few = labels.families.flatMap((name) => {
+    const n = labels.variants[name].reduce(
+      (sum, label) => sum + (train.labels[label] ?? 0) + (val.labels[label] ?? 0),
+      0,
+    );
+    return n < enoughImages ? [`${n} of ${name}`] : [];
+  });
+  const outliers = val.labels[outlierLabel] ?? 0;
+  const all = [...few, ...outliers < enoughImages ? [`${outliers} outliers`] : []];
+  if (all.length === 0) return [];
+  return [`The calibration rests on few images (${all.join(", ")}; ${enoughImages} or more are needed): be cautious.`];
+}
 
 /** A calibration by which all families of a set accept every image, so that no image is an outlier. */
 export function uncalibrated(
@@ -223,6 +243,8 @@ export interface Rules {
   readonly classifiers?: Classifiers;
   /** Expected share of outliers among the images, above 0 and below 1. Only `joint` uses it. */
   readonly outlierPrior?: number;
+  /** What to say with every verdict: why the calibration should be trusted less than others. */
+  readonly cautions?: readonly string[];
 }
 
 /** What a user may choose instead of the calibration's own decision. */
@@ -244,12 +266,13 @@ export function rulesOf(calibration: Calibration, labels: Labels, choice: RuleCh
   if (!(outlierPrior > 0 && outlierPrior < 1)) {
     throw new RangeError(`--outlier-prior: expected a share above 0 and below 1, got ${outlierPrior}`);
   }
-  const { classifiers, variants } = calibration;
+  const { classifiers, variants } = calibration, cautions = cautionsOf(calibration, labels);
   return {
     labels,
     families: mapFamilies(labels.families, (family) => familyRule(calibration, family, choice)),
     variantScale: variants.scale,
     ...classifiers !== undefined && { classifiers, outlierPrior },
+    ...cautions.length > 0 && { cautions },
   };
 }
 

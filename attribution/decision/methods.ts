@@ -311,7 +311,8 @@ export function decide(
   const decision = evidence.facts?.unsuitable === undefined || name === evidenceMethod
     ? methodOf(name).decide(evidence, rules)
     : decideUnsuitable(evidence, rules.labels, rules.outlierPrior);
-  const { finding = decision.label === outlierLabel ? "none" : "variant", reasons = [] } = decision;
+  const { finding = decision.label === outlierLabel ? "none" : "variant", reasons: own = [] } = decision;
+  const reasons = [...own, ...rules.cautions ?? []];
   return { ...decision, finding, reasons, unsure: decision.confidence < unsureBelow, method: name };
 }
 

@@ -352,6 +352,7 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   const method = options.method ?? (isFitted ? defaultMethod(rules) : "perplexity");
   requireCalibrated(method, set);
   requireMethod(method, rules);
+  for (const caution of rules.cautions ?? []) events.onNote?.(caution);
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const unsureBelow = limit ?? (method === "joint" ? rules.classifiers?.unsureBelow : undefined) ?? 0;
   const { needs, condition: usual = "none" } = methodOf(method);

@@ -90,7 +90,7 @@ Deno.test("calibrate without outliers falls back to gaussian thresholds and says
     assert.equal(refused.code, 1);
     assert.match(
       refused.stderr,
-      /^calibrate: --threshold roc: val has no outliers, .* use --threshold gaussian or quantile/,
+      /^calibrate: --threshold roc: val has no outliers, .* use --threshold gaussian or quantile/m,
     );
     assert.ok(!(await names(dir)).includes("runs"));
 

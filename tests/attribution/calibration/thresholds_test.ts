@@ -2,7 +2,12 @@
 import { officialLabels } from "../../labels.ts";
 import assert from "node:assert/strict";
 import { rulesOf, uncalibrated } from "../../../attribution/decision/calibration_file.ts";
-import { fitCalibration, type Labelled, rocThreshold } from "../../../attribution/calibration/thresholds.ts";
+import {
+  fitCalibration,
+  type Labelled,
+  requireFittable,
+  rocThreshold,
+} from "../../../attribution/calibration/thresholds.ts";
 import type { FamilyEvidence } from "../../../attribution/evidence/evidence.ts";
 import { groupOf, type Label } from "../../../attribution/labels.ts";
 import { chooseFamily } from "../../../attribution/decision/methods.ts";
@@ -196,6 +201,19 @@ Deno.test("fitCalibration() refuses a family with fewer than two images", () => 
     () => fitCalibration(images("rarb", 1, 1), images("outlier", 5, 2), officialLabels),
     /expected two images or more of each family .*, got 1 of rar \(rarb, .*\) and 0 of var \(var16, .*\)/,
   );
+  // Two images, of which a part of the cross-validation would have one: known before anything is measured.
+  assert.throws(
+    () => requireFittable(images("rarb", 1, 1), [...images("rarb", 1, 2), ...images("var16", 9, 3)], officialLabels),
+    /and as many without a fifth of val's, got 2 of rar/,
+  );
+  requireFittable(images("rarb", 2, 1), images("var16", 3, 3), officialLabels);
+});
+
+Deno.test("fitCalibration() does not choose distances that were fitted to a handful of images", () => {
+  const few = [...images("rarb", 6, 21), ...images("var16", 6, 22)], outliers = images("outlier", 30, 23);
+  for (const { signals } of fitCalibration(few, [...few, ...outliers].slice(0, 40), officialLabels).candidates) {
+    assert.ok(Object.values(signals).every((name) => name !== "oneClass"), JSON.stringify(signals));
+  }
 });
 
 /** Images whose losses under both tokenizers go together, so that only their combination tells an outlier. */

@@ -199,3 +199,16 @@ Deno.test("requireQuantizer() refuses scores of another quantiser than the thres
   assert.throws(() => requireQuantizer(calibration, "gradient"), /--quantization gradient: .* made with greedy/);
   requireQuantizer(uncalibrated(set), "gradient");
 });
+
+Deno.test("decide() repeats with every verdict that a calibration rests on few images", () => {
+  const part = (labels: Record<string, number>) => ({ fingerprint: "0".repeat(64), images: 1, labels });
+  const of = (train: Record<string, number>, val: Record<string, number>) =>
+    rulesOf({ ...calibration, data: { train: part(train), val: part(val) } }, officialLabels);
+  const few = of({ rarb: 2, rarl: 2, var16: 40 }, { outlier: 3 });
+  const { reasons } = decide("perplexity", evidence(0.6, 0.3), few, 0);
+  assert.equal(reasons.length, 1);
+  assert.match(reasons[0], /rests on few images \(4 of rar, 3 outliers; 20 or more are needed\)/);
+  const enough = of({ rarb: 10, var16: 40 }, { rarl: 10, outlier: 20 });
+  assert.deepEqual(decide("perplexity", evidence(0.6, 0.3), enough, 0).reasons, []);
+  assert.equal(enough.cautions, undefined);
+});
