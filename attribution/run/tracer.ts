@@ -344,16 +344,16 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
     throw new RangeError(`unsureBelow: expected a confidence from 0 to 1, got ${limit}`);
   }
   const set = await chooseModels(options.models, events);
+  requireCalibrated(options.method ?? "perplexity", set);
+  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const labels = labelsOf(set);
   const { calibration, sha256 } = await loadCalibration(set);
   const rules = rulesOf(calibration, labels, options.rules);
   // The default method uses classifiers, which were fitted under one condition. Under another, perplexity decides.
   const isFitted = options.condition === undefined || options.condition === rules.classifiers?.condition;
   const method = options.method ?? (isFitted ? defaultMethod(rules) : "perplexity");
-  requireCalibrated(method, set);
   requireMethod(method, rules);
   for (const caution of rules.cautions ?? []) events.onNote?.(caution);
-  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
   const unsureBelow = limit ?? (method === "joint" ? rules.classifiers?.unsureBelow : undefined) ?? 0;
   const { needs, condition: usual = "none" } = methodOf(method);
   const condition = options.condition ?? (needs === undefined ? usual : rules.classifiers?.condition ?? usual);
