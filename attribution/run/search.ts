@@ -128,8 +128,9 @@ function posedInput(
       size === found ? pixels : preprocess(posedImage(image, pose, size).image, size),
     ]),
   );
-  const { width, height } = measured;
-  const decoded = { sha256: name, pixels: { width, height, bySize } };
+  // The decision reads a pose by the history of the image, so that is also what chooses the transformers.
+  const { width, height, facts } = measured;
+  const decoded = { sha256: name, pixels: { width, height, bySize, facts } };
   return { imageName: input.imageName, class: input.class, decoded };
 }
 

@@ -6,6 +6,8 @@ import { measuredPoses } from "../../../attribution/evidence/poses.ts";
 import type { ImageInput } from "../../../attribution/images/load.ts";
 import { gatherLines, type MeasuringOptions } from "../../../attribution/run/measure_images.ts";
 import type { SearchInput } from "../../../attribution/run/image_state.ts";
+import { measure } from "../../../attribution/run/pipeline.ts";
+import { Tracer } from "../../../attribution/run/tracer.ts";
 import { type ModelSet, openModelSet } from "../../../models/model_set.ts";
 import { withFolder } from "../files.ts";
 import { tiny } from "../../sets.ts";
@@ -86,4 +88,21 @@ Deno.test("a run that is aborted yields no image that it has not searched", asyn
   });
   const finished = lines.filter((line) => line !== undefined).map(({ image }) => image);
   assert.deepEqual(finished, ["as it is", "unsuitable"]);
+});
+
+Deno.test("the transformers that score a pose are chosen by the history of the image, as its decision is", async () => {
+  await using tracer = await Tracer.open({ models: tiny, device: "cpu", threads: 1 });
+  const [mirrored] = images;
+  const processed = { ...mirrored, edits: [...mirrored.edits!, { name: "jpeg", quality: 90 }] } as ImageInput;
+  const seen: unknown[] = [];
+  const options = { ...tracer.run.measuring, search: { level: "quick", needs: () => true } } as const;
+  const wants = (_: unknown, facts: unknown) => {
+    seen.push(facts);
+    return [];
+  };
+  const [line] = await Array.fromAsync(measure([processed], wants, options)) as MeasuredLine[];
+  assert.equal(line.search!.poses.length, 1);
+  assert.equal(line.facts!.file!.jpeg!.quality, 90);
+  assert.ok(seen.length >= 2);
+  for (const facts of seen) assert.deepEqual(facts, line.facts);
 });
