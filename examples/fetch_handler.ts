@@ -4,7 +4,7 @@
  *   deno run -A examples/fetch_handler.ts [image]
  *
  * With an image, it asks itself and ends. Otherwise: curl --data-binary @image.png http://127.0.0.1:8000/tracer/v1/attribute
- * In a project of your own, add --unstable-worker-options: images are decoded in workers without any permission.
+ * Images are decoded in processes without any permission: with fewer permissions than -A, it needs --allow-run=deno.
  */
 import { openService } from "../attribution/service/mod.ts";
 

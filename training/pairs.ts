@@ -4,7 +4,7 @@
  */
 import { resolve } from "node:path";
 import type { FamilyName } from "../models/family.ts";
-import { decodeImage } from "../attribution/images/decode.ts";
+import { type ImageDecoder, ownDecoder } from "../attribution/images/decoder/mod.ts";
 import { type ListedImage, listImages } from "../attribution/images/list.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { readImageFile } from "../attribution/images/load.ts";
@@ -57,6 +57,8 @@ export interface OpenDataOptions {
   readonly pairs: readonly string[];
   /** Folders with a folder of images per label, such as `Dataset/train`. */
   readonly data: readonly string[];
+  /** Decodes the files. It is used as long as the pairs are. Default: this process does. */
+  readonly decoder?: ImageDecoder;
   /** The labels of the model set. */
   readonly labels: Labels;
   /** Use only so many pairs, evenly spaced in the sorted list. Default: all. */
@@ -91,8 +93,10 @@ export async function openTrainingData(family: PairFamily, options: OpenDataOpti
   const chosen = spread(members.length, options.limit ?? members.length).map((i) => members[i]);
   const total = chosen.length + others.length;
   const progress = (before: number) => (done: number) => options.onProgress?.(before + done, total);
-  const pairs = await ImagePairs.open(family, chosen, progress(0));
-  const compared = others.length === 0 ? null : await ImagePairs.open(family, others, progress(chosen.length));
+  const { decoder = ownDecoder } = options;
+  const open = (items: readonly Item[], before: number) => ImagePairs.open(family, items, decoder, progress(before));
+  const pairs = await open(chosen, 0);
+  const compared = others.length === 0 ? null : await open(others, chosen.length);
   return { pairs, others: compared };
 }
 
@@ -179,7 +183,12 @@ class ImagePairs implements PairSource {
   #left = cacheBytes;
   readonly #cache = new Map<number, RgbImage>();
 
-  private constructor(readonly fingerprint: string, readonly items: readonly Item[], cache: readonly RgbImage[]) {
+  private constructor(
+    readonly fingerprint: string,
+    readonly items: readonly Item[],
+    readonly decoder: ImageDecoder,
+    cache: readonly RgbImage[],
+  ) {
     this.partial = items.some(({ tokens }) => tokens === null);
     cache.forEach((image, i) => this.#keep(i, image));
   }
@@ -191,6 +200,7 @@ class ImagePairs implements PairSource {
   static async open(
     family: PairFamily,
     items: readonly Item[],
+    decoder: ImageDecoder,
     onProgress: (done: number) => void,
   ): Promise<ImagePairs> {
     const hashes: string[] = [], cache: RgbImage[] = [], unreadable: string[] = [];
@@ -198,10 +208,9 @@ class ImagePairs implements PairSource {
     let left = cacheBytes;
     for (const [i, { image, tokens }] of items.entries()) {
       try {
-        const { bytes, sha256 } = await readImageFile(image.path);
+        const { sha256, decoded } = await readAndDecode(decoder, image);
         const tokenHash = tokens === null ? "" : await sha256Hex(new Uint8Array(tokens.slice().buffer));
         hashes.push(sha256 + tokenHash);
-        const decoded = await decodeImage(bytes);
         const size = `${decoded.width}x${decoded.height}`;
         sizes.set(size, [...sizes.get(size) ?? [], image.imageName]);
         left -= decoded.data.length;
@@ -216,7 +225,7 @@ class ImagePairs implements PairSource {
     }
     requireSize(family, sizes);
     const fingerprint = await sha256Hex(new TextEncoder().encode(hashes.sort().join("\n")));
-    return new ImagePairs(fingerprint, items, cache);
+    return new ImagePairs(fingerprint, items, decoder, cache);
   }
 
   async batch(indices: readonly number[]): Promise<Pair[]> {
@@ -231,13 +240,21 @@ class ImagePairs implements PairSource {
   async #decoded(i: number): Promise<RgbImage> {
     const known = this.#cache.get(i);
     if (known !== undefined) return known;
-    return await decodeImage((await readImageFile(this.items[i].image.path)).bytes);
+    return (await readAndDecode(this.decoder, this.items[i].image)).decoded;
   }
 
   #keep(i: number, image: RgbImage): void {
     this.#left -= image.data.length;
     if (this.#left >= 0) this.#cache.set(i, image);
   }
+}
+
+async function readAndDecode(
+  decoder: ImageDecoder,
+  { imageName, path }: ListedImage,
+): Promise<{ readonly sha256: string; readonly decoded: RgbImage }> {
+  const { bytes, sha256 } = await readImageFile(path);
+  return { sha256, decoded: await decoder.stored({ imageName }, bytes) };
 }
 
 /** Throws unless all images have the size of the family. `sizes` has the names of images by size. */

@@ -3,6 +3,7 @@
  * writes the encoder. It prints nothing; callers follow progress through `TrainingEvents`.
  */
 import { dirname, join, resolve } from "node:path";
+import { openDecoder } from "../attribution/images/decoder/mod.ts";
 import { labelsOf } from "../attribution/labels.ts";
 import { familyNames } from "../models/registry.ts";
 import { type DeviceName, openDevice } from "../core/open_device.ts";
@@ -192,6 +193,7 @@ async function openData(
     return sampled;
   }
   return await openTrainingData(trainee.tokenizer, {
+    decoder: cleanup.use(openDecoder()),
     pairs: inputs.pairs,
     data: inputs.data,
     labels: labelsOf(set),

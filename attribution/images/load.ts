@@ -115,8 +115,8 @@ async function contentOf(
 }
 
 /**
- * The pixels of an input at the given image sizes. `bytes` are those that readContent() returned. Throws
- * UnreadableImageError.
+ * The pixels of an input at the given image sizes, with the notes of its file. `bytes` are those that readContent()
+ * returned. Throws UnreadableImageError.
  */
 export async function pixelsOf(
   input: ImageInput,
@@ -125,7 +125,8 @@ export async function pixelsOf(
   maxPixels?: number,
 ): Promise<Pixels> {
   if (input.decoded !== undefined) return input.decoded.pixels;
-  return await prepare(await storedImage(input, bytes, maxPixels), sizes, input);
+  const pixels = await prepare(await storedImage(input, bytes, maxPixels), sizes, input);
+  return bytes === undefined ? pixels : { ...pixels, notes: imageNotes(bytes) };
 }
 
 /**
@@ -170,15 +171,6 @@ export async function decodePixels(
   const pixels = await prepare({ image, bytes }, sizes);
   const isSmall = image.width * image.height <= largestKept;
   return { ...pixels, notes: imageNotes(bytes), ...isSmall && { image } };
-}
-
-/**
- * What is odd about the file of an input; without `notes` if nothing is. `bytes` are those that readContent() returned;
- * they can be decoded.
- */
-export function notesOf({ decoded }: ImageInput, bytes: Uint8Array | undefined): { notes?: string[] } {
-  const notes = decoded?.pixels.notes ?? (bytes === undefined ? [] : imageNotes(bytes));
-  return notes.length > 0 ? { notes: [...notes] } : {};
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Device } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer } from "../../models/family.ts";
 import type { ClassEvidence, Measurements, SearchEvidence, Settings, VariantEvidence } from "../evidence/evidence.ts";
 import type { UnreadableImageError } from "../images/decode.ts";
+import type { ImageDecoder } from "../images/decoder/mod.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
@@ -70,6 +71,8 @@ export interface MeasureOptions {
   /** Further statistics of the token scores, kept in the evidence with the summaries. `settings` names them. */
   readonly extras?: ExtraScores;
   readonly maxPixels?: number;
+  /** Decodes files. Default: this process does. */
+  readonly decoder?: ImageDecoder;
   /** Aborting ends the stream after the pass in progress. Images that are complete by then are still yielded. */
   readonly signal?: AbortSignal;
   /** Finds earlier measurements of an image by its content, under the same model set and settings. */

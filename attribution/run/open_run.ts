@@ -11,6 +11,7 @@ import type { FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { joinExtras } from "../decision/extras.ts";
 import { type ConditionName, isUnreadable, type MeasurementLine, type Settings } from "../evidence/evidence.ts";
+import { type ImageDecoder, openDecoder } from "../images/decoder/mod.ts";
 import type { ImageInput } from "../images/load.ts";
 import { labelsOf } from "../labels.ts";
 import { defaultInference, type InferenceSettings } from "../likelihood/class_inference.ts";
@@ -178,6 +179,8 @@ export interface OpenRunOptions extends RunOptions {
   /** Lock the journal so that no other process can use it. Default false. */
   readonly exclusive?: boolean;
   readonly observer?: Observer;
+  /** Decodes files; the caller closes it. Default: openDecoder(). */
+  readonly decoder?: ImageDecoder;
 }
 
 /**
@@ -200,6 +203,9 @@ export async function openRun(
   device.limitMemory(plan.memoryBytes);
   noteDevice(device, plan, options, events);
   const settings = settingsOf(what, device.info.kind, weightType);
+  if (options.decoder === undefined) events.onPrepare?.("starting the decoder of images");
+  const decoder = options.decoder ?? openDecoder();
+  if (options.decoder === undefined) cleanup.use(decoder);
   const { report, journal } = await openFiles(options, events, cleanup);
   const evidence = journal?.evidence({ modelSet: set.hash, settings });
   const pool = await VariantPool.open(set, device, plan, {
@@ -214,7 +220,7 @@ export async function openRun(
   const counter = new Counter();
   let done = 0;
   const measuring: MeasureOptions = {
-    ...{ device, models: pool, plan, settings, quantizers, maxPixels, signal },
+    ...{ device, models: pool, plan, settings, quantizers, maxPixels, decoder, signal },
     variants: scoring === undefined ? {} : labelsOf(set).variants,
     modelSet: set.hash,
     search: what.searching,

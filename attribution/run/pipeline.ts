@@ -5,6 +5,7 @@
  */
 import { disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
+import { inAdvance } from "../../util/in_advance.ts";
 import { commit, version } from "../../util/version.ts";
 import {
   type EvidenceLine,
@@ -15,7 +16,8 @@ import {
 } from "../evidence/evidence.ts";
 import { UnreadableImageError } from "../images/decode.ts";
 import { factsVersion } from "../images/facts/image_facts.ts";
-import { type ImageInput, notesOf, pixelsOf, readContent, toValueRange } from "../images/load.ts";
+import { ownDecoder } from "../images/decoder/mod.ts";
+import { type ImageInput, readContent, toValueRange } from "../images/load.ts";
 import { mapFamilies, unreadableLabel } from "../labels.ts";
 import { measureVariants } from "./score_variants.ts";
 import { searchPoses } from "./search.ts";
@@ -131,9 +133,9 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
     if (batch.length > 0) await passFamilies(batch, options);
     batch = [];
   };
-  for (const input of inputs) {
+  // Files are decoded by another process while networks run.
+  for await (const item of inAdvance(inputs, decodedAhead, (input) => readItem(input, options))) {
     if (signal?.aborted) break;
-    const item = await readItem(input, options);
     items.push(item);
     if (isRead(item) && item.pixels !== undefined) batch.push(item);
     if (batch.length === plan.tokenizerBatch) await flush();
@@ -142,9 +144,12 @@ async function measureFamilies(inputs: readonly ImageInput[], options: StreamOpt
   return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
 }
 
+/** Images that are read while the ones before them are measured. */
+const decodedAhead = 4;
+
 /** Reads an image and recalls its measurements. It has pixels if the tokenizers must run. */
 async function readItem(input: ImageInput, options: StreamOptions): Promise<Item> {
-  const { maxPixels } = options;
+  const { maxPixels, decoder = ownDecoder } = options;
   try {
     const start = performance.now();
     const { bytes, sha256 } = await readContent(input, maxPixels);
@@ -152,18 +157,19 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     const known = recalled && withGivenClass(recalled, input, options) ? recalled : undefined;
     if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
       const facts = await currentFacts(known, input, bytes, options);
-      const measured = Object.assign(known, notesOf(input, bytes), facts && { facts });
+      const notes = input.decoded?.pixels.notes ?? (bytes && await decoder.notes(bytes));
+      const measured = Object.assign(known, noted(notes), facts && { facts });
       const item: ReadItem = { input, measured, credited: 0 };
       credit(item, familyShare, options);
       return item;
     }
-    const pixels = await pixelsOf(input, bytes, sizesOf(options), maxPixels);
+    const pixels = await decoder.pixels(input, bytes, sizesOf(options), maxPixels);
     const timings = { read: performance.now() - start, families: 0, variants: 0 };
-    const { width, height, facts } = pixels;
+    const { width, height, facts, notes } = pixels;
     // The tokenizers will give the same tokens again, so earlier classes and likelihoods stay valid.
     const { classes, variants = {} } = known ?? {};
     const measured: Measured = {
-      ...{ sha256, width, height, ...notesOf(input, bytes), ...facts && { facts } },
+      ...{ sha256, width, height, ...noted(notes), ...facts && { facts } },
       ...{ ...classes && { classes }, variants, timings },
     };
     withGivenClass(measured, input, options);
@@ -173,6 +179,11 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     options.onWork?.(1);
     return { input, error };
   }
+}
+
+/** Notes as measurements have them: absent where there are none. */
+function noted(notes: readonly string[] = []): { notes?: string[] } {
+  return notes.length > 0 ? { notes: [...notes] } : {};
 }
 
 /** The image sizes that the networks take. */
@@ -188,7 +199,8 @@ async function currentFacts(
   options: StreamOptions,
 ): Promise<Measured["facts"]> {
   if (facts?.version === factsVersion || input.pose !== undefined) return facts;
-  return (await pixelsOf(input, bytes, sizesOf(options), options.maxPixels)).facts;
+  const { decoder = ownDecoder, maxPixels } = options;
+  return (await decoder.pixels(input, bytes, sizesOf(options), maxPixels)).facts;
 }
 
 /**

@@ -4,7 +4,8 @@
  */
 import type { PoseEvidence } from "../evidence/evidence.ts";
 import type { RgbImage } from "../images/image.ts";
-import { type ImageInput, readContent, storedImage } from "../images/load.ts";
+import { ownDecoder } from "../images/decoder/mod.ts";
+import { type ImageInput, readContent } from "../images/load.ts";
 import { posedImage } from "../images/posed_image.ts";
 import { preprocess } from "../images/preprocess.ts";
 import { candidatePoses, type SearchLevel } from "../search/candidates.ts";
@@ -101,7 +102,8 @@ async function findPoses(item: ReadItem, level: SearchLevel, options: StreamOpti
 }
 
 /** The pixels of the whole image. Of an input that has none but those at the networks' sizes, these. */
-async function readAgain(input: ImageInput, { models, maxPixels }: StreamOptions): Promise<RgbImage> {
+async function readAgain(input: ImageInput, options: StreamOptions): Promise<RgbImage> {
+  const { models, maxPixels, decoder = ownDecoder } = options;
   const { decoded } = input;
   if (decoded?.pixels.image !== undefined) return decoded.pixels.image;
   if (decoded !== undefined) {
@@ -110,7 +112,7 @@ async function readAgain(input: ImageInput, { models, maxPixels }: StreamOptions
     return { width: size, height: size, data };
   }
   const { bytes } = await readContent(input, maxPixels);
-  return (await storedImage(input, bytes, maxPixels)).image;
+  return await decoder.stored(input, bytes, maxPixels);
 }
 
 /** A pose as an image of its own: filled in at its family's image size, as posedImage() has it at others. */

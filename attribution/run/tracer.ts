@@ -25,6 +25,7 @@ import {
 } from "../decision/methods.ts";
 import { needsSearch } from "../decision/needs_search.ts";
 import type { ConditionName, EvidenceLine, Settings } from "../evidence/evidence.ts";
+import type { ImageDecoder } from "../images/decoder/mod.ts";
 import type { RgbImage } from "../images/image.ts";
 import type { ImageInput } from "../images/load.ts";
 import { type Labels, labelsOf } from "../labels.ts";
@@ -86,6 +87,12 @@ export interface TracerOptions extends RunOptions {
    * @internal
    */
   readonly observer?: Observer;
+  /**
+   * Decodes files; the caller closes it.
+   *
+   * @internal
+   */
+  readonly decoder?: ImageDecoder;
 }
 
 /**

@@ -141,7 +141,7 @@ export const settings = withVariables({
   maxPixels: { value: "N", type: whole(1), default: String(2 ** 24), help: "refuse larger images" },
   bodyMs: { value: "MS", type: whole(10), default: "15000", help: "time limit for receiving a body" },
   decodeMs: { value: "MS", type: whole(10), default: "10000", help: "processor time for decoding an image" },
-  decoders: { value: "N", type: whole(1, 64), default: "2", help: "workers that decode" },
+  decoders: { value: "N", type: whole(1, 64), default: "2", help: "processes that decode" },
   apiKeys: { value: "KEYS", type: keys, default: "", help: "keys, one of which every request needs" },
   apiKeysFile: { value: "FILE", help: "file with such keys" },
   cors: { value: "ORIGINS", type: origins, default: "", help: "other sites whose pages may send requests" },

@@ -1,8 +1,8 @@
 /** Errors as clients see them: a status, a stable code and a sentence. Internal errors show no details. */
 import { HTTPException } from "npm:hono@4.13.19/http-exception";
+import { DecodeOverloadError } from "../images/decoder/mod.ts";
 import { UnreadableImageError, type UnreadableReason } from "../images/decode.ts";
 import { DeadlineError, QueueFullError } from "./batcher.ts";
-import { DecodeOverloadError } from "./decoding.ts";
 
 export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 422 | 499 | 500 | 503 | 504;
 

@@ -15,7 +15,7 @@ onSignals(async () => {
   await running.service.drain();
   // The runtime does not say when the last byte of the last answer is sent.
   await new Promise((resolve) => setTimeout(resolve, 500));
-  running.service.close();
+  await running.service.close();
 });
 
 export default { fetch: running.fetch };

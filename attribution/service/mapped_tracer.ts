@@ -6,6 +6,7 @@ import { disposeAll, keep, type Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import { standardisedScore } from "../decision/methods.ts";
 import { type Evidence, isUnreadable } from "../evidence/evidence.ts";
+import { ownDecoder } from "../images/decoder/mod.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
 import type { Label } from "../labels.ts";
 import { measure } from "../run/pipeline.ts";
@@ -85,7 +86,7 @@ export class MappedTracer implements AsyncDisposable {
         watch.seen?.surprises.set(key(variant, tokens), conditional.map((value) => Math.max(0, -value)));
       },
     };
-    const tracer = await Tracer.open({ ...options, observer }, { onNote: onPrepare, onPrepare });
+    const tracer = await Tracer.open({ ...options, observer, decoder: ownDecoder }, { onNote: onPrepare, onPrepare });
     try {
       if (tracer.info.settings.condition === "given") {
         throw new Error("method: expected one that needs no classes, which requests do not say");

@@ -23,7 +23,7 @@ export class Metrics {
   readonly reading = this.#gauge("bodies_bytes", "Bytes of request bodies that are held");
   readonly ready = this.#gauge("ready", "1 once the device is warm, 0 before and while shutting down");
   readonly restarts = this.#counter("device_restarts_total", "Times that the device was opened again");
-  readonly decoderRestarts = this.#gauge("decoder_restarts", "Decoding workers ended because of an image");
+  readonly decoderRestarts = this.#gauge("decoder_restarts", "Decoding processes ended because of an image");
   readonly deviceBytes = this.#gauge("device_bytes", "Device memory by state", ["state"]);
   readonly networks = this.#gauge("networks_loaded", "Transformers on the device");
   readonly loopDelay = this.#histogram("event_loop_delay_seconds", "How late a timer came, each 20 ms", delays);

@@ -19,7 +19,7 @@ export interface OpenServiceOptions {
 /**
  * Starts a service. `settings` has the names and texts of the environment variables in docs/service.md, such as
  * `{ TRACER_MODELS: "weights/tiny", TRACER_DEVICE: "cpu" }`; the rest has its default. Rejects with a list of all settings
- * that are wrong. Images are decoded in workers without permissions, which needs Deno's flag `--unstable-worker-options`.
+ * that are wrong, and where it may not run the processes without permissions that decode images (`--allow-run=deno`).
  */
 export async function openService(
   settings: Readonly<Record<string, string>> = {},
@@ -33,7 +33,7 @@ export async function openService(
     fetch,
     async [Symbol.asyncDispose]() {
       await service.drain();
-      service.close();
+      await service.close();
     },
   };
 }

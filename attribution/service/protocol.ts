@@ -1,5 +1,4 @@
-/** What the server and its two kinds of workers say to each other. Types only. */
-import type { Pixels } from "../images/load.ts";
+/** What the server and the worker that has the device say to each other. Types only. */
 import type { TracerInfo } from "../run/tracer.ts";
 import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
 
@@ -31,14 +30,3 @@ export type FromDevice =
     readonly use: DeviceUse;
   }
   | { readonly type: "error"; readonly id: number; readonly message: string };
-
-/** To a worker that decodes, one image at a time. */
-export interface ToDecoder {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly sizes: readonly number[];
-  readonly maxPixels: number;
-}
-
-export type FromDecoder =
-  | { readonly type: "decoded"; readonly sha256: string; readonly pixels: Pixels }
-  | { readonly type: "unreadable"; readonly reason: string; readonly message: string };

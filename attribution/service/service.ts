@@ -24,7 +24,8 @@ const deviceSettings = [
 export interface ServiceOptions {
   readonly config: ServiceConfig;
   readonly spawnDevice?: Spawn;
-  readonly spawnDecoder?: () => Worker;
+  /** What the decoder processes run, for tests. */
+  readonly decoderProgram?: URL;
   /** Receives one line per event; never a name, a key or a byte of an image. */
   readonly log?: (line: Readonly<Record<string, unknown>>) => void;
 }
@@ -64,11 +65,10 @@ export class Service {
     const { metrics } = this;
     this.budget = new ByteBudget(config.maxReading);
     this.decoders = new Decoders({
-      workers: config.decoders,
+      processes: config.decoders,
       timeoutMs: config.decodeMs,
       maxPixels: config.maxPixels,
-      spawn: options.spawnDecoder,
-      otherThreads: () => this.batcher.running === 0 ? 0 : this.#deviceThreads,
+      program: options.decoderProgram,
     });
     this.device = new DeviceWorker(
       pick(config, deviceSettings),
@@ -128,11 +128,6 @@ export class Service {
   get limits(): BodyLimits {
     const { maxBody, maxImages, bodyMs } = this.config;
     return { maxBytes: maxBody, maxImages, timeoutMs: bodyMs };
-  }
-
-  /** Threads that a batch keeps busy. */
-  get #deviceThreads(): number {
-    return this.#info?.device.kind === "webgpu" ? 1 : this.config.threads ?? navigator.hardwareConcurrency;
   }
 
   /** What is known of the model set; a 503 before the device is open. */
@@ -251,11 +246,11 @@ export class Service {
     if (this.#requests > 0) await new Promise<void>((resolve) => this.#idle = resolve);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.loopDelay.stop();
     this.batcher.close();
-    this.decoders.close();
     this.device.close();
+    await this.decoders.close();
   }
 }
 

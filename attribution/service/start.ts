@@ -2,7 +2,6 @@
  * From settings to a running handler: keys, page, service, and what a signal does to work in progress. The caller
  * listens: main.ts under `deno serve`, or ../../tasks/serve.ts.
  */
-import { setFlagsFromString } from "node:v8";
 import { readConfig, type ServiceConfig, settings } from "./config.ts";
 import { createHandler, type Fetch } from "./handler.ts";
 import { loadPage } from "./page.ts";
@@ -13,19 +12,10 @@ export interface Running {
   readonly service: Service;
 }
 
-/**
- * V8 lets a heap grow for minutes before it collects garbage; a server's memory should be flat from its first minute
- * on. With these flags the young generation starts at its final size, and the old one is collected early, which takes
- * no more time than V8's default. They hold for threads that start later; the first thread has them from the command
- * line (deno.json, deploy/Containerfile).
- */
-const heapFlags = ["--min-semi-space-size=8", "--max-semi-space-size=8", "--initial-old-space-size=32"];
-
 /** Reads keys and page, and starts the workers. Throws an error for the user when the file of keys cannot be used. */
 export async function start(config: ServiceConfig, options: Omit<ServiceOptions, "config"> = {}): Promise<Running> {
   const apiKeys = [...config.apiKeys, ...await keysOf(config.apiKeysFile)];
   const page = await loadPage();
-  heapFlags.forEach((flag) => setFlagsFromString(flag));
   const service = new Service({ log: logLine, ...options, config });
   return { fetch: createHandler({ service, apiKeys, page }), service };
 }

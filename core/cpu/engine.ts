@@ -1,7 +1,6 @@
 /**
  * Chooses the build of the kernels by the features of the WebAssembly engine and its flags.
  */
-import { environmentVariable } from "../../util/environment.ts";
 import type { KernelBuild } from "./pool.ts";
 
 /** Whether the engine has relaxed SIMD: a module of one function that uses f32x4.relaxed_madd. */
@@ -17,22 +16,27 @@ export function hasRelaxedSimd(): boolean {
   );
 }
 
-/** V8's flags under which it joins pairs of 128-bit operations: it does not join across a bounds check. */
-export const joiningFlags = ["--experimental-wasm-revectorize", "--no-wasm-bounds-checks"];
+/** The global that the last of `wideFlags` makes. Deno does not tell a program which flags V8 has. */
+const mark = "wasmWithoutBoundsChecks";
 
 /**
- * Whether `DENO_V8_FLAGS` tells V8 to join pairs of 128-bit operations into ones of 256 bits, which it can on x64.
- * False where the variable may not be read (`--allow-env=DENO_V8_FLAGS`).
+ * V8's flags under which it joins pairs of 128-bit operations into ones of 256 bits, which it can on x64. It does not join
+ * across a bounds check, so the second one leaves them out, in all WebAssembly of the process. The third one adds a
+ * global function (to collect garbage) by whose name the program sees that they are set.
  */
-export function joinsVectors(): boolean {
-  if (typeof Deno === "undefined" || Deno.build.arch !== "x86_64") return false;
-  const value = environmentVariable("DENO_V8_FLAGS") ?? "";
-  const flags = value.split(",").map((flag) => flag.trim().replaceAll("_", "-"));
-  return joiningFlags.every((flag) => flags.includes(flag));
+export const wideFlags: readonly string[] = [
+  "--experimental-wasm-revectorize",
+  "--no-wasm-bounds-checks",
+  `--expose-gc-as=${mark}`,
+];
+
+/** Whether this process runs under `wideFlags`: vectors of 256 bits, and no bounds checks. */
+export function liftsBoundsChecks(): boolean {
+  return mark in globalThis;
 }
 
 /** The fastest build that the engine runs. */
 export function bestBuild(): KernelBuild {
   if (!hasRelaxedSimd()) return "plain";
-  return joinsVectors() ? "wide" : "relaxed";
+  return liftsBoundsChecks() ? "wide" : "relaxed";
 }

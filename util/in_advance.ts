@@ -1,0 +1,22 @@
+/**
+ * Calls `start` for every item, in order, and yields what it resolves to, in the same order. Up to `count` items are
+ * started before the one whose result is awaited has been taken. Ends when all that were started have settled.
+ */
+export async function* inAdvance<T, R>(
+  items: Iterable<T>,
+  count: number,
+  start: (item: T) => Promise<R>,
+): AsyncGenerator<R, void, void> {
+  const started: Promise<R>[] = [];
+  try {
+    for (const item of items) {
+      const result = start(item);
+      result.catch(() => {}); // thrown when it is its turn
+      started.push(result);
+      if (started.length > count) yield await started.shift()!;
+    }
+    for (let result = started.shift(); result !== undefined; result = started.shift()) yield await result;
+  } finally {
+    await Promise.allSettled(started);
+  }
+}
