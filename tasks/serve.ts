@@ -28,7 +28,7 @@ async function main({ values: config }: Input<typeof command.options>): Promise<
     if (config.drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, config.drainDelayMs));
     await (await listening).shutdown();
     await drained;
-    running.service.close();
+    await running.service.close();
   });
   logLine({ event: "listening", url: (await listening).url });
   return await new Promise(() => {});

@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { expectNoFile, isFile } from "../util/files.ts";
 import { choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { wordsOf } from "./v8_flags.ts";
 import { type Progress, writeStdout } from "./cli/progress.ts";
 
 export const command = defineCommand({
@@ -65,7 +66,7 @@ const root = new URL("..", import.meta.url).pathname;
 /** `deno run` with the permissions that deno.json gives a task: `deno task` would keep signals for itself. */
 async function commandOf(task: string): Promise<string[]> {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
-  const [, run, ...rest] = (tasks[task] as string).split(" ");
+  const [, run, ...rest] = await wordsOf(tasks[task]);
   const words = rest.map((word) => (word.endsWith(".ts") ? join(root, word) : word));
   return [Deno.execPath(), run, "--config", join(root, "deno.json"), "--no-check", ...words];
 }

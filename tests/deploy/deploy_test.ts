@@ -3,7 +3,7 @@
  * command runs with its variables, that manifests say what the service understands, and that they agree with each other.
  */
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parseAllDocuments } from "npm:yaml@2.9.1";
 import { variables } from "../../attribution/service/config.ts";
 import { withFolder } from "../attribution/files.ts";
@@ -53,10 +53,15 @@ Deno.test("Containerfile: pinned, without root, with port, signal and health che
 });
 
 Deno.test("Containerfile: its command has the permissions of the task, and reads the program's folder alone", async () => {
-  const own: string[] = JSON.parse(all("CMD")[0]);
+  const [shell, option, line]: string[] = JSON.parse(all("CMD")[0]);
+  assert.deepEqual([shell, option], ["sh", "-c"]);
+  assert.match(line, /^exec deno run /);
+  const own = line.replaceAll("'", "").split(" ").slice(2);
   const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
   const flags = (words: readonly string[]) => words.filter((word) => word.startsWith("--allow") && !/read/.test(word));
-  assert.deepEqual(flags(own), flags(tasks.serve.split(" ")));
+  assert.deepEqual(flags(own), flags((tasks.serve as string).split(" ")));
+  const v8Flags = (words: readonly string[]) => /tasks\/v8_flags\.ts\)(\S*)/.exec(words.join(" "))![1];
+  assert.equal(v8Flags(own), v8Flags([tasks.serve]));
   assert.deepEqual(own.filter((word) => /read/.test(word)), ["--allow-read=/app,/run/secrets"]);
 });
 
@@ -66,21 +71,21 @@ Deno.test("Containerfile: what it copies, run by its command with its variables,
       const words = copy.split(/ +/), to = words.pop()!;
       if (to.startsWith("/")) continue;
       for (const from of words) {
-        const target = to === "./" ? join(app, from) : join(app, to);
+        const target = to === "./" ? join(app, from) : join(app, to, to.endsWith("/") ? basename(from) : "");
         await copyAll(join(root, from), target);
       }
     }
-    const [, ...args] = (JSON.parse(all("CMD")[0]) as string[]).map((arg) => arg.replace("/app", app));
+    const [shell, ...args] = (JSON.parse(all("CMD")[0]) as string[]).map((arg) => arg.replace("/app", app));
     const cache = JSON.parse(
       await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output()
         .then(({ stdout }) => new TextDecoder().decode(stdout)),
     ).denoDir;
     const start = (env: Record<string, string>) =>
-      new Deno.Command(Deno.execPath(), {
+      new Deno.Command(shell, {
         args,
         cwd: app,
         clearEnv: true,
-        env: { ...environment, DENO_DIR: cache, PORT: "0", HOST: "127.0.0.1", ...env },
+        env: { ...environment, PATH: Deno.env.get("PATH")!, DENO_DIR: cache, PORT: "0", HOST: "127.0.0.1", ...env },
         stdout: "piped",
         stderr: "piped",
       }).spawn();

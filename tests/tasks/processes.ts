@@ -1,6 +1,7 @@
 /** Tasks as processes, with the permissions that deno.json gives them. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { wordsOf } from "../../tasks/v8_flags.ts";
 
 export const root = new URL("../..", import.meta.url).pathname;
 
@@ -19,7 +20,7 @@ export async function spawnTask(
   stdin: "inherit" | "piped" = "inherit",
 ): Promise<Deno.ChildProcess> {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
-  const [run, ...rest] = (tasks[task] as string).split(" ").slice(1)
+  const [run, ...rest] = (await wordsOf(tasks[task])).slice(1)
     .map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
   return new Deno.Command(Deno.execPath(), {
     args: [run, "--config", join(root, "deno.json"), "--no-check", ...rest, ...args],

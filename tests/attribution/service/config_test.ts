@@ -67,12 +67,20 @@ Deno.test("the task serve may read exactly the environment variables that there 
     assert.ok(allowed.some((name) => name === variable || (name === "TRACER_*" && variable.startsWith("TRACER_"))));
   }
   assert.deepEqual(allowed.filter((name) => !name.startsWith("TRACER_")).sort(), [
+    "DENO_DIR",
     "DENO_WEBGPU_BACKEND",
+    "HOME",
     "HOST",
     "MODEL_TRACER_CARD",
     "MODEL_TRACER_TILES",
+    "PATH",
     "PORT",
+    "SYSTEMROOT",
+    "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR",
   ]);
-  assert.doesNotMatch(tasks.serve, /--allow-(all|write|run|ffi|sys)|-A\b/);
+  assert.deepEqual((tasks.serve as string).match(/ (--allow-(all|write|run|ffi|sys)\S*|-A\b)/g), [
+    " --allow-run=deno", // to print V8's flags
+    " --allow-run=deno", // to decode images
+  ]);
 });
