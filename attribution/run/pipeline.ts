@@ -222,7 +222,8 @@ async function passFamilies(batch: readonly ReadItem[], options: StreamOptions):
   const start = performance.now();
   const results = {} as Record<FamilyName, FamilyResults>;
   const names = Object.keys(options.models.tokenizers);
-  for (const name of names) results[name] = await passFamily(name, batch, options);
+  // All are recorded before the first result is waited for.
+  await Promise.all(names.map(async (name) => results[name] = await passFamily(name, batch, options)));
   const elapsed = (performance.now() - start) / batch.length;
   batch.forEach((item, i) => {
     const at = (name: FamilyName): FamilyEvidence => {

@@ -4,8 +4,10 @@
  */
 import type { FamilyName } from "../../models/family.ts";
 import { chunks } from "../../util/chunks.ts";
+import { Turns } from "../../util/turns.ts";
 import { mapFamilies } from "../labels.ts";
 import type { Start } from "../likelihood/class_inference.ts";
+import type { Summaries } from "../likelihood/summaries.ts";
 import { VariantScorer } from "../likelihood/variant_scorer.ts";
 import {
   credit,
@@ -23,6 +25,7 @@ export async function measureVariants(items: readonly ReadItem[], options: Strea
   const { signal, settings } = options;
   if (settings.condition === "infer") await measureClasses(items, options);
   const wanted = new Map(items.map((item) => [item, wantedVariants(item.measured, options)]));
+  const turns = new Turns(options.device.info.kind === "webgpu");
   for (const name of Object.values(options.variants).flat()) {
     const waiting = items.filter((item) => wanted.get(item)!.includes(name) && !(name in item.measured.variants));
     if (waiting.length === 0 || signal?.aborted) continue;
@@ -32,10 +35,17 @@ export async function measureVariants(items: readonly ReadItem[], options: Strea
       const first = ({ measured }: ReadItem) => measured.classes?.[scorer.family]?.top[0].class ?? -1;
       const sorted = [...waiting].sort((a, b) => first(a) - first(b));
       for (let at = 0; at < sorted.length && !signal?.aborted; at += size) {
-        await passVariant(name, scorer, sorted.slice(at, at + size), options);
+        const batch = sorted.slice(at, at + size);
+        const work = () => scoreBatch(scorer, batch);
+        const { tokenCount } = scorer;
+        await turns.add(
+          work,
+          (summaries, elapsedMs) => keepSummaries(name, batch, { summaries, tokenCount, elapsedMs }, options),
+        );
       }
     });
   }
+  await turns.end();
   for (const item of items) {
     if (!isComplete(item.measured, options)) continue;
     delete item.measured.tokens;
@@ -150,27 +160,37 @@ async function passClasses(
   return inferred.map(({ coarse }) => coarse);
 }
 
-/** Scores the tokens of a batch with a variant, under the classes of each image if there are any. */
-async function passVariant(
+/** Scores the tokens of a batch under the classes of each image if there are any. Everything is recorded before it waits. */
+function scoreBatch(scorer: VariantScorer, batch: readonly ReadItem[]): Promise<Summaries[]> {
+  const classes = batch.map(({ measured }) => measured.classes?.[scorer.family]?.top ?? []);
+  return scorer.summarise(tokensOf(batch, scorer.family, scorer.tokenCount), classes);
+}
+
+/** What `scoreBatch` gave. */
+interface Scored {
+  readonly summaries: readonly Summaries[];
+  /** Of an image. */
+  readonly tokenCount: number;
+  readonly elapsedMs: number;
+}
+
+/** Keeps what `scoreBatch` gave for a variant, and how long it took. */
+async function keepSummaries(
   name: string,
-  scorer: VariantScorer,
   batch: readonly ReadItem[],
+  { summaries, tokenCount, elapsedMs }: Scored,
   options: StreamOptions,
 ): Promise<void> {
-  const start = performance.now();
-  const n = scorer.tokenCount;
-  const classes = batch.map(({ measured }) => measured.classes?.[scorer.family]?.top ?? []);
-  const summaries = await scorer.summarise(tokensOf(batch, scorer.family, n), classes);
-  const elapsed = (performance.now() - start) / batch.length;
   batch.forEach((item, i) => {
+    const { measured } = item;
     expectFinite(name, item.input, summaries[i]);
     // Rounding may give a token a probability above 1.
     const meanLogProb = Math.min(0, summaries[i]["conditional.mean"]);
     const perplexity = summaries[i]["conditional.perplexity"];
-    item.measured.variants[name] = { tokens: n, meanLogProb, perplexity, summaries: summaries[i] };
-    item.measured.timings.variants += elapsed;
-    const wanted = wantedVariants(item.measured, options);
-    const done = wanted.filter((label) => label in item.measured.variants).length;
+    measured.variants[name] = { tokens: tokenCount, meanLogProb, perplexity, summaries: summaries[i] };
+    measured.timings.variants += elapsedMs / batch.length;
+    const wanted = wantedVariants(measured, options);
+    const done = wanted.filter((label) => label in measured.variants).length;
     credit(item, familyShare + (1 - familyShare) * done / wanted.length, options);
   });
   await options.remember?.(batch.map((item) => item.measured));
