@@ -5,14 +5,14 @@ import type { Storage } from "../tensor/kernels.ts";
 import type { Texture, TextureFormat } from "./pool.ts";
 import type { Groups, Program } from "./program.ts";
 import type { TextureRect } from "./recorder.ts";
-import type { Tuning } from "./tuning.ts";
+import type { Scheduler } from "./schedule.ts";
 
 /** What a kernel gets of the device. */
 export interface Context {
   /** Kind of tiles: with workgroup memory and barriers (hardware), or with registers only (software). */
   readonly tiles: "hardware" | "software";
-  /** Measurements of the adapter, for tiles of hardware. */
-  readonly tuning: Tuning;
+  /** How products are cut into blocks on this card, for tiles of hardware. */
+  readonly scheduler: Scheduler;
   /** Bound in place of a buffer that is not given; 256 bytes. */
   readonly empty: Storage;
   dispatch(

@@ -6,6 +6,7 @@ import { kernelWork } from "../tensor/work.ts";
 import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
 import type { OpenedAdapter, Tiles } from "./adapter.ts";
+import { cardOf } from "./card.ts";
 import type { Context } from "./context.ts";
 import { kernelTable, packedBytes } from "./kernels/table.ts";
 import {
@@ -20,7 +21,7 @@ import {
 import { availableBytes } from "./probe.ts";
 import type { Groups, Program } from "./program.ts";
 import { Recorder, type TextureRect } from "./recorder.ts";
-import { type Tuning, usualTuning } from "./tuning.ts";
+import { Scheduler } from "./schedule.ts";
 
 export interface WebGpuDeviceOptions {
   /** Default: what MODEL_TRACER_TILES says, else "auto". */
@@ -35,7 +36,7 @@ const maxReadbackBuffers = 4;
 export class WebGpuDevice implements Device, Context {
   readonly info: DeviceInfo;
   readonly tiles: "hardware" | "software";
-  tuning: Tuning = usualTuning;
+  scheduler: Scheduler;
   readonly empty: Storage;
   readonly recorder: Recorder;
   readonly #pool: Pool;
@@ -53,6 +54,7 @@ export class WebGpuDevice implements Device, Context {
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, adapter.maxAllocationBytes ?? Infinity);
     const maxTensorBytes = Math.floor(most / 256) * 256;
     this.info = { kind: "webgpu", name, software, maxTensorBytes };
+    this.scheduler = new Scheduler(cardOf(name));
     this.recorder = new Recorder(gpu);
     const hooks: PoolHooks = {
       creating: (what, work) => this.recorder.creating(what, work),

@@ -1,10 +1,12 @@
 /**
- * The gradient of a convolution's weight: for every tap, the matrix of the pixels under it, and its product with the
- * upstream. One such matrix is stored at a time.
+ * The gradient of a convolution's weight. On hardware adapters it is one product (hardware_product.ts); here, for software
+ * adapters: for every tap, the matrix of the pixels under it, and its product with the upstream. One such matrix is stored
+ * at a time.
  */
 import type { Kernels, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
 import { linearGroups, perItem, type Program } from "../program.ts";
+import { weightGradientHardware } from "./hardware_product.ts";
 import { arrayOf, typeOf, type Width, widthOf } from "./group_norm.ts";
 import { matmul } from "./matmul.ts";
 import { stridedCopy } from "./strided_copy.ts";
@@ -45,6 +47,7 @@ export function conv2dWeightGradient(gpu: Context, args: Kernels["conv2dWeightGr
   const { x, upstream, out, batch, h, w, cIn, cOut, kh, kw, stride, upsample, padTop, padLeft, outH, outW } = args;
   const taps = kh * kw;
   if (taps * cIn * cOut === 0) return;
+  if (gpu.tiles === "hardware") return weightGradientHardware(gpu, args);
   const pixels = batch * outH * outW;
   const product = (seen: Storage, to: Storage) =>
     matmul(gpu, {
