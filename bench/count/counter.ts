@@ -96,7 +96,7 @@ export class Counter {
     const mask = kernel === "attention" ? (args as Kernels["attention"]).visible : undefined;
     const visible = mask && this.#masks.get(mask);
     const work = kernelWork(kernel, args, visible?.reduce((a, b) => a + b, 0));
-    const tiles = this.#recorded.map((recorded) => tileOf(recorded.program, recorded.params, recorded.groups));
+    const tiles = this.#recorded.map((recorded) => tileOf(recorded.program, recorded.params));
     const tileFlop = tiles.reduce((sum, tile) => sum + (tile?.flop ?? 0), 0);
     const model = this.#recorded.reduce((sum, recorded, i) => {
       // A call of one dispatch moves what the call moves; of several, each moves all that is bound.
@@ -165,10 +165,11 @@ export class Counter {
   }
 }
 
-/** Bytes of what a dispatch has bound, stand-ins for absent operands left out. */
+/** Bytes of what a dispatch has bound, stand-ins for absent operands left out; of a table of gates as much as of results. */
 function boundBytes(buffers: Recorded["buffers"]): number {
-  return Object.values(buffers).reduce((sum: number, buffer) => {
-    const { bytes } = buffer as { bytes: number };
+  const bytesOf = (name: string) => (buffers[name] as { bytes: number } | undefined)?.bytes ?? 0;
+  return Object.keys(buffers).reduce((sum, name) => {
+    const bytes = name === "gate" ? Math.min(bytesOf(name), bytesOf("out")) : bytesOf(name);
     return sum + (bytes > 256 ? bytes : 0);
   }, 0);
 }

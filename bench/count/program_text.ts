@@ -31,7 +31,8 @@ export function groupSizes(wgsl: string): GroupSizes {
   const threads = size.slice(1).reduce((product, n) => product * Number(n ?? 1), 1);
   const shared = sum(wgsl.matchAll(/var<workgroup> \w+: ([^;]+);/g).map(([, type]) => bytesOf(type)));
   const main = wgsl.slice(wgsl.indexOf("fn main"));
-  const vectors = [...main.matchAll(/(?:var \w+ = vec4f\(|let q\w* = q\[)/g)].length;
+  const lanes = sum(main.matchAll(/var \w+ = vec([24])f\(/g).map(([, width]) => Number(width)));
+  const queries = [...main.matchAll(/let q\w* = q\[/g)].length;
   const arrays = sum(main.matchAll(/var \w+: (array<[^;=]+>)\s*[;=]/g).map(([, type]) => bytesOf(type) / 4));
   const loads = [...wgsl.matchAll(/var<storage, read(?:_write)?> \w+: array<([^>]+)>;/g)].map(([, type]) =>
     bytesOf(type)
@@ -39,7 +40,7 @@ export function groupSizes(wgsl: string): GroupSizes {
   return {
     threads,
     sharedBytes: shared,
-    registers: Math.min(255, 40 + 4 * vectors + arrays),
+    registers: Math.min(255, 40 + lanes + 4 * queries + arrays),
     elementBytes: Math.max(4, ...loads),
   };
 }

@@ -18,7 +18,7 @@ export interface CountReport {
 }
 
 /** Programs whose loops are looked at. */
-const product = /^(matmul|conv2d|attention):(?!softmax|simple)/;
+const product = /^(matmul|conv2d|conv2dWeightGradient|attention):(?!softmax|plain|join|seen)/;
 
 /**
  * Counts the passes whose names contain `filter`. Loops of products are those of the programs that these passes use. Calls of

@@ -1,5 +1,6 @@
 /** The tiles of the hardware kernels: what a dispatch computes, padding included, from its program's name and parameters. */
-import type { Groups, Program } from "../../core/wgsl/program.ts";
+import type { Program } from "../../core/wgsl/program.ts";
+import { columnsOf, rowsOf, type TileName, tiles } from "../../core/wgsl/tiles.ts";
 import { tileRate } from "./model.ts";
 
 /** What the tiles of a dispatch come to. */
@@ -10,19 +11,19 @@ export interface Tile {
   readonly rate: number;
 }
 
-/** The tile of a product or convolution; undefined for other kernels. */
-export function tileOf(
-  { kernel, variant }: Program,
-  params: Readonly<Record<string, number>>,
-  groups: Groups,
-): Tile | undefined {
-  if (kernel !== "matmul" && kernel !== "conv2d") return undefined;
-  const [x, y, z] = groups;
-  const block = /^block(\d+),/.exec(variant);
-  if (block) {
-    const size = Number(block[1]);
-    return { flop: 2 * x * y * z * size * size * params.k, rate: tileRate(size / 16, size / 16) };
+/** The tile of a product, a convolution or the gradient of its weight; undefined for other programs. */
+export function tileOf({ variant }: Program, params: Readonly<Record<string, number>>): Tile | undefined {
+  const name = variant.split(",")[0];
+  if (Object.hasOwn(tiles, name)) {
+    const tile = tiles[name as TileName];
+    const { k, whole, groups, partK } = params;
+    const steps = whole * Math.ceil(k / tile.depth) * tile.depth + (groups - whole) * partK;
+    return {
+      flop: 2 * rowsOf(tile) * columnsOf(tile) * steps,
+      rate: tileRate(tile.threadRows, tile.width * tile.vectors),
+    };
   }
-  if (variant.startsWith("rows,")) return { flop: 2 * x * 128 * 4 * params.k, rate: tileRate(4, 4) };
-  return undefined;
+  const rows = /^rows(\d+)$/.exec(name);
+  if (!rows) return undefined;
+  return { flop: 2 * Number(rows[1]) * 16 * Math.ceil(params.n / 16) * params.k, rate: 1 };
 }

@@ -3,7 +3,7 @@
  * of time. The model is arithmetic on shapes, so the same product always takes the same path and gives the same sums.
  */
 import type { Card } from "./card.ts";
-import { columnsOf, rowsOf, sharedBytes, threadsOf, type Tile, type TileName, tiles } from "./tiles.ts";
+import { columnsOf, rowsOf, sharedBytes, slotsOf, threadsOf, type Tile, type TileName, tiles } from "./tiles.ts";
 
 /** A product C[batch, m, n] = A[batch, m, k] B[batch, k, n]. */
 export interface ProductSizes {
@@ -37,8 +37,8 @@ export interface Schedule {
 /** What a multiprocessor holds of any recent card of NVIDIA's; others differ by less than the model's error. */
 const registersPerMultiprocessor = 65536;
 const warp = 32;
-/** Registers of a thread beside its sums: operands, what is loaded ahead, addresses. */
-const otherRegisters = 48;
+/** Registers of a thread beside its sums and what is loaded ahead: operands and addresses. */
+const otherRegisters = 40;
 /** Warps with which a multiprocessor hides the latency of arithmetic and workgroup memory; and what very few reach. */
 const fullWarps = 16;
 const fewWarps = 0.3;
@@ -47,7 +47,7 @@ const cacheBytesPerSecond = 45e9;
 /** From a load to its value; loads are one block ahead. */
 const latencySeconds = 500e-9;
 /** Start and end of a dispatch that waits for another. */
-const dispatchSeconds = 2e-6;
+const dispatchSeconds = 5e-6;
 const mostParts = 32;
 /** A part is at least so long, or it would be all beginning and end. */
 const leastPartK = 64;
@@ -67,7 +67,8 @@ export function tileRate({ threadRows, width, vectors }: Tile): number {
 /** Workgroups that a multiprocessor holds at once. */
 export function residentGroups(tile: Tile): number {
   const warps = Math.ceil(threadsOf(tile) / warp);
-  const registers = otherRegisters + tile.threadRows * tile.width * tile.vectors;
+  const [left, right] = slotsOf(tile);
+  const registers = otherRegisters + tile.threadRows * tile.width * tile.vectors + 4 * (left + right);
   return Math.max(1, Math.min(32, Math.floor(registersPerMultiprocessor / (registers * warp * warps))));
 }
 

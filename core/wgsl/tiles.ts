@@ -20,7 +20,7 @@ export interface Tile {
 }
 
 /** Rows x columns of a block. */
-export type TileName = "128x128" | "128x64" | "64x160" | "160x64" | "64x64" | "128x16" | "32x64" | "16x64";
+export type TileName = "128x128" | "128x64" | "80x160" | "160x64" | "64x64" | "128x16" | "32x64" | "16x64";
 
 const tile = (
   name: TileName,
@@ -30,13 +30,13 @@ const tile = (
 ): Tile => ({ name, threadRows, rowThreads, vectors, width, columnThreads, depth });
 
 /**
- * 8 x 8 results per thread wherever there are enough rows. 64 x 160 and 160 x 64 are for sizes that are multiples of 160
+ * 8 x 8 results per thread wherever there are enough rows. 80 x 160 and 160 x 64 are for sizes that are multiples of 160
  * and not of 64, as in VAR's tokenizer; 128 x 16 for few columns, the lowest ones for few rows, as in steps of generation.
  */
 export const tiles: Readonly<Record<TileName, Tile>> = {
   "128x128": tile("128x128", [8, 16], [2, 4, 16], 8),
   "128x64": tile("128x64", [8, 16], [2, 4, 8], 8),
-  "64x160": tile("64x160", [8, 8], [5, 2, 16], 8),
+  "80x160": tile("80x160", [8, 10], [5, 2, 16], 8),
   "160x64": tile("160x64", [8, 20], [2, 4, 8], 8),
   "64x64": tile("64x64", [8, 8], [2, 4, 8], 8),
   "128x16": tile("128x16", [8, 16], [1, 4, 4], 8),
@@ -64,4 +64,10 @@ export function rightPitch(tile: Tile, columnsStored = false): number {
 /** Workgroup memory: two blocks of either operand, one to compute with while the other is filled. */
 export function sharedBytes(tile: Tile, columnsStored = false): number {
   return 2 * tile.depth * 4 * (rowsOf(tile) + 4 * rightPitch(tile, columnsStored));
+}
+
+/** Four-vectors of either block that a thread loads at once. */
+export function slotsOf(tile: Tile): readonly [left: number, right: number] {
+  const threads = threadsOf(tile), { depth } = tile;
+  return [Math.ceil(rowsOf(tile) * depth / 4 / threads), Math.ceil(columnsOf(tile) * depth / 4 / threads)];
 }

@@ -47,7 +47,7 @@ fn ${buffer}Four(at: u32, step: u32, count: u32) -> vec4f {
 export function perSlot(count: number, threads: number, code: (slot: number, inside: string) => string): string {
   return Array.from({ length: Math.ceil(count / threads) }, (_, slot) => {
     const partly = (slot + 1) * threads > count;
-    return code(slot, partly ? `lid + ${slot * threads}u < ${count}u` : "");
+    return code(slot, partly ? `${count - slot * threads}u > lid` : "");
   }).join("\n    ");
 }
 

@@ -1,6 +1,6 @@
 /**
- * Products of one to four rows with a packed weight on hardware adapters, as in a step with a key/value cache. Reading
- * the weight takes all the time, so a workgroup takes only 32 columns, for many workgroups, and splits k among its threads.
+ * Products of one to sixteen rows with a packed weight on hardware adapters, as in a step with a key/value cache. Reading
+ * the weight takes all the time, so a workgroup takes only 16 columns, for many workgroups, and its 256 threads share k.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -8,20 +8,27 @@ import type { Program } from "../program.ts";
 import { epilogueBuffers, epilogueParams, epilogueParamTypes, finishCode } from "./hardware_finish.ts";
 import { paddedColumns } from "./pack.ts";
 
-const quadsPerGroup = 8;
-const slices = 32;
-const maxRows = 4;
+const quadsPerGroup = 4;
+/** Threads that share k for the same columns. */
+const slices = 64;
+/** Rows that are added up at once; their sums fill 16 KiB of workgroup memory. */
+const rowsPerRound = 4;
+const maxRows = 16;
 
+/** `rows`: a power of two; the last row stands for those that there are not. */
 function program(rows: number, bType: "f32" | "f16", vectors: boolean): Program {
   const stored = vectors ? "array<vec4f>" : "array<f32>";
-  const each = (code: (r: number) => string) => Array.from({ length: rows }, (_, r) => code(r)).join("\n  ");
+  const range = (count: number) => Array.from({ length: count }, (_, i) => i);
+  const round = Math.min(rows, rowsPerRound), outputs = round * quadsPerGroup;
+  /** Threads per output of a round, in the first of two steps of adding up. */
+  const helpers = 16;
   return {
     kernel: "matmul",
     variant: `rows${rows},${bType}${vectors ? "" : ",odd"}`,
     build: () => ({
       params: { m: "u32", n: "u32", k: "u32", quads: "u32", ...epilogueParamTypes },
       buffers: {
-        a: { type: "array<f32>", access: "read" },
+        a: { type: "array<vec4f>", access: "read" },
         b: { type: bType === "f32" ? "array<vec4f>" : "array<vec2u>", access: "read" },
         bias: { type: stored, access: "read" },
         gate: { type: "array<f32>", access: "read" },
@@ -35,26 +42,42 @@ ${
           ? "fn bVector(v: vec4f) -> vec4f { return v; }"
           : "fn bVector(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16float(v.y)); }"
       }
-var<workgroup> sums: array<array<vec4f, ${quadsPerGroup}>, ${slices * rows}>;
+var<workgroup> sums: array<array<vec4f, ${outputs}>, ${slices}>;
 @compute @workgroup_size(${quadsPerGroup * slices})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid: u32) {
   let column = lid % ${quadsPerGroup}u;
   let slice = lid / ${quadsPerGroup}u;
-  let quad = wid.x * ${quadsPerGroup}u + column;
-  let source = min(quad, p.quads - 1u);
-  ${each((r) => `var s${r} = vec4f(0.0);`)}
-  for (var k = slice; k < p.k; k += ${slices}u) {
-    let w = bVector(b[k * p.quads + source]);
-    ${each((r) => `s${r} += a[${r}u * p.k + k] * w;`)}
+  let source = min(wid.x * ${quadsPerGroup}u + column, p.quads - 1u);
+  ${range(rows).map((r) => `let a${r} = min(${r}u, p.m - 1u) * p.k / 4u;`).join(" ")}
+  ${range(rows).map((r) => `var s${r} = vec4f(0.0);`).join(" ")}
+  for (var step = slice; step < p.k / 4u; step += ${slices}u) {
+    ${range(4).map((j) => `let w${j} = bVector(b[(4u * step + ${j}u) * p.quads + source]);`).join("\n    ")}
+    ${
+        range(rows).map((r) =>
+          `let v${r} = a[a${r} + step]; s${r} += v${r}.x * w0 + v${r}.y * w1 + v${r}.z * w2 + v${r}.w * w3;`
+        ).join("\n    ")
+      }
   }
-  ${each((r) => `sums[slice * ${rows}u + ${r}u][column] = s${r};`)}
+  let output = lid % ${outputs}u;
+  let helper = lid / ${outputs}u;
+  ${
+        range(rows / round).map((first) => `
+  ${range(round).map((r) => `sums[slice][${r * quadsPerGroup}u + column] = s${first * round + r};`).join("\n  ")}
   workgroupBarrier();
-  // Slice r of the threads finishes row r.
-  if (slice < ${rows}u) {
-    var total = vec4f(0.0);
-    for (var i = 0u; i < ${slices}u; i++) { total += sums[i * ${rows}u + slice][column]; }
-    finish(0u, slice, quad * 4u, total);
+  if (helper < ${helpers}u) {
+    var sum = vec4f(0.0);
+    ${range(slices / helpers).map((i) => `sum += sums[helper + ${i * helpers}u][output];`).join(" ")}
+    sums[helper][output] = sum;
   }
+  workgroupBarrier();
+  if (helper == 0u) {
+    var sum = vec4f(0.0);
+    for (var i = 0u; i < ${helpers}u; i++) { sum += sums[i][output]; }
+    let quad = wid.x * ${quadsPerGroup}u + output % ${quadsPerGroup}u;
+    finish(0u, ${first * round}u + output / ${quadsPerGroup}u, 4u * quad, sum);
+  }
+  workgroupBarrier();`).join("\n")
+      }
 }`,
     }),
   };
@@ -64,10 +87,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
 export function matmulRows(gpu: Context, args: Kernels["matmul"]): boolean {
   const { a, b, out, batch, n, k, transA, packed, bType, aBatchStride, epilogue } = args;
   const m = batch * args.m;
-  if (!packed || transA || m > maxRows || (batch > 1 && aBatchStride !== args.m * k)) return false;
+  if (!packed || transA || m > maxRows || k % 4 !== 0 || (batch > 1 && aBatchStride !== args.m * k)) return false;
   const quads = paddedColumns(n) / 4;
   gpu.dispatch(
-    program(m, bType, n % 4 === 0),
+    program(2 ** Math.ceil(Math.log2(m)), bType, n % 4 === 0),
     { a, b, out, ...epilogueBuffers(gpu, epilogue) },
     { m, n, k, quads, ...epilogueParams(epilogue) },
     [Math.ceil(quads / quadsPerGroup), 1, 1],

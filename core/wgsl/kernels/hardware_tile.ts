@@ -153,7 +153,8 @@ function endCode({ name: _, ...tile }: Tile, ending: Ending): string {
   const keep = range(vectors).map((g) =>
     `sums[((group - p.whole) * ${threadRows * rowThreads}u + row) * ${across}u + tx + ${g * columnThreads}u] = s0_${g};`
   ).join(" ");
-  return `for (var row = ty * ${threadRows}u; row < (ty + 1u) * ${threadRows}u; row++) {
+  return `for (var e = 0u; e < ${threadRows}u; e++) {
+    let row = ty * ${threadRows}u + e;
     ${ending === "finish" ? finish : ending === "sums" ? keep : `if (group < p.whole) { ${finish} } else { ${keep} }`}
     ${
     range(threadRows - 1).map((e) => range(vectors).map((g) => `s${e}_${g} = s${e + 1}_${g};`).join(" ")).join("\n    ")

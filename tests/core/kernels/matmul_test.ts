@@ -179,6 +179,16 @@ withDevices("matmul agrees with the reference beyond one tile", async (device) =
   ]);
 }, targets);
 
+withDevices(
+  "matmul agrees with the reference for up to sixteen rows, as steps with a cache have them",
+  async (device) => {
+    for (const [m, n, k] of [[2, 66, 260], [13, 35, 516], [16, 20, 1028]]) {
+      await check(device, { ...plainCase, m, n, k, b: "f32 to f16", bias: true, residual: true });
+    }
+  },
+  targets,
+);
+
 withDevices("matmul repeats shared operands over a batch", async (device) => {
   for (const b of ["plain", "transposed"] as const) {
     await check(device, { ...plainCase, batch: 4, b, shareA: true });

@@ -53,7 +53,7 @@ const tests = [false, true] as const;
 const widths = [64, 63, 20000];
 /** Heads of the networks, and of every path: multiples of 4 or not, and larger ones. */
 const headDims = [4, 8, 10, 16, 20, 32, 48, 64, 80, 88, 96, 127, 128, 130, 256];
-/** Rows of a product for which no dispatch has enough workgroups in one direction: a plain path takes it. */
+/** Rows of a product for which no dispatch has enough workgroups in one direction. */
 const tooMany = 65536 * 128;
 /** Columns of results: every tile of software adapters (1 to 160 columns), and several blocks. */
 const columns = [1, 3, 4, 6, 8, 30, 32, 62, 64, 96, 126, 128, 158, 160, 512, 1000, 1001];

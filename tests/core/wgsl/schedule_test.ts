@@ -71,7 +71,7 @@ Deno.test("fastestSchedule() gives every multiprocessor of a card 16 warps, or n
   for (const [m, n, k] of [[128, 1152, 524288], [2064, 768, 768], [2720, 1024, 1024]]) {
     const { tile, blocks, whole, parts } = fastestSchedule(h200, { m, n, k, batch: 1 });
     const warps = (whole + (blocks - whole) * parts) * threadsOf(tiles[tile]) / 32;
-    assert.ok(warps >= 0.95 * 16 * h200.multiprocessors, `${m} x ${n} x ${k}: ${warps} warps`);
+    assert.ok(warps >= 0.9 * 16 * h200.multiprocessors, `${m} x ${n} x ${k}: ${warps} warps`);
   }
 });
 
@@ -120,7 +120,7 @@ if (!cpuOnly) {
       await agrees(device, "matmul", { ...matmulArgs(161, 139, 3) });
     });
 
-    if (!["128x128", "64x160", "16x64"].includes(tile.name)) continue;
+    if (!["128x128", "80x160", "16x64"].includes(tile.name)) continue;
 
     Deno.test(`blocks of ${tile.name} give the convolution and the gradient of its weight`, async () => {
       const inputs = new Inputs(4), [batch, h, w, cIn, cOut] = [2, 13, 12, 16, 165];
