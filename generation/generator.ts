@@ -152,7 +152,7 @@ export function planBatch(
   const { tokenCount, codes, generation } = set.variantFacts(variant);
   // Temporary tensors of models/sampling.ts, which works on at most 2^21 logits at a time.
   const drawing = 24 * Math.min(2 ** 21, tokenCount * codes) * 4 + tokenCount * codes * 4;
-  const perImage = 2 * (transformer.condition + transformer.perImage + generation.cacheBytes);
+  const perImage = 2 * (transformer.condition + generation.steps[device.info.kind] + generation.cacheBytes);
   const fixed = transformer.weights + tokenizer.weights + Math.max(transformer.loading, drawing);
   const left = memoryBytes - fixed;
   const fits = (bytes: number, largest: number) =>

@@ -7,7 +7,7 @@ import type { Device, Tensor } from "../core/tensor/mod.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 import type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
 import type { FamilyTraining } from "./family_training.ts";
-import type { Activations } from "./footprint.ts";
+import type { Activations, BytesByDevice } from "./footprint.ts";
 import type { LatentStatistics } from "./latent_statistics.ts";
 import type { GenerateOptions } from "./sampling.ts";
 import type { LoadNetworkOptions, Weights, WeightSpec } from "./weights.ts";
@@ -50,6 +50,8 @@ export interface VariantFacts {
   readonly generation: {
     /** Bytes of keys and values. */
     readonly cacheBytes: number;
+    /** Bytes of the tensors of its steps, drawing included on WebGPU, where every step may have tensors of its own. */
+    readonly steps: BytesByDevice;
     /** Bytes of the largest single tensor that a pass over all tokens does not have. */
     readonly largestTensor: number;
   };

@@ -2,7 +2,7 @@
  * How much device memory a network will need, from its configuration alone, so that work can be planned before anything
  * is loaded. Weights are exact; activations are estimates from above, which the tests hold against measured peaks.
  */
-import { bytesPerElement, type Device } from "../core/tensor/mod.ts";
+import { bytesPerElement, type Device, type DeviceInfo } from "../core/tensor/mod.ts";
 import type { WeightSpec } from "./weights.ts";
 
 /** Bytes of device memory. */
@@ -17,14 +17,27 @@ export interface Footprint {
   readonly loading: number;
   /** What a transformer prepares: one condition for the whole batch, and its tables of positions; 0 for a tokenizer. */
   readonly condition: number;
-  /** Live at the peak of a pass, per image. */
+  /** At the peak of a pass, per image: live, or kept for the next pass. */
   readonly perImage: number;
   /** Largest single activation, per image. */
   readonly largestTensor: number;
 }
 
+/**
+ * Bytes by kind of device. On the CPU device freed memory serves tensors of any size; kernels need copies of their own.
+ * On WebGPU it serves tensors of the same size, and waits for them: a pass takes, for every size, the most tensors of
+ * that size that are alive at once.
+ */
+export type BytesByDevice = Readonly<Record<DeviceInfo["kind"], number>>;
+
 /** What a network needs apart from its weights. */
-export type Activations = Omit<Footprint, "weights" | "packed" | "loading">;
+export interface Activations extends Pick<Footprint, "condition" | "largestTensor"> {
+  /** As `Footprint.perImage`. */
+  readonly perImage: BytesByDevice;
+}
+
+/** What a plan asks a device. */
+export type PlannedDevice = Pick<Device, "info" | "packedBytes">;
 
 /** Weights as `loadWeights` stores them: matrices, convolutions and embeddings in `weightType`, everything else f32. */
 export function weightFootprint(
@@ -47,27 +60,46 @@ export function weightFootprint(
 }
 
 /**
- * Activations of a convolutional autoencoder with these widths per level, finest first. The peak is at one resolution
- * level: the outputs of its blocks stay until the level ends, a block holds its input, two norms, two convolutions and
- * a shortcut, and a convolution may pad a copy of its input. The decoder enters a level with the width of the level
- * below.
+ * Activations of a convolutional autoencoder with these widths per level, finest first. The decoder enters a level with the
+ * width of the level below.
+ *
+ * At a level, outputs of its blocks stay until it ends, and a block holds its input, two norms, two convolutions and a
+ * shortcut. On the CPU the peak is at one level, and a convolution may pad a copy of its input. On WebGPU a level has
+ * `blocks` + 3 tensors of its own width at once, and two of the level below's where that is larger.
  */
 export function convolutionalActivations(resolution: number, widths: readonly number[], blocks: number): Activations {
-  const perLevel = widths.map((width, i) => {
-    const side = resolution / 2 ** i;
-    return side * side * Math.max(width, widths[i + 1] ?? width) * bytesPerElement("f32");
+  const levels = widths.map((width, i) => {
+    const pixels = (resolution / 2 ** i) ** 2 * bytesPerElement("f32");
+    const below = widths[i + 1] ?? width;
+    return {
+      largest: pixels * Math.max(width, below),
+      kept: pixels * ((blocks + 3) * width + (below > width ? 2 * below : 0)),
+    };
   });
-  const largestTensor = Math.max(...perLevel);
-  return { condition: 0, perImage: (blocks + 8) * largestTensor, largestTensor };
+  const largestTensor = Math.max(...levels.map(({ largest }) => largest));
+  const webgpu = levels.reduce((sum, { kept }) => sum + kept, 0);
+  return { condition: 0, perImage: { cpu: (blocks + 8) * largestTensor, webgpu }, largestTensor };
 }
 
 /**
- * Activations of a transformer pass over `rows` rows. A block holds a dozen or so tensors of the model's width and one
- * of the MLP's; the logits come out twice (sliced).
+ * Activations of a transformer pass over `rows` rows. On the CPU a block holds a dozen or so tensors of the model's width
+ * and one of the MLP's; the logits come out twice (sliced). On WebGPU `tensors` of the model's width are alive at once,
+ * one of the MLP's, and `logits` of the logits, which take the MLP's if they have the same size.
  */
 export function transformerActivations(
-  { rows, width, mlp, codes }: { rows: number; width: number; mlp: number; codes: number },
+  { rows, width, mlp, codes, tensors, logits }: {
+    readonly rows: number;
+    readonly width: number;
+    readonly mlp: number;
+    readonly codes: number;
+    readonly tensors: number;
+    readonly logits: number;
+  },
 ): Pick<Activations, "perImage" | "largestTensor"> {
   const row = bytesPerElement("f32") * rows;
-  return { perImage: row * (16 * width + mlp + 2 * codes), largestTensor: row * Math.max(width, mlp, codes) };
+  const others = mlp === codes ? Math.max(1, logits) * mlp : mlp + logits * codes;
+  return {
+    perImage: { cpu: row * (16 * width + mlp + 2 * codes), webgpu: row * (tensors * width + others) },
+    largestTensor: row * Math.max(width, mlp, codes),
+  };
 }

@@ -16,7 +16,7 @@ import {
 } from "./checkpoint/mod.ts";
 import type { Sampler } from "./draw_rule.ts";
 import type { FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
-import { type Activations, type Footprint, weightFootprint } from "./footprint.ts";
+import { type Activations, type Footprint, type PlannedDevice, weightFootprint } from "./footprint.ts";
 import { withEncoder } from "./overlay.ts";
 import { latentNames } from "./latent_statistics.ts";
 import {
@@ -75,7 +75,7 @@ export interface ModelSet {
   /** The manifest's sampler of a variant. */
   samplerOf(variant: string): Sampler;
   /** Device memory that a network needs. */
-  footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
+  footprint(device: PlannedDevice, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
   /** Paths of the files that a network is loaded from; none for weights that are computed. */
   filesOf(network: NetworkId): readonly string[];
   /** Opens every checkpoint and compares names, shapes and sha256 with the manifest, without loading anything. */
@@ -163,9 +163,10 @@ class OpenedSet implements ModelSet {
     return this.#family(this.familyOf(variant)).variants[variant].sampler;
   }
 
-  footprint(device: Pick<Device, "packedBytes">, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
+  footprint(device: PlannedDevice, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
     const row = this.#row(network);
-    return { ...weightFootprint(device, row.specs(), weightType), ...row.activations };
+    const { perImage, ...others } = row.activations;
+    return { ...weightFootprint(device, row.specs(), weightType), ...others, perImage: perImage[device.info.kind] };
   }
 
   filesOf(network: NetworkId): readonly string[] {

@@ -4,7 +4,7 @@
  */
 import { MemoryLimitError } from "../../util/errors.ts";
 import type { Device } from "../../core/tensor/mod.ts";
-import type { Footprint } from "../../models/footprint.ts";
+import type { Footprint, PlannedDevice } from "../../models/footprint.ts";
 import { type ModelSet, networkName } from "../../models/model_set.ts";
 import { quantiserFootprint } from "../quantisation/footprint.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
@@ -61,6 +61,8 @@ interface Budget {
   readonly total: number;
   /** Size of the block that holds everything the CPU device's kernels work on; infinite for other devices. */
   readonly work: number;
+  /** Factor on all estimates, see `headrooms`. */
+  readonly headroom: number;
 }
 
 /** Bytes that a network needs, `headroom` included. */
@@ -68,6 +70,8 @@ interface Network {
   readonly name: string;
   readonly isTokenizer: boolean;
   readonly footprint: Footprint;
+  /** Of a pass and of what is computed from its result, per image. */
+  readonly perImage: number;
   /** Weights, unconditional condition and tables of the quantiser, as long as the network is loaded. */
   readonly fixed: number;
   /** In addition for loading, for making tables, or for a pass over one image, whichever is most. */
@@ -78,8 +82,17 @@ interface Network {
   readonly working: number;
 }
 
-/** Factor on all estimates: allocations are rounded up, and freed memory waits in pools of other sizes. */
-const headroom = 1.05;
+/**
+ * Factor on all estimates. On the CPU device free memory is in pieces. On WebGPU allocations are rounded up by at most
+ * 1/64, and kernels need some memory of their own.
+ */
+const headrooms = { cpu: 1.05, webgpu: 1.02 } as const;
+
+/**
+ * Memory for blocks of logits, as a share of a pass's. They are computed after the pass. On the CPU device they take the
+ * memory of its activations, of which half is certainly there; on WebGPU theirs is other memory.
+ */
+const blockShares = { cpu: 1 / 2, webgpu: 5 / 8 } as const;
 
 /**
  * Share of the CPU device's work block that is reserved for packed weights with a copy outside of it (weight_spill.ts).
@@ -92,7 +105,7 @@ const duplicateShare = 1 / 16;
  */
 export function planMemory(
   set: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts">,
-  device: Pick<Device, "info" | "packedBytes">,
+  device: PlannedDevice,
   options: PlanOptions,
 ): Plan {
   const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false } = options;
@@ -105,7 +118,7 @@ export function planMemory(
   const kept = keepVariants(tokenizers, variants, budget);
   const { resident } = kept;
   const batch = (network: Network) => {
-    const largest = largestBatch(network, kept, device.info.maxTensorBytes, classes);
+    const largest = largestBatch(network, kept, { maxTensorBytes: device.info.maxTensorBytes, classes, budget });
     return Math.max(1, Math.min(largest, maxBatch)); // estimates are rounded: one image fits
   };
   const tokenizerBatch = Math.min(...tokenizers.map(batch));
@@ -113,7 +126,7 @@ export function planMemory(
   const scoring = new Map(
     variants.map((
       { name, footprint },
-    ) => [name, scoringPlan(footprint, variantBatch.get(name)!, usualBlockBytes(device))]),
+    ) => [name, scoringPlan(footprint, variantBatch.get(name)!, device)]),
   );
   const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
   const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
@@ -124,17 +137,28 @@ function budgetOf({ info }: Pick<Device, "info">, limit: number): Budget {
   // Packed weights may leave the CPU device's work block. Those that came back may still have a copy outside.
   const work = info.kind === "cpu" ? info.maxTensorBytes : Infinity;
   const duplicates = limit > work ? work * duplicateShare : 0;
-  return { limit, total: Math.max(limit - duplicates, Math.min(limit, work)), work };
+  const total = Math.max(limit - duplicates, Math.min(limit, work));
+  return { limit, total, work, headroom: headrooms[info.kind] };
+}
+
+/** Memory that a pass of a network over some images takes, weights and the condition included, in bytes. */
+export function passBytes(device: PlannedDevice, footprint: Footprint, images: number): number {
+  const { weights, condition, perImage } = footprint;
+  return headrooms[device.info.kind] * (weights + condition + images * perImage);
 }
 
 function networksOf(
   set: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts">,
-  device: Pick<Device, "packedBytes">,
+  device: PlannedDevice,
   { weightType = "f32", classes = false, quantization = "estimate" }: PlanOptions,
 ): Network[] {
+  const { kind } = device.info;
+  const headroom = headrooms[kind];
   return set.networks.map((id): Network => {
     const footprint = set.footprint(device, id, weightType);
-    const { weights, packed, condition, loading, perImage } = footprint;
+    const { weights, packed, condition, loading } = footprint;
+    const addsBlocks = kind === "webgpu" && id.variant !== undefined;
+    const perImage = footprint.perImage * (addsBlocks ? 1 + blockShares[kind] : 1);
     const { tables, opening } = id.variant === undefined
       ? quantiserFootprint(quantization, set.tokenizerFacts(id.family))
       : { tables: 0, opening: 0 };
@@ -143,6 +167,7 @@ function networksOf(
       name: networkName(id),
       isTokenizer: id.variant === undefined,
       footprint,
+      perImage,
       fixed: headroom * (weights + condition + tables),
       extra: headroom * Math.max(loading, opening, pass),
       pinned: headroom * (weights - packed + condition + tables),
@@ -188,23 +213,29 @@ function keepVariants(tokenizers: readonly Network[], variants: readonly Network
 }
 
 /** How many images a network can take in one pass. */
-function largestBatch(network: Network, { resident, free, workFree }: Kept, maxTensorBytes: number, classes: boolean) {
-  const { footprint, isTokenizer, name, fixed, pinned } = network;
+function largestBatch(
+  { footprint, isTokenizer, name, perImage, fixed, pinned }: Network,
+  { resident, free, workFree }: Kept,
+  { maxTensorBytes, classes, budget: { headroom } }: {
+    readonly maxTensorBytes: number;
+    readonly classes: boolean;
+    readonly budget: Budget;
+  },
+) {
   const isLoaded = isTokenizer || resident.has(name);
   const room = Math.min(
     free - (isLoaded ? 0 : fixed),
     workFree - (isLoaded ? 0 : pinned) - headroom * footprint.loading,
   );
   const condition = classes ? footprint.condition : 0;
-  const byMemory = Math.floor((room / headroom - condition) / footprint.perImage);
+  const byMemory = Math.floor((room / headroom - condition) / perImage);
   const byTensor = Math.floor(maxTensorBytes / footprint.largestTensor);
   return Math.min(byMemory, byTensor);
 }
 
-function scoringPlan({ perImage, condition }: Footprint, batch: number, mostBlockBytes: number): ScoringPlan {
+function scoringPlan({ perImage, condition }: Footprint, batch: number, device: PlannedDevice): ScoringPlan {
   const bytes = batch * perImage;
-  // Logits are computed after the pass, when its activations are freed: half of their memory is certainly there.
-  const blockBytes = Math.min(mostBlockBytes, bytes / 2);
+  const blockBytes = Math.min(usualBlockBytes(device), blockShares[device.info.kind] * bytes);
   return { blockBytes, ownConditions: Math.max(1, Math.floor(bytes / (perImage + condition))) };
 }
 

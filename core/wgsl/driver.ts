@@ -8,9 +8,10 @@ const libraryFolders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu
 /** Where the Vulkan loader looks for manifests of drivers. */
 const manifestFolders = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 
-/** Whether a file exists; false where the program may not know. */
+/** Whether a file exists; false where the program may not know, and nobody is asked. */
 function existsFile(path: string): boolean {
   try {
+    if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") return false;
     Deno.statSync(path);
     return true;
   } catch {

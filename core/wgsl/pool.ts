@@ -48,11 +48,11 @@ export class GpuStorage implements Storage {
   }
 }
 
-/** `bytes` rounded up to a size class: multiples of 256, in steps of at most a sixteenth of the size. */
+/** `bytes` rounded up to a size class: multiples of 256, in steps of at most 1/64 of the size. */
 export function sizeClass(bytes: number): number {
   const needed = Math.max(256, Math.ceil(bytes / 256) * 256);
-  if (needed <= 4096) return needed;
-  const step = 2 ** (Math.floor(Math.log2(needed - 1)) - 4);
+  if (needed <= 16384) return needed;
+  const step = 2 ** (Math.floor(Math.log2(needed - 1)) - 6);
   return Math.ceil(needed / step) * step;
 }
 

@@ -248,17 +248,18 @@ export const rar: Family<RarTokenizerConfig, RarConfig> = {
   variantFacts({ hiddenSize: width, layers, intermediateSize: mlp, codes, classes, tokenCount }) {
     const rows = tokenCount + 2;
     const element = bytesPerElement("f32");
+    const { perImage, largestTensor } = transformerActivations({ rows, width, mlp, codes, tensors: 14, logits: 2 });
     return {
       classes,
       tokenCount,
       codes,
       patchNums: [Math.sqrt(tokenCount)],
-      activations: {
-        condition: rows * (6 * layers + 2 + 3) * width * element,
-        ...transformerActivations({ rows, width, mlp, codes }),
+      activations: { condition: rows * (6 * layers + 2 + 3) * width * element, perImage, largestTensor },
+      generation: {
+        cacheBytes: 2 * layers * rows * width * element,
+        steps: { cpu: perImage.cpu, webgpu: perImage.webgpu / rows }, // all steps have one row
+        largestTensor: 6 * rows * width * element, // a block's adaLN table has a row per token
       },
-      // A block's adaLN table has a row per token.
-      generation: { cacheBytes: 2 * layers * rows * width * element, largestTensor: 6 * rows * width * element },
     };
   },
   tokenizerAgreements: () => [],

@@ -283,9 +283,11 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
   variantFacts({ embedDim: width, depth, mlpRatio, codes, patchNums, codeChannels, classes }) {
     const rows = tokenCount(patchNums);
     const element = bytesPerElement("f32");
-    const { perImage, largestTensor } = transformerActivations({ rows, width, mlp: mlpRatio * width, codes });
+    const mlp = mlpRatio * width;
+    const { perImage, largestTensor } = transformerActivations({ rows, width, mlp, codes, tensors: 15, logits: 1 });
     const side = patchNums[patchNums.length - 1];
     const latents = 4 * patchNums.length * side * side * codeChannels * element;
+    const pass = { cpu: perImage.cpu + latents, webgpu: perImage.webgpu + latents };
     return {
       classes,
       tokenCount: rows,
@@ -293,10 +295,15 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
       patchNums,
       activations: {
         condition: (6 * depth + 3 + rows) * width * element,
-        perImage: perImage + latents,
+        perImage: pass,
         largestTensor,
       },
-      generation: { cacheBytes: 2 * depth * rows * width * element, largestTensor: 0 },
+      generation: {
+        cacheBytes: 2 * depth * rows * width * element,
+        // A step is a scale, so all rows have their own tensors; drawing has seven of the logits per image.
+        steps: { cpu: pass.cpu, webgpu: pass.webgpu + 3.5 * rows * codes * element },
+        largestTensor: 0,
+      },
     };
   },
   tokenizerAgreements: ({ resolution, chMult, patchNums }) => [
