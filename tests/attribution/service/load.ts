@@ -62,7 +62,7 @@ export async function load(server: Server, options: LoadOptions): Promise<Load> 
   };
   const watch = async () => {
     while (!isOver()) {
-      const text = await (await fetch(`${server.url}/metrics`)).text();
+      const text = await metrics(server);
       const value = (name: string) => Number(new RegExp(`^model_tracer_${name} (\\S+)$`, "m").exec(text)![1]);
       memory.push(value("process_resident_bytes"));
       loopDelay = Math.max(loopDelay, 1000 * value("event_loop_delay_max_seconds"));
@@ -89,6 +89,16 @@ export async function load(server: Server, options: LoadOptions): Promise<Load> 
     loopDelay,
     memory,
   };
+}
+
+/** Asks again where the connection breaks: the server closes one that was idle, just when it is used. */
+async function metrics(server: Server, attempts = 3): Promise<string> {
+  try {
+    return await (await fetch(`${server.url}/metrics`)).text();
+  } catch (error) {
+    if (attempts === 1) throw error;
+    return await metrics(server, attempts - 1);
+  }
 }
 
 function times(values: readonly number[]): Times {
