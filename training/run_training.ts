@@ -22,7 +22,7 @@ import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
 import { train, trainingImages } from "./train.ts";
 import { Trainee } from "./trainee.ts";
-import { expectNoFile, isFile } from "../util/files.ts";
+import { expectNoFile, isFile, PartFile } from "../util/files.ts";
 import { hashFile } from "../util/hash.ts";
 
 /** Options of `runTraining`. A run that resumes needs only `resume`. */
@@ -124,7 +124,11 @@ export async function runTraining(
   const total = trainingImages(data.pairs, recipe);
   // The folder of the run may also be that of the result; it must exist before the result is checked.
   const isOutInRun = resolve(dirname(out)) === resolve(run);
-  if (!isOutInRun) await requireFolder("--out", out);
+  if (!isOutInRun) {
+    // So that no other run writes it. The folder of the run has a lock of its own.
+    const claim = await PartFile.create("--out", out);
+    cleanup.defer(() => claim.discard());
+  }
   if (state) requireFits(options.resume!, state, settings, set, trainee);
   else cleanup.use(await createRun(run));
   if (isOutInRun) await requireFolder("--out", out);

@@ -2,7 +2,7 @@
  * Calibrates a model set with labelled images: measures train and val, fits thresholds (thresholds.ts) and classifiers
  * (classifiers.ts), and writes the calibration file of the set.
  */
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { parseJson } from "../../util/json.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import * as v from "npm:valibot@1.5.0";
@@ -13,7 +13,7 @@ import { drawEdits, drawWrongPose, formatEdits } from "../images/edits/mod.ts";
 import type { ImageInput } from "../images/load.ts";
 import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "../images/labelled.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
-import { expectNoFile, isFile, writeFileAtomically } from "../../util/files.ts";
+import { expectNoFile, isFile, PartFile, writeFileAtomically } from "../../util/files.ts";
 import { chooseModels } from "../run/choose_models.ts";
 import type { SignalLevel } from "../signals/table.ts";
 import { type ClassifiersFit, fitClassifiers, type LabelledLine, whyNotFittable } from "./classifiers.ts";
@@ -86,9 +86,11 @@ export async function runCalibration(
   const { train, val } = await listData(options, labels);
   requireFittable(train, val, labels, options.fit);
   const path = options.out ?? join(set.dir, set.manifest.calibration ?? defaultFile);
-  await requireWritable(path);
   if (options.out !== undefined) await expectNoFile("--out", path, options.force);
   else if (await isFile(path)) events.onNote?.(`${path}: will be replaced by the new calibration`);
+  await using cleanup = new AsyncDisposableStack();
+  const file = await PartFile.create("--out", path);
+  cleanup.defer(() => file.discard());
   await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
 
   const originals = [...train, ...val];
@@ -127,7 +129,8 @@ export async function runCalibration(
   const calibration = classifiers === undefined
     ? thresholds
     : { ...thresholds, classifiers: rounded(classifiers.classifiers) };
-  await writeFileAtomically(path, formatCalibration(calibration));
+  await file.write(formatCalibration(calibration));
+  await file.finish();
   if (options.out === undefined && set.manifest.calibration === undefined) await nameInManifest(set, events);
   return { status: "done", modelSet, computed, unreadable, path, calibration, fit, classifiers };
 }
@@ -317,11 +320,4 @@ async function nameInManifest(set: ModelSet, events: MeasuringEvents): Promise<v
   const changed = { format, name, description, calibration: defaultFile, ...rest };
   await writeFileAtomically(path, JSON.stringify(changed, null, 2) + "\n");
   events.onNote?.(`${path}: named ${defaultFile} as its calibration`);
-}
-
-async function requireWritable(path: string): Promise<void> {
-  const isFolder = await Deno.stat(path).then((info) => info.isDirectory, () => false);
-  if (isFolder) throw new Error(`--out ${path}: expected the name of a file, this is a folder`);
-  const exists = await Deno.stat(dirname(path)).then((info) => info.isDirectory, () => false);
-  if (!exists) throw new Error(`--out ${path}: the folder ${dirname(path)} does not exist`);
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { standIns } from "../sets.ts";
 import { both, models, names, withData, writeAll } from "./label_folders.ts";
 import { root, runTask } from "./processes.ts";
+import { PartFile } from "../../util/files.ts";
 
 Deno.test("evaluate writes a page, tables and JSON, with robustness and baselines, and says what it left out", async () => {
   await withData(async (dir) => {
@@ -138,7 +139,7 @@ const refusals: [string, "calibrate" | "evaluate", (dir: string) => Promise<stri
     "an output folder that is not there",
     "calibrate",
     () => [...both, "--out", "no/c.json"],
-    /--out no\/c\.json: the folder no does not exist/,
+    /--out no\/c\.json: cannot write c\.json to no: the folder does not exist/,
   ],
   [
     "an output that exists",
@@ -170,6 +171,17 @@ for (const [what, task, prepare, message] of refusals) {
     });
   });
 }
+
+Deno.test("calibrate refuses an output that another run is writing, before work starts", async () => {
+  await withData(async (dir) => {
+    const file = await PartFile.create("--out", join(dir, "c.json"));
+    const { code, stderr } = await runTask("calibrate", dir, ...both, "--out", "c.json", "--force");
+    await file.discard();
+    assert.match(stderr, /--out c\.json: another run is writing this file: wait until it ends, or name another file/);
+    assert.equal(code, 1);
+    assert.ok(!(await names(join(dir))).includes("runs"), "nothing is written");
+  });
+});
 
 for (const task of ["calibrate", "evaluate"]) {
   Deno.test(`${task} --help explains itself`, async () => {

@@ -14,6 +14,7 @@ import { withFolder, writeImages } from "../attribution/files.ts";
 import { goldenImage } from "../attribution/golden_image.ts";
 import { tinySizes, writePairs } from "./pairs.ts";
 import { standIns } from "../sets.ts";
+import { PartFile } from "../../util/files.ts";
 
 const rar: PairFamily = { family: "rar", imageSize: 32, tokenCount: 64, codes: 64 };
 const tokens = Array.from({ length: 64 }, (_, i) => i);
@@ -205,6 +206,9 @@ Deno.test("a run is resumed only as what it was", async () => {
     const out = join(dir, "out.safetensors");
     await Deno.writeTextFile(out, "of another run");
     await assert.rejects(run({ out }), says(/^--out .*: this file exists: name another file, or .* --force$/));
+    const claim = await PartFile.create("--out", out);
+    await assert.rejects(run({ out, force: true }), says(/^--out .*: another run is writing this file/));
+    await claim.discard();
     assert.equal((await run({ out, force: true })).status, "done");
     const encoder = await Deno.readFile(out);
     assert.ok(encoder.length > 1000);
@@ -337,7 +341,7 @@ Deno.test("a refused run leaves no folder", async () => {
   await withRun(async (run, dir) => {
     await assert.rejects(
       run({ out: join(dir, "nowhere", "x") }),
-      says(/^--out .*: the folder .*nowhere does not exist$/),
+      says(/^--out .*: cannot write .* to .*nowhere: the folder does not exist$/),
     );
     await assert.rejects(run({ recipe: { holdout: 0.99 } }), says(/^--holdout 0\.99: leaves none of 16 images/));
     await assert.rejects(Deno.stat(join(dir, "run")), Deno.errors.NotFound);
