@@ -1,6 +1,7 @@
 /**
- * How a product is cut into workgroups on a card: the sizes of blocks, and how many parts of k are summed apart, by a model
- * of time. The model is arithmetic on shapes, so the same product always takes the same path and gives the same sums.
+ * How a product is cut into workgroups on a card: the sizes of blocks, and how many parts of k are summed apart, by a
+ * model of time. The model is arithmetic on shapes, so the same product always takes the same path and gives the same
+ * sums. docs/cards.md describes it.
  */
 import type { Card } from "./card.ts";
 import { columnsOf, rowsOf, sharedBytes, slotsOf, threadsOf, type Tile, type TileName, tiles } from "./tiles.ts";
@@ -51,6 +52,9 @@ const dispatchSeconds = 5e-6;
 const mostParts = 32;
 /** A part is at least so long, or it would be all beginning and end. */
 const leastPartK = 64;
+
+/** Most memory for the sums of parts. */
+const maxSumBytes = 2 ** 26;
 
 /** Multiplications below which a product is small. */
 const smallProduct = 2 ** 20;
@@ -111,6 +115,7 @@ function* cuts(card: Card, tile: Tile, sizes: ProductSizes): Generator<Schedule>
       const parts = Math.max(1, Math.ceil(padded / partK));
       const split = blocks - whole;
       const sumBytes = split * rows * columns * 4;
+      if (parts > 1 && parts * sumBytes > maxSumBytes) break;
       const joining = (2 * parts + 1) * sumBytes / card.bytesPerSecond + dispatchSeconds;
       const seconds = groupSeconds(card, tile, whole, padded) + groupSeconds(card, tile, split * parts, partK);
       yield { ...base, whole, parts, partK, seconds: seconds + joining };

@@ -1,6 +1,6 @@
 /**
- * Sizes of the blocks in which hardware adapters compute products (kernels/hardware_tile.ts): a workgroup's block of the
- * result, and what each of its threads computes of it.
+ * Sizes of the blocks in which hardware adapters compute products (kernels/hardware_tile.ts): a workgroup's block of
+ * the result, and what each of its threads computes of it.
  */
 
 /** A block of threadRows * rowThreads rows and width * vectors * columnThreads columns. */
@@ -30,8 +30,9 @@ const tile = (
 ): Tile => ({ name, threadRows, rowThreads, vectors, width, columnThreads, depth });
 
 /**
- * 8 x 8 results per thread wherever there are enough rows. 80 x 160 and 160 x 64 are for sizes that are multiples of 160
- * and not of 64, as in VAR's tokenizer; 128 x 16 for few columns, the lowest ones for few rows, as in steps of generation.
+ * 8 x 8 results per thread wherever there are enough rows. 80 x 160 and 160 x 64 are for sizes that are multiples of
+ * 160 and not of 64, as in VAR's tokenizer; 128 x 16 is for few columns; the lowest ones are for few rows, as in steps
+ * of generation.
  */
 export const tiles: Readonly<Record<TileName, Tile>> = {
   "128x128": tile("128x128", [8, 16], [2, 4, 16], 8),

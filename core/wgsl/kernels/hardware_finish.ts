@@ -1,6 +1,6 @@
 /**
- * The end of products on hardware adapters: the epilogue fused into the store, and the sums of blocks that were computed in
- * parts along k.
+ * The end of products on hardware adapters: the epilogue fused into the store, and the sums of blocks that were
+ * computed in parts along k.
  */
 import type { Epilogue, Storage } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -32,8 +32,8 @@ export function epilogueBuffers(gpu: Context, { bias, gate, residual }: Epilogue
 }
 
 /**
- * WGSL: `finish(z, row, column, sum)` stores `width` neighbouring results after the epilogue, those that exist. `vectors`:
- * bias, residual and out are arrays of vectors, which needs rows of a multiple of `width`.
+ * WGSL: `finish(z, row, column, sum)` stores `width` neighbouring results after the epilogue, those that exist.
+ * `vectors`: bias, residual and out are arrays of vectors, which needs rows of a multiple of `width`.
  */
 export function finishCode(width: 2 | 4, vectors: boolean): string {
   const lanes = ["x", "y", "z", "w"].slice(0, width);

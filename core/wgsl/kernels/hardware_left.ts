@@ -6,8 +6,8 @@ import type { ScalarType } from "../program.ts";
 import { rowsOf, threadsOf, type Tile } from "../tiles.ts";
 
 /**
- * Where elements come from: rows of a matrix by four or one by one, columns of a matrix (stored transposed); an image with
- * a multiple of 8 channels, or with any number.
+ * Where elements come from: rows of a matrix by four or one by one, columns of a matrix (stored transposed); an image
+ * with a multiple of 8 channels, or with any number.
  */
 export type Left = "rows4" | "rows1" | "columns1" | "image8" | "image1";
 

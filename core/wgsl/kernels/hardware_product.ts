@@ -49,7 +49,7 @@ function runProduct(
   const sums = ending === "finish" ? undefined : gpu.alloc(sumsBytes(schedule));
   const values = gridParams(schedule, grid, k);
   gpu.dispatch(
-    productProgram(tile, left, right, ending, n % tile.width === 0),
+    productProgram(tile, { left, right, ending, vectors: n % tile.width === 0 }),
     {
       ...{ a, b },
       ...(ending === "sums" ? {} : { ...epilogueBuffers(gpu, epilogue), out }),
@@ -113,8 +113,8 @@ export function convHardware(gpu: Context, args: Kernels["conv2d"]): void {
 }
 
 /**
- * out[cOut, (tap, cIn)] = upstream[pixels, cOut]^T seen[pixels, (tap, cIn)], where seen is what each tap sees of x; then
- * its columns are re-laid as [cIn, tap].
+ * out[cOut, (tap, cIn)] = upstream[pixels, cOut]^T seen[pixels, (tap, cIn)], where seen is what each tap sees of x.
+ * Then its columns are re-laid as [cIn, tap].
  */
 export function weightGradientHardware(gpu: Context, args: Kernels["conv2dWeightGradient"]): void {
   const { x, upstream, out, batch, cIn, cOut, kh, kw, outH, outW } = args;
@@ -126,7 +126,7 @@ export function weightGradientHardware(gpu: Context, args: Kernels["conv2dWeight
   const values = gridParams(schedule, grid, k);
   const { depth } = tile;
   gpu.dispatch(
-    productProgram(tile, "columns1", cIn % 4 === 0 ? "taps4" : "taps1", "sums", true),
+    productProgram(tile, { left: "columns1", right: cIn % 4 === 0 ? "taps4" : "taps1", ending: "sums", vectors: true }),
     { a: upstream, b: x, sums },
     {
       ...{ ...imageValues(args), aBatch: 0, aRow: 1, aColumn: m },

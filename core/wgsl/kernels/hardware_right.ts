@@ -1,18 +1,18 @@
 /**
- * The right operand of products on hardware adapters, read four neighbouring columns at a time: a packed weight, a matrix,
- * or for gradients of convolution weights an image whose pixels are rows.
+ * The right operand of products on hardware adapters, read four neighbouring columns at a time: a packed weight, a
+ * matrix, or for gradients of convolution weights an image whose pixels are rows.
  */
 import type { ScalarType } from "../program.ts";
 import { columnsOf, threadsOf, type Tile } from "../tiles.ts";
 import { fourFunction, imageParams, type Operand, perSlot, when } from "./hardware_left.ts";
 
 /**
- * Rows of four-vectors (packed weights, and matrices whose width is a multiple of four), in f32 or f16; rows of any width;
- * columns (stored transposed); taps of an image with a multiple of 4 channels, or with any number.
+ * Rows of four-vectors (packed weights, and matrices whose width is a multiple of four), in f32 or f16; rows of any
+ * width; columns (stored transposed); taps of an image with a multiple of 4 channels, or with any number.
  */
 export type Right = "f32" | "f16" | "rows1" | "columns1" | "taps4" | "taps1";
 
-/** Offset of the vector of sums, steps along x, y and images from one block of pixels to the next. */
+/** Those of images, and the steps along x, y and images from one block of pixels to the next. */
 export const tapsParams: Readonly<Record<string, ScalarType>> = {
   ...imageParams,
   ...{ stepX: "u32", stepY: "u32", stepImage: "u32" },
@@ -77,8 +77,8 @@ fn bVector(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16flo
 }
 
 /**
- * Row k is output pixel k of all images, column (tap, channel) what the tap sees there. A thread's columns stay the same;
- * its pixel moves on by the block's depth, by additions and carries instead of divisions.
+ * Row k is output pixel k of all images, column (tap, channel) what the tap sees there. A thread's columns stay the
+ * same; its pixel moves on by the block's depth, by additions and carries instead of divisions.
  */
 function tapsSource(right: Right, each: Each): Source {
   const four = right === "taps4";

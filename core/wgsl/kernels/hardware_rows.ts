@@ -1,6 +1,7 @@
 /**
- * Products of one to sixteen rows with a packed weight on hardware adapters, as in a step with a key/value cache. Reading
- * the weight takes all the time, so a workgroup takes only 16 columns, for many workgroups, and its 256 threads share k.
+ * Products of one to sixteen rows with a packed weight on hardware adapters, as in a step with a key/value cache.
+ * Reading the weight takes all the time, so a workgroup takes only 16 columns, for many workgroups, and its 256 threads
+ * share k.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";

@@ -4,21 +4,30 @@
  * operand gathered from the image (implicit GEMM).
  *
  * The text of the inner loop is unrolled, because every index into workgroup memory that is not constant costs a
- * comparison, and every loop a counter: naga, Deno's WGSL compiler, adds both. While a block is computed with, the next one
- * is loaded into registers and then stored into the other half of workgroup memory, so that one barrier per block is enough.
+ * comparison, and every loop a counter: naga, Deno's WGSL compiler, adds both. While a block is computed with, the
+ * next one is loaded into registers and then stored into the other half of workgroup memory, so that one barrier per block is
+ * enough.
  */
-import type { Program, ScalarType } from "../program.ts";
-import { groupIndex, mainInputs } from "../program.ts";
+import { groupIndex, mainInputs, type Program, type ScalarType } from "../program.ts";
 import { columnsOf, rightPitch, rowsOf, threadsOf, type Tile } from "../tiles.ts";
 import { epilogueParamTypes, finishCode } from "./hardware_finish.ts";
 import { type Left, leftOperand, type Operand } from "./hardware_left.ts";
 import { type Right, rightOperand } from "./hardware_right.ts";
 
 /**
- * What happens to a block's results: the epilogue and a store; or, for blocks summed in parts, a plain store of the sums,
- * by workgroup; or either, by the number of the block.
+ * What happens to a block's results: the epilogue and a store ("finish"); for blocks in parts, a plain store ("sums");
+ * or one of both, by the number of the block ("either").
  */
 export type Ending = "finish" | "sums" | "either";
+
+/** What a program is specialised for, beside its tile. */
+export interface ProductKind {
+  readonly left: Left;
+  readonly right: Right;
+  readonly ending: Ending;
+  /** Whether rows of the result are stored in vectors of the tile's width. */
+  readonly vectors: boolean;
+}
 
 /** Parameters of every product. */
 export const productParams: Readonly<Record<string, ScalarType>> = {
@@ -28,8 +37,9 @@ export const productParams: Readonly<Record<string, ScalarType>> = {
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-/** `vectors`: whether rows of the result are stored in vectors of the tile's width. */
-export function productProgram(tile: Tile, left: Left, right: Right, ending: Ending, vectors: boolean): Program {
+/** A product of this kind. It takes the parameters `productParams`, those of its operands and of its epilogue. */
+export function productProgram(tile: Tile, kind: ProductKind): Program {
+  const { left, right, ending, vectors } = kind;
   const stored = `array<${vectors ? `vec${tile.width}f` : "f32"}>`;
   const finishes = ending !== "sums";
   return {
@@ -52,33 +62,15 @@ export function productProgram(tile: Tile, left: Left, right: Right, ending: End
             : {}),
           ...(ending === "finish" ? {} : { sums: { type: `array<vec${tile.width}f>`, access: "write" } }),
         },
-        code: blockCode(tile, a, b, ending, vectors, right === "columns1"),
+        code: blockCode(tile, kind, a, b),
       };
     },
   };
 }
 
-/** Workgroups are numbered by whole blocks first, then by parts of the others. */
-function blockCode(
-  tile: Tile,
-  a: Operand,
-  b: Operand,
-  ending: Ending,
-  vectors: boolean,
-  columnsStored: boolean,
-): string {
-  const { depth, threadRows, rowThreads, width } = tile;
-  const vector = `vec${width}f`, pitch = rightPitch(tile, columnsStored) * 4 / width;
-  const sums = range(threadRows).flatMap((e) => range(tile.vectors).map((g) => `s${e}_${g}`));
-  return `
-${a.functions}
-${b.functions}
-var<workgroup> aBlock: array<array<array<vec4f, ${threadRows * depth / 4}>, ${rowThreads}>, 2>;
-var<workgroup> bBlock: array<array<array<${vector}, ${pitch}>, ${depth}>, 2>;
-${ending === "sums" ? "" : finishCode(width, vectors)}
-@compute @workgroup_size(${threadsOf(tile)})
-fn main(${mainInputs}) {
-  let group = ${groupIndex};
+/** Which block, which steps along k, and which part of the block this thread has: whole blocks first, then parts. */
+function placeCode(tile: Tile, ending: Ending): string {
+  return `let group = ${groupIndex};
   if (group >= p.groups) { return; }
   var block = group;
   var first = 0u;
@@ -94,7 +86,22 @@ fn main(${mainInputs}) {
   let firstRow = block / p.across % p.down * ${rowsOf(tile)}u;
   let z = block / p.across / p.down;
   let tx = lid % ${tile.columnThreads}u;
-  let ty = lid / ${tile.columnThreads}u;
+  let ty = lid / ${tile.columnThreads}u;`;
+}
+
+function blockCode(tile: Tile, { right, ending, vectors }: ProductKind, a: Operand, b: Operand): string {
+  const { depth, threadRows, rowThreads, width } = tile;
+  const vector = `vec${width}f`, pitch = rightPitch(tile, right === "columns1") * 4 / width;
+  const sums = range(threadRows).flatMap((e) => range(tile.vectors).map((g) => `s${e}_${g}`));
+  return `
+${a.functions}
+${b.functions}
+var<workgroup> aBlock: array<array<array<vec4f, ${threadRows * depth / 4}>, ${rowThreads}>, 2>;
+var<workgroup> bBlock: array<array<array<${vector}, ${pitch}>, ${depth}>, 2>;
+${ending === "sums" ? "" : finishCode(width, vectors)}
+@compute @workgroup_size(${threadsOf(tile)})
+fn main(${mainInputs}) {
+  ${placeCode(tile, ending)}
     ${a.setup}
     ${b.setup}
   ${sums.map((s) => `var ${s} = ${vector}(0.0);`).join(" ")}
@@ -144,15 +151,14 @@ function multiplyCode({ depth, threadRows, vectors, columnThreads }: Tile): stri
  * Stores a thread's results row by row. The sums move up by a row each time, so that the epilogue's text occurs once per
  * vector instead of once per row.
  */
-function endCode({ name: _, ...tile }: Tile, ending: Ending): string {
-  const { threadRows, vectors, columnThreads, width, rowThreads } = tile;
+function endCode(tile: Tile, ending: Ending): string {
+  const { threadRows, vectors, columnThreads, width } = tile;
   const across = vectors * columnThreads;
   const finish = range(vectors).map((g) =>
     `finish(z, firstRow + row, 4u * firstQuad + (tx + ${g * columnThreads}u) * ${width}u, s0_${g});`
   ).join(" ");
-  const keep = range(vectors).map((g) =>
-    `sums[((group - p.whole) * ${threadRows * rowThreads}u + row) * ${across}u + tx + ${g * columnThreads}u] = s0_${g};`
-  ).join(" ");
+  const keep = `let at = ((group - p.whole) * ${rowsOf(tile)}u + row) * ${across}u + tx;` +
+    range(vectors).map((g) => ` sums[at + ${g * columnThreads}u] = s0_${g};`).join("");
   return `for (var e = 0u; e < ${threadRows}u; e++) {
     let row = ty * ${threadRows}u + e;
     ${ending === "finish" ? finish : ending === "sums" ? keep : `if (group < p.whole) { ${finish} } else { ${keep} }`}

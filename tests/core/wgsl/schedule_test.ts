@@ -1,6 +1,6 @@
 /**
- * How products are cut into workgroups on cards: the choice, which is arithmetic on shapes, and that every cut gives the
- * product. The cuts run with tiles for hardware on whatever adapter there is.
+ * How products are cut into workgroups on cards: the choice, which is arithmetic on shapes, and that every cut gives
+ * the product. The cuts run with tiles for hardware on whatever adapter there is.
  */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
@@ -15,7 +15,7 @@ import {
 } from "../../../core/wgsl/schedule.ts";
 import { columnsOf, rowsOf, sharedBytes, threadsOf, type TileName, tiles } from "../../../core/wgsl/tiles.ts";
 import { cpuOnly, openWebGpuForTests } from "../devices.ts";
-import { agrees, Inputs } from "../kernels/check.ts";
+import { agrees, Inputs, sumTolerance } from "../kernels/check.ts";
 
 const h200 = cardOf("NVIDIA H200");
 
@@ -136,4 +136,42 @@ if (!cpuOnly) {
       await agrees(device, "conv2dWeightGradient", { ...sizes, x, upstream });
     });
   }
+
+  Deno.test("products of odd sizes agree with the reference, cut as cards would cut them", async () => {
+    device.scheduler = new Scheduler(h200);
+    for (
+      const [batch, m, n, k, transA, transB, gap] of [
+        [1, 257, 160, 129, false, false, 0],
+        [3, 129, 257, 160, true, false, 3],
+        [2, 160, 129, 257, false, true, 4],
+        [17, 3, 160, 257, false, false, 0],
+        [1, 1, 257, 8192, true, true, 0],
+      ] as const
+    ) {
+      const inputs = new Inputs(n);
+      const [aBatchStride, bBatchStride] = [m * k + gap, k * n + gap];
+      const args = {
+        ...{ a: inputs.f32(batch * aBatchStride), b: inputs.f32(batch * bBatchStride), batch, m, n, k },
+        ...{ aBatchStride, bBatchStride, transA, transB, packed: false, bType: "f32" as const },
+        epilogue: { activation: "silu" as const, bias: inputs.f32(n), residual: inputs.f32(batch * m * n) },
+      };
+      await agrees(device, "matmul", args, sumTolerance(device, k, Math.sqrt(k) / 3 + 1));
+    }
+  });
+
+  Deno.test("a product in parts gives the same sums every time", async () => {
+    force("64x64", "parts");
+    const inputs = new Inputs(9), [m, n, k] = [65, 68, 200];
+    const args = {
+      ...{ a: inputs.f32(m * k), b: inputs.f32(n * k), batch: 1, m, n, k, aBatchStride: 0, bBatchStride: 0 },
+      ...{ transA: true, transB: false, packed: false, bType: "f32" as const },
+      epilogue: { activation: "none" as const },
+    };
+    const tolerance = sumTolerance(device, k, 5);
+    const [first, second] = [
+      await agrees(device, "matmul", args, tolerance),
+      await agrees(device, "matmul", args, tolerance),
+    ];
+    assert.deepEqual(first, second);
+  });
 }
