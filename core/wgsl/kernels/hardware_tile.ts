@@ -4,9 +4,9 @@
  * operand gathered from the image (implicit GEMM).
  *
  * The text of the inner loop is unrolled, because every index into workgroup memory that is not constant costs a
- * comparison, and every loop a counter: naga, Deno's WGSL compiler, adds both. While a block is computed with, the
- * next one is loaded into registers and then stored into the other half of workgroup memory, so that one barrier per block is
- * enough.
+ * comparison, and every loop a counter: naga, Deno's WGSL compiler, adds both. While a block is computed with, the next
+ * one is loaded into registers and then stored into the other half of workgroup memory, so that one barrier per block
+ * is enough.
  */
 import { groupIndex, mainInputs, type Program, type ScalarType } from "../program.ts";
 import { columnsOf, rightPitch, rowsOf, threadsOf, type Tile } from "../tiles.ts";
@@ -148,8 +148,8 @@ function multiplyCode({ depth, threadRows, vectors, columnThreads }: Tile): stri
 }
 
 /**
- * Stores a thread's results row by row. The sums move up by a row each time, so that the epilogue's text occurs once per
- * vector instead of once per row.
+ * Stores a thread's results row by row. The sums move up by a row each time, so that the epilogue's text occurs once
+ * per vector instead of once per row.
  */
 function endCode(tile: Tile, ending: Ending): string {
   const { threadRows, vectors, columnThreads, width } = tile;
