@@ -136,7 +136,8 @@ export async function runGeneration(
   await using cleanup = new AsyncDisposableStack();
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
-  if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
+  const { kind, software, name } = device.info;
+  if (kind === "webgpu") events.onNote?.(`using ${software ? "a software adapter: " : ""}${name}`);
   const memoryBytes = options.memoryBytes ?? defaultMemory;
   device.limitMemory(memoryBytes);
   const sizes = new Map(shares.map(({ series: { variant } }) => {

@@ -107,7 +107,8 @@ export async function runTraining(
 
   const device = await openDevice(state?.settings.device ?? options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
-  if (device.info.software) events.onNote?.(`using a software adapter: ${device.info.name}`);
+  const { kind, software, name } = device.info;
+  if (kind === "webgpu") events.onNote?.(`using ${software ? "a software adapter: " : ""}${name}`);
   events.onPrepare?.(`loading the ${recipe.family} tokenizer`);
   const init = state || inputs.init === null ? undefined : await openCheckpoint(inputs.init);
   const { imageLoss, checkpointing } = recipe;

@@ -7,13 +7,13 @@ import type { Progress } from "./progress.ts";
 /** A signal that aborts on Ctrl-C or SIGTERM; a note says `what` happens then. */
 export function interruptible(progress: Progress, what = "finishing the pass in progress"): AbortSignal {
   const controller = new AbortController();
+  const names = Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const;
   const interrupt = () => {
-    if (controller.signal.aborted) Deno.exit(130);
+    // The next one is the system's business. Waiting for a device blocks the event loop, where it would not be heard.
+    for (const name of names) Deno.removeSignalListener(name, interrupt);
     controller.abort();
     progress.note(`interrupted: ${what} (again to stop at once)`);
   };
-  for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(name, interrupt);
-  }
+  for (const name of names) Deno.addSignalListener(name, interrupt);
   return controller.signal;
 }
