@@ -8,8 +8,12 @@ import type { Device } from "../../core/tensor/device.ts";
 import type { WebGpuDevice } from "../../core/wgsl/mod.ts";
 
 /** These tests run on a page as well (browser/), where there are no arguments and variables. */
-export const cpuOnly = typeof Deno !== "undefined" &&
-  (Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1");
+const asked = (argument: string, variable: string) =>
+  typeof Deno !== "undefined" && (Deno.args.includes(argument) || Deno.env.get(variable) === "1");
+
+export const cpuOnly = asked("--cpu-only", "MODEL_TRACER_CPU_ONLY");
+/** For drivers_slow_test.ts: nothing new would be heard of the CPU device. */
+const webGpuOnly = asked("--webgpu-only", "MODEL_TRACER_WEBGPU_ONLY");
 
 /** A way to run kernels: a device, or the reason why there is none. */
 export interface Target {
@@ -64,7 +68,8 @@ export async function openCpuForTests(
 }
 
 /** One target per device, with the code paths that it chooses by itself. */
-export const defaultTargets: Target[] = [await openTarget("cpu", "cpu", () => openCpuForTests())];
+export const defaultTargets: Target[] = [];
+if (!webGpuOnly) defaultTargets.push(await openTarget("cpu", "cpu", () => openCpuForTests()));
 if (!cpuOnly) defaultTargets.push(await openTarget("webgpu", "webgpu", () => openWebGpuForTests()));
 
 /**
@@ -73,10 +78,12 @@ if (!cpuOnly) defaultTargets.push(await openTarget("webgpu", "webgpu", () => ope
  */
 export async function openAllTargets(): Promise<readonly Target[]> {
   const targets = [...defaultTargets];
-  targets.push(await openTarget("cpu, wide", "cpu", () => openCpuForTests({ build: "wide" })));
-  targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, build: "plain" })));
+  if (!webGpuOnly) {
+    targets.push(await openTarget("cpu, wide", "cpu", () => openCpuForTests({ build: "wide" })));
+    targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, build: "plain" })));
+  }
   if (!cpuOnly) {
-    const tiles = hasSoftwareTiles(defaultTargets[1]) ? "hardware" : "software";
+    const tiles = hasSoftwareTiles(defaultTargets[defaultTargets.length - 1]) ? "hardware" : "software";
     targets.push(await openTarget(`webgpu, ${tiles} tiles`, "webgpu", () => openWebGpuForTests({ tiles })));
   }
   return targets;

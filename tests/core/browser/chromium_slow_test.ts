@@ -1,6 +1,7 @@
 /**
- * The core on a page of a real Chromium, whose WebGPU computes with SwiftShader: networks, the CPU device, and all
- * programs. Without a Chromium these tests fail and say what to install; `-- --no-browser` leaves them out.
+ * The core on a page of a real Chromium, whose WebGPU computes with SwiftShader: networks, the CPU device, all
+ * programs, and the tests of the device themselves. Without a Chromium these tests fail and say what to install;
+ * `-- --no-browser` leaves them out.
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -10,6 +11,14 @@ import { bundle, withPage } from "./open_page.ts";
 
 const tiny = fileURLToPath(new URL("../../../weights/tiny/", import.meta.url));
 const here = (name: string) => new URL(name, import.meta.url);
+
+/** Files of tests that need nothing of the system: no files, no processes. */
+const deviceTests = [
+  ...["device_test.ts", "wgsl/pool_test.ts", "wgsl/recorder_test.ts", "tensor/op_test.ts", "tensor/tensor_test.ts"],
+  ...["attention", "conv2d", "elementwise", "matmul", "norm_gradient", "norm", "shape", "weight_gradient"].map((name) =>
+    `kernels/${name}_test.ts`
+  ),
+].map((path) => here(`../${path}`));
 
 /** Largest difference, relative to the largest magnitude of what is expected. */
 function relativeError(got: readonly number[], expected: readonly number[]): number {
@@ -65,6 +74,27 @@ if (!Deno.args.includes("--no-browser")) {
       assert.deepEqual(complaints, []);
     });
     console.log(`${programs.length} programs`);
+  });
+
+  Deno.test("page: the tests of the device pass on its WebGPU", async () => {
+    const modules = {
+      "/assert.js": await bundle([here("assert.ts")]),
+      "/tests.js": await bundle([here("runner.ts"), ...deviceTests]),
+    };
+    await withPage({ modules, imports: { "node:assert/strict": "/assert.js" } }, async (page) => {
+      const names = await page.evaluate(() => pageTests.names());
+      const failed: string[] = [];
+      let passed = 0;
+      for (const [number, name] of names.entries()) {
+        if (/\[cpu|\[webgpu, /.test(name)) continue; // the page's own tiles only
+        const { error } = await page.evaluate((number) => pageTests.run(number), number);
+        if (error === undefined) passed++;
+        else failed.push(`${name}: ${error}`);
+      }
+      assert.equal(failed.length, 0, failed.join("\n\n"));
+      assert.ok(passed >= 100, `${passed} tests`);
+      console.log(`${passed} tests of the device passed`);
+    });
   });
 }
 

@@ -13,8 +13,9 @@ const root = fileURLToPath(new URL("../../..", import.meta.url));
 /** One JavaScript module for a page with everything that the modules import; `Deno.test` is the page's runner. */
 export async function bundle(modules: readonly URL[]): Promise<string> {
   return await withFolder(async (dir) => {
-    const entry = join(dir, "entry.ts"), out = join(dir, "bundle.js");
-    await Deno.writeTextFile(entry, modules.map(({ href }) => `import ${JSON.stringify(href)};\n`).join(""));
+    const together = join(dir, "together.ts"), out = join(dir, "bundle.js");
+    await Deno.writeTextFile(together, modules.map(({ href }) => `import ${JSON.stringify(href)};\n`).join(""));
+    const entry = modules.length === 1 ? fileURLToPath(modules[0]) : together; // one module keeps its exports
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["bundle", "--quiet", "--platform", "browser", "--config", join(root, "deno.json"), entry, "-o", out],
     }).output();
@@ -25,7 +26,7 @@ export async function bundle(modules: readonly URL[]): Promise<string> {
 
 /** How a page is served. */
 export interface PageOptions {
-  /** JavaScript modules by path: `/networks.js`. */
+  /** JavaScript modules by path: `/networks.js`. They are run in this order. */
   readonly modules: Readonly<Record<string, string>>;
   /** What imports of other names mean, as in an import map. */
   readonly imports?: Readonly<Record<string, string>>;
@@ -36,7 +37,7 @@ export interface PageOptions {
 }
 
 /**
- * Runs `body` with a page that has loaded the modules. What it has complained of by then is in `complaints`: uncaught
+ * Runs `body` with a page that has run the modules. What it has complained of by then is in `complaints`: uncaught
  * errors, and warnings and errors of its console.
  */
 export async function withPage<T>(
@@ -44,8 +45,7 @@ export async function withPage<T>(
   body: (page: Page, complaints: readonly string[]) => Promise<T>,
 ): Promise<T> {
   const { modules, imports = {}, files, isolated = true } = options;
-  const scripts = Object.keys(modules).map((path) => `<script type="module" src="${path}"></script>`).join("");
-  const page = `<!doctype html><script type="importmap">${JSON.stringify({ imports })}</script>${scripts}`;
+  const page = `<!doctype html><script type="importmap">${JSON.stringify({ imports })}</script>`;
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async ({ url }) => {
     const { pathname } = new URL(url);
     const headers = new Headers(
@@ -77,6 +77,7 @@ export async function withPage<T>(
       if (["error", "warning"].includes(message.type())) complaints.push(message.text());
     });
     await opened.goto(`http://127.0.0.1:${server.addr.port}/`, { waitUntil: "load" });
+    for (const path of Object.keys(modules)) await opened.evaluate(async (path) => void await import(path), path);
     return await body(opened, complaints);
   } finally {
     await browser.close();
