@@ -188,8 +188,9 @@ export interface MeasuredLine extends Measurements {
   /** How it was measured. */
   readonly settings: Settings;
   /**
-   * Milliseconds for reading and decoding, tokenizers, transformers and, if the image was searched, the search with all
-   * of these for its poses. The time of a batch is shared equally.
+   * Milliseconds for reading and decoding (some images at a time, so that waiting for others counts), tokenizers,
+   * transformers and, if the image was searched, the search with all of these for its poses. The time of a batch is
+   * shared equally.
    */
   readonly timings: {
     readonly read: number;
