@@ -3,8 +3,8 @@
  */
 import { openCpuDevice } from "./cpu/mod.ts";
 import type { Device } from "./tensor/device.ts";
-import { cardVariable, environment, tilesVariable } from "./wgsl/adapter.ts";
-import { openWebGpuDevice, probeWebGpu, type Tiles } from "./wgsl/mod.ts";
+import { arithmeticVariable, cardVariable, environment, tilesVariable } from "./wgsl/adapter.ts";
+import { type Arithmetic, openWebGpuDevice, probeWebGpu, type Tiles } from "./wgsl/mod.ts";
 
 /**
  * `auto` takes a hardware WebGPU adapter, else the CPU.
@@ -20,10 +20,13 @@ import { openWebGpuDevice, probeWebGpu, type Tiles } from "./wgsl/mod.ts";
  */
 export type DeviceName = "auto" | "cpu" | "webgpu";
 
-export type { Tiles };
+export type { Arithmetic, Tiles };
 
 /** Environment variables that WebGPU is told by; a worker that opens it needs to read and write them. */
-export const webGpuVariables: readonly string[] = [...Object.keys(environment), tilesVariable, cardVariable];
+export const webGpuVariables: readonly string[] = [
+  ...Object.keys(environment),
+  ...[tilesVariable, cardVariable, arithmeticVariable],
+];
 
 /** Options of `openDevice`. */
 export interface OpenDeviceOptions {
@@ -31,6 +34,8 @@ export interface OpenDeviceOptions {
   readonly threads?: number;
   /** Tiles of the WebGPU device. Default: what the environment variable MODEL_TRACER_TILES says, else "auto". */
   readonly tiles?: Tiles;
+  /** Arithmetic of products on WebGPU. Default: what MODEL_TRACER_ARITHMETIC says, else "f32". */
+  readonly arithmetic?: Arithmetic;
   /**
    * Part of the name of the card to take, such as `H200`. Default: what the environment variable MODEL_TRACER_CARD says,
    * else the fastest that WebGPU offers.
@@ -45,9 +50,9 @@ export interface OpenDeviceOptions {
  */
 export async function openDevice(name: DeviceName = "auto", options: OpenDeviceOptions = {}): Promise<Device> {
   if (name === "cpu") return openCpuDevice(options);
-  const { tiles, card } = options;
-  if (name === "webgpu") return await openWebGpuDevice({ allowSoftware: true, tiles, card });
+  const { tiles, card, arithmetic } = options;
+  if (name === "webgpu") return await openWebGpuDevice({ allowSoftware: true, tiles, card, arithmetic });
   if (name !== "auto") throw new TypeError(`device: expected auto, cpu or webgpu, got ${name}`);
   const { kind } = await probeWebGpu({ card });
-  return kind === "hardware" ? await openWebGpuDevice({ tiles, card }) : openCpuDevice(options);
+  return kind === "hardware" ? await openWebGpuDevice({ tiles, card, arithmetic }) : openCpuDevice(options);
 }

@@ -105,6 +105,25 @@ export function tilesOf(asked: Tiles | undefined): Tiles {
   );
 }
 
+/** Environment variable that chooses the arithmetic of products where the program does not: f32 or f16. */
+export const arithmeticVariable = "MODEL_TRACER_ARITHMETIC";
+
+/**
+ * Arithmetic of products with packed linear weights of more than 16 rows, that is, of transformers: float32, or operands
+ * and sums of eight products in float16, and the rest in float32. Cards do two float16 operations in the time of one.
+ * Only tiles for hardware have it, and only adapters with the feature shader-f16. docs/cards.md has its error.
+ */
+export type Arithmetic = "f32" | "f16";
+
+/** What the program asked for, else what MODEL_TRACER_ARITHMETIC says, else "f32". Throws TypeError for others. */
+export function arithmeticOf(asked: Arithmetic | undefined): Arithmetic {
+  const arithmetic = asked ?? environmentVariable(arithmeticVariable) ?? "f32";
+  if (arithmetic === "f32" || arithmetic === "f16") return arithmetic;
+  throw new TypeError(
+    `${asked === undefined ? arithmeticVariable : "arithmetic"}: expected f32 or f16, got ${arithmetic}`,
+  );
+}
+
 function setEnvironment(): void {
   if (typeof Deno === "undefined" || Deno.build.os !== "linux") return;
   for (const [variable, value] of Object.entries(environment)) setUnlessSet(variable, value);
@@ -168,8 +187,9 @@ export async function openAdapter(options: AdapterOptions): Promise<OpenedAdapte
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
     maxTextureDimension2D: limits.maxTextureDimension2D,
   };
-  // To time dispatches: `bench --profile`.
-  const requiredFeatures: GPUFeatureName[] = adapter.features.has("timestamp-query") ? ["timestamp-query"] : [];
+  // To time dispatches: `bench --profile`. For products in float16.
+  const wanted: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16"];
+  const requiredFeatures = wanted.filter((feature) => adapter.features.has(feature));
   const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures });
   if (software) return { gpu, name, software }; // its memory is the system's, and it may fill a gigabyte with zeros
   const most = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);

@@ -11,6 +11,8 @@ import type { Scheduler } from "./schedule.ts";
 export interface Context {
   /** Kind of tiles: with workgroup memory and barriers (hardware), or with registers only (software). */
   readonly tiles: "hardware" | "software";
+  /** Arithmetic of products with packed linear weights, for tiles of hardware. */
+  readonly arithmetic: "f32" | "f16";
   /** How products are cut into blocks on this card, for tiles of hardware. */
   readonly scheduler: Scheduler;
   /** Bound in place of a buffer that is not given; 256 bytes. */

@@ -5,7 +5,8 @@
 import { kernelWork } from "../tensor/work.ts";
 import type { Device, DeviceInfo, MemoryUse } from "../tensor/device.ts";
 import type { KernelImplementations, KernelName, Kernels, Storage } from "../tensor/kernels.ts";
-import type { OpenedAdapter, Tiles } from "./adapter.ts";
+import { DeviceError } from "../../util/errors.ts";
+import type { Arithmetic, OpenedAdapter, Tiles } from "./adapter.ts";
 import { cardOf } from "./card.ts";
 import type { Context } from "./context.ts";
 import { kernelTable, packedBytes } from "./kernels/table.ts";
@@ -26,6 +27,8 @@ import { Scheduler } from "./schedule.ts";
 export interface WebGpuDeviceOptions {
   /** Default: what MODEL_TRACER_TILES says, else "auto". */
   readonly tiles?: Tiles;
+  /** Default: what MODEL_TRACER_ARITHMETIC says, else "f32". */
+  readonly arithmetic?: Arithmetic;
   /** As `Device.limitMemory`. */
   readonly memoryBytes?: number;
 }
@@ -36,6 +39,7 @@ const maxReadbackBuffers = 4;
 export class WebGpuDevice implements Device, Context {
   readonly info: DeviceInfo;
   readonly tiles: "hardware" | "software";
+  readonly arithmetic: Arithmetic;
   scheduler: Scheduler;
   readonly empty: Storage;
   readonly recorder: Recorder;
@@ -49,11 +53,20 @@ export class WebGpuDevice implements Device, Context {
     this.tiles = options.tiles === undefined || options.tiles === "auto"
       ? (software ? "software" : "hardware")
       : options.tiles;
+    this.arithmetic = options.arithmetic ?? "f32";
+    const half = this.arithmetic === "f16";
+    if (half && (this.tiles === "software" || !gpu.features.has("shader-f16"))) {
+      gpu.destroy();
+      throw new DeviceError(
+        `webgpu: products in f16 need an adapter with the feature shader-f16 and tiles for hardware; ${name} has ` +
+          `${this.tiles === "software" ? "tiles for software" : "no shader-f16"}. Leave arithmetic at f32`,
+      );
+    }
     // A buffer is bound whole, in multiples of 256 bytes.
     const { maxStorageBufferBindingSize, maxBufferSize } = gpu.limits;
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, adapter.maxAllocationBytes ?? Infinity);
     const maxTensorBytes = Math.floor(most / 256) * 256;
-    this.info = { kind: "webgpu", name, software, maxTensorBytes };
+    this.info = { kind: "webgpu", name: half ? `${name}, products in f16` : name, software, maxTensorBytes };
     this.scheduler = new Scheduler(cardOf(name));
     this.recorder = new Recorder(gpu);
     const hooks: PoolHooks = {

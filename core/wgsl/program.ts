@@ -22,6 +22,8 @@ export interface ProgramSource {
   readonly buffers: Readonly<Record<string, BufferBinding>>;
   /** WGSL. */
   readonly code: string;
+  /** WGSL extensions that the code enables, such as f16. */
+  readonly extensions?: readonly string[];
 }
 
 /** A program and the key under which its pipeline is cached: kernel name, then what it is specialised for. */
@@ -65,6 +67,7 @@ export function moduleText(source: ProgramSource): string {
     return `${at} var<storage, ${binding.access === "read" ? "read" : "read_write"}> ${name}: ${binding.type};`;
   });
   return [
+    ...(source.extensions ?? []).map((extension) => `enable ${extension};`),
     `struct Params { ${struct} }`,
     "@group(0) @binding(0) var<uniform> p: Params;",
     ...bindings,

@@ -49,7 +49,9 @@ async function openTarget(
 }
 
 /** Opens WebGPU, on a software adapter where there is no other. */
-export async function openWebGpuForTests(options: { tiles?: "auto" | "hardware" | "software" } = {}): Promise<Device> {
+export async function openWebGpuForTests(
+  options: { tiles?: "auto" | "hardware" | "software"; arithmetic?: "f32" | "f16" } = {},
+): Promise<Device> {
   const { openWebGpuDevice } = await import("../../core/wgsl/mod.ts");
   try {
     return await openWebGpuDevice({ allowSoftware: true, ...options });

@@ -28,6 +28,8 @@ interface Operands {
   readonly a: Storage;
   readonly b: Storage;
   readonly params: Readonly<Record<string, number>>;
+  /** Whether they are multiplied in float16. */
+  readonly half?: boolean;
 }
 
 function gridParams(schedule: Schedule, grid: Grid, k: number): Record<string, number> {
@@ -40,7 +42,7 @@ function runProduct(
   gpu: Context,
   schedule: Schedule,
   [m, n, k]: readonly [number, number, number],
-  { left, right, a, b, params }: Operands,
+  { left, right, a, b, params, half }: Operands,
   { out, epilogue }: { readonly out: Storage; readonly epilogue: Epilogue },
 ): void {
   const { blocks, whole } = schedule;
@@ -49,7 +51,7 @@ function runProduct(
   const sums = ending === "finish" ? undefined : gpu.alloc(sumsBytes(schedule));
   const values = gridParams(schedule, grid, k);
   gpu.dispatch(
-    productProgram(tile, { left, right, ending, vectors: n % tile.width === 0 }),
+    productProgram(tile, { left, right, ending, vectors: n % tile.width === 0, half }),
     {
       ...{ a, b },
       ...(ending === "sums" ? {} : { ...epilogueBuffers(gpu, epilogue), out }),
@@ -82,7 +84,7 @@ export function matmulHardware(gpu: Context, args: Kernels["matmul"]): void {
     gpu.scheduler.scheduleOf({ m, n, k, batch, columnsStored: right === "columns1" }),
     [m, n, k],
     {
-      ...{ left, right, a, b },
+      ...{ left, right, a, b, half: packed && gpu.arithmetic === "f16" },
       params: {
         ...{ aBatch, aRow: transA ? 1 : k, aColumn: transA ? m : 1 },
         ...{ quads: paddedColumns(n) / 4, bBatch: four ? bBatch / 4 : bBatch },

@@ -19,14 +19,14 @@ export const tapsParams: Readonly<Record<string, ScalarType>> = {
 };
 
 /** Statement that stores `v`, columns 4 quad to 4 quad + 3, into a row of the right block. */
-function storeFour(tile: Tile, row: string, quad: string, v: string): string {
+function storeFour({ width }: Tile, type: "f" | "h", [row, quad, v]: readonly string[]): string {
   const block = `bBlock[side][${row}]`;
-  if (tile.width === 4) return `${block}[${quad}] = ${v};`;
-  return `${block}[2u * ${quad}] = ${v}.xy; ${block}[2u * ${quad} + 1u] = ${v}.zw;`;
+  if (width === 4) return `${block}[${quad}] = vec4${type}(${v});`;
+  return `${block}[2u * ${quad}] = vec2${type}(${v}.xy); ${block}[2u * ${quad} + 1u] = vec2${type}(${v}.zw);`;
 }
 
-/** Blocks are [steps along k][vectors of columns]. */
-export function rightOperand(right: Right, tile: Tile): Operand {
+/** Blocks are [steps along k][vectors of columns], of f32 (`f`) or f16 (`h`). */
+export function rightOperand(right: Right, tile: Tile, type: "f" | "h" = "f"): Operand {
   const quads = columnsOf(tile) / 4, threads = threadsOf(tile), { depth } = tile;
   const each: Each = (code) => perSlot(depth * quads, threads, code);
   const byColumn = right === "columns1";
@@ -35,7 +35,7 @@ export function rightOperand(right: Right, tile: Tile): Operand {
     let bQuad${l} = (lid + ${l * threads}u) ${byColumn ? `/ ${depth}u` : `% ${quads}u`};
     var b${l} = vec4f(0.0);`
   );
-  const store = each((l, inside) => when([inside], storeFour(tile, `bRow${l}`, `bQuad${l}`, `b${l}`)));
+  const store = each((l, inside) => when([inside], storeFour(tile, type, [`bRow${l}`, `bQuad${l}`, `b${l}`])));
   const { setup, ...source } = right.startsWith("taps") ? tapsSource(right, each) : matrixSource(right, each);
   return { ...source, setup: `${place}\n    ${setup}`, store };
 }

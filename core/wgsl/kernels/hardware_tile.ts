@@ -27,6 +27,8 @@ export interface ProductKind {
   readonly ending: Ending;
   /** Whether rows of the result are stored in vectors of the tile's width. */
   readonly vectors: boolean;
+  /** Whether operands and the sums of a block along k are float16. */
+  readonly half?: boolean;
 }
 
 /** Parameters of every product. */
@@ -39,15 +41,17 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 /** A product of this kind. It takes the parameters `productParams`, those of its operands and of its epilogue. */
 export function productProgram(tile: Tile, kind: ProductKind): Program {
-  const { left, right, ending, vectors } = kind;
+  const { left, right, ending, vectors, half } = kind;
   const stored = `array<${vectors ? `vec${tile.width}f` : "f32"}>`;
   const finishes = ending !== "sums";
   return {
     kernel: left.startsWith("image") ? "conv2d" : right.startsWith("taps") ? "conv2dWeightGradient" : "matmul",
-    variant: `${tile.name},${left},${right},${ending}${finishes && !vectors ? ",odd" : ""}`,
+    variant: `${tile.name},${left},${right},${ending}${finishes && !vectors ? ",odd" : ""}${half ? ",half" : ""}`,
     build: () => {
-      const [a, b] = [leftOperand(left, tile), rightOperand(right, tile)];
+      const type = half ? "h" : "f";
+      const [a, b] = [leftOperand(left, tile, type), rightOperand(right, tile, type)];
       return {
+        extensions: half ? ["f16"] : [],
         params: { ...productParams, ...(finishes ? epilogueParamTypes : {}), ...a.params, ...b.params },
         buffers: {
           a: { type: a.buffer, access: "read" },
@@ -89,15 +93,15 @@ function placeCode(tile: Tile, ending: Ending): string {
   let ty = lid / ${tile.columnThreads}u;`;
 }
 
-function blockCode(tile: Tile, { right, ending, vectors }: ProductKind, a: Operand, b: Operand): string {
+function blockCode(tile: Tile, { right, ending, vectors, half = false }: ProductKind, a: Operand, b: Operand): string {
   const { depth, threadRows, rowThreads, width } = tile;
-  const vector = `vec${width}f`, pitch = rightPitch(tile, right === "columns1") * 4 / width;
+  const type = half ? "h" : "f", vector = `vec${width}f`, pitch = rightPitch(tile, right === "columns1") * 4 / width;
   const sums = range(threadRows).flatMap((e) => range(tile.vectors).map((g) => `s${e}_${g}`));
   return `
 ${a.functions}
 ${b.functions}
-var<workgroup> aBlock: array<array<array<vec4f, ${threadRows * depth / 4}>, ${rowThreads}>, 2>;
-var<workgroup> bBlock: array<array<array<${vector}, ${pitch}>, ${depth}>, 2>;
+var<workgroup> aBlock: array<array<array<vec4${type}, ${threadRows * depth / 4}>, ${rowThreads}>, 2>;
+var<workgroup> bBlock: array<array<array<vec${width}${type}, ${pitch}>, ${depth}>, 2>;
 ${ending === "sums" ? "" : finishCode(width, vectors)}
 @compute @workgroup_size(${threadsOf(tile)})
 fn main(${mainInputs}) {
@@ -121,7 +125,7 @@ fn main(${mainInputs}) {
     ${a.load}
     ${b.load}
     }
-    ${multiplyCode(tile)}
+    ${half ? multiplyHalfCode(tile) : multiplyCode(tile)}
     if (!more) { break; }
     side = 1u - side;
     ${a.store}
@@ -145,6 +149,27 @@ function multiplyCode({ depth, threadRows, vectors, columnThreads }: Tile): stri
       ),
     ]),
   ]).join("\n    ");
+}
+
+/**
+ * The same with float16 products and sums, added to float32 sums at the block's end: half the instructions where cards do
+ * two at once, but for those additions.
+ */
+function multiplyHalfCode({ depth, threadRows, vectors, columnThreads, width }: Tile): string {
+  const steps = range(depth);
+  return [
+    ...steps.flatMap((k) =>
+      range(vectors).map((g) => `let b${k}_${g} = bBlock[side][${k}][tx + ${g * columnThreads}u];`)
+    ),
+    ...range(threadRows).flatMap((e) => [
+      ...range(depth / 4).map((quad) => `let a${quad}_${e} = aBlock[side][ty][${e * depth / 4 + quad}];`),
+      ...range(vectors).map((g) =>
+        `s${e}_${g} += vec${width}f(${
+          steps.map((k) => `a${Math.floor(k / 4)}_${e}.${"xyzw"[k % 4]} * b${k}_${g}`).join(" + ")
+        });`
+      ),
+    ]),
+  ].join("\n    ");
 }
 
 /**

@@ -71,6 +71,7 @@ Deno.test("the task serve may read exactly the environment variables that there 
     "DENO_WEBGPU_BACKEND",
     "HOME",
     "HOST",
+    "MODEL_TRACER_ARITHMETIC",
     "MODEL_TRACER_CARD",
     "MODEL_TRACER_TILES",
     "PATH",

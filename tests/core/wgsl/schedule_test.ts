@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
+import { arithmeticOf } from "../../../core/wgsl/adapter.ts";
 import { cardOf } from "../../../core/wgsl/card.ts";
 import type { WebGpuDevice } from "../../../core/wgsl/mod.ts";
 import {
@@ -173,5 +174,28 @@ if (!cpuOnly) {
       await agrees(device, "matmul", args, tolerance),
     ];
     assert.deepEqual(first, second);
+  });
+
+  Deno.test("products in f16 are off by roundings of float16, and only those of packed weights", async () => {
+    const half = await openWebGpuForTests({ tiles: "hardware", arithmetic: "f16" }) as WebGpuDevice;
+    try {
+      assert.match(half.info.name, /, products in f16$/);
+      const inputs = new Inputs(6), [m, n, k] = [65, 68, 515];
+      const args = {
+        ...{ a: inputs.f32(m * k), b: inputs.f32(n * k), batch: 1, m, n, k, aBatchStride: 0, bBatchStride: 0 },
+        ...{ transA: false, transB: false, bType: "f32" as const, epilogue: { activation: "none" as const } },
+      };
+      const scale = Math.sqrt(k) / 3;
+      await agrees(half, "matmul", { ...args, packed: false }, sumTolerance(half, k, scale));
+      // Two roundings of operands and up to eight of sums, of random signs, come to 7e-4 of a result's deviation, and the
+      // worst of thousands to five times that. The largest result, which bounds are relative to, is about four deviations.
+      const tolerance = { roundings: 1.25e-3 / 2 ** -24, floor: scale };
+      await agrees(half, "matmul", { ...args, packed: true }, tolerance);
+      await assert.rejects(agrees(half, "matmul", { ...args, packed: true }, sumTolerance(half, k, scale)), /off by/);
+    } finally {
+      half.close();
+    }
+    await assert.rejects(openWebGpuForTests({ tiles: "software", arithmetic: "f16" }), /tiles for hardware/);
+    assert.throws(() => arithmeticOf("f64" as "f32"), /expected f32 or f16, got f64/);
   });
 }
