@@ -6,6 +6,6 @@ export { openSafetensors, type SafetensorsSource } from "./safetensors.ts";
 export { type SafetensorsEntry, type TensorBytes, writeSafetensors } from "./write_safetensors.ts";
 export { syntheticInput, type SyntheticOptions, syntheticSource, syntheticTensor } from "./synthetic.ts";
 export { autoUnwrap, subSource, type SubSourceOptions, withPrefix } from "./prefix.ts";
-export { unwrapNetwork } from "./unwrap.ts";
+export { unwrapNetwork, type Unwrapped } from "./unwrap.ts";
 export { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./half.ts";
