@@ -125,6 +125,7 @@ export const command = defineCommand({
         unset: "0",
       },
       augment: { help: "post-processing of growing strength, in half of the steps" },
+      ladder: { help: "in place of it: half of the images are processed, each by itself, as calibrate does" },
       checkpointing: { help: "recompute activations on the way back: less memory, more time, the same result" },
       seed: { value: "N", type: whole(0), help: "of all random numbers", unset: "0" },
     }),
@@ -172,6 +173,9 @@ async function chooseData(named: Data & { readonly family: string }, progress: P
   return { sample: { ...sample, count } };
 }
 
+/** A switch that is not given leaves a resumed run as it was. */
+const on = (isGiven: boolean) => isGiven || undefined;
+
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const { json, family, resume, sample, variants, memoryBytes, weightType, ...options } = values;
   const { models, pairs, data, init, limit, run, out, force, saveSeconds, device, threads, ...recipe } = options;
@@ -186,8 +190,12 @@ async function main({ values, progress }: Input<typeof command.options>): Promis
   const summary = await runTraining({
     ...{ family, resume, models, init, run, out, force, saveSeconds, device, threads },
     ...chosen,
-    // A switch that is not given leaves a resumed run as it was.
-    recipe: { ...recipe, augment: recipe.augment || undefined, checkpointing: recipe.checkpointing || undefined },
+    recipe: {
+      ...recipe,
+      augment: on(recipe.augment),
+      ladder: on(recipe.ladder),
+      checkpointing: on(recipe.checkpointing),
+    },
     signal: interruptible(progress, "finishing the step and saving"),
   }, {
     ...progress.events,

@@ -43,6 +43,11 @@ export interface Recipe {
   readonly holdout: number;
   /** Whether half of the steps get images that are processed with growing strength. */
   readonly augment: boolean;
+  /**
+   * Whether half of the images are processed, each by itself, as `calibrate` processes its copies
+   * (attribution/images/edits/). Not together with `augment`.
+   */
+  readonly ladder: boolean;
   /** Weight of the loss between the decoded prediction and the image; 0 for none. */
   readonly imageLoss: number;
   /** Recompute activations in the backward pass instead of keeping them. Changes memory and time, not results. */
@@ -59,6 +64,7 @@ const common = {
   seed: 0,
   holdout: 0.1,
   augment: false,
+  ladder: false,
   imageLoss: 0,
   checkpointing: false,
 } as const;
@@ -84,6 +90,7 @@ export function makeRecipe(family: FamilyName, changes: Partial<Recipe> = {}): R
   };
   const whole = (value: number) => Number.isSafeInteger(value) && value >= 1;
   const { epochs, batch, lr, weightDecay, clip, gamma, stepSize, seed, holdout, imageLoss } = recipe;
+  expect("ladder", !(recipe.ladder && recipe.augment), "not together with --augment", "both");
   expect("epochs", whole(epochs), "a whole number, 1 or more", epochs);
   expect("batch", whole(batch), "a whole number, 1 or more", batch);
   expect("lr", lr > 0 && lr < Infinity, "a number above 0", lr);

@@ -146,14 +146,13 @@ class Run {
 
   async #step(indices: readonly number[]): Promise<void> {
     const { at } = this;
-    const { augment, clip } = this.#recipe;
+    const { clip } = this.#recipe;
     const trainee = this.#trainee;
     const pairs = await this.#pairs.batch(indices);
     const pixels = pairs.map((pair) => pair.pixels);
     const image = trainee.images(pixels);
-    const x = augment
-      ? trainee.images(await augmented(pixels, trainee.tokenizer.imageSize, this.#recipe, at.epoch, at.step))
-      : image;
+    const seen = await augmented(pixels, trainee.tokenizer.imageSize, this.#recipe, at.epoch, at.step);
+    const x = seen === pixels ? image : trainee.images(seen);
     const target = trainee.targets(pairs.map((pair, b) => this.#tokensOf(pair, indices[b])));
     const { loss, gradients } = trainee.differentiate(x, target, image);
     const norm = gradientNorm(gradients.values());
