@@ -3,6 +3,7 @@
  * chooses the images and writes them.
  */
 import { affine, type Device, disposeAll, scope, slice, type Tensor } from "../core/tensor/mod.ts";
+import { kernelBytes } from "../models/footprint.ts";
 import type { ImageTokenizer, Variant } from "../models/family.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import { seriesSeed } from "../models/sampling.ts";
@@ -153,7 +154,8 @@ export function planBatch(
   // Temporary tensors of models/sampling.ts, which works on at most 2^21 logits at a time.
   const drawing = 24 * Math.min(2 ** 21, tokenCount * codes) * 4 + tokenCount * codes * 4;
   const perImage = 2 * (transformer.condition + generation.steps[device.info.kind] + generation.cacheBytes);
-  const fixed = transformer.weights + tokenizer.weights + Math.max(transformer.loading, drawing);
+  const brief = kernelBytes[device.info.kind] + drawing;
+  const fixed = transformer.weights + tokenizer.weights + Math.max(transformer.loading, brief);
   const left = memoryBytes - fixed;
   const fits = (bytes: number, largest: number) =>
     Math.min(maxImages, Math.floor(left / bytes), Math.floor(device.info.maxTensorBytes / largest));

@@ -4,7 +4,7 @@
  */
 import { MemoryLimitError } from "../../util/errors.ts";
 import type { Device } from "../../core/tensor/mod.ts";
-import type { Footprint, PlannedDevice } from "../../models/footprint.ts";
+import { type Footprint, kernelBytes, type PlannedDevice } from "../../models/footprint.ts";
 import { type ModelSet, networkName } from "../../models/model_set.ts";
 import { quantiserFootprint } from "../quantisation/footprint.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
@@ -63,6 +63,8 @@ interface Budget {
   readonly work: number;
   /** Factor on all estimates, see `headrooms`. */
   readonly headroom: number;
+  /** What kernels need for themselves. */
+  readonly kernels: number;
 }
 
 /** Bytes that a network needs, `headroom` included. */
@@ -83,8 +85,8 @@ interface Network {
 }
 
 /**
- * Factor on all estimates. On the CPU device free memory is in pieces. On WebGPU allocations are rounded up by at most
- * 1/64, and kernels need some memory of their own.
+ * Factor on all estimates. On the CPU device free memory is in pieces, on WebGPU allocations are rounded up by at most
+ * 1/64.
  */
 const headrooms = { cpu: 1.05, webgpu: 1.02 } as const;
 
@@ -138,13 +140,14 @@ function budgetOf({ info }: Pick<Device, "info">, limit: number): Budget {
   const work = info.kind === "cpu" ? info.maxTensorBytes : Infinity;
   const duplicates = limit > work ? work * duplicateShare : 0;
   const total = Math.max(limit - duplicates, Math.min(limit, work));
-  return { limit, total, work, headroom: headrooms[info.kind] };
+  return { limit, total, work, headroom: headrooms[info.kind], kernels: kernelBytes[info.kind] };
 }
 
 /** Memory that a pass of a network over some images takes, weights and the condition included, in bytes. */
 export function passBytes(device: PlannedDevice, footprint: Footprint, images: number): number {
   const { weights, condition, perImage } = footprint;
-  return headrooms[device.info.kind] * (weights + condition + images * perImage);
+  const { kind } = device.info;
+  return headrooms[kind] * (weights + condition + images * perImage + kernelBytes[kind]);
 }
 
 function networksOf(
@@ -162,7 +165,7 @@ function networksOf(
     const { tables, opening } = id.variant === undefined
       ? quantiserFootprint(quantization, set.tokenizerFacts(id.family))
       : { tables: 0, opening: 0 };
-    const pass = perImage + (classes ? condition : 0);
+    const pass = perImage + (classes ? condition : 0) + kernelBytes[kind];
     return {
       name: networkName(id),
       isTokenizer: id.variant === undefined,
@@ -216,7 +219,7 @@ function keepVariants(tokenizers: readonly Network[], variants: readonly Network
 function largestBatch(
   { footprint, isTokenizer, name, perImage, fixed, pinned }: Network,
   { resident, free, workFree }: Kept,
-  { maxTensorBytes, classes, budget: { headroom } }: {
+  { maxTensorBytes, classes, budget: { headroom, kernels } }: {
     readonly maxTensorBytes: number;
     readonly classes: boolean;
     readonly budget: Budget;
@@ -228,7 +231,7 @@ function largestBatch(
     workFree - (isLoaded ? 0 : pinned) - headroom * footprint.loading,
   );
   const condition = classes ? footprint.condition : 0;
-  const byMemory = Math.floor((room / headroom - condition) / perImage);
+  const byMemory = Math.floor((room / headroom - condition - kernels) / perImage);
   const byTensor = Math.floor(maxTensorBytes / footprint.largestTensor);
   return Math.min(byMemory, byTensor);
 }

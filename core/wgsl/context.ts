@@ -23,8 +23,11 @@ export interface Context {
     params: Record<string, number>,
     groups: Groups,
   ): void;
-  /** Memory for use within one kernel: give it back with `free` after the last dispatch that uses it. */
-  alloc(bytes: number): Storage;
+  /**
+   * Memory for use within one kernel: give it back with `free` after the last dispatch that uses it. It may be part of
+   * something larger that is free at the moment.
+   */
+  scratch(bytes: number): Storage;
   free(storage: Storage): void;
   /** Largest side of a texture in texels. */
   readonly maxTextureSide: number;

@@ -92,6 +92,11 @@ export class WebGpuDevice implements Device, Context {
     return this.#pool.alloc(bytes);
   }
 
+  scratch(bytes: number): GpuStorage {
+    this.recorder.check();
+    return this.#pool.alloc(bytes, true);
+  }
+
   free(storage: Storage): void {
     if (this.#closed) return;
     this.#pool.free(this.#checked(storage, "free"));

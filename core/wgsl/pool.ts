@@ -108,8 +108,11 @@ export class Pool {
     public limitBytes?: number,
   ) {}
 
-  /** Throws RangeError when `bytes` is no size or more than a tensor may have. */
-  alloc(bytes: number): GpuStorage {
+  /**
+   * Memory of at least `bytes` bytes; with `isBrief` it may be a larger free buffer, which others can do without until it
+   * is given back. Throws RangeError when `bytes` is no size or more than a tensor may have.
+   */
+  alloc(bytes: number, isBrief = false): GpuStorage {
     if (!Number.isInteger(bytes) || bytes < 0) {
       throw new RangeError(`webgpu alloc: expected a number of bytes, got ${bytes}`);
     }
@@ -122,7 +125,7 @@ export class Pool {
       );
     }
     const size = Math.min(sizeClass(bytes), Math.max(this.maxBytes, 256));
-    let slot = this.#freeBuffers.get(size)?.pop();
+    let slot = this.#freeBuffers.get(size)?.pop() ?? (isBrief ? this.#takeLarger(size) : undefined);
     if (slot) {
       this.#pooledBytes -= slot.bytes;
     } else {
@@ -157,6 +160,13 @@ export class Pool {
     this.#returned(slot);
     if (slot.doomed) this.#destroy(slot);
     else putBack(this.#freeBuffers, slot.bytes, slot);
+  }
+
+  /** The smallest free buffer that is larger. */
+  #takeLarger(bytes: number): Slot | undefined {
+    let best = Infinity;
+    for (const [size, { length }] of this.#freeBuffers) if (length > 0 && size > bytes && size < best) best = size;
+    return this.#freeBuffers.get(best)?.pop();
   }
 
   #newResource(bytes: number) {

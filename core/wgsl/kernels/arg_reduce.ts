@@ -78,11 +78,11 @@ export function argReduce(gpu: Context, { op, x, out, outer, n, inner }: Kernels
   const items = count * parts;
   const groups = linearGroups(Math.ceil(items / 64));
   // With one part the values are not used, but need a separate buffer: one buffer must not be bound twice.
-  const best = gpu.alloc(parts > 1 ? items * 4 : 4);
+  const best = gpu.scratch(parts > 1 ? items * 4 : 4);
   if (parts === 1) {
     gpu.dispatch(partProgram(op), { x, best, out }, { count, n, inner, parts }, groups);
   } else {
-    const index = gpu.alloc(items * 4);
+    const index = gpu.scratch(items * 4);
     gpu.dispatch(partProgram(op), { x, best, out: index }, { count: items, n, inner, parts }, groups);
     gpu.dispatch(joinProgram(op), { best, index, out }, { count, inner, parts }, linearGroups(Math.ceil(count / 64)));
     gpu.free(index);

@@ -61,7 +61,7 @@ export function attentionGradient(gpu: Context, args: Kernels["attentionGradient
   if (entries * headDim === 0) return;
   const made: Storage[] = [];
   const space = (n: number) => {
-    made.push(gpu.alloc(n * 4));
+    made.push(gpu.scratch(n * 4));
     return made[made.length - 1];
   };
   /** Strides over [batch, heads, rows, headDim] of a tensor [batch, capacity, heads, headDim]. */

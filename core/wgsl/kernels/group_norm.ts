@@ -166,9 +166,9 @@ export function groupMoments(
   const width = widthOf(c);
   const length = pixelsPerBlock(gpu, hw, batch * c / width);
   const blocks = Math.ceil(hw / length);
-  const means = gpu.alloc(batch * blocks * c * 4);
-  const deviations = gpu.alloc(batch * blocks * c * 4);
-  const moments = gpu.alloc(2 * batch * c * 4);
+  const means = gpu.scratch(batch * blocks * c * 4);
+  const deviations = gpu.scratch(batch * blocks * c * 4);
+  const moments = gpu.scratch(2 * batch * c * 4);
   const parts = batch * blocks * c / width;
   gpu.dispatch(
     blockProgram(gpu.tiles, width),

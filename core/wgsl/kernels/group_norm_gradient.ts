@@ -153,7 +153,7 @@ export function groupNormGradient(gpu: Context, args: Kernels["groupNormGradient
   const length = pixelsPerBlock(gpu, hw, batch * c / width);
   const blocks = Math.ceil(hw / length);
   const parts = batch * blocks * c;
-  const sums = gpu.alloc(parts * 4), slopes = gpu.alloc(parts * 4);
+  const sums = gpu.scratch(parts * 4), slopes = gpu.scratch(parts * 4);
   gpu.dispatch(
     sumsProgram(gpu.tiles, width, silu, keep),
     { x, upstream, moments, ...(silu ? { gamma, beta } : {}), sums, slopes, ...(keep ? { dz: dx } : {}) },
@@ -166,7 +166,7 @@ export function groupNormGradient(gpu: Context, args: Kernels["groupNormGradient
   if (dx) {
     const rows = batch * groups;
     const tiles = rowTilesFor(gpu, blocks * c / groups);
-    const [factor, shift, slope] = [0, 1, 2].map(() => gpu.alloc(batch * c * 4));
+    const [factor, shift, slope] = [0, 1, 2].map(() => gpu.scratch(batch * c * 4));
     gpu.dispatch(
       joinProgram(tiles),
       { sums, slopes, gamma, moments, factor, shift, slope },

@@ -48,7 +48,7 @@ function runProduct(
   const { blocks, whole } = schedule;
   const grid = gridOf(schedule, m, n), tile = tiles[schedule.tile];
   const ending = whole === blocks ? "finish" : whole === 0 ? "sums" : "either";
-  const sums = ending === "finish" ? undefined : gpu.alloc(sumsBytes(schedule));
+  const sums = ending === "finish" ? undefined : gpu.scratch(sumsBytes(schedule));
   const values = gridParams(schedule, grid, k);
   gpu.dispatch(
     productProgram(tile, { left, right, ending, vectors: n % tile.width === 0, half }),
@@ -124,7 +124,7 @@ export function weightGradientHardware(gpu: Context, args: Kernels["conv2dWeight
   // All blocks are stored as sums, because their columns are re-laid.
   const schedule = gpu.scheduler.scheduleOf({ m, n, k, batch: 1, allInParts: true });
   const grid = gridOf(schedule, m, n), tile = tiles[schedule.tile];
-  const sums = gpu.alloc(sumsBytes(schedule));
+  const sums = gpu.scratch(sumsBytes(schedule));
   const values = gridParams(schedule, grid, k);
   const { depth } = tile;
   gpu.dispatch(

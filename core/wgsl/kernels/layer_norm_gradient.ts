@@ -139,7 +139,7 @@ export function layerNormGradient(gpu: Context, args: Kernels["layerNormGradient
   if (n === 0) return;
   const width = n % 4 === 0 && tableIsAligned(scale) ? 4 : 1;
   const summed = dGamma !== undefined || dBeta !== undefined;
-  const moments = summed ? gpu.alloc(rows * 8) : undefined;
+  const moments = summed ? gpu.scratch(rows * 8) : undefined;
   const table = scale ? tableParams("scale", scale) : {};
   const tiles = rowTilesFor(gpu, n);
   // A thread per row reads one row of gamma; buffers that are not read must not be bound.
@@ -165,7 +165,7 @@ export function layerNormGradient(gpu: Context, args: Kernels["layerNormGradient
   );
   if (!moments) return;
   const blocks = Math.ceil(rows / blockRows);
-  const slopes = gpu.alloc(blocks * n * 4), sums = gpu.alloc(blocks * n * 4);
+  const slopes = gpu.scratch(blocks * n * 4), sums = gpu.scratch(blocks * n * 4);
   const count = blocks * n / width;
   gpu.dispatch(
     sumsProgram(gpu.tiles, width, scale !== undefined),

@@ -104,8 +104,8 @@ export function nearestCode(gpu: Context, { x, codebook, out, rows, codes, c }: 
   const wanted = Math.ceil(codes * rowTiles / enoughThreads[gpu.tiles]);
   const length = Math.ceil(Math.max(codeTile, Math.min(codes, mostCodes, Math.max(wanted, 64))) / codeTile) * codeTile;
   const parts = Math.ceil(codes / length);
-  const distances = gpu.alloc(rows * parts * 4);
-  const indices = gpu.alloc(rows * parts * 4);
+  const distances = gpu.scratch(rows * parts * 4);
+  const indices = gpu.scratch(rows * parts * 4);
   const count = rowTiles * parts;
   const threads = loopThreads[gpu.tiles];
   gpu.dispatch(

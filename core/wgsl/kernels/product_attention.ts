@@ -82,7 +82,7 @@ export function attentionByProducts(
       ...{ xStrides: from.strides, xOffset: from.offset, outStrides: to.strides, outOffset: to.offset },
     });
   };
-  const space = (n: number) => gpu.alloc(images * heads * n * 4);
+  const space = (n: number) => gpu.scratch(images * heads * n * 4);
   const scores = space(rows * lk);
   const [queries, result] = isDirect ? [q, out] : [space(rows * headDim), space(rows * headDim)];
   const [keys, values] = isDirect ? [k, v] : [space(lk * headDim), space(lk * headDim)];

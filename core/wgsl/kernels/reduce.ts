@@ -95,7 +95,7 @@ export function reduce(gpu: Context, { op, x, out, outer, n, inner }: Kernels["r
     return;
   }
   const count = outer * parts * inner;
-  const partial = gpu.alloc(count * 4);
+  const partial = gpu.scratch(count * 4);
   const params = { count, n, inner, parts, length: chunk, scale };
   gpu.dispatch(program(op), { x, out: partial }, params, linearGroups(Math.ceil(count / 64)));
   reduce(gpu, { op: op === "mean" ? "sum" : op, x: partial, out, outer, n: parts, inner });

@@ -72,7 +72,7 @@ function rightOperand(gpu: Context, args: Kernels["matmul"], batch: number): Tex
   const width = packedWidth(tile);
   const bytes = rows * width * 16;
   if (rows > gpu.maxTextureSide || bytes > 2 ** 27) return undefined;
-  const packed = gpu.alloc(bytes);
+  const packed = gpu.scratch(bytes);
   packColumns(
     gpu,
     b,

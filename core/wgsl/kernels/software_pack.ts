@@ -162,7 +162,7 @@ interface Rows {
 /** A copy of rows with strides as contiguous rows of `pitch` elements (a multiple of 4), padded with zeros. */
 export function padRows(gpu: Context, x: Storage, from: Rows, pitch: number): Storage {
   const { rows, n, batch, batchStride, rowStride, columnStride } = from;
-  const out = gpu.alloc(batch * rows * pitch * 4);
+  const out = gpu.scratch(batch * rows * pitch * 4);
   const count = batch * rows * pitch / 4;
   gpu.dispatch(
     padProgram,

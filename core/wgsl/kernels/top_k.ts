@@ -93,7 +93,9 @@ export function topK(gpu: Context, { x, values, indices, rows, n, k }: Kernels["
   const scratch: Storage[] = [];
   for (let run = 1; run < n || run === 1; run *= 2) {
     const last = 2 * run >= n;
-    const to = last ? { x: values, order: indices } : { x: gpu.alloc(rows * n * 4), order: gpu.alloc(rows * n * 4) };
+    const to = last
+      ? { x: values, order: indices }
+      : { x: gpu.scratch(rows * n * 4), order: gpu.scratch(rows * n * 4) };
     gpu.dispatch(
       merge,
       { ...from, values: to.x, indices: to.order },

@@ -59,8 +59,8 @@ export function conv2dWeightGradient(gpu: Context, args: Kernels["conv2dWeightGr
     return;
   }
   const width = widthOf(cIn);
-  const seen = gpu.alloc(pixels * cIn * 4);
-  const tap = gpu.alloc(cOut * cIn * 4);
+  const seen = gpu.scratch(pixels * cIn * 4);
+  const tap = gpu.scratch(cOut * cIn * 4);
   const count = pixels * cIn / width;
   for (let t = 0; t < taps; t++) {
     const [dy, dx] = [Math.floor(t / kw) - padTop, t % kw - padLeft];
