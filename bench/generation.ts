@@ -5,7 +5,7 @@
 import { concat, fromArray, keep, scope, slice, zeros } from "../core/tensor/mod.ts";
 import { rarVariants } from "../models/rar/config.ts";
 import { loadRarVariant } from "../models/rar/family.ts";
-import { guide } from "../models/rar/sampler.ts";
+import { guideByFactor as guide } from "../models/guidance.ts";
 import { transformerSpecs } from "../models/rar/transformer.ts";
 import { TokenDraw, TokenNoise } from "../models/sampling.ts";
 import type { BenchCase, Workload } from "./case.ts";

@@ -6,7 +6,7 @@ import type { Tensor } from "../core/tensor/mod.ts";
 import type { Support } from "./sampling.ts";
 
 /** The settings that a sampler may have; which of them it has is its family's. */
-export type SamplerSetting = "guidance" | "power" | "temperature" | "topK" | "topP";
+export type SamplerSetting = "guidance" | "power" | "interval" | "temperature" | "topK" | "topP";
 
 /** Sampler settings of a variant as a manifest has them. */
 export type Sampler = Readonly<Partial<Record<SamplerSetting, number>>>;

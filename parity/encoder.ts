@@ -87,7 +87,9 @@ export async function* firstLosses(
   const x = encoderImages(encoder, device, [parityCase.manifest.config.image_index]);
   const target = greedyTarget(encoder, x);
   const names = encoder.specs.flatMap(partNames);
-  const optimiser = new Adam(new Map(names.map((name) => [name, encoder.tokenizer.weights.get(name)])));
+  const betas = parityCase.info(tensor).meaning.match(/betas ([\d.]+), ([\d.]+)/)?.slice(1).map(Number);
+  const parameters = new Map(names.map((name) => [name, encoder.tokenizer.weights.get(name)]));
+  const optimiser = new Adam(parameters, betas && { betas: [betas[0], betas[1]] });
   const losses: number[] = [];
   const steps = parityCase.info(tensor).shape[0];
   for (let i = 0; i < steps; i++) {

@@ -2,11 +2,12 @@
 import type { ParityCase } from "./case.ts";
 import type { TokenizerChoice } from "./encoder.ts";
 import type { FamilyParity } from "./family.ts";
+import { llamagenParity } from "./llamagen/part.ts";
 import { rarParity } from "./rar/part.ts";
 import { varParity } from "./var/part.ts";
 
 /** In the order in which a case's families are computed. */
-export const familyParts: readonly FamilyParity[] = [rarParity, varParity];
+export const familyParts: readonly FamilyParity[] = [rarParity, varParity, llamagenParity];
 
 /** The tokenizer that a case states. Throws an Error where it states none that is known. */
 export function tokenizerOf({ name, manifest }: ParityCase): TokenizerChoice {

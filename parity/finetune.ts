@@ -71,7 +71,11 @@ async function* trainingRun(
   const { config, lrs } = parityCase.manifest.runs[run];
   const encoder = await openEncoder(parityCase, device, tokenizerOf(parityCase));
   const names = encoder.specs.flatMap(partNames);
-  const options: AdamOptions = { weightDecay: config.weight_decay ?? 0, decoupled: config.optimizer === "adamw" };
+  const options: AdamOptions = {
+    betas: config.betas,
+    weightDecay: config.weight_decay ?? 0,
+    decoupled: config.optimizer === "adamw",
+  };
   const optimiser = new Adam(new Map(names.map((name) => [name, encoder.tokenizer.weights.get(name)])), options);
   const schedule: Schedule = config.scheduler
     ? stepLr(config.lr, config.scheduler.step_size, config.scheduler.gamma)

@@ -14,8 +14,8 @@ import { signals } from "./signals.ts";
 /** The cases that are no family's alone, by their names. */
 const sharedCases: readonly (readonly [name: RegExp, compute: Compute])[] = [
   [/case03b/, interpolation],
-  [/case05_signals/, signals],
-  [/case06/, finetune],
+  [/case(05|25).*_signals/, signals],
+  [/case06|_finetune_/, finetune],
   [/case07/, prada],
   [/case08/, membership],
   [/case10/, attacks],

@@ -53,6 +53,9 @@ async function* tokenizerSignals(
   const pixels = scalePixels(bytes, tokenizer.valueRange);
   const images = fromNchw(device, pixels, [indices.length, 3, size, size]);
   const { f, tokens, fHat, signals } = scope(() => familySignals(tokenizer, images, quantize));
+  yield { tensor: "image_u8", values: bytes };
+  yield { tensor: `${prefix}tokens`, values: await tokens.ints() };
+  yield { tensor: `${prefix}rec_quant`, values: await takeNchw(reconstruct(tokenizer, fHat)) };
   yield { tensor: `${prefix}quant_loss`, values: await take(signals.quantLoss) };
   yield { tensor: `${prefix}enc_loss`, values: await take(signals.encLoss) };
   yield { tensor: `${prefix}enc_loss_uncalibrated`, values: await take(signals.encLossUncalibrated) };

@@ -8,12 +8,13 @@ import type { TensorSource } from "../checkpoint/source.ts";
 import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
 import type { EncodeOptions, Family, ImageTokenizer, Variant } from "../family.ts";
 import { convolutionalActivations, transformerActivations } from "../footprint.ts";
+import { guideByFactor } from "../guidance.ts";
 import { type GenerateOptions, wholeSupport } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "./config.ts";
 import { generateRar } from "./generate.ts";
-import { guidanceScales, guide } from "./sampler.ts";
+import { guidanceScales } from "./sampler.ts";
 import { decode, dequantize, encode, quantize, tokenizerSpecs } from "./tokenizer.ts";
 import { rarTraining } from "./training.ts";
 import { type RarCondition, RarTransformer, transformerSpecs } from "./transformer.ts";
@@ -151,7 +152,7 @@ export class RarVariant implements Variant<RarCondition> {
     return {
       isGuided: factors.some((factor) => factor !== 1),
       coefficients: [Float32Array.from(factors)],
-      guide: (conditional, unconditional, [factor]) => guide(conditional, unconditional, factor),
+      guide: (conditional, unconditional, [factor]) => guideByFactor(conditional, unconditional, factor),
       temperature,
       support: wholeSupport,
     };

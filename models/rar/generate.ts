@@ -4,9 +4,10 @@
  * Source: bytedance/1d-tokenizer, modeling/rar.py, `generate`.
  */
 import { affine, argmax, concat, keep, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
+import { guideByFactor } from "../guidance.ts";
 import { checkOptions, type GenerateOptions, Pace, TokenDraw, TokenNoise } from "../sampling.ts";
 import type { RarSampler } from "./config.ts";
-import { guidanceScales, guide } from "./sampler.ts";
+import { guidanceScales } from "./sampler.ts";
 import type { RarTransformer } from "./transformer.ts";
 
 /**
@@ -44,7 +45,7 @@ export async function generateRar(
     const token = scope(() => {
       const before = t === 0 ? null : tokens[t - 1];
       const rows = transformer.step(state, isGuided && before ? concat([before, before], 0) : before, condition);
-      const logits = isGuided ? guide(slice(rows, 0, 0, batch), slice(rows, 0, batch), factors[t]) : rows;
+      const logits = isGuided ? guideByFactor(slice(rows, 0, 0, batch), slice(rows, 0, batch), factors[t]) : rows;
       onStep?.(logits.reshape(batch, 1, codes));
       if (!noise || !draw) return keep(argmax(logits));
       const scaled = sampler.temperature === 1 ? logits : affine(logits, 1 / sampler.temperature);

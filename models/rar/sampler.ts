@@ -1,7 +1,6 @@
 /**
  * The rule by which RAR mixes conditional and unconditional logits while sampling. Source: modeling/rar.py, `generate`.
  */
-import { add, affine, mul, scope, sub, type Tensor } from "../../core/tensor/mod.ts";
 import type { RarSampler } from "./config.ts";
 
 /**
@@ -11,12 +10,4 @@ import type { RarSampler } from "./config.ts";
 export function guidanceScales({ guidance, power }: Pick<RarSampler, "guidance" | "power">, n: number): number[] {
   if (guidance === 0) return new Array(n).fill(1);
   return Array.from({ length: n }, (_, k) => (guidance - 1) * (1 - Math.cos(Math.PI * (k / n) ** power)) / 2 + 1);
-}
-
-/** Guided logits[rows, codes] by one factor for all rows, or factors[rows, 1]. */
-export function guide(conditional: Tensor, unconditional: Tensor, factor: number | Tensor): Tensor {
-  return scope(() => {
-    const difference = sub(conditional, unconditional);
-    return add(unconditional, typeof factor === "number" ? affine(difference, factor) : mul(difference, factor));
-  });
 }

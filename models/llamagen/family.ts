@@ -1,0 +1,285 @@
+/**
+ * The LlamaGen family: its rows of the registry, and its tokenizer and transformers behind the common interfaces. Its
+ * variants for images of 384 pixels are a row of their own: they have the same tokenizer, but other grids of tokens, and
+ * an image must be looked at in the size that a variant generates.
+ */
+import * as v from "npm:valibot@1.5.0";
+import { bytesPerElement, type Device, keep, scope, type Tensor } from "../../core/tensor/mod.ts";
+import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
+import type { EncodeOptions, Family, FamilyName, ImageTokenizer, Variant } from "../family.ts";
+import { convolutionalActivations, transformerActivations } from "../footprint.ts";
+import { guideByFactor } from "../guidance.ts";
+import type { GenerateOptions } from "../sampling.ts";
+import { countsTo, countTo, maxima, positive } from "../schema.ts";
+import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
+import { type LlamagenConfig, llamagenTokenizer, type LlamagenTokenizerConfig, llamagenVariants } from "./config.ts";
+import { generateLlamagen, leastTemperature } from "./generate.ts";
+import { guidanceFactors } from "./sampler.ts";
+import { decode, encode, lookUp, quantize, tokenizerSpecs, unitCodes } from "./tokenizer.ts";
+import { llamagenTraining } from "./training.ts";
+import { type LlamagenCondition, LlamagenTransformer, transformerSpecs } from "./transformer.ts";
+
+const samplerSettings = ["guidance", "interval", "temperature", "topK", "topP"] as const;
+
+/** Usage statistics of the codes, and the rotary table, which older checkpoints hold. */
+const buffers = [/(^|\.)codebook_used$/, /(^|\.)freqs_cis$/];
+
+/** Side of the square of tokens. */
+function tokenSide({ resolution, chMult }: LlamagenTokenizerConfig): number {
+  return resolution / 2 ** (chMult.length - 1);
+}
+
+export class LlamagenImageTokenizer implements ImageTokenizer {
+  readonly latents = null;
+  readonly residual = null;
+  readonly valueRange = [-1, 1] as const;
+  readonly family: FamilyName;
+  readonly config: LlamagenTokenizerConfig;
+  readonly weights: Weights;
+  #codebook: Tensor | undefined;
+
+  constructor(weights: Weights, config: LlamagenTokenizerConfig, family: FamilyName = "llamagen") {
+    this.weights = weights;
+    this.config = config;
+    this.family = family;
+  }
+
+  get imageSize(): number {
+    return this.config.resolution;
+  }
+
+  get tokenCount(): number {
+    return tokenSide(this.config) ** 2;
+  }
+
+  get patchNums(): readonly number[] {
+    return [tokenSide(this.config)];
+  }
+
+  get codes(): number {
+    return this.config.codes;
+  }
+
+  get weightBytes(): number {
+    return this.weights.bytes;
+  }
+
+  /** The codebook, [codes, channels], its rows of length 1 as they are when first asked for. */
+  get codebook(): Tensor {
+    return this.#codebook ??= keep(scope(() => unitCodes(this.weights)));
+  }
+
+  encode(images: Tensor, options: EncodeOptions = {}): Tensor {
+    return encode(images, this.weights, this.config, options);
+  }
+
+  quantize(f: Tensor): { tokens: Tensor; fHat: Tensor } {
+    return scope(() => {
+      const tokens = quantize(f, this.weights);
+      return { tokens, fHat: lookUp(tokens, this.weights).reshape(...f.shape) };
+    });
+  }
+
+  dequantize(tokens: Tensor): Tensor {
+    const side = Math.sqrt(tokens.shape[1]);
+    return scope(() => lookUp(tokens, this.weights).reshape(-1, side, side, this.config.codeChannels));
+  }
+
+  decode(fHat: Tensor): Tensor {
+    return decode(fHat, this.weights, this.config);
+  }
+
+  transformerInput(tokens: Tensor): Tensor {
+    return tokens.reshape(...tokens.shape);
+  }
+
+  dispose(): void {
+    this.#codebook?.dispose();
+    this.weights.dispose();
+  }
+}
+
+/** A LlamaGen transformer as a variant: tokens[batch, N] -> logits of those N tokens. */
+export class LlamagenVariant implements Variant<LlamagenCondition> {
+  readonly conditionCost = { perToken: false, work: 0, memory: 0 };
+  readonly family: FamilyName;
+  readonly name: string;
+  readonly weightBytes: number;
+  readonly transformer: LlamagenTransformer;
+
+  constructor(device: Device, weights: Weights, config: LlamagenConfig, name: string, family: FamilyName = "llamagen") {
+    this.name = name;
+    this.family = family;
+    this.weightBytes = weights.bytes;
+    this.transformer = new LlamagenTransformer(device, weights, config);
+  }
+
+  get classes(): number {
+    return this.transformer.config.classes;
+  }
+
+  get tokenCount(): number {
+    return this.transformer.config.tokenCount;
+  }
+
+  get codes(): number {
+    return this.transformer.config.codes;
+  }
+
+  get patchNums(): readonly number[] {
+    return [Math.sqrt(this.tokenCount)];
+  }
+
+  get prefixes(): readonly number[] {
+    return Array.from({ length: this.tokenCount }, (_, i) => i + 1);
+  }
+
+  condition(labels: readonly (number | null)[]): LlamagenCondition {
+    return this.transformer.condition(labels);
+  }
+
+  logits(input: Tensor, condition: LlamagenCondition): Tensor {
+    return this.transformer.logits(input, condition);
+  }
+
+  hiddenStates(input: Tensor, condition: LlamagenCondition, tokens?: number): Tensor {
+    return this.transformer.hiddenStates(input, condition, tokens);
+  }
+
+  codeLogits(hidden: Tensor): Tensor {
+    return this.transformer.codeLogits(hidden);
+  }
+
+  drawRule(sampler: Sampler): DrawRule {
+    const { temperature, topK, topP, ...guidance } = requireSettings(sampler, samplerSettings, this.name);
+    const factors = guidanceFactors(guidance, this.tokenCount);
+    return {
+      isGuided: factors.some((factor) => factor !== 1),
+      coefficients: [Float32Array.from(factors)],
+      guide: (conditional, unconditional, [factor]) => guideByFactor(conditional, unconditional, factor),
+      temperature: Math.max(temperature, leastTemperature),
+      support: { topK: Math.min(topK, this.codes), topP },
+    };
+  }
+
+  async generate(tokenizer: ImageTokenizer, sampler: Sampler, options: GenerateOptions) {
+    const settings = requireSettings(sampler, samplerSettings, this.name);
+    const tokens = await generateLlamagen(this.transformer, settings, options);
+    return { tokens, fHat: tokenizer.dequantize(tokens) };
+  }
+
+  dispose(): void {
+    this.transformer.dispose();
+  }
+}
+
+/** A row of the registry: the variants for images of this side, whose labels end with `suffix`. */
+function llamagenFamily(
+  name: FamilyName,
+  title: string,
+  resolution: 256 | 384,
+  suffix: string,
+): Family<LlamagenTokenizerConfig, LlamagenConfig> {
+  const officialVariants = llamagenVariants(resolution, suffix);
+  return {
+    name,
+    title,
+    tokenizerSchema: v.strictObject({
+      ch: countTo(maxima.width),
+      chMult: countsTo(maxima.multiplier, maxima.resolutions),
+      resBlocks: countTo(maxima.blocks),
+      zChannels: countTo(maxima.width),
+      codes: countTo(maxima.codes),
+      codeChannels: countTo(maxima.width),
+      resolution: countTo(maxima.resolution),
+      normGroups: v.optional(countTo(maxima.width)),
+    }),
+    variantSchema: v.strictObject({
+      width: countTo(maxima.width),
+      layers: countTo(maxima.depth),
+      heads: countTo(maxima.width),
+      mlp: countTo(4 * maxima.width),
+      tokenCount: countTo(maxima.side ** 2),
+      classes: countTo(maxima.classes),
+      codes: countTo(maxima.codes),
+    }),
+    samplerSchema: v.strictObject({
+      guidance: v.number(),
+      interval: v.pipe(v.number(), v.integer("a whole number")),
+      temperature: v.pipe(v.number(), v.minValue(0, "at least 0")),
+      topK: v.pipe(v.number(), v.integer("a whole number"), v.minValue(0, "at least 0")),
+      topP: v.pipe(positive, v.maxValue(1, "at most 1")),
+    }),
+    samplerSettings,
+    officialTokenizer: llamagenTokenizer(resolution),
+    officialVariants,
+    buffers,
+    encoderModules: ["encoder."],
+    encoderRecipe: { epochs: 25, batch: 8, lr: 1e-5 },
+    training: llamagenTraining,
+    tokenizerSpecs,
+    variantSpecs: transformerSpecs,
+    tokenizerFacts(config) {
+      const { chMult, ch, resBlocks, codes, codeChannels } = config, side = tokenSide(config);
+      return {
+        imageSize: config.resolution,
+        tokenCount: side ** 2,
+        codes,
+        channels: codeChannels,
+        patchNums: [side],
+        // The decoder has one block more per level.
+        activations: convolutionalActivations(config.resolution, chMult.map((m) => m * ch), resBlocks + 1),
+      };
+    },
+    variantFacts({ width, layers, mlp, codes, classes, tokenCount: rows }) {
+      const element = bytesPerElement("f32");
+      return {
+        classes,
+        tokenCount: rows,
+        codes,
+        patchNums: [Math.sqrt(rows)],
+        activations: { condition: width * element, ...transformerActivations({ rows, width, mlp: 2 * mlp, codes }) },
+        generation: { cacheBytes: 2 * layers * rows * width * element, largestTensor: 0 },
+      };
+    },
+    tokenizerAgreements: () => [],
+    variantAgreements: (tokenizer, { tokenCount, codes, width, heads }) => [
+      { field: "tokenCount", what: "the tokenizer's", expected: tokenSide(tokenizer) ** 2, got: tokenCount },
+      { field: "codes", what: "the tokenizer's", expected: tokenizer.codes, got: codes },
+      { field: "width", what: "a multiple of 4 x heads, remainder", expected: 0, got: width % (4 * heads) },
+    ],
+    async loadTokenizer(device, source, config, options: LoadNetworkOptions = {}) {
+      const weights = await loadWeights(device, source, tokenizerSpecs(config), {
+        ...options,
+        what: `${title} VQ tokenizer`,
+        ignored: buffers,
+      });
+      return new LlamagenImageTokenizer(weights, config, name);
+    },
+    async loadVariant(device, source, config, variant, options: LoadNetworkOptions = {}) {
+      const weights = await loadWeights(device, source, transformerSpecs(config), {
+        ...options,
+        what: `${title} transformer ${variant}`,
+        ignored: buffers,
+        alternatives: new Map(officialVariants.map((row) => [row.title, transformerSpecs(row.config)])),
+      });
+      return new LlamagenVariant(device, weights, config, variant, name);
+    },
+  };
+}
+
+/** Variants for images of 256 pixels. */
+export const llamagen: Family<LlamagenTokenizerConfig, LlamagenConfig> = llamagenFamily(
+  "llamagen",
+  "LlamaGen",
+  256,
+  "",
+);
+
+/** Variants for images of 384 pixels. */
+export const llamagen384: Family<LlamagenTokenizerConfig, LlamagenConfig> = llamagenFamily(
+  "llamagen384",
+  "LlamaGen 384",
+  384,
+  "384",
+);
