@@ -35,6 +35,7 @@ export interface Series {
 export const optionNames: Readonly<Record<SamplerSetting, string>> = {
   guidance: "--guidance",
   power: "--power",
+  interval: "--guidance-interval",
   temperature: "--temperature",
   topK: "--top-k",
   topP: "--top-p",
@@ -67,6 +68,7 @@ export function chooseSampler(set: ModelSet, variant: string, overrides: Sampler
   };
   check("guidance", () => true, "a number");
   check("power", (x) => x >= 0, "a number of at least 0 (0: the same guidance for all tokens)");
+  check("interval", (x) => Number.isInteger(x), "a whole number (-1: all tokens are guided)");
   check("temperature", (x) => x > 0, "a number above 0");
   check(
     "topK",

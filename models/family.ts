@@ -117,6 +117,8 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly buffers: readonly RegExp[];
   /** Prefixes of the tokenizer's parameters that the inverse decoder replaces. */
   readonly encoderModules: readonly string[];
+  /** Prefixes of parameters that are not trained with it, but that its gradients pass through. Default none. */
+  readonly passedModules?: readonly string[];
   /** How its inverse decoder was trained: epochs, images per step and learning rate (arXiv 2606.28386). */
   readonly encoderRecipe: { readonly epochs: number; readonly batch: number; readonly lr: number };
   /** How its networks are trained from nothing; without it they can only be loaded. */

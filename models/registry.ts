@@ -3,11 +3,12 @@
  */
 import type { Family, FamilyName } from "./family.ts";
 import type { WeightSpec } from "./weights.ts";
+import { llamagen, llamagen384 } from "./llamagen/family.ts";
 import { rar } from "./rar/family.ts";
 import { varFamily } from "./var/family.ts";
 
 /** In the order in which results list them. */
-export const families: readonly Family[] = [rar, varFamily];
+export const families: readonly Family[] = [rar, varFamily, llamagen, llamagen384];
 
 /** Their names, in that order. */
 export const familyNames: readonly FamilyName[] = families.map(({ name }) => name);

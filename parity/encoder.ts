@@ -38,7 +38,8 @@ export async function openEncoder(
 ): Promise<Encoder> {
   const specs = family.tokenizerSpecs(config);
   const isTrained = (name: string) => family.encoderModules.some((prefix) => name.startsWith(prefix));
-  const tokenizer = await family.loadTokenizer(device, syntheticSource(salt, specs), config, { dense: isTrained });
+  const dense = (name: string) => isTrained(name) || (family.passedModules ?? []).some((p) => name.startsWith(p));
+  const tokenizer = await family.loadTokenizer(device, syntheticSource(salt, specs), config, { dense });
   return { tokenizer, specs: specs.filter(({ name }) => isTrained(name)) };
 }
 
@@ -89,7 +90,7 @@ export async function* firstLosses(
   const names = encoder.specs.flatMap(partNames);
   const betas = parityCase.info(tensor).meaning.match(/betas ([\d.]+), ([\d.]+)/)?.slice(1).map(Number);
   const parameters = new Map(names.map((name) => [name, encoder.tokenizer.weights.get(name)]));
-  const optimiser = new Adam(parameters, betas && { betas: [betas[0], betas[1]] });
+  const optimiser = new Adam(parameters, betas === undefined ? {} : { betas: [betas[0], betas[1]] });
   const losses: number[] = [];
   const steps = parityCase.info(tensor).shape[0];
   for (let i = 0; i < steps; i++) {

@@ -72,7 +72,7 @@ async function* trainingRun(
   const encoder = await openEncoder(parityCase, device, tokenizerOf(parityCase));
   const names = encoder.specs.flatMap(partNames);
   const options: AdamOptions = {
-    betas: config.betas,
+    ...config.betas && { betas: config.betas },
     weightDecay: config.weight_decay ?? 0,
     decoupled: config.optimizer === "adamw",
   };

@@ -58,12 +58,18 @@ export const command = defineCommand({
     ...group("Sampling, where it is not to be as the variant's manifest says", {
       guidance: { value: "G", type: real(0), help: "strength of classifier-free guidance; 0 turns it off" },
       power: { value: "P", type: real(0), help: "rar: exponent of the guidance's cosine schedule; 0: none" },
-      temperature: { value: "T", type: real(0), help: "rar: softmax temperature" },
-      topK: { value: "K", type: whole(0), help: "var: only the K most likely codes; 0: all" },
+      interval: {
+        name: "guidance-interval",
+        value: "N",
+        type: whole(-1),
+        help: "llamagen: tokens after number N + 1 are not guided; -1: all are",
+      },
+      temperature: { value: "T", type: real(0), help: "rar, llamagen: softmax temperature" },
+      topK: { value: "K", type: whole(0), help: "var, llamagen: only the K most likely codes; 0: all" },
       topP: {
         value: "P",
         type: real(0),
-        help: "var: of those, the most likely that have this share of the probability; 0: all",
+        help: "var, llamagen: of those, the most likely that have this share of the probability; 0: all",
       },
       argmax: { help: "the most likely code everywhere, without random numbers: one image of a class is enough" },
       moreSmooth: {
@@ -94,9 +100,9 @@ function describe({ images, seconds }: GenerationSummary): string {
 }
 
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
-  const { json, guidance, power, temperature, topK, topP, ...options } = values;
+  const { json, guidance, power, interval, temperature, topK, topP, ...options } = values;
   const signal = interruptible(progress, "dropping the batch in progress");
-  const sampler = { guidance, power, temperature, topK, topP };
+  const sampler = { guidance, power, interval, temperature, topK, topP };
   const summary = await runGeneration({ ...options, sampler, signal }, {
     ...progress.events,
     onImage: (image) => progress.print(json ? JSON.stringify(image) + "\n" : row(image)),

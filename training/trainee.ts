@@ -94,6 +94,8 @@ export class Trainee {
     const { imageLoss = 0, init } = options;
     const family = familyNamed(name);
     const isTrained = (parameter: string) => family.encoderModules.some((module) => parameter.startsWith(module));
+    const isPassed = (parameter: string) =>
+      family.passedModules?.some((module) => parameter.startsWith(module)) ?? false;
     const trained = family.tokenizerSpecs(config).filter((spec) => isTrained(spec.name));
     try {
       if (init !== undefined) {
@@ -102,7 +104,7 @@ export class Trainee {
       const source = init === undefined ? weightSource : withEncoder(weightSource, init);
       const throughDecoder = (spec: string) => spec.startsWith("decoder.") || spec.startsWith("post_quant_conv.");
       const tokenizer = await family.loadTokenizer(device, source, config, {
-        dense: (spec) => isTrained(spec) || (imageLoss > 0 && throughDecoder(spec)),
+        dense: (spec) => isTrained(spec) || isPassed(spec) || (imageLoss > 0 && throughDecoder(spec)),
       });
       return new Trainee(device, tokenizer, trained, options);
     } finally {

@@ -23,6 +23,8 @@ export interface ListedFile {
   /** A sha256 that public texts give: another one is a reason for a warning, not for refusing the file. */
   readonly hint?: string;
   readonly prefix?: string;
+  /** Whether it is pulled by name only. Default false. */
+  readonly extra?: boolean;
   /** As in a manifest: the official ones, where the list gives none. */
   readonly config: unknown;
   /** Undefined for tokenizers. */
@@ -55,6 +57,7 @@ const schema = v.strictObject({
     sha256: v.optional(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"))),
     hint: v.optional(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"))),
     prefix: v.optional(v.string()),
+    extra: v.optional(v.boolean()),
     config: v.optional(v.record(v.string(), v.unknown())),
     sampler: v.optional(v.record(v.string(), v.unknown())),
   })),
@@ -99,14 +102,16 @@ function official(name: FamilyName, network: string): { config: unknown; sampler
 
 function problemsOf({ files }: v.InferOutput<typeof schema>): string[] {
   const problems: string[] = [];
-  const names = new Set<string>(), stored = new Set<string>();
-  files.forEach(({ network, family, file, config, sampler }, i) => {
+  const names = new Set<string>(), stored = new Map<string, string>();
+  files.forEach(({ network, family, repo, file, config, sampler }, i) => {
     const place = `files.${i}`;
     if (names.has(network)) problems.push(`${place}.network: expected every network once, got ${network} again`);
     names.add(network);
     const name = storedName(file);
-    if (stored.has(name)) problems.push(`${place}.file: expected different file names, got ${name} again`);
-    stored.add(name);
+    // Networks may share a file, as families share a tokenizer; different files need different names.
+    const origin = `${repo}/${file}`, other = stored.get(name) ?? origin;
+    if (other !== origin) problems.push(`${place}.file: expected different file names, got ${name} again`);
+    stored.set(name, origin);
     const known = official(family, network);
     if (known === undefined && config === undefined) {
       problems.push(`${place}.config: is missing, and ${network} is none of the official ${family} networks`);
@@ -135,8 +140,8 @@ export function expectedBytes(row: ListedFile): number {
 }
 
 /**
- * The files of some networks: of one family, of the names given, or all. Throws on unknown names, naming the known
- * ones.
+ * The files of some networks: of one family, of the names given, or all that are not extra. Throws on unknown names,
+ * naming the known ones.
  */
 export function selectFiles(
   { files }: FileList,
@@ -146,8 +151,8 @@ export function selectFiles(
     const known = files.some(({ network, file }) => network === name || storedName(file) === name);
     if (!known) throw new Error(`--only ${name}: expected ${files.map(({ network }) => network).join(", ")}`);
   }
-  return files.filter(({ network, file, family: rowFamily }) =>
-    (family === undefined || rowFamily === family) &&
+  return files.filter(({ network, file, family: rowFamily, extra = false }) =>
+    (family === undefined ? !extra || only !== undefined : rowFamily === family) &&
     (only === undefined || only.includes(network) || only.includes(storedName(file)))
   );
 }

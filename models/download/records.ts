@@ -143,7 +143,10 @@ async function makeManifest(
   };
   const families: Record<FamilyName, unknown> = {};
   for (const name of familyNames) {
-    if (list.files.some((row) => row.family === name)) families[name] = await family(name);
+    const rows = list.files.filter((row) => row.family === name);
+    // A family of extra files belongs to the set once one of them was pulled.
+    const isAsked = rows.some(({ extra = false, file }) => !extra || storedName(file) in records.pulled);
+    if (isAsked) families[name] = await family(name);
   }
   if (missing.length > 0) return { missing };
   const manifest = {

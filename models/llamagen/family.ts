@@ -215,6 +215,7 @@ function llamagenFamily(
     officialVariants,
     buffers,
     encoderModules: ["encoder."],
+    passedModules: ["quant_conv."],
     encoderRecipe: { epochs: 25, batch: 8, lr: 1e-5 },
     training: llamagenTraining,
     tokenizerSpecs,

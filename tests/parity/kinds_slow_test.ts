@@ -7,6 +7,8 @@ const fullSize: Readonly<Record<string, number>> = {
   full_vqvae: 15,
   full_rar_b: 9,
   full_var_d16: 9,
+  full_llamagen_gpt_b: 10,
+  full_llamagen_vq16: 13,
 };
 
 // The full-size networks are tested on the CPU device only: a software adapter takes minutes for each.
@@ -22,7 +24,8 @@ for (const [name, tensors] of Object.entries(fullSize)) {
 }
 
 if (!cpuOnly) {
-  for (const [name, tensors] of [["case06_finetune_rar", 77], ["case06_finetune_var", 125]] as const) {
+  const slow = [["case06_finetune_rar", 77], ["case06_finetune_var", 125], ["case22_llamagen_gpt", 20]] as const;
+  for (const [name, tensors] of slow) {
     Deno.test(`parity: ${name} agrees with the reference and leaves no memory behind [webgpu]`, async () => {
       const device = await openWebGpuForTests();
       try {
