@@ -234,13 +234,20 @@ function llamagenFamily(
     },
     variantFacts({ width, layers, mlp, codes, classes, tokenCount: rows }) {
       const element = bytesPerElement("f32");
+      // A block holds the gate and the other half of the feed-forward layer at once.
+      const sizes = { rows, width, mlp: 2 * mlp, codes, tensors: 14, logits: 2 };
+      const { perImage, largestTensor } = transformerActivations(sizes);
       return {
         classes,
         tokenCount: rows,
         codes,
         patchNums: [Math.sqrt(rows)],
-        activations: { condition: width * element, ...transformerActivations({ rows, width, mlp: 2 * mlp, codes }) },
-        generation: { cacheBytes: 2 * layers * rows * width * element, largestTensor: 0 },
+        activations: { condition: width * element, perImage, largestTensor },
+        generation: {
+          cacheBytes: 2 * layers * (rows + 1) * width * element,
+          steps: { cpu: perImage.cpu, webgpu: perImage.webgpu / rows }, // all steps have one row
+          largestTensor: 0,
+        },
       };
     },
     tokenizerAgreements: () => [],

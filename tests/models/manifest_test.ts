@@ -45,7 +45,11 @@ Deno.test("parseManifest() reads sets of one family", () => {
 
 const invalid: [string, Edit, string][] = [
   ["a missing field", (m) => delete m.families.rar.tokenizer.bytes, "families.rar.tokenizer.bytes: is missing"],
-  ["a set without families", (m) => m.families = {}, "families: expected at least one of rar, var, got none"],
+  [
+    "a set without families",
+    (m) => m.families = {},
+    "families: expected at least one of rar, var, llamagen, llamagen384, got none",
+  ],
   ["an unknown family", (m) => m.families.gan = m.families.rar, "families.gan: is not a known field"],
   [
     "a name that two families share",

@@ -134,15 +134,19 @@ Deno.test("hubUrl() sends no token over http, except to this machine", () => {
   }
 });
 
-Deno.test("the official list has the ten published files, with the official configurations", async () => {
+Deno.test("the official list has the published files, with the official configurations", async () => {
   const list = await readFileList();
   assert.deepEqual(list.files.map(({ repo, file }) => `${repo}/${file}`), [
     "fun-research/TiTok/maskgit-vqgan-imagenet-f16-256.bin",
     ...["b", "l", "xl", "xxl"].map((size) => `yucornetto/RAR/rar_${size}.bin`),
     "FoundationVision/var/vae_ch160v4096z32.pth",
     ...[16, 20, 24, 30].map((depth) => `FoundationVision/var/var_d${depth}.pth`),
+    ...["vq_ds16_c2i", "c2i_B_256", "c2i_L_256"].map((name) => `FoundationVision/LlamaGen/${name}.pt`),
+    ...["vq_ds16_c2i", "c2i_B_384", "c2i_L_384", "c2i_XL_384", "c2i_XXL_384", "c2i_3B_384"]
+      .map((name) => `FoundationVision/LlamaGen/${name}.pt`),
   ]);
-  // Published parameter counts: 261 M, 461 M, 955 M, 1.5 B (RAR, README_RAR.md); 310 M, 600 M, 1.0 B, 2.0 B (VAR).
+  // Published parameter counts: 261 M, 461 M, 955 M, 1.5 B (RAR, README_RAR.md); 310 M, 600 M, 1.0 B, 2.0 B (VAR);
+  // those of LlamaGen follow from its official code.
   const published: Record<string, number> = {
     rarb: 261e6,
     rarl: 461e6,
@@ -152,6 +156,11 @@ Deno.test("the official list has the ten published files, with the official conf
     var20: 600e6,
     var24: 1e9,
     var30: 2e9,
+    llamagenb: 110_888_448,
+    llamagenl: 342_910_976,
+    llamagenxl384: 774_699_520,
+    llamagenxxl384: 1_410_972_672,
+    llamagen3b384: 3_096_659_200,
   };
   for (const row of list.files) {
     const millions = published[row.network];
@@ -167,7 +176,14 @@ Deno.test("selectFiles() by family and name, and the names there are", async () 
     "var",
     "var16",
   ]);
-  assert.throws(() => selectFiles(list, { only: ["var17"] }), /^Error: --only var17: expected rar, rarb, .*, var30$/);
+  assert.deepEqual(selectFiles(list, { only: ["llamagen", "llamagenb"] }).map(({ file }) => file), [
+    ...["vq_ds16_c2i.pt", "c2i_B_256.pt"],
+  ]);
+  assert.equal(selectFiles(list, { family: "llamagen384" }).length, 6);
+  assert.throws(
+    () => selectFiles(list, { only: ["var17"] }),
+    /^Error: --only var17: expected rar, rarb, .*, var30, llamagen, .*, llamagen3b384$/,
+  );
 });
 
 Deno.test("readFileList() names every problem and its place", async () => {
@@ -195,7 +211,7 @@ Deno.test("readFileList() names every problem and its place", async () => {
       /files\.1\.network: expected every network once/,
     );
     await assert.rejects(
-      read((list) => list.files[1].file = list.files[0].file),
+      read((list) => Object.assign(list.files[1], { file: list.files[0].file, repo: "other/repository" })),
       /files\.1\.file: expected different file names/,
     );
     await assert.rejects(
