@@ -100,9 +100,14 @@ export class Counter {
     const tileFlop = tiles.reduce((sum, tile) => sum + (tile?.flop ?? 0), 0);
     const model = this.#recorded.reduce((sum, recorded, i) => {
       // A call of one dispatch moves what the call moves; of several, each moves all that is bound.
-      const bytes = this.#recorded.length === 1 ? work.bytes : boundBytes(recorded.buffers);
+      const bytes = this.#recorded.length === 1 ? work.bytes : bytesMoved(recorded);
       const flop = tiles[i]?.flop ?? (tileFlop === 0 ? work.flops / this.#recorded.length : 0);
-      return sum + launchSeconds(this.stub.card, this.#launch(recorded, tiles[i]?.rate, flop, bytes));
+      const launch = this.#launch(recorded, tiles[i]?.rate, flop, bytes);
+      const runs = tiles[i]?.runs ?? [{ groups: launch.groups, flop }];
+      return runs.reduce((time, { groups, flop: tileFlop }) => {
+        const share = runs.length === 1 ? 1 : tileFlop / flop;
+        return time + launchSeconds(this.stub.card, { ...launch, groups, tileFlop, bytes: share * bytes });
+      }, sum);
     }, 0);
     const key = `${kernel} ${kernelShape(kernel, args)}`;
     const entry = this.#entries.get(key) ??
@@ -165,8 +170,15 @@ export class Counter {
   }
 }
 
-/** Bytes of what a dispatch has bound, stand-ins for absent operands left out; of a table of gates as much as of results. */
-function boundBytes(buffers: Recorded["buffers"]): number {
+/**
+ * Bytes of one dispatch of several: of what it has bound, stand-ins for absent operands left out, and of a table of gates as
+ * much as of results. Sums over parts touch the blocks that are in parts, and no others.
+ */
+function bytesMoved({ program, buffers, params }: Recorded): number {
+  if (program.variant.startsWith("join,") && params.whole !== undefined) {
+    const { count, parts, gateOn = 0, residualOn = 0 } = params;
+    return 16 * count * (parts + 1 + gateOn + residualOn);
+  }
   const bytesOf = (name: string) => (buffers[name] as { bytes: number } | undefined)?.bytes ?? 0;
   return Object.keys(buffers).reduce((sum, name) => {
     const bytes = name === "gate" ? Math.min(bytesOf(name), bytesOf("out")) : bytesOf(name);

@@ -1,4 +1,4 @@
-/** The tiles of the hardware kernels: what a dispatch computes, padding included, from its program's name and parameters. */
+/** Tiles of the hardware kernels: what a dispatch computes, padding included, by its program's name and parameters. */
 import type { Program } from "../../core/wgsl/program.ts";
 import { columnsOf, rowsOf, type TileName, tiles } from "../../core/wgsl/tiles.ts";
 import { tileRate } from "./model.ts";
@@ -7,6 +7,8 @@ import { tileRate } from "./model.ts";
 export interface Tile {
   /** Operations, padding included. */
   readonly flop: number;
+  /** Workgroups of equal work, one after another: whole blocks, then parts of blocks. */
+  readonly runs: readonly { readonly groups: number; readonly flop: number }[];
   /** See `Launch`. */
   readonly rate: number;
 }
@@ -17,13 +19,18 @@ export function tileOf({ variant }: Program, params: Readonly<Record<string, num
   if (Object.hasOwn(tiles, name)) {
     const tile = tiles[name as TileName];
     const { k, whole, groups, partK } = params;
-    const steps = whole * Math.ceil(k / tile.depth) * tile.depth + (groups - whole) * partK;
+    const perStep = 2 * rowsOf(tile) * columnsOf(tile);
+    const runs = [
+      { groups: whole, flop: whole * perStep * Math.ceil(k / tile.depth) * tile.depth },
+      { groups: groups - whole, flop: (groups - whole) * perStep * partK },
+    ].filter(({ groups }) => groups > 0);
     return {
-      flop: 2 * rowsOf(tile) * columnsOf(tile) * steps,
+      ...{ runs, flop: runs.reduce((sum, { flop }) => sum + flop, 0) },
       rate: tileRate(tile.threadRows, tile.width * tile.vectors),
     };
   }
   const rows = /^rows(\d+)$/.exec(name);
   if (!rows) return undefined;
-  return { flop: 2 * Number(rows[1]) * 16 * Math.ceil(params.n / 16) * params.k, rate: 1 };
+  const groups = Math.ceil(params.n / 16), flop = 2 * Number(rows[1]) * 16 * groups * params.k;
+  return { flop, runs: [{ groups, flop }], rate: 1 };
 }

@@ -17,17 +17,33 @@ export interface Tile {
   readonly columnThreads: number;
   /** Steps along k between two barriers, a multiple of 4. */
   readonly depth: number;
+  /**
+   * Groups of threads that compute the same results, each with its own four of a block's steps along k; or 1. Their
+   * sums are added in workgroup memory at the end: more threads for products with few results.
+   */
+  readonly slices: number;
 }
 
-/** Rows x columns of a block. */
-export type TileName = "128x128" | "128x64" | "80x160" | "160x64" | "64x64" | "128x16" | "32x64" | "16x64";
+/** Rows x columns of a block, and x slices where there are several. */
+export type TileName =
+  | "128x128"
+  | "128x64"
+  | "80x160"
+  | "160x64"
+  | "64x64"
+  | "128x64x2"
+  | "64x64x4"
+  | "128x16"
+  | "32x64"
+  | "16x64";
 
 const tile = (
   name: TileName,
   [threadRows, rowThreads]: readonly [number, number],
   [vectors, width, columnThreads]: readonly [number, 2 | 4, number],
   depth: number,
-): Tile => ({ name, threadRows, rowThreads, vectors, width, columnThreads, depth });
+  slices = 1,
+): Tile => ({ name, threadRows, rowThreads, vectors, width, columnThreads, depth, slices });
 
 /**
  * 8 x 8 results per thread wherever there are enough rows. 80 x 160 and 160 x 64 are for sizes that are multiples of
@@ -40,6 +56,8 @@ export const tiles: Readonly<Record<TileName, Tile>> = {
   "80x160": tile("80x160", [8, 10], [5, 2, 16], 8),
   "160x64": tile("160x64", [8, 20], [2, 4, 8], 8),
   "64x64": tile("64x64", [8, 8], [2, 4, 8], 8),
+  "128x64x2": tile("128x64x2", [8, 16], [2, 4, 8], 8, 2),
+  "64x64x4": tile("64x64x4", [8, 8], [2, 4, 8], 16, 4),
   "128x16": tile("128x16", [8, 16], [1, 4, 4], 8),
   "32x64": tile("32x64", [4, 8], [2, 4, 8], 8),
   "16x64": tile("16x64", [4, 4], [1, 4, 16], 16),
@@ -53,8 +71,8 @@ export function columnsOf({ vectors, width, columnThreads }: Tile): number {
   return vectors * width * columnThreads;
 }
 
-export function threadsOf({ rowThreads, columnThreads }: Tile): number {
-  return rowThreads * columnThreads;
+export function threadsOf({ rowThreads, columnThreads, slices }: Tile): number {
+  return rowThreads * columnThreads * slices;
 }
 
 /** Four-vectors of a row of the right block: one more than it has where columns are stored, so that banks differ. */

@@ -77,7 +77,7 @@ fn pixelAt(window: Window, ky: i32, kx: i32) -> i32 {
   return select(-1, ((i32(window.image * p.h) + (y >> p.halve)) * i32(p.w) + (x >> p.halve)) * i32(p.cIn), inside);
 }`;
 
-/** Blocks are [threads below each other][rows of a thread, four-vectors along k], of f32 (`f`) or f16 (`h`). */
+/** Blocks are [threads below each other][rows of a thread][four-vectors along k], of f32 (`f`) or f16 (`h`). */
 export function leftOperand(left: Left, tile: Tile, type: "f" | "h" = "f"): Operand {
   const rows = rowsOf(tile), threads = threadsOf(tile), quads = tile.depth / 4;
   const each = (code: (slot: number, inside: string) => string) => perSlot(rows * quads, threads, code);
@@ -92,7 +92,7 @@ export function leftOperand(left: Left, tile: Tile, type: "f" | "h" = "f"): Oper
   const store = each((l, inside) =>
     when(
       [inside],
-      `aBlock[side][aRow${l} / ${tile.threadRows}u][aRow${l} % ${tile.threadRows}u * ${quads}u + aQuad${l}] =
+      `aBlock[side][aRow${l} / ${tile.threadRows}u][aRow${l} % ${tile.threadRows}u][aQuad${l}] =
       vec4${type}(a${l});`,
     )
   );

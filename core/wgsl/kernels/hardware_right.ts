@@ -20,12 +20,12 @@ export const tapsParams: Readonly<Record<string, ScalarType>> = {
 
 /** Statement that stores `v`, columns 4 quad to 4 quad + 3, into a row of the right block. */
 function storeFour({ width }: Tile, type: "f" | "h", [row, quad, v]: readonly string[]): string {
-  const block = `bBlock[side][${row}]`;
+  const block = `bBlock[side][${row} / 4u][${row} % 4u]`;
   if (width === 4) return `${block}[${quad}] = vec4${type}(${v});`;
   return `${block}[2u * ${quad}] = vec2${type}(${v}.xy); ${block}[2u * ${quad} + 1u] = vec2${type}(${v}.zw);`;
 }
 
-/** Blocks are [steps along k][vectors of columns], of f32 (`f`) or f16 (`h`). */
+/** Blocks are [steps along k by four][steps][vectors of columns], of f32 (`f`) or f16 (`h`). */
 export function rightOperand(right: Right, tile: Tile, type: "f" | "h" = "f"): Operand {
   const quads = columnsOf(tile) / 4, threads = threadsOf(tile), { depth } = tile;
   const each: Each = (code) => perSlot(depth * quads, threads, code);

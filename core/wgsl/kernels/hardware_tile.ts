@@ -90,7 +90,8 @@ function placeCode(tile: Tile, ending: Ending): string {
   let firstRow = block / p.across % p.down * ${rowsOf(tile)}u;
   let z = block / p.across / p.down;
   let tx = lid % ${tile.columnThreads}u;
-  let ty = lid / ${tile.columnThreads}u;`;
+  let ty = lid / ${tile.columnThreads}u % ${tile.rowThreads}u;
+  let slice = lid / ${tile.columnThreads * tile.rowThreads}u;`;
 }
 
 function blockCode(tile: Tile, { right, ending, vectors, half = false }: ProductKind, a: Operand, b: Operand): string {
@@ -100,8 +101,9 @@ function blockCode(tile: Tile, { right, ending, vectors, half = false }: Product
   return `
 ${a.functions}
 ${b.functions}
-var<workgroup> aBlock: array<array<array<vec4${type}, ${threadRows * depth / 4}>, ${rowThreads}>, 2>;
-var<workgroup> bBlock: array<array<array<vec${width}${type}, ${pitch}>, ${depth}>, 2>;
+var<workgroup> aBlock: array<array<array<array<vec4${type}, ${depth / 4}>, ${threadRows}>, ${rowThreads}>, 2>;
+var<workgroup> bBlock: array<array<array<array<vec${width}${type}, ${pitch}>, 4>, ${depth / 4}>, 2>;
+${half && tile.slices > 1 ? `var<workgroup> exchange: array<${vector}, ${exchanged(tile)}>;` : ""}
 ${ending === "sums" ? "" : finishCode(width, vectors)}
 @compute @workgroup_size(${threadsOf(tile)})
 fn main(${mainInputs}) {
@@ -132,51 +134,64 @@ fn main(${mainInputs}) {
     ${b.store}
     workgroupBarrier();
   }
-  ${endCode(tile, ending)}
+  ${endCode(tile, ending, half)}
 }`;
 }
 
-/** Adds the products of one block along k. */
-function multiplyCode({ depth, threadRows, vectors, columnThreads }: Tile): string {
-  return range(depth / 4).flatMap((quad) => [
+/** Which four steps of a block along k a thread has, as WGSL: all of them, or those of its slice. */
+function quadsOf({ depth, slices }: Tile): readonly string[] {
+  return slices === 1 ? range(depth / 4).map((quad) => `${quad}u`) : ["slice"];
+}
+
+/** Loads what a thread multiplies of the four steps `quad`: its columns at each step, and its rows. */
+function loadCode({ threadRows, vectors, columnThreads }: Tile, quad: string, q: number): string[] {
+  return [
     ...range(4).flatMap((j) =>
-      range(vectors).map((g) => `let b${quad}${j}_${g} = bBlock[side][${quad * 4 + j}][tx + ${g * columnThreads}u];`)
+      range(vectors).map((g) => `let b${4 * q + j}_${g} = bBlock[side][${quad}][${j}][tx + ${g * columnThreads}u];`)
     ),
-    ...range(threadRows).flatMap((e) => [
-      `let a${quad}_${e} = aBlock[side][ty][${e * depth / 4 + quad}];`,
-      ...["x", "y", "z", "w"].map((c, j) =>
-        range(vectors).map((g) => `s${e}_${g} += a${quad}_${e}.${c} * b${quad}${j}_${g};`).join(" ")
-      ),
-    ]),
+    ...range(threadRows).map((e) => `let a${q}_${e} = aBlock[side][ty][${e}][${quad}];`),
+  ];
+}
+
+/** Adds the products of one block along k. */
+function multiplyCode(tile: Tile): string {
+  return quadsOf(tile).flatMap((quad, q) => [
+    ...loadCode(tile, quad, q),
+    ...range(tile.threadRows).flatMap((e) =>
+      [..."xyzw"].map((c, j) =>
+        range(tile.vectors).map((g) => `s${e}_${g} += a${q}_${e}.${c} * b${4 * q + j}_${g};`).join(" ")
+      )
+    ),
   ]).join("\n    ");
 }
 
 /**
- * The same with float16 products and sums, added to float32 sums at the block's end: half the instructions where cards do
- * two at once, but for those additions.
+ * The same with float16 products and sums, added to float32 sums at the block's end: half the instructions where cards
+ * do two at once, but for those additions.
  */
-function multiplyHalfCode({ depth, threadRows, vectors, columnThreads, width }: Tile): string {
-  const steps = range(depth);
+function multiplyHalfCode(tile: Tile): string {
+  const quads = quadsOf(tile);
   return [
-    ...steps.flatMap((k) =>
-      range(vectors).map((g) => `let b${k}_${g} = bBlock[side][${k}][tx + ${g * columnThreads}u];`)
+    ...quads.flatMap((quad, q) => loadCode(tile, quad, q)),
+    ...range(tile.threadRows).flatMap((e) =>
+      range(tile.vectors).map((g) => {
+        const products = quads.flatMap((_, q) => [..."xyzw"].map((c, j) => `a${q}_${e}.${c} * b${4 * q + j}_${g}`));
+        return `s${e}_${g} += vec${tile.width}f(${products.join(" + ")});`;
+      })
     ),
-    ...range(threadRows).flatMap((e) => [
-      ...range(depth / 4).map((quad) => `let a${quad}_${e} = aBlock[side][ty][${e * depth / 4 + quad}];`),
-      ...range(vectors).map((g) =>
-        `s${e}_${g} += vec${width}f(${
-          steps.map((k) => `a${Math.floor(k / 4)}_${e}.${"xyzw"[k % 4]} * b${k}_${g}`).join(" + ")
-        });`
-      ),
-    ]),
   ].join("\n    ");
+}
+
+/** Vectors that slices hand over at once: one row of every thread but those of the first slice. */
+function exchanged({ slices, rowThreads, columnThreads, vectors }: Tile): number {
+  return (slices - 1) * rowThreads * columnThreads * vectors;
 }
 
 /**
  * Stores a thread's results row by row. The sums move up by a row each time, so that the epilogue's text occurs once
  * per vector instead of once per row.
  */
-function endCode(tile: Tile, ending: Ending): string {
+function endCode(tile: Tile, ending: Ending, half: boolean): string {
   const { threadRows, vectors, columnThreads, width } = tile;
   const across = vectors * columnThreads;
   const finish = range(vectors).map((g) =>
@@ -184,11 +199,41 @@ function endCode(tile: Tile, ending: Ending): string {
   ).join(" ");
   const keep = `let at = ((group - p.whole) * ${rowsOf(tile)}u + row) * ${across}u + tx;` +
     range(vectors).map((g) => ` sums[at + ${g * columnThreads}u] = s0_${g};`).join("");
-  return `for (var e = 0u; e < ${threadRows}u; e++) {
+  const store = ending === "finish"
+    ? finish
+    : ending === "sums"
+    ? keep
+    : `if (group < p.whole) { ${finish} } else { ${keep} }`;
+  return `${tile.slices > 1 ? "workgroupBarrier();" : ""}
+  for (var e = 0u; e < ${threadRows}u; e++) {
     let row = ty * ${threadRows}u + e;
-    ${ending === "finish" ? finish : ending === "sums" ? keep : `if (group < p.whole) { ${finish} } else { ${keep} }`}
+    ${tile.slices > 1 ? joinSlicesCode(tile, half, store) : store}
     ${
     range(threadRows - 1).map((e) => range(vectors).map((g) => `s${e}_${g} = s${e + 1}_${g};`).join(" ")).join("\n    ")
   }
   }`;
+}
+
+/** Adds a row's sums of all slices to those of the first one, which stores them. The right block is free by then. */
+function joinSlicesCode(tile: Tile, half: boolean, store: string): string {
+  const { slices, rowThreads, columnThreads, vectors, depth } = tile;
+  const perSlice = rowThreads * columnThreads;
+  const pitch = rightPitch(tile);
+  const place = (slice: string, g: number) => {
+    const at = `((${slice} - 1u) * ${vectors * perSlice}u + ${g * perSlice}u + lid % ${perSlice}u)`;
+    if (half) return `exchange[${at}]`;
+    const quad = `${at} / ${pitch * 4}u % ${depth / 4}u`;
+    return `bBlock[${at} / ${pitch * depth}u][${quad}][${at} / ${pitch}u % 4u][${at} % ${pitch}u]`;
+  };
+  return `if (slice > 0u) { ${range(vectors).map((g) => `${place("slice", g)} = s0_${g};`).join(" ")} }
+    workgroupBarrier();
+    if (slice == 0u) {
+      ${
+    range(vectors).map((g) => range(slices - 1).map((i) => `s0_${g} += ${place(`${i + 1}u`, g)};`).join(" ")).join(
+      "\n      ",
+    )
+  }
+      ${store}
+    }
+    workgroupBarrier();`;
 }

@@ -1,6 +1,6 @@
 /**
- * Products in float16 on WebGPU: by how much log-likelihoods move, and whether the variant with the highest one stays the
- * same. The images are drawn from the variants of the embedded set; the CPU device in float32 is the reference.
+ * Products in float16 on WebGPU: by how much log-likelihoods move, and whether the variant with the highest one stays
+ * the same. The images are drawn from the variants of the embedded set; the CPU device in float32 is the reference.
  */
 import assert from "node:assert/strict";
 import { TokenScorer } from "../../../attribution/likelihood/mod.ts";

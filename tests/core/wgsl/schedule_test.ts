@@ -27,7 +27,8 @@ function tileOverReal({ m, n, k, batch }: ProductSizes, { tile, blocks }: Schedu
 
 Deno.test("tiles fit into what every adapter has", () => {
   for (const [name, tile] of Object.entries(tiles)) {
-    assert.equal(name, `${rowsOf(tile)}x${columnsOf(tile)}`);
+    assert.equal(name, `${rowsOf(tile)}x${columnsOf(tile)}${tile.slices > 1 ? `x${tile.slices}` : ""}`);
+    assert.ok(tile.slices === 1 || tile.depth === 4 * tile.slices, name);
     assert.ok(threadsOf(tile) <= 256 && sharedBytes(tile) <= 16384, name);
   }
 });
@@ -121,7 +122,7 @@ if (!cpuOnly) {
       await agrees(device, "matmul", { ...matmulArgs(161, 139, 3) });
     });
 
-    if (!["128x128", "80x160", "16x64"].includes(tile.name)) continue;
+    if (!["128x128", "80x160", "64x64x4"].includes(tile.name)) continue;
 
     Deno.test(`blocks of ${tile.name} give the convolution and the gradient of its weight`, async () => {
       const inputs = new Inputs(4), [batch, h, w, cIn, cOut] = [2, 13, 12, 16, 165];
@@ -187,8 +188,8 @@ if (!cpuOnly) {
       };
       const scale = Math.sqrt(k) / 3;
       await agrees(half, "matmul", { ...args, packed: false }, sumTolerance(half, k, scale));
-      // Two roundings of operands and up to eight of sums, of random signs, come to 7e-4 of a result's deviation, and the
-      // worst of thousands to five times that. The largest result, which bounds are relative to, is about four deviations.
+      // Two roundings of operands and up to eight of sums, of random signs, come to 7e-4 of a result's deviation, and
+      // the worst of thousands to five times that. Bounds are relative to the largest result, about four deviations.
       const tolerance = { roundings: 1.25e-3 / 2 ** -24, floor: scale };
       await agrees(half, "matmul", { ...args, packed: true }, tolerance);
       await assert.rejects(agrees(half, "matmul", { ...args, packed: true }, sumTolerance(half, k, scale)), /off by/);
