@@ -170,7 +170,7 @@ async function likelihoods({ device, images, torch }: Run, name: string, family:
   const [variant, preparing] = await timed(device, load);
   const flops = rar ? rarFlops(rar.config) : varFlops(row!.config);
   const classes = Array.from({ length: images }, (_, i) => [(i * 127) % 1000]);
-  const scorer = new TokenScorer(device, family, variant, (rar ?? row!).sampler, { batch: Math.min(images, 4) });
+  const scorer = new TokenScorer(device, family, variant, [(rar ?? row!).sampler], { batch: Math.min(images, 4) });
   // One image warms up, as PyTorch's first run does.
   const n = variant.tokenCount;
   await scorer.score(tokens.subarray(0, n), [[5]]);

@@ -2,8 +2,8 @@
  * Measures how well likelihood alone tells the variants of a family apart, and finds an unknown class, on images made
  * by `deno task generate`: deno run -A bench/likelihood.ts DIR [--models DIR] [--count N] [--quantization NAME]
  *
- * DIR has a folder per variant. Tables show accuracy of decisions without any fitting. With --settings, each variant is
- * also tried with other settings of its sampler, and the likeliest setting counts.
+ * DIR has a folder per variant. Tables show accuracy of decisions without any fitting. With --settings, the likelihood is
+ * also averaged over other settings of each variant's sampler, as attribution has it.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,6 +12,7 @@ import {
   inferClasses,
   type InferredClasses,
   mixSummaries,
+  samplerWeights,
   type Start,
   type Summaries,
   summarise,
@@ -21,7 +22,6 @@ import { latentOf } from "../attribution/signals/reconstruction.ts";
 import { openQuantizer, type QuantizerName } from "../attribution/quantisation/quantizers.ts";
 import { openDevice } from "../core/open_device.ts";
 import { disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
-import type { Sampler } from "../models/draw_rule.ts";
 import type { FamilyName, ImageTokenizer, Variant } from "../models/family.ts";
 import { openModelSet } from "../models/model_set.ts";
 import { table } from "./table.ts";
@@ -32,19 +32,13 @@ interface Sample {
   readonly tokens: Record<Source, Int32Array>;
   /** Of the other family, for images of RAR: VAR's tokens. */
   readonly others?: Int32Array;
-  /** By source of the tokens, scoring variant and setting: a summary per class, that without a class last. */
+  /** By source of the tokens, scoring variant and sampler: a summary per class, that without a class last. */
   readonly summaries: Record<Source, Record<string, Summaries[][]>>;
 }
 
 /** The tokens of generation, or those recovered from the pixels. */
 type Source = "true" | "recovered";
 const sources: readonly Source[] = ["true", "recovered"];
-
-/** What --settings changes of the manifest's samplers: guidance from none to strong, as papers and demos have it. */
-const otherSettings: Readonly<Record<FamilyName, readonly Sampler[]>> = {
-  rar: [{ guidance: 0 }, { guidance: 4, power: 0 }, { guidance: 8, power: 1 }],
-  var: [{ guidance: 0 }, { guidance: 3 }, { guidance: 6 }],
-};
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -139,6 +133,9 @@ const coarse = {
   variant: await set.loadVariant(device, set.variants("var")[0]),
 };
 const share = (values: readonly boolean[]) => (100 * values.filter(Boolean).length / values.length).toFixed(1);
+/** log sum_s pi_s p(x | s), with the prior of the samplers. */
+const marginal = (bySampler: readonly Summaries[]) =>
+  mixSummaries(bySampler, samplerWeights(bySampler.length), 1)["guided.sum"];
 const best = (values: readonly number[]) => values.indexOf(Math.max(...values));
 
 for (const name of options.families.split(",") as FamilyName[]) {
@@ -150,25 +147,29 @@ for (const name of options.families.split(",") as FamilyName[]) {
     const variant = await set.loadVariant(device, variantName);
     classes = variant.classes;
     const labels = [...Array.from({ length: classes }, (_, c) => c), null];
-    for (const setting of [{}, ...options.settings ? otherSettings[name] : []]) {
-      const sampler = { ...set.samplerOf(variantName), ...setting };
-      const scorer = new TokenScorer(device, family, variant, sampler, { batch: 40 });
-      for (const source of sources) {
-        for (let at = 0; at < samples.length; at += 20) {
-          const part = samples.slice(at, at + 20);
-          const scores = await scorer.score(joined(part.map(({ tokens }) => tokens[source])), part.map(() => labels));
-          part.forEach(({ summaries: { [source]: all } }, i) =>
-            (all[variantName] ??= []).push(scores[i].map((score) => summarise(score)))
-          );
-        }
+    const samplers = set.samplersOf(variantName).slice(0, options.settings ? undefined : 1);
+    const scorer = new TokenScorer(device, family, variant, samplers, { batch: 40 });
+    for (const source of sources) {
+      for (let at = 0; at < samples.length; at += 20) {
+        const part = samples.slice(at, at + 20);
+        const scores = await scorer.score(joined(part.map(({ tokens }) => tokens[source])), part.map(() => labels));
+        part.forEach(({ summaries: { [source]: all } }, i) =>
+          all[variantName] = samplers.map((_, s) => scores[i].map((bySampler) => summarise(bySampler[s])))
+        );
       }
-      scorer.dispose();
     }
+    scorer.dispose();
     variant.dispose();
   }
   const smallest = await set.loadVariant(device, variants[0]);
   const rows: string[][] = [
-    ["tokens", "class", "by perplexity %", "by guided likelihood %", ...options.settings ? ["best setting %"] : []],
+    [
+      "tokens",
+      "class",
+      "by perplexity %",
+      "by guided likelihood %",
+      ...options.settings ? ["average over settings %"] : [],
+    ],
   ];
   const kept: number[] = [];
   const classRows: string[][] = [["tokens", "top-1 %", "top-3 %", "top-5 %", "cost, passes"]];
@@ -205,7 +206,7 @@ for (const name of options.families.split(",") as FamilyName[]) {
         }));
       rows.push([
         ...[source, how, rate(([own]) => own["conditional.sum"]), rate(([own]) => own["guided.sum"])],
-        ...options.settings ? [rate((all) => Math.max(...all.map((own) => own["guided.sum"])))] : [],
+        ...options.settings ? [rate(marginal)] : [],
       ]);
     }
   }

@@ -43,7 +43,7 @@ function scoringWorkload({ network, images, sampler, codes, flops, family, load 
         ...{ group: "scoring", name, batch: images, flops },
         job: { kind: "pass", network, batch: 2 * images },
         run() {
-          const scorer = new TokenScorer(device, tokenizer, variant, sampler, { batch: images });
+          const scorer = new TokenScorer(device, tokenizer, variant, [sampler], { batch: images });
           scorer.record(tokens, classes).packed.dispose();
           scorer.dispose();
         },

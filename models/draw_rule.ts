@@ -11,6 +11,13 @@ export type SamplerSetting = "guidance" | "power" | "interval" | "temperature" |
 /** Sampler settings of a variant as a manifest has them. */
 export type Sampler = Readonly<Partial<Record<SamplerSetting, number>>>;
 
+/** A variant's own sampler, then those with other settings, each of which changes some of its settings. All differ. */
+export function possibleSamplers(own: Sampler, others: readonly Sampler[]): readonly Sampler[] {
+  const all = [own, ...others.map((other) => ({ ...own, ...other }))];
+  const text = (sampler: Sampler) => JSON.stringify(Object.entries(sampler).sort());
+  return all.filter((sampler, i) => all.findIndex((first) => text(first) === text(sampler)) === i);
+}
+
 /** How guided logits are made of conditional and unconditional ones, and which codes may then be drawn. */
 export interface DrawRule {
   /** False where the guided distribution is the conditional one, whatever the unconditional one says. */

@@ -14,7 +14,7 @@ import {
   unwrapNetwork,
   withPrefix,
 } from "./checkpoint/mod.ts";
-import type { Sampler } from "./draw_rule.ts";
+import { possibleSamplers, type Sampler } from "./draw_rule.ts";
 import type { FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
 import { type Activations, type Footprint, type PlannedDevice, weightFootprint } from "./footprint.ts";
 import { withEncoder } from "./overlay.ts";
@@ -74,6 +74,8 @@ export interface ModelSet {
   variantFacts(variant: string): VariantFacts;
   /** The manifest's sampler of a variant. */
   samplerOf(variant: string): Sampler;
+  /** The samplers that images of a variant may have been drawn with: the manifest's first, then the family's others. */
+  samplersOf(variant: string): readonly Sampler[];
   /** Device memory that a network needs. */
   footprint(device: PlannedDevice, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
   /** Paths of the files that a network is loaded from; none for weights that are computed. */
@@ -161,6 +163,10 @@ class OpenedSet implements ModelSet {
 
   samplerOf(variant: string): Sampler {
     return this.#family(this.familyOf(variant)).variants[variant].sampler;
+  }
+
+  samplersOf(variant: string): readonly Sampler[] {
+    return possibleSamplers(this.samplerOf(variant), familyNamed(this.familyOf(variant)).otherSettings);
   }
 
   footprint(device: PlannedDevice, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {

@@ -5,7 +5,7 @@
 import type { Device } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import type { Rules } from "../decision/calibration_file.ts";
-import type { MeasuredLine } from "../evidence/evidence.ts";
+import { type MeasuredLine, summariesVersion } from "../evidence/evidence.ts";
 import { type FeatureRow, featuresOf } from "../evidence/features.ts";
 import { type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { membershipTableNames } from "../likelihood/membership/mod.ts";
@@ -135,6 +135,7 @@ export async function fitClassifiers(
   const { condition, inference } = lines[0].line.settings;
   return {
     classifiers: {
+      summaries: summariesVersion,
       condition,
       inference,
       ownSamples,

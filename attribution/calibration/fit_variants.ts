@@ -20,29 +20,14 @@ export interface LabelledRow {
 }
 
 /**
- * Sets of summaries (likelihood/summaries.ts) to choose from, applied to every variant: from the likelihood under the
- * variant's sampler alone to all of them. `scale<k>.` stands for every scale.
+ * Sets of summaries (likelihood/summaries.ts) to choose from, applied to every variant. All of them are averaged over the
+ * samplers, or do not depend on the sampler, so that they tell variants apart in images drawn with other settings, too.
+ * Lowest fifths, ranks and support do not (docs/classification.md).
  */
 export const columnSets: Readonly<Record<string, readonly string[]>> = {
   guided: ["guided.mean"],
   means: ["guided.mean", "conditional.mean", "unconditional.mean"],
-  summaries: [
-    ...["guided", "conditional", "unconditional"].flatMap((kind) => [`${kind}.mean`, `${kind}.lowest20`]),
-    ...["difference.mean", "rank.logMean", "support.rate"],
-  ],
-  scales: ["guided.mean", "support.rate", "scale<k>.guided"],
 };
-
-/** The columns of a set for all variants of a family. Scales are those that the row has. */
-function columnsOf(set: readonly string[], variants: readonly string[], row: FeatureRow): string[] {
-  const expanded = set.flatMap((name) => {
-    if (!name.startsWith("scale<k>.")) return [name];
-    const rest = name.slice("scale<k>.".length), first = variants[0];
-    return Object.keys(row).filter((column) => column.startsWith(`${first}.scale`) && column.endsWith(`.${rest}`))
-      .map((column) => column.slice(first.length + 1));
-  });
-  return variants.flatMap((label) => expanded.map((name) => `${label}.${name}`));
-}
 
 /** A classifier of a family's variants, and how it was chosen. */
 export interface NamedFit {
@@ -70,8 +55,7 @@ export function fitVariants(
   const losses: Record<string, number> = {};
   let best: { chosen: string; columns: string[]; fit: ClassifierFit } | undefined;
   for (const [chosen, set] of Object.entries(sets)) {
-    const columns = columnsOf(set, variants, rows[0].row);
-    if (best !== undefined && columns.join() === best.columns.join()) continue;
+    const columns = variants.flatMap((label) => set.map((name) => `${label}.${name}`));
     const fit = fitClassifier(
       rows.map(({ row }) => pickColumns(row, columns, `fit of ${variants[0]} ...`)),
       y,

@@ -9,7 +9,7 @@ import * as v from "npm:valibot@1.5.0";
 import type { FamilyName } from "../../models/family.ts";
 import { parseJson } from "../../util/json.ts";
 import type { ModelSet } from "../../models/model_set.ts";
-import type { ConditionName, Measurements } from "../evidence/evidence.ts";
+import { type ConditionName, type Measurements, summariesVersion } from "../evidence/evidence.ts";
 import { type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { defaultQuantizer, type QuantizerName, quantizerNames } from "../quantisation/quantizers.ts";
 import { type Classifiers, classifiersSchema } from "./classifiers/schema.ts";
@@ -187,9 +187,18 @@ export function parseCalibration(
   return calibration;
 }
 
-/** Contradictions within a file: what `decision` refers to must have been fitted. */
-function inconsistencies({ decision, families, oneClass }: Calibration, names: readonly FamilyName[]): string[] {
+/** Contradictions within a file: what `decision` refers to must have been fitted, to what is measured now. */
+function inconsistencies(
+  { decision, families, oneClass, classifiers }: Calibration,
+  names: readonly FamilyName[],
+): string[] {
   const problems: string[] = [];
+  if (classifiers !== undefined && classifiers.summaries !== summariesVersion) {
+    problems.push(
+      `classifiers.summaries: expected ${summariesVersion}, got ${classifiers.summaries ?? "none"}: ` +
+        "likelihoods are measured in another way now; calibrate again (deno task calibrate)",
+    );
+  }
   for (const name of names) {
     if (families[name] === undefined || decision.signals[name] === undefined) {
       problems.push(`families: expected ${names.join(", ")}, got ${Object.keys(families).join(", ") || "none"}`);

@@ -42,6 +42,9 @@ export type ConditionName = "none" | "given" | "infer";
 /** All conditions. */
 export const conditionNames: readonly ConditionName[] = ["none", "given", "infer"];
 
+/** Version of the summaries of likelihoods. From 2 on, they average over several settings of the samplers. */
+export const summariesVersion = "summaries/2";
+
 /**
  * Everything that the numbers depend on besides image and weights. Cached evidence is reused only if all of it agrees.
  */
@@ -49,7 +52,7 @@ export interface Settings {
   /** Class condition of the likelihoods. */
   readonly condition: ConditionName;
   /** Version of the summaries. Absent if no variant was run. */
-  readonly summaries?: "summaries/1";
+  readonly summaries?: typeof summariesVersion;
   /** How classes were inferred, see `InferenceSettings`. Only with the condition `infer`. */
   readonly inference?: {
     readonly budget: number;
@@ -272,7 +275,7 @@ const classEvidenceSchema = v.object({
 /** Checks `Settings`. */
 export const settingsSchema = v.object({
   condition: v.picklist(conditionNames),
-  summaries: v.optional(v.literal("summaries/1")),
+  summaries: v.optional(v.literal(summariesVersion)),
   inference: v.optional(
     v.object({
       ...{ budget: v.number(), top: v.number(), sharpness: v.number(), leastWeight: v.number() },

@@ -18,4 +18,4 @@ export {
 } from "./class_inference.ts";
 export { logSumExp, mixSummaries, type Summaries, summarise, summaryNames } from "./summaries.ts";
 export { type RowBlock, type ScorerOptions, tokenLogProbs, TokenScorer, type TokenScores } from "./token_scores.ts";
-export { type ExtraScores, VariantScorer, type VariantScorerOptions } from "./variant_scorer.ts";
+export { type ExtraScores, samplerWeights, VariantScorer, type VariantScorerOptions } from "./variant_scorer.ts";

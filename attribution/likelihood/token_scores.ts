@@ -33,7 +33,7 @@ export function tokenLogProbs(variant: Variant, input: Tensor, tokens: Tensor, c
   return scope(() => logSoftmaxGather(variant.logits(input, condition), tokens));
 }
 
-/** Scores of one image's tokens under one class, [tokens] each. Log-probabilities are in nats. */
+/** Scores of one image's tokens under one class and one sampler, [tokens] each. Log-probabilities are in nats. */
 export interface TokenScores {
   /** log p(token | tokens before it, class). Without a class it equals `unconditional`. */
   readonly conditional: Float32Array;
@@ -45,7 +45,7 @@ export interface TokenScores {
   readonly rank: Float32Array;
   /** 1 if the sampler's top-k and top-p admit the token, else 0. */
   readonly supported: Float32Array;
-  /** The numbers of `rowStatistics`, by name. */
+  /** The numbers of `rowStatistics`, by name: those of the first sampler, whichever this is. */
   readonly extra: Readonly<Record<string, Float32Array>>;
 }
 
@@ -55,7 +55,7 @@ export interface RowBlock {
   readonly conditional: Tensor;
   /** Logits without a class, [rows, codes]. */
   readonly unconditional: Tensor;
-  /** Guided logits divided by the temperature, [rows, codes]. */
+  /** Guided logits of the first sampler, divided by the temperature, [rows, codes]. */
   readonly guided: Tensor;
   /** The token of each row, [rows] (i32). */
   readonly tokens: Tensor;
@@ -90,47 +90,70 @@ interface Pass {
   readonly hidden: Tensor;
 }
 
-/** Scores tokens under one variant. It owns small tensors, so dispose it. It does not own the networks. */
-export class TokenScorer {
-  /** How the variant's sampler draws: guidance, temperature, top-k and top-p. */
+/** A sampler's rule, with what it needs on the device. */
+interface Draw {
   readonly rule: DrawRule;
-  readonly #draw: TokenDraw;
+  readonly tokens: TokenDraw;
+  /** The rule's coefficients, [tokens, 1] each. */
+  readonly coefficients: readonly Tensor[];
+}
+
+/** Whether top-k or top-p leave out codes. */
+function isNarrow({ support: { topK, topP } }: DrawRule, codes: number): boolean {
+  return (topK > 0 && topK < codes) || (topP > 0 && topP < 1);
+}
+
+/** Columns of `TokenScores` for every sampler. */
+const samplerColumns = 3;
+
+/**
+ * Scores tokens under one variant and one sampler or more. All samplers share the passes. It owns small tensors, so
+ * dispose it. It does not own the networks.
+ */
+export class TokenScorer {
+  readonly #draws: readonly Draw[];
   readonly #blockRows: number;
   readonly #batch: number;
-  readonly #coefficients: readonly Tensor[];
   /** The unconditional condition that the scorer made. */
   #madeCondition: Condition | undefined;
 
-  /** A scorer for one variant. */
+  /** A scorer for one variant. Throws without samplers. */
   constructor(
     readonly device: Device,
     readonly tokenizer: ImageTokenizer,
     readonly variant: Variant,
-    sampler: Sampler,
+    samplers: readonly Sampler[],
     readonly options: ScorerOptions = {},
   ) {
+    if (samplers.length === 0) throw new RangeError(`${variant.name}: expected a sampler to score with, got none`);
     const { blockBytes = usualBlockBytes(device), batch = 8 } = options;
-    this.rule = variant.drawRule(sampler);
-    this.#draw = new TokenDraw(device, variant.codes, this.rule.support);
-    const tensors = this.#isNarrow ? blockTensors.narrow : blockTensors.whole;
-    this.#blockRows = Math.max(1, Math.floor(blockBytes / (4 * variant.codes * tensors)));
+    const rules = samplers.map((sampler) => variant.drawRule(sampler));
+    const narrow = rules.some((rule) => isNarrow(rule, variant.codes));
+    this.#blockRows = Math.max(
+      1,
+      Math.floor(blockBytes / (4 * variant.codes * (narrow ? blockTensors.narrow : blockTensors.whole))),
+    );
     this.#batch = batch;
-    this.#coefficients = this.rule.coefficients.map((values) => keep(fromArray(device, values, [values.length, 1])));
+    this.#draws = rules.map((rule) => ({
+      rule,
+      tokens: new TokenDraw(device, variant.codes, rule.support),
+      coefficients: rule.coefficients.map((values) => keep(fromArray(device, values, [values.length, 1]))),
+    }));
   }
 
-  get #isNarrow(): boolean {
-    const { topK, topP } = this.rule.support;
-    return (topK > 0 && topK < this.variant.codes) || (topP > 0 && topP < 1);
+  /** How each sampler draws: guidance, temperature, top-k and top-p. */
+  get rules(): readonly DrawRule[] {
+    return this.#draws.map(({ rule }) => rule);
   }
 
   /**
    * Scores tokens[images * tokenCount], image after image, each under its classes (null: without a class). Result:
-   * [image][class]. Throws if the number of tokens does not fit.
+   * [image][class][sampler]. Throws if the number of tokens does not fit.
    *
    * An image's unconditional hidden states are computed once for all its classes. Where preparing a condition is
    * expensive (RAR: half a pass), it is prepared once for all images of the call that have the class.
    */
-  async score(tokens: Int32Array, classes: readonly (readonly (number | null)[])[]): Promise<TokenScores[][]> {
+  async score(tokens: Int32Array, classes: readonly (readonly (number | null)[])[]): Promise<TokenScores[][][]> {
     const n = this.variant.tokenCount, images = classes.length;
     if (tokens.length !== images * n) {
       throw new RangeError(`score: expected ${images} images of ${n} tokens, got ${tokens.length} tokens`);
@@ -144,19 +167,23 @@ export class TokenScorer {
       packed.dispose();
     }
     const total = order.length * n;
-    const results: TokenScores[][] = classes.map(() => []);
+    const results: TokenScores[][][] = classes.map(() => []);
     order.forEach(({ image, label }, i) => {
       const column = (k: number) => values.slice(k * total + i * n, k * total + (i + 1) * n);
-      const [conditional, unconditional, guided, rank, supported] = [0, 1, 2, 3, 4].map(column);
-      const extra = Object.fromEntries(names.map((name, k) => [name, column(5 + k)]));
-      results[image][classes[image].indexOf(label)] = { conditional, unconditional, guided, rank, supported, extra };
+      const [conditional, unconditional] = [0, 1].map(column);
+      const before = 2 + this.#draws.length * samplerColumns;
+      const extra = Object.fromEntries(names.map((name, k) => [name, column(before + k)]));
+      results[image][classes[image].indexOf(label)] = this.#draws.map((_, s) => {
+        const [guided, rank, supported] = [2, 3, 4].map((k) => column(s * samplerColumns + k));
+        return { conditional, unconditional, guided, rank, supported, extra };
+      });
     });
     return results;
   }
 
   /**
-   * The recorded work of `score`. `packed` is [columns, jobs * tokenCount]: the columns of `TokenScores` in their
-   * order, then the extra ones, called `names`. `order` has the jobs in the order of their numbers. There must be at
+   * The recorded work of `score`. `packed` is [columns, jobs * tokenCount]: the conditional and the unconditional
+   * column, the `samplerColumns` of every sampler, then the extra ones, called `names`. `order` has the jobs in the order of their numbers. There must be at
    * least one job.
    *
    * @internal
@@ -242,11 +269,10 @@ export class TokenScorer {
   }
 
   /**
-   * Columns of numbers, [jobs * tokens] each: those of `TokenScores` in their order, then the extra ones, whose names
-   * are `extra`. `base` has the unconditional hidden states of all images.
+   * Columns of numbers, [jobs * tokens] each, in the order of `record`; the names of the extra ones are `extra`. `base` has the unconditional hidden states of all images.
    */
   #score(pass: Pass, base: Tensor, ids: Int32Array): { tensors: Tensor[]; extra: string[] } {
-    const { variant, rule, device, options } = this;
+    const { variant, device, options } = this;
     const n = variant.tokenCount, { codes } = variant;
     const rows = pass.jobs.length * n, width = base.shape[2];
     const isPlain = pass.jobs[0].label === null;
@@ -266,25 +292,18 @@ export class TokenScorer {
         }
         const tokens = fromArray(device, chosen, [end - start]);
         const place = fromArray(device, places, [end - start]);
-        const gather = (x: Tensor) => embedding(x.reshape(-1, 1), place); // [rows, 1]
         const conditional = variant.codeLogits(slice(hidden, 0, start, end));
         const unconditional = isPlain ? conditional : variant.codeLogits(slice(plain, 0, start, end));
-        let guided = conditional;
-        if (rule.isGuided && !isPlain) {
-          const index = fromArray(device, at, [end - start]);
-          guided = rule.guide(conditional, unconditional, this.#coefficients.map((c) => embedding(c, index)));
-        }
-        if (rule.temperature !== 1) guided = affine(guided, 1 / rule.temperature);
-        const further = options.rowStatistics?.({ conditional, unconditional, guided, tokens }) ?? {};
+        const index = fromArray(device, at, [end - start]);
+        const guide = (draw: Draw) => this.#guide(draw, conditional, isPlain ? null : unconditional, index);
+        const further = scope(() =>
+          options.rowStatistics?.({ conditional, unconditional, guided: guide(this.#draws[0]), tokens }) ?? {}
+        );
         extra = Object.keys(further);
         return [
           logSoftmaxGather(conditional, tokens),
           logSoftmaxGather(unconditional, tokens),
-          logSoftmaxGather(guided, tokens),
-          affine(sum(less(gather(guided), guided), 1), 1, 1),
-          this.#isNarrow
-            ? less(full(device, [1], 0), gather(this.#draw.weights(guided)).reshape(end - start))
-            : full(device, [end - start], 1),
+          ...this.#draws.flatMap((draw) => scope(() => this.#drawColumns(draw, guide(draw), tokens, place))),
           ...Object.values(further),
         ];
       });
@@ -293,10 +312,36 @@ export class TokenScorer {
     return { tensors: parts[0].map((_, k) => concat(parts.map((part) => part[k]), 0)), extra };
   }
 
+  /**
+   * A sampler's guided logits[rows, codes], divided by its temperature. `index`[rows] has the place of each row's token.
+   * Without a class there are no unconditional logits, and no guidance.
+   */
+  #guide({ rule, coefficients }: Draw, conditional: Tensor, unconditional: Tensor | null, index: Tensor): Tensor {
+    const guided = rule.isGuided && unconditional !== null
+      ? rule.guide(conditional, unconditional, coefficients.map((values) => embedding(values, index)))
+      : conditional;
+    return rule.temperature === 1 ? guided : affine(guided, 1 / rule.temperature);
+  }
+
+  /** The `samplerColumns` of one sampler, [rows] each: guided, rank, supported. `place` has the index of each row's token in all guided logits. */
+  #drawColumns({ rule, tokens: draw }: Draw, guided: Tensor, tokens: Tensor, place: Tensor): Tensor[] {
+    const rows = guided.shape[0];
+    const gather = (x: Tensor) => embedding(x.reshape(-1, 1), place); // [rows, 1]
+    return [
+      logSoftmaxGather(guided, tokens),
+      affine(sum(less(gather(guided), guided), 1), 1, 1),
+      isNarrow(rule, this.variant.codes)
+        ? less(full(this.device, [1], 0), gather(draw.weights(guided)).reshape(rows))
+        : full(this.device, [rows], 1),
+    ];
+  }
+
   /** Frees the scorer's tensors. */
   dispose(): void {
-    this.#draw.dispose();
+    for (const { tokens, coefficients } of this.#draws) {
+      tokens.dispose();
+      coefficients.forEach((tensor) => tensor.dispose());
+    }
     this.#madeCondition?.dispose();
-    this.#coefficients.forEach((tensor) => tensor.dispose());
   }
 }

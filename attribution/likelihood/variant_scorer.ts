@@ -48,6 +48,15 @@ export interface VariantScorerOptions {
 /** Significant digits of the summaries. float32 has fewer, and evidence stays small. */
 const digits = 8;
 
+/**
+ * Prior probabilities of so many samplers, of which the first is the variant's own: it has half of all, the others share
+ * the rest equally.
+ */
+export function samplerWeights(samplers: number): number[] {
+  if (samplers === 1) return [1];
+  return [0.5, ...new Array<number>(samplers - 1).fill(0.5 / (samplers - 1))];
+}
+
 /** Scores images under one variant. It owns small tensors, so dispose it. It does not own the networks. */
 export class VariantScorer {
   readonly #device: Device;
@@ -56,11 +65,11 @@ export class VariantScorer {
   readonly #scorer: TokenScorer;
   readonly #starts: readonly number[];
 
-  /** A scorer for a loaded variant. `condition` is its unconditional one. */
+  /** A scorer for a loaded variant. `condition` is its unconditional one, and its own sampler the first. */
   constructor(
     device: Device,
     tokenizer: ImageTokenizer,
-    { variant, condition, sampler }: { variant: Variant; condition: Condition; sampler: Sampler },
+    { variant, condition, samplers }: { variant: Variant; condition: Condition; samplers: readonly Sampler[] },
     readonly options: VariantScorerOptions = {},
   ) {
     const { batch, blockBytes, extras } = options;
@@ -68,7 +77,7 @@ export class VariantScorer {
     this.#tokenizer = tokenizer;
     this.#variant = variant;
     const rowStatistics = extras?.rowStatistics;
-    this.#scorer = new TokenScorer(device, tokenizer, variant, sampler, {
+    this.#scorer = new TokenScorer(device, tokenizer, variant, samplers, {
       ...{ batch, blockBytes, rowStatistics },
       unconditional: condition,
     });
@@ -110,14 +119,20 @@ export class VariantScorer {
     const labels = classes.map((weighted) => weighted.length === 0 ? [null] : weighted.map((item) => item.class));
     const scores = await this.#scorer.score(tokens, labels);
     return scores.map((byClass, image) => {
-      const summaries = byClass.map((tokenScores) => summarise(tokenScores, this.#starts));
-      const mixed = summaries.length === 1
-        ? summaries[0]
-        : mixSummaries(summaries, classes[image].map(({ weight }) => weight), n);
+      const weights = classes[image].length === 0 ? [1] : classes[image].map(({ weight }) => weight);
+      const mixed = this.#mix(byClass, weights);
       const ids = tokens.slice(image * n, (image + 1) * n);
-      const all = { ...mixed, ...this.options.extras?.summarise(byClass[0], ids, this.#variant.name) };
+      const all = { ...mixed, ...this.options.extras?.summarise(byClass[0][0], ids, this.#variant.name) };
       return Object.fromEntries(Object.entries(all).map(([name, x]) => [name, Number(x.toPrecision(digits))]));
     });
+  }
+
+  /** Summaries of an image under the mixture of its classes and of the samplers. */
+  #mix(byClass: readonly (readonly TokenScores[])[], classWeights: readonly number[]): Summaries {
+    const prior = samplerWeights(byClass[0].length);
+    const each = byClass.flatMap((bySampler) => bySampler.map((scores) => summarise(scores, this.#starts)));
+    const weights = classWeights.flatMap((weight) => prior.map((share) => weight * share));
+    return each.length === 1 ? each[0] : mixSummaries(each, weights, this.tokenCount);
   }
 
   /** Frees the scorer's tensors. */

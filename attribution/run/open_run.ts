@@ -10,7 +10,13 @@ import type { Device, Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { joinExtras } from "../decision/extras.ts";
-import { type ConditionName, isUnreadable, type MeasurementLine, type Settings } from "../evidence/evidence.ts";
+import {
+  type ConditionName,
+  isUnreadable,
+  type MeasurementLine,
+  type Settings,
+  summariesVersion,
+} from "../evidence/evidence.ts";
 import { type ImageDecoder, openDecoder } from "../images/decoder/mod.ts";
 import type { ImageInput } from "../images/load.ts";
 import { labelsOf } from "../labels.ts";
@@ -131,7 +137,7 @@ export function settingsOf(
   const { condition = "none", inference = defaultInference, extras } = scoring ?? {};
   return {
     condition,
-    ...scoring !== undefined && { summaries: "summaries/1" },
+    ...scoring !== undefined && { summaries: summariesVersion },
     ...condition === "infer" && { inference },
     ...extras !== undefined && { extras: extras.id },
     quantization,

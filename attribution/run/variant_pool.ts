@@ -14,8 +14,8 @@ export interface LoadedVariant {
   readonly variant: Variant;
   /** The unconditional condition, shared by every image. */
   readonly condition: Condition;
-  /** Sampler settings of the variant, from the manifest. */
-  readonly sampler: Sampler;
+  /** The samplers that its images may have been drawn with, the manifest's first. */
+  readonly samplers: readonly Sampler[];
 }
 
 /** Options of `VariantPool.open`. */
@@ -117,7 +117,7 @@ export class VariantPool {
     onLoad?.(name);
     const variant = await this.#set.loadVariant(this.#device, name, { weightType });
     try {
-      return { variant, sampler: this.#set.samplerOf(name), condition: variant.condition([null]) };
+      return { variant, samplers: this.#set.samplersOf(name), condition: variant.condition([null]) };
     } catch (error) {
       variant.dispose();
       throw error;

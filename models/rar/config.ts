@@ -34,6 +34,16 @@ export interface RarConfig {
 /** Guidance scale and power of its cosine schedule, and the softmax temperature. */
 export type RarSampler = Record<"guidance" | "power" | "temperature", number>;
 
+/**
+ * Other settings that people draw with: no guidance; the same guidance for all tokens, as in demos; a schedule that is
+ * close to that of RAR-XL and RAR-XXL.
+ */
+export const rarOtherSettings: readonly Partial<RarSampler>[] = [
+  { guidance: 0 },
+  { guidance: 4, power: 0 },
+  { guidance: 8, power: 1 },
+];
+
 /** The MaskGIT-VQ tokenizer shared by all variants (maskgit-vqgan-imagenet-f16-256). */
 export const rarTokenizer: RarTokenizerConfig = {
   hiddenChannels: 128,

@@ -12,7 +12,7 @@ import { guideByFactor } from "../guidance.ts";
 import { type GenerateOptions, wholeSupport } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
-import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "./config.ts";
+import { type RarConfig, rarOtherSettings, rarTokenizer, type RarTokenizerConfig, rarVariants } from "./config.ts";
 import { generateRar } from "./generate.ts";
 import { guidanceScales } from "./sampler.ts";
 import { decode, dequantize, encode, quantize, tokenizerSpecs } from "./tokenizer.ts";
@@ -225,6 +225,7 @@ export const rar: Family<RarTokenizerConfig, RarConfig> = {
   }),
   samplerSchema: v.strictObject({ guidance: v.number(), power: v.number(), temperature: positive }),
   samplerSettings,
+  otherSettings: rarOtherSettings,
   officialTokenizer: rarTokenizer,
   officialVariants: rarVariants,
   buffers,

@@ -19,7 +19,7 @@ import { latentNames, type LatentStatistics, readLatentStatistics } from "../lat
 import type { GenerateOptions } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
-import { tokenCount, type VarConfig, varTokenizer, varVariants, type VqvaeConfig } from "./config.ts";
+import { tokenCount, type VarConfig, varOtherSettings, varTokenizer, varVariants, type VqvaeConfig } from "./config.ts";
 import { generateVar } from "./generate.ts";
 import { MultiScaleQuantizer, phiIndices } from "./quantizer.ts";
 import { guidanceStrengths, guide } from "./sampler.ts";
@@ -259,6 +259,7 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
   }),
   samplerSchema: v.strictObject({ guidance: v.number(), topK: countTo(maxima.codes), topP: positive }),
   samplerSettings,
+  otherSettings: varOtherSettings,
   mixesCodes: true,
   officialTokenizer: varTokenizer,
   officialVariants: varVariants,

@@ -26,6 +26,8 @@ export interface PradaFunction {
 
 /** What methods beyond thresholds and perplexity decide by. */
 export interface Classifiers {
+  /** Version of the summaries that the classifiers were fitted to. */
+  readonly summaries?: string;
   /** Class condition of the likelihoods that the classifiers were fitted to. */
   readonly condition: ConditionName;
   /** How classes were inferred, with the condition `infer`. */
@@ -107,6 +109,7 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
 /** Checks `Classifiers`. */
 export const classifiersSchema: v.GenericSchema<unknown, Classifiers> = v.strictObject({
+  summaries: v.optional(v.string()),
   condition: v.picklist(conditionNames),
   inference: settingsSchema.entries.inference,
   ownSamples: v.record(v.string(), v.strictObject({ mean: v.number(), deviation: positive })),

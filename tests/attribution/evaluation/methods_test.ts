@@ -56,11 +56,18 @@ Deno.test("compareMethods() has a row for every method that the calibration know
   assert.ok(Math.abs(joint.halfOutliers! - (1 / 18 * recall + 17 / 18 * members)) < 1e-9);
 });
 
-Deno.test("classifiers survive the calibration file, and are refused under another condition", () => {
+Deno.test("classifiers survive the calibration file, and are refused under another condition or version", () => {
   const back = parseCalibration(JSON.stringify(calibration), { hash, families: officialLabels.families });
   assert.deepEqual(back.classifiers, JSON.parse(JSON.stringify(classifiers)));
   for (const { line } of test.slice(0, 10)) {
     assert.deepEqual(decide("joint", line, rulesOf(back, officialLabels), 0), decide("joint", line, rules, 0));
+  }
+  for (const summaries of [undefined, "summaries/1"]) {
+    const old = { ...calibration, classifiers: { ...classifiers, summaries } };
+    assert.throws(
+      () => parseCalibration(JSON.stringify(old), { hash, families: officialLabels.families }),
+      /classifiers.summaries: expected summaries\/2, got (none|summaries\/1): .*calibrate again/,
+    );
   }
   requireCondition(calibration, "infer");
   assert.throws(

@@ -49,7 +49,7 @@ for (const name of ["rar", "var"] as const) {
     const steps: Promise<Float32Array>[] = [];
     const tokens = await generate(labels, (values) => steps.push(values));
     const n = variant.tokenCount;
-    const scorer = new TokenScorer(device, family, variant, sampler, { batch: 4, blockBytes: 1 });
+    const scorer = new TokenScorer(device, family, variant, [sampler], { batch: 4, blockBytes: 1 });
     const scores = await scorer.score(tokens, labels.map((label) => [label]));
     const temperature = name === "rar" ? rarSampler.temperature : 1;
     let start = 0;
@@ -59,10 +59,10 @@ for (const name of ["rar", "var"] as const) {
         for (let t = start; t < start + size; t++) {
           const row = values.subarray((b * size + t - start) * codes, (b * size + t - start + 1) * codes);
           const token = tokens[b * n + t];
-          near([scores[b][0].guided[t]], [logSoftmaxAt(row, token, temperature)], tolerance, `guided ${b} ${t}`);
+          near([scores[b][0][0].guided[t]], [logSoftmaxAt(row, token, temperature)], tolerance, `guided ${b} ${t}`);
           const rank = 1 + row.filter((value) => value > row[token]).length;
-          assert.equal(scores[b][0].rank[t], rank);
-          assert.equal(scores[b][0].supported[t], 1, "what was drawn can be drawn");
+          assert.equal(scores[b][0][0].rank[t], rank);
+          assert.equal(scores[b][0][0].supported[t], 1, "what was drawn can be drawn");
         }
       });
       start += size;
@@ -77,7 +77,7 @@ for (const name of ["rar", "var"] as const) {
     const n = variant.tokenCount, images = 12;
     const ids = randomTokens(3, images * n);
     const labels = Array.from({ length: images }, (_, b) => b % 3);
-    const scorer = new TokenScorer(device, family, variant, sampler);
+    const scorer = new TokenScorer(device, family, variant, [sampler]);
     const scores = await scorer.score(ids, labels.map((label) => [label]));
     // Everything again from whole logits; the support by the code that draws.
     const { conditional, unconditional, supported, logProbs } = scope(() => {
@@ -86,7 +86,7 @@ for (const name of ["rar", "var"] as const) {
       const own = variant.condition(labels), none = variant.condition([null]);
       const conditional = variant.logits(input, own), unconditional = variant.logits(input, none);
       const logProbs = tokenLogProbs(variant, input, tokens, none);
-      const { rule } = scorer;
+      const [rule] = scorer.rules;
       const at = rule.coefficients.map((values) =>
         fromArray(device, Float32Array.from({ length: images * n }, (_, r) => values[r % n]), [images * n, 1])
       );
@@ -106,7 +106,7 @@ for (const name of ["rar", "var"] as const) {
     let outside = 0;
     for (let r = 0; r < images * n; r++) {
       const [b, t] = [Math.floor(r / n), r % n];
-      const { conditional, unconditional, guided, rank, supported } = scores[b][0];
+      const { conditional, unconditional, guided, rank, supported } = scores[b][0][0];
       const [cRow, uRow] = [c, u].map((x) => x.subarray(r * codes, (r + 1) * codes));
       const gRow = cRow.map((x, i) => uRow[i] + (x - uRow[i]) * factors[t]);
       near([conditional[t], unconditional[t]], [cRow, uRow].map((row) => logSoftmaxAt(row, ids[r])), tolerance, `${r}`);
@@ -131,7 +131,7 @@ for (const name of ["rar", "var"] as const) {
       const classes = [[0, 2], [null], [1], [], [2, 1, 0, null]];
       const run = async (options: { batch: number; blockBytes: number }) => {
         const before = device.memory().liveBytes;
-        const scorer = new TokenScorer(device, family, variant, sampler, options);
+        const scorer = new TokenScorer(device, family, variant, [sampler], options);
         const scores = await scorer.score(ids, classes);
         scorer.dispose();
         assert.equal(device.memory().liveBytes, before);
@@ -142,19 +142,19 @@ for (const name of ["rar", "var"] as const) {
       for (const options of [{ batch: 1, blockBytes: 1 }, { batch: 3, blockBytes: 40000 }]) {
         const cut = await run(options);
         whole.forEach((own, b) =>
-          own.forEach((scores, c) => {
+          own.forEach(([scores], c) => {
             for (const key of ["conditional", "unconditional", "guided", "rank", "supported"] as const) {
-              near(cut[b][c][key], scores[key], tolerance, `${key} of image ${b}, class ${classes[b][c]}`);
+              near(cut[b][c][0][key], scores[key], tolerance, `${key} of image ${b}, class ${classes[b][c]}`);
             }
           })
         );
       }
       // Without a class there is nothing to be guided by.
-      const [plain] = whole[1];
+      const [[plain]] = whole[1];
       assert.deepEqual(plain.conditional, plain.unconditional);
       if (name === "var") assert.deepEqual(plain.guided, plain.conditional);
       const values = (scores: TokenScores) => [...scores.conditional];
-      assert.notDeepEqual(values(whole[0][0]), values(whole[0][1]));
+      assert.notDeepEqual(values(whole[0][0][0]), values(whole[0][1][0]));
       dispose();
     },
   );

@@ -25,7 +25,7 @@ import { hashFile } from "../../../util/hash.ts";
 
 const MiB = 2 ** 20;
 const common = { quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" } as const;
-const none: Settings = { ...common, condition: "none", summaries: "summaries/1" };
+const none: Settings = { ...common, condition: "none", summaries: "summaries/2" };
 const infer: Settings = { ...none, condition: "infer", inference: defaultInference };
 const given: Settings = { ...none, condition: "given" };
 

@@ -19,7 +19,7 @@ withDevices("a scorer's columns give the membership features of whole logits", a
   const { family, variant } = await smallVar(device, patchNums, codes);
   const n = variant.tokenCount, images = 2;
   const tokens = Int32Array.from({ length: images * n }, (_, t) => (t * 13 + 5) % codes);
-  const scorer = new TokenScorer(device, family, variant, { guidance: 2.5, topK: 9, topP: 0.8 }, {
+  const scorer = new TokenScorer(device, family, variant, [{ guidance: 2.5, topK: 9, topP: 0.8 }], {
     rowStatistics: membershipRows,
     blockBytes: 5 * codes * 4 * 20, // a few rows
   });
@@ -43,13 +43,13 @@ withDevices("a scorer's columns give the membership features of whole logits", a
       ...membershipFeatures("plain", unpackStatistics(plain, n, image), own),
       ...membershipFeatures("cfg", unpackStatistics(cfg, n, image), own),
     ];
-    membershipTable(scored[image][0].extra, own).forEach((value, i) => {
+    membershipTable(scored[image][0][0].extra, own).forEach((value, i) => {
       assert.ok(Math.abs(value - expected[i]) <= 1e-4 * Math.max(1, Math.abs(expected[i])), `feature ${i} of ${image}`);
     });
   }
   // A scorer's scores are what PRADA takes.
   const prada = new PradaScorer(device, initialScoreFunction(patchNums.map((pn) => pn * pn)));
-  assert.equal((await Array.fromAsync(prada.scores(scored.map(([scores]) => scores)))).length, images);
+  assert.equal((await Array.fromAsync(prada.scores(scored.map(([[scores]]) => scores)))).length, images);
   for (const item of [...whole, prada, scorer, variant, family]) item.dispose();
   assert.equal(device.memory().liveBytes, 0);
 });

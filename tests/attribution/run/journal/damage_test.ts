@@ -17,7 +17,7 @@ const key: JournalKey = {
   modelSet: "a".repeat(64),
   settings: {
     condition: "infer",
-    summaries: "summaries/1",
+    summaries: "summaries/2",
     quantization: "greedy",
     signals: "core",
     device: "cpu",
