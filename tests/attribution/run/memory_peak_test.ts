@@ -148,7 +148,7 @@ Deno.test("RAR-B scores 8 images within the least memory that a plan takes for t
   const tokenizer = { transformerInput: (tokens) => tokens.reshape(...tokens.shape) } as ImageTokenizer;
   const unconditional = variant.condition([null]);
   const { blockBytes } = planOf(planned).scoring.get("rarb")!;
-  const scorer = new TokenScorer(device, tokenizer, variant, sampler!, { batch: 8, blockBytes, unconditional });
+  const scorer = new TokenScorer(device, tokenizer, variant, [sampler!], { batch: 8, blockBytes, unconditional });
   const score = async () => {
     stub.reset();
     scorer.record(new Int32Array(8 * variant.tokenCount), Array.from({ length: 8 }, () => [null])).packed.dispose();
