@@ -70,6 +70,9 @@ const sizes = {
 /** The sampler of the official demo (sample_c2i.py). */
 const sampler: LlamagenSampler = { guidance: 4, interval: -1, temperature: 1, topK: 2000, topP: 1 };
 
+/** Other settings that people draw with: no guidance, and that of the paper's evaluation (arXiv 2406.06525). Not measured. */
+export const llamagenOtherSettings: readonly Partial<LlamagenSampler>[] = [{ guidance: 1 }, { guidance: 2 }];
+
 /** The published variants for images of this side, from small to large. Their labels end with `suffix`. */
 export function llamagenVariants(resolution: 256 | 384, suffix: string): readonly OfficialVariant<LlamagenConfig>[] {
   const published = resolution === 256 ? ["b", "l"] as const : ["b", "l", "xl", "xxl", "3b"] as const;

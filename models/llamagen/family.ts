@@ -12,7 +12,13 @@ import { guideByFactor } from "../guidance.ts";
 import type { GenerateOptions } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
-import { type LlamagenConfig, llamagenTokenizer, type LlamagenTokenizerConfig, llamagenVariants } from "./config.ts";
+import {
+  type LlamagenConfig,
+  llamagenOtherSettings,
+  llamagenTokenizer,
+  type LlamagenTokenizerConfig,
+  llamagenVariants,
+} from "./config.ts";
 import { generateLlamagen, leastTemperature } from "./generate.ts";
 import { guidanceFactors } from "./sampler.ts";
 import { decode, encode, lookUp, quantize, tokenizerSpecs, unitCodes } from "./tokenizer.ts";
@@ -211,6 +217,7 @@ function llamagenFamily(
       topP: v.pipe(positive, v.maxValue(1, "at most 1")),
     }),
     samplerSettings,
+    otherSettings: llamagenOtherSettings,
     officialTokenizer: llamagenTokenizer(resolution),
     officialVariants,
     buffers,

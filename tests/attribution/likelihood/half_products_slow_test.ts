@@ -42,9 +42,9 @@ async function score(device: Device, set: ModelSet, family: FamilyName, drawn: D
   const all: number[][] = drawn.labels.map(() => []);
   for (const name of set.variants(family)) {
     const variant = await set.loadVariant(device, name);
-    const scorer = new TokenScorer(device, tokenizer, variant, set.samplerOf(name));
+    const scorer = new TokenScorer(device, tokenizer, variant, [set.samplerOf(name)]);
     const scores = await scorer.score(drawn.tokens, drawn.labels.map((label) => [label]));
-    scores.forEach(([{ conditional }], i) => all[i].push(conditional.reduce((a, b) => a + b, 0)));
+    scores.forEach(([[{ conditional }]], i) => all[i].push(conditional.reduce((a, b) => a + b, 0)));
     scorer.dispose();
     variant.dispose();
   }
