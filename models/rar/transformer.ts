@@ -56,6 +56,8 @@ export class RarTransformer {
   readonly #positions: Tensor;
   /** target_aware_pos_embed rows and a zero row at the end, [rows + 1, hidden]. */
   readonly #targets: Tensor;
+  /** What `#placement` gives for raster order, [1, rows, hidden]: every step of generation takes a row of it. */
+  readonly #raster: Tensor;
   readonly #causal: Tensor;
 
   constructor(device: Device, weights: Weights, config: RarConfig) {
@@ -72,6 +74,8 @@ export class RarTransformer {
         ], 0),
       ])
     );
+    const raster = Int32Array.from({ length: config.tokenCount }, (_, i) => i);
+    this.#raster = keep(scope(() => this.#placement([raster])));
     this.#causal = keep(causalVisible(device, this.rows));
   }
 
@@ -149,7 +153,7 @@ export class RarTransformer {
     return scope(() => {
       const parts = [this.#prefix(condition, batch)];
       if (n > 1) parts.push(embedding(this.#w.get("embeddings.weight"), slice(tokens, 1, 0, n - 1)));
-      const x = add(concat(parts, 1), slice(this.#placement(), 1, 0, n + 1));
+      const x = add(concat(parts, 1), slice(this.#raster, 1, 0, n + 1));
       return this.#headNorm(slice(this.#blocks(x, condition, 0), 1, 1), condition, 1);
     });
   }
@@ -183,7 +187,7 @@ export class RarTransformer {
       const content = previous === null
         ? this.#prefix(condition, batch)
         : embedding(this.#w.get("embeddings.weight"), previous.reshape(batch, 1));
-      const x = add(content, slice(this.#placement(), 1, seen, seen + rows));
+      const x = add(content, slice(this.#raster, 1, seen, seen + rows));
       const y = this.#blocks(x, condition, seen, state);
       return this.#head(slice(y, 1, rows - 1), condition, seen + rows - 1).reshape(batch, codes);
     });
@@ -193,7 +197,7 @@ export class RarTransformer {
    * Frees what the constructor made and leaves the weights to their owner, as training does, which makes one per step.
    */
   release(): void {
-    for (const tensor of [this.#positions, this.#targets, this.#causal]) tensor.dispose();
+    for (const tensor of [this.#positions, this.#targets, this.#causal, this.#raster]) tensor.dispose();
   }
 
   dispose(): void {
@@ -213,20 +217,18 @@ export class RarTransformer {
       this.#prefix(condition, batch),
       embedding(this.#w.get("embeddings.weight"), tokens),
     ], 1);
-    return add(content, this.#placement(orders));
+    return add(content, orders ? this.#placement(orders) : this.#raster);
   }
 
   /**
    * Position plus target-aware embedding of every row, [1 or batch, rows, hidden]: a token of image position o gets
    * pos_embed[2 + o], and every row but cls and the last the target embedding of the position it predicts.
    */
-  #placement(orders?: readonly Int32Array[]): Tensor {
+  #placement(orders: readonly Int32Array[]): Tensor {
     const n = this.config.tokenCount;
-    const raster = Int32Array.from({ length: n }, (_, i) => i);
-    const allOrders = orders ?? [raster];
     const none = this.rows;
     const positions: number[] = [], targets: number[] = [];
-    for (const order of allOrders) {
+    for (const order of orders) {
       positions.push(0, 1);
       targets.push(none, prefixRows + order[0]);
       for (let t = 0; t < n; t++) {
@@ -234,7 +236,7 @@ export class RarTransformer {
         targets.push(t + 1 < n ? prefixRows + order[t + 1] : none);
       }
     }
-    const index = (rows: number[]) => fromArray(this.#device, Int32Array.from(rows), [allOrders.length, this.rows]);
+    const index = (rows: number[]) => fromArray(this.#device, Int32Array.from(rows), [orders.length, this.rows]);
     return add(embedding(this.#positions, index(positions)), embedding(this.#targets, index(targets)));
   }
 
