@@ -11,7 +11,7 @@ import { kernelShape } from "../kernel_work.ts";
 import type { StubGpu } from "../stub/gpu.ts";
 import { idealSeconds, type Launch, launchSeconds } from "./model.ts";
 import { groupSizes } from "./program_text.ts";
-import { tileOf } from "./tiles.ts";
+import { attentionTileOf, tileOf } from "./tiles.ts";
 
 /** What a pass comes to in the steady state. FLOP are multiplications and additions, bytes those of operands and results. */
 export interface PassCount {
@@ -96,8 +96,12 @@ export class Counter {
     const mask = kernel === "attention" ? (args as Kernels["attention"]).visible : undefined;
     const visible = mask && this.#masks.get(mask);
     const work = kernelWork(kernel, args, visible?.reduce((a, b) => a + b, 0));
-    const tiles = this.#recorded.map((recorded) => tileOf(recorded.program, recorded.params));
+    let tiles = this.#recorded.map((recorded) => tileOf(recorded.program, recorded.params));
     const tileFlop = tiles.reduce((sum, tile) => sum + (tile?.flop ?? 0), 0);
+    const isTiled = tileFlop > 0;
+    if (kernel === "attention" && !isTiled) {
+      tiles = this.#recorded.map(({ program }) => attentionTileOf(program, args as Kernels["attention"], visible));
+    }
     const model = this.#recorded.reduce((sum, recorded, i) => {
       // A call of one dispatch moves what the call moves; of several, each moves all that is bound.
       const bytes = this.#recorded.length === 1 ? work.bytes : bytesMoved(recorded);
@@ -115,7 +119,7 @@ export class Counter {
     entry.times++;
     entry.dispatches += this.#recorded.length;
     entry.flop += work.flops;
-    if (tileFlop > 0) {
+    if (isTiled) {
       entry.tiledFlop += work.flops;
       entry.tileFlop += tileFlop;
     }
@@ -125,14 +129,14 @@ export class Counter {
     this.#entries.set(key, entry);
   }
 
-  #launch({ program, groups }: Recorded, rate: number | undefined, tileFlop: number, bytes: number): Launch {
+  #launch({ program, buffers, groups }: Recorded, rate: number | undefined, tileFlop: number, bytes: number): Launch {
     const text = this.stub.pipelines.get(`${program.kernel}:${program.variant}`);
     if (text === undefined) throw new Error(`count: no pipeline ${program.kernel}:${program.variant}`);
-    const { threads, sharedBytes, registers, elementBytes } = groupSizes(text);
+    const { threads, sharedBytes, registers, loadBytes } = groupSizes(text);
     return {
       ...{ groups: groups[0] * groups[1] * groups[2], threads, sharedBytes, registers, tileFlop, bytes },
       rate: rate ?? 1,
-      loadBytes: 2 * elementBytes,
+      loadBytes: meanLoad(buffers, loadBytes),
     };
   }
 
@@ -170,6 +174,23 @@ export class Counter {
   }
 }
 
+/** Bytes of what is bound under a name: nothing for stand-ins of absent operands, of a table of gates as much as of results. */
+function bytesOf(buffers: Recorded["buffers"], name: string): number {
+  const size = (of: string) => (buffers[of] as { bytes: number } | undefined)?.bytes ?? 0;
+  const bytes = name === "gate" ? Math.min(size(name), size("out")) : size(name);
+  return bytes > 256 ? bytes : 0;
+}
+
+/** Bytes that a thread loads at once, by which time follows from bytes: large buffers count more. */
+function meanLoad(buffers: Recorded["buffers"], loadBytes: Readonly<Record<string, number>>): number {
+  let bytes = 0, rounds = 0;
+  for (const [name, load] of Object.entries(loadBytes)) {
+    bytes += bytesOf(buffers, name);
+    rounds += bytesOf(buffers, name) / load;
+  }
+  return rounds === 0 ? 8 : bytes / rounds;
+}
+
 /**
  * Bytes of one dispatch of several: of what it has bound, stand-ins for absent operands left out, and of a table of gates as
  * much as of results. Sums over parts touch the blocks that are in parts, and no others.
@@ -179,9 +200,5 @@ function bytesMoved({ program, buffers, params }: Recorded): number {
     const { count, parts, gateOn = 0, residualOn = 0 } = params;
     return 16 * count * (parts + 1 + gateOn + residualOn);
   }
-  const bytesOf = (name: string) => (buffers[name] as { bytes: number } | undefined)?.bytes ?? 0;
-  return Object.keys(buffers).reduce((sum, name) => {
-    const bytes = name === "gate" ? Math.min(bytesOf(name), bytesOf("out")) : bytesOf(name);
-    return sum + (bytes > 256 ? bytes : 0);
-  }, 0);
+  return Object.keys(buffers).reduce((sum, name) => sum + bytesOf(buffers, name), 0);
 }

@@ -77,11 +77,15 @@ export function launchSeconds(card: Card, launch: Launch): number {
   const slots = resident * card.multiprocessors;
   const waves = Math.floor(launch.groups / slots);
   const rest = launch.groups - waves * slots;
-  return waves * waveSeconds(card, launch, slots, resident) +
-    (rest === 0 ? 0 : waveSeconds(card, launch, rest, Math.ceil(rest / card.multiprocessors)));
+  const whole = waves === 0 ? 0 : waves * waveSeconds(card, launch, slots, resident);
+  const last = rest === 0 ? 0 : waveSeconds(card, launch, rest, Math.ceil(rest / card.multiprocessors));
+  return Math.max(latency, whole + last);
 }
 
-/** Seconds that the work itself needs at the card's peaks, whichever of arithmetic and memory takes longer. */
+/**
+ * Seconds that the work itself needs at the card's peaks, whichever of arithmetic and memory takes longer; no kernel takes less than
+ * a load.
+ */
 export function idealSeconds(card: Card, flop: number, bytes: number): number {
-  return Math.max(flop / card.flopsPerSecond, bytes / card.bytesPerSecond);
+  return Math.max(flop / card.flopsPerSecond, bytes / card.bytesPerSecond, latency);
 }

@@ -1,7 +1,7 @@
 /**
  * Products of one to sixteen rows with a packed weight on hardware adapters, as in a step with a key/value cache.
- * Reading the weight takes all the time, so a workgroup takes only 16 columns, for many workgroups, and its 256 threads
- * share k.
+ * Reading the weight takes all the time, so a workgroup takes only 8 columns, for many workgroups, and its 256 threads
+ * share k, two steps at once where there are enough.
  */
 import type { Kernels } from "../../tensor/kernels.ts";
 import type { Context } from "../context.ts";
@@ -9,9 +9,9 @@ import type { Program } from "../program.ts";
 import { epilogueBuffers, epilogueParams, epilogueParamTypes, finishCode } from "./hardware_finish.ts";
 import { paddedColumns } from "./pack.ts";
 
-const quadsPerGroup = 4;
+const quadsPerGroup = 2;
 /** Threads that share k for the same columns. */
-const slices = 64;
+const slices = 128;
 /** Rows that are added up at once; their sums fill 16 KiB of workgroup memory. */
 const rowsPerRound = 4;
 const maxRows = 16;
@@ -23,6 +23,19 @@ function program(rows: number, bType: "f32" | "f16", vectors: boolean): Program 
   const round = Math.min(rows, rowsPerRound), outputs = round * quadsPerGroup;
   /** Threads per output of a round, in the first of two steps of adding up. */
   const helpers = 16;
+  /** Four steps along k for each of `steps`: all weights are loaded before the first is used. */
+  const products = (steps: readonly string[]) =>
+    [
+      ...steps.map((step, u) =>
+        range(4).map((j) => `let w${u}_${j} = bVector(b[(4u * ${step} + ${j}u) * p.quads + source]);`).join("\n    ")
+      ),
+      ...range(rows).flatMap((r) =>
+        steps.map((step, u) => {
+          const terms = range(4).map((j) => `v${r}_${u}.${"xyzw"[j]} * w${u}_${j}`).join(" + ");
+          return `let v${r}_${u} = a[a${r} + ${step}]; s${r} += ${terms};`;
+        })
+      ),
+    ].join("\n    ");
   return {
     kernel: "matmul",
     variant: `rows${rows},${bType}${vectors ? "" : ",odd"}`,
@@ -51,13 +64,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   let source = min(wid.x * ${quadsPerGroup}u + column, p.quads - 1u);
   ${range(rows).map((r) => `let a${r} = min(${r}u, p.m - 1u) * p.k / 4u;`).join(" ")}
   ${range(rows).map((r) => `var s${r} = vec4f(0.0);`).join(" ")}
-  for (var step = slice; step < p.k / 4u; step += ${slices}u) {
-    ${range(4).map((j) => `let w${j} = bVector(b[(4u * step + ${j}u) * p.quads + source]);`).join("\n    ")}
-    ${
-        range(rows).map((r) =>
-          `let v${r} = a[a${r} + step]; s${r} += v${r}.x * w0 + v${r}.y * w1 + v${r}.z * w2 + v${r}.w * w3;`
-        ).join("\n    ")
-      }
+  var step = slice;
+  for (; step + ${slices}u < p.k / 4u; step += ${2 * slices}u) {
+    ${products(["step", `(step + ${slices}u)`])}
+  }
+  for (; step < p.k / 4u; step += ${slices}u) {
+    ${products(["step"])}
   }
   let output = lid % ${outputs}u;
   let helper = lid / ${outputs}u;

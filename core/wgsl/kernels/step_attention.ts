@@ -74,11 +74,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
     part += weight;
   }
   let whole = total(lid, part);
-  // A thread takes four columns of every ${slices}th value.
+  // A thread takes four columns of every ${slices}th value, four values at once.
   var o = vec4f(0.0);
   let column = lid % ${steps}u;
   if (lid < ${slices * steps}u) {
-    for (var j = lid / ${steps}u; j < end; j += ${slices}u) { o += weights[j] * v[keyBase + j * pitch + column]; }
+    var j = lid / ${steps}u;
+    for (; j + ${3 * slices}u < end; j += ${4 * slices}u) {
+      let at = keyBase + j * pitch + column;
+      ${[0, 1, 2, 3].map((u) => `let v${u} = v[at + ${u * slices}u * pitch];`).join(" ")}
+      o += ${[0, 1, 2, 3].map((u) => `weights[j + ${u * slices}u] * v${u}`).join(" + ")};
+    }
+    for (; j < end; j += ${slices}u) { o += weights[j] * v[keyBase + j * pitch + column]; }
   }
   sums[lid] = o;
   workgroupBarrier();
