@@ -16,11 +16,11 @@ const slices = 128;
 const rowsPerRound = 4;
 const maxRows = 16;
 
-/** `rows`: a power of two; the last row stands for those that there are not. */
-function program(rows: number, bType: "f32" | "f16", vectors: boolean): Program {
+/** The last row stands for those that there are not. */
+function program(rows: 4 | 16, bType: "f32" | "f16", vectors: boolean): Program {
   const stored = vectors ? "array<vec4f>" : "array<f32>";
   const range = (count: number) => Array.from({ length: count }, (_, i) => i);
-  const round = Math.min(rows, rowsPerRound), outputs = round * quadsPerGroup;
+  const round = rowsPerRound, outputs = round * quadsPerGroup;
   /** Threads per output of a round, in the first of two steps of adding up. */
   const helpers = 16;
   /** Four steps along k for each of `steps`: all weights are loaded before the first is used. */
@@ -73,24 +73,25 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lid:
   }
   let output = lid % ${outputs}u;
   let helper = lid / ${outputs}u;
-  ${
-        range(rows / round).map((first) => `
-  ${range(round).map((r) => `sums[slice][${r * quadsPerGroup}u + column] = s${first * round + r};`).join("\n  ")}
-  workgroupBarrier();
-  if (helper < ${helpers}u) {
-    var sum = vec4f(0.0);
-    ${range(slices / helpers).map((i) => `sum += sums[helper + ${i * helpers}u][output];`).join(" ")}
-    sums[helper][output] = sum;
+  // The sums move up by a round's rows each time, so that the epilogue's text occurs once.
+  for (var first = 0u; first < ${rows}u; first += ${round}u) {
+    ${range(round).map((r) => `sums[slice][${r * quadsPerGroup}u + column] = s${r};`).join("\n    ")}
+    workgroupBarrier();
+    if (helper < ${helpers}u) {
+      var sum = vec4f(0.0);
+      ${range(slices / helpers).map((i) => `sum += sums[helper + ${i * helpers}u][output];`).join(" ")}
+      sums[helper][output] = sum;
+    }
+    workgroupBarrier();
+    if (helper == 0u) {
+      var sum = vec4f(0.0);
+      for (var i = 0u; i < ${helpers}u; i++) { sum += sums[i][output]; }
+      let quad = wid.x * ${quadsPerGroup}u + output % ${quadsPerGroup}u;
+      finish(0u, first + output / ${quadsPerGroup}u, 4u * quad, sum);
+    }
+    workgroupBarrier();
+    ${range(rows - round).map((r) => `s${r} = s${r + round};`).join(" ")}
   }
-  workgroupBarrier();
-  if (helper == 0u) {
-    var sum = vec4f(0.0);
-    for (var i = 0u; i < ${helpers}u; i++) { sum += sums[i][output]; }
-    let quad = wid.x * ${quadsPerGroup}u + output % ${quadsPerGroup}u;
-    finish(0u, ${first * round}u + output / ${quadsPerGroup}u, 4u * quad, sum);
-  }
-  workgroupBarrier();`).join("\n")
-      }
 }`,
     }),
   };
@@ -103,7 +104,7 @@ export function matmulRows(gpu: Context, args: Kernels["matmul"]): boolean {
   if (!packed || transA || m > maxRows || k % 4 !== 0 || (batch > 1 && aBatchStride !== args.m * k)) return false;
   const quads = paddedColumns(n) / 4;
   gpu.dispatch(
-    program(2 ** Math.ceil(Math.log2(m)), bType, n % 4 === 0),
+    program(m <= rowsPerRound ? 4 : 16, bType, n % 4 === 0),
     { a, b, out, ...epilogueBuffers(gpu, epilogue) },
     { m, n, k, quads, ...epilogueParams(epilogue) },
     [Math.ceil(quads / quadsPerGroup), 1, 1],

@@ -182,9 +182,7 @@ withDevices("matmul agrees with the reference beyond one tile", async (device) =
 withDevices(
   "matmul agrees with the reference for up to sixteen rows, as steps with a cache have them",
   async (device) => {
-    for (const [m, n, k] of [[2, 66, 260], [13, 35, 516], [16, 20, 1028]]) {
-      await check(device, { ...plainCase, m, n, k, b: "f32 to f16", bias: true, residual: true });
-    }
+    await check(device, { ...plainCase, m: 13, n: 35, k: 516, b: "f32 to f16", bias: true, residual: true });
   },
   targets,
 );

@@ -112,17 +112,23 @@ if (!cpuOnly) {
       return args;
     };
 
-    Deno.test(`blocks of ${tile.name} give the product, whole and in parts`, async () => {
-      force(tile.name, "whole");
-      await agrees(device, "matmul", { ...matmulArgs(164, 140, 1), packed: true });
-      force(tile.name, "parts");
-      const columnsFit = sharedBytes(tile, true) <= 16384;
-      await agrees(device, "matmul", { ...matmulArgs(161, 139, 2), transA: true, transB: columnsFit });
-      force(tile.name, "either");
-      await agrees(device, "matmul", { ...matmulArgs(161, 139, 3) });
+    // Programs without an epilogue compile in half the time, so that only three tiles have all endings.
+    const often = ["128x128", "80x160", "64x64x4"].includes(tile.name);
+
+    Deno.test(`blocks of ${tile.name} give the product in parts`, async () => {
+      force(tile.name, often ? "either" : "parts");
+      await agrees(device, "matmul", { ...matmulArgs(161, 139, 1), transA: sharedBytes(tile, true) > 16384 });
     });
 
-    if (!["128x128", "80x160", "64x64x4"].includes(tile.name)) continue;
+    if (!often) continue;
+
+    Deno.test(`blocks of ${tile.name} give the product of packed and of turned matrices`, async () => {
+      force(tile.name, "whole");
+      await agrees(device, "matmul", { ...matmulArgs(164, 140, 2), packed: true });
+      force(tile.name, "parts");
+      const columnsFit = sharedBytes(tile, true) <= 16384;
+      await agrees(device, "matmul", { ...matmulArgs(161, 139, 3), transA: true, transB: columnsFit });
+    });
 
     Deno.test(`blocks of ${tile.name} give the convolution and the gradient of its weight`, async () => {
       const inputs = new Inputs(4), [batch, h, w, cIn, cOut] = [2, 13, 12, 16, 165];
@@ -146,7 +152,6 @@ if (!cpuOnly) {
         [1, 257, 160, 129, false, false, 0],
         [3, 129, 257, 160, true, false, 3],
         [2, 160, 129, 257, false, true, 4],
-        [17, 3, 160, 257, false, false, 0],
         [1, 1, 257, 8192, true, true, 0],
       ] as const
     ) {
