@@ -7,7 +7,7 @@ import type { Device, Tensor } from "../core/tensor/mod.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 import type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
 import type { FamilyTraining } from "./family_training.ts";
-import type { Activations, BytesByDevice } from "./footprint.ts";
+import type { Activations, BytesByDevice, StepActivations } from "./footprint.ts";
 import type { LatentStatistics } from "./latent_statistics.ts";
 import type { GenerateOptions } from "./sampling.ts";
 import type { LoadNetworkOptions, Weights, WeightSpec } from "./weights.ts";
@@ -32,6 +32,8 @@ export interface TokenizerFacts {
   readonly patchNums: readonly number[];
   /** Memory of a pass. */
   readonly activations: Activations;
+  /** Memory of a training step of the encoder. */
+  readonly training: StepActivations;
 }
 
 /** What is known of a transformer from its configuration alone. */

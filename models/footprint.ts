@@ -87,6 +87,27 @@ export function convolutionalActivations(resolution: number, widths: readonly nu
   return { condition: 0, perImage: { cpu: (blocks + 8) * largestTensor, webgpu }, largestTensor };
 }
 
+/** Bytes per image of a training step on WebGPU, keeping activations for the backward pass or computing them again. */
+export interface StepActivations {
+  readonly kept: number;
+  readonly recomputed: number;
+}
+
+/**
+ * Activations and their gradients in a training step of a convolutional encoder with these widths per level, finest first:
+ * `blocks` + 5 tensors of a level's own width at once (one less where they are computed again), and three of the level
+ * before where that is narrower.
+ */
+export function encoderStep(resolution: number, widths: readonly number[], blocks: number): StepActivations {
+  const total = (tensors: number) =>
+    widths.reduce((sum, width, i) => {
+      const before = widths[i - 1] ?? width;
+      const elements = (resolution / 2 ** i) ** 2 * (tensors * width + (before < width ? 3 * before : 0));
+      return sum + elements * bytesPerElement("f32");
+    }, 0);
+  return { kept: total(blocks + 5), recomputed: total(blocks + 4) };
+}
+
 /**
  * Activations of a transformer pass over `rows` rows. On the CPU a block holds a dozen or so tensors of the model's width
  * and one of the MLP's; the logits come out twice (sliced). On WebGPU `tensors` of the model's width are alive at once,

@@ -15,6 +15,7 @@ import { writeLog } from "./log.ts";
 import { measureLatents } from "./latents.ts";
 import { split } from "./order.ts";
 import { writeEncoder } from "./output.ts";
+import { requireStepMemory } from "./memory.ts";
 import { openTrainingData, type PairSource, type TrainingData } from "./pairs.ts";
 import { makeRecipe, type Recipe } from "./recipe.ts";
 import { bestFile, encoderFile, lockRun } from "./run_folder.ts";
@@ -112,6 +113,8 @@ export async function runTraining(
   events.onPrepare?.(`loading the ${recipe.family} tokenizer`);
   const init = state || inputs.init === null ? undefined : await openCheckpoint(inputs.init);
   const { imageLoss, checkpointing } = recipe;
+  const { config } = set.manifest.families[recipe.family].tokenizer;
+  await requireStepMemory(device, { family: recipe.family, config, batch: recipe.batch, checkpointing });
   const trainee = await Trainee.open(device, set, recipe.family, { imageLoss, checkpointing, init });
   cleanup.defer(() => trainee.dispose());
   const data = await openData({ recipe, inputs }, set, trainee, events, cleanup);

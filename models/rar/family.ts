@@ -7,7 +7,7 @@ import { bytesPerElement, type Device, scope, slice, type Tensor } from "../../c
 import type { TensorSource } from "../checkpoint/source.ts";
 import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
 import type { EncodeOptions, Family, ImageTokenizer, Variant } from "../family.ts";
-import { convolutionalActivations, transformerActivations } from "../footprint.ts";
+import { convolutionalActivations, encoderStep, transformerActivations } from "../footprint.ts";
 import { guideByFactor } from "../guidance.ts";
 import { type GenerateOptions, wholeSupport } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
@@ -237,13 +237,15 @@ export const rar: Family<RarTokenizerConfig, RarConfig> = {
   tokenizerFacts(config) {
     const { resolution, channelMult, hiddenChannels, resBlocks, codes, zChannels } = config;
     const side = tokenSide(config);
+    const widths = channelMult.map((m) => m * hiddenChannels);
     return {
       imageSize: resolution,
       tokenCount: side ** 2,
       codes,
       channels: zChannels,
       patchNums: [side],
-      activations: convolutionalActivations(resolution, channelMult.map((m) => m * hiddenChannels), resBlocks),
+      activations: convolutionalActivations(resolution, widths, resBlocks),
+      training: encoderStep(resolution, widths, resBlocks),
     };
   },
   /** The condition has adaLN tables for every row of every block. */

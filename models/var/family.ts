@@ -14,7 +14,7 @@ import {
   scaleStarts,
   type Variant,
 } from "../family.ts";
-import { convolutionalActivations, transformerActivations } from "../footprint.ts";
+import { convolutionalActivations, encoderStep, transformerActivations } from "../footprint.ts";
 import { latentNames, type LatentStatistics, readLatentStatistics } from "../latent_statistics.ts";
 import type { GenerateOptions } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
@@ -270,6 +270,7 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
   tokenizerSpecs: vqvaeSpecs,
   variantSpecs: transformerSpecs,
   tokenizerFacts({ resolution, chMult, ch, resBlocks, patchNums, codes, zChannels }) {
+    const widths = chMult.map((m) => m * ch);
     return {
       imageSize: resolution,
       tokenCount: tokenCount(patchNums),
@@ -277,7 +278,8 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
       channels: zChannels,
       patchNums,
       // The decoder has one block more per level.
-      activations: convolutionalActivations(resolution, chMult.map((m) => m * ch), resBlocks + 1),
+      activations: convolutionalActivations(resolution, widths, resBlocks + 1),
+      training: encoderStep(resolution, widths, resBlocks),
     };
   },
   /** Activations include the quantiser's work on the transformer's input. */
