@@ -7,7 +7,7 @@ import * as v from "npm:valibot@1.5.0";
 import { bytesPerElement, type Device, keep, scope, type Tensor } from "../../core/tensor/mod.ts";
 import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
 import type { EncodeOptions, Family, FamilyName, ImageTokenizer, Variant } from "../family.ts";
-import { convolutionalActivations, transformerActivations } from "../footprint.ts";
+import { convolutionalActivations, encoderStep, transformerActivations } from "../footprint.ts";
 import { guideByFactor } from "../guidance.ts";
 import type { GenerateOptions } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
@@ -229,6 +229,7 @@ function llamagenFamily(
     variantSpecs: transformerSpecs,
     tokenizerFacts(config) {
       const { chMult, ch, resBlocks, codes, codeChannels } = config, side = tokenSide(config);
+      const widths = chMult.map((m) => m * ch);
       return {
         imageSize: config.resolution,
         tokenCount: side ** 2,
@@ -236,7 +237,8 @@ function llamagenFamily(
         channels: codeChannels,
         patchNums: [side],
         // The decoder has one block more per level.
-        activations: convolutionalActivations(config.resolution, chMult.map((m) => m * ch), resBlocks + 1),
+        activations: convolutionalActivations(config.resolution, widths, resBlocks + 1),
+        training: encoderStep(config.resolution, widths, resBlocks),
       };
     },
     variantFacts({ width, layers, mlp, codes, classes, tokenCount: rows }) {
