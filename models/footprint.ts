@@ -40,7 +40,7 @@ export interface Activations extends Pick<Footprint, "condition" | "largestTenso
  * Bytes that kernels take for themselves during a pass of a large network, mostly for sums of products that a card computes
  * in parts. On the CPU device they are part of `perImage`.
  */
-export const kernelBytes: BytesByDevice = { cpu: 0, webgpu: 48 * 2 ** 20 };
+export const kernelBytes: BytesByDevice = { cpu: 0, webgpu: 24 * 2 ** 20 };
 
 /** What a plan asks a device. */
 export type PlannedDevice = Pick<Device, "info" | "packedBytes">;
