@@ -36,8 +36,9 @@ export function epilogueBuffers(gpu: Context, { bias, gate, residual }: Epilogue
  * `vectors`: bias, residual and out are arrays of vectors, which needs rows of a multiple of `width`.
  */
 export function finishCode(width: 2 | 4, vectors: boolean): string {
-  const lanes = ["x", "y", "z", "w"].slice(0, width);
   const type = `vec${width}f`;
+  // Lanes go around, so that the activation's text, which compiles slowly, occurs once.
+  const rest = width === 4 ? "yzw" : "y";
   if (!vectors) {
     return `
 ${activationFunction}
@@ -54,7 +55,11 @@ fn finishOne(all: u32, column: u32, sum: f32) {
 }
 fn finish(z: u32, row: u32, column: u32, sum: ${type}) {
   if (row >= p.m) { return; }
-  ${lanes.map((lane, e) => `finishOne(z * p.m + row, column + ${e}u, sum.${lane});`).join("\n  ")}
+  var v = sum;
+  for (var lane = 0u; lane < ${width}u; lane++) {
+    finishOne(z * p.m + row, column + lane, v.x);
+    v = ${type}(v.${rest}, v.x);
+  }
 }`;
   }
   return `
@@ -66,10 +71,12 @@ fn finish(z: u32, row: u32, column: u32, sum: ${type}) {
   let at = (all * p.n + column) / ${width}u;
   var v = sum;
   if (p.biasOn != 0u) { v += bias[column / ${width}u]; }
-  if (p.activation != 0u) { v = ${type}(${lanes.map((lane) => `act(p.activation, v.${lane})`).join(", ")}); }
+  if (p.activation != 0u) {
+    for (var lane = 0u; lane < ${width}u; lane++) { v = ${type}(v.${rest}, act(p.activation, v.x)); }
+  }
   if (p.gateOn != 0u) {
     let g = atGate(all) + column;
-    v *= ${type}(${lanes.map((_, e) => `gate[g + ${e}u]`).join(", ")});
+    v *= ${type}(${Array.from({ length: width }, (_, e) => `gate[g + ${e}u]`).join(", ")});
   }
   if (p.residualOn != 0u) { v += residual[at]; }
   out[at] = v;
