@@ -5,7 +5,7 @@
  * `openDevice` opens a GPU through WebGPU, or the CPU. `scope` frees what was made inside it. `differentiate` gives
  * gradients; `gradcheck` compares those of an op with differences.
  */
-export { type DeviceName, openDevice, type OpenDeviceOptions, type Tiles } from "./open_device.ts";
+export { type Arithmetic, type DeviceName, openDevice, type OpenDeviceOptions, type Tiles } from "./open_device.ts";
 export * from "./tensor/mod.ts";
 export { hiddenCard } from "./wgsl/driver.ts";
 export type { CpuDevice, KernelBuild } from "./cpu/mod.ts";
