@@ -5,7 +5,9 @@
  */
 import type { KernelBuild } from "../../core/cpu/pool.ts";
 import type { Device } from "../../core/tensor/device.ts";
+import { tilesVariable } from "../../core/wgsl/adapter.ts";
 import type { WebGpuDevice } from "../../core/wgsl/mod.ts";
+import { environmentVariable } from "../../util/environment.ts";
 
 /** These tests run on a page as well (browser/), where there are no arguments and variables. */
 const asked = (argument: string, variable: string) =>
@@ -76,7 +78,7 @@ if (!cpuOnly) defaultTargets.push(await openTarget("webgpu", "webgpu", () => ope
 
 /**
  * The devices by default, and the same with their other code paths: by pairs of panels, without fused multiply-adds and
- * Workers, and with the WebGPU device's other tiles. For the kernels that have such paths.
+ * Workers, and with the WebGPU device's other tiles unless MODEL_TRACER_TILES asks for some. For the kernels that have such paths.
  */
 export async function openAllTargets(): Promise<readonly Target[]> {
   const targets = [...defaultTargets];
@@ -84,7 +86,7 @@ export async function openAllTargets(): Promise<readonly Target[]> {
     targets.push(await openTarget("cpu, wide", "cpu", () => openCpuForTests({ build: "wide" })));
     targets.push(await openTarget("cpu, plain", "cpu", () => openCpuForTests({ threads: 1, build: "plain" })));
   }
-  if (!cpuOnly) {
+  if (!cpuOnly && environmentVariable(tilesVariable) === undefined) {
     const tiles = hasSoftwareTiles(defaultTargets[defaultTargets.length - 1]) ? "hardware" : "software";
     targets.push(await openTarget(`webgpu, ${tiles} tiles`, "webgpu", () => openWebGpuForTests({ tiles })));
   }
