@@ -102,7 +102,9 @@ Deno.test("bench exits with 1 and a message on arguments that it does not unders
   strictEqual(code, 1);
   strictEqual(stdout, "");
   ok(
-    stderr.includes("bench: --only: expected matmul, conv, attention, passes, scoring or training, got everything"),
+    stderr.includes(
+      "bench: --only: expected matmul, conv, attention, passes, scoring, generation or training, got everything",
+    ),
     stderr,
   );
 });
