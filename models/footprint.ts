@@ -89,7 +89,9 @@ export function convolutionalActivations(resolution: number, widths: readonly nu
 
 /** Bytes per image of a training step on WebGPU, keeping activations for the backward pass or computing them again. */
 export interface StepActivations {
+  /** Keeping activations. */
   readonly kept: number;
+  /** Computing them again. */
   readonly recomputed: number;
 }
 
