@@ -54,7 +54,7 @@ export interface Decidable extends Measurements {
 /** A model is named where the probability of no trace is at most this. */
 const mostDoubt = 0.1;
 /** The label is a model's name where the probability of an outlier is at most this: a wrong name is worse than none. */
-const mostOutlier = 0.4;
+const mostOutlier = 0.3;
 /** One model of a family is named where its probability, given the family, is at least this. */
 const leastShare = 0.75;
 /** `none` is said where at most this share of generated images, processed alike, is missed; else `inconclusive`. */
