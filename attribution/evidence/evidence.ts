@@ -43,7 +43,7 @@ export type ConditionName = "none" | "given" | "infer";
 export const conditionNames: readonly ConditionName[] = ["none", "given", "infer"];
 
 /** Version of the summaries of likelihoods. From 2 on, they average over several settings of the samplers. */
-export const summariesVersion = "summaries/2";
+export const summariesVersion: NonNullable<Settings["summaries"]> = "summaries/2";
 
 /**
  * Everything that the numbers depend on besides image and weights. Cached evidence is reused only if all of it agrees.
@@ -52,7 +52,7 @@ export interface Settings {
   /** Class condition of the likelihoods. */
   readonly condition: ConditionName;
   /** Version of the summaries. Absent if no variant was run. */
-  readonly summaries?: typeof summariesVersion;
+  readonly summaries?: "summaries/2";
   /** How classes were inferred, see `InferenceSettings`. Only with the condition `infer`. */
   readonly inference?: {
     readonly budget: number;
