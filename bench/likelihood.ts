@@ -2,8 +2,8 @@
  * Measures how well likelihood alone tells the variants of a family apart, and finds an unknown class, on images made
  * by `deno task generate`: deno run -A bench/likelihood.ts DIR [--models DIR] [--count N] [--quantization NAME]
  *
- * DIR has a folder per variant. Tables show accuracy of decisions without any fitting. With --settings, the likelihood is
- * also averaged over other settings of each variant's sampler, as attribution has it.
+ * DIR has a folder per variant. Tables show accuracy of decisions without any fitting. With --settings, the likelihood
+ * is also averaged over other settings of each variant's sampler, as attribution has it.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";

@@ -110,8 +110,8 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   /** The settings that its samplers have. */
   readonly samplerSettings: readonly SamplerSetting[];
   /**
-   * Other settings that people draw with, each as what it changes of a variant's own sampler. The likelihood of an image
-   * is averaged over them, because nobody knows which ones it was drawn with.
+   * Other settings that people draw with, each as what it changes of a variant's own sampler. The likelihood of an
+   * image is averaged over them, because nobody knows which ones it was drawn with.
    */
   readonly otherSettings: readonly Sampler[];
   /** Whether its samplers can decode mixtures of codes, `moreSmooth`. Default false. */

@@ -20,9 +20,9 @@ export interface LabelledRow {
 }
 
 /**
- * Sets of summaries (likelihood/summaries.ts) to choose from, applied to every variant. All of them are averaged over the
- * samplers, or do not depend on the sampler, so that they tell variants apart in images drawn with other settings, too.
- * Lowest fifths, ranks and support do not (docs/classification.md).
+ * Sets of summaries (likelihood/summaries.ts) to choose from, applied to every variant. All of them are averaged over
+ * the samplers, or do not depend on the sampler, so that they tell variants apart in images drawn with other settings,
+ * too. Lowest fifths, ranks and support do not (docs/classification.md).
  */
 export const columnSets: Readonly<Record<string, readonly string[]>> = {
   guided: ["guided.mean"],

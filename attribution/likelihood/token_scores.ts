@@ -63,7 +63,9 @@ export interface RowBlock {
 
 /** How tokens are scored. */
 export interface ScorerOptions {
-  /** Bytes for a block of logits and what is computed from it. Default: `usualBlockBytes`. A block has at least one row. */
+  /**
+   * Bytes for a block of logits and what is computed from it. Default: `usualBlockBytes`. A block has at least one row.
+   */
   readonly blockBytes?: number;
   /** Images per pass, each under one class. Default 8. */
   readonly batch?: number;
@@ -183,8 +185,8 @@ export class TokenScorer {
 
   /**
    * The recorded work of `score`. `packed` is [columns, jobs * tokenCount]: the conditional and the unconditional
-   * column, the `samplerColumns` of every sampler, then the extra ones, called `names`. `order` has the jobs in the order of their numbers. There must be at
-   * least one job.
+   * column, the `samplerColumns` of every sampler, then the extra ones, called `names`. `order` has the jobs in the
+   * order of their numbers. There must be at least one job.
    *
    * @internal
    */
@@ -269,7 +271,8 @@ export class TokenScorer {
   }
 
   /**
-   * Columns of numbers, [jobs * tokens] each, in the order of `record`; the names of the extra ones are `extra`. `base` has the unconditional hidden states of all images.
+   * Columns of numbers, [jobs * tokens] each, in the order of `record`; the names of the extra ones are `extra`. `base`
+   * has the unconditional hidden states of all images.
    */
   #score(pass: Pass, base: Tensor, ids: Int32Array): { tensors: Tensor[]; extra: string[] } {
     const { variant, device, options } = this;
@@ -313,8 +316,8 @@ export class TokenScorer {
   }
 
   /**
-   * A sampler's guided logits[rows, codes], divided by its temperature. `index`[rows] has the place of each row's token.
-   * Without a class there are no unconditional logits, and no guidance.
+   * A sampler's guided logits[rows, codes], divided by its temperature. `index`[rows] has the place of each row's
+   * token. Without a class there are no unconditional logits, and no guidance.
    */
   #guide({ rule, coefficients }: Draw, conditional: Tensor, unconditional: Tensor | null, index: Tensor): Tensor {
     const guided = rule.isGuided && unconditional !== null
@@ -323,7 +326,10 @@ export class TokenScorer {
     return rule.temperature === 1 ? guided : affine(guided, 1 / rule.temperature);
   }
 
-  /** The `samplerColumns` of one sampler, [rows] each: guided, rank, supported. `place` has the index of each row's token in all guided logits. */
+  /**
+   * The `samplerColumns` of one sampler, [rows] each: guided, rank, supported. `place` has the index of each row's
+   * token in all guided logits.
+   */
   #drawColumns({ rule, tokens: draw }: Draw, guided: Tensor, tokens: Tensor, place: Tensor): Tensor[] {
     const rows = guided.shape[0];
     const gather = (x: Tensor) => embedding(x.reshape(-1, 1), place); // [rows, 1]

@@ -49,8 +49,8 @@ export interface VariantScorerOptions {
 const digits = 8;
 
 /**
- * Prior probabilities of so many samplers, of which the first is the variant's own: it has half of all, the others share
- * the rest equally.
+ * Prior probabilities of so many samplers, of which the first is the variant's own: it has half of all, the others
+ * share the rest equally.
  */
 export function samplerWeights(samplers: number): number[] {
   if (samplers === 1) return [1];

@@ -35,12 +35,14 @@ export interface LlamagenConfig {
 
 /**
  * Guidance scale (1 or less for none); the step after which tokens are not guided any more (-1: all are); softmax
- * temperature; and which codes may be drawn: the `topK` likeliest (0: all), of those the likeliest with this share of the
- * probability (1: all).
+ * temperature; and which codes may be drawn: the `topK` likeliest (0: all), of those the likeliest with this share of
+ * the probability (1: all).
  */
 export type LlamagenSampler = Record<"guidance" | "interval" | "temperature" | "topK" | "topP", number>;
 
-/** The width that the official code gives the feed-forward layers: 8/3 of the model's, rounded up to a multiple of 256. */
+/**
+ * The width that the official code gives the feed-forward layers: 8/3 of the model's, rounded up to a multiple of 256.
+ */
 export function feedForwardWidth(width: number, multiple = 256): number {
   return Math.ceil(Math.trunc(2 * 4 * width / 3) / multiple) * multiple;
 }
@@ -70,7 +72,10 @@ const sizes = {
 /** The sampler of the official demo (sample_c2i.py). */
 const sampler: LlamagenSampler = { guidance: 4, interval: -1, temperature: 1, topK: 2000, topP: 1 };
 
-/** Other settings that people draw with: no guidance, and that of the paper's evaluation (arXiv 2406.06525). Not measured. */
+/**
+ * Other settings that people draw with: no guidance, and that of the paper's evaluation (arXiv 2406.06525). Not
+ * measured.
+ */
 export const llamagenOtherSettings: readonly Partial<LlamagenSampler>[] = [{ guidance: 1 }, { guidance: 2 }];
 
 /** The published variants for images of this side, from small to large. Their labels end with `suffix`. */
