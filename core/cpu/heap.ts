@@ -28,8 +28,9 @@ interface Block {
 
 /** Four classes per power of two, in ascending order of size. */
 function sizeClass(bytes: number): number {
-  const exponent = Math.floor(Math.log2(bytes));
-  return exponent * 4 + Math.floor((bytes / 2 ** exponent - 1) * 4);
+  if (bytes >= 2 ** 32) return 32 * 4;
+  const exponent = 31 - Math.clz32(bytes);
+  return exponent * 4 + ((bytes >>> (exponent - 2)) & 3);
 }
 
 export class Heap {

@@ -22,6 +22,7 @@ const PENDING = 16; // tasks that are not finished
 const JOB = 32; // kernel number, tasks, units, units per task, scratch address, scratch bytes per thread
 const FAILED = 40; // tasks that trapped
 const STOP = 41; // 1 tells workers to close
+const ASLEEP = 42; // workers that have to be woken
 const STATE = 48; // per worker: one of the states below
 const ARGS = 2048; // address of the job's arguments
 export const MAX_THREADS = 256;
@@ -40,7 +41,7 @@ const IDLE_MS = 1000;
  */
 function workerMain(
   scope: { onmessage: unknown; close(): void },
-  words: { TICKET: number; PENDING: number; JOB: number; FAILED: number; STOP: number; STATE: number; ARGS: number },
+  words: Readonly<Record<"TICKET" | "PENDING" | "JOB" | "FAILED" | "STOP" | "ASLEEP" | "STATE" | "ARGS", number>>,
   limits: { SPINS: number; IDLE_MS: number; READY: number; ABSENT: number },
 ) {
   scope.onmessage = (event: MessageEvent) => {
@@ -52,14 +53,17 @@ function workerMain(
     const control = new Int32Array(memory.buffer, 0, 1024);
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     const kernels = Object.values(exports).filter((item) => typeof item === "function") as WasmKernel[];
-    const { TICKET, PENDING, JOB, FAILED, STOP, STATE, ARGS } = words;
+    const { TICKET, PENDING, JOB, FAILED, STOP, ASLEEP, STATE, ARGS } = words;
     Atomics.store(control, STATE + thread, limits.READY);
     for (;;) {
       let left = Atomics.load(control, TICKET);
       for (let spin = 0; left <= 0 && spin < limits.SPINS; spin++) left = Atomics.load(control, TICKET);
       if (left <= 0) {
         if (Atomics.load(control, STOP) !== 0) break;
-        if (Atomics.wait(control, TICKET, 0, limits.IDLE_MS) === "timed-out") break;
+        Atomics.add(control, ASLEEP, 1); // before the wait looks at TICKET: whoever sets it afterwards wakes this worker
+        const woken = Atomics.wait(control, TICKET, 0, limits.IDLE_MS);
+        Atomics.sub(control, ASLEEP, 1);
+        if (woken === "timed-out") break;
         continue;
       }
       // The job may have been replaced since `left` was read. If the exchange succeeds, the job read below is the
@@ -112,7 +116,7 @@ let workerUrl: string | undefined;
 function startWorker(): Worker {
   workerUrl ??= URL.createObjectURL(
     new Blob([
-      `(${workerMain})(self, ${JSON.stringify({ TICKET, PENDING, JOB, FAILED, STOP, STATE, ARGS })}, ${
+      `(${workerMain})(self, ${JSON.stringify({ TICKET, PENDING, JOB, FAILED, STOP, ASLEEP, STATE, ARGS })}, ${
         JSON.stringify({ SPINS, IDLE_MS, READY, ABSENT })
       });`,
     ], { type: "text/javascript" }),
@@ -144,6 +148,8 @@ export interface Job {
 
 /** A job shorter than this runs on the calling thread, in nanoseconds. */
 const SERIAL_NS = 15_000;
+/** The same where all workers are asleep, which takes longer than most jobs to end. */
+const WAKE_NS = 60_000;
 /** A job shorter than this starts no workers. */
 const START_NS = 200_000;
 /** No task shorter than this. */
@@ -187,7 +193,9 @@ export class Pool {
 
     const total = units * unitCost;
     const grain = Math.max(1, Math.ceil(Math.max(total / (this.threads * 12), TASK_NS) / unitCost));
-    const tasks = this.threads === 1 || total < SERIAL_NS ? 1 : Math.ceil(units / grain);
+    const asleep = Atomics.load(control, ASLEEP);
+    const isShort = total < (asleep < this.threads - 1 ? SERIAL_NS : WAKE_NS);
+    const tasks = this.threads === 1 || isShort ? 1 : Math.ceil(units / grain);
     const stride = Math.ceil(scratch / 64) * 64;
     const base = stride > 0 ? this.heap.alloc(stride * (tasks > 1 ? this.threads : 1)) : 0;
     try {
@@ -200,7 +208,7 @@ export class Pool {
       Atomics.store(control, FAILED, 0);
       Atomics.store(control, PENDING, tasks);
       Atomics.store(control, TICKET, tasks);
-      Atomics.notify(control, TICKET);
+      if (Atomics.load(control, ASLEEP) > 0) Atomics.notify(control, TICKET);
       this.#help(this.#kernels[number], tasks, units, grain, base);
       if (Atomics.load(control, FAILED) > 0) throw new Error(`${name}: the kernel trapped on a worker`);
     } finally {
