@@ -237,7 +237,8 @@ async function pass(
   });
   try {
     const [quantLosses, decoded = new Float32Array()] = await Promise.all(tensors.map((tensor) => tensor.data()));
-    const unit = Float32Array.from(decoded, (value) => (value - low) / (high - low));
+    const unit = new Float32Array(decoded.length);
+    for (let i = 0; i < unit.length; i++) unit[i] = (decoded[i] - low) / (high - low);
     const length = size * size * 3;
     const reconstructions = decode ? pixels.map((_, i) => unit.subarray(i * length, (i + 1) * length)) : [];
     return { quantLosses, reconstructions };
@@ -249,10 +250,10 @@ async function pass(
 /** Mean squared difference over known pixels. */
 function errorOf(pixels: Float32Array, reconstruction: Float32Array, known: Uint8Array): number {
   let sum = 0, count = 0;
-  known.forEach((isKnown, i) => {
-    if (isKnown === 0) return;
+  for (let i = 0; i < known.length; i++) {
+    if (known[i] === 0) continue;
     count++;
     for (let at = 3 * i; at < 3 * i + 3; at++) sum += (reconstruction[at] - pixels[at]) ** 2;
-  });
+  }
   return sum / (3 * count);
 }

@@ -124,6 +124,7 @@ function evidenceOf(levels: Levels, counts: Uint32Array, smooth: Float64Array): 
     if (changed >= 0 && changed <= 255) sources[changed]++;
   }
   const low = Math.max(first, apply(levels, 0)), high = Math.min(last, apply(levels, 255));
+  const logShares = [0, 1, 2, 3, 4].map((count) => Math.log(count * levels.gain));
   let evidence = 0;
   // Counts and expected counts of values with no, one and two sources.
   const seen = [0, 0, 0], expected = [0, 0, 0];
@@ -142,7 +143,7 @@ function evidenceOf(levels: Levels, counts: Uint32Array, smooth: Float64Array): 
     }
     if (smooth[value] >= 4) counts[value] === 0 ? empty++ : filled++;
     const share = sources[value] * levels.gain;
-    evidence += counts[value] * Math.log(share) - smooth[value] * (share - 1);
+    evidence += counts[value] * logShares[sources[value]] - smooth[value] * (share - 1);
   }
   if (empty > 0.05 * filled || filled < fewestValues) return -Infinity;
   if (levels.gain > 1) return expected[0] > 0 && seen[0] <= mostStrays * expected[0] ? evidence : -Infinity;
