@@ -86,22 +86,39 @@ export async function* measure(
   wants: Wants,
   options: MeasureOptions,
 ): AsyncGenerator<MeasurementLine, void, void> {
-  let chunk: ImageInput[] = [];
-  for await (const input of inputs) {
-    if (options.signal?.aborted) return;
-    chunk.push(input);
-    if (chunk.length < options.plan.chunk) continue;
-    yield* measureChunk(chunk, { ...options, wants });
-    chunk = [];
+  const all = { ...options, wants };
+  // While networks run, another process decodes the images of the next pass.
+  const items = inAdvance(untilAborted(inputs, options), options.plan.tokenizerBatch, (input) => readItem(input, all));
+  try {
+    while (!options.signal?.aborted) {
+      const { measured, isLast } = await measureItems(items, all);
+      yield* linesOf(measured, all);
+      if (isLast) return;
+    }
+  } finally {
+    await items.return();
   }
-  if (chunk.length > 0 && !options.signal?.aborted) yield* measureChunk(chunk, { ...options, wants });
 }
 
-async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptions): AsyncGenerator<MeasurementLine> {
-  const items = await measureItems(inputs, options);
+async function* untilAborted<T>(
+  inputs: Iterable<T> | AsyncIterable<T>,
+  { signal }: MeasureOptions,
+): AsyncGenerator<T, void, void> {
+  for await (const input of inputs) {
+    if (signal?.aborted) return;
+    yield input;
+  }
+}
+
+/** Searches a chunk of images that are measured as they are, and yields their lines. */
+async function* linesOf(items: readonly Item[], options: StreamOptions): AsyncGenerator<MeasurementLine> {
   // Posed images are kept with the image that they belong to, not by themselves.
   const asItIs = { ...options, search: undefined, recall: undefined, remember: undefined, onWork: undefined };
-  await searchPoses(items.filter(isRead), options, (posed) => measureItems(posed, asItIs));
+  await searchPoses(items.filter(isRead), options, async (posed) => {
+    const plan = { ...options.plan, chunk: posed.length };
+    const read = inAdvance(posed, plan.tokenizerBatch, (input) => readItem(input, asItIs));
+    return (await measureItems(read, { ...asItIs, plan })).measured;
+  });
   for (const item of items) {
     if (!isRead(item)) {
       const { reason, message } = item.error;
@@ -115,37 +132,37 @@ async function* measureChunk(inputs: readonly ImageInput[], options: StreamOptio
   }
 }
 
-/** Reads the images and runs all networks over them as they are. */
-async function measureItems(inputs: readonly ImageInput[], options: StreamOptions): Promise<Item[]> {
-  const items = await measureFamilies(inputs, options);
-  await measureVariants(items.filter(isRead), options);
-  return items;
+/** Images that all networks have run over, and whether there are no others. */
+interface Chunk {
+  readonly measured: readonly Item[];
+  readonly isLast: boolean;
 }
 
 /**
- * Reads the images and runs all tokenizers. When the signal is aborted, returns the images that are measured by then.
+ * Takes a chunk of images, and runs all networks over them as they are. When the signal is aborted, returns the images
+ * whose signals are measured by then.
  */
-async function measureFamilies(inputs: readonly ImageInput[], options: StreamOptions): Promise<Item[]> {
+async function measureItems(items: AsyncGenerator<Item, void, void>, options: StreamOptions): Promise<Chunk> {
   const { plan, signal } = options;
-  const items: Item[] = [];
-  let batch: ReadItem[] = [];
+  const taken: Item[] = [];
+  let batch: ReadItem[] = [], isLast = false;
   const flush = async () => {
     if (batch.length > 0) await passFamilies(batch, options);
     batch = [];
   };
-  // Files are decoded by another process while networks run.
-  for await (const item of inAdvance(inputs, decodedAhead, (input) => readItem(input, options))) {
-    if (signal?.aborted) break;
-    items.push(item);
-    if (isRead(item) && item.pixels !== undefined) batch.push(item);
+  while (taken.length < plan.chunk) {
+    const { value: item, done } = await items.next();
+    isLast = done === true || signal?.aborted === true;
+    if (isLast) break;
+    taken.push(item!);
+    if (isRead(item!) && item.pixels !== undefined) batch.push(item);
     if (batch.length === plan.tokenizerBatch) await flush();
   }
   if (!signal?.aborted) await flush();
-  return items.filter((item) => !isRead(item) || item.measured.families !== undefined);
+  const measured = taken.filter((item) => !isRead(item) || item.measured.families !== undefined);
+  await measureVariants(measured.filter(isRead), options);
+  return { measured, isLast };
 }
-
-/** Images that are read while the ones before them are measured. */
-const decodedAhead = 4;
 
 /** Reads an image and recalls its measurements. It has pixels if the tokenizers must run. */
 async function readItem(input: ImageInput, options: StreamOptions): Promise<Item> {

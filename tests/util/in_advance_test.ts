@@ -27,3 +27,23 @@ Deno.test("inAdvance() throws an error when it is its item's turn, and leaves no
   }, { message: "item 1" });
   assert.deepEqual([taken, settled], [[0], 4]);
 });
+
+Deno.test("inAdvance() takes items that come one by one, and goes on with those that are started while one is used", async () => {
+  const log: string[] = [];
+  const items = async function* () {
+    for (let item = 0; item < 4; item++) {
+      await Promise.resolve();
+      yield item;
+    }
+  };
+  const start = async (item: number) => {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    log.push(`ready ${item}`);
+    return item;
+  };
+  for await (const item of inAdvance(items(), 2, start)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    log.push(`used ${item}`);
+  }
+  assert.deepEqual(log.slice(0, 4), ["ready 0", "ready 1", "ready 2", "used 0"]);
+});

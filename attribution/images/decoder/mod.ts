@@ -57,7 +57,7 @@ export class ProcessDecoder implements ImageDecoder {
 
   constructor({ limits, ...options }: ProcessOptions) {
     const memoryBytes = decoderMemory(DEFAULT_MAX_PIXELS);
-    this.client = new DecoderClient({ ahead: 4, ...options, limits: { processorMs, memoryBytes, ...limits } });
+    this.client = new DecoderClient({ ahead: 16, ...options, limits: { processorMs, memoryBytes, ...limits } });
   }
 
   async pixels(

@@ -49,7 +49,7 @@ export async function* journaled<L extends MeasurementLine>(
       queue.push({ ...item, twin });
       if (twin) continue;
       // The pipeline has finished a chunk when it asks for more images: store its evidence, if any is new.
-      if (evidence.unsettled > 0) flush();
+      if (lines.length > 0 && evidence.unsettled > 0) flush();
       inPipeline.add(item.sha256);
       yield item.image;
     }
