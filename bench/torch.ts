@@ -105,7 +105,8 @@ export class Torch implements Contender {
   /** Starts a process with `threads` threads; `waitPolicy` is OMP_WAIT_POLICY, OpenMP's own choice when not given. */
   static async open(python: string, threads: number, waitPolicy?: "PASSIVE"): Promise<Torch> {
     const args = ["--threads", `${threads}`];
-    const env = waitPolicy ? { OMP_WAIT_POLICY: waitPolicy } : undefined;
+    // OpenBLAS has threads of its own. As many as the machine has would wait for each other, and PyTorch look slow.
+    const env = { OPENBLAS_NUM_THREADS: `${threads}`, ...waitPolicy && { OMP_WAIT_POLICY: waitPolicy } };
     return await Torch.#start(waitPolicy ? "torch passive" : "torch", python, args, env);
   }
 
