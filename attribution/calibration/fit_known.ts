@@ -18,7 +18,7 @@ function fitTypical(rows: readonly LabelledRow[], variants: readonly Label[]): K
     const margins = Object.fromEntries(
       variants.filter((other) => other !== name).map((other) => {
         const { mean, deviation } = meanAndDeviation(
-          own.map((row) => row[`${name}.guided.mean`] - row[`${other}.guided.mean`]),
+          own.map((row) => row[`${name}.own.guided.mean`] - row[`${other}.own.guided.mean`]),
         );
         return [other, { mean, deviation: Math.max(deviation, leastDeviation) }];
       }),

@@ -42,8 +42,8 @@ export type ConditionName = "none" | "given" | "infer";
 /** All conditions. */
 export const conditionNames: readonly ConditionName[] = ["none", "given", "infer"];
 
-/** Version of the summaries of likelihoods. From 2 on, they average over several settings of the samplers. */
-export const summariesVersion: NonNullable<Settings["summaries"]> = "summaries/2";
+/** Version of the summaries of likelihoods. From 2 on, they average over settings of the samplers; from 3 on, `own.` ones do not. */
+export const summariesVersion: NonNullable<Settings["summaries"]> = "summaries/3";
 
 /**
  * Everything that the numbers depend on besides image and weights. Cached evidence is reused only if all of it agrees.
@@ -52,7 +52,7 @@ export interface Settings {
   /** Class condition of the likelihoods. */
   readonly condition: ConditionName;
   /** Version of the summaries. Absent if no variant was run. */
-  readonly summaries?: "summaries/2";
+  readonly summaries?: "summaries/3";
   /** How classes were inferred, see `InferenceSettings`. Only with the condition `infer`. */
   readonly inference?: {
     readonly budget: number;

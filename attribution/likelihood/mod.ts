@@ -16,6 +16,14 @@ export {
   weighClasses,
   type WeightedClass,
 } from "./class_inference.ts";
-export { logSumExp, mixSummaries, type Summaries, summarise, summaryNames } from "./summaries.ts";
+export {
+  logSumExp,
+  mixedNames,
+  mixSummaries,
+  type Summaries,
+  summarise,
+  summaryNames,
+  withOwnSampler,
+} from "./summaries.ts";
 export { type RowBlock, type ScorerOptions, tokenLogProbs, TokenScorer, type TokenScores } from "./token_scores.ts";
 export { type ExtraScores, samplerWeights, VariantScorer, type VariantScorerOptions } from "./variant_scorer.ts";

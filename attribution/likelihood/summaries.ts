@@ -46,6 +46,24 @@ export function summaryNames(scales = 0): string[] {
   ];
 }
 
+/** Of these, the mixture over samplers also has the values under the variant's own sampler alone, as `own.<name>`. */
+const ofOwnSampler = /^(guided\.(mean|lowest20)|rank\.logMean|support\.rate|scale\d+\.guided)$/;
+
+/** Names of the summaries of an image under the mixture of its classes and of the samplers, in order. */
+export function mixedNames(scales = 0): string[] {
+  const names = summaryNames(scales);
+  return [...names, ...names.filter((name) => ofOwnSampler.test(name)).map((name) => `own.${name}`)];
+}
+
+/**
+ * Summaries under the mixture of all samplers, with those under the variant's own alone. A stranger to the family looks
+ * like one of its variants with other settings, so whether a known variant drew an image is judged by the latter.
+ */
+export function withOwnSampler(mixed: Summaries, own: Summaries): Summaries {
+  const named = Object.entries(own).filter(([name]) => ofOwnSampler.test(name));
+  return { ...mixed, ...Object.fromEntries(named.map(([name, value]) => [`own.${name}`, value])) };
+}
+
 /**
  * Summarises the scores of one image. `starts` has the first token of every scale, then the number of all tokens; it is
  * empty for a family without scales. Throws without tokens.

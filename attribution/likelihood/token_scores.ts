@@ -105,8 +105,8 @@ function isNarrow({ support: { topK, topP } }: DrawRule, codes: number): boolean
   return (topK > 0 && topK < codes) || (topP > 0 && topP < 1);
 }
 
-/** Columns of `TokenScores` for every sampler. */
-const samplerColumns = 3;
+/** Columns of `TokenScores` for every sampler: guided and rank. The support is that of the first one alone. */
+const samplerColumns = 2;
 
 /**
  * Scores tokens under one variant and one sampler or more. All samplers share the passes. It owns small tensors, so
@@ -173,10 +173,10 @@ export class TokenScorer {
     order.forEach(({ image, label }, i) => {
       const column = (k: number) => values.slice(k * total + i * n, k * total + (i + 1) * n);
       const [conditional, unconditional] = [0, 1].map(column);
-      const before = 2 + this.#draws.length * samplerColumns;
+      const before = 3 + this.#draws.length * samplerColumns, supported = column(2);
       const extra = Object.fromEntries(names.map((name, k) => [name, column(before + k)]));
       results[image][classes[image].indexOf(label)] = this.#draws.map((_, s) => {
-        const [guided, rank, supported] = [2, 3, 4].map((k) => column(s * samplerColumns + k));
+        const [guided, rank] = [3, 4].map((k) => column(s * samplerColumns + k));
         return { conditional, unconditional, guided, rank, supported, extra };
       });
     });
@@ -185,7 +185,7 @@ export class TokenScorer {
 
   /**
    * The recorded work of `score`. `packed` is [columns, jobs * tokenCount]: the conditional and the unconditional
-   * column, the `samplerColumns` of every sampler, then the extra ones, called `names`. `order` has the jobs in the
+   * column, the support, the `samplerColumns` of every sampler, then the extra ones, called `names`. `order` has the jobs in the
    * order of their numbers. There must be at least one job.
    *
    * @internal
@@ -306,7 +306,8 @@ export class TokenScorer {
         return [
           logSoftmaxGather(conditional, tokens),
           logSoftmaxGather(unconditional, tokens),
-          ...this.#draws.flatMap((draw) => scope(() => this.#drawColumns(draw, guide(draw), tokens, place))),
+          scope(() => this.#supported(this.#draws[0], guide(this.#draws[0]), place)),
+          ...this.#draws.flatMap((draw) => scope(() => this.#drawColumns(guide(draw), tokens, place))),
           ...Object.values(further),
         ];
       });
@@ -327,19 +328,19 @@ export class TokenScorer {
   }
 
   /**
-   * The `samplerColumns` of one sampler, [rows] each: guided, rank, supported. `place` has the index of each row's
-   * token in all guided logits.
+   * The `samplerColumns` of one sampler, [rows] each: guided, rank. `place` has the index of each row's token in all
+   * guided logits.
    */
-  #drawColumns({ rule, tokens: draw }: Draw, guided: Tensor, tokens: Tensor, place: Tensor): Tensor[] {
+  #drawColumns(guided: Tensor, tokens: Tensor, place: Tensor): Tensor[] {
+    const own = embedding(guided.reshape(-1, 1), place); // [rows, 1]
+    return [logSoftmaxGather(guided, tokens), affine(sum(less(own, guided), 1), 1, 1)];
+  }
+
+  /** Whether the sampler could have drawn each row's token, [rows], 1 or 0. */
+  #supported({ rule, tokens: draw }: Draw, guided: Tensor, place: Tensor): Tensor {
     const rows = guided.shape[0];
-    const gather = (x: Tensor) => embedding(x.reshape(-1, 1), place); // [rows, 1]
-    return [
-      logSoftmaxGather(guided, tokens),
-      affine(sum(less(gather(guided), guided), 1), 1, 1),
-      isNarrow(rule, this.variant.codes)
-        ? less(full(this.device, [1], 0), gather(draw.weights(guided)).reshape(rows))
-        : full(this.device, [rows], 1),
-    ];
+    if (!isNarrow(rule, this.variant.codes)) return full(this.device, [rows], 1);
+    return less(full(this.device, [1], 0), embedding(draw.weights(guided).reshape(-1, 1), place).reshape(rows));
   }
 
   /** Frees the scorer's tensors. */

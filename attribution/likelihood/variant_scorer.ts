@@ -16,7 +16,7 @@ import {
   type InferredClasses,
   type WeightedClass,
 } from "./class_inference.ts";
-import { mixSummaries, type Summaries, summarise } from "./summaries.ts";
+import { mixSummaries, type Summaries, summarise, withOwnSampler } from "./summaries.ts";
 import { type ScorerOptions, TokenScorer, type TokenScores } from "./token_scores.ts";
 
 /** Features of an image's tokens beyond the summaries, under its likeliest class. */
@@ -130,9 +130,11 @@ export class VariantScorer {
   /** Summaries of an image under the mixture of its classes and of the samplers. */
   #mix(byClass: readonly (readonly TokenScores[])[], classWeights: readonly number[]): Summaries {
     const prior = samplerWeights(byClass[0].length);
-    const each = byClass.flatMap((bySampler) => bySampler.map((scores) => summarise(scores, this.#starts)));
-    const weights = classWeights.flatMap((weight) => prior.map((share) => weight * share));
-    return each.length === 1 ? each[0] : mixSummaries(each, weights, this.tokenCount);
+    const each = byClass.map((bySampler) => bySampler.map((scores) => summarise(scores, this.#starts)));
+    const mix = (all: readonly Summaries[], weights: readonly number[]) =>
+      all.length === 1 ? all[0] : mixSummaries(all, weights, this.tokenCount);
+    const mixed = mix(each.flat(), classWeights.flatMap((weight) => prior.map((share) => weight * share)));
+    return withOwnSampler(mixed, mix(each.map(([own]) => own), classWeights));
   }
 
   /** Frees the scorer's tensors. */

@@ -49,6 +49,9 @@ export function measuredLine(label: Label, seed: number, i: number, structure: S
         ["rank.logMean", 3 + 0.1 * next()],
         ["support.rate", 0.9 + 0.01 * next()],
       ]);
+      for (const name of ["guided.mean", "guided.lowest20", "rank.logMean", "support.rate"]) {
+        summaries[`own.${name}`] = summaries[name];
+      }
       const own = { tokens: 64, meanLogProb: conditional, perplexity: Math.exp(-conditional), summaries };
       return [scorer, own];
     })

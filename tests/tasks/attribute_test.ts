@@ -74,7 +74,7 @@ Deno.test("attribute reads JPEG and WebP too, and with --json prints a line of e
       assert.equal(line.unsure, true);
       assert.match(line.modelSet, /^[0-9a-f]{64}$/);
       const { quantization, signals, ...settings } = line.settings;
-      assert.deepEqual(settings, { condition: "none", summaries: "summaries/2", device: "cpu", weightType: "f32" });
+      assert.deepEqual(settings, { condition: "none", summaries: "summaries/3", device: "cpu", weightType: "f32" });
       assert.equal(quantization, calibration.quantization);
       assert.ok(["core", "all"].includes(signals));
       assert.ok(line.families.rar.quantLoss > 0 && line.families.var.quantLoss > 0);

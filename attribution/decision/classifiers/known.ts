@@ -12,21 +12,23 @@ import { calibratedRatio, type LogRatio, ratioScore, type Scale } from "./log_ra
 
 /** Summaries under the likeliest variant that are compared with those of its own images. */
 export const knownFeatures = [
-  "guided.mean",
-  "guided.lowest20",
+  "own.guided.mean",
+  "own.guided.lowest20",
   "difference.mean",
-  "support.rate",
-  "rank.logMean",
+  "own.support.rate",
+  "own.rank.logMean",
   "conditional.mean",
 ] as const;
 
 /** Summaries under every variant whose pattern is compared, with the guided means of scales. */
-const patternFeatures = ["guided.mean", "conditional.mean", "unconditional.mean", "rank.logMean", "guided.lowest20"];
+const patternFeatures = [
+  ...["own.guided.mean", "conditional.mean", "unconditional.mean", "own.rank.logMean", "own.guided.lowest20"],
+];
 
 /** The numbers of an image under the given variants, variant by variant. */
 export function patternNumbers(variants: readonly string[], row: FeatureRow): number[] {
   return variants.flatMap((name) => {
-    const scales = Object.keys(row).filter((key) => key.startsWith(`${name}.scale`) && key.endsWith(".guided"));
+    const scales = Object.keys(row).filter((key) => key.startsWith(`${name}.own.scale`) && key.endsWith(".guided"));
     return [
       ...pickColumns(row, patternFeatures.map((feature) => `${name}.${feature}`), "known variants"),
       ...scales.map((key) => row[key]),
@@ -64,10 +66,10 @@ export function knownNumbers(
 ): number[] {
   const { features, margins, pattern } = typical[best], variants = Object.keys(typical);
   const values = pickColumns(row, knownFeatures.map((name) => `${best}.${name}`), "known variants");
-  const own = row[`${best}.guided.mean`];
+  const own = row[`${best}.own.guided.mean`];
   const others = variants.filter((name) => name !== best).map((name) => {
     const { mean, deviation } = margins[name];
-    return (own - pickColumns(row, [`${name}.guided.mean`], "known variants")[0] - mean) / deviation;
+    return (own - pickColumns(row, [`${name}.own.guided.mean`], "known variants")[0] - mean) / deviation;
   });
   const z = values.map((value, j) => (value - features.mean[j]) / features.deviation[j]);
   const least = others.length === 0 ? 0 : Math.min(...others);

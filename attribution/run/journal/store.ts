@@ -54,7 +54,7 @@ export interface ResultRow {
  * Version of the measuring code. Raise it when a change of the code changes numbers under the same weights and
  * settings. Evidence of other versions stays in the file and is not used.
  */
-export const measuringVersion = 8;
+export const measuringVersion = 9;
 
 /** An open journal file. */
 export class Journal {

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import {
   logSumExp,
+  mixedNames,
   mixSummaries,
   type Summaries,
   summarise,
@@ -75,9 +76,12 @@ for (const name of ["rar", "var"] as const) {
       (await score([sampler])).forEach((byClass, b) =>
         byClass.forEach(([alone], c) => {
           assert.equal(together[b][c].length, samplers.length);
-          for (const key of ["conditional", "unconditional", "guided", "rank", "supported"] as const) {
+          for (const key of ["conditional", "unconditional", "guided", "rank"] as const) {
             near(together[b][c][s][key], alone[key], 1e-6, `${key} of image ${b} under ${JSON.stringify(sampler)}`);
           }
+          // The support is that of the variant's own sampler, whatever the others leave out.
+          if (s === 0) near(together[b][c][s].supported, alone.supported, 0, `support of image ${b}`);
+          else assert.deepEqual(together[b][c][s].supported, together[b][c][0].supported);
         })
       );
     }
@@ -120,14 +124,19 @@ for (const name of ["rar", "var"] as const) {
     const expected = logSumExp(each.map((summaries, s) => Math.log(prior[s]) + summaries["guided.sum"]));
     near([mixed["guided.sum"]], [expected], 1e-6, "guided.sum");
     near([mixed["conditional.sum"]], [each[0]["conditional.sum"]], 1e-6, "conditional.sum");
+    assert.deepEqual(Object.keys(mixed), mixedNames(name === "var" ? 3 : 0));
+    for (const name of Object.keys(mixed).filter((name) => name.startsWith("own."))) {
+      near([mixed[name]], [each[0][name.slice(4)]], 1e-6, `${name}: as if there were no other sampler`);
+    }
     // One sampler: the scores of TokenScorer, mixed over classes alone. The same one twice is one.
     const scorer = new TokenScorer(device, family, variant, [own[name]]);
     const scores = await scorer.score(tokens, [[0, 2], [null]]);
     scorer.dispose();
     const starts = name === "var" ? [0, 1, 5, 14] : [];
     const alone = mixSummaries(scores[0].map(([of]) => summarise(of, starts)), [0.6, 0.4], variant.tokenCount);
-    near(Object.values(each[0]), Object.values(alone), 1e-6, "one sampler");
-    near(Object.values((await run([own[name], own[name]]))[0]), Object.values(alone), 1e-6, "one sampler twice");
+    const shown = (summaries: Summaries) => Object.keys(alone).map((name) => summaries[name]);
+    near(shown(each[0]), Object.values(alone), 1e-6, "one sampler");
+    near(shown((await run([own[name], own[name]]))[0]), Object.values(alone), 1e-6, "one sampler twice");
     // Without a class there is no guidance, so all samplers give the same.
     near([plain["guided.sum"]], [summarise(scores[1][0][0])["guided.sum"]], 1e-6, "without a class");
     condition.dispose();

@@ -12,7 +12,7 @@ import type { ImageInput } from "../../../attribution/images/load.ts";
 import { attributeFiles } from "../../../attribution/run/attribute.ts";
 import { Journal } from "../../../attribution/run/journal/mod.ts";
 import { readClassTable, withClasses } from "../../../attribution/likelihood/class_table.ts";
-import { defaultInference, type ExtraScores, summaryNames } from "../../../attribution/likelihood/mod.ts";
+import { defaultInference, type ExtraScores, mixedNames } from "../../../attribution/likelihood/mod.ts";
 import { VariantPool } from "../../../attribution/run/variant_pool.ts";
 import { measure, type Measured, type MeasureOptions } from "../../../attribution/run/pipeline.ts";
 import { planMemory, type PlanOptions } from "../../../attribution/run/memory_plan.ts";
@@ -25,7 +25,7 @@ import { hashFile } from "../../../util/hash.ts";
 
 const MiB = 2 ** 20;
 const common = { quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" } as const;
-const none: Settings = { ...common, condition: "none", summaries: "summaries/2" };
+const none: Settings = { ...common, condition: "none", summaries: "summaries/3" };
 const infer: Settings = { ...none, condition: "infer", inference: defaultInference };
 const given: Settings = { ...none, condition: "given" };
 
@@ -93,7 +93,7 @@ Deno.test("measure() scores all variants of both families under inferred classes
           assert.ok(Math.abs(top.reduce((sum, { weight }) => sum + weight, 0) - 1) < 1e-9);
           for (const name of set.variants(family)) {
             const { summaries, meanLogProb, perplexity } = line.variants[name];
-            assert.deepEqual(Object.keys(summaries!), summaryNames(family === "var" ? scales(set) : 0));
+            assert.deepEqual(Object.keys(summaries!), mixedNames(family === "var" ? scales(set) : 0));
             assert.equal(meanLogProb, summaries!["conditional.mean"]);
             assert.equal(perplexity, summaries!["conditional.perplexity"]);
           }

@@ -17,7 +17,7 @@ const key: JournalKey = {
   modelSet: "a".repeat(64),
   settings: {
     condition: "infer",
-    summaries: "summaries/2",
+    summaries: "summaries/3",
     quantization: "greedy",
     signals: "core",
     device: "cpu",

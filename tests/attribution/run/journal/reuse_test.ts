@@ -16,7 +16,7 @@ import { withFolder, writeImages } from "../../files.ts";
 const tokenizers: Settings = {
   ...{ condition: "none", quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" },
 };
-const none: Settings = { ...tokenizers, summaries: "summaries/2" };
+const none: Settings = { ...tokenizers, summaries: "summaries/3" };
 const infer: Settings = { ...none, condition: "infer", inference: defaultInference };
 const both = { families: true, variants: true }, families = { families: true, variants: false };
 

@@ -95,7 +95,7 @@ Deno.test("Journal gives back what passes have left, exactly, and after settling
         `UPDATE keys SET settings = replace(settings, '"measuring":${measuringVersion}', '"measuring":1')`,
       );
       assert.equal(journal.evidence(key).find(sha(1)), undefined, "measured in another way");
-      const core = { ...key, settings: { ...key.settings, summaries: "summaries/2" as const } };
+      const core = { ...key, settings: { ...key.settings, summaries: "summaries/3" as const } };
       assert.equal(journal.evidence(core).find(sha(1)), undefined, "nor lent");
       const complete = () => journalStats(journal).keys.reduce((sum, { complete }) => sum + complete, 0);
       assert.equal(complete(), 1);
