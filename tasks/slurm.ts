@@ -2,6 +2,7 @@
  * `deno task slurm submit attribute|train`: a job array on Slurm, the job that merges its results, and their progress.
  * Scheduling, restarting and ordering are Slurm's; this fills in slurm/*.sbatch and reads what squeue says.
  */
+import { readFileList } from "../models/download/list.ts";
 import { familyNames } from "../models/registry.ts";
 import { join, resolve } from "node:path";
 import { expectNoFile, isFile } from "../util/files.ts";
@@ -9,6 +10,11 @@ import { choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { wordsOf } from "./v8_flags.ts";
 import { type Progress, writeStdout } from "./cli/progress.ts";
+
+/** Families that a pull of everything brings. */
+const defaultFamilies = [
+  ...new Set((await readFileList()).files.flatMap(({ family, extra }) => extra ? [] : [family])),
+];
 
 export const command = defineCommand({
   name: "slurm",
@@ -38,7 +44,7 @@ export const command = defineCommand({
     families: {
       value: "LIST",
       type: listOf(choice(familyNames)),
-      default: familyNames.join(","),
+      default: defaultFamilies.join(","),
       help: "train: which to train, one task each",
     },
     atOnce: { value: "N", type: whole(1), help: "run at most N tasks at a time" },

@@ -306,8 +306,12 @@ export class TokenScorer {
         return [
           logSoftmaxGather(conditional, tokens),
           logSoftmaxGather(unconditional, tokens),
-          scope(() => this.#supported(this.#draws[0], guide(this.#draws[0]), place)),
-          ...this.#draws.flatMap((draw) => scope(() => this.#drawColumns(guide(draw), tokens, place))),
+          ...this.#draws.flatMap((draw, s) =>
+            scope(() => {
+              const guided = guide(draw), columns = this.#drawColumns(guided, tokens, place);
+              return s === 0 ? [this.#supported(draw, guided, place), ...columns] : columns;
+            })
+          ),
           ...Object.values(further),
         ];
       });

@@ -77,6 +77,8 @@ export interface MeasureOptions {
   readonly signal?: AbortSignal;
   /** Finds earlier measurements of an image by its content, under the same model set and settings. */
   readonly recall?: (sha256: string) => Promise<Measured | undefined>;
+  /** Called with the images that no network has run over yet, before the first one does. */
+  readonly begin?: (sha256: readonly string[]) => void;
   /** Receives the measurements of a batch after every pass, complete or not. */
   readonly remember?: (measured: readonly Measured[]) => Promise<void>;
   /** Receives the work done since the previous call, in images; fractions are possible. */

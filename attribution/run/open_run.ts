@@ -236,6 +236,7 @@ export async function openRun(
       if (recalled !== undefined) counter.recalled++;
       return Promise.resolve(recalled);
     }),
+    begin: evidence && ((hashes) => hashes.forEach((sha256) => evidence.begin(sha256))),
     remember: (measured) => {
       counter.addComputed(measured);
       observer.onMeasured?.(measured);

@@ -113,7 +113,8 @@ async function* untilAborted<T>(
 /** Searches a chunk of images that are measured as they are, and yields their lines. */
 async function* linesOf(items: readonly Item[], options: StreamOptions): AsyncGenerator<MeasurementLine> {
   // Posed images are kept with the image that they belong to, not by themselves.
-  const asItIs = { ...options, search: undefined, recall: undefined, remember: undefined, onWork: undefined };
+  const silent = { recall: undefined, begin: undefined, remember: undefined, onWork: undefined };
+  const asItIs = { ...options, ...silent, search: undefined };
   await searchPoses(items.filter(isRead), options, async (posed) => {
     const plan = { ...options.plan, chunk: posed.length };
     const read = inAdvance(posed, plan.tokenizerBatch, (input) => readItem(input, asItIs));
@@ -237,6 +238,7 @@ function withGivenClass(measured: Measured, input: ImageInput, { settings, model
 /** Runs all tokenizers over a batch. */
 async function passFamilies(batch: readonly ReadItem[], options: StreamOptions): Promise<void> {
   const start = performance.now();
+  options.begin?.(batch.map(({ measured }) => measured.sha256));
   const results = {} as Record<FamilyName, FamilyResults>;
   const names = Object.keys(options.models.tokenizers);
   // All are recorded before the first result is waited for.

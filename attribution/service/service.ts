@@ -113,7 +113,10 @@ export class Service {
       this.#info = info;
       if (this.#state === "starting") this.#state = "ready";
       log({ event: "ready", device: info.device.name, modelSet: info.modelSet.hash, maxBatch: info.maxBatch });
-    }, (error: Error) => this.#fail(error));
+    }, (error: Error) => {
+      // A service that is stopped while it starts ends what it was opening.
+      if (this.#state !== "draining") this.#fail(error);
+    });
   }
 
   async #open(): Promise<TracerInfo> {

@@ -63,6 +63,7 @@ export function onSignals(stop: () => Promise<void>): void {
  */
 export function exitUnlessReady({ service }: Running): void {
   service.ready.catch((error: Error) => {
+    if (service.status.status === "draining") return; // it was stopped before it was ready
     for (const line of error.message.split("\n")) console.error(`serve: ${line}`);
     Deno.exit(1);
   });

@@ -56,7 +56,8 @@ Deno.test("attribute streams 200 images of 256x256: memory does not grow with th
 
     const memory = async (name: string) => JSON.parse(await Deno.readTextFile(join(dir, name, "summary.json"))).memory;
     const [less, more] = [await memory("few"), await memory("whole")];
-    assert.equal(more.devicePeakBytes, less.devicePeakBytes);
+    // Not all images are scored by all families, so some passes are larger than others.
+    assert.ok(more.devicePeakBytes <= 1.1 * less.devicePeakBytes, `${more.devicePeakBytes}, ${less.devicePeakBytes}`);
     // The rest of the process is JavaScript's heap, which is collected when it pleases: 64 MiB of play, where the pixels
     // of the 150 images that are more would take 113 MiB as float32.
     const grown = more.processPeakBytes - less.processPeakBytes;

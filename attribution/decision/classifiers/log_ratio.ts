@@ -30,7 +30,7 @@ export interface LogRatio {
   readonly calibration: LineFit;
   /** The same by kind of history (history.ts), for kinds with images enough: an image is compared with its like. */
   readonly kinds: Readonly<Record<string, LineFit>>;
-  /** |ln ratio| is at most this: so few images as it was fitted to cannot show more. */
+  /** |ln ratio| stays below this: so few images as it was fitted to cannot show more. */
   readonly bound: number;
 }
 
@@ -52,6 +52,15 @@ export function ratioScore(
   return first - second;
 }
 
+/** How far below the bound a ratio begins to be drawn in. */
+const softness = 1;
+
+/** `value` with a magnitude below `bound`, which large ones approach, so that they keep their order. */
+function bounded(value: number, bound: number): number {
+  const start = Math.max(0, bound - softness), beyond = Math.abs(value) - start;
+  return beyond <= 0 ? value : Math.sign(value) * (start + (bound - start) * (1 - Math.exp(-beyond / (bound - start))));
+}
+
 /** ln of the likelihood ratio for a score of an image with this kind of history. */
 export function calibratedRatio(
   { calibration, kinds, bound }: Pick<LogRatio, "calibration" | "kinds" | "bound">,
@@ -59,5 +68,5 @@ export function calibratedRatio(
   kind: string,
 ): number {
   const { slope, offset } = kinds[kind] ?? calibration;
-  return Math.min(Math.max(offset + slope * score, -bound), bound);
+  return bounded(offset + slope * score, bound);
 }

@@ -63,19 +63,18 @@ export class EvidenceCache {
     this.#reusable = reusable;
   }
 
-  /**
-   * Finds the evidence of an image by its content hash, and deletes what is damaged of it. Without any, counts an
-   * attempt to measure it.
-   */
+  /** Finds the evidence of an image by its content hash, and deletes what is damaged of it. */
   recall(sha256: string): Measured | undefined {
     const known = this.find(sha256);
     this.#deleteDamaged();
-    if (known === undefined) {
-      this.#journal.sql(
-        "INSERT INTO attempts VALUES (?, ?, 1) ON CONFLICT(key, sha256) DO UPDATE SET begun = begun + 1",
-      ).run(this.#key.id, Uint8Array.fromHex(sha256));
-    }
     return known;
+  }
+
+  /** Counts an attempt to measure an image. */
+  begin(sha256: string): void {
+    this.#journal.sql(
+      "INSERT INTO attempts VALUES (?, ?, 1) ON CONFLICT(key, sha256) DO UPDATE SET begun = begun + 1",
+    ).run(this.#key.id, Uint8Array.fromHex(sha256));
   }
 
   /** Finds the evidence of an image by its content hash, with reusable parts from other keys. */

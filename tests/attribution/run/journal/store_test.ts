@@ -112,7 +112,8 @@ Deno.test("Journal counts how often work on an image began until it is complete"
     const path = join(dir, "j.sqlite");
     for (let kill = 0; kill < 2; kill++) {
       using journal = Journal.open(path);
-      assert.equal(journal.evidence(key).recall(sha(1)), undefined);
+      assert.equal(journal.evidence(key).recall(sha(1)), undefined, "looking for it is no work either");
+      journal.evidence(key).begin(sha(1));
     }
     using journal = Journal.open(path);
     const evidence = journal.evidence(key);
