@@ -11,7 +11,7 @@ import { Slurm } from "./slurm.ts";
 
 const images = join(root, "examples", "Dataset", "test");
 /** Enough that the task that is killed is in the middle. */
-const limit = "48";
+const limit = "300";
 
 /** Like the tests of WebGPU, this one fails where its packages are missing, unless the processor alone was asked for. */
 const cpuOnly = Deno.args.includes("--cpu-only") || Deno.env.get("MODEL_TRACER_CPU_ONLY") === "1";
