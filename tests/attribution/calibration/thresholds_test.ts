@@ -2,12 +2,8 @@
 import { officialLabels } from "../../labels.ts";
 import assert from "node:assert/strict";
 import { rulesOf, uncalibrated } from "../../../attribution/decision/calibration_file.ts";
-import {
-  fitCalibration,
-  type Labelled,
-  requireFittable,
-  rocThreshold,
-} from "../../../attribution/calibration/thresholds.ts";
+import { type Labelled, rocThreshold } from "../../../attribution/calibration/fit_thresholds.ts";
+import { fitCalibration, requireFittable } from "../../../attribution/calibration/thresholds.ts";
 import type { FamilyEvidence } from "../../../attribution/evidence/evidence.ts";
 import { groupOf, type Label } from "../../../attribution/labels.ts";
 import { chooseFamily } from "../../../attribution/decision/methods.ts";
