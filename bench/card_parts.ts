@@ -1,6 +1,6 @@
 /** The parts of a run on a card (card.ts): what is started, for how long at most, and how its results are read. */
 import { join } from "node:path";
-import { writePng } from "../generation/png.ts";
+import { writePng } from "../attribution/images/png.ts";
 import { rarTokenizer, rarVariants } from "../models/rar/config.ts";
 import { varTokenizer, varVariants } from "../models/var/config.ts";
 

@@ -9,7 +9,7 @@ import type { FamilyName } from "../models/family.ts";
 import { parseJson } from "../util/json.ts";
 import { formatPair, type PairFile, pairPath } from "./pair_file.ts";
 import type { GeneratedImage } from "./generator.ts";
-import { writePng } from "./png.ts";
+import { writePng } from "../attribution/images/png.ts";
 import { classOf, type Series } from "./settings.ts";
 import { canonicalJson } from "../util/json.ts";
 

@@ -19,6 +19,6 @@ export {
   planBatch,
 } from "./generator.ts";
 export { formatPair, type PairFile, pairPath, readPair } from "./pair_file.ts";
-export { writePng } from "./png.ts";
+export { writePng } from "../attribution/images/png.ts";
 export { chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";
 export type { Sampler } from "../models/draw_rule.ts";

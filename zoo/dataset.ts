@@ -14,7 +14,7 @@ import {
 } from "../attribution/images/augment/mod.ts";
 import { decodeImage } from "../attribution/images/decode.ts";
 import { type Device, uniforms } from "../core/tensor/mod.ts";
-import { writePng } from "../generation/png.ts";
+import { writePng } from "../attribution/images/png.ts";
 import { CropQueue, photosOf, shuffled } from "./crop_queue.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { drawn, type Item, type Material, nonmembers, type NonmemberSource } from "./nonmembers.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { type Device, uniforms } from "../core/tensor/mod.ts";
 import { runGeneration } from "../generation/generate.ts";
-import { writePng } from "../generation/png.ts";
+import { writePng } from "../attribution/images/png.ts";
 import type { FamilyName } from "../models/family.ts";
 import { openModelSet } from "../models/model_set.ts";
 import { sharpnessQuantile, smoothed, type Smoothing, smoothings } from "./blur.ts";

@@ -2,7 +2,7 @@
  * Picture sheets of the zoo: held-out photographs beside their reconstructions, and samples of every variant.
  * They are for looking at; figures are in weights/tiny/README.md.
  */
-import { writePng } from "../generation/png.ts";
+import { writePng } from "../attribution/images/png.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
 import { type Device, disposeAll, fromArray, scope } from "../core/tensor/mod.ts";
 import type { ImageTokenizer } from "../models/family.ts";

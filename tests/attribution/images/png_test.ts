@@ -1,9 +1,9 @@
 /** PNG files that are written here, read back by libpng. */
 import assert from "node:assert/strict";
-import { writePng } from "../../generation/png.ts";
-import { decodeImage, encodePng } from "../../attribution/images/decode.ts";
-import { uniforms } from "../../core/tensor/mod.ts";
-import { goldenImage } from "../attribution/golden_image.ts";
+import { writePng } from "../../../attribution/images/png.ts";
+import { decodeImage, encodePng } from "../../../attribution/images/decode.ts";
+import { uniforms } from "../../../core/tensor/mod.ts";
+import { goldenImage } from "../golden_image.ts";
 
 Deno.test("writePng() writes what libpng reads back, at every size and with every filter", async () => {
   for (const [width, height] of [[1, 1], [1, 7], [5, 1], [3, 2], [64, 64], [33, 17]]) {

@@ -4,8 +4,8 @@
  * specification (W3C, third edition), sections 5, 9 and 12.7.
  */
 import { constants, crc32, deflateSync } from "node:zlib";
-import type { RgbImage } from "../attribution/images/image.ts";
-import { PNG_SIGNATURE } from "../attribution/images/png_chunks.ts";
+import type { RgbImage } from "./image.ts";
+import { PNG_SIGNATURE } from "./png_chunks.ts";
 
 const channels = 3;
 
