@@ -11,7 +11,7 @@ import { type EvaluationResult, runEvaluation } from "../attribution/evaluation/
 import { zeroPixelRows } from "../attribution/evaluation/verdict_report.ts";
 import { isUnreadable } from "../attribution/evidence/evidence.ts";
 import { printable } from "../util/names.ts";
-import { choice, listOf, type ValueType, whole } from "../util/options.ts";
+import { anyText, choice, listOf, type ValueType, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { folderOr } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
@@ -54,6 +54,17 @@ export const command = defineCommand({
       help: `also after what happens to images: standard for all of ${
         standardProcessings.slice(1).map(({ name }) => name).join(", ")
       }, or some of them with commas between`,
+    },
+    strangers: {
+      value: "LIST",
+      type: listOf(anyText),
+      help:
+        "sources of outliers that went through a tokenizer of the set, whose right finding is family, with commas " +
+        "between them: figures without them are given as well",
+    },
+    limits: {
+      value: "FILE",
+      help: "also put the tables of limits.md into this Markdown document, between its two marks",
     },
     stability: {
       value: "N",

@@ -9,6 +9,7 @@ import { outlierLabel } from "../labels.ts";
 import { equalMassBins, type ReliabilityBin, riskCoverage, tippett, type TippettCurve } from "../metrics/mod.ts";
 import { type Headline, headline, headlineBySource, type HeadlineOptions } from "./headline.ts";
 import { isRight, type JudgedVerdict } from "./judged.ts";
+import { type FileLook, type ZeroPixels, zeroPixels } from "./zero_pixels.ts";
 
 /** A processed copy of an image. */
 export interface Copy {
@@ -30,16 +31,23 @@ export interface Curves {
   readonly tippett: { readonly members: TippettCurve; readonly outliers: TippettCurve } | null;
 }
 
+/** Figures of some images, beside those of a rule that sees none of their pixels. */
+export interface Compared {
+  readonly all: Headline;
+  /** The baseline that sees no pixel, on these images' files. Absent where they are not known. */
+  readonly zeroPixels?: ZeroPixels;
+}
+
 /** The figures of one processing. */
-export interface ProcessingResult {
+export interface ProcessingResult extends Compared {
   /** Name of the processing; `all` for all together. */
   readonly name: string;
   /** For people. */
   readonly title: string;
   /** The edits as text; empty for the images as they are stored. */
   readonly edits: string;
-  /** The figures of all images. */
-  readonly all: Headline;
+  /** The same without the outliers of `ResultOptions.strangers`; absent where no source is named. */
+  readonly ordinary?: Compared;
   /** By source of outliers: those figures that concern them. */
   readonly sources: Readonly<Record<string, Headline>>;
   readonly curves: Curves;
@@ -62,29 +70,57 @@ export function processedCopies(images: readonly LabelledImage[], processings: r
   );
 }
 
+/** What the results of processings depend on beside the verdicts. */
+export interface ResultOptions extends HeadlineOptions {
+  /**
+   * Sources of outliers that went through a family's tokenizer, whose right finding is `family`. The figures without
+   * them are given as well.
+   */
+  readonly strangers?: readonly string[];
+  /** By processing, what the files of its images look like. */
+  readonly looks?: ReadonlyMap<string, readonly FileLook[]>;
+}
+
 /** The figures of each processing with verdicts, then of all together if there are several. */
 export function processingResults(
   processings: readonly Processing[],
   verdicts: ReadonlyMap<string, readonly JudgedVerdict[]>,
-  options: HeadlineOptions,
+  options: ResultOptions,
 ): ProcessingResult[] {
-  const rows = processings.filter(({ name }) => verdicts.has(name))
-    .map((row) => resultOf(row, verdicts.get(row.name)!, options));
+  const judged = processings.filter(({ name }) => verdicts.has(name));
+  const looksOf = (name: string) => options.looks?.get(name) ?? [];
+  const rows = judged.map((row) => resultOf(row, verdicts.get(row.name)!, looksOf(row.name), options));
   if (rows.length < 2) return rows;
-  const pooled = processings.flatMap(({ name }) => verdicts.get(name) ?? []);
-  return [...rows, resultOf({ name: together, title: "all of these", edits: [] }, pooled, options)];
+  const pooled = judged.flatMap(({ name }) => verdicts.get(name)!);
+  const looks = judged.flatMap(({ name }) => looksOf(name));
+  return [...rows, resultOf({ name: together, title: "all of these", edits: [] }, pooled, looks, options)];
 }
 
 function resultOf(
   { name, title, edits }: Processing,
   verdicts: readonly JudgedVerdict[],
-  options: HeadlineOptions,
+  looks: readonly FileLook[],
+  options: ResultOptions,
 ): ProcessingResult {
+  const { strangers = [] } = options;
+  const isOrdinary = ({ source }: { readonly source: string }) => !strangers.includes(source);
   return {
     ...{ name, title, edits: edits.length === 0 ? "" : formatEdits(edits) },
-    all: headline(verdicts, options),
+    ...compared(verdicts, looks, options),
+    ...strangers.length > 0 && { ordinary: compared(verdicts.filter(isOrdinary), looks.filter(isOrdinary), options) },
     sources: headlineBySource(verdicts, options),
     curves: curvesOf(verdicts),
+  };
+}
+
+function compared(
+  verdicts: readonly JudgedVerdict[],
+  looks: readonly FileLook[],
+  options: HeadlineOptions,
+): Compared {
+  return {
+    all: headline(verdicts, options),
+    ...looks.length > 0 && { zeroPixels: zeroPixels(looks, options.labels) },
   };
 }
 

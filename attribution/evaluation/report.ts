@@ -40,6 +40,8 @@ export interface EvaluationReport {
   readonly processings: readonly ProcessingResult[];
   /** The baseline that sees no pixel. */
   readonly zeroPixels: ZeroPixels;
+  /** The sources that `ProcessingResult.ordinary` leaves out. */
+  readonly strangers?: readonly string[];
   /** Whether verdicts hold after light changes; absent unless requested. */
   readonly stability?: Stability;
   /** All methods on the same images; empty unless requested. */
@@ -67,7 +69,7 @@ export async function writeEvaluation(dir: string, report: EvaluationReport, dra
     "signals.csv": signalsCsv(evaluation),
     "thresholds.csv": thresholdsCsv(evaluation),
     "processing.csv": processingCsv(report.processings),
-    "limits.md": limitsMarkdown(report.processings, report.about),
+    "limits.md": limitsMarkdown(report.processings, report),
   };
   const bySource = sourcesCsv(report.processings);
   if (bySource !== null) files["sources.csv"] = bySource;

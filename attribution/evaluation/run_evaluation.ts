@@ -6,12 +6,14 @@ import { join } from "node:path";
 import { loadCalibration, rulesOf } from "../decision/calibration_file.ts";
 import { methodOf } from "../decision/methods.ts";
 import { chooseModels } from "../run/choose_models.ts";
-import { type Labels, labelsOf } from "../labels.ts";
+import { type Labels, labelsOf, outlierLabel } from "../labels.ts";
 import { type LabelledImage, limitPerLabel, listLabelFolders, listWithTable } from "../images/labelled.ts";
 import { journalIn, makeReportFolder } from "../run/report.ts";
 import { aboutEvaluation, describeLimits } from "./about.ts";
 import { evaluate, type Judged } from "./evaluate.ts";
 import type { JudgedVerdict } from "./judged.ts";
+import { limitsMarkdown } from "./limits.ts";
+import { expectLimitsMarks, writeLimits } from "./limits_document.ts";
 import { processedCopies, type ProcessingResult, processingResults, untouched } from "./processing.ts";
 import { type EvaluationReport, writeEvaluation } from "./report.ts";
 import { lightChanges, type Stability, stabilityOf } from "./stability.ts";
@@ -20,6 +22,7 @@ import {
   attackImages,
   compareOn,
   type Context,
+  copyLooks,
   type EvaluationEvents,
   type EvaluationOptions,
   Interrupted,
@@ -27,7 +30,7 @@ import {
   judgeImages,
   readableImages,
 } from "./stages.ts";
-import { zeroPixels } from "./zero_pixels.ts";
+import { type FileLook, zeroPixels } from "./zero_pixels.ts";
 
 export type { EvaluationEvents, EvaluationOptions } from "./stages.ts";
 
@@ -50,6 +53,8 @@ export async function runEvaluation(
   const set = await chooseModels(options.models, events);
   const labels = labelsOf(set);
   const images = await labelledImages(options, labels, events);
+  expectSources(options.strangers ?? [], images);
+  if (options.limits !== undefined) await expectLimitsMarks(options.limits);
   const { calibration, sha256 } = await loadCalibration(set);
   const rules = rulesOf(calibration, labels, options.rules);
   const quantization = options.quantization ?? calibration.quantization;
@@ -76,7 +81,7 @@ async function runStages(context: Context, calibrationHash: string | null): Prom
     return await run();
   };
   const { judged, files: looks, fingerprint, summary } = (await stage("verdicts", true, () => judgeImages(context)))!;
-  const processings = (await stage("processing", true, () => processImages(judged, context)))!;
+  const processings = (await stage("processing", true, () => processImages(judged, looks, context)))!;
   const stability = await stage("stability", options.stability, () => changeImages(judged, context));
   const methods = await stage("methods", options.compare, () => compareOn(judged, context)) ?? [];
   const robustness = await stage("robustness", options.robustness, () => attackImages(context)) ?? [];
@@ -92,10 +97,15 @@ async function runStages(context: Context, calibrationHash: string | null): Prom
   const isFitted = calibration.data?.val.fingerprint === fingerprint;
   const result: EvaluationReport = {
     about: aboutEvaluation(context, { summary, calibrationHash, fingerprint }),
-    ...{ evaluation, processings, zeroPixels: baseline, stability, methods, robustness, unreadable },
+    ...{ evaluation, processings, zeroPixels: baseline, strangers: options.strangers, stability, methods, robustness },
+    unreadable,
     notes: describeLimits(evaluation, { isFitted, zeroPixels: baseline }),
   };
   const files = await writeEvaluation(report, result, { judged: measured, calibration, rules });
+  if (options.limits !== undefined) {
+    await writeLimits(options.limits, limitsMarkdown(processings, result));
+    files.push(options.limits);
+  }
   return {
     status: "done",
     computed: context.computed,
@@ -105,16 +115,23 @@ async function runStages(context: Context, calibrationHash: string | null): Prom
 }
 
 /** The figures of the images as they are stored, and after each processing that the options name. */
-async function processImages(judged: readonly Judged[], context: Context): Promise<ProcessingResult[]> {
+async function processImages(
+  judged: readonly Judged[],
+  files: readonly FileLook[],
+  context: Context,
+): Promise<ProcessingResult[]> {
   const { options, rules: { labels } } = context;
-  const { processing = [], seed = 0, resamples = 1000 } = options;
+  const { processing = [], strangers, seed = 0, resamples = 1000 } = options;
   const edited = processing.filter(({ edits }) => edits.length > 0);
   const copies = processedCopies(readableImages(context), edited);
   const verdicts = new Map<string, readonly JudgedVerdict[]>([[untouched.name, judged]]);
+  const looks = new Map<string, readonly FileLook[]>([[untouched.name, files]]);
   if (copies.length > 0) {
     for (const [name, items] of await judgeCopies(copies, "processing", context)) verdicts.set(name, items);
+    for (const [name, items] of await copyLooks(copies, context)) looks.set(name, items);
   }
-  return processingResults([untouched, ...edited], verdicts, { labels, bootstrap: { seed, resamples } });
+  const bootstrap = { seed, resamples };
+  return processingResults([untouched, ...edited], verdicts, { labels, bootstrap, strangers, looks });
 }
 
 /** Whether verdicts hold after light changes. */
@@ -122,6 +139,14 @@ async function changeImages(judged: readonly Judged[], context: Context): Promis
   const changes = lightChanges(context.options.stability ?? 0);
   const verdicts = await judgeCopies(processedCopies(readableImages(context), changes), "stability", context);
   return stabilityOf(judged, verdicts);
+}
+
+/** Throws for a name that is no source of outliers. */
+function expectSources(names: readonly string[], images: readonly LabelledImage[]): void {
+  const sources = new Set(images.filter(({ label }) => label === outlierLabel).map(({ source }) => source));
+  const unknown = names.filter((name) => !sources.has(name));
+  if (unknown.length === 0) return;
+  throw new Error(`--strangers: expected sources of outliers (${[...sources].join(", ")}), got ${unknown.join(", ")}`);
 }
 
 async function labelledImages(

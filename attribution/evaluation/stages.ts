@@ -13,7 +13,11 @@ import type { Label } from "../labels.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
 import type { Judged } from "./evaluate.ts";
 import type { Processing } from "../images/edits/mod.ts";
+import { UnreadableImageError } from "../images/image.ts";
 import type { LabelledImage } from "../images/labelled.ts";
+import { readContent, storedImage } from "../images/load.ts";
+import { writePng } from "../images/png.ts";
+import { sniff } from "../images/sniff.ts";
 import { extrasFor } from "../decision/extras.ts";
 import { gatherLines, type MeasuringEvents } from "../run/measure_images.ts";
 import { type JudgedVerdict, judgedVerdict } from "./judged.ts";
@@ -34,6 +38,13 @@ export interface EvaluationOptions extends Omit<AttributeFilesOptions, "inputs" 
   readonly limitPerLabel?: number;
   /** Evaluate after these processings, too. Default: only the images as they are stored. */
   readonly processing?: readonly Processing[];
+  /**
+   * Sources of outliers that went through a family's tokenizer, such as other transformers on it, whose right finding is
+   * `family`. Figures without them are given as well. Default: none.
+   */
+  readonly strangers?: readonly string[];
+  /** A Markdown document whose part between two marks becomes the tables of limits.md (limits_document.ts). */
+  readonly limits?: string;
   /** Compare verdicts with those after so many light changes. Default 0: none. */
   readonly stability?: number;
   /** Evaluate on images under the reference's attacks, too: all of them, or these. Default false. */
@@ -110,11 +121,11 @@ export async function judgeImages(context: Context): Promise<{
         return;
       }
       const image = byName.get(line.image)!;
-      const { label, picture = line.image } = image;
+      const { label, source, picture = line.image } = image;
       const { families, sha256, width, height, facts } = line;
       contents.push({ label, sha256 });
       judged.push({ ...judgedVerdict(image, line), families });
-      looks.push({ format: facts?.file?.format ?? "unknown", width, height, label, picture });
+      looks.push({ format: facts?.file?.format ?? "unknown", width, height, label, source, picture });
     },
   });
   requireDone(summary, context);
@@ -163,6 +174,33 @@ export async function judgeCopies(
   });
   requireDone(summary, context);
   return verdicts;
+}
+
+/**
+ * What the files of copies would look like, by group: those that processing wrote last, and PNG files where it wrote
+ * none. Copies that cannot be read are left out.
+ */
+export async function copyLooks(
+  copies: readonly Copy[],
+  { options: { signal, maxPixels } }: Context,
+): Promise<Map<string, FileLook[]>> {
+  const looks = new Map<string, FileLook[]>();
+  for (const { input, original, group } of copies) {
+    if (signal?.aborted) throw new Interrupted();
+    const { label, source, picture = original.imageName } = original;
+    try {
+      const { bytes: stored } = await readContent(input, maxPixels);
+      const { image, bytes = writePng(image) } = await storedImage(input, stored, maxPixels);
+      const { format, width, height } = sniff(bytes);
+      const look = { format, width, height, bytes: bytes.length, label, source, picture };
+      const known = looks.get(group);
+      if (known === undefined) looks.set(group, [look]);
+      else known.push(look);
+    } catch (error) {
+      if (!(error instanceof UnreadableImageError)) throw error;
+    }
+  }
+  return looks;
 }
 
 /** Compares all methods that the calibration allows on the images that were judged. */

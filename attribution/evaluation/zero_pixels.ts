@@ -19,6 +19,8 @@ export interface FileLook {
   readonly bytes: number;
   /** The true label. */
   readonly label: Label;
+  /** Where the image is from, such as the generator of an outlier. */
+  readonly source: string;
   /** The original that the image was made from. */
   readonly picture: string;
 }

@@ -1,10 +1,9 @@
-/** Verdicts by processing: copies, rows, curves, the tables of the report and of docs/limits.md. */
+/** Verdicts by processing: copies, rows, curves, the tables of the report. */
 import assert from "node:assert/strict";
 import { parse } from "npm:csv-parse@6.1.0/sync";
 import { figureNames } from "../../../attribution/evaluation/figures.ts";
 import { figure } from "../../../attribution/evaluation/html.ts";
 import { judgedVerdict } from "../../../attribution/evaluation/judged.ts";
-import { limitsMarkdown } from "../../../attribution/evaluation/limits.ts";
 import { curvesOf, processedCopies, processingResults, untouched } from "../../../attribution/evaluation/processing.ts";
 import { riskFigure, tippettFigure } from "../../../attribution/evaluation/verdict_charts.ts";
 import {
@@ -115,19 +114,4 @@ Deno.test("riskFigure() and tippettFigure() draw, with names on their axes", asy
     assert.ok(xAxis.name && yAxis.name);
   }
   assert.equal(tippettFigure([{ title: "x", curves: { ...results[0].curves, tippett: null } }]), null);
-});
-
-Deno.test("limitsMarkdown() has tables of processings and sources, and says what columns mean", () => {
-  const text = limitsMarkdown(results, {
-    "model set": "tiny 123",
-    calibration: "456",
-    "fitted on": "train a, val b",
-    decides: "joint",
-  });
-  assert.match(text, /^2 images of 2 pictures: 1 generated ones, 1 outliers\. Model set tiny 123, calibration 456/);
-  assert.match(text, /^\| JPEG 75 \| 2 \| 0\.0 % \(0\.0 to 97\.5 %\) \| 50\.0 % \(1\.3 to 98\.7 %\) \|/m);
-  assert.match(text, /^\| photograph \| all of these \| 2 \| 100\.0 % /m);
-  assert.match(text, /^- labels right: Share of images whose label is right/m);
-  const [head, rule, ...rows] = text.split("\n").filter((line) => line.startsWith("| ")).slice(0, 5);
-  for (const line of [rule, ...rows]) assert.equal(line.split(" | ").length, head.split(" | ").length);
 });

@@ -7,7 +7,15 @@ import { officialLabels } from "../../labels.ts";
 function files(look: (label: string, i: number) => Partial<FileLook>): FileLook[] {
   return ["rarb", "var16", "outlier"].flatMap((label) =>
     Array.from({ length: 30 }, (_, i): FileLook => ({
-      ...{ format: "png", width: 64, height: 64, bytes: 8000 + (i * 37 % 30), label, picture: `${label} ${i}` },
+      ...{
+        format: "png",
+        width: 64,
+        height: 64,
+        bytes: 8000 + (i * 37 % 30),
+        label,
+        source: label,
+        picture: `${label} ${i}`,
+      },
       ...look(label, i),
     }))
   );
