@@ -6,7 +6,7 @@ import { openDevice } from "../core/open_device.ts";
 import { anyText, choice, listOf, whole } from "../util/options.ts";
 import { loadCrops, type PhotoCrops } from "../zoo/crops.ts";
 import { tokenizersOf, transformersOf, zooRecipeNames, zooRecipes } from "../zoo/recipes.ts";
-import { trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
+import { keepOutsiders, trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
 import { makeTokens, type StepOptions, trainTokenizers, trainTransformers } from "../zoo/steps.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
@@ -31,6 +31,15 @@ const steps = {
   release: {
     about: "the model set with its inverse decoders, into --out (weights/<recipe>)",
     run: (options: Options) => writeRelease(options, options.out ?? `weights/${options.recipe.name}`),
+  },
+  outside: {
+    about:
+      "the generators outside the set, into --out (where the recipe keeps them), for datasets drawn without training",
+    run: async (options: Options) => {
+      const { outside: { kept }, name } = options.recipe;
+      if (kept === undefined) throw new Error(`zoo outside: the recipe ${name} keeps no generators outside of its set`);
+      return await keepOutsiders(options, options.out ?? kept);
+    },
   },
   dataset: {
     about: "the small dataset of the recipe tiny, into --out (examples/Dataset)",
@@ -121,8 +130,12 @@ export const command = defineCommand({
       }; ` +
         "families for inverse",
     },
-    out: { value: "DIR", help: "where release, dataset and sheets write" },
-    set: { value: "DIR", help: "the set that the dataset is drawn from", unset: "that of the step sets" },
+    out: { value: "DIR", help: "where release, outside, dataset and sheets write" },
+    set: {
+      value: "DIR",
+      help: "the set that the dataset is drawn from",
+      unset: "that of the step sets, else the embedded one",
+    },
     keep: { help: "dataset: files that are in --out stay what they are, and missing ones are added" },
     seed: {
       value: "N",

@@ -89,6 +89,8 @@ export interface ZooRecipe {
     /** Those that no family has, by the names that transformers' recipes use. */
     readonly tokenizers: Readonly<Record<string, TokenizerRecipe>>;
     readonly transformers: readonly TransformerRecipe[];
+    /** Folder in this repository where the finished ones are kept, below its root. Absent where there are none. */
+    readonly kept?: string;
   };
 }
 

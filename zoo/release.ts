@@ -2,7 +2,7 @@
  * The last steps of building the zoo: inverse decoders, the embedded set, the small dataset and the picture sheets.
  * They run the same code as the tasks `generate` and `train`.
  */
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { runGeneration } from "../generation/generate.ts";
 import { decodeImage } from "../attribution/images/decode.ts";
 import { runTraining } from "../training/run_training.ts";
@@ -10,7 +10,7 @@ import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { type DrawOptions, writeDataset, writeDraw } from "./dataset.ts";
-import { loadTokenizer, zooPaths } from "./paths.ts";
+import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
 import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
 import { tokenizersOf, transformersOf, variantsOf } from "./recipes.ts";
 import { type SetParts, writeSet } from "./set.ts";
@@ -43,18 +43,77 @@ export async function writeSets({ recipe, work, log }: ReleaseOptions): Promise<
   const { hash } = await writeSet(setFolder(work), setOf(recipe, work));
   log(`set ${hash.slice(0, 12)} without inverse decoders`);
   for (const row of recipe.outside.transformers) {
-    if (!await Deno.stat(zooPaths(work).network(row.name)).then(() => true, () => false)) {
+    if (!await isThere(zooPaths(work).network(row.name))) {
       log(`no set of ${row.name}, which is not trained`);
       continue;
     }
     await writeSet(outsiderFolder(work, row.name), {
       name: row.name,
-      description: "A generator outside the zoo.",
+      description: outsiderDescription,
       ...networkFiles(work, [tokenizersOf(recipe)[row.tokenizer]], [row]),
     });
   }
   return true;
 }
+
+/**
+ * Keeps the finished generators outside the set in `out`: their transformers, and the tokenizers that the set does not
+ * have. Images of a dataset can be drawn from them where nothing was trained.
+ */
+export async function keepOutsiders({ recipe, work, log }: ReleaseOptions, out: string): Promise<boolean> {
+  const own = setTokenizers(recipe).map(({ name }) => name);
+  const { transformers } = recipe.outside;
+  const tokenizers = transformers.map(({ tokenizer }) => tokenizersOf(recipe)[tokenizer].name);
+  const names = new Set([...tokenizers.filter((name) => !own.includes(name)), ...transformers.map(({ name }) => name)]);
+  await Deno.mkdir(out, { recursive: true });
+  for (const name of names) {
+    const path = zooPaths(work).network(name);
+    const hash = await fileHash(path, "transformers");
+    await Deno.copyFile(path, join(out, basename(path)));
+    log(`${join(out, basename(path))} ${hash}`);
+  }
+  return true;
+}
+
+/** The root of this repository. */
+const repository = new URL("..", import.meta.url).pathname;
+
+/** The set that images are drawn from: the one in the working folder, or else the released one. */
+async function setToDrawFrom({ recipe, work }: ReleaseOptions): Promise<string> {
+  return await isThere(join(setFolder(work), "manifest.json"))
+    ? setFolder(work)
+    : join(repository, "weights", recipe.name);
+}
+
+/**
+ * Folders of the sets of generators outside. Those that the working folder does not have are made of networks that were
+ * trained there, else of those that the repository keeps. Throws where a network is in neither.
+ */
+async function outsiderFolders({ recipe, work, log }: ReleaseOptions): Promise<ReadonlyMap<string, string>> {
+  const { kept = "" } = recipe.outside, folders = new Map<string, string>();
+  const fileOf = async (name: string) => {
+    const places = [zooPaths(work).weights, join(repository, kept), join(repository, "weights", recipe.name)];
+    for (const path of places.map((place) => join(place, `${name}.safetensors`))) if (await isThere(path)) return path;
+    throw new Error(`${name}: neither trained in ${work} nor kept in ${kept}; deno task zoo transformers trains it`);
+  };
+  for (const row of recipe.outside.transformers) {
+    const folder = outsiderFolder(work, row.name);
+    folders.set(row.name, folder);
+    if (await isThere(join(folder, "manifest.json"))) continue;
+    const tokenizer = tokenizersOf(recipe)[row.tokenizer];
+    const parts = {
+      tokenizers: [{ recipe: tokenizer, path: await fileOf(tokenizer.name) }],
+      variants: [{ recipe: row, path: await fileOf(row.name) }],
+    };
+    await writeSet(folder, { name: row.name, description: outsiderDescription, ...parts });
+    log(`${row.name}: ${parts.variants[0].path} on ${parts.tokenizers[0].path}`);
+  }
+  return folders;
+}
+
+const outsiderDescription = "A generator outside the zoo.";
+
+const isThere = (path: string) => Deno.stat(path).then(() => true, () => false);
 
 /** Generates pairs of all variants of each family and fine-tunes its encoder on them. */
 export async function trainInverses(options: ReleaseOptions): Promise<boolean> {
@@ -129,7 +188,10 @@ export async function writeRelease({ recipe, work, log }: ReleaseOptions, out: s
 
 /** What the small dataset is made of beside networks, and where it goes. */
 export interface ExamplesOptions {
-  /** The set that images are drawn from: that of the step `sets` when not given. Inverse decoders do not matter. */
+  /**
+   * The set that images are drawn from: that of the step `sets` when not given, or where that is not there the released
+   * one. Inverse decoders do not matter.
+   */
   readonly models?: string;
   readonly unseen: readonly PhotoCrops[];
   readonly train: PhotoCrops;
@@ -142,14 +204,16 @@ export interface ExamplesOptions {
 
 /** Writes the small dataset, or a set drawn anew, into `out`. */
 export async function writeExamples(
-  { device, work, threads, log }: ReleaseOptions,
-  { models = setFolder(work), draw, keep, ...rest }: ExamplesOptions,
+  options: ReleaseOptions,
+  { models, draw, keep, ...rest }: ExamplesOptions,
 ): Promise<boolean> {
+  const { device, work, threads, log } = options;
+  const folders = await outsiderFolders(options);
   const material = {
     ...rest,
     device,
-    models,
-    outsider: (name: string) => outsiderFolder(work, name),
+    models: models ?? await setToDrawFrom(options),
+    outsider: (name: string) => folders.get(name)!,
     work,
     threads,
     log,

@@ -18,5 +18,6 @@ export const tinyRecipe: ZooRecipe = {
   outside: {
     tokenizers: { other: otherRecipes.tokenizer },
     transformers: [otherRecipes.transformer, varAncestor, rarTwin, varTwin],
+    kept: "zoo/tiny/outside",
   },
 };
