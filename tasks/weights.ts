@@ -1,6 +1,7 @@
 /**
- * `deno task weights pull|list|verify|convert`: the published checkpoints, from the hub to a set that every task loads.
- * It calls models/download/, and alone has network permission. stdout has nothing but results.
+ * `deno task weights pull|list|verify|convert|check`: the published checkpoints, from the hub to a set that every task
+ * loads. It calls models/download/, and alone has network permission; `check` is a process of its own, without it.
+ * stdout has nothing but results.
  */
 import { familyNames } from "../models/registry.ts";
 import { join } from "node:path";
@@ -18,7 +19,7 @@ import { textTable } from "./cli/table.ts";
 export const command = defineCommand({
   name: "weights",
   about: "Fetches the published checkpoints of RAR and VAR, checks them, and makes them a set that every task loads.",
-  usage: ["pull|list|verify|convert [options]"],
+  usage: ["pull|list|verify|convert|check [options]"],
   actions: {
     pull: "downloads what is missing; an interrupted pull goes on where it stopped",
     list: "what there is to pull, what is on the disk, and how it was checked; uses no network",
@@ -26,6 +27,9 @@ export const command = defineCommand({
     convert:
       "rewrites the checkpoints as safetensors that load faster: transformers in half precision (half the size), " +
       "tokenizers in float32; with --encoder adds an inverse decoder instead",
+    check:
+      "says whether this installation would find its own images, by drawing a few; its options are those of deno task " +
+      "weights-check",
   },
   options: {
     family: { value: "NAME", type: choice(familyNames), help: "only the networks of this family", unset: "all" },
@@ -287,4 +291,22 @@ async function main({ values, operands, progress }: Input<typeof command.options
   }
 }
 
-if (import.meta.main) await runTask(command, main);
+/**
+ * Runs `deno task weights-check`, which has the rights and flags for computing that this task lacks, and returns its exit
+ * code. Ctrl-C reaches both; a SIGTERM is passed on.
+ */
+async function runCheck(args: readonly string[]): Promise<number> {
+  const config = join(import.meta.dirname ?? ".", "..", "deno.json");
+  const process = new Deno.Command("deno", {
+    args: ["task", "--quiet", "--config", config, "--cwd", Deno.cwd(), "weights-check", ...args],
+  }).spawn();
+  Deno.addSignalListener("SIGINT", () => {});
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", () => process.kill("SIGTERM"));
+  return (await process.status).code;
+}
+
+if (import.meta.main) {
+  const at = Deno.args.findIndex((arg) => !arg.startsWith("-"));
+  if (Deno.args[at] === "check") Deno.exit(await runCheck(Deno.args.toSpliced(at, 1)));
+  await runTask(command, main);
+}
