@@ -1,6 +1,6 @@
 /**
  * Contenders: libraries that do the work of a case and are timed. Ours is here; PyTorch is in torch.ts, jax-js in
- * jax.ts, and both are opened on request only.
+ * jax.ts, onnxruntime in onnx.ts; they are opened on request only.
  */
 import type { Device } from "../core/tensor/mod.ts";
 import { type BenchCase, isWhole } from "./case.ts";

@@ -50,6 +50,9 @@ export const benchOptions = defineOptions({
   },
   python: { value: "FILE", help: "a Python with torch", unset: "$PYTHON, python3, /usr/bin/python3" },
   compareJax: { help: "matrix products of npm's @jax-js/jax in turns with us (fetches it)" },
+  compareOnnx: {
+    help: "products and convolutions of npm's onnxruntime-node in turns with us, on the CPU (fetches it)",
+  },
   assert: { help: "exit code 1 when a target is missed" },
   count: {
     help: "counts of the WebGPU device on an imagined card instead of the benchmark: no adapter is needed; " +
@@ -68,14 +71,14 @@ export type DeviceChoice = BenchOptions["devices"][number];
 
 /** Combinations that would mislead. */
 export const checkBenchOptions: Check<typeof benchOptions> = (values) => {
-  const { quick, compareTorch, compareJax, torchDevice, profile, devices, count } = values;
+  const { quick, compareTorch, compareJax, compareOnnx, torchDevice, profile, devices, count } = values;
   return [
     ...quick && compareTorch ? ["--compare-torch compares at full size; leave --quick out"] : [],
     ...torchDevice === "cuda" && !compareTorch
       ? ["--torch-device says where --compare-torch computes, which is not given"]
       : [],
-    ...count && (quick || compareTorch || compareJax)
-      ? ["--count counts passes at full size without a device; leave --quick, --compare-torch and --compare-jax out"]
+    ...count && (quick || compareTorch || compareJax || compareOnnx)
+      ? ["--count counts passes at full size without a device; leave --quick and all of --compare-* out"]
       : [],
     ...profile && devices.length > 1 ? [`--profile expects one --device, got ${devices.join(",")}`] : [],
   ];

@@ -1,4 +1,4 @@
-/** `deno task bench`: speed and memory of kernels and whole passes, alone or in turns with PyTorch and jax-js. */
+/** `deno task bench`: speed and memory of kernels and whole passes, alone or in turns with PyTorch, jax-js and onnxruntime. */
 import type { Workload } from "../bench/case.ts";
 import { type Contender, Ours } from "../bench/contender.ts";
 import { callTable, countAll, countTables } from "../bench/count/report.ts";
@@ -8,6 +8,7 @@ import { kernelWorkloads } from "../bench/kernels.ts";
 import { disturbed, measure, type Measured } from "../bench/measure.ts";
 import { type BenchOptions, benchOptions, checkBenchOptions, type DeviceChoice } from "../bench/options.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
+import { Onnx } from "../bench/onnx.ts";
 import { type Profile, profile, profileTables } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
 import { scoringWorkloads, varScoringWorkloads } from "../bench/scoring.ts";
@@ -86,6 +87,9 @@ async function runDevice(choice: DeviceChoice, options: Options, torches: readon
   if (software) console.error(`bench: using a software adapter, ${name}`);
   const rivals = [...torches];
   if (options.compareJax) rivals.push(await JaxJs.open(kind === "cpu" ? "wasm" : "webgpu"));
+  if (options.compareOnnx && kind === "cpu") {
+    rivals.push(await Onnx.open(options.threads ?? navigator.hardwareConcurrency));
+  }
   const ours = new Ours(device, options.quick);
   const bench: Bench = { device, ours, rivals, options, results: [], failures: [] };
   for (const workload of workloads(options, device.info)) {
