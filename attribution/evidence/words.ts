@@ -196,7 +196,8 @@ export function misfitReason(family: string, p: number): string {
 /** The reason of `family` where no known model of the family explains the tokens. */
 export function unknownModelReason(family: string): string {
   return `The image fits ${familyTitle(family)}'s tokenizer, but its tokens are unlikely under every model of the ` +
-    "family that this set has.";
+    "family that this set has: another model drew them, one of these with other settings of its sampler, or nobody (a " +
+    "picture that went through the tokenizer).";
 }
 
 /** The reason of `family` where two of its models are about equally likely. Shares are 0 to 1. */

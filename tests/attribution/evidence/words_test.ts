@@ -129,7 +129,9 @@ Deno.test("reasons are sentences with the numbers that they are given", () => {
     [misfitReason("rar", 0.04), "The image fits RAR's tokenizer worse than 96 % of RAR's own images."],
     [
       unknownModelReason("var"),
-      "The image fits VAR's tokenizer, but its tokens are unlikely under every model of the family that this set has.",
+      "The image fits VAR's tokenizer, but its tokens are unlikely under every model of the family that this set has: " +
+      "another model drew them, one of these with other settings of its sampler, or nobody (a picture that went through " +
+      "the tokenizer).",
     ],
     [
       unsettledReason({ label: "var20", share: 0.41 }, { label: "var24", share: 0.37 }),
