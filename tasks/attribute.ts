@@ -2,7 +2,7 @@
  * `deno task attribute <files or folders>`: which model generated each image.
  * Runs the job of attribution/run/attribute.ts and shows it; stdout has nothing but results.
  */
-import { conditionNames, isUnreadable } from "../attribution/evidence/evidence.ts";
+import { conditionNames } from "../attribution/evidence/evidence.ts";
 import { evidenceMethod } from "../attribution/decision/methods.ts";
 import { labelsOf } from "../attribution/labels.ts";
 import { type ListedImage, listImages } from "../attribution/images/list.ts";
@@ -11,17 +11,17 @@ import { chooseModels } from "../attribution/run/choose_models.ts";
 import { parseShard } from "../attribution/run/journal/shards.ts";
 import { journalIn } from "../attribution/run/report.ts";
 import { submissionColumns } from "../attribution/run/submission.ts";
-import { printable } from "../util/names.ts";
 import { choice, listOf, real } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { datasetPart } from "./cli/dataset.ts";
 import { readFileList } from "./cli/files_from.ts";
+import { format, formatOf, openPrinter, unreadableNote } from "./cli/formats.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote } from "./cli/notes.ts";
-import { decisionOptions, json, limit, measuringOptions, report } from "./cli/options.ts";
+import { decisionOptions, jsonLines, limit, measuringOptions, report } from "./cli/options.ts";
 import { duration, type Progress } from "./cli/progress.ts";
 import { Score } from "./cli/score.ts";
-import { findingNotes, verdictRow } from "./cli/verdicts.ts";
+import { findingSummary } from "./cli/verdicts.ts";
 
 export const command = defineCommand({
   name: "attribute",
@@ -41,7 +41,7 @@ export const command = defineCommand({
     columns: {
       value: "LIST",
       type: listOf(choice(submissionColumns)),
-      help: "columns of the table beside image_name,label",
+      help: "columns of the table beside image_name,label; also of --format csv",
       unset: "none",
     },
     force: { help: "replace a file at --out that another run has written; a run replaces its table without" },
@@ -74,7 +74,8 @@ export const command = defineCommand({
       help: "only the images of this shard, by content; needs --journal; deno task journal merge joins shards",
     },
     limit,
-    json,
+    format,
+    json: jsonLines("one per image with its evidence; the same as --format jsonl"),
   },
   notes: "Without files, folders and --files-from, the images of Dataset/test in the working folder are taken.\n" +
     'Images are PNG, JPEG or WebP. One that cannot be read gets the label "unreadable" and the run goes on.\n' +
@@ -112,13 +113,15 @@ async function inputsOf(
 }
 
 async function main({ values, operands, progress }: Input<typeof command.options>): Promise<number> {
-  const { json, filesFrom, labels, resume, outlierPrior, threshold, uncalibrated, ...options } = values;
+  const { json, format: named, filesFrom, labels, resume, outlierPrior, threshold, uncalibrated, ...options } = values;
   if (uncalibrated && (options.method !== undefined || labels !== undefined)) {
     throw new Error(
       `--uncalibrated: gives no verdicts, so --${labels === undefined ? "method" : "labels"} is not for it`,
     );
   }
-  const inputs = await inputsOf(operands, filesFrom, progress);
+  const format = formatOf({ json, format: named });
+  const inputs = await listInputs(await inputsOf(operands, filesFrom, progress));
+  const images = inputs.slice(0, options.limit);
   if (resume && options.report === undefined && options.journal === undefined) {
     throw new Error("--resume: expects --report DIR, the folder that has the evidence, or --journal FILE");
   }
@@ -127,9 +130,13 @@ async function main({ values, operands, progress }: Input<typeof command.options
   const models = await chooseModels(options.models, progress.events);
   const score = labels === undefined ? undefined : await Score.open(labels, labelsOf(models));
   if (score !== undefined) {
-    score.requireMatch((await listInputs(inputs)).slice(0, options.limit));
+    score.requireMatch(images);
     if (score.note !== undefined) progress.note(score.note);
   }
+  const printer = openPrinter(format, progress, {
+    images: images.map(({ imageName }) => imageName),
+    columns: options.columns,
+  });
   const rules = { outlierPrior, threshold };
   const signal = interruptible(progress);
   const summary = await attributeFiles({
@@ -143,20 +150,37 @@ async function main({ values, operands, progress }: Input<typeof command.options
   }, {
     ...progress.events,
     onLine: (line) => {
-      if (isUnreadable(line)) progress.note(`unreadable: ${printable(line.image)}: ${line.error.message}`);
+      const note = unreadableNote(line, format);
+      if (note !== undefined) progress.note(note);
       score?.add(line);
-      progress.print(json ? JSON.stringify(line) + "\n" : verdictRow(line));
+      printer.add(line);
     },
   });
+  printer.end();
   if (score !== undefined) {
-    if (json) progress.note(score.table());
-    else progress.print("\n" + score.table());
+    if (format === "table") progress.print("\n" + score.table());
+    else progress.note(score.table());
   }
+  return end(summary, { ...options, out }, progress);
+}
+
+/** Says what a run did and found, and what its exit code is. */
+function end(
+  summary: Summary,
+  { out, shard, report, journal = report === undefined ? undefined : journalIn(report) }: Pick<
+    Input<typeof command.options>["values"],
+    "out" | "shard" | "report" | "journal"
+  >,
+  progress: Progress,
+): number {
   const { images, status } = summary;
-  for (const note of findingNotes(summary)) progress.note(note);
-  progress.note(describe(summary) + (images.done > 0 && out !== undefined ? `; ${out} has ${images.done} rows` : ""));
+  progress.note(
+    [
+      describe(summary) + (images.done > 0 && out !== undefined ? `; ${out} has ${images.done} rows` : ""),
+      findingSummary(summary).trimEnd(),
+    ].filter((part) => part !== "").join("\n"),
+  );
   if (status === "interrupted") {
-    const { journal = options.report === undefined ? undefined : journalIn(options.report) } = options;
     progress.note(
       journal === undefined
         ? "interrupted; with --journal FILE or --report DIR, a run can be continued"
@@ -166,7 +190,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
   }
   if (images.unreadable === 0) return 0;
   // A shard may happen to have the unreadable images only; the others are in other shards.
-  return images.unreadable === images.done && options.shard === undefined ? 3 : 2;
+  return images.unreadable === images.done && shard === undefined ? 3 : 2;
 }
 
 if (import.meta.main) await runTask(command, main);

@@ -19,13 +19,14 @@ import { openDevice } from "../core/open_device.ts";
 import type { Device, DeviceInfo } from "../core/tensor/mod.ts";
 import { expectNoFile, writeFileAtomically } from "../util/files.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
-import { json } from "./cli/options.ts";
+import { jsonLines } from "./cli/options.ts";
+import type { Progress } from "./cli/progress.ts";
 
 export const command = defineCommand({
   name: "bench",
   about: "Measures speed and memory of the kernels and networks, at full size with synthetic weights.",
   usage: ["[options]"],
-  options: { ...benchOptions, json: { ...json, help: "the results as JSON on stdout, instead of tables" } },
+  options: { ...benchOptions, json: jsonLines("one for all results") },
   check: checkBenchOptions,
   notes:
     "Times are medians over the samples after a warm-up; a sample of a short case is the mean of many runs. GFLOP/s " +
@@ -56,7 +57,7 @@ function workloads(options: BenchOptions, info?: DeviceInfo): Workload[] {
   );
 }
 
-async function openTorch(options: BenchOptions): Promise<Torch[]> {
+async function openTorch(options: BenchOptions, progress: Progress): Promise<Torch[]> {
   const python = await findPython(options.python);
   if (options.torchDevice === "cuda") {
     const opened: Torch[] = [];
@@ -67,7 +68,7 @@ async function openTorch(options: BenchOptions): Promise<Torch[]> {
   const opened = [await Torch.open(python, threads), await Torch.open(python, threads, "PASSIVE")];
   // The better of the two tells what the BLAS is worth: the default setting may be slow for other reasons.
   const warnings = opened.map(({ warning }) => warning);
-  if (warnings.every((warning) => warning !== undefined)) console.error(`bench: ${warnings[0]}`);
+  if (warnings.every((warning) => warning !== undefined)) progress.note(warnings[0]!);
   return opened;
 }
 
@@ -79,19 +80,25 @@ interface Bench {
   readonly options: Options;
   readonly results: Measured[];
   readonly failures: Failure[];
+  readonly progress: Progress;
 }
 
-async function runDevice(choice: DeviceChoice, options: Options, torches: readonly Contender[]) {
+async function runDevice(
+  choice: DeviceChoice,
+  options: Options,
+  torches: readonly Contender[],
+  progress: Progress,
+): Promise<DeviceResults> {
   const device = await openDevice(choice, { threads: options.threads });
   const { kind, name, software, maxTensorBytes } = device.info;
-  if (software) console.error(`bench: using a software adapter, ${name}`);
+  if (software) progress.note(`using a software adapter, ${name}`);
   const rivals = [...torches];
   if (options.compareJax) rivals.push(await JaxJs.open(kind === "cpu" ? "wasm" : "webgpu"));
   if (options.compareOnnx && kind === "cpu") {
     rivals.push(await Onnx.open(options.threads ?? navigator.hardwareConcurrency));
   }
   const ours = new Ours(device, options.quick);
-  const bench: Bench = { device, ours, rivals, options, results: [], failures: [] };
+  const bench: Bench = { device, ours, rivals, options, results: [], failures: [], progress };
   for (const workload of workloads(options, device.info)) {
     await runWorkload(workload, bench);
     for (const contender of [ours, ...rivals]) await contender.release();
@@ -104,12 +111,13 @@ async function runDevice(choice: DeviceChoice, options: Options, torches: readon
     console.log(resultTable(results, rivals.map(({ name }) => name), options.peakTflops));
     if (targets.length > 0) console.log(verdictTable(targets));
   }
-  if (!options.quick && (kind === "cpu" || software)) noteDisturbance(results, options.threads);
+  if (!options.quick && (kind === "cpu" || software)) noteDisturbance(results, progress, options.threads);
   return { device: { kind, name, software, maxTensorBytes }, results, failures, verdicts: targets };
 }
 
 /** Measures the wanted cases of a workload. A case that fails is noted, and the others go on. */
-async function runWorkload(workload: Workload, { device, ours, rivals, options, results, failures }: Bench) {
+async function runWorkload(workload: Workload, bench: Bench): Promise<void> {
+  const { device, ours, rivals, options, results, failures, progress } = bench;
   const wanted = workload.names.filter((name) => name.includes(options.filter));
   const limits = { repeat: options.repeat, maxSeconds: options.seconds, pauseMs: options.quick ? 0 : 100 };
   const fail = (names: readonly string[], error: unknown) => {
@@ -119,7 +127,7 @@ async function runWorkload(workload: Workload, { device, ours, rivals, options, 
   try {
     const open = await workload.open(device);
     for (const benchCase of open.cases.filter(({ name }) => wanted.includes(name))) {
-      console.error(`${device.info.kind}: ${benchCase.name}`);
+      progress.line(`${device.info.kind}: ${benchCase.name}`);
       try {
         results.push(await measure(benchCase, device, ours, rivals, limits));
       } catch (error) {
@@ -132,11 +140,15 @@ async function runWorkload(workload: Workload, { device, ours, rivals, options, 
   }
 }
 
-function noteDisturbance(results: readonly Measured[], threads = navigator.hardwareConcurrency): void {
+function noteDisturbance(
+  results: readonly Measured[],
+  progress: Progress,
+  threads = navigator.hardwareConcurrency,
+): void {
   const busy = disturbed(results, threads);
   if (busy.length === 0) return;
-  console.error(
-    `bench: ${busy.length} of ${results.length} cases got fewer than ${0.8 * threads} of ${threads} processors ` +
+  progress.note(
+    `${busy.length} of ${results.length} cases got fewer than ${0.8 * threads} of ${threads} processors ` +
       "(column cpus): others were using the machine, or the case is too short to share",
   );
 }
@@ -170,7 +182,7 @@ async function countPasses({ filter, json, out, profile }: Options): Promise<num
   return 0;
 }
 
-async function main({ values: options }: Input<typeof command.options>): Promise<number> {
+async function main({ values: options, progress }: Input<typeof command.options>): Promise<number> {
   if (options.out !== undefined && !options.list) await expectNoFile("--out", options.out, options.force);
   if (options.count) return await countPasses(options);
   const chosen = workloads(options);
@@ -183,9 +195,9 @@ async function main({ values: options }: Input<typeof command.options>): Promise
     await profileAll(options);
     return 0;
   }
-  const torches = options.compareTorch ? await openTorch(options) : [];
+  const torches = options.compareTorch ? await openTorch(options, progress) : [];
   const devices: DeviceResults[] = [];
-  for (const choice of options.devices) devices.push(await runDevice(choice, options, torches));
+  for (const choice of options.devices) devices.push(await runDevice(choice, options, torches, progress));
   for (const torch of torches) torch.close();
   const report = reportOf(devices, options, torches[0]?.version);
   if (options.json) console.log(JSON.stringify(report));

@@ -1,5 +1,4 @@
 /** `deno task build-wasm`: builds the CPU device's kernels (core/cpu/assembly) into core/cpu/kernels.generated.ts. */
-import asc from "npm:assemblyscript@0.28.9/asc";
 import type { KernelBuild } from "../core/cpu/pool.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 
@@ -17,6 +16,7 @@ const output = new URL("../core/cpu/kernels.generated.ts", import.meta.url);
 
 /** The kernels as a WebAssembly binary. Throws with the compiler's messages. */
 export async function compileKernels(build: KernelBuild): Promise<Uint8Array> {
+  const { default: asc } = await import("npm:assemblyscript@0.28.9/asc"); // here: its command line is read without it
   let binary: Uint8Array | undefined;
   const messages: string[] = [];
   const log = { write: (text: string | Uint8Array) => void messages.push(String(text)) };

@@ -14,7 +14,7 @@ import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { folderOr } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, journalNote, percent } from "./cli/notes.ts";
-import { condition, extras, json, limit, measuringOptions, report, signals, withJournal } from "./cli/options.ts";
+import { condition, extras, jsonLines, limit, measuringOptions, report, signals, withJournal } from "./cli/options.ts";
 import { textTable } from "./cli/table.ts";
 
 /** Families to signals, from `quantLoss` or `rar=combined,var=quantLoss`. */
@@ -103,7 +103,7 @@ export const command = defineCommand({
     extras: { ...extras, help: "fit these methods, too; prada is slow" },
     pradaEpochs: { value: "N", type: whole(1), default: "3000", help: "steps in which each PRADA function is fitted" },
     limit: { ...limit, help: "at most N images per label and folder" },
-    json: { ...json, help: "the calibration and every rule that was tried as JSON, instead of tables" },
+    json: jsonLines("one with the calibration and every rule that was tried"),
   },
   notes:
     "Without outliers in val there are no roc thresholds, and nothing to choose by: gaussian thresholds on oneClass " +

@@ -16,7 +16,7 @@ import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { folderOr } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, journalNote, percent } from "./cli/notes.ts";
-import { decisionOptions, json, limit, measuringOptions, seed, withJournal } from "./cli/options.ts";
+import { decisionOptions, jsonLines, limit, measuringOptions, seed, withJournal } from "./cli/options.ts";
 import { textTable } from "./cli/table.ts";
 
 /** `standard`, or names of standard processings with commas between them. */
@@ -86,7 +86,7 @@ export const command = defineCommand({
     limit: { ...limit, help: "at most N images per label" },
     seed: { ...seed, help: "of intervals and of what transforms draw" },
     resamples: { value: "N", type: whole(1, 1_000_000), default: "1000", help: "bootstrap samples" },
-    json: { ...json, help: "the whole evaluation as JSON, instead of tables" },
+    json: jsonLines("one with the whole evaluation"),
   },
   exitCodes: { 2: "done but some images could not be read and are left out", 130: "interrupted" },
 });

@@ -16,7 +16,7 @@ import { printable } from "../util/names.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
 import { interruptedNote, journalNote } from "./cli/notes.ts";
-import { condition, extras, json, limit, measuringOptions, report, signals, withJournal } from "./cli/options.ts";
+import { condition, extras, jsonLines, limit, measuringOptions, report, signals, withJournal } from "./cli/options.ts";
 
 export const command = defineCommand({
   name: "features",
@@ -34,7 +34,7 @@ export const command = defineCommand({
     extras: { ...extras, help: "also the scores of these methods; prada needs a calibration that has it" },
     ...measuringOptions,
     limit,
-    json: { ...json, help: "the names of the files as JSON" },
+    json: jsonLines("one with the names of the files"),
   },
   exitCodes: { 2: "done but some images could not be read and are left out", 130: "interrupted" },
 });

@@ -8,7 +8,7 @@ import { maxSeed } from "../models/sampling.ts";
 import { group, real, type ValueType, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { json, models, networkOptions, seed } from "./cli/options.ts";
+import { jsonLines, models, networkOptions, seed } from "./cli/options.ts";
 import { duration } from "./cli/progress.ts";
 
 const classChoice: ValueType<ClassChoice> = {
@@ -82,7 +82,7 @@ export const command = defineCommand({
       memoryBytes: { ...networkOptions.memoryBytes, default: "4GiB", unset: undefined },
       batch: { value: "N", type: whole(1), help: "images at a time", unset: "what fits into the memory, at most 64" },
     }),
-    json: { ...json, group: "Output", help: "one JSON line per image and a last one for the run, instead of text" },
+    json: { ...jsonLines("one per image and a last one for the run"), group: "Output" },
   },
   notes: "Ctrl-C keeps the images that are written; the same command with --resume goes on.",
   exitCodes: { 130: "interrupted" },

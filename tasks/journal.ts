@@ -15,7 +15,7 @@ import {
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { expectNoFile } from "../util/files.ts";
 import { damagedNote } from "./cli/notes.ts";
-import { json } from "./cli/options.ts";
+import { jsonLines } from "./cli/options.ts";
 import { submissionColumns } from "../attribution/run/submission.ts";
 import { choice, listOf } from "../util/options.ts";
 import type { Progress } from "./cli/progress.ts";
@@ -49,7 +49,7 @@ export const command = defineCommand({
     modelSet: { value: "HASH", help: "gc: keep evidence of this model set only" },
     tokens: { help: "gc: drop tokens, too (a seventh of the size; other variants can then not be added without them)" },
     quick: { help: "stats: do not read all of every file to see whether it is whole" },
-    json,
+    json: jsonLines("stats: one per journal; merge: one; export has no other form"),
   },
   notes: "A shard that is missing, interrupted or of another run is an error, and nothing is written.",
   exitCodes: { 1: "usage or fatal error or a damaged journal", 2: "merged but some images could not be read" },

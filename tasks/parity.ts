@@ -8,7 +8,7 @@ import { compare, type Comparison, ParityCase } from "../parity/case.ts";
 import { checkpoints, computeFor, isCheckpointCase, isMetricsCase, metrics } from "../parity/kinds.ts";
 import { choice } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
-import { deviceOptions, json } from "./cli/options.ts";
+import { deviceOptions, jsonLines } from "./cli/options.ts";
 
 export const command = defineCommand({
   name: "parity",
@@ -25,7 +25,7 @@ export const command = defineCommand({
     threads: deviceOptions.threads,
     filter: { value: "TEXT", help: 'only tensors whose "<case> <tensor>" contains TEXT' },
     stages: { help: "also the stage:* tensors, which are debugging aids" },
-    json: { ...json, help: "one JSON line per tensor instead of text" },
+    json: jsonLines("one per tensor"),
   },
   notes:
     "Per tensor: <case> <tensor> max_abs=<x> rel=<x> tol=<x> ok|FAIL|MISSING. Floats must agree within ten times the " +

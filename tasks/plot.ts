@@ -17,7 +17,7 @@ import { curvesSize, trainingCurves } from "../training/curves.ts";
 import { readLog } from "../training/log.ts";
 import { anyText, listOf } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
-import { json, models } from "./cli/options.ts";
+import { jsonLines, models } from "./cli/options.ts";
 
 export const command = defineCommand({
   name: "plot",
@@ -51,7 +51,7 @@ export const command = defineCommand({
       help: "train: the files without extension; else a folder",
       unset: "train: curves in the folder of the run; else plots beside the file",
     },
-    json: { ...json, help: "the names of the files as JSON" },
+    json: jsonLines("one with the names of the files"),
   },
 });
 

@@ -18,9 +18,14 @@ export const command = defineCommand({
   exitCodes: { 0: "stopped by a signal", 1: "wrong setting or weights or no device", 130: "stopped at once" },
 });
 
+/** Of what is logged, the lines that say what went wrong. */
+function logErrors(line: Readonly<Record<string, unknown>>): void {
+  if ("reason" in line) logLine(line);
+}
+
 /** Resolves when the server has been stopped; the process then ends (onSignals). */
-async function main({ values: config }: Input<typeof command.options>): Promise<never> {
-  const running = await start(config);
+async function main({ values: config, progress }: Input<typeof command.options>): Promise<never> {
+  const running = await start(config, progress.isQuiet ? { log: logErrors } : {});
   exitUnlessReady(running);
   const listening = listen({ hostname: config.host, port: config.port }, running.fetch);
   onSignals(async () => {
@@ -30,7 +35,8 @@ async function main({ values: config }: Input<typeof command.options>): Promise<
     await drained;
     await running.service.close();
   });
-  logLine({ event: "listening", url: (await listening).url });
+  const { url } = await listening;
+  if (!progress.isQuiet) logLine({ event: "listening", url });
   return await new Promise(() => {});
 }
 

@@ -4,10 +4,14 @@
  */
 import { readFileList } from "../models/download/list.ts";
 import { familyNames } from "../models/registry.ts";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import manifest from "../deno.json" with { type: "json" };
 import { expectNoFile, isFile } from "../util/files.ts";
 import { choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
+import { runWords } from "./cli/launch.ts";
+import { jsonLines } from "./cli/options.ts";
 import { wordsOf } from "./v8_flags.ts";
 import { type Progress, writeStdout } from "./cli/progress.ts";
 
@@ -50,6 +54,7 @@ export const command = defineCommand({
     atOnce: { value: "N", type: whole(1), help: "run at most N tasks at a time" },
     follow: { help: "wait, and say how the tasks fare" },
     dryRun: { help: "print the sbatch commands and submit nothing" },
+    json: jsonLines("submit: one with the numbers of the jobs; --dry-run: one per command"),
     ...group("Resources of each task of the array, as sbatch takes them", {
       partition: { value: "NAME", help: "partition" },
       gres: { value: "LIST", help: "generic resources, such as gpu:1" },
@@ -67,14 +72,12 @@ export const command = defineCommand({
 
 type Values = Input<typeof command.options>["values"];
 
-const root = new URL("..", import.meta.url).pathname;
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** `deno run` with the permissions that deno.json gives a task: `deno task` would keep signals for itself. */
-async function commandOf(task: string): Promise<string[]> {
-  const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
-  const [, run, ...rest] = await wordsOf(tasks[task]);
-  const words = rest.map((word) => (word.endsWith(".ts") ? join(root, word) : word));
-  return [Deno.execPath(), run, "--config", join(root, "deno.json"), "--no-check", ...words];
+async function commandOf(task: keyof typeof manifest.tasks): Promise<string[]> {
+  const [, ...words] = await wordsOf(manifest.tasks[task]);
+  return [Deno.execPath(), ...runWords(words, root)];
 }
 
 async function slurm(command: string, args: readonly string[]): Promise<string> {
@@ -91,9 +94,10 @@ async function slurm(command: string, args: readonly string[]): Promise<string> 
 }
 
 /** Submits, or prints what would be, and returns the job's number. */
-async function sbatch(args: readonly string[], dryRun: boolean): Promise<string> {
+async function sbatch(args: readonly string[], { dryRun, json }: Pick<Values, "dryRun" | "json">): Promise<string> {
   if (dryRun) {
-    writeStdout(["sbatch", ...args].map(quote).join(" ") + "\n");
+    const words = ["sbatch", ...args];
+    writeStdout((json ? JSON.stringify({ words }) : words.map(quote).join(" ")) + "\n");
     return "JOB";
   }
   return (await slurm("sbatch", ["--parsable", ...args])).trim().split(";")[0];
@@ -153,34 +157,34 @@ async function main({ values, operands, rest, progress }: Input<typeof command.o
   if (!values.dryRun) await Deno.mkdir(dir, { recursive: true });
   const jobs = await (what === "train" ? submitTraining : submitAttribution)(values, rest, dir);
   if (values.dryRun) return 0;
-  writeStdout(jobs.join(" ") + "\n");
+  writeStdout((values.json ? JSON.stringify({ jobs }) : jobs.join(" ")) + "\n");
   return !values.follow || await follow(jobs, progress, dir) ? 0 : 1;
 }
 
 async function submitTraining(values: Values, rest: readonly string[], dir: string): Promise<string[]> {
-  const { families, dryRun } = values;
+  const { families } = values;
   const words = [...await commandOf("train"), ...rest];
   return [
-    await sbatch([...array(families.length, values, dir), script("train"), dir, families.join(" "), ...words], dryRun),
+    await sbatch([...array(families.length, values, dir), script("train"), dir, families.join(" "), ...words], values),
   ];
 }
 
 /** The array, and the job that merges its shards. */
 async function submitAttribution(values: Values, rest: readonly string[], dir: string): Promise<string[]> {
-  const { shards, out, partition, dryRun, force } = values;
+  const { shards, out, partition, force } = values;
   if (shards === undefined) throw new Error("attribute: expects --shards N");
   if (rest.length === 0) throw new Error("attribute: expected images and options of attribute after --");
   const isContinued = await isFile(join(dir, "shard-1.sqlite"));
   await expectNoFile("--out", out, force || isContinued);
   const words = [...await commandOf("attribute"), ...rest];
-  const job = await sbatch([...array(shards, values, dir), script("attribute"), dir, ...words], dryRun);
+  const job = await sbatch([...array(shards, values, dir), script("attribute"), dir, ...words], values);
   const merge = [...await commandOf("journal"), "merge", "--out", resolve(out), "--force"];
   // Not afterok: Slurm counts the exit code of a task that was requeued against the array. Merging looks for itself
   // whether every shard is done.
   const after = [`--dependency=afterany:${job}`];
   const where = partition === undefined ? [] : [`--partition=${partition}`];
   const log = `--output=${join(dir, "%x-%A.log")}`;
-  return [job, await sbatch([...after, ...where, log, script("merge"), dir, ...merge], dryRun)];
+  return [job, await sbatch([...after, ...where, log, script("merge"), dir, ...merge], values)];
 }
 
 function array(count: number, values: Values, dir: string): string[] {

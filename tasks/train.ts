@@ -11,7 +11,7 @@ import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { datasetPart } from "./cli/dataset.ts";
 import { DurationNote } from "./cli/duration_note.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { deviceOptions, json, models, networkOptions } from "./cli/options.ts";
+import { deviceOptions, jsonLines, models, networkOptions } from "./cli/options.ts";
 import type { Progress } from "./cli/progress.ts";
 
 /** A field of the official recipes: `50 for rar, 10 for var`. */
@@ -133,7 +133,7 @@ export const command = defineCommand({
       ...deviceOptions,
       device: { ...deviceOptions.device, default: undefined, unset: "auto" },
     }),
-    json: { ...json, group: "Output", help: "one JSON line per epoch and a last one for the run, instead of text" },
+    json: { ...jsonLines("one per epoch and a last one for the run"), group: "Output" },
   },
   notes: "Without --pairs, --data and --sample, images of Dataset/train in the working folder are used. Without that " +
     `folder, ${usualSample} pairs are drawn from the transformers of the family, or as many as --limit says.\n` +

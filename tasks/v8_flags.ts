@@ -5,13 +5,17 @@
  */
 import { wideFlags } from "../core/cpu/engine.ts";
 
+/** Whether Deno, started with these arguments, succeeds. */
+export type Probe = (args: readonly string[]) => Promise<boolean>;
+
+const probe: Probe = async (args) =>
+  (await new Deno.Command("deno", { args: [...args], stdout: "null", stderr: "null" }).output()).success;
+
 /** The flags as `--v8-flags` takes them. Needs the permission to run deno. */
-export async function v8Flags(): Promise<string> {
+export async function v8Flags(succeeds: Probe = probe): Promise<string> {
   const flags = wideFlags.join(",");
   try {
-    const args = ["eval", "--no-config", "--no-lock", `--v8-flags=${flags}`, "0"];
-    const { success } = await new Deno.Command("deno", { args, stdout: "null", stderr: "null" }).output();
-    if (success) return flags;
+    if (await succeeds(["eval", "--no-config", "--no-lock", `--v8-flags=${flags}`, "0"])) return flags;
   } catch {
     // There is no deno on the path, so that no other process could decode images either.
   }
@@ -19,9 +23,9 @@ export async function v8Flags(): Promise<string> {
 }
 
 /** The words of a command in deno.json, with the flags in the place of the program that prints them. */
-export async function wordsOf(command: string): Promise<string[]> {
+export async function wordsOf(command: string, succeeds: Probe = probe): Promise<string[]> {
   const usesFlags = /\$\([^)]*v8_flags\.ts\)/;
-  return (usesFlags.test(command) ? command.replace(usesFlags, await v8Flags()) : command).split(" ");
+  return (usesFlags.test(command) ? command.replace(usesFlags, await v8Flags(succeeds)) : command).split(" ");
 }
 
 if (import.meta.main) console.log(await v8Flags());

@@ -12,7 +12,7 @@ import { formatBytes } from "../util/bytes.ts";
 import { anyText, choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { json } from "./cli/options.ts";
+import { jsonLines } from "./cli/options.ts";
 import { duration, type Progress } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
 
@@ -41,7 +41,7 @@ export const command = defineCommand({
     },
     out: { value: "DIR", help: "folder of the set", unset: "weights/official" },
     list: { value: "FILE", help: "another list of files", unset: "weights/official.json" },
-    json: { ...json, help: "one JSON line per file instead of text" },
+    json: jsonLines("one per file"),
     ...group("pull", {
       connections: {
         value: "N",

@@ -179,7 +179,7 @@ async function main({ values, operands, progress }: Input<typeof command.options
       loadCrops: (split) => loadCrops(photos, split, { side: recipe.side, withoutClasses: step === "tokenizers" }),
       models: model,
       signal: interruptible(progress, "the last saved state goes on"),
-      log: (line) => console.error(line),
+      log: (line) => progress.line(line),
     });
     return done ? 0 : 130;
   } finally {

@@ -54,15 +54,15 @@ export const command = defineCommand({
     "unpacked with dpkg-deb; nothing is installed. The same packages give the same bytes.",
 });
 
-async function main({ values }: Input<typeof command.options>): Promise<number> {
+async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
   const recipe = zooRecipes[values.recipe];
   const temporary = await Deno.makeTempDir({ prefix: "zoo-photos-" });
   try {
     for (const wanted of packages) {
-      console.error(`${wanted.name} ${wanted.version}`);
+      progress.line(`${wanted.name} ${wanted.version}`);
       await unpack(await obtain(wanted, values.debs, temporary), join(temporary, wanted.name));
     }
-    await writeCrops(temporary, values.out, recipe);
+    await writeCrops(temporary, values.out, recipe, progress);
     await writeClassesOf(values.out, recipe, values.fit);
   } finally {
     await Deno.remove(temporary, { recursive: true });
@@ -91,7 +91,12 @@ async function execute(name: string, args: string[], cwd?: string): Promise<void
   if (!success) throw new Error(`${name} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
 }
 
-async function writeCrops(unpacked: string, out: string, { side }: ZooRecipe): Promise<void> {
+async function writeCrops(
+  unpacked: string,
+  out: string,
+  { side }: ZooRecipe,
+  progress: { line(text: string): void },
+): Promise<void> {
   const writer = await CropsWriter.open(out, side);
   const open = opener(unpacked);
   const hashes: bigint[] = [];
@@ -100,7 +105,7 @@ async function writeCrops(unpacked: string, out: string, { side }: ZooRecipe): P
     hashes.push(perceptualHash(image));
     const source = { id: photo.id, held: photo.split !== "train" };
     for (const crop of cropsOf(image, source, side)) writer.add(photo.split, i, crop);
-    if (i % 50 === 49) console.error(`${i + 1} of ${photos.length} photographs`);
+    if (i % 50 === 49) progress.line(`${i + 1} of ${photos.length} photographs`);
   }
   refuseTwins(hashes);
   const index = await writer.close(photos.map(({ id }) => id));

@@ -39,6 +39,20 @@ export type SubmissionColumn = keyof typeof cells;
 /** All of them. */
 export const submissionColumns = Object.keys(cells) as readonly SubmissionColumn[];
 
+/** The first line of a table with these further columns. */
+export function submissionHead(columns: readonly SubmissionColumn[]): string {
+  return stringify([["image_name", "label", ...columns]]);
+}
+
+/** A row of such a table. Texts that a spreadsheet would run are made safe. */
+export function submissionRow(line: SubmissionRow, columns: readonly SubmissionColumn[]): string {
+  return rowOf(line.image, line.label, columns.map((column) => cells[column](line)));
+}
+
+function rowOf(imageName: string, label: string, more: readonly Cell[]): string {
+  return stringify([[imageName, label, ...more].map((cell) => typeof cell === "string" ? nameCell(cell) : cell ?? "")]);
+}
+
 /** Writes a submission. */
 export class Submission {
   readonly #file: PartFile;
@@ -56,7 +70,7 @@ export class Submission {
    */
   static async create(path: string, columns: readonly SubmissionColumn[] = []): Promise<Submission> {
     const file = await PartFile.create("--out", path);
-    await file.write(stringify([["image_name", "label", ...columns]]));
+    await file.write(submissionHead(columns));
     return new Submission(file, columns);
   }
 
@@ -67,8 +81,7 @@ export class Submission {
 
   /** Appends a row with these cells of the further columns. Texts that a spreadsheet would run are made safe. */
   async addRow(imageName: string, label: string, more: readonly Cell[] = []): Promise<void> {
-    const row = [imageName, label, ...more].map((cell) => typeof cell === "string" ? nameCell(cell) : cell ?? "");
-    await this.#file.write(stringify([row]));
+    await this.#file.write(rowOf(imageName, label, more));
     this.#rows++;
   }
 

@@ -16,6 +16,7 @@ import { explainFileError } from "../../util/file_errors.ts";
 import { printableText } from "../../util/names.ts";
 import { version } from "../../util/version.ts";
 import { Progress, writeStdout } from "./progress.ts";
+import { commandLine, spelled } from "./spelling.ts";
 
 /** A command as plain data; its options are rows of util/options.ts. */
 export interface Command<O extends Options = Options> {
@@ -39,7 +40,8 @@ export interface Command<O extends Options = Options> {
   readonly exitCodes?: Readonly<Record<number, string>>;
 }
 
-type Described = Omit<Command, "check">;
+/** What there is to say of a command. */
+export type Described = Omit<Command, "check">;
 
 /** A command line, checked. */
 export interface Input<O extends Options> {
@@ -56,7 +58,9 @@ export function defineCommand<const O extends Options>(command: Command<O>): Com
   return command;
 }
 
-const standardOptions = {
+/** Options of every task. */
+export const standardOptions = {
+  quiet: { short: "q", help: "no notes and no progress on stderr, only errors" },
   help: { short: "h", help: "show this text" },
   version: { help: "show the version" },
 } as const satisfies Options;
@@ -70,18 +74,19 @@ export async function runTask<O extends Options>(
   main: (input: Input<O>) => number | Promise<number>,
 ): Promise<never> {
   try {
-    const parts = splitArguments(Deno.args, { ...command.options, ...standardOptions });
+    const parts = splitArguments(commandLine, { ...command.options, ...standardOptions });
     const { texts } = parts;
     const [operands, rest] = command.rest === undefined
       ? [[...parts.operands, ...parts.rest], []]
       : [parts.operands, parts.rest];
     if (texts.has("help") || texts.has("version")) {
-      writeStdout(texts.has("help") ? helpText(command) : `model-tracer ${version}\n`);
+      writeStdout(texts.has("help") ? spelled(helpText(command)) : `model-tracer ${version}\n`);
       Deno.exit(0);
     }
     checkOperands(command, operands);
     const values = readValues(command.options, fromArguments(parts, (name) => Deno.env.get(name)), command.check);
-    Deno.exit(await main({ values, operands, rest, progress: new Progress(command.name) }));
+    const progress = new Progress(command.name, { isQuiet: texts.has("quiet") });
+    Deno.exit(await main({ values, operands, rest, progress }));
   } catch (error) {
     fail(command.name, error);
   }
@@ -89,7 +94,7 @@ export async function runTask<O extends Options>(
 
 /** Prints an error without its stack, and ends the process with exit code 1. */
 export function fail(task: string, error: unknown): never {
-  const message = explainFileError(printableText(error instanceof Error ? error.message : String(error)));
+  const message = spelled(explainFileError(printableText(error instanceof Error ? error.message : String(error))));
   // Lines that are set in belong to the line above them.
   console.error(message.replace(/^(?=\S)/gm, `${task}: `));
   Deno.exit(1);
@@ -109,6 +114,11 @@ function checkOperands({ actions, operands: wanted }: Described, operands: reado
   }
 }
 
+/** Exit codes with their meanings. */
+export function exitCodesOf({ exitCodes }: Pick<Described, "exitCodes">): [code: string, meaning: string][] {
+  return Object.entries({ 0: "done", 1: "usage or fatal error", ...exitCodes });
+}
+
 const lineWidth = 120;
 
 /** The help text. Wrapped for lines of 120 characters. */
@@ -122,10 +132,9 @@ export function helpText({ name, about, usage, actions = {}, options, notes, exi
   const lines = rows.map(([, row], i) => {
     const isNew = (row.group ?? "") !== (rows[i - 1]?.[1].group ?? "");
     const heading = isNew ? `\n${row.group === undefined ? "" : `${wrap(`${row.group}:`, 0)}\n`}` : "";
-    return heading + entry(lefts[i], describe(row)) + meaningsOf(row, column);
+    return heading + entry(lefts[i], describeOption(row)) + meaningsOf(row, column);
   });
-  const codes = Object.entries({ 0: "done", 1: "usage or fatal error", ...exitCodes })
-    .map(([code, meaning]) => `${code} ${meaning}`);
+  const codes = exitCodesOf({ exitCodes }).map(([code, meaning]) => `${code} ${meaning}`);
   const parts = [
     wrap(about, 0),
     forms.join("\n"),
@@ -141,7 +150,8 @@ function leftOf(name: string, { short, value }: Option): string {
   return `  ${short === undefined ? "" : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`;
 }
 
-function describe({ help, type, default: fixed, unset, required, many, env }: Option): string {
+/** What an option does, with its words and its default. */
+export function describeOption({ help, type, default: fixed, unset, required, many, env }: Option): string {
   const remarks = [
     ...type?.words !== undefined && type.meanings === undefined ? [listWords(type.words)] : [],
     ...required ? ["needed"] : [],

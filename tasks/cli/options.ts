@@ -6,7 +6,10 @@ import { quantizerNames } from "../../attribution/quantisation/quantizers.ts";
 import { journalIn } from "../../attribution/run/report.ts";
 import { choice, defineOptions, listOf, real, size, whole } from "../../util/options.ts";
 
-export const json = { help: "JSON on stdout instead of text, a line for every result" } as const;
+/** `--json`: everywhere JSON Lines, and nothing else, on stdout. `lines` says what each is, such as `one per image`. */
+export function jsonLines(lines: string) {
+  return { help: `JSON Lines on stdout instead of text: ${lines}` } as const;
+}
 
 export const limit = { value: "N", type: whole(1), help: "only the first N images" } as const;
 

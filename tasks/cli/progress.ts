@@ -2,8 +2,8 @@
  * What a task shows while it runs: on stderr notes and progress, as a bar that redraws itself on a terminal and as a
  * plain line now and then elsewhere; on stdout results.
  */
-
 import { printable, printableText } from "../../util/names.ts";
+import { spelled } from "./spelling.ts";
 
 /** How often a bar is redrawn, and a plain line written, in milliseconds. */
 const barInterval = 100;
@@ -17,8 +17,13 @@ export class Progress {
   #drawn = false;
   #isRead = true;
 
+  /** Whether notes and progress are left out. */
+  readonly isQuiet: boolean;
+
   /** Notes begin with the name of the task. */
-  constructor(readonly task: string) {}
+  constructor(readonly task: string, { isQuiet = false }: { readonly isQuiet?: boolean } = {}) {
+    this.isQuiet = isQuiet;
+  }
 
   /** What a run tells of itself, shown. */
   get events() {
@@ -38,12 +43,13 @@ export class Progress {
 
   /** Says what is being prepared, on a terminal only. */
   prepare(text: string): void {
-    if (this.#terminal) this.#draw(text);
+    if (this.#terminal && !this.isQuiet) this.#draw(text);
   }
 
   /** `done` images are done (parts of images count). */
   update(done: number): void {
     const now = performance.now();
+    if (this.isQuiet) return;
     if (now - this.#shown < (this.#terminal ? barInterval : lineInterval)) return;
     this.#shown = now;
     const text = describeProgress(done, this.#total, (now - this.#start) / 1000);
@@ -53,14 +59,26 @@ export class Progress {
 
   /** Writes a line to stderr, after the name of the task, without disturbing the bar. Controls are shown as in JSON. */
   note(text: string): void {
+    if (!this.isQuiet) this.line(`${this.task}: ${spelled(printableText(text))}`);
+  }
+
+  /** Writes a line to stderr as it is: of work that goes on step by step. */
+  line(text: string): void {
+    if (this.isQuiet) return;
     this.clear();
-    writeStderr(`${this.task}: ${printableText(text)}\n`);
+    writeStderr(`${text}\n`);
   }
 
   /** Writes results to stdout, controls other than line ends and tabs as in JSON, and says whether anybody still reads it. */
   print(text: string): boolean {
     this.clear();
     return this.#isRead &&= writeStdout(printableText(text));
+  }
+
+  /** The same for a text whose controls are its colours: parts that others wrote must have none. */
+  printStyled(text: string): boolean {
+    this.clear();
+    return this.#isRead &&= writeStdout(text);
   }
 
   /** Removes the bar, until the next update. */

@@ -78,15 +78,15 @@ Deno.test("attribute --files-from takes paths with NUL or line ends between them
     await Deno.writeTextFile(join(dir, "list"), "in/0.png\n");
     const one = await run(dir, "--files-from", "list");
     assert.equal(one.code, 0, one.stderr);
-    assert.match(one.stdout, /^in\/0\.png .*\n$/);
+    assert.match(one.stdout, /^image .*\nin\/0\.png .*\n$/);
     await Deno.writeTextFile(join(dir, "list"), "in/0.png\0in/a\nb.png\0");
     const two = await run(dir, "--files-from", "list");
-    assert.match(two.stdout, /^in\/0\.png .*\nin\/a\\nb\.png .*\n$/, two.stderr);
+    assert.match(two.stdout, /^image .*\nin\/0\.png .*\nin\/a\\nb\.png .*\n$/, two.stderr);
     await writeImages(join(dir, "other"), 1, 32);
     await Deno.writeTextFile(join(dir, "list"), "./other/0.png\nin/0.png\nother\n");
     await Deno.writeTextFile(join(dir, "labels.csv"), "image_name,label\nother/0.png,rarb\n");
     const same = await run(dir, "--files-from", "list", "--labels", "labels.csv");
-    assert.match(same.stdout, /^in\/0\.png .*\nother\/0\.png .*\n\n/, same.stderr);
+    assert.match(same.stdout, /^image .*\nin\/0\.png .*\nother\/0\.png .*\n\n/, same.stderr);
     assert.match(same.stdout, /of 1 right .*; 1 have no row in the table\n$/);
     await Deno.writeTextFile(join(dir, "list"), "\n");
     const empty = await run(dir, "--files-from", "list");
@@ -97,7 +97,7 @@ Deno.test("attribute --files-from takes paths with NUL or line ends between them
     await writer.write(new TextEncoder().encode("in/a\nb.png\0"));
     await writer.close();
     const piped = await resultOf(process);
-    assert.match(piped.stdout, /^in\/a\\nb\.png .*\n$/, piped.stderr);
+    assert.match(piped.stdout, /^image .*\nin\/a\\nb\.png .*\n$/, piped.stderr);
   });
 });
 
@@ -128,6 +128,6 @@ Deno.test("attribute without inputs takes Dataset/test in the working folder, an
     const { code, stdout, stderr } = await run(dir);
     assert.equal(code, 0, stderr);
     assert.match(stderr, /^attribute: no images were named: using Dataset\/test\n/);
-    assert.match(stdout, /^0\.png /);
+    assert.match(stdout, /^image .*\n0\.png /);
   });
 });

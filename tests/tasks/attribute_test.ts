@@ -32,7 +32,8 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
     const table = await tableRows(join(dir, "submission.csv"));
     assert.deepEqual(table.map(([name]) => name), Array.from({ length: 11 }, (_, k) => `${k}.png`));
     for (const [, label] of table) assert.ok(labels.includes(label), label);
-    const printed = stdout.trimEnd().split("\n").map((line) => line.split(/ +/));
+    const [head, ...printed] = stdout.trimEnd().split("\n").map((line) => line.split(/ +/));
+    assert.deepEqual(head.slice(0, 4), ["image", "finding", "label", "confidence"]);
     assert.deepEqual(printed.map(([name, , label]) => [name, label]), table);
     for (const [, finding, label, confidence] of printed) {
       assert.ok(findings.includes(finding as Finding), finding);
@@ -40,7 +41,7 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
       assert.ok(Number(confidence) >= 0 && Number(confidence) <= 1);
     }
     const [, first] = printed[0];
-    assert.match(stderr, new RegExp(`^attribute: ${first}: \\d+ images?\\. .*\\.$`, "m"), "what the finding means");
+    assert.match(stderr, new RegExp(`^  ${first} +\\d+  .*\\.$`, "m"), "what the finding means");
     assert.match(
       stderr,
       new RegExp(
@@ -50,7 +51,7 @@ Deno.test("attribute writes a row per image in natural order, and prints nothing
     );
     assert.match(
       stderr,
-      /attribute: 11 of 11 images in \d+ s \([\d.]+ images\/s\): .*; submission\.csv has 11 rows\n$/,
+      /attribute: 11 of 11 images in \d+ s \([\d.]+ images\/s\): .*; submission\.csv has 11 rows\n( {2}.*\n)+$/,
     );
     const left = await Array.fromAsync(Deno.readDir(dir), ({ name }) => name);
     assert.deepEqual(left.sort(), ["in", "submission.csv"]);
@@ -114,7 +115,10 @@ Deno.test("attribute gives files that it cannot read rows of their own, goes on,
       stderr,
       /unreadable: 4\.png: 20000x20000 is 400000000 pixels, at most \d+ are allowed \(--max-pixels\)/,
     );
-    assert.match(stdout, /^3\.png +unreadable +expected PNG, JPEG or WebP, got text \("These are not pixels\. *"\)$/m);
+    assert.match(
+      stdout,
+      /^3\.png +unreadable( +-){3} +expected PNG, JPEG or WebP, got text \("These are not pixels\. *"\)$/m,
+    );
     const evidence = await readJsonLines(join(dir, "report", "evidence.jsonl"));
     assert.deepEqual(evidence.map(({ image, error }) => [image, error?.reason]), [
       ["0.png", undefined],
@@ -200,7 +204,10 @@ Deno.test("attribute --limit takes the first images in natural order, and SIGTER
     const table = await tableRows(join(dir, "submission.csv"));
     assert.ok(table.length >= 16 && table.length < 33, `${table.length} rows`);
     assert.equal(table[0][0], "0.png");
-    assert.match(await errors, /of 33 images in .*; submission\.csv has \d+ rows\n.*interrupted; with --journal FILE/);
+    assert.match(
+      await errors,
+      /of 33 images in .*; submission\.csv has \d+ rows\n( {2}.*\n)*.*interrupted; with --journal FILE/,
+    );
   });
 });
 

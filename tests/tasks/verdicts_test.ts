@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Evidence } from "../../attribution/evidence/evidence.ts";
 import { findingWords } from "../../attribution/evidence/words.ts";
-import { findingNotes, verdictRow } from "../../tasks/cli/verdicts.ts";
+import { coloured, findingSummary, imageWidth, verdictHead, verdictRow } from "../../tasks/cli/verdicts.ts";
 
 const signals = { quantLoss: 0.25, encLoss: 1.5, encLossUncalibrated: 0.1, combined: 0.375, quantErrorTail: 0.5 };
 
@@ -57,17 +57,42 @@ Deno.test("verdictRow() escapes control characters of names and reasons, and kee
   assert.match(verdictRow(evidence({ image: "e\x1b[31m\n.png" })), /^e\\u001b\[31m\\n\.png +variant/);
   assert.match(verdictRow(evidence({ finding: "unsuitable", reasons: ["a\x07b"] })), /a\\u0007b\n$/);
   const error = { reason: "empty", message: "0 bytes" };
-  assert.match(verdictRow({ image: "b.png", label: "unreadable", error }), /^b\.png +unreadable +0 bytes\n$/);
+  assert.match(verdictRow({ image: "b.png", label: "unreadable", error }), /^b\.png +unreadable( +-){3} +0 bytes\n$/);
 });
 
-Deno.test("findingNotes() counts and explains the findings of a run, and outlier where it is a label", () => {
-  const notes = findingNotes({ findings: { none: 2, variant: 1 }, labels: { outlier: 2, rarb: 1 } });
-  assert.deepEqual(notes.map((note) => note.split(".")[0]), [
-    "variant: 1 image",
-    "none: 2 images",
-    "label outlier: not made by a model of this set, as far as can be seen; it may be a photograph or another " +
-    "generator's image",
+Deno.test("verdictHead() and verdictRow() have columns one below the other, as wide as the names of the images", () => {
+  const names = ["a.png", "a rather long name of an image.png"];
+  const layout = { imageWidth: imageWidth(names) };
+  assert.equal(layout.imageWidth, names[1].length);
+  assert.equal(imageWidth(["a.png"]), 12);
+  assert.equal(imageWidth(["n".repeat(300)]), 48, "one long name does not move all others");
+  const head = verdictHead(layout);
+  for (const image of names) {
+    const row = verdictRow(evidence({ image, log10LikelihoodRatio: 4.62, unsure: true }), layout);
+    assert.equal(row.indexOf("variant"), head.indexOf("finding"));
+    assert.equal(row.indexOf("rarxl"), head.indexOf("label"));
+    assert.equal(row.indexOf("+4.6") + 4, head.indexOf("log10 LR") + 8);
+    assert.equal(row.indexOf("unsure"), head.indexOf("what else is known"));
+  }
+});
+
+Deno.test("coloured rows are the plain ones with colours, which no name can add to", () => {
+  const styled = { paint: coloured };
+  const line = evidence({ image: "e\x1b[31m.png", unsure: true });
+  const row = verdictRow(line, styled);
+  assert.ok(row.includes("\x1b[1mvariant     \x1b[0m"), row);
+  assert.ok(row.includes("\x1b[33m     0.982\x1b[0m"), row);
+  // deno-lint-ignore no-control-regex -- these are what is looked for
+  assert.equal(row.replaceAll(/\x1b\[\d+m/g, ""), verdictRow(line));
+});
+
+Deno.test("findingSummary() counts and explains the findings of a run, files that could not be read, and outlier", () => {
+  const text = findingSummary({ findings: { none: 12, variant: 1 }, labels: { outlier: 12, rarb: 1, unreadable: 2 } });
+  assert.deepEqual(text.trimEnd().split("\n").map((line) => line.slice(0, 30)), [
+    `  variant         1  ${findingWords.variant.explanation}`.slice(0, 30),
+    `  none           12  ${findingWords.none.explanation}`.slice(0, 30),
+    "  unreadable      2  The file could not be read.".slice(0, 30),
+    "  label outlier  12  Not made by a model of this set".slice(0, 30),
   ]);
-  assert.ok(notes[0].endsWith(findingWords.variant.explanation));
-  assert.deepEqual(findingNotes({ findings: {}, labels: { unreadable: 1 } }), []);
+  assert.equal(findingSummary({ findings: {}, labels: {} }), "");
 });
