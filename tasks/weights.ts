@@ -292,13 +292,17 @@ async function main({ values, operands, progress }: Input<typeof command.options
 }
 
 /**
- * Runs `deno task weights-check`, which has the rights and flags for computing that this task lacks, and returns its exit
- * code. Ctrl-C reaches both; a SIGTERM is passed on.
+ * Runs the task `weights-check` of deno.json, which has the rights and flags for computing that this task lacks, and
+ * returns its exit code. Ctrl-C reaches both; a SIGTERM is passed on.
  */
 async function runCheck(args: readonly string[]): Promise<number> {
-  const config = join(import.meta.dirname ?? ".", "..", "deno.json");
-  const process = new Deno.Command("deno", {
-    args: ["task", "--quiet", "--config", config, "--cwd", Deno.cwd(), "weights-check", ...args],
+  const { wordsOf } = await import("./v8_flags.ts");
+  const root = join(import.meta.dirname ?? ".", "..");
+  const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
+  const [command, run, ...words] = await wordsOf(tasks["weights-check"]);
+  const rest = words.map((word) => word.endsWith(".ts") ? join(root, word) : word);
+  const process = new Deno.Command(command, {
+    args: [run, "--config", join(root, "deno.json"), ...rest, ...args],
   }).spawn();
   Deno.addSignalListener("SIGINT", () => {});
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", () => process.kill("SIGTERM"));

@@ -6,13 +6,13 @@
 import { type Device, disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import { ownDecoder } from "../../attribution/images/decoder/mod.ts";
 import { toValueRange } from "../../attribution/images/load.ts";
+import { writePng } from "../../attribution/images/png.ts";
 import { VariantScorer } from "../../attribution/likelihood/variant_scorer.ts";
 import { openQuantizer, type Quantizer, type QuantizerName } from "../../attribution/quantisation/quantizers.ts";
 import { measureSignals } from "../../attribution/signals/measure.ts";
 import type { FamilyName, ImageTokenizer, Variant } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { Generator, planBatch } from "../generator.ts";
-import { writePng } from "../png.ts";
 
 /** An image that a variant drew for a check, and what was measured of it. */
 export interface TrialImage {
