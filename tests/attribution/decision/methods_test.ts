@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import {
   type Calibration,
   calibrationFormat,
@@ -12,6 +13,8 @@ import {
 import type { Measurements } from "../../../attribution/evidence/evidence.ts";
 import { officialLabels } from "../../labels.ts";
 import { chooseFamily, decide, methodOf } from "../../../attribution/decision/methods.ts";
+import { openModelSet } from "../../../models/model_set.ts";
+import { tiny } from "../../sets.ts";
 
 const hash = "a".repeat(64);
 const set = { hash, families: officialLabels.families };
@@ -151,6 +154,20 @@ Deno.test("parseCalibration() refuses a decision that rests on what the file doe
     () => parse({ threshold: "roc" }),
     /families\.var\.quantLoss\.thresholds\.roc: expected a threshold, got null/,
   );
+});
+
+Deno.test("parseCalibration() refuses a map of confidences that is flat, though the file is right otherwise", async () => {
+  const embedded = await openModelSet(tiny), text = await Deno.readTextFile(join(tiny, "calibration.json"));
+  parseCalibration(text, embedded);
+  const slopeOf = (value: number) => {
+    const flat = JSON.parse(text);
+    flat.classifiers.confidence.joint.variant.slope = value;
+    return () => parseCalibration(JSON.stringify(flat), embedded);
+  };
+  for (const slope of [0, -1, 0.1]) {
+    assert.throws(slopeOf(slope), /confidence\.joint\.variant\.slope: .*a flat map makes every confidence the same/);
+  }
+  slopeOf(0.5)();
 });
 
 Deno.test("rulesOf() takes the thresholds and signals that the user chooses, and says which there are", () => {
