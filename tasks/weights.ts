@@ -12,6 +12,7 @@ import { formatBytes } from "../util/bytes.ts";
 import { anyText, choice, group, listOf, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
+import { runWords } from "./cli/launch.ts";
 import { jsonLines } from "./cli/options.ts";
 import { duration, type Progress } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
@@ -299,11 +300,8 @@ async function runCheck(args: readonly string[]): Promise<number> {
   const { wordsOf } = await import("./v8_flags.ts");
   const root = join(import.meta.dirname ?? ".", "..");
   const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
-  const [command, run, ...words] = await wordsOf(tasks["weights-check"]);
-  const rest = words.map((word) => word.endsWith(".ts") ? join(root, word) : word);
-  const process = new Deno.Command(command, {
-    args: [run, "--config", join(root, "deno.json"), ...rest, ...args],
-  }).spawn();
+  const [command, ...words] = await wordsOf(tasks["weights-check"]);
+  const process = new Deno.Command(command, { args: [...runWords(words, root), ...args] }).spawn();
   Deno.addSignalListener("SIGINT", () => {});
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", () => process.kill("SIGTERM"));
   return (await process.status).code;

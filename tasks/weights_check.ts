@@ -14,7 +14,7 @@ import { formatBytes } from "../util/bytes.ts";
 import { anyText, listOf, real, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { interruptible } from "./cli/interrupt.ts";
-import { json, models, networkOptions, seed } from "./cli/options.ts";
+import { jsonLines, models, networkOptions, seed } from "./cli/options.ts";
 import { duration, type Progress } from "./cli/progress.ts";
 import { textTable } from "./cli/table.ts";
 
@@ -41,7 +41,7 @@ export const command = defineCommand({
     },
     seed: { ...seed, type: whole(0, maxSeed) },
     ...networkOptions,
-    json: { ...json, help: "the result as one JSON object instead of tables" },
+    json: jsonLines("the result, as one object"),
   },
   notes:
     "deno task weights check does the same. Figures of a set are in figures.json in its folder; those that are published of the official networks, in " +

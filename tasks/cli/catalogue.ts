@@ -9,6 +9,7 @@ export const catalogue: Readonly<Record<string, Readonly<Record<string, string>>
   },
   "Model sets": {
     weights: "fetches, checks and converts the official checkpoints",
+    "weights-check": "whether this installation would find its own images",
     calibrate: "fits what a set decides by to labelled images",
     evaluate: "how often verdicts are right on labelled images",
     features: "everything that is measured of images, as a table",

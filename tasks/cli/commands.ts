@@ -9,6 +9,7 @@ const loaders: Readonly<Record<string, () => Promise<{ readonly command: unknown
   serve: () => import("../serve.ts"),
   generate: () => import("../generate.ts"),
   weights: () => import("../weights.ts"),
+  "weights-check": () => import("../weights_check.ts"),
   calibrate: () => import("../calibrate.ts"),
   evaluate: () => import("../evaluate.ts"),
   features: () => import("../features.ts"),
