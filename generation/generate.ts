@@ -9,7 +9,8 @@ import type { FamilyName, ImageTokenizer } from "../models/family.ts";
 import type { ModelSet } from "../models/model_set.ts";
 import { chooseModels } from "../attribution/run/choose_models.ts";
 import { imagePath, isThere, prepareFolder, type Provenance, provenance, writeImage } from "./files.ts";
-import { type BatchSizes, Generator, planBatch } from "./generator.ts";
+import { type BatchSizes, Generator } from "./generator.ts";
+import { generationMemory, planBatch, requireMemory } from "./memory.ts";
 import {
   checkClass,
   checkMoreSmooth,
@@ -53,11 +54,14 @@ export interface GenerationOptions {
   readonly device?: DeviceName;
   /** CPU threads. Default: as many as the machine has processors. */
   readonly threads?: number;
-  /** Type in which the weights of matrices are stored on the device. Default `f32`. */
+  /** Type in which the weights of matrices are stored on the device. Default: that of their files. */
   readonly weightType?: "f32" | "f16";
   /** Images per batch. Default: as many as fit into memory, at most 64. */
   readonly batch?: number;
-  /** Limit for weights and activations on the device. Default 4 GiB. */
+  /**
+   * Limit for weights and activations on the device. Default: by the free memory, at most 8 GiB or what the largest
+   * variant needs, on a card 40 GiB.
+   */
   readonly memoryBytes?: number;
   /** Aborting ends the run before the next step; written images stay. */
   readonly signal?: AbortSignal;
@@ -112,8 +116,6 @@ interface Share {
   readonly record: (index: number) => Provenance;
 }
 
-const defaultMemory = 4 * 2 ** 30;
-
 /**
  * Generates images and writes them. Throws before anything is drawn on wrong settings, weights or folders. Each batch
  * is written before the next is drawn.
@@ -122,7 +124,7 @@ export async function runGeneration(
   options: GenerationOptions,
   events: GenerationEvents = {},
 ): Promise<GenerationSummary> {
-  const { count, first = 0, out, resume = false, weightType = "f32" } = options;
+  const { count, first = 0, out, resume = false, weightType } = options;
   const set = await chooseModels(options.models, events);
   const variants = chosenVariants(set, options.variants);
   if (first + count > 2 ** 32) throw new Error(`--first: expected images below 2^32, got up to ${first + count - 1}`);
@@ -138,12 +140,17 @@ export async function runGeneration(
   cleanup.defer(() => device.close());
   const { kind, software, name } = device.info;
   if (kind === "webgpu") events.onNote?.(`using ${software ? "a software adapter: " : ""}${name}`);
-  const memoryBytes = options.memoryBytes ?? defaultMemory;
-  device.limitMemory(memoryBytes);
-  const sizes = new Map(shares.map(({ series: { variant } }) => {
-    const plan = planBatch(set, device, variant, memoryBytes, weightType);
-    return [variant, withBatch(plan, options.batch)];
-  }));
+  // One variant is on the device at a time, so each must fit by itself.
+  const drawn = shares.filter(({ missing }) => missing.length > 0).map(({ series: { variant } }) => variant);
+  const memory = await generationMemory(set, device, drawn, options.memoryBytes, weightType);
+  device.limitMemory(memory.bytes);
+  requireMemory(set, device, drawn, memory, weightType);
+  const sizes = new Map(
+    drawn.map((variant) => [
+      variant,
+      withBatch(planBatch(set, device, variant, memory.bytes, weightType), options.batch),
+    ]),
+  );
 
   events.onStart?.(toDraw);
   const drawing = new Drawing(set, device, options, events);
@@ -183,7 +190,7 @@ class Drawing {
 
   /** Draws the missing images of a variant. Returns false when the signal has interrupted it. */
   async draw(share: Share, sizes: BatchSizes): Promise<boolean> {
-    const { weightType = "f32", signal } = this.options;
+    const { weightType, signal } = this.options;
     const { variant: name } = share.series;
     const tokenizer = await this.#loadTokenizer(share.family);
     this.events.onPrepare?.(`loading ${name}`);
@@ -224,7 +231,7 @@ class Drawing {
     this[Symbol.dispose]();
     this.events.onPrepare?.(`loading the ${family} tokenizer`);
     return this.#tokenizer = await this.set.loadTokenizer(this.device, family, {
-      weightType: this.options.weightType ?? "f32",
+      weightType: this.options.weightType,
     });
   }
 

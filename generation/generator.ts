@@ -2,10 +2,8 @@
  * Draws images of a series with a loaded variant and its tokenizer: class, tokens, pixels and latent. generate.ts
  * chooses the images and writes them.
  */
-import { affine, type Device, disposeAll, scope, slice, type Tensor } from "../core/tensor/mod.ts";
-import { kernelBytes } from "../models/footprint.ts";
+import { affine, disposeAll, scope, slice, type Tensor } from "../core/tensor/mod.ts";
 import type { ImageTokenizer, Variant } from "../models/family.ts";
-import type { ModelSet } from "../models/model_set.ts";
 import { seriesSeed } from "../models/sampling.ts";
 import { toRgbImage } from "../attribution/images/augment/mod.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
@@ -131,46 +129,4 @@ function toChannelsFirst(values: Float32Array, [batch, h, w, c]: readonly number
     for (let i = 0; i < h * w; i++) for (let k = 0; k < c; k++) out[k * h * w + i] = values[b * length + i * c + k];
     return { shape: [c, h, w], values: out };
   });
-}
-
-/** Larger batches are not faster. */
-const maxImages = 64;
-
-/**
- * Plans how many images fit into `memoryBytes` beside the weights. Throws, with the bytes needed, when not even one
- * does. An image takes two rows, conditional and unconditional, each with its condition, activations, keys and values.
- */
-export function planBatch(
-  set: ModelSet,
-  device: Device,
-  variant: string,
-  memoryBytes: number,
-  weightType: "f32" | "f16" = "f32",
-): BatchSizes {
-  const family = set.familyOf(variant);
-  const transformer = set.footprint(device, { family, variant }, weightType);
-  const tokenizer = set.footprint(device, { family }, weightType);
-  const { tokenCount, codes, generation } = set.variantFacts(variant);
-  // Temporary tensors of models/sampling.ts, which works on at most 2^21 logits at a time.
-  const drawing = 24 * Math.min(2 ** 21, tokenCount * codes) * 4 + tokenCount * codes * 4;
-  const perImage = 2 * (transformer.condition + generation.steps[device.info.kind] + generation.cacheBytes);
-  const brief = kernelBytes[device.info.kind] + drawing;
-  const fixed = transformer.weights + tokenizer.weights + Math.max(transformer.loading, brief);
-  const left = memoryBytes - fixed;
-  const fits = (bytes: number, largest: number) =>
-    Math.min(maxImages, Math.floor(left / bytes), Math.floor(device.info.maxTensorBytes / largest));
-  const sizes = {
-    generate: fits(perImage, 2 * Math.max(transformer.largestTensor, generation.largestTensor)),
-    decode: fits(tokenizer.perImage, tokenizer.largestTensor),
-  };
-  if (sizes.generate >= 1 && sizes.decode >= 1) return sizes;
-  const needed = fixed + Math.max(perImage, tokenizer.perImage);
-  throw new Error(
-    `--memory: ${variant} needs at least ${mebibytes(needed)} (${mebibytes(fixed)} of it for weights), ` +
-      `got ${mebibytes(memoryBytes)}; --weight-type f16 halves the weights`,
-  );
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
 }

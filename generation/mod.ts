@@ -10,14 +10,8 @@ export {
   runGeneration,
   type WrittenImage,
 } from "./generate.ts";
-export {
-  type BatchOptions,
-  type BatchSizes,
-  type GeneratedImage,
-  Generator,
-  type Latent,
-  planBatch,
-} from "./generator.ts";
+export { type BatchOptions, type BatchSizes, type GeneratedImage, Generator, type Latent } from "./generator.ts";
+export { planBatch, type PlannedSet } from "./memory.ts";
 export { formatPair, type PairFile, pairPath, readPair } from "./pair_file.ts";
 export { writePng } from "../attribution/images/png.ts";
 export { chooseSampler, type ClassChoice, type SamplerOverrides, type Series } from "./settings.ts";

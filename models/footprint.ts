@@ -3,7 +3,7 @@
  * is loaded. Weights are exact; activations are estimates from above, which the tests hold against measured peaks.
  */
 import { bytesPerElement, type Device, type DeviceInfo } from "../core/tensor/mod.ts";
-import type { WeightSpec } from "./weights.ts";
+import { isKeptHalf, type WeightSpec, type WeightType } from "./weights.ts";
 
 /** Bytes of device memory. */
 export interface Footprint {
@@ -45,21 +45,27 @@ export const kernelBytes: BytesByDevice = { cpu: 0, webgpu: 24 * 2 ** 20 };
 /** What a plan asks a device. */
 export type PlannedDevice = Pick<Device, "info" | "packedBytes">;
 
-/** Weights as `loadWeights` stores them: matrices, convolutions and embeddings in `weightType`, everything else f32. */
+/**
+ * Weights as `loadWeights` stores them: matrices, convolutions and embeddings in `weightType`, everything else f32.
+ * `halves` are the names of those that the file has in half precision.
+ */
 export function weightFootprint(
   device: Pick<Device, "packedBytes">,
   specs: readonly WeightSpec[],
-  weightType: "f32" | "f16" = "f32",
+  weightType: WeightType = "f32",
+  halves: ReadonlySet<string> = new Set(),
 ): Pick<Footprint, "weights" | "packed" | "loading"> {
   let packed = 0, others = 0, loading = 0;
-  for (const { shape, role, split = 1 } of specs) {
+  for (const spec of specs) {
+    const { name, shape, role, split = 1 } = spec;
+    const type = isKeptHalf(spec, weightType, halves.has(name)) ? "f16" : "f32";
     const elements = shape.reduce((product, d) => product * d, 1);
     const rows = shape[0] / split;
     if (role === "linear") {
-      packed += split * device.packedBytes("linear", [rows, elements / shape[0]], weightType);
+      packed += split * device.packedBytes("linear", [rows, elements / shape[0]], type);
     } else if (role === "conv") {
-      packed += split * device.packedBytes("conv", [rows, ...shape.slice(1)], weightType);
-    } else others += elements * bytesPerElement(role === "embedding" ? weightType : "f32");
+      packed += split * device.packedBytes("conv", [rows, ...shape.slice(1)], type);
+    } else others += elements * bytesPerElement(type);
     loading = Math.max(loading, elements / split * bytesPerElement("f32"));
   }
   return { weights: packed + others, packed, loading };

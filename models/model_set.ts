@@ -4,7 +4,7 @@
  */
 import { ModelSetError } from "../util/errors.ts";
 import { basename, join } from "node:path";
-import type { Device } from "../core/tensor/mod.ts";
+import { type Device, sizeOf } from "../core/tensor/mod.ts";
 import { hashFile } from "../util/hash.ts";
 import {
   checkNames,
@@ -28,7 +28,7 @@ import {
   type WeightEntry,
 } from "./manifest.ts";
 import { families, familyNamed, officialSpecs } from "./registry.ts";
-import type { LoadNetworkOptions, WeightSpec } from "./weights.ts";
+import type { LoadNetworkOptions, WeightSpec, WeightType } from "./weights.ts";
 
 /** A network of a set: the tokenizer of a family, or a variant. */
 export interface NetworkId {
@@ -76,8 +76,8 @@ export interface ModelSet {
   samplerOf(variant: string): Sampler;
   /** The samplers that images of a variant may have been drawn with: the manifest's first, then the family's others. */
   samplersOf(variant: string): readonly Sampler[];
-  /** Device memory that a network needs. */
-  footprint(device: PlannedDevice, network: NetworkId, weightType?: "f32" | "f16"): Footprint;
+  /** Device memory that a network needs. Default of the weights' type: `stored`. */
+  footprint(device: PlannedDevice, network: NetworkId, weightType?: WeightType): Footprint;
   /** Paths of the files that a network is loaded from; none for weights that are computed. */
   filesOf(network: NetworkId): readonly string[];
   /** Opens every checkpoint and compares names, shapes and sha256 with the manifest, without loading anything. */
@@ -123,11 +123,14 @@ export async function openModelSet(dir: string): Promise<ModelSet> {
   const manifest = parseManifest(text, path);
   const set = new OpenedSet(dir, manifest, await modelSetHash(manifest));
   await set.checkFiles();
+  await set.readStoredTypes();
   return set;
 }
 
 class OpenedSet implements ModelSet {
   readonly #rows: readonly NetworkRow[];
+  /** Names of the parameters that a row's files have in half precision. */
+  readonly #halves = new Map<NetworkRow, ReadonlySet<string>>();
 
   constructor(readonly dir: string, readonly manifest: Manifest, readonly hash: string) {
     this.#rows = networkRows(manifest);
@@ -169,10 +172,29 @@ class OpenedSet implements ModelSet {
     return possibleSamplers(this.samplerOf(variant), familyNamed(this.familyOf(variant)).otherSettings);
   }
 
-  footprint(device: PlannedDevice, network: NetworkId, weightType: "f32" | "f16" = "f32"): Footprint {
+  footprint(device: PlannedDevice, network: NetworkId, weightType: WeightType = "stored"): Footprint {
     const row = this.#row(network);
     const { perImage, ...others } = row.activations;
-    return { ...weightFootprint(device, row.specs(), weightType), ...others, perImage: perImage[device.info.kind] };
+    const weights = weightFootprint(device, row.specs(), weightType, this.#halves.get(row));
+    return { ...weights, ...others, perImage: perImage[device.info.kind] };
+  }
+
+  /**
+   * Notes which parameters the files have in half precision. A file with more than three bytes for every parameter is not
+   * opened: it is in single precision. One that cannot be read is refused where it is checked or loaded.
+   */
+  async readStoredTypes(): Promise<void> {
+    for (const row of this.#rows) {
+      const elements = row.specs().reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+      const files = filesOf(row);
+      const isLarge = files.some(({ bytes, prefix }) => prefix === undefined && bytes > 3 * elements);
+      if (files.length === 0 || isLarge) continue;
+      const source = await this.#open(row).catch(() => undefined);
+      if (source === undefined) continue;
+      const halves = row.specs().filter(({ name }) => source.tensors.get(name)?.dtype === "f16");
+      this.#halves.set(row, new Set(halves.map(({ name }) => name)));
+      source.close();
+    }
   }
 
   filesOf(network: NetworkId): readonly string[] {
@@ -241,8 +263,9 @@ class OpenedSet implements ModelSet {
   async loadTokenizer(
     device: Device,
     family: FamilyName,
-    { originalEncoder = false, ...options }: LoadTokenizerOptions = {},
+    { originalEncoder = false, weightType = "stored", ...others }: LoadTokenizerOptions = {},
   ): Promise<ImageTokenizer> {
+    const options = { ...others, weightType };
     const row = this.#row({ family });
     const source = await this.#open(originalEncoder ? { ...row, encoder: undefined } : row);
     try {
@@ -252,7 +275,12 @@ class OpenedSet implements ModelSet {
     }
   }
 
-  async loadVariant(device: Device, variant: string, options: LoadNetworkOptions = {}): Promise<Variant> {
+  async loadVariant(
+    device: Device,
+    variant: string,
+    { weightType = "stored", ...others }: LoadNetworkOptions = {},
+  ): Promise<Variant> {
+    const options = { ...others, weightType };
     const family = this.familyOf(variant);
     const row = this.#row({ family, variant });
     const source = await this.#open(row);

@@ -17,6 +17,22 @@ export interface WeightSpec extends ParamSpec {
   readonly inverse?: (values: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>;
 }
 
+/**
+ * Type in which matrices, convolution kernels and embeddings are kept on a device. `stored` keeps those in half precision
+ * that their file has so and nothing changes, and all others in single precision: no value is rounded.
+ */
+export type WeightType = "f32" | "f16" | "stored";
+
+/** Whether a parameter is kept in half precision. `isHalf` says whether its file has it so. */
+export function isKeptHalf(
+  { role, transform }: Pick<WeightSpec, "role" | "transform">,
+  weightType: WeightType,
+  isHalf: boolean,
+): boolean {
+  if (role === "vector" || role === "tensor") return false;
+  return weightType === "f16" || (weightType === "stored" && isHalf && transform === undefined);
+}
+
 /** The weights of a network below a prefix. */
 export class Weights {
   readonly #tensors: ReadonlyMap<string, Tensor>;
@@ -60,8 +76,11 @@ export class Weights {
 
 /** Options of loading a network that users choose. */
 export interface LoadNetworkOptions {
-  /** Storage of matrices, convolution kernels and embeddings (default f32); vectors stay f32. */
-  readonly weightType?: "f32" | "f16";
+  /**
+   * Storage of matrices, convolution kernels and embeddings; vectors stay f32. Default `stored` for networks of a set, f32
+   * for others.
+   */
+  readonly weightType?: WeightType;
   /**
    * Which parameters stay dense f32 tensors and are not packed: needed for training, and for gradients through their
    * layers. None when not given.
@@ -97,15 +116,16 @@ export async function loadWeights(
   let done = 0;
   const isDense = ({ name }: WeightSpec) => options.dense?.(name) ?? false;
   const isHalf = (spec: WeightSpec) =>
-    options.weightType === "f16" && !isDense(spec) && spec.role !== "vector" && spec.role !== "tensor" &&
-    !spec.transform;
-  const ahead = readAhead(source, specs.map((spec) => ({ name: spec.name, as: isHalf(spec) ? "f16" : "f32" })));
+    !isDense(spec) &&
+    isKeptHalf(spec, options.weightType ?? "f32", source.tensors.get(spec.name)?.dtype === "f16");
+  const readsHalf = (spec: WeightSpec) => isHalf(spec) && !spec.transform;
+  const ahead = readAhead(source, specs.map((spec) => ({ name: spec.name, as: readsHalf(spec) ? "f16" : "f32" })));
   try {
     for (const spec of specs) {
       const dense = isDense(spec);
-      const values = isHalf(spec) ? await ahead.readF16(spec.name) : await ahead.readF32(spec.name);
+      const values = readsHalf(spec) ? await ahead.readF16(spec.name) : await ahead.readF32(spec.name);
       const changed = spec.transform && values instanceof Float32Array ? spec.transform(values) : values;
-      upload(device, spec, changed, dense ? null : options.weightType ?? "f32", tensors);
+      upload(device, spec, changed, dense ? null : isHalf(spec) ? "f16" : "f32", tensors);
       done += sizeOf(spec.shape) * 4;
       options.onProgress?.(done, total);
     }

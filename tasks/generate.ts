@@ -79,7 +79,6 @@ export const command = defineCommand({
     }),
     ...group("Where and how to compute; no image depends on it", {
       ...networkOptions,
-      memoryBytes: { ...networkOptions.memoryBytes, default: "4GiB", unset: undefined },
       batch: { value: "N", type: whole(1), help: "images at a time", unset: "what fits into the memory, at most 64" },
     }),
     json: { ...jsonLines("one per image and a last one for the run"), group: "Output" },

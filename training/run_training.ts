@@ -19,7 +19,7 @@ import { requireStepMemory } from "./memory.ts";
 import { openTrainingData, type PairSource, type TrainingData } from "./pairs.ts";
 import { makeRecipe, type Recipe } from "./recipe.ts";
 import { bestFile, encoderFile, lockRun } from "./run_folder.ts";
-import { openSampledData, sampleDefaults, type SampleSettings } from "./sampled.ts";
+import { openSampledData, sampleDefaults, type SampleSettings, withSampleMemory } from "./sampled.ts";
 import { type EpochRow, loadState, optionName, type RunState, saveState, type Settings, stateFile } from "./state.ts";
 import { train, trainingImages } from "./train.ts";
 import { Trainee } from "./trainee.ts";
@@ -99,7 +99,8 @@ export async function runTraining(
   if (options.resume !== undefined) cleanup.use(await lockRun("--resume", options.resume));
   const state = options.resume === undefined ? undefined : await loadState(options.resume);
   if (state) requireSame(options.resume!, state.settings, options);
-  const { recipe, run, inputs, set } = await setUp(options, state, events);
+  const { recipe, run, set, ...setting } = await setUp(options, state, events);
+  let inputs = setting.inputs;
   const out = options.out ?? inputs.out;
   // A run that is resumed may have written its result before it ended.
   const isOwn = out === (state ? inputs.out : join(run, encoderFile));
@@ -109,6 +110,9 @@ export async function runTraining(
   const device = await openDevice(state?.settings.device ?? options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
   const { kind, software, name } = device.info;
+  if (inputs.sample) {
+    inputs = { ...inputs, sample: await withSampleMemory(set, device, recipe.family, inputs.sample) };
+  }
   if (kind === "webgpu") events.onNote?.(`using ${software ? "a software adapter: " : ""}${name}`);
   events.onPrepare?.(`loading the ${recipe.family} tokenizer`);
   const init = state || inputs.init === null ? undefined : await openCheckpoint(inputs.init);
@@ -196,7 +200,8 @@ async function openData(
   cleanup: AsyncDisposableStack,
 ): Promise<TrainingData> {
   if (inputs.sample) {
-    const sampled = await openSampledData(set, trainee.device, recipe, inputs.sample, events.onPrepare);
+    const sample = await withSampleMemory(set, trainee.device, recipe.family, inputs.sample);
+    const sampled = await openSampledData(set, trainee.device, recipe, sample, events.onPrepare);
     cleanup.defer(() => sampled.dispose());
     return sampled;
   }

@@ -69,7 +69,7 @@ export interface Settings {
   readonly signals: SignalLevel;
   /** The kind of device. Its rounding affects the numbers. */
   readonly device: "cpu" | "webgpu";
-  /** Storage type of matrices and convolution kernels. */
+  /** Precision of matrices and convolution kernels: `f32` as their files have them, `f16` rounded. */
   readonly weightType: "f32" | "f16";
 }
 

@@ -15,7 +15,9 @@ import { formatBytes } from "../../util/bytes.ts";
 export interface PlanOptions {
   /** Limit for weights and activations on the device, in bytes. */
   readonly memoryBytes: number;
-  /** Type in which weights are stored. Default `f32`. */
+  /** Whether the limit is the usual one, by the free memory, and was not named. Default false. */
+  readonly isUsual?: boolean;
+  /** Type in which weights are stored. Default: that of their files. */
   readonly weightType?: "f32" | "f16";
   /** Largest number of images per pass. Default 16. */
   readonly maxBatch?: number;
@@ -110,12 +112,13 @@ export function planMemory(
   device: PlannedDevice,
   options: PlanOptions,
 ): Plan {
-  const { weightType = "f32", maxBatch = 16, swapChunk = 1024, classes = false } = options;
+  const { maxBatch = 16, swapChunk = 1024, classes = false } = options;
   const budget = budgetOf(device, options.memoryBytes);
   const networks = networksOf(set, device, options);
   const tokenizers = networks.filter(({ isTokenizer }) => isTokenizer);
   const variants = networks.filter(({ isTokenizer }) => !isTokenizer);
-  refuseTooLarge(networks, tokenizers, device, { budget, weightType });
+  const halved = () => networksOf(set, device, { ...options, weightType: "f16" });
+  refuseTooLarge(networks, device, { ...options, budget, halved });
 
   const kept = keepVariants(tokenizers, variants, budget);
   const { resident } = kept;
@@ -133,6 +136,16 @@ export function planMemory(
   const swapped = variants.filter(({ name }) => !resident.has(name)).map(({ name }) => name);
   const chunk = swapped.length === 0 ? tokenizerBatch : swapChunk;
   return { memoryBytes: options.memoryBytes, resident, swapped, tokenizerBatch, variantBatch, scoring, chunk };
+}
+
+/** The least limit under which all networks run one at a time beside the tokenizers, in bytes. */
+export function leastMemory(
+  set: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts">,
+  device: PlannedDevice,
+  options: Omit<PlanOptions, "memoryBytes">,
+): number {
+  const networks = networksOf(set, device, options);
+  return Math.ceil(Math.max(...needsOf(networks, budgetOf(device, Infinity)).map(({ total }) => total)));
 }
 
 function budgetOf({ info }: Pick<Device, "info">, limit: number): Budget {
@@ -153,7 +166,7 @@ export function passBytes(device: PlannedDevice, footprint: Footprint, images: n
 function networksOf(
   set: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts">,
   device: PlannedDevice,
-  { weightType = "f32", classes = false, quantization = "estimate" }: PlanOptions,
+  { weightType, classes = false, quantization = "estimate" }: Omit<PlanOptions, "memoryBytes">,
 ): Network[] {
   const { kind } = device.info;
   const headroom = headrooms[kind];
@@ -242,40 +255,85 @@ function scoringPlan({ perImage, condition }: Footprint, batch: number, device: 
   return { blockBytes, ownConditions: Math.max(1, Math.floor(bytes / (perImage + condition))) };
 }
 
+/** What a network needs beside the tokenizers, in bytes. */
+interface Need {
+  readonly network: Network;
+  /** As a limit. */
+  readonly total: number;
+  /** Of the work block. */
+  readonly work: number;
+}
+
+function needsOf(networks: readonly Network[], budget: Budget): Need[] {
+  const tokenizers = networks.filter(({ isTokenizer }) => isTokenizer);
+  const base = sum(tokenizers.map(({ fixed }) => fixed));
+  const pinnedBase = sum(tokenizers.map(({ pinned }) => pinned));
+  return networks.map((network) => {
+    const { isTokenizer, fixed, extra, pinned, working } = network;
+    const bytes = base + (isTokenizer ? 0 : fixed) + extra;
+    const duplicates = bytes > budget.work ? budget.work * duplicateShare : 0;
+    return { network, total: bytes + duplicates, work: pinnedBase + (isTokenizer ? 0 : pinned) + working };
+  });
+}
+
 /** Throws when a network does not fit, even with the tokenizers alone, and lists what each of those needs. */
 function refuseTooLarge(
   networks: readonly Network[],
-  tokenizers: readonly Network[],
-  device: Pick<Device, "info">,
-  { budget, weightType }: { readonly budget: Budget; readonly weightType: "f32" | "f16" },
+  { info: { kind, maxTensorBytes } }: Pick<Device, "info">,
+  { budget, weightType, isUsual = false, halved }: Pick<PlanOptions, "weightType" | "isUsual"> & {
+    readonly budget: Budget;
+    /** The networks in half precision. */
+    readonly halved: () => readonly Network[];
+  },
 ): void {
-  const { kind, maxTensorBytes } = device.info;
-  const base = sum(tokenizers.map(({ fixed }) => fixed));
-  const pinnedBase = sum(tokenizers.map(({ pinned }) => pinned));
-  const lines: string[] = [];
-  let exceedsWork = false;
-  for (const { name, footprint, fixed, extra, pinned, working, isTokenizer } of networks) {
-    const total = base + (isTokenizer ? 0 : fixed) + extra + budget.limit - budget.total;
-    const work = pinnedBase + (isTokenizer ? 0 : pinned) + working;
-    const { weights, condition, perImage, largestTensor } = footprint;
-    if (total > budget.limit || work > budget.work) {
-      exceedsWork ||= work > budget.work;
-      lines.push(
-        `  ${name}: ${formatBytes(total)} (${weightType} weights ${formatBytes(weights)}, ` +
-          `condition ${formatBytes(condition)}, one image ${formatBytes(perImage)}, tokenizers ${formatBytes(base)}` +
-          (work > budget.work ? `; ${formatBytes(work)} of it at once` : "") + ")",
-      );
-    }
-    if (largestTensor > maxTensorBytes) {
-      const [needed, possible] = [largestTensor, maxTensorBytes].map(formatBytes);
-      lines.push(`  ${name}: a tensor of ${needed}, the ${kind} device takes at most ${possible}`);
-    }
+  const base = sum(networks.filter(({ isTokenizer }) => isTokenizer).map(({ fixed }) => fixed));
+  const exceeds = ({ total, work }: Need) => total > budget.limit || work > budget.work;
+  const needs = needsOf(networks, budget);
+  const lines = needs.filter(exceeds).map(({ network: { name, footprint }, total, work }) => {
+    const [weights, condition, perImage] = [footprint.weights, footprint.condition, footprint.perImage].map(
+      formatBytes,
+    );
+    const type = weightType === undefined ? "" : `${weightType} `;
+    return `  ${name}: ${formatBytes(total)} (${type}weights ${weights}, condition ${condition}, ` +
+      `one image ${perImage}, tokenizers ${formatBytes(base)}` +
+      (work > budget.work ? `; ${formatBytes(work)} of it at once` : "") + ")";
+  });
+  for (const { name, footprint: { largestTensor } } of networks) {
+    if (largestTensor <= maxTensorBytes) continue;
+    const [needed, possible] = [largestTensor, maxTensorBytes].map(formatBytes);
+    lines.push(`  ${name}: a tensor of ${needed}, the ${kind} device takes at most ${possible}`);
   }
   if (lines.length === 0) return;
-  const halve = weightType === "f32" ? "halve the weights with --weight-type f16, or " : "";
-  const limit = formatBytes(exceedsWork ? budget.work : budget.limit);
-  const advice = exceedsWork ? `the cpu device holds no more; ${halve}use --device webgpu` : `${halve}raise --memory`;
+  const exceedsWork = needs.some(({ work }) => work > budget.work);
+  const limit = exceedsWork
+    ? formatBytes(budget.work)
+    : formatBytes(budget.limit) + (isUsual ? ", by the free memory," : "");
+  const halvedNeeds = weightType === "f16" ? needs : needsOf(halved(), budget);
+  const advice = adviceFor(needs, halvedNeeds, budget).join("; or ");
   throw new MemoryLimitError([`memory: the limit of ${limit} is not enough; needed are:`, ...lines, advice].join("\n"));
+}
+
+/** What would help: only options under which every network fits. */
+function adviceFor(needs: readonly Need[], halved: readonly Need[], { limit, work }: Budget): string[] {
+  const most = (of: readonly Need[]) => Math.max(...of.map(({ total }) => total));
+  const fitsWork = (of: readonly Need[]) => of.every((need) => need.work <= work);
+  const isHalved = halved === needs;
+  const ways: string[] = [];
+  if (!isHalved && fitsWork(halved)) {
+    const raised = most(halved) > limit ? ` and --memory ${memoryOption(most(halved))}` : "";
+    ways.push(`keep weights in half precision with --weight-type f16${raised}`);
+  }
+  if (fitsWork(needs)) {
+    if (most(needs) > limit) ways.push(`raise the limit with --memory ${memoryOption(most(needs))}`);
+  } else ways.push("use --device webgpu: the cpu device holds no more at once");
+  return ways.length > 0 ? ways : ["use a device that takes larger tensors"];
+}
+
+/** Bytes as `--memory` takes them, rounded up: `8.6GiB`. */
+export function memoryOption(bytes: number): string {
+  const unit = bytes >= 2 ** 30 ? 2 ** 30 : 2 ** 20;
+  const value = unit === 2 ** 30 ? Math.ceil(10 * bytes / unit) / 10 : Math.ceil(bytes / unit);
+  return `${value}${unit === 2 ** 30 ? "GiB" : "MiB"}`;
 }
 
 function sum(values: readonly number[]): number {

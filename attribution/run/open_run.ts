@@ -30,7 +30,7 @@ import type { SignalLevel } from "../signals/table.ts";
 import type { Measured, MeasureOptions, SearchOptions } from "./image_state.ts";
 import { Journal, journaled, type JournaledLine, type Shard } from "./journal/mod.ts";
 import { usualMemoryLimit } from "./memory_limit.ts";
-import { type Plan, planMemory } from "./memory_plan.ts";
+import { leastMemory, type Plan, planMemory } from "./memory_plan.ts";
 import { journalIn, Report } from "./report.ts";
 import { VariantPool } from "./variant_pool.ts";
 
@@ -52,9 +52,15 @@ export interface RunOptions {
   readonly allowSoftware?: boolean;
   /** Threads of the CPU device. Default: as many as the machine has processors. */
   readonly threads?: number;
-  /** Type in which the weights of matrices are stored on the device. Default `f32`; `f16` takes half the memory. */
+  /**
+   * Type in which the weights of matrices are stored on the device. Default: that of their files; `f16` rounds them to
+   * half the memory of `f32`.
+   */
   readonly weightType?: "f32" | "f16";
-  /** Limit for weights and activations on the device. Default: by the free memory, at most 8 GiB, on a card 40 GiB. */
+  /**
+   * Limit for weights and activations on the device. Default: by the free memory, at most 8 GiB or what the largest
+   * network needs, on a card 40 GiB.
+   */
   readonly memoryBytes?: number;
   /** Largest number of images per pass; memory may allow fewer. Default 16. */
   readonly maxBatch?: number;
@@ -128,11 +134,14 @@ export interface Scoring {
   readonly extras?: ExtraScores;
 }
 
-/** The settings that measurements depend on, as evidence and journal record them. */
+/**
+ * The settings that measurements depend on, as evidence and journal record them. Weights that stay as their files have
+ * them are `f32`: none is rounded, whatever memory they take.
+ */
 export function settingsOf(
   { quantization, signals, scoring }: Measuring,
   device: Settings["device"],
-  weightType: Settings["weightType"],
+  weightType: Settings["weightType"] = "f32",
 ): Settings {
   const { condition = "none", inference = defaultInference, extras } = scoring ?? {};
   return {
@@ -200,7 +209,7 @@ export async function openRun(
   events: RunEvents,
   cleanup: AsyncDisposableStack,
 ): Promise<OpenRun> {
-  const { weightType = "f32", maxPixels, signal, preload, observer = {} } = options;
+  const { weightType, maxPixels, signal, preload, observer = {} } = options;
   const { signals, scoring } = what;
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   cleanup.defer(() => device.close());
@@ -371,7 +380,7 @@ async function planRun(
   { quantization, signals, scoring }: Measuring,
   options: RunOptions,
 ): Promise<Plan> {
-  const { memoryBytes = await usualMemoryLimit(device), weightType, maxBatch } = options;
+  const { weightType, maxBatch } = options;
   const networks = set.networks.filter(({ variant }) => variant === undefined || scoring !== undefined);
   const classes = scoring !== undefined && scoring.condition !== "none";
   const planned = {
@@ -379,7 +388,10 @@ async function planRun(
     footprint: set.footprint.bind(set),
     tokenizerFacts: set.tokenizerFacts.bind(set),
   };
-  const plan = planMemory(planned, device, { memoryBytes, weightType, maxBatch, classes, quantization });
+  const needs = { weightType, maxBatch, classes, quantization };
+  const { memoryBytes = await usualMemoryLimit(device, leastMemory(planned, device, needs)) } = options;
+  const isUsual = options.memoryBytes === undefined;
+  const plan = planMemory(planned, device, { ...needs, memoryBytes, isUsual });
   if (signals !== "baselines") return plan;
   const batch = Math.max(1, Math.floor(plan.tokenizerBatch / tracingShare));
   return { ...plan, tokenizerBatch: batch, chunk: batch };

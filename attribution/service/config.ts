@@ -82,14 +82,14 @@ export const settings = withVariables({
     name: "memory",
     value: "SIZE",
     type: size,
-    default: "4GiB",
     help: "limit for weights and activations on the device",
+    unset: "three quarters of the free memory, at most 8GiB or what the largest network needs; on a GPU 40GiB",
   },
   weightType: {
     value: "TYPE",
     type: choice(["f32", "f16"]),
-    default: "f32",
-    help: "precision in which weights are kept",
+    help: "precision in which weights are kept; f16 takes half the memory of f32",
+    unset: "that of their files",
   },
   method: {
     value: "NAME",

@@ -128,10 +128,11 @@ export class DeviceWorker {
   }
 }
 
-/** A worker with the real device. It may read files, as the weights need, and nothing else. */
+/** A worker with the real device. It may read files, as the weights need, ask how much memory is free, and nothing else. */
 export function spawnDeviceWorker(): Worker {
   const may = (variable: string) => Deno.permissions.querySync({ name: "env", variable }).state === "granted";
   const variables = webGpuVariables.filter(may);
+  const asksMemory = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" }).state === "granted";
   return new Worker(new URL("./device_worker.ts", import.meta.url), {
     type: "module",
     name: "device",
@@ -143,7 +144,7 @@ export function spawnDeviceWorker(): Worker {
         write: false,
         run: false,
         ffi: false,
-        sys: false,
+        sys: asksMemory ? ["systemMemoryInfo"] : false,
         import: false,
       },
     },

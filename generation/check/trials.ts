@@ -12,7 +12,8 @@ import { openQuantizer, type Quantizer, type QuantizerName } from "../../attribu
 import { measureSignals } from "../../attribution/signals/measure.ts";
 import type { FamilyName, ImageTokenizer, Variant } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
-import { Generator, planBatch } from "../generator.ts";
+import { Generator } from "../generator.ts";
+import { planBatch } from "../memory.ts";
 
 /** An image that a variant drew for a check, and what was measured of it. */
 export interface TrialImage {

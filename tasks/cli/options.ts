@@ -40,13 +40,13 @@ export const networkOptions = defineOptions({
     value: "SIZE",
     type: size,
     help: "limit for weights and activations on the device",
-    unset: "three quarters of the free memory, at most 8GiB; on a GPU 40GiB",
+    unset: "three quarters of the free memory, at most 8GiB or what the largest network needs; on a GPU 40GiB",
   },
   weightType: {
     value: "TYPE",
     type: choice(["f32", "f16"]),
-    default: "f32",
-    help: "precision in which weights are kept; f16 takes half the memory",
+    help: "precision in which weights are kept; f16 takes half the memory of f32",
+    unset: "that of their files",
   },
 });
 

@@ -1,6 +1,7 @@
 /** From a series to images: pixels and latents against the family's own decoding, settings, batches and memory. */
 import assert from "node:assert/strict";
-import { Generator, planBatch } from "../../generation/generator.ts";
+import { Generator } from "../../generation/generator.ts";
+import { leastGenerationMemory, planBatch } from "../../generation/memory.ts";
 import { SampledPairs } from "../../training/generated_pairs.ts";
 import { checkClass, chooseSampler, classOf, type Series } from "../../generation/settings.ts";
 import { fromArray, scope } from "../../core/tensor/mod.ts";
@@ -68,7 +69,10 @@ withDevices("planBatch() makes batches that fit, and says what is needed when th
     const small = 64 * 2 ** 20;
     const sizes = planBatch(set, device, name, small);
     assert.ok(sizes.generate >= 1 && sizes.generate < all.generate, `${name}: ${JSON.stringify(sizes)}`);
-    assert.throws(() => planBatch(set, device, name, 2 ** 20), /--memory: \S+ needs at least \d+ MiB .*, got 1 MiB/);
+    assert.throws(
+      () => planBatch(set, device, name, 2 ** 20),
+      /^MemoryLimitError: memory: the limit of 1\.00 MiB is not enough for one image; needed are:\n {2}\S+: .*\nwhat would help: .*--memory \d+MiB$/,
+    );
   }
 });
 
@@ -141,7 +145,7 @@ withDevices("SampledPairs gives the same pair for a number, also when it had to 
     const options = { family, variants, count: 9, seed: 2 };
     const pairs = await SampledPairs.open(set, device, options);
     const first = await pairs.batch([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    const { imageSize, tokenCount } = pairs.generators[0].tokenizer;
+    const { imageSize, tokenCount } = pairs.networks.tokenizer;
     for (const { pixels, tokens } of first) {
       assert.deepEqual([pixels.length, tokens!.length], [imageSize * imageSize * 3, tokenCount]);
       assert.ok(pixels.every((value) => value >= 0 && value <= 1));
@@ -166,6 +170,28 @@ withDevices("SampledPairs gives the same pair for a number, also when it had to 
     );
     await assert.rejects(SampledPairs.open(set, device, { ...options, count: 0 }), /a count of 1 or more, got 0/);
   }
+});
+
+Deno.test("SampledPairs draws the same pairs from variants that take turns because they do not all fit", async () => {
+  const device = await openDevice("cpu", { threads: 1 });
+  const options = { family: "rar", count: 6, seed: 4, cacheBytes: 1 };
+  const together = await SampledPairs.open(set, device, options);
+  const expected = await together.batch([0, 1, 2, 3, 4, 5]);
+  together.dispose();
+  const least = leastGenerationMemory(set, device, set.variants("rar"));
+  const loaded: string[] = [];
+  const onPrepare = (text: string) => loaded.push(text);
+  const turns = await SampledPairs.open(set, device, { ...options, memoryBytes: least, onPrepare });
+  assert.deepEqual(loaded, ["loading the rar tokenizer"]); // transformers are loaded when they draw
+  const tokens = (await turns.batch([0, 1, 2, 3, 4, 5])).map((pair) => pair.tokens);
+  assert.deepEqual(tokens, expected.map((pair) => pair.tokens));
+  assert.deepEqual(loaded.slice(1), set.variants("rar").map((name) => `loading ${name}`));
+  turns.dispose();
+  await assert.rejects(
+    SampledPairs.open(set, device, { ...options, memoryBytes: least - 1 }),
+    /^MemoryLimitError: memory: .* needed are:\n {2}rarxxl: /,
+  );
+  device.close();
 });
 
 Deno.test("roundBytes rounds what is truncated otherwise, for the same tokens", async () => {

@@ -40,7 +40,7 @@ const refused: Record<string, { options: TrainingJobOptions; message: RegExp }> 
   },
   "in too little memory": {
     options: { ...options, sample: { count: 10, memoryBytes: 1000 } },
-    message: /^--memory: \w+ needs at least \d+ MiB/,
+    message: /^memory: the limit of .* is not enough for one image; needed are:\n {2}rarb: /,
   },
   "without saying how many": {
     options: { ...options, sample: { variants: ["rarb"] } },

@@ -22,6 +22,13 @@ Deno.test("usualMemoryLimit() is three quarters of the free memory, at most 8 Gi
   }
 });
 
+Deno.test("usualMemoryLimit() is what the work needs where that is more than 8 GiB and the machine has it", async () => {
+  const device = info("cpu", false), GiB = 2 ** 30;
+  assert.equal(await usualMemoryLimit(device, 9 * GiB, () => 64 * GiB), 9 * GiB);
+  assert.equal(await usualMemoryLimit(device, 3 * GiB, () => 64 * GiB), 8 * GiB);
+  assert.equal(await usualMemoryLimit(device, 9 * GiB, () => 10 * GiB), 7.5 * GiB);
+});
+
 Deno.test("usualMemoryLimit() is three quarters of what a card gives, at most 40 GiB, and leaves nothing allocated", async () => {
   for (const [card, expected] of [[cards.h200, highestCardLimit], [cards.l4, 0.75 * 23 * 2 ** 30]] as const) {
     const { device, stub } = openStubDevice({ card });

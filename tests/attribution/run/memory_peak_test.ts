@@ -8,7 +8,7 @@ import { TokenScorer } from "../../../attribution/likelihood/mod.ts";
 import { openStubDevice } from "../../../bench/stub/gpu.ts";
 import { zeroSource } from "../../../bench/stub/weights.ts";
 import { type Device, fromArray, scope, zeros } from "../../../core/mod.ts";
-import { planBatch } from "../../../generation/generator.ts";
+import { planBatch } from "../../../generation/memory.ts";
 import type { Family, ImageTokenizer, Variant } from "../../../models/family.ts";
 import { type Footprint, type PlannedDevice, weightFootprint } from "../../../models/footprint.ts";
 import type { ModelSet } from "../../../models/model_set.ts";

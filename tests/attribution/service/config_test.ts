@@ -83,5 +83,6 @@ Deno.test("the task serve may read exactly the environment variables that there 
   assert.deepEqual((tasks.serve as string).match(/ (--allow-(all|write|run|ffi|sys)\S*|-A\b)/g), [
     " --allow-run=deno", // to print V8's flags
     " --allow-run=deno", // to decode images
+    " --allow-sys=systemMemoryInfo", // for the limit on memory
   ]);
 });
