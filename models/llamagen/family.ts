@@ -5,11 +5,10 @@
  */
 import * as v from "npm:valibot@1.5.0";
 import { bytesPerElement, type Device, keep, scope, type Tensor } from "../../core/tensor/mod.ts";
-import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
-import type { EncodeOptions, Family, FamilyName, ImageTokenizer, Variant } from "../family.ts";
+import { requireSettings, type Sampler } from "../draw_rule.ts";
+import type { EncodeOptions, Family, FamilyName, TokenizerFacts } from "../family.ts";
 import { convolutionalActivations, encoderStep, transformerActivations } from "../footprint.ts";
-import { guideByFactor } from "../guidance.ts";
-import type { GenerateOptions } from "../sampling.ts";
+import { type RasterDraw, RasterTokenizer, RasterVariant } from "../raster.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import {
@@ -19,8 +18,7 @@ import {
   type LlamagenTokenizerConfig,
   llamagenVariants,
 } from "./config.ts";
-import { generateLlamagen, leastTemperature } from "./generate.ts";
-import { guidanceFactors } from "./sampler.ts";
+import { drawOf } from "./generate.ts";
 import { decode, encode, lookUp, quantize, tokenizerSpecs, unitCodes } from "./tokenizer.ts";
 import { llamagenTraining } from "./training.ts";
 import { type LlamagenCondition, LlamagenTransformer, transformerSpecs } from "./transformer.ts";
@@ -35,39 +33,28 @@ function tokenSide({ resolution, chMult }: LlamagenTokenizerConfig): number {
   return resolution / 2 ** (chMult.length - 1);
 }
 
-export class LlamagenImageTokenizer implements ImageTokenizer {
-  readonly latents = null;
-  readonly residual = null;
+/** What is known of a tokenizer without its weights. */
+function tokenizerFacts(config: LlamagenTokenizerConfig): TokenizerFacts {
+  const { chMult, ch, resBlocks, codes, codeChannels } = config, side = tokenSide(config);
+  const widths = chMult.map((m) => m * ch);
+  return {
+    imageSize: config.resolution,
+    tokenCount: side ** 2,
+    codes,
+    channels: codeChannels,
+    patchNums: [side],
+    // The decoder has one block more per level.
+    activations: convolutionalActivations(config.resolution, widths, resBlocks + 1),
+    training: encoderStep(config.resolution, widths, resBlocks),
+  };
+}
+
+export class LlamagenImageTokenizer extends RasterTokenizer<LlamagenTokenizerConfig> {
   readonly valueRange = [-1, 1] as const;
-  readonly family: FamilyName;
-  readonly config: LlamagenTokenizerConfig;
-  readonly weights: Weights;
   #codebook: Tensor | undefined;
 
-  constructor(weights: Weights, config: LlamagenTokenizerConfig, family: FamilyName = "llamagen") {
-    this.weights = weights;
-    this.config = config;
-    this.family = family;
-  }
-
-  get imageSize(): number {
-    return this.config.resolution;
-  }
-
-  get tokenCount(): number {
-    return tokenSide(this.config) ** 2;
-  }
-
-  get patchNums(): readonly number[] {
-    return [tokenSide(this.config)];
-  }
-
-  get codes(): number {
-    return this.config.codes;
-  }
-
-  get weightBytes(): number {
-    return this.weights.bytes;
+  constructor(weights: Weights, config: LlamagenTokenizerConfig, readonly family: FamilyName = "llamagen") {
+    super(weights, config, tokenizerFacts(config));
   }
 
   /** The codebook, [codes, channels], its rows of length 1 as they are when first asked for. */
@@ -95,49 +82,24 @@ export class LlamagenImageTokenizer implements ImageTokenizer {
     return decode(fHat, this.weights, this.config);
   }
 
-  transformerInput(tokens: Tensor): Tensor {
-    return tokens.reshape(...tokens.shape);
-  }
-
-  dispose(): void {
+  override dispose(): void {
     this.#codebook?.dispose();
-    this.weights.dispose();
+    super.dispose();
   }
 }
 
 /** A LlamaGen transformer as a variant: tokens[batch, N] -> logits of those N tokens. */
-export class LlamagenVariant implements Variant<LlamagenCondition> {
+export class LlamagenVariant extends RasterVariant<LlamagenCondition, LlamagenTransformer> {
   readonly conditionCost = { perToken: false, work: 0, memory: 0 };
-  readonly family: FamilyName;
-  readonly name: string;
-  readonly weightBytes: number;
-  readonly transformer: LlamagenTransformer;
 
-  constructor(device: Device, weights: Weights, config: LlamagenConfig, name: string, family: FamilyName = "llamagen") {
-    this.name = name;
-    this.family = family;
-    this.weightBytes = weights.bytes;
-    this.transformer = new LlamagenTransformer(device, weights, config);
-  }
-
-  get classes(): number {
-    return this.transformer.config.classes;
-  }
-
-  get tokenCount(): number {
-    return this.transformer.config.tokenCount;
-  }
-
-  get codes(): number {
-    return this.transformer.config.codes;
-  }
-
-  get patchNums(): readonly number[] {
-    return [Math.sqrt(this.tokenCount)];
-  }
-
-  get prefixes(): readonly number[] {
-    return Array.from({ length: this.tokenCount }, (_, i) => i + 1);
+  constructor(
+    device: Device,
+    weights: Weights,
+    config: LlamagenConfig,
+    name: string,
+    readonly family: FamilyName = "llamagen",
+  ) {
+    super(new LlamagenTransformer(device, weights, config), name, weights.bytes);
   }
 
   condition(labels: readonly (number | null)[]): LlamagenCondition {
@@ -148,34 +110,8 @@ export class LlamagenVariant implements Variant<LlamagenCondition> {
     return this.transformer.logits(input, condition);
   }
 
-  hiddenStates(input: Tensor, condition: LlamagenCondition, tokens?: number): Tensor {
-    return this.transformer.hiddenStates(input, condition, tokens);
-  }
-
-  codeLogits(hidden: Tensor): Tensor {
-    return this.transformer.codeLogits(hidden);
-  }
-
-  drawRule(sampler: Sampler): DrawRule {
-    const { temperature, topK, topP, ...guidance } = requireSettings(sampler, samplerSettings, this.name);
-    const factors = guidanceFactors(guidance, this.tokenCount);
-    return {
-      isGuided: factors.some((factor) => factor !== 1),
-      coefficients: [Float32Array.from(factors)],
-      guide: (conditional, unconditional, [factor]) => guideByFactor(conditional, unconditional, factor),
-      temperature: Math.max(temperature, leastTemperature),
-      support: { topK: Math.min(topK, this.codes), topP },
-    };
-  }
-
-  async generate(tokenizer: ImageTokenizer, sampler: Sampler, options: GenerateOptions) {
-    const settings = requireSettings(sampler, samplerSettings, this.name);
-    const tokens = await generateLlamagen(this.transformer, settings, options);
-    return { tokens, fHat: tokenizer.dequantize(tokens) };
-  }
-
-  dispose(): void {
-    this.transformer.dispose();
+  protected drawOf(sampler: Sampler): RasterDraw {
+    return drawOf(requireSettings(sampler, samplerSettings, this.name), this.transformer.config);
   }
 }
 
@@ -227,20 +163,7 @@ function llamagenFamily(
     training: llamagenTraining,
     tokenizerSpecs,
     variantSpecs: transformerSpecs,
-    tokenizerFacts(config) {
-      const { chMult, ch, resBlocks, codes, codeChannels } = config, side = tokenSide(config);
-      const widths = chMult.map((m) => m * ch);
-      return {
-        imageSize: config.resolution,
-        tokenCount: side ** 2,
-        codes,
-        channels: codeChannels,
-        patchNums: [side],
-        // The decoder has one block more per level.
-        activations: convolutionalActivations(config.resolution, widths, resBlocks + 1),
-        training: encoderStep(config.resolution, widths, resBlocks),
-      };
-    },
+    tokenizerFacts,
     variantFacts({ width, layers, mlp, codes, classes, tokenCount: rows }) {
       const element = bytesPerElement("f32");
       // A block holds the gate and the other half of the feed-forward layer at once.

@@ -5,16 +5,14 @@
 import * as v from "npm:valibot@1.5.0";
 import { bytesPerElement, type Device, scope, slice, type Tensor } from "../../core/tensor/mod.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
-import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
-import type { EncodeOptions, Family, ImageTokenizer, Variant } from "../family.ts";
+import { requireSettings, type Sampler } from "../draw_rule.ts";
+import type { EncodeOptions, Family } from "../family.ts";
 import { convolutionalActivations, encoderStep, transformerActivations } from "../footprint.ts";
-import { guideByFactor } from "../guidance.ts";
-import { type GenerateOptions, wholeSupport } from "../sampling.ts";
+import { type RasterDraw, RasterTokenizer, RasterVariant } from "../raster.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { type RarConfig, rarOtherSettings, rarTokenizer, type RarTokenizerConfig, rarVariants } from "./config.ts";
-import { generateRar } from "./generate.ts";
-import { guidanceScales } from "./sampler.ts";
+import { drawOf } from "./generate.ts";
 import { decode, dequantize, encode, quantize, tokenizerSpecs } from "./tokenizer.ts";
 import { rarTraining } from "./training.ts";
 import { type RarCondition, RarTransformer, transformerSpecs } from "./transformer.ts";
@@ -29,37 +27,12 @@ function tokenSide({ resolution, channelMult }: RarTokenizerConfig): number {
   return resolution / 2 ** (channelMult.length - 1);
 }
 
-export class RarImageTokenizer implements ImageTokenizer {
+export class RarImageTokenizer extends RasterTokenizer<RarTokenizerConfig> {
   readonly family = "rar";
-  readonly latents = null;
-  readonly residual = null;
   readonly valueRange = [0, 1] as const;
-  readonly config: RarTokenizerConfig;
-  readonly weights: Weights;
 
   constructor(weights: Weights, config: RarTokenizerConfig) {
-    this.weights = weights;
-    this.config = config;
-  }
-
-  get imageSize(): number {
-    return this.config.resolution;
-  }
-
-  get tokenCount(): number {
-    return tokenSide(this.config) ** 2;
-  }
-
-  get patchNums(): readonly number[] {
-    return [tokenSide(this.config)];
-  }
-
-  get codes(): number {
-    return this.config.codes;
-  }
-
-  get weightBytes(): number {
-    return this.weights.bytes;
+    super(weights, config, rar.tokenizerFacts(config));
   }
 
   /** The codebook, [codes, channels]. */
@@ -85,49 +58,16 @@ export class RarImageTokenizer implements ImageTokenizer {
   decode(fHat: Tensor): Tensor {
     return decode(fHat, this.weights, this.config);
   }
-
-  transformerInput(tokens: Tensor): Tensor {
-    return tokens.reshape(...tokens.shape);
-  }
-
-  dispose(): void {
-    this.weights.dispose();
-  }
 }
 
 /** A RAR transformer as a variant: tokens[batch, N] -> logits of those N tokens. */
-export class RarVariant implements Variant<RarCondition> {
+export class RarVariant extends RasterVariant<RarCondition, RarTransformer> {
   readonly family = "rar";
   /** adaLN tables have a row per token; one row more than the tokens, and one for the label. */
   readonly conditionCost = { perToken: true, work: 1, memory: 2 };
-  readonly name: string;
-  readonly weightBytes: number;
-  readonly transformer: RarTransformer;
 
   constructor(device: Device, weights: Weights, config: RarConfig, name: string) {
-    this.name = name;
-    this.weightBytes = weights.bytes;
-    this.transformer = new RarTransformer(device, weights, config);
-  }
-
-  get classes(): number {
-    return this.transformer.config.classes;
-  }
-
-  get tokenCount(): number {
-    return this.transformer.config.tokenCount;
-  }
-
-  get codes(): number {
-    return this.transformer.config.codes;
-  }
-
-  get patchNums(): readonly number[] {
-    return [Math.sqrt(this.tokenCount)];
-  }
-
-  get prefixes(): readonly number[] {
-    return Array.from({ length: this.tokenCount }, (_, i) => i + 1);
+    super(new RarTransformer(device, weights, config), name, weights.bytes);
   }
 
   condition(labels: readonly (number | null)[], tokens?: number): RarCondition {
@@ -138,34 +78,8 @@ export class RarVariant implements Variant<RarCondition> {
     return scope(() => slice(this.transformer.logits(input, condition), 1, 0, this.tokenCount));
   }
 
-  hiddenStates(input: Tensor, condition: RarCondition, tokens?: number): Tensor {
-    return this.transformer.hiddenStates(input, condition, tokens);
-  }
-
-  codeLogits(hidden: Tensor): Tensor {
-    return this.transformer.codeLogits(hidden);
-  }
-
-  drawRule(sampler: Sampler): DrawRule {
-    const { guidance, power, temperature } = requireSettings(sampler, samplerSettings, this.name);
-    const factors = guidanceScales({ guidance, power }, this.tokenCount);
-    return {
-      isGuided: factors.some((factor) => factor !== 1),
-      coefficients: [Float32Array.from(factors)],
-      guide: (conditional, unconditional, [factor]) => guideByFactor(conditional, unconditional, factor),
-      temperature,
-      support: wholeSupport,
-    };
-  }
-
-  async generate(tokenizer: ImageTokenizer, sampler: Sampler, options: GenerateOptions) {
-    const settings = requireSettings(sampler, samplerSettings, this.name);
-    const tokens = await generateRar(this.transformer, settings, options);
-    return { tokens, fHat: tokenizer.dequantize(tokens) };
-  }
-
-  dispose(): void {
-    this.transformer.dispose();
+  protected drawOf(sampler: Sampler): RasterDraw {
+    return drawOf(requireSettings(sampler, samplerSettings, this.name), this.tokenCount);
   }
 }
 

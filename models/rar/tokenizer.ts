@@ -2,22 +2,10 @@
  * The MaskGIT-VQ tokenizer of the RAR family: image -> f -> tokens -> fHat -> image, channels last.
  * Source: bytedance/1d-tokenizer, modeling/modules/maskgit_vqgan.py; parameter names are the checkpoint's.
  */
-import {
-  avgPool2d,
-  checkpoint,
-  conv2d,
-  embedding,
-  groupNorm,
-  nearestCode,
-  scope,
-  type Tensor,
-} from "../../core/tensor/mod.ts";
+import { avgPool2d, checkpoint, conv2d, embedding, nearestCode, scope, type Tensor } from "../../core/tensor/mod.ts";
+import { normSilu } from "../vqgan.ts";
 import type { Weights, WeightSpec } from "../weights.ts";
 import type { RarTokenizerConfig } from "./config.ts";
-
-function normSilu(x: Tensor, w: Weights, groups?: number): Tensor {
-  return groupNorm(x, w.get("weight"), w.get("bias"), { groups, activation: "silu" });
-}
 
 /**
  * A residual block without convolution biases. When the width changes, the official code applies the 1x1 shortcut to
