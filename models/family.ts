@@ -4,6 +4,7 @@
  */
 import type { GenericSchema } from "npm:valibot@1.5.0";
 import type { Device, Tensor } from "../core/tensor/mod.ts";
+import type { Stranger } from "./checkpoint/load.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 import type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
 import type { FamilyTraining } from "./family_training.ts";
@@ -122,6 +123,8 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly officialVariants: readonly OfficialVariant<VariantConfig>[];
   /** Tensors that its checkpoints may carry and that no network reads. */
   readonly buffers: readonly RegExp[];
+  /** Checkpoints of its authors that are none of its networks. Default none. */
+  readonly strangers?: readonly Stranger[];
   /** Prefixes of the tokenizer's parameters that the inverse decoder replaces. */
   readonly encoderModules: readonly string[];
   /** Prefixes of parameters that are not trained with it, but that its gradients pass through. Default none. */

@@ -27,7 +27,7 @@ import {
   parseManifest,
   type WeightEntry,
 } from "./manifest.ts";
-import { families, familyNamed, officialSpecs } from "./registry.ts";
+import { families, familyNamed, officialSpecs, strangers } from "./registry.ts";
 import type { LoadNetworkOptions, WeightSpec, WeightType } from "./weights.ts";
 
 /** A network of a set: the tokenizer of a family, or a variant. */
@@ -337,6 +337,7 @@ class OpenedSet implements ModelSet {
     checkNames(source, row.specs(), {
       what: row.title,
       ignored: knownBuffers,
+      strangers,
       alternatives: new Map([
         ...siblings.map((sibling) => [sibling.title, sibling.specs()] as const),
         ...(row.id.variant === undefined ? [] : officialSpecs(row.id.family)),

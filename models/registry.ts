@@ -1,6 +1,7 @@
 /**
  * The model families that the program knows. A family is a folder below models/ and a row here; nothing else names one.
  */
+import type { Stranger } from "./checkpoint/load.ts";
 import type { Family, FamilyName } from "./family.ts";
 import type { WeightSpec } from "./weights.ts";
 import { llamagen, llamagen384 } from "./llamagen/family.ts";
@@ -19,6 +20,9 @@ export function familyNamed(name: FamilyName): Family {
   if (family !== undefined) return family;
   throw new RangeError(`family: expected ${familyNames.join(", ")}, got ${name}`);
 }
+
+/** Checkpoints that are known and none of a family's networks. */
+export const strangers: readonly Stranger[] = families.flatMap((family) => family.strangers ?? []);
 
 /** The parameters of a family's official transformers by title, so that messages can say which one a file fits. */
 export function officialSpecs(name: FamilyName): ReadonlyMap<string, readonly WeightSpec[]> {

@@ -3,7 +3,7 @@
  * Names in code are names in the checkpoint, relative to a prefix.
  */
 import { type Device, fromArray, keep, packWeight, scope, sizeOf, type Tensor } from "../core/tensor/mod.ts";
-import { checkNames, type ParamSpec } from "./checkpoint/load.ts";
+import { checkNames, type ParamSpec, type Stranger } from "./checkpoint/load.ts";
 import { readAhead } from "./checkpoint/read_ahead.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 
@@ -98,6 +98,8 @@ export interface LoadWeightsOptions extends LoadNetworkOptions {
   readonly ignored?: readonly (string | RegExp)[];
   /** Parameters of sibling networks by name, so that a mismatch can say which one the file fits. */
   readonly alternatives?: ReadonlyMap<string, readonly ParamSpec[]>;
+  /** Files that are known and not read. */
+  readonly strangers?: readonly Stranger[];
 }
 
 /**

@@ -25,6 +25,16 @@ export interface CheckOptions {
   readonly ignored?: readonly (string | RegExp)[];
   /** Parameters of other variants by name, so that the message can say which variant the file fits. */
   readonly alternatives?: ReadonlyMap<string, readonly ParamSpec[]>;
+  /** Files that are known and not read, by a tensor that they have, so that the message can say what they are. */
+  readonly strangers?: readonly Stranger[];
+}
+
+/** A kind of checkpoint that no network here is loaded from. */
+export interface Stranger {
+  /** The name of a tensor that only such files have. */
+  readonly tensor: RegExp;
+  /** For messages: what it is, and what to take in its place. */
+  readonly what: string;
 }
 
 interface Problems {
@@ -95,6 +105,8 @@ function suggestion(
   options: CheckOptions,
   ignored: readonly (string | RegExp)[],
 ): string {
+  const stranger = options.strangers?.find(({ tensor }) => [...source.tensors.keys()].some((name) => tensor.test(name)));
+  if (stranger !== undefined) return `; the file is ${stranger.what}`;
   for (const [variant, others] of options.alternatives ?? []) {
     if (variant !== options.what && isFree(findProblems(source, others, ignored))) {
       return `; the file fits ${variant}`;

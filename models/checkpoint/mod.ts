@@ -7,5 +7,5 @@ export { type SafetensorsEntry, type TensorBytes, writeSafetensors } from "./wri
 export { syntheticInput, type SyntheticOptions, syntheticSource, syntheticTensor } from "./synthetic.ts";
 export { autoUnwrap, subSource, type SubSourceOptions, withPrefix } from "./prefix.ts";
 export { unwrapNetwork, type Unwrapped } from "./unwrap.ts";
-export { checkNames, type CheckOptions, type ParamSpec } from "./load.ts";
+export { checkNames, type CheckOptions, type ParamSpec, type Stranger } from "./load.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./half.ts";

@@ -13,7 +13,7 @@ import { areDifferences, withDifferences } from "../checkpoint/differences.ts";
 import type { FamilyName } from "../family.ts";
 import { parseManifest } from "../manifest.ts";
 import { latentNames } from "../latent_statistics.ts";
-import { families, familyNamed, officialSpecs } from "../registry.ts";
+import { families, familyNamed, officialSpecs, strangers } from "../registry.ts";
 import { requireSpace } from "./disk.ts";
 import { expectedBytes, type FileList, type ListedFile, specsOf, storedName } from "./list.ts";
 import { withLock } from "./lock.ts";
@@ -250,6 +250,7 @@ async function writeConverted(
       what: row.network,
       alternatives: row.isTokenizer ? undefined : officialSpecs(row.family),
       ignored: buffers,
+      strangers,
       ...type === "f32" ? { type: () => "f32" as const } : {},
       metadata: {
         format: "model-tracer-network/1",

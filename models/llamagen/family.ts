@@ -11,6 +11,7 @@ import { convolutionalActivations, encoderStep, transformerActivations } from ".
 import { type RasterDraw, RasterTokenizer, RasterVariant } from "../raster.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
+import type { Stranger } from "../checkpoint/load.ts";
 import {
   type LlamagenConfig,
   llamagenOtherSettings,
@@ -27,6 +28,14 @@ const samplerSettings = ["guidance", "interval", "temperature", "topK", "topP"] 
 
 /** Usage statistics of the codes, and the rotary table, which older checkpoints hold. */
 const buffers = [/(^|\.)codebook_used$/, /(^|\.)freqs_cis$/];
+
+/** Its authors' checkpoints that are none of its networks. */
+const strangers: readonly Stranger[] = [
+  {
+    tensor: /(^|\.)cls_embedding\.(uncond_embedding|cap_proj\.)/,
+    what: "a text-conditional transformer (t2i); expected a class-conditional one, such as c2i_B_256.pt",
+  },
+];
 
 /** Side of the square of tokens. */
 function tokenSide({ resolution, chMult }: LlamagenTokenizerConfig): number {
@@ -63,6 +72,13 @@ export class LlamagenImageTokenizer extends RasterTokenizer<LlamagenTokenizerCon
   }
 
   encode(images: Tensor, options: EncodeOptions = {}): Tensor {
+    const [, height, width] = images.shape, side = this.imageSize;
+    if (height !== side || width !== side) {
+      throw new RangeError(
+        `${this.family}: expected images of ${side}x${side} pixels, got ${height}x${width}; ` +
+          "variants for 256 and for 384 pixels are families of their own",
+      );
+    }
     return encode(images, this.weights, this.config, options);
   }
 
@@ -157,6 +173,7 @@ function llamagenFamily(
     officialTokenizer: llamagenTokenizer(resolution),
     officialVariants,
     buffers,
+    strangers,
     encoderModules: ["encoder."],
     passedModules: ["quant_conv."],
     encoderRecipe: { epochs: 25, batch: 8, lr: 1e-5 },
@@ -201,6 +218,7 @@ function llamagenFamily(
         ...options,
         what: `${title} transformer ${variant}`,
         ignored: buffers,
+        strangers,
         alternatives: new Map(officialVariants.map((row) => [row.title, transformerSpecs(row.config)])),
       });
       return new LlamagenVariant(device, weights, config, variant, name);
