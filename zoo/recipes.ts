@@ -5,9 +5,14 @@
 import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
 import { matchedRecipe } from "./matched/recipe.ts";
 import { tinyRecipe } from "./tiny/recipe.ts";
+import { tinyThreeRecipe } from "./tiny/recipe3.ts";
 
 /** All recipes by the names of their sets. */
-export const zooRecipes = { tiny: tinyRecipe, matched: matchedRecipe } as const satisfies Record<string, ZooRecipe>;
+export const zooRecipes = {
+  tiny: tinyRecipe,
+  tiny3: tinyThreeRecipe,
+  matched: matchedRecipe,
+} as const satisfies Record<string, ZooRecipe>;
 
 /** Name of a recipe. */
 export type ZooRecipeName = keyof typeof zooRecipes;

@@ -56,7 +56,7 @@ export async function trainTokenizer(run: TokenizerRun): Promise<{ done: boolean
   const start: Record<string, string> = init === undefined ? {} : { init: await fileHash(init, "tokenizers") };
   const trainee = await Trainee.open(device, recipe, init);
   try {
-    const revival = new Revival(trainee.tokenizer.codebook, recipe);
+    const revival = new Revival(trainee.parameters.get(codebookName)!, recipe);
     const result = await optimise({
       course: {
         steps: recipe.steps,

@@ -13,6 +13,8 @@ import {
   type Tensor,
 } from "../../core/tensor/mod.ts";
 import { syntheticSource } from "../../models/checkpoint/mod.ts";
+import { llamagenLoss } from "../../models/llamagen/training.ts";
+import { transformerSpecs as llamagenSpecs } from "../../models/llamagen/transformer.ts";
 import { randomOrderShare, rarLoss, sampleOrders } from "../../models/rar/training.ts";
 import { transformerSpecs as rarSpecs } from "../../models/rar/transformer.ts";
 import { distinctLabels, draws, dropLabels } from "../../models/training.ts";
@@ -20,6 +22,7 @@ import { varLoss } from "../../models/var/training.ts";
 import { transformerSpecs as varSpecs } from "../../models/var/transformer.ts";
 import { loadWeights, partNames, Weights, type WeightSpec } from "../../models/weights.ts";
 import { ParityCase } from "../../parity/case.ts";
+import { gptConfig } from "../../parity/llamagen/configs.ts";
 import { rarConfig } from "../../parity/rar/configs.ts";
 import { varConfig } from "../../parity/var/configs.ts";
 import { withDevices } from "../core/devices.ts";
@@ -96,9 +99,27 @@ async function varSubject(device: Device, name: string): Promise<Subject> {
   };
 }
 
+async function llamagenSubject(device: Device, name: string): Promise<Subject> {
+  const parityCase = await golden(name);
+  const config = gptConfig(parityCase.manifest.config.gpt), { tokenCount, codes } = config;
+  const specs = llamagenSpecs(config), weights = await dense(device, parityCase.salt, specs);
+  const tokens = Int32Array.from(await parityCase.ints("tokens"));
+  const labels = Array.from(await parityCase.ints("labels"));
+  const logits = await parityCase.floats("logits_cond");
+  parityCase.close();
+  return {
+    specs,
+    weights,
+    loss: () => llamagenLoss(device, weights, config, { tokens, labels }),
+    expected: referenceLoss(logits, codes, tokenCount + 1, tokens, labels.length),
+  };
+}
+
 const subjects: readonly [string, (device: Device) => Promise<Subject>][] = [
   ["rarLoss() in given orders", rarSubject],
   ["varLoss()", (device) => varSubject(device, "case04_var_l2norm")],
+  ["llamagenLoss()", (device) => llamagenSubject(device, "case22_llamagen_gpt")],
+  ["llamagenLoss() of odd sizes", (device) => llamagenSubject(device, "case22b_llamagen_gpt_odd")],
   ["varLoss() with shared adaLN", (device) => varSubject(device, "case04_var_sharedaln")],
 ];
 
