@@ -3,7 +3,7 @@
  * Which of them are kept on a device, and for how long, is the caller's plan; `footprint` says what that costs.
  */
 import { ModelSetError } from "../util/errors.ts";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type Device, sizeOf } from "../core/tensor/mod.ts";
 import { hashFile } from "../util/hash.ts";
 import {
@@ -56,7 +56,9 @@ export interface CheckOptions {
 export interface ModelSet {
   /** Its folder. */
   readonly dir: string;
-  /** What its manifest.json says. */
+  /** What opens it again: the folder, or the manifest in it. */
+  readonly path: string;
+  /** What its manifest says. */
   readonly manifest: Manifest;
   /** Identifies what the set computes; see `modelSetHash`. */
   readonly hash: string;
@@ -101,12 +103,18 @@ interface NetworkRow {
   readonly activations: Activations;
 }
 
+/** The manifest of a set: `path` itself where it is one (`*.json`), else manifest.json in the folder `path`. */
+export function manifestPath(path: string): string {
+  return path.endsWith(".json") ? path : join(path, "manifest.json");
+}
+
 /**
- * Opens the set in folder `dir`: reads its manifest and looks at the size of its files. Throws one error that lists the
- * files that are missing or have another size, where they were expected, and what to do.
+ * Opens the set in the folder `where`, or that of the manifest `where` (`*.json`), whose files are beside it: several
+ * sets can share files. Reads the manifest and looks at the size of its files. Throws one error that lists the files
+ * that are missing or have another size, where they were expected, and what to do.
  */
-export async function openModelSet(dir: string): Promise<ModelSet> {
-  const path = join(dir, "manifest.json");
+export async function openModelSet(where: string): Promise<ModelSet> {
+  const path = manifestPath(where), dir = path === where ? dirname(path) : where;
   let text: string;
   try {
     text = await Deno.readTextFile(path);
@@ -116,12 +124,12 @@ export async function openModelSet(dir: string): Promise<ModelSet> {
     }
     throw new ModelSetError(
       `${path}: expected the manifest of a set of weights, found nothing at this path; ` +
-        "--models takes the folder that has the manifest, such as weights/tiny",
+        "--models takes the folder that has the manifest, such as weights/tiny, or the manifest itself",
       { cause },
     );
   }
   const manifest = parseManifest(text, path);
-  const set = new OpenedSet(dir, manifest, await modelSetHash(manifest));
+  const set = new OpenedSet(dir, where, manifest, await modelSetHash(manifest));
   await set.checkFiles();
   await set.readStoredTypes();
   return set;
@@ -132,7 +140,7 @@ class OpenedSet implements ModelSet {
   /** Names of the parameters that a row's files have in half precision. */
   readonly #halves = new Map<NetworkRow, ReadonlySet<string>>();
 
-  constructor(readonly dir: string, readonly manifest: Manifest, readonly hash: string) {
+  constructor(readonly dir: string, readonly path: string, readonly manifest: Manifest, readonly hash: string) {
     this.#rows = networkRows(manifest);
   }
 

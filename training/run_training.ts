@@ -180,7 +180,7 @@ async function setUp(
   const run = options.run ?? join("runs", family);
   const set = await chooseModels(options.models, events);
   const inputs = {
-    models: options.models ?? set.dir,
+    models: options.models ?? set.path,
     pairs: options.pairs ?? [],
     data: options.data ?? [],
     init: options.init ?? null,

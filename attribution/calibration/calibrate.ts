@@ -2,9 +2,9 @@
  * Calibrates a model set with labelled images: measures train and val, fits thresholds (thresholds.ts) and classifiers
  * (classifiers.ts), and writes the calibration file of the set.
  */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parseJson } from "../../util/json.ts";
-import type { ModelSet } from "../../models/model_set.ts";
+import { manifestPath, type ModelSet } from "../../models/model_set.ts";
 import * as v from "npm:valibot@1.5.0";
 import { openDevice } from "../../core/open_device.ts";
 import { type Calibration, calibrationFormat, type DataSummary, rulesOf } from "../decision/calibration_file.ts";
@@ -86,7 +86,7 @@ export async function runCalibration(
   const labels = labelsOf(set);
   const { train, val } = await listData(options, labels);
   requireFittable(train, val, labels, options.fit);
-  const path = options.out ?? join(set.dir, set.manifest.calibration ?? defaultFile);
+  const path = options.out ?? join(set.dir, set.manifest.calibration ?? defaultFile(set));
   if (options.out !== undefined) await expectNoFile("--out", path, options.force);
   else if (await isFile(path)) events.onNote?.(`${path}: will be replaced by the new calibration`);
   await using cleanup = new AsyncDisposableStack();
@@ -265,7 +265,8 @@ function formatCalibration(calibration: Calibration): string {
   return text.replace(/\[[-+.,\d\seE]*\]/g, (list) => list.replace(/\s+/g, "").replaceAll(",", ", ")) + "\n";
 }
 
-const defaultFile = "calibration.json";
+const defaultFile = (set: ModelSet): string =>
+  basename(manifestPath(set.path)).replace(/\.json$/, "_calibration.json").replace(/^manifest_/, "");
 
 /** Notes images that are in both train and val: they make the rates on val too good. */
 function noteTwins(
@@ -315,10 +316,10 @@ async function formerScale(path: string, set: ModelSet): Promise<number> {
 
 /** Names the calibration in the manifest. The hash of the set does not depend on it. */
 async function nameInManifest(set: ModelSet, events: MeasuringEvents): Promise<void> {
-  const path = join(set.dir, "manifest.json");
+  const path = manifestPath(set.path);
   const manifest = JSON.parse(await Deno.readTextFile(path));
   const { format, name, description, ...rest } = manifest;
-  const changed = { format, name, description, calibration: defaultFile, ...rest };
+  const changed = { format, name, description, calibration: defaultFile(set), ...rest };
   await writeFileAtomically(path, JSON.stringify(changed, null, 2) + "\n");
-  events.onNote?.(`${path}: named ${defaultFile} as its calibration`);
+  events.onNote?.(`${path}: named ${defaultFile(set)} as its calibration`);
 }

@@ -62,7 +62,7 @@ export async function runEvaluation(
   const journal = options.journal ?? journalIn(report);
   const context: Context = {
     ...{ options, events, set, calibration, rules, images, computed: 0, unreadable: [] },
-    shared: { ...options, models: set.dir, quantization, journal },
+    shared: { ...options, models: set.path, quantization, journal },
   };
   try {
     return await runStages(context, sha256);

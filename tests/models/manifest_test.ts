@@ -173,6 +173,19 @@ Deno.test("openModelSet() says what to do when there is no manifest", async () =
   await Deno.remove(dir, { recursive: true });
 });
 
+Deno.test("openModelSet() opens another manifest of a folder, whose files it shares", async () => {
+  const dir = await setWith(() => {}), other = join(dir, "other.json");
+  const { families, ...rest } = JSON.parse(await Deno.readTextFile(join(dir, "manifest.json")));
+  await Deno.writeTextFile(other, JSON.stringify({ ...rest, name: "other", families: { rar: families.rar } }));
+  const [whole, part] = [await openModelSet(dir), await openModelSet(other)];
+  assert.deepEqual([whole.dir, whole.path, part.dir, part.path], [dir, dir, dir, other]);
+  assert.deepEqual([whole.families, part.families], [["rar", "var"], ["rar"]]);
+  assert.notEqual(whole.hash, part.hash);
+  await part.check();
+  await assert.rejects(openModelSet(join(dir, "none.json")), /none\.json: expected the manifest of a set of weights/);
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("openModelSet() lists every missing file, where it is expected and how large", async () => {
   const dir = await setWith(() => {}, async (dir) => {
     await Deno.remove(join(dir, "rar_tiny.bin"));
