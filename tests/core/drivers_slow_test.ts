@@ -1,82 +1,109 @@
 /**
- * The tests of the WebGPU device on other drivers and with other tiles than those that this machine's adapter chooses: in
- * processes of their own, as drivers are chosen once per process. SwiftShader is the Vulkan driver that Debian's chromium
- * brings along; SWIFTSHADER_ICD is another place of its manifest.
+ * All tests of the WebGPU device, and all small parity cases, on other drivers and with other tiles than those that this
+ * machine's adapter chooses. Every test file runs in a process of its own: drivers are chosen once per process, and
+ * SwiftShader keeps the memory of what it compiled. It is the Vulkan driver that Debian's chromium brings along;
+ * SWIFTSHADER_ICD is another place of its manifest. docs/gpu.md has figures of a run.
  */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { cpuOnly } from "./devices.ts";
+import { processUse } from "./process_use.ts";
 
 const swiftShader = Deno.env.get("SWIFTSHADER_ICD") ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
 const hasSwiftShader = await Deno.stat(swiftShader).then(({ isFile }) => isFile, () => false);
 
-const kernels = ["attention", "conv2d", "elementwise", "matmul", "norm_gradient", "norm", "shape", "weight_gradient"]
-  .map((name) => `tests/core/kernels/${name}_test.ts`);
-/** Memory, order, errors, ops and their gradients. */
-const others = [
-  ...["device_test.ts", "wgsl/pool_test.ts", "wgsl/recorder_test.ts", "wgsl/tiles_test.ts"],
-  ...["gradients", "op", "ops", "optim", "tensor", "ops/resize"].map((name) => `tensor/${name}_test.ts`),
-].map((path) => `tests/core/${path}`);
-const networks = ["--filter", String.raw`/^parity: case0[1-6].*\[webgpu\]/`, "tests/parity/kinds_test.ts"];
+const parity = "tests/parity/kinds_test.ts";
 
+/** A driver and a kind of tiles. */
 interface Run {
-  /** Test files, and other arguments of `deno test`. */
-  readonly args: readonly string[];
+  readonly name: string;
   readonly env: Readonly<Record<string, string>>;
-  /** Fewest tests that there must be. */
+  readonly files: readonly string[];
+  /** Fewest tests that all files have together. */
   readonly least: number;
 }
 
-const hardware = { MODEL_TRACER_TILES: "hardware" };
-const software = { MODEL_TRACER_TILES: "software" };
-const swift = { VK_DRIVER_FILES: swiftShader };
-
-const runs: Readonly<Record<string, Run>> = {
-  "hardware tiles": { args: [...kernels, ...others], env: hardware, least: 250 },
-  "networks of cases 01 to 06, hardware tiles": { args: networks, env: hardware, least: 13 },
-  ...hasSwiftShader && {
-    "SwiftShader, software tiles": { args: [...kernels, ...others], env: { ...swift, ...software }, least: 250 },
-    // Neither kernels nor gradients: every program with blocks takes SwiftShader seconds, and up to a gigabyte it keeps.
-    "SwiftShader, hardware tiles": {
-      args: others.filter((file) => !file.endsWith("gradients_test.ts")),
-      ...{ env: { ...swift, ...hardware }, least: 90 },
-    },
-  },
-};
-
-/** What a process prints. Throws with all of it when the process fails. */
-async function output(args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [...args],
-    env: { NO_COLOR: "1", ...env },
-  }).output();
-  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  if (!success) throw new Error(text);
-  return text;
+/** Test files below a folder that open a WebGPU device, without slow ones. */
+async function deviceTests(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    const path = join(folder, name);
+    if (isDirectory) found.push(...await deviceTests(path));
+    else if (name.endsWith("_test.ts") && !name.endsWith("_slow_test.ts")) {
+      if (/openWebGpuDevice\(|\/devices\.ts"/.test(await Deno.readTextFile(path))) found.push(path);
+    }
+  }
+  return found.sort();
 }
 
+async function runsOf(): Promise<Run[]> {
+  const tests = await deviceTests("tests/core");
+  assert.ok(tests.length >= 20, `${tests.length} test files`);
+  const swift = { VK_DRIVER_FILES: swiftShader };
+  const [hardware, software] = ["hardware", "software"].map((tiles) => ({ MODEL_TRACER_TILES: tiles }));
+  const usual = { name: "usual driver, hardware tiles", env: hardware, files: [...tests, parity], least: 280 };
+  if (!hasSwiftShader) return [usual];
+  return [
+    usual,
+    { ...usual, name: "SwiftShader, hardware tiles", env: { ...swift, ...hardware } },
+    { name: "SwiftShader, software tiles", env: { ...swift, ...software }, files: tests, least: 250 },
+  ];
+}
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+
 /** Name of the adapter, and the tiles of a device, in a process with these variables. */
-async function deviceUnder(env: Readonly<Record<string, string>>): Promise<string> {
+async function deviceUnder(env: Run["env"]): Promise<string> {
   const module = import.meta.resolve("../../core/mod.ts");
   const code = `import { openDevice } from ${JSON.stringify(module)};
 const device = await openDevice("webgpu");
 console.log(device.info.name + ", " + device.tiles + " tiles");
 device.close();`;
-  return (await output(["run", "-A", "--no-check", "data:application/typescript," + encodeURIComponent(code)], env))
-    .trim();
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "data:application/typescript," + encodeURIComponent(code)],
+    env: { NO_COLOR: "1", ...env },
+  }).output();
+  assert.ok(success, text(stderr));
+  return text(stdout).trim();
+}
+
+/** Runs a file's tests and returns how many passed. Throws with all that the process printed when one fails. */
+async function passing(file: string, { name, env }: Run): Promise<number> {
+  const isParity = file === parity;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["test", "-A", "--no-check", ...isParity ? ["--filter", "/\\[webgpu\\]$/"] : [], file],
+    env: { NO_COLOR: "1", ...env, MODEL_TRACER_WEBGPU_ONLY: "1" },
+    ...{ stdout: "piped", stderr: "piped" },
+  }).spawn();
+  const use = processUse(child.pid);
+  const { success, stdout, stderr } = await child.output();
+  const printed = text(stdout) + text(stderr);
+  const [, passed, failed] = /(\d+) passed(?: \(.*\))? \| (\d+) failed/.exec(printed) ?? [];
+  assert.ok(success && failed === "0", printed);
+  const { processorSeconds, peakBytes } = use.end();
+  console.log(
+    `${name}: ${file}: ${passed} tests, ${processorSeconds.toFixed(0)} s of processors, ` +
+      `${(peakBytes / 2 ** 30).toFixed(2)} GiB`,
+  );
+  return Number(passed);
 }
 
 if (!cpuOnly) {
   if (!hasSwiftShader) console.log(`not run on SwiftShader: there is no ${swiftShader} (apt-get install chromium)`);
-  for (const [name, { args, env, least }] of Object.entries(runs)) {
-    Deno.test(`tests of the device pass: ${name}`, async () => {
-      const device = await deviceUnder(env);
-      if (env.VK_DRIVER_FILES) assert.match(device, /SwiftShader/);
-      assert.ok(device.endsWith(`, ${env.MODEL_TRACER_TILES} tiles`), device);
-      const text = await output(["test", "-A", "--no-check", ...args], { ...env, MODEL_TRACER_WEBGPU_ONLY: "1" });
-      const [, passed, failed] = /(\d+) passed(?: \(.*\))? \| (\d+) failed/.exec(text) ?? [];
-      assert.equal(failed, "0", text);
-      assert.ok(Number(passed) >= least, `${passed} tests, expected ${least}`);
-      console.log(`${device}: ${passed} tests passed`);
+  for (const run of await runsOf()) {
+    let all = 0;
+    Deno.test(`${run.name}: the device is the one that was asked for`, async () => {
+      const device = await deviceUnder(run.env);
+      if (run.env.VK_DRIVER_FILES) assert.match(device, /SwiftShader/);
+      assert.ok(device.endsWith(`, ${run.env.MODEL_TRACER_TILES} tiles`), device);
     });
+    for (const file of run.files) {
+      Deno.test(`${run.name}: ${file} passes`, async () => {
+        const passed = await passing(file, run);
+        assert.ok(passed > 0);
+        all += passed;
+      });
+    }
+    Deno.test(`${run.name}: no test was left out`, () => assert.ok(all >= run.least, `${all} tests`));
   }
 }
