@@ -10,6 +10,7 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { knownCard } from "../core/wgsl/card.ts";
 import { probeWebGpu } from "../core/wgsl/mod.ts";
 import { writeFileAtomically } from "../util/files.ts";
 import { type CardOptions, type Part, parts } from "./card_parts.ts";
@@ -70,7 +71,15 @@ async function run({ name, command, read }: Part, options: CardOptions, limit: n
   };
 }
 
-async function optionsOf(): Promise<CardOptions & { out: string; minutes: number; chosen: readonly Part[] }> {
+/** TFLOP/s of a card's float32 by its maker's data sheet, where its name is known. */
+function peakOf(adapter: string): string | undefined {
+  const card = knownCard(adapter);
+  return card && String(card.flopsPerSecond / 1e12);
+}
+
+async function optionsOf(
+  adapter: string,
+): Promise<CardOptions & { out: string; minutes: number; chosen: readonly Part[] }> {
   const { values } = parseArgs({
     options: {
       ...{ out: { type: "string" }, minutes: { type: "string", default: "10" } },
@@ -89,7 +98,7 @@ async function optionsOf(): Promise<CardOptions & { out: string; minutes: number
   const python = await findPython().catch(() => undefined);
   return {
     ...{ memory: values.memory, golden: values.golden, quick: values.quick, minutes },
-    ...{ peakTflops: values["peak-tflops"], folder: await Deno.makeTempDir({ prefix: "card-" }) },
+    ...{ peakTflops: values["peak-tflops"] ?? peakOf(adapter), folder: await Deno.makeTempDir({ prefix: "card-" }) },
     python: await hasCuda(python) ? python : undefined,
     out: values.out ?? `bench/results/${new Date().toISOString().slice(0, 10)}-card.json`,
     chosen: parts.filter(({ name }) => wanted?.includes(name) ?? true),
@@ -98,7 +107,7 @@ async function optionsOf(): Promise<CardOptions & { out: string; minutes: number
 
 async function main(): Promise<number> {
   const adapter = await probeWebGpu();
-  const options = await optionsOf();
+  const options = await optionsOf(adapter.name);
   if (adapter.kind !== "hardware" && !options.quick) {
     throw new Error(
       `card: expected a hardware adapter, got ${adapter.name || "none"}; --quick takes a software adapter`,
@@ -125,6 +134,7 @@ async function main(): Promise<number> {
     date: new Date().toISOString(),
     versions: { deno: Deno.version.deno, v8: Deno.version.v8 },
     adapter,
+    ...options.peakTflops !== undefined && { peakTflops: Number(options.peakTflops) },
     cuda: options.python !== undefined,
     quick: options.quick,
     skipped,

@@ -3,6 +3,7 @@
  * products, convolutions and attention, two per multiply-add. Norms, activations and softmax are not counted: their
  * cost is memory traffic, see kernel_work.ts.
  */
+import type { LlamagenConfig, LlamagenTokenizerConfig } from "../models/llamagen/config.ts";
 import type { RarConfig, RarTokenizerConfig } from "../models/rar/config.ts";
 import { tokenCount, type VarConfig, type VqvaeConfig } from "../models/var/config.ts";
 
@@ -64,9 +65,14 @@ export function rarTokenizerFlops(config: RarTokenizerConfig): { encode: number;
   return { encode, decode };
 }
 
-/** The VQVAE's passes for one image (quant_conv and post_quant_conv included), without quantisation. */
-export function vqvaeFlops(config: VqvaeConfig): { encode: number; decode: number } {
-  const { ch, chMult, resBlocks, zChannels, resolution } = config;
+/** Sizes that VAR's and LlamaGen's tokenizers have in common. */
+type VqSizes = Pick<VqvaeConfig, "ch" | "chMult" | "resBlocks" | "zChannels" | "resolution">;
+
+/** An encoder's and a decoder's passes for one image, `quantConv` operations of the layer between included in both. */
+function vqFlops(
+  { ch, chMult, resBlocks, zChannels, resolution }: VqSizes,
+  quantConv: number,
+): { encode: number; decode: number } {
   const widths = chMult.map((m) => m * ch);
   const levels = widths.length;
   const last = widths[levels - 1];
@@ -88,8 +94,22 @@ export function vqvaeFlops(config: VqvaeConfig): { encode: number; decode: numbe
   });
   encode += resBlocks * attention + convFlops(latent, latent, last, zChannels, 3);
   decode += (resBlocks + 1) * attention + convFlops(resolution, resolution, widths[0], 3, 3);
-  const quantConv = convFlops(latent, latent, zChannels, zChannels, 3);
   return { encode: encode + quantConv, decode: decode + quantConv };
+}
+
+/** Side of the latents. */
+const latentSide = ({ resolution, chMult }: VqSizes) => resolution / 2 ** (chMult.length - 1);
+
+/** The VQVAE's passes for one image (quant_conv and post_quant_conv included), without quantisation. */
+export function vqvaeFlops(config: VqvaeConfig): { encode: number; decode: number } {
+  const side = latentSide(config);
+  return vqFlops(config, convFlops(side, side, config.zChannels, config.zChannels, 3));
+}
+
+/** LlamaGen's tokenizer likewise. */
+export function llamagenTokenizerFlops(config: LlamagenTokenizerConfig): { encode: number; decode: number } {
+  const side = latentSide(config);
+  return vqFlops(config, convFlops(side, side, config.zChannels, config.codeChannels, 1));
 }
 
 /**
@@ -127,4 +147,11 @@ export function varFlops(config: VarConfig): { condition: number; image: number 
     image: matmulFlops(rows - patchNums[0] ** 2, d, codeChannels) +
       depth * blockFlops(rows, d, mlpRatio * d, heads, visible) + matmulFlops(rows, codes, d),
   };
+}
+
+/** A LlamaGen transformer likewise; its condition is a row of a table. */
+export function llamagenFlops(config: LlamagenConfig): { condition: number; image: number } {
+  const { width, layers, heads, mlp, tokenCount: rows, codes } = config;
+  const block = matmulFlops(rows, 4 * width + 3 * mlp, width) + attentionFlops(heads, width / heads, causal(rows));
+  return { condition: 0, image: layers * block + matmulFlops(rows, codes, width) };
 }

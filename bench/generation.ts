@@ -42,6 +42,8 @@ export function generationWorkloads(
         group: "generation",
         name,
         batch: images,
+        // PyTorch computes the modulation of every step, as the official code does; here the condition has it for all.
+        job: { kind: "pass", network: "rarb-step" },
         flops: 2 * images * (layers * (matmulFlops(1, 4 * d + 2 * intermediateSize, d) +
               attentionFlops(heads, d / heads, [seen + 1])) + matmulFlops(1, codes, d)),
         run: () =>

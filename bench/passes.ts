@@ -62,7 +62,8 @@ function caseName(name: string, batch: number): string {
   return `${name}, batch ${batch}`;
 }
 
-function tokenizerWorkload(
+/** Both passes of a tokenizer. `flops` of one image. */
+export function tokenizerWorkload(
   name: string,
   batches: readonly number[],
   flops: { encode: number; decode: number },
@@ -103,7 +104,8 @@ function tokenIds({ tokenCount, codes }: { tokenCount: number; codes: number }, 
   return Int32Array.from({ length: batch * tokenCount }, (_, i) => (i * 40503) % codes);
 }
 
-function transformerWorkload<C extends Condition>(
+/** Passes of a transformer with and without making its condition, and the condition alone. */
+export function transformerWorkload<C extends Condition>(
   name: string,
   batches: readonly number[],
   flops: { condition: number; image: number },

@@ -29,6 +29,31 @@ export interface Profile {
   readonly byShape: readonly KernelTime[];
 }
 
+/** What calls reach: operations and bytes per second, and the share of the card's float32 peak where that is known. */
+export interface KernelRate extends KernelTime {
+  /** 0 for kernels that compute no products. */
+  readonly tflops: number;
+  readonly gigabytesPerSecond: number;
+  readonly ofPeak?: number;
+}
+
+/** The profile with rates, for files. Calls that took no measurable time have rates of 0. */
+export function withRates(
+  { name, seconds, byKernel, byShape }: Profile,
+  peakTflops?: number,
+): Omit<Profile, "byKernel" | "byShape"> & { byKernel: readonly KernelRate[]; byShape: readonly KernelRate[] } {
+  const rates = (times: readonly KernelTime[]) =>
+    times.map((time): KernelRate => {
+      const per = time.seconds > 0 ? 1 / time.seconds : 0;
+      const tflops = time.flops * per / 1e12;
+      return {
+        ...{ ...time, tflops, gigabytesPerSecond: time.bytes * per / 1e9 },
+        ...peakTflops !== undefined && { ofPeak: tflops / peakTflops },
+      };
+    });
+  return { name, seconds, byKernel: rates(byKernel), byShape: rates(byShape) };
+}
+
 function sumUp(calls: readonly SeenKernel[], keyOf: (call: SeenKernel) => string): KernelTime[] {
   const entries = new Map<string, { -readonly [K in keyof KernelTime]: KernelTime[K] }>();
   for (const call of calls) {

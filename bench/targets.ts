@@ -31,7 +31,7 @@ const torchRatios: readonly (readonly [RegExp, number, number])[] = [
 /** Our time over PyTorch's in float32 on a hardware adapter: 0.7 of its throughput, and 0.5. */
 const cudaRatios: readonly (readonly [RegExp, number])[] = [
   [/^(rarb|var16) (same|incl\.) condition/, 1 / 0.7],
-  [/^(maskgit-vq|vqvae) (en|de)coder/, 1 / 0.5],
+  [/^(maskgit-vq|vqvae) ((en|de)coder|training step),/, 1 / 0.5],
 ];
 
 /** Peak memory of a RAR-B pass, weights and condition included, in bytes. */

@@ -9,6 +9,7 @@ As server:  python3 bench/torch_compare.py --serve, then one JSON object per lin
             {"case": "matmul", "sizes": [m, n, k]}                likewise, [batch, h, w, cIn, cOut, k] for conv,
             {"case": "attention", "sizes": [batch, heads, headDim, rows], "blocks": [1, 4, 9]}
             {"drop": true}                                        frees the network that is open
+            {"case": "rarb-step", "batch": 8}                     a token of 8 images, with guidance
             Passes run without autograd; "...-training" are steps of forward, backward and Adam.
 The first run of a network builds it and warms it up; "runs" repeats a short one so that timing it makes sense.
 """
@@ -200,11 +201,11 @@ def training(encoder):
 
 
 def masked_attention(q, k, v, mask, scale):
-    """q, k, v [batch, heads, rows, head]; mask [rows, rows] is added to the scores. Fused where PyTorch is 2.0 or later."""
+    """q, k, v [batch, heads, rows, head]; mask [rows, rows] or None is added to the scores. Fused from PyTorch 2.0 on."""
     if hasattr(F, "scaled_dot_product_attention"):
         return F.scaled_dot_product_attention(q * (scale * q.shape[-1] ** 0.5), k, v, attn_mask=mask)
     scores = (q * scale) @ k.transpose(-2, -1)
-    return (scores.add_(mask)).softmax(dim=-1) @ v
+    return (scores if mask is None else scores.add_(mask)).softmax(dim=-1) @ v
 
 
 def prefix_mask(visible):
@@ -223,10 +224,8 @@ def block_visible(blocks):
     return visible
 
 
-def rar(d, layers, inner, heads=16, rows=258, codes=1024):
-    """Every row has its own modulation, as in the official code: it depends on the position."""
-    head, mask = d // heads, prefix_mask(range(1, rows + 1))
-    blocks = [
+def rar_weights(d, layers, inner, head):
+    return [
         {
             "ada": linear(d, 6 * d), "qkv": linear(d, 3 * d), "proj": linear(d, d),
             "fc1": linear(d, inner), "fc2": linear(inner, d),
@@ -235,26 +234,70 @@ def rar(d, layers, inner, heads=16, rows=258, codes=1024):
         }
         for _ in range(layers)
     ]
+
+
+def rar_blocks(x, condition, blocks, heads, attend):
+    """attend(i, q, k, v) is the attention of block i; q, k, v [batch, heads, rows, head]."""
+    batch, rows, d = x.shape
+    head = d // heads
+    for i, w in enumerate(blocks):
+        shift1, scale1, gate1, shift2, scale2, gate2 = w["ada"](condition).chunk(6, dim=-1)
+        h = F.layer_norm(x, (d,), *w["n1"], 1e-6) * (1 + scale1) + shift1
+        q, k, v = w["qkv"](h).reshape(batch, rows, 3, heads, head).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k = F.layer_norm(q, (head,), *w["nq"], 1e-6), F.layer_norm(k, (head,), *w["nk"], 1e-6)
+        y = attend(i, q, k, v).transpose(1, 2).reshape(batch, rows, d)
+        x = x + gate1 * w["proj"](y)
+        h = F.layer_norm(x, (d,), *w["n2"], 1e-6) * (1 + scale2) + shift2
+        x = x + gate2 * w["fc2"](F.gelu(w["fc1"](h)))
+    return x
+
+
+def rar(d, layers, inner, heads=16, rows=258, codes=1024):
+    """Every row has its own modulation, as in the official code: it depends on the position."""
+    head, mask = d // heads, prefix_mask(range(1, rows + 1))
+    blocks = rar_weights(d, layers, inner, head)
     head_ada, lm_head = linear(d, 2 * d), linear(d, codes)
     steps, positions = torch.randn(1, rows, d), torch.randn(1, rows, d)
     embeddings = torch.randn(codes + 1002, d) * 0.5
 
     def run(tokens):
-        batch = tokens.shape[0]
         x = F.embedding(tokens, embeddings) + positions
         condition = F.silu(x[:, 1:2] + steps)
-        for w in blocks:
-            shift1, scale1, gate1, shift2, scale2, gate2 = w["ada"](condition).chunk(6, dim=-1)
-            h = F.layer_norm(x, (d,), *w["n1"], 1e-6) * (1 + scale1) + shift1
-            q, k, v = w["qkv"](h).reshape(batch, rows, 3, heads, head).permute(2, 0, 3, 1, 4).unbind(0)
-            q, k = F.layer_norm(q, (head,), *w["nq"], 1e-6), F.layer_norm(k, (head,), *w["nk"], 1e-6)
-            y = masked_attention(q, k, v, mask, head**-0.5).transpose(1, 2).reshape(batch, rows, d)
-            x = x + gate1 * w["proj"](y)
-            h = F.layer_norm(x, (d,), *w["n2"], 1e-6) * (1 + scale2) + shift2
-            x = x + gate2 * w["fc2"](F.gelu(w["fc1"](h)))
+        x = rar_blocks(x, condition, blocks, heads, lambda i, q, k, v: masked_attention(q, k, v, mask, head**-0.5))
         scale, shift = head_ada(condition).chunk(2, dim=-1)
         x = F.layer_norm(x, (d,), None, None, 1e-6) * (1 + scale) + shift
         return lm_head(x[:, 1:])
+
+    return run
+
+
+def rar_step(d, layers, inner, heads=16, codes=1024, seen=128, factor=3.0):
+    """A token of every image: two rows each, for guidance, over kept keys and values of `seen` rows, and the draw."""
+    head = d // heads
+    blocks = rar_weights(d, layers, inner, head)
+    head_ada, lm_head = linear(d, 2 * d), linear(d, codes)
+    position, step = torch.randn(1, 1, d), torch.randn(1, 1, d)
+    embeddings, classes = torch.randn(codes, d) * 0.5, torch.randn(1001, d) * 0.5
+    kept = {}
+
+    def attend(i, q, k, v):
+        size = (*k.shape[:2], seen + 1, head)
+        if i not in kept or kept[i][0].shape != size:
+            kept[i] = [torch.zeros(size, dtype=values.dtype) for values in (k, v)]
+        keys, values = kept[i]
+        keys[:, :, seen:], values[:, :, seen:] = k, v
+        return masked_attention(q, keys, values, None, head**-0.5)
+
+    def run(tokens):
+        images = len(tokens)
+        x = F.embedding(tokens, embeddings).repeat(2, 1).unsqueeze(1) + position
+        labels = torch.tensor([7] * images + [1000] * images)
+        condition = F.silu(F.embedding(labels, classes).unsqueeze(1) + step)
+        x = rar_blocks(x, condition, blocks, heads, attend)
+        scale, shift = head_ada(condition).chunk(2, dim=-1)
+        logits = lm_head(F.layer_norm(x, (d,), None, None, 1e-6) * (1 + scale) + shift)[:, 0]
+        guided, free = logits.float().chunk(2)
+        return torch.multinomial((free + factor * (guided - free)).softmax(dim=-1), 1)
 
     return run
 
@@ -320,6 +363,7 @@ PASSES = {
 RAR_TOKENS, VAR_ROWS = (lambda batch: torch.randint(0, 1024, (batch, 258))), (lambda batch: torch.randn(batch, 679, 32))
 for name, sizes in {"rarb": (768, 24, 3072), "rarl": (1024, 24, 4096), "rarxl": (1280, 32, 5120)}.items():
     PASSES[name] = (lambda sizes=sizes: rar(*sizes), RAR_TOKENS)
+PASSES["rarb-step"] = (lambda: rar_step(768, 24, 3072), lambda batch: torch.randint(0, 1024, (batch,)))
 for depth in (16, 20, 24):
     PASSES[f"var{depth}"] = (lambda depth=depth: var(depth), VAR_ROWS)
 

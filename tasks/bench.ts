@@ -9,7 +9,7 @@ import { disturbed, measure, type Measured } from "../bench/measure.ts";
 import { type BenchOptions, benchOptions, checkBenchOptions, type DeviceChoice } from "../bench/options.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../bench/passes.ts";
 import { Onnx } from "../bench/onnx.ts";
-import { type Profile, profile, profileTables } from "../bench/profile.ts";
+import { type Profile, profile, profileTables, withRates } from "../bench/profile.ts";
 import { type DeviceResults, type Failure, type Report, resultTable, verdictTable } from "../bench/report.ts";
 import { scoringWorkloads, varScoringWorkloads } from "../bench/scoring.ts";
 import { verdicts } from "../bench/targets.ts";
@@ -166,7 +166,9 @@ async function profileAll(options: BenchOptions): Promise<void> {
   }
   device.close();
   if (options.out === undefined) return;
-  const report = { format: 1, device: { kind, name }, peakTflops: options.peakTflops, profiles };
+  const { peakTflops } = options;
+  const rated = profiles.map((found) => withRates(found, peakTflops));
+  const report = { format: 1, device: { kind, name }, peakTflops, profiles: rated };
   await writeFileAtomically(options.out, JSON.stringify(report, null, 1) + "\n");
 }
 

@@ -37,10 +37,15 @@ const rows: readonly (readonly [name: RegExp, multiprocessors: number, teraflops
 /** A middling card: for names that no row fits. */
 const usual: Card = { multiprocessors: 64, flopsPerSecond: 25e12, bytesPerSecond: 0.6e12 };
 
-/** What is assumed of the card of this name. */
-export function cardOf(name: string): Card {
+/** The card's row of the table; undefined for names that no row fits. */
+export function knownCard(name: string): Card | undefined {
   const row = rows.find(([pattern]) => pattern.test(name));
-  if (!row) return usual;
+  if (!row) return undefined;
   const [, multiprocessors, teraflops, terabytes] = row;
   return { multiprocessors, flopsPerSecond: teraflops * 1e12, bytesPerSecond: terabytes * 1e12 };
+}
+
+/** What is assumed of the card of this name. */
+export function cardOf(name: string): Card {
+  return knownCard(name) ?? usual;
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { countWorkloads } from "../../bench/count/cases.ts";
 import { Counter, type PassCount } from "../../bench/count/counter.ts";
 import { type Launch, launchSeconds, residentGroups, tileRate } from "../../bench/count/model.ts";
+import { countAll } from "../../bench/count/report.ts";
 import { groupSizes } from "../../bench/count/program_text.ts";
 import { attentionTileOf } from "../../bench/count/tiles.ts";
 import { loopCost } from "../../bench/count/spirv.ts";
@@ -11,6 +12,7 @@ import { cards } from "../../bench/stub/cards.ts";
 import { openStubDevice } from "../../bench/stub/gpu.ts";
 import type { Kernels } from "../../core/tensor/mod.ts";
 import { rarVariants } from "../../models/rar/config.ts";
+import { families } from "../../models/registry.ts";
 
 /** Counts one case, with the WGSL of the programs that it uses. */
 async function count(name: string): Promise<PassCount & { wgsl: ReadonlyMap<string, string> }> {
@@ -87,11 +89,6 @@ Deno.test("loopCost() counts a loop of unknown length once around, inner loops o
   assert.throws(() => loopCost("@compute @workgroup_size(1) fn main() {}"), /no loop of multiply-adds/);
 });
 
-Deno.test("counts: scoring of 16 images under VAR-d16", async () => {
-  const { dispatches } = await count("var16 scoring, 16 images, two conditions");
-  assert.ok(dispatches <= 1200, `${dispatches} dispatches`);
-});
-
 Deno.test("counts: a pass of RAR-B", async () => {
   const { dispatches, buffersMade, bindGroupsMade, flop, wgsl } = await count("rarb same condition, batch 8");
   assert.ok(dispatches <= 440, `${dispatches} dispatches`);
@@ -105,25 +102,21 @@ Deno.test("counts: a pass of RAR-B", async () => {
   }
 });
 
-for (
-  const name of [
-    ...[
-      "maskgit-vq encoder, batch 8",
-      "maskgit-vq decoder, batch 8",
-      "vqvae encoder, batch 8",
-      "vqvae decoder, batch 8",
-    ],
-    ...["rarb same condition, batch 8", "var16 same condition, batch 4", "var30 same condition, batch 4"],
-    ...["rarb step, 8 images with guidance", "maskgit-vq training step, batch 8", "vqvae training step, batch 8"],
-  ]
-) {
-  Deno.test(`counts: ${name}: products fill the card, compute little beside what is wanted, and no buffer is made`, async () => {
-    const { tileOverReal, scheduleEfficiency, buffersMade } = await count(name);
-    assert.ok(tileOverReal <= 1.1, `tiles compute ${tileOverReal} of what is wanted`);
-    assert.ok(scheduleEfficiency >= 0.9, `${scheduleEfficiency} of the card's speed`);
-    assert.equal(buffersMade, 0);
-  });
-}
+Deno.test("counts: in every pass of every network products fill the card, compute little beside what is wanted, and no buffer is made", async () => {
+  const { passes } = await countAll("");
+  for (const { name, tileOverReal, scheduleEfficiency, buffersMade } of passes) {
+    assert.ok(tileOverReal <= 1.1, `${name}: tiles compute ${tileOverReal} of what is wanted`);
+    assert.ok(scheduleEfficiency >= 0.9, `${name}: ${scheduleEfficiency} of the card's speed`);
+    assert.equal(buffersMade, 0, name);
+  }
+  const named = (text: string) => passes.filter(({ name }) => name.includes(text)).length;
+  for (const { label } of families.flatMap(({ officialVariants }) => officialVariants)) {
+    assert.ok(named(`${label} same condition`) >= 1, label);
+  }
+  assert.deepEqual([named("encoder"), named("decoder"), named("rarb step"), named("training step")], [4, 4, 1, 4]);
+  const scoring = passes.find(({ name }) => name === "var16 scoring, 16 images, two conditions")!;
+  assert.ok(scoring.dispatches <= 1200, `${scoring.dispatches} dispatches`);
+});
 
 Deno.test("counts: blocks of attention read their keys and values for several products each", async () => {
   const { wgsl, dispatches } = await count("rarb step, 8 images with guidance");

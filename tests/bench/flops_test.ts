@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { OpenWorkload, Workload } from "../../bench/case.ts";
+import { llamagenWorkloads } from "../../bench/count/cases.ts";
 import { attentionFlops, blockVisible, causal, convFlops, matmulFlops, rarFlops } from "../../bench/flops.ts";
 import { kernelShape, watch } from "../../bench/kernel_work.ts";
 import { kernelWork } from "../../core/tensor/work.ts";
@@ -7,6 +8,7 @@ import { kernelWorkloads } from "../../bench/kernels.ts";
 import { fullSizes, passWorkloads, quickSizes } from "../../bench/passes.ts";
 import { scoringWorkloads } from "../../bench/scoring.ts";
 import { trainingWorkloads } from "../../bench/training.ts";
+import { llamagen } from "../../models/llamagen/family.ts";
 import type { Device, KernelName, Storage } from "../../core/tensor/mod.ts";
 
 /** At 32x32 pixels most of what gradients of weights multiply is padding. */
@@ -68,7 +70,12 @@ Deno.test("rarFlops() of RAR-B is what the paper's sizes give by hand", () => {
 });
 
 for (
-  const workload of [...passWorkloads([1, 3], quickSizes), ...scoringWorkloads(quickSizes, 2), ...kernelWorkloads(true)]
+  const workload of [
+    ...passWorkloads([1, 3], quickSizes),
+    ...scoringWorkloads(quickSizes, 2),
+    ...kernelWorkloads(true),
+    llamagenWorkloads()[0],
+  ]
 ) {
   Deno.test(`flops of ${workload.names[0]} are those of the kernels it runs`, async () => {
     const cases = await counted(workload);
@@ -79,6 +86,14 @@ for (
     }
   });
 }
+
+Deno.test("flops of LlamaGen's passes are those of the kernels it runs but for rotations, which are products here", async () => {
+  const { layers, width, heads, tokenCount } = llamagen.officialVariants[0].config;
+  const rotations = 2 * layers * matmulFlops(tokenCount * heads, width / heads, width / heads);
+  const [condition, ...passes] = await counted(llamagenWorkloads()[1]);
+  deepStrictEqual([condition.formula, condition.calls], [0, 0]);
+  for (const { name, formula, calls } of passes) strictEqual(calls, formula + 8 * rotations, name);
+});
 
 for (const workload of trainingWorkloads([2], { ...quickSizes, ...largerImages })) {
   // Kernels for gradients may compute more than the formula has: products with what padding added, scores once more.

@@ -114,6 +114,8 @@ Deno.test("verdicts() holds a hardware adapter against PyTorch's float32 on the 
   deepStrictEqual(of("var16 same condition, batch 4"), [["time / torch cuda", "at most 1.43", false]]);
   deepStrictEqual(of("vqvae decoder, batch 4"), [["time / torch cuda", "at most 2", true]]);
   deepStrictEqual(of("vqvae decoder, batch 4", { software: true }), []);
+  deepStrictEqual(of("vqvae training step, batch 8"), [["time / torch cuda", "at most 2", true]]);
+  deepStrictEqual(of("vqvae training step recomputing, batch 8"), []);
 });
 
 Deno.test("resultTable() has the share of the card's peak where that is known", () => {

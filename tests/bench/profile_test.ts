@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Workload } from "../../bench/case.ts";
-import { type Profile, profile, profileTables } from "../../bench/profile.ts";
+import { type Profile, profile, profileTables, withRates } from "../../bench/profile.ts";
 import { fromArray, matmul, relu, scope } from "../../core/tensor/mod.ts";
 import { defaultTargets } from "../core/devices.ts";
 
@@ -40,4 +40,14 @@ Deno.test("profileTables() has rates, and shares of a peak", () => {
   const text = profileTables(found, 10);
   assert.match(text, /matmul +2 +500\.0 +50\.0 +2000\.0 +2\.0 +20\.0 %/);
   assert.match(text, /\(outside kernels\) +500\.0/);
+});
+
+Deno.test("withRates() has rates of every kernel, and shares of a peak", () => {
+  const time = { call: "matmul", calls: 2, seconds: 0.5, flops: 1e12, bytes: 1e9 };
+  const found: Profile = { name: "pass", seconds: 1, byKernel: [time], byShape: [{ ...time, seconds: 0 }] };
+  const { byKernel, byShape, ...rest } = withRates(found, 10);
+  assert.deepEqual(rest, { name: "pass", seconds: 1 });
+  assert.deepEqual(byKernel, [{ ...time, tflops: 2, gigabytesPerSecond: 2, ofPeak: 0.2 }]);
+  assert.deepEqual([byShape[0].tflops, byShape[0].ofPeak], [0, 0]);
+  assert.equal(withRates(found).byKernel[0].ofPeak, undefined);
 });

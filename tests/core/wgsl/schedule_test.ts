@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import fc from "npm:fast-check@4.10.2";
 import { arithmeticOf } from "../../../core/wgsl/adapter.ts";
-import { cardOf } from "../../../core/wgsl/card.ts";
+import { cardOf, knownCard } from "../../../core/wgsl/card.ts";
 import type { WebGpuDevice } from "../../../core/wgsl/mod.ts";
 import {
   fastestSchedule,
@@ -83,6 +83,8 @@ Deno.test("cardOf() knows cards by name, and takes a middling one for others", (
   assert.equal(cardOf("NVIDIA L40S").multiprocessors, 142);
   assert.equal(cardOf("NVIDIA A100-SXM4-80GB").multiprocessors, 108);
   assert.deepEqual(cardOf("llvmpipe (LLVM 15.0.6, 256 bits)"), cardOf(""));
+  assert.equal(knownCard("NVIDIA H200")?.flopsPerSecond, 67e12);
+  assert.equal(knownCard("llvmpipe (LLVM 15.0.6, 256 bits)"), undefined);
 });
 
 if (!cpuOnly) {
