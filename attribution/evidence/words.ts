@@ -47,6 +47,22 @@ export const findingWords: Readonly<Record<Finding, FindingWords>> = {
 export const outlierMeaning =
   "not made by a model of this set, as far as can be seen; it may be a photograph or another generator's image";
 
+/** How verdicts are to be read, and what they cannot say: for reports that leave the program. */
+export const readingNotes: readonly string[] = [
+  "A verdict is about the models of this set alone. Most generators are not in it: `no trace` does not say that an " +
+  "image is a photograph, and `outlier` means no more than that no model of this set is seen to have made it.",
+  "The finding comes before the label. Tables need a label in every row, so images of the findings `inconclusive` and " +
+  "`unsuitable` have one, too; it is no accusation.",
+  "A confidence says how often verdicts like this one were right on the labelled images of the calibration, and assumes " +
+  "their share of generated images. The likelihood ratio does not depend on that share. Its words are those of the " +
+  "ENFSI Guideline for Evaluative Reporting in Forensic Science (2015).",
+  "Compression, resampling, noise and other processing remove traces. What is known of it was found in the file and its " +
+  "pixels; processing unlike that of the calibration makes confidences and miss rates guesses.",
+  "Whole images are judged. An image that was edited in parts, or composed of several, is none of a model's.",
+  "A typical range has 19 of 20 images that the family or model made itself, without processing. A number outside of it " +
+  "is unusual, and no verdict by itself.",
+];
+
 /** What the label of a verdict means, in a few words. */
 export function labelMeaning({ finding, label, family }: Pick<Verdict, "finding" | "label" | "family">): string {
   if (label === outlierLabel) return outlierMeaning;

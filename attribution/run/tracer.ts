@@ -7,6 +7,7 @@ import { basename } from "node:path";
 import type { FamilyName } from "../../models/family.ts";
 import { type ModelSet, setName } from "../../models/model_set.ts";
 import {
+  type Calibration,
   levelOf,
   loadCalibration,
   requireCondition,
@@ -210,6 +211,7 @@ interface Choice {
   readonly set: ModelSet;
   readonly labels: Labels;
   readonly rules: Rules;
+  readonly fitted: Calibration;
   readonly calibration: string | null;
   readonly method: MethodName;
   readonly unsureBelow: number;
@@ -240,6 +242,12 @@ export class Tracer implements AsyncDisposable {
   /** Signals, thresholds, classifiers and prior of the decision. */
   readonly rules: Rules;
   /**
+   * What was fitted, beyond what decides.
+   *
+   * @internal
+   */
+  readonly fitted: Calibration;
+  /**
    * Device, memory plan, journal and networks, for reports about the run.
    *
    * @internal
@@ -254,6 +262,7 @@ export class Tracer implements AsyncDisposable {
     const { set, labels, rules, method } = choice;
     this.labels = labels;
     this.rules = rules;
+    this.fitted = choice.fitted;
     this.run = run;
     this.#cleanup = cleanup;
     const { info } = run.device;
@@ -375,7 +384,8 @@ async function choose(options: TracerOptions, events: RunEvents): Promise<Choice
   const searching = level === "off"
     ? undefined
     : { level, needs: (measured: SearchInput) => needsSearch(method, measured, rules) };
-  return { set, labels, unsureBelow, rules, calibration: sha256, method, condition, quantization, signals, searching };
+  const chosen = { set, labels, unsureBelow, rules, fitted: calibration, calibration: sha256 };
+  return { ...chosen, method, condition, quantization, signals, searching };
 }
 
 /** The one of two levels that has more signals. */

@@ -184,12 +184,27 @@ export function readConfig(get: (env: string) => string | undefined): ServiceCon
   return readValues(settings, given, checkSettings);
 }
 
+/** What was given, short enough for a message. */
+const shown = (given: unknown) => String(given).slice(0, 100) || "nothing";
+
+/** What is wrong with a query, for the user. */
+export function queryProblem(issue: v.InferIssue<typeof attributeQuery>): string {
+  const name = v.getDotPath(issue) ?? "query";
+  if (issue.type !== "strict_object") return `${name}: ${issue.message}`;
+  return `${shown(name)}: is no parameter; expected ${Object.keys(attributeQuery.entries).join(", ")}`;
+}
+
 /** Query of a request for verdicts. */
 export const attributeQuery = v.strictObject({
   /** Answer with server-sent events. */
-  stream: v.optional(v.picklist(["0", "1"])),
+  stream: v.optional(v.picklist(["0", "1"], (issue) => `expected 0 or 1, got ${shown(issue.input)}`)),
   /** Add the two maps of every image. */
-  maps: v.optional(v.picklist(["0", "1"])),
+  maps: v.optional(v.picklist(["0", "1"], (issue) => `expected 0 or 1, got ${shown(issue.input)}`)),
   /** Milliseconds after which the answer is of no use; never more than the server's own limit. */
-  timeout_ms: v.optional(v.pipe(v.string(), v.regex(/^[1-9][0-9]{0,6}$/, "expected milliseconds, 1 to 9999999"))),
+  timeout_ms: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^[1-9][0-9]{0,6}$/, (issue) => `expected milliseconds, 1 to 9999999, got ${shown(issue.input)}`),
+    ),
+  ),
 });

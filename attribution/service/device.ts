@@ -4,8 +4,7 @@
  */
 import { webGpuVariables } from "../../core/open_device.ts";
 import type { DeviceUse, FromDevice, ToDevice } from "./protocol.ts";
-import type { TracerInfo } from "../run/tracer.ts";
-import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
+import type { DecodedImage, MappedTracerOptions, MappedVerdict, ServedInfo } from "./mapped_tracer.ts";
 
 export interface DeviceEvents {
   readonly onNote?: (text: string) => void;
@@ -26,7 +25,7 @@ export class DeviceFailedError extends Error {
 /** One batch at a time; `attribute` waits until the device is open. */
 export class DeviceWorker {
   #worker: Worker | undefined;
-  #opening: Promise<TracerInfo> | undefined;
+  #opening: Promise<ServedInfo> | undefined;
   #pending:
     | { id: number; onProgress: (done: number) => void; settle: (message: FromDevice | Error) => void }
     | undefined;
@@ -41,12 +40,12 @@ export class DeviceWorker {
   ) {}
 
   /** Starts the worker where there is none, and resolves once it is ready. Rejects with DeviceFailedError. */
-  open(): Promise<TracerInfo> {
+  open(): Promise<ServedInfo> {
     if (this.#closed) return Promise.reject(new DeviceFailedError("the server is closing"));
     return this.#opening ??= this.#start();
   }
 
-  #start(): Promise<TracerInfo> {
+  #start(): Promise<ServedInfo> {
     const worker = this.#worker = this.spawn();
     return new Promise((resolve, reject) => {
       worker.onmessage = ({ data: message }: MessageEvent<FromDevice>) => {

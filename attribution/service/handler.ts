@@ -9,9 +9,10 @@ import { streamSSE } from "npm:hono@4.13.19/streaming";
 import type { ContentfulStatusCode } from "npm:hono@4.13.19/utils/http-status";
 import * as v from "npm:valibot@1.5.0";
 import { version } from "../../util/version.ts";
+import { findingWords, readingNotes } from "../evidence/words.ts";
 import { checkHost, checkOrigin, requireKey } from "./access.ts";
 import { receive } from "./body.ts";
-import { attributeQuery, type ServiceConfig } from "./config.ts";
+import { attributeQuery, queryProblem, type ServiceConfig } from "./config.ts";
 import { HttpError, publicError } from "./errors.ts";
 import { openApi } from "./openapi.ts";
 import type { Asset } from "./page.ts";
@@ -151,10 +152,7 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
   const { config } = service;
   const start = performance.now();
   const query = v.safeParse(attributeQuery, c.req.query());
-  if (!query.success) {
-    const [issue] = query.issues;
-    throw new HttpError(400, "query", `${v.getDotPath(issue) ?? "query"}: ${issue.message}`);
-  }
+  if (!query.success) throw new HttpError(400, "query", queryProblem(query.issues[0]));
   const limit = Number(query.output.timeout_ms ?? config.deadlineMs);
   const deadline = start + Math.min(limit, config.deadlineMs);
   // A full queue refuses a request before its body is received.
@@ -203,12 +201,15 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
 
 function models({ info, config, batcher }: Service): ModelsBody {
   const { modelSet, variants, labels, method, calibration, settings, device, imageSizes, maxBatch } = info;
+  const { search, unsureBelow, typical, cautions } = info;
   return {
     version,
     modelSet,
     variants: Object.fromEntries(Object.entries(variants).map(([family, names]) => [family, [...names]])),
     labels: [...labels],
-    ...{ method, calibration, settings, device, imageSizes: [...imageSizes] },
+    ...{ method, calibration, settings, search, unsureBelow, typical },
+    ...{ findings: findingWords, cautions: [...cautions], notes: [...readingNotes] },
+    ...{ device, imageSizes: [...imageSizes] },
     limits: {
       bodyBytes: config.maxBody,
       pixels: config.maxPixels,

@@ -14,6 +14,7 @@ import { Tracer, type TracerInfo, type TracerOptions } from "../run/tracer.ts";
 import { tokenErrors } from "../signals/reconstruction.ts";
 import { type LabelScores, labelScores } from "./label_scores.ts";
 import { type GridMap, tokenMap } from "./maps.ts";
+import { type TypicalValues, typicalValues } from "./typical.ts";
 
 /** How the service opens its tracer: all of it can be sent to a worker. */
 export type MappedTracerOptions =
@@ -29,6 +30,14 @@ export interface DecodedImage {
   /** Of the file's bytes. */
   readonly sha256: string;
   readonly pixels: Pixels;
+}
+
+/** What the service says of itself. */
+export interface ServedInfo extends TracerInfo {
+  /** What is typical of own images. */
+  readonly typical: TypicalValues;
+  /** Why the calibration should be trusted less than others. */
+  readonly cautions: readonly string[];
 }
 
 /** Where in an image the evidence lies. */
@@ -67,8 +76,9 @@ export class MappedTracer implements AsyncDisposable {
     this.#watch = watch;
   }
 
-  get info(): TracerInfo {
-    return this.tracer.info;
+  get info(): ServedInfo {
+    const { info, fitted, labels, rules } = this.tracer;
+    return { ...info, typical: typicalValues(fitted, labels), cautions: rules.cautions ?? [] };
   }
 
   /** Opens the tracer and runs an image, so that kernels are built. Throws, leaving nothing open, as `Tracer.open` does. */
@@ -108,7 +118,7 @@ export class MappedTracer implements AsyncDisposable {
     images: readonly DecodedImage[],
     onProgress?: (done: number) => void,
   ): Promise<MappedVerdict[]> {
-    const { maxBatch } = this.info;
+    const { maxBatch } = this.tracer.info;
     if (images.length < 1 || images.length > maxBatch) {
       throw new RangeError(`attribute: expected 1 to ${maxBatch} images, got ${images.length}`);
     }

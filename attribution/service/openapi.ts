@@ -3,7 +3,16 @@ import { toJsonSchema } from "npm:@valibot/to-json-schema@1.8.0";
 import type * as v from "npm:valibot@1.5.0";
 import { version } from "../../util/version.ts";
 import { attributeQuery } from "./config.ts";
+import { type ErrorKind, errorKinds } from "./error_codes.ts";
 import { maxOtherParts, maxPartHeader } from "./multipart.ts";
+import {
+  attributionExample,
+  eventsExample,
+  metricsExample,
+  modelsExample,
+  requestExamples,
+  statusExamples,
+} from "./openapi_examples.ts";
 import { attributionSchema, errorSchema, eventSchemas, modelsSchema, statusSchema } from "./schemas.ts";
 
 type Schema = v.GenericSchema;
@@ -14,19 +23,19 @@ function json(schema: Schema): Record<string, unknown> {
 }
 
 const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` });
-const content = (name: string, type = "application/json") => ({ [type]: { schema: ref(name) } });
-const failures: Readonly<Record<string, string>> = {
-  400: "An empty or malformed body, or an unknown query parameter",
-  401: "No valid key",
-  403: "A page of another site, or a name that is not the server's",
-  408: "The body did not arrive in time",
-  413: "Too many bytes, pixels, images or parts of a form",
-  415: "Not a PNG, JPEG or WebP, whatever its content type says",
-  422: "A truncated or damaged image",
-  431: "The head of the request is too large",
-  503: "The queue is full, the machine is too busy to decode, or the server starts or stops; see Retry-After",
-  504: "The deadline passed",
-};
+const content = (name: string, example: unknown) => ({ "application/json": { schema: ref(name), example } });
+/** Answers of failures by status, each with an example per code. */
+function failures(from: (kind: ErrorKind) => boolean): Record<number, readonly [string, unknown]> {
+  const byStatus = Object.entries(Object.groupBy(errorKinds.filter(from), ({ status }) => status));
+  return Object.fromEntries(byStatus.map(([status, kinds]) => {
+    const examples = kinds!.map(({ code, meaning, example }) => {
+      return [code, { summary: meaning, value: { error: { code, message: example } } }];
+    });
+    const body = { schema: ref("Error"), examples: Object.fromEntries(examples) };
+    const description = kinds!.map(({ code, meaning, advice }) => `${code}: ${meaning} ${advice}`).join(" ");
+    return [Number(status), [description, { "application/json": body }]];
+  }));
+}
 
 const image = { schema: { type: "string", format: "binary" } };
 const about: Readonly<Record<string, string>> = {
@@ -50,28 +59,29 @@ export function openApi(keys: boolean): Record<string, unknown> {
       "/v1/models": {
         get: operation(
           "The model set, the device and the limits",
-          { 200: ["What answers", content("Models")] },
+          { 200: ["What answers", content("Models", modelsExample)], ...failures(({ from }) => from === "v1") },
           security,
         ),
       },
       "/healthz": {
         get: operation("Whether the process lives", {
-          200: ["It does", content("Status")],
-          503: ["The device cannot be opened any more: restart it", content("Status")],
+          200: ["It does", content("Status", statusExamples["/healthz"][0])],
+          503: ["The device cannot be opened any more: restart it", content("Status", statusExamples["/healthz"][1])],
         }),
       },
       "/readyz": {
         get: operation("Whether requests should be sent here", {
-          200: ["The device is warm", content("Status")],
-          503: ["It starts or drains", content("Status")],
+          200: ["The device is warm", content("Status", statusExamples["/readyz"][0])],
+          503: ["It starts or drains", content("Status", statusExamples["/readyz"][1])],
         }),
       },
       "/metrics": {
         get: operation("Metrics in Prometheus' text format", {
-          200: ["Metrics", { "text/plain": { schema: { type: "string" } } }],
+          200: ["Metrics", { "text/plain": { schema: { type: "string" }, example: metricsExample } }],
         }),
       },
     },
+    "x-errors": errorKinds,
     components: {
       ...keys && { securitySchemes: { key: { type: "http", scheme: "bearer" } } },
       schemas: {
@@ -97,9 +107,10 @@ function operation(summary: string, answers: Readonly<Record<number, readonly [s
 function attributeOperation() {
   const query = json(attributeQuery).properties as Record<string, unknown>;
   const verdicts = {
-    ...content("Attribution"),
+    ...content("Attribution", attributionExample),
     "text/event-stream": {
       schema: { type: "string" },
+      example: eventsExample,
       "x-events": { queued: ref("Queued"), progress: ref("Progress"), result: ref("Attribution") },
     },
   };
@@ -111,10 +122,11 @@ function attributeOperation() {
   };
   return operation("Verdicts on images", {
     200: ["A verdict per image; in a multipart request, an error in the place of an unreadable one", verdicts],
-    ...Object.fromEntries(
-      Object.entries(failures).map(([status, description]) => [status, [description, content("Error")] as const]),
-    ),
+    ...failures(() => true),
   }, {
+    "x-codeSamples": requestExamples.map(({ title, command }) => ({
+      ...{ lang: "sh", label: title, source: command("http://127.0.0.1:8000") },
+    })),
     parameters: Object.entries(query).map(([name, schema]) => ({
       ...{ name, in: "query", schema, description: about[name] },
     })),

@@ -1,6 +1,5 @@
 /** What the server and the worker that has the device say to each other. Types only. */
-import type { TracerInfo } from "../run/tracer.ts";
-import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
+import type { DecodedImage, MappedTracerOptions, MappedVerdict, ServedInfo } from "./mapped_tracer.ts";
 
 /** To the worker that has the device; one batch at a time. */
 export type ToDevice =
@@ -18,7 +17,7 @@ export interface DeviceUse {
 
 export type FromDevice =
   | { readonly type: "note"; readonly text: string }
-  | { readonly type: "opened"; readonly info: TracerInfo; readonly use: DeviceUse }
+  | { readonly type: "opened"; readonly info: ServedInfo; readonly use: DeviceUse }
   /** Nothing will come of this worker: the weights are wrong, or there is no device. */
   | { readonly type: "failed"; readonly message: string }
   | { readonly type: "progress"; readonly id: number; readonly done: number }

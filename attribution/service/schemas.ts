@@ -2,6 +2,7 @@
 import * as v from "npm:valibot@1.5.0";
 import { evidenceSchema, findings, settingsSchema } from "../evidence/evidence.ts";
 import { findingWords, outlierMeaning } from "../evidence/words.ts";
+import { searchLevels } from "../search/candidates.ts";
 import { poseSchema } from "../images/pose.ts";
 
 const nonNegative = v.pipe(v.number(), v.minValue(0));
@@ -107,6 +108,14 @@ export const attributionSchema = v.object({
   ),
 });
 
+const typical = v.record(
+  v.string(),
+  v.record(
+    v.string(),
+    v.object({ title: v.string(), meaning: v.string(), low: v.number(), middle: v.number(), high: v.number() }),
+  ),
+);
+
 export const modelsSchema = v.object({
   version: v.pipe(v.string(), v.description("Of the program")),
   modelSet,
@@ -115,6 +124,18 @@ export const modelsSchema = v.object({
   method: v.string(),
   calibration: v.nullable(v.string()),
   settings: settingsSchema,
+  search: v.pipe(v.picklist(["off", ...searchLevels]), v.description("How thoroughly other poses are searched")),
+  unsureBelow: v.pipe(probability, v.description("Verdicts with a confidence below this are marked unsure")),
+  findings: v.pipe(
+    v.record(v.picklist(findings), v.object({ title: v.string(), explanation: v.string() })),
+    v.description("What each finding is called, and what it means"),
+  ),
+  typical: v.pipe(
+    v.object({ families: typical, variants: typical }),
+    v.description("Ranges in which 19 of 20 own images of a family or variant have a number of the evidence"),
+  ),
+  cautions: v.pipe(phrases, v.description("Why the calibration should be trusted less than others")),
+  notes: v.pipe(phrases, v.description("How verdicts are to be read, and what they cannot say")),
   device: v.object({ kind: v.picklist(["cpu", "webgpu"]), name: v.string(), software: v.boolean() }),
   imageSizes: v.array(v.number()),
   limits: v.object({

@@ -11,8 +11,7 @@ import { HttpError, publicError } from "./errors.ts";
 import { LoopDelay } from "./loop_delay.ts";
 import { Metrics } from "./metrics.ts";
 import type { AttributionBody, ImageResult, StatusBody } from "./schemas.ts";
-import type { TracerInfo } from "../run/tracer.ts";
-import type { DecodedImage, MappedTracerOptions, MappedVerdict } from "./mapped_tracer.ts";
+import type { DecodedImage, MappedTracerOptions, MappedVerdict, ServedInfo } from "./mapped_tracer.ts";
 import { verdictBody } from "./verdict_body.ts";
 
 /** The settings that the device's worker gets. It gets no keys. */
@@ -53,8 +52,8 @@ export class Service {
   readonly batcher: Batcher<DecodedImage, MappedVerdict>;
   readonly loopDelay: LoopDelay;
   /** Resolves when the device is warm; rejects when it cannot be opened. */
-  readonly ready: Promise<TracerInfo>;
-  #info: TracerInfo | undefined;
+  readonly ready: Promise<ServedInfo>;
+  #info: ServedInfo | undefined;
   #state: "starting" | "ready" | "draining" | "failed" = "starting";
   #failure: string | undefined;
   #requests = 0;
@@ -119,7 +118,7 @@ export class Service {
     });
   }
 
-  async #open(): Promise<TracerInfo> {
+  async #open(): Promise<ServedInfo> {
     const [info] = await Promise.all([this.device.open(), this.decoders.warmUp()]);
     return info;
   }
@@ -134,7 +133,7 @@ export class Service {
   }
 
   /** What is known of the model set; a 503 before the device is open. */
-  get info(): TracerInfo {
+  get info(): ServedInfo {
     if (this.#info !== undefined) return this.#info;
     throw new HttpError(503, this.#state, "the device is not ready yet", { "retry-after": "2" });
   }

@@ -1,193 +1,126 @@
-// The page: takes images, has a few of them under way at once, and has a card for each. Requests are in client.js, what
-// a card says of a verdict in verdict.js, drawing in heatmap.js and frame.js.
-import { attribute, KeyError } from "./client.js";
-import { drawMap, drawSquare, range } from "./heatmap.js";
-import { drawFrame } from "./frame.js";
-import { download, toCsv, toJson } from "./results.js";
-import { showVerdict } from "./verdict.js";
+// The page: takes images by picker, drop and paste, and connects list (items.js), views (overview.js, detail.js),
+// downloads (results.js, report.js) and the server (client.js).
+import { KeyError, models } from "./client.js";
+import * as detail from "./detail.js";
+import { count, download } from "./dom.js";
+import { fromDrop, fromInput, imagesOf, limits } from "./intake.js";
+import * as list from "./items.js";
+import * as overview from "./overview.js";
+import { asFile, report } from "./report.js";
+import { toCsv, toJson } from "./results.js";
+import * as store from "./store.js";
 
 const $ = (id) => document.getElementById(id);
-/** Requests at once: enough to fill a batch, few enough to leave room for others. */
-const atOnce = 4;
-const items = [];
-let running = 0, pasted = 0, key = "";
+let about, pasted = 0, working = "";
+const problems = [];
 
-function add(files) {
-  const taken = [...files].filter((file) => file.type.startsWith("image/") || file.type === "");
-  for (const file of taken) {
-    const name = file.name || `pasted ${++pasted}.png`;
-    const item = { file, name, card: card(name), state: "waiting", stop: new AbortController() };
-    item.card.querySelector(".remove").addEventListener("click", () => remove(item));
-    items.push(item);
-    $("results").append(item.card);
-    preview(item);
-  }
-  if (taken.length === 0 && files.length > 0) say("No images among these files.");
-  next();
+/** Takes what a picker, a drop or the clipboard gives. */
+async function take(files) {
+  problems.length = 0;
+  working = "Reading files";
+  say();
+  const given = await files;
+  const { images, left, problems: found } = await imagesOf(given, limits.images - list.items.length);
+  working = "";
+  if (left > 0) found.push(`${count(left, "other file")} left out: only PNG, JPEG, WebP and zips of them are read.`);
+  if (images.length === 0 && found.length === 0) found.push("No images among these files.");
+  problems.push(...found);
+  list.add(images);
+  say();
 }
 
-function card(name) {
-  const card = $("card").content.firstElementChild.cloneNode(true);
-  card.querySelector("h2").textContent = name;
-  card.querySelector(".verdict").textContent = "Waiting";
-  card.querySelector(".remove").setAttribute("aria-label", `Remove ${name}`);
-  card.querySelector("progress").setAttribute("aria-label", `Progress of ${name}`);
-  card.querySelector(".original canvas").setAttribute("aria-label", `${name}, cut to its central square`);
-  return card;
+/** What is going on, for eyes and screen readers. */
+function say() {
+  const text = working || (list.items.length > 0 ? overview.summary() : "");
+  if ($("status").textContent !== text) $("status").textContent = text;
+  $("problems").replaceChildren(
+    ...problems.map((text) => Object.assign(document.createElement("p"), { textContent: text })),
+  );
+  $("kept").textContent = list.items.length === 0 || list.isKept()
+    ? "This browser keeps the list until you press Clear."
+    : "This tab does not keep the list: a reload loses it.";
 }
 
-async function preview(item) {
-  try {
-    // The server ignores orientation tags, too.
-    item.bitmap = await createImageBitmap(item.file, { imageOrientation: "none" });
-    drawSquare(item.card.querySelector(".original canvas"), item.bitmap);
-    drawFound(item);
-    drawMaps(item);
-  } catch {
-    item.card.querySelector(".pictures").hidden = true; // the server says what is wrong with it
-  }
-}
-
-function next() {
-  const item = running < atOnce && key !== null && items.find(({ state }) => state === "waiting");
-  if (item) {
-    run(item);
-    next();
-  }
-  const done = items.filter(({ state }) => state === "done").length;
-  const failed = items.filter(({ state }) => state === "failed").length;
-  $("bar").hidden = items.length === 0;
-  $("csv").disabled = $("json").disabled = done + failed === 0;
-  const images = items.length === 1 ? "image" : "images";
-  say(`${done} of ${items.length} ${images} done${failed ? `, ${failed} failed` : ""}${findings()}.`);
-}
-
-/** How often each finding came: `: 2 variant, 1 none`. */
-function findings() {
-  const all = items.flatMap(({ image }) => image?.verdict ? [image.verdict.finding] : []);
-  const counts = Object.entries(Object.groupBy(all, (finding) => finding));
-  return counts.length === 0 ? "" : `: ${counts.map(([finding, { length }]) => `${length} ${finding}`).join(", ")}`;
-}
-
-async function run(item) {
-  running++;
-  item.state = "running";
-  const verdict = item.card.querySelector(".verdict");
-  verdict.textContent = "Working";
-  try {
-    const body = await attribute(item.file, {
-      key,
-      signal: item.stop.signal,
-      onProgress: (done) => item.card.querySelector("progress").value = done,
-    });
-    item.image = body.images[0];
-    item.modelSet = body.modelSet;
-    item.state = "done";
-    show(item);
-  } catch (error) {
-    if (error instanceof KeyError) {
-      item.state = "waiting";
-      askForKey();
-    } else {
-      item.state = "failed";
-      item.error = error.message;
-      verdict.textContent = error.message;
-      verdict.classList.add("bad");
-      item.card.querySelector("progress").hidden = true;
-    }
-  }
-  running--;
-  next();
-}
-
-function show(item) {
-  item.card.querySelector("progress").hidden = true;
-  showVerdict(item.card, item.image);
-  drawFound(item);
-  drawMaps(item);
-}
-
-/** The whole image, with the frame in which it was found. */
-function drawFound({ card, bitmap, image, name }) {
-  const { pose, found } = image?.verdict ?? {};
-  if (!bitmap || !pose) return;
-  const figure = card.querySelector(".found");
-  const words = `Found ${found.join(", ")}`;
-  figure.querySelector("figcaption").textContent =
-    `${words}. The frame is the image as it was made, the arrow marks its top.`;
-  const canvas = figure.querySelector("canvas");
-  canvas.setAttribute("aria-label", `All of ${name}, with a frame. ${words}`);
-  drawFrame(canvas, bitmap, pose);
-  figure.hidden = false;
-}
-
-function drawMaps({ card, bitmap, image }) {
-  if (!bitmap || !image?.maps) return;
-  const { quantisation, surprise } = image.maps;
-  const which = image.verdict.pose ? ", of the image as it is" : "";
-  const draw = (kind, map, text) => {
-    const figure = card.querySelector(`.${kind}`);
-    const [title, scale] = figure.querySelectorAll("figcaption > span");
-    const [low, high] = scale.querySelectorAll("i");
-    const [least, most] = range(map.values);
-    title.textContent = text;
-    low.textContent = least.toPrecision(2);
-    high.textContent = most.toPrecision(2);
-    const canvas = figure.querySelector("canvas");
-    canvas.setAttribute("aria-label", `${text}, from ${least.toPrecision(2)} to ${most.toPrecision(2)}`);
-    drawMap(canvas, bitmap, map, Number($("opacity").value));
-    figure.hidden = false;
-  };
-  draw("quantisation", quantisation, `Quantisation residual (${quantisation.family.toUpperCase()})${which}`);
-  if (surprise) draw("surprise", surprise, `Surprise per token (${surprise.variant}, nats)${which}`);
-  else {
-    const figure = card.querySelector(".surprise");
-    figure.querySelector("canvas").hidden = figure.querySelector(".scale").hidden = true;
-    figure.querySelector("figcaption > span").textContent =
-      "No surprise per token: no model of the set read this image.";
-    figure.hidden = false;
-  }
-}
-
-function remove(item) {
-  const at = items.indexOf(item);
-  item.stop.abort(new Error("removed"));
-  items.splice(at, 1);
-  item.card.remove();
-  item.bitmap?.close();
-  const neighbour = items[Math.min(at, items.length - 1)];
-  (neighbour?.card ?? $("files")).focus();
-  next();
-}
-
-function askForKey() {
-  key = null; // nothing starts without one
-  $("key-form").hidden = false;
-  $("key").focus();
-}
-
-const say = (text) => $("status").textContent = text;
-const finished = () => items.filter(({ state }) => state === "done" || state === "failed");
-
-$("files").addEventListener("change", (event) => {
-  add(event.target.files);
-  event.target.value = ""; // so that the same file can be chosen again
+list.watch({
+  change() {
+    overview.render();
+    if (detail.isOpen() && !list.items.includes(detail.openItem())) location.hash = "";
+    detail.render();
+  },
+  progress(item) {
+    overview.showProgress(item);
+    detail.showProgress(item);
+  },
+  key() {
+    $("key-form").hidden = false;
+    $("key").focus();
+  },
 });
+
+/** What there is to download: the images of the overview's filter. */
+const chosen = () => overview.shown().filter(list.isFinished);
+
+async function makeReport(items) {
+  const article = await report(items, about, (n) => {
+    working = `Report: ${n} of ${count(items.length, "image")}`;
+    say();
+  });
+  working = "";
+  say();
+  return article;
+}
+
+async function downloadReport(items) {
+  const [article, css] = await Promise.all([
+    makeReport(items),
+    fetch("/page/report.css").then((style) => style.text()),
+  ]);
+  download("model-tracer-report.html", "text/html", asFile(article, css));
+}
+
+async function printReport(items) {
+  $("paper").replaceChildren(await makeReport(items));
+  // Pictures that are not decoded yet would be missing on paper.
+  await Promise.all([...$("paper").querySelectorAll("img")].map((image) => image.decode().catch(() => {})));
+  print();
+}
+
+function removeItem(item) {
+  const all = overview.shown(), at = all.indexOf(item);
+  const other = all[at + 1] ?? all[at - 1];
+  list.remove(item);
+  if (detail.isOpen() && other) location.hash = `#image=${other.id}`;
+  else (other ? document.querySelector(`[data-key="image-${other.id}"]`) : $("files"))?.focus();
+}
+
+for (const id of ["files", "folder"]) {
+  $(id).addEventListener("change", (event) => {
+    take(fromInput(event.target.files));
+    event.target.value = ""; // so that the same file can be chosen again
+  });
+}
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  key = $("key").value;
   $("key-form").hidden = true;
-  next();
-  about();
+  list.useKey($("key").value);
+  askServer();
 });
-$("csv").addEventListener("click", () => download("model-tracer.csv", "text/csv", toCsv(finished())));
-$("json").addEventListener("click", () => download("model-tracer.json", "application/json", toJson(finished())));
-$("clear").addEventListener("click", () => {
-  for (const item of [...items]) remove(item);
-  say("");
+$("csv").addEventListener("click", () => download("model-tracer.csv", "text/csv", toCsv(chosen())));
+$("json").addEventListener("click", () => download("model-tracer.json", "application/json", toJson(chosen())));
+$("report").addEventListener("click", () => downloadReport(chosen()));
+$("print").addEventListener("click", () => printReport(chosen()));
+$("retry").addEventListener("click", () => list.retry(list.items.filter(list.canRetry)));
+$("clear").addEventListener("click", async () => {
+  $("paper").replaceChildren();
+  problems.length = 0;
+  overview.reset();
+  await list.clear();
+  $("files").focus();
 });
-$("opacity").addEventListener("input", () => items.forEach(drawMaps));
-addEventListener("paste", (event) => add(event.clipboardData.files));
+addEventListener("paste", (event) => {
+  const files = [...event.clipboardData.files];
+  if (files.length > 0) take(files.map((file) => ({ file, path: file.name || `pasted ${++pasted}.png` })));
+});
 addEventListener("dragover", (event) => {
   event.preventDefault();
   $("drop").classList.add("over");
@@ -196,15 +129,38 @@ addEventListener("dragleave", () => $("drop").classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  add(event.dataTransfer.files);
+  take(fromDrop(event.dataTransfer));
 });
+addEventListener("hashchange", () => detail.route());
 
-async function about() {
-  const response = await fetch("/v1/models", { headers: key ? { authorization: `Bearer ${key}` } : {} });
-  if (response.status === 401) return askForKey();
-  if (!response.ok) return;
-  const { modelSet, device } = await response.json();
-  $("about").textContent = `Model set ${modelSet.name} (${modelSet.hash.slice(0, 12)}) on ${device.name}. ` +
-    (modelSet.description ?? "");
+/** What the server says of itself, which tables, scales and reports show. */
+async function askServer() {
+  try {
+    about = await models(list.currentKey());
+  } catch (error) {
+    if (error instanceof KeyError) list.askForKey();
+    return;
+  }
+  if (!about) return;
+  list.setServer(about);
+  limits.image = about.limits?.bodyBytes ?? limits.image;
+  overview.useWords(about.findings);
+  detail.useTypical(about.typical);
+  const { modelSet, device, version } = about;
+  $("about").textContent =
+    `model-tracer ${version ?? ""}, model set ${modelSet.name} (${modelSet.hash.slice(0, 12)}) on ` +
+    `${device.name}. ${modelSet.description ?? ""}`;
 }
-about().catch(() => {});
+
+detail.start({
+  onReport: (item) => downloadReport([item]),
+  onPrint: (item) => printReport([item]),
+  onRetry: (item) => list.retry([item]),
+  onRemove: removeItem,
+});
+askServer();
+await list.open();
+overview.start(await store.loadView().catch(() => undefined), { onRemove: removeItem, onDraw: say });
+list.begin();
+await detail.route();
+document.body.dataset.ready = "";

@@ -27,13 +27,12 @@ export function drawSquare(canvas, bitmap) {
   context.drawImage(bitmap, left, top, side, side, 0, 0, canvas.width, canvas.height);
 }
 
-/** A map {width, height, values} over the image in grey, its smallest value blue, its largest red. */
-export function drawMap(canvas, bitmap, map, opacity) {
+/** A map {width, height, values} over the image in grey: `low` and what is below blue, `high` and what is above red. */
+export function drawMap(canvas, bitmap, map, { opacity, low, high }) {
   drawSquare(canvas, bitmap);
   const context = canvas.getContext("2d");
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
   const { data } = pixels;
-  const [low, high] = range(map.values);
   const colours = map.values.map((value) => colour(high > low ? (value - low) / (high - low) : 0));
   for (let y = 0; y < canvas.height; y++) {
     const row = Math.floor((y * map.height) / canvas.height) * map.width;
@@ -45,4 +44,13 @@ export function drawMap(canvas, bitmap, map, opacity) {
     }
   }
   context.putImageData(pixels, 0, 0);
+}
+
+/** The scale from low to high, left to right. */
+export function drawScale(canvas) {
+  const context = canvas.getContext("2d");
+  for (let x = 0; x < canvas.width; x++) {
+    context.fillStyle = `rgb(${colour(x / (canvas.width - 1)).join(" ")})`;
+    context.fillRect(x, 0, 1, canvas.height);
+  }
 }

@@ -31,19 +31,10 @@ function quoted(value) {
 /** All that the server said, by image, under the names of the files. */
 export function toJson(results) {
   return JSON.stringify(
-    results.map(({ name, image, error, modelSet }) =>
-      error ? { name, error } : { ...image, name, modelSet, index: undefined }
+    results.map(({ name, image, error, code, modelSet, server }) =>
+      error ? { name, error, code } : { ...image, name, modelSet, server, index: undefined }
     ),
     null,
     1,
   );
-}
-
-/** Offers a text as a file. */
-export function download(name, type, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -1,9 +1,11 @@
 // What tests run inside the page: each function is sent there by its text, and stands alone.
 
-/** Whether `count` images have a verdict, or an error. */
+/** Whether the list has `count` images, each with a verdict or an error. */
 export function isFinished(count) {
-  const cards = [...document.querySelectorAll(".card")];
-  return cards.length >= count && cards.filter((card) => card.querySelector("progress").hidden).length === count;
+  const [, done, all, failed = 0] = /^(\d+) of (\d+) images? done(?:, (\d+) failed)?/.exec(
+    document.getElementById("status").textContent,
+  ) ?? [];
+  return Number(all) === count && Number(done) + Number(failed) === count;
 }
 
 /** The number of different colours of every canvas. */
@@ -84,4 +86,40 @@ export function frameOf(canvas) {
   };
   const [left, right] = ends(columns), [top, bottom] = ends(rows);
   return { left, top, right, bottom, width, height };
+}
+
+/** How many images and files the browser keeps. */
+export async function keptItems() {
+  const request = indexedDB.open("model-tracer");
+  const database = await new Promise((resolve) => request.onsuccess = () => resolve(request.result));
+  const counts = await Promise.all(["items", "files", "view"].map((store) => {
+    const counting = database.transaction(store).objectStore(store).count();
+    return new Promise((resolve) => counting.onsuccess = () => resolve(counting.result));
+  }));
+  database.close();
+  return counts.reduce((a, b) => a + b);
+}
+
+/** Counts what would be printed. */
+export function stubPrint() {
+  globalThis.printed = 0;
+  globalThis.print = () => globalThis.printed++;
+}
+
+/** The widths that pictures have in themselves. */
+export function naturalWidths(images) {
+  return images.map(({ naturalWidth }) => naturalWidth);
+}
+
+export function isPrinted() {
+  return globalThis.printed === 1;
+}
+
+/** Whether the focus is on an element with this key. */
+export function hasFocus(key) {
+  return document.activeElement?.dataset.key === key;
+}
+
+export function heightsOf(elements) {
+  return elements.map((element) => element.getBoundingClientRect().height);
 }

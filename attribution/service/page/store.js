@@ -1,0 +1,108 @@
+// Keeps the list in the browser (IndexedDB), so that a reload loses nothing. Nothing of it leaves the browser, and
+// `clear` removes all of it. One tab keeps it; further tabs work without.
+
+const name = "model-tracer";
+let database;
+
+/** Opens the store. Resolves to whether this tab keeps the list. */
+export async function openStore() {
+  if (!globalThis.indexedDB || !await ownsStore()) return false;
+  try {
+    database = await new Promise((resolve, reject) => {
+      const request = indexedDB.open(name, 1);
+      request.onupgradeneeded = () => {
+        for (const store of ["items", "files"]) request.result.createObjectStore(store, { keyPath: "id" });
+        request.result.createObjectStore("view");
+      };
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    return true;
+  } catch {
+    return false; // private windows of some browsers have none
+  }
+}
+
+/** Whether no other tab has the store. The lock is held until the tab is closed. */
+async function ownsStore() {
+  if (!navigator.locks) return true; // plain http to another machine: there are no locks
+  return await new Promise((resolve) => {
+    navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+      resolve(lock !== null);
+      return lock === null ? undefined : new Promise(() => {});
+    });
+  });
+}
+
+/** Runs `body` with the stores; resolves to its request's result when all is written. */
+function transact(stores, mode, body) {
+  if (!database) return Promise.resolve(undefined);
+  return new Promise((resolve, reject) => {
+    const transaction = database.transaction(stores, mode);
+    const request = body(...stores.map((store) => transaction.objectStore(store)));
+    transaction.oncomplete = () => resolve(request?.result);
+    transaction.onerror = transaction.onabort = () => reject(transaction.error ?? new Error("the store is full"));
+  });
+}
+
+/** What belongs to an item, without its file. */
+const stored = ({ id, name, size, added, state, thumb, error, code, image, modelSet, server }) => {
+  return {
+    id,
+    name,
+    size,
+    added,
+    state: state === "running" ? "waiting" : state,
+    thumb,
+    error,
+    code,
+    image,
+    modelSet,
+    server,
+  };
+};
+
+/** Writes an item and its file. Rejects where there is no room. */
+export function putNew(item) {
+  return transact(["items", "files"], "readwrite", (items, files) => {
+    files.put({ id: item.id, file: item.file });
+    return items.put(stored(item));
+  });
+}
+
+/** Writes an item again; it is not written where it was removed meanwhile. */
+export function put(item) {
+  return transact(["items"], "readwrite", (items) => {
+    const request = items.getKey(item.id);
+    request.onsuccess = () => request.result !== undefined && items.put(stored(item));
+    return request;
+  });
+}
+
+export function remove(id) {
+  return transact(["items", "files"], "readwrite", (items, files) => {
+    files.delete(id);
+    return items.delete(id);
+  });
+}
+
+/** All items with their files, in the order in which they were added. */
+export async function loadAll() {
+  const items = await transact(["items"], "readonly", (items) => items.getAll()) ?? [];
+  const files = await transact(["files"], "readonly", (files) => files.getAll()) ?? [];
+  const byId = new Map(files.map(({ id, file }) => [id, file]));
+  return items.filter(({ id }) => byId.has(id)).map((item) => ({ ...item, file: byId.get(item.id) }));
+}
+
+/** Filter, order and page of the overview. */
+export const putView = (view) => transact(["view"], "readwrite", (store) => store.put(view, "overview"));
+export const loadView = () => transact(["view"], "readonly", (store) => store.get("overview"));
+
+/** Removes all that is kept. */
+export function clear() {
+  return transact(["items", "files", "view"], "readwrite", (items, files, view) => {
+    items.clear();
+    files.clear();
+    return view.clear();
+  });
+}
