@@ -38,6 +38,7 @@ export const order: readonly (readonly string[])[] = [
   ["parity"],
   ["bench"],
   ["structure"],
+  ["deploy"],
   ["tasks"],
   ["tests"],
 ];

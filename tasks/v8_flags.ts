@@ -24,7 +24,7 @@ export async function v8Flags(succeeds: Probe = probe): Promise<string> {
 
 /** The words of a command in deno.json, with the flags in the place of the program that prints them. */
 export async function wordsOf(command: string, succeeds: Probe = probe): Promise<string[]> {
-  const usesFlags = /\$\([^)]*v8_flags\.ts\)/;
+  const usesFlags = /\$\([^)]*v8_flags\.[jt]s\)/;
   return (usesFlags.test(command) ? command.replace(usesFlags, await v8Flags(succeeds)) : command).split(" ");
 }
 

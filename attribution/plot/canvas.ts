@@ -4,9 +4,7 @@
  */
 // @ts-types="./canvaskit.d.ts"
 import CanvasKitInit, { type CanvasKit, type Context, type EmulatedCanvas } from "npm:canvaskit-wasm@0.42.0";
-// Imported so that the package is in the dependency graph. The font file is found beside it.
-import font from "npm:dejavu-fonts-ttf@2.37.3/package.json" with { type: "json" };
-import { createRequire } from "node:module";
+import { fontPath } from "./font.ts";
 
 /** The font of all text. */
 export const fontFamily = "DejaVu Sans";
@@ -44,8 +42,7 @@ function start() {
         return {};
       },
     });
-    const path = createRequire(import.meta.url).resolve(`${font.name}/ttf/DejaVuSans.ttf`);
-    return { kit, font: await Deno.readFile(path) };
+    return { kit, font: await Deno.readFile(fontPath) };
   })();
 }
 

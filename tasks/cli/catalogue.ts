@@ -30,6 +30,7 @@ export const catalogue: Readonly<Record<string, Readonly<Record<string, string>>
     zoo: "trains the embedded stand-ins",
     "zoo-photos": "the photographs that they are trained on",
     "build-wasm": "builds the kernels of processors",
+    pack: "makes the package for npm",
   },
 };
 

@@ -24,6 +24,7 @@ const loaders: Readonly<Record<string, () => Promise<{ readonly command: unknown
   zoo: () => import("../zoo.ts"),
   "zoo-photos": () => import("../zoo_photos.ts"),
   "build-wasm": () => import("../build_wasm.ts"),
+  pack: () => import("../pack.ts"),
 };
 
 /** Descriptions of all tasks that a deno.json has, in the order of the list. */

@@ -75,6 +75,8 @@ Deno.test("Containerfile: what it copies, run by its command with its variables,
         await copyAll(join(root, from), target);
       }
     }
+    const pruned = await pruneLock(app);
+    assert.ok(pruned < 20, `${pruned} packages: the service needs no more`);
     const [shell, ...args] = (JSON.parse(all("CMD")[0]) as string[]).map((arg) => arg.replace("/app", app));
     const cache = JSON.parse(
       await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output()
@@ -103,6 +105,15 @@ Deno.test("Containerfile: what it copies, run by its command with its variables,
     assert.ok(code !== 0 || /"event":"ready"/.test(text));
   });
 });
+
+/** What the image does before it fetches packages. Returns how many are left in the lock file. */
+async function pruneLock(app: string): Promise<number> {
+  const [run] = all("RUN").filter((text) => text.includes("prune_lock"));
+  const line = /^(programs="[^"]*" +&& +deno run .*? \$programs)/.exec(run)![1];
+  const { code, stderr } = await new Deno.Command("sh", { args: ["-c", line], cwd: app, stderr: "piped" }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  return Object.keys(JSON.parse(await Deno.readTextFile(join(app, "deno.lock"))).npm).length;
+}
 
 async function copyAll(from: string, to: string): Promise<void> {
   if ((await Deno.stat(from)).isFile) {
@@ -152,6 +163,7 @@ Deno.test("Kubernetes: a pod with a GPU, restricted, probed, and scaled on a met
   }
   assert.deepEqual(policy.spec.podSelector.matchLabels, labels);
   assert.deepEqual(policy.spec.egress, []);
+  assert.deepEqual([budget.spec.maxUnavailable, budget.spec.minAvailable], [1, undefined], "one pod alone may go, too");
   assert.equal(service.spec.ports[0].targetPort, container.ports[0].name);
   assert.equal(`${spec.securityContext.runAsUser}:${spec.securityContext.runAsGroup}`, all("USER").at(-1));
   assert.ok(spec.securityContext.runAsNonRoot && container.securityContext.readOnlyRootFilesystem);
