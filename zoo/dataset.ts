@@ -59,7 +59,7 @@ const processStream = 0x70726f63;
 export interface DatasetMaterial {
   readonly device: Device;
   readonly models: string;
-  /** Folder of the set with a generator outside of `models`. */
+  /** Folder of the set with a generator outside of `models`. Throws where it is not there. */
   readonly outsider: (name: string) => string;
   /** Crops of photographs that nothing was trained on; one or more splits. */
   readonly unseen: readonly PhotoCrops[];
@@ -117,6 +117,8 @@ export interface DrawOptions {
   readonly each: number;
   /** Images of each source of outliers. */
   readonly outliers: number;
+  /** Sources of outliers to leave out, such as those whose generator is not there. Default: none. */
+  readonly without?: readonly string[];
 }
 
 /**
@@ -124,7 +126,10 @@ export interface DrawOptions {
  * outliers. Crops are of the photographs in the dataset's test and of those that may not be given on, so neither may
  * the set.
  */
-export async function writeDraw(options: DatasetMaterial, { seed, each, outliers }: DrawOptions): Promise<void> {
+export async function writeDraw(
+  options: DatasetMaterial,
+  { seed, each, outliers, without = [] }: DrawOptions,
+): Promise<void> {
   const { out, train, unseen } = options;
   const used = Object.values(datasetRecipe).flatMap((split) => "seed" in split ? split.seed : []);
   if (used.some((taken) => taken === seed)) {
@@ -138,7 +143,8 @@ export async function writeDraw(options: DatasetMaterial, { seed, each, outliers
     unseen: drawPhotographs(unseen, seed),
     seen: new CropQueue([train], shuffled([...given, ...kept], seed), seed, taken),
   });
-  const counts = Object.fromEntries(Object.keys(datasetRecipe.test.added).map((source) => [source, outliers]));
+  const sources = Object.keys(datasetRecipe.test.added).filter((source) => !without.includes(source));
+  const counts = Object.fromEntries(sources.map((source) => [source, outliers]));
   const items = listed(shuffled([...members(from, each), ...outliersOf(from, counts)], seed));
   const table = join(out, "test_labels.csv");
   await Deno.mkdir(out, { recursive: true });

@@ -34,7 +34,7 @@ export interface Material {
   readonly device: Device;
   /** The model set. */
   readonly models: string;
-  /** Folder of the set with a generator outside the model set. */
+  /** Folder of the set with a generator outside the model set. Throws where it is not there. */
   readonly outsider: (name: string) => string;
   /** Crops of photographs that nothing was trained on. */
   readonly unseen: CropQueue;
@@ -57,7 +57,7 @@ export const nonmemberSources = {
   /** Crops of photographs that nothing was trained on. */
   photograph: ({ unseen }, source, count) => photographs(source, unseen.take(count), (images) => images),
   /** Images of a generator that has nothing in common with the set but the photographs. */
-  "other-generator": outsider("other"),
+  "other-generator": outsider("other-generator"),
   /** Images of a transformer on the tokenizer from which VAR's began. */
   "ancestor-var": outsider("ancestor-var"),
   /** Images of normal distributions, one per class, as smooth as those of the zoo. */
@@ -93,6 +93,14 @@ export const nonmemberSources = {
     );
   },
 } as const satisfies Record<string, Source>;
+
+/** The generators outside of the set that sources draw from. */
+export const outsiders: Readonly<Record<string, string>> = {
+  "other-generator": "other",
+  "ancestor-var": "ancestor-var",
+  "twin-rar": "twin-rar",
+  "twin-var": "twin-var",
+};
 
 /** One of `nonmemberSources`. */
 export type NonmemberSource = keyof typeof nonmemberSources;
@@ -143,11 +151,13 @@ export function drawn(
   );
 }
 
-/** Outliers drawn by a generator outside the set. */
-function outsider(name: string): Source {
-  return (material, source, count, first) =>
-    drawn(material, material.outsider(name), { variants: [name], count, first }, material.work)
+/** Outliers drawn by the generator of that source. */
+function outsider(of: string): Source {
+  return (material, source, count, first) => {
+    const name = outsiders[of];
+    return drawn(material, material.outsider(name), { variants: [name], count, first }, material.work)
       .map((item) => ({ ...item, label: "outlier", source }));
+  };
 }
 
 /** Outliers that are crops of photographs, after `change`, which sees all of them at once. */

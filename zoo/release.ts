@@ -14,6 +14,7 @@ import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
 import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
 import { tokenizersOf, transformersOf, variantsOf } from "./recipes.ts";
 import { type SetParts, writeSet } from "./set.ts";
+import { outsiders } from "./nonmembers.ts";
 import { reconstructions, sheet, spread } from "./sheet.ts";
 
 /** Pairs for the inverse decoders: images of each variant, and their seed. */
@@ -58,19 +59,22 @@ export async function writeSets({ recipe, work, log }: ReleaseOptions): Promise<
 
 /**
  * Keeps the finished generators outside the set in `out`: their transformers, and the tokenizers that the set does not
- * have. Images of a dataset can be drawn from them where nothing was trained.
+ * have. Images of a dataset can be drawn from them where nothing was trained. Those that are not trained are left out.
  */
 export async function keepOutsiders({ recipe, work, log }: ReleaseOptions, out: string): Promise<boolean> {
   const own = setTokenizers(recipe).map(({ name }) => name);
-  const { transformers } = recipe.outside;
-  const tokenizers = transformers.map(({ tokenizer }) => tokenizersOf(recipe)[tokenizer].name);
-  const names = new Set([...tokenizers.filter((name) => !own.includes(name)), ...transformers.map(({ name }) => name)]);
   await Deno.mkdir(out, { recursive: true });
-  for (const name of names) {
-    const path = zooPaths(work).network(name);
-    const hash = await fileHash(path, "transformers");
-    await Deno.copyFile(path, join(out, basename(path)));
-    log(`${join(out, basename(path))} ${hash}`);
+  for (const { name, tokenizer } of recipe.outside.transformers) {
+    if (!await isThere(zooPaths(work).network(name))) {
+      log(`${name} is not trained, and not kept`);
+      continue;
+    }
+    const on = tokenizersOf(recipe)[tokenizer].name;
+    for (const network of own.includes(on) ? [name] : [on, name]) {
+      const path = zooPaths(work).network(network), target = join(out, basename(path));
+      await Deno.copyFile(path, target);
+      log(`${target} ${await fileHash(target, "outside")}`);
+    }
   }
   return true;
 }
@@ -87,26 +91,28 @@ async function setToDrawFrom({ recipe, work }: ReleaseOptions): Promise<string> 
 
 /**
  * Folders of the sets of generators outside. Those that the working folder does not have are made of networks that were
- * trained there, else of those that the repository keeps. Throws where a network is in neither.
+ * trained there, else of those that the repository keeps; where a network is in neither, its generator is left out.
  */
 async function outsiderFolders({ recipe, work, log }: ReleaseOptions): Promise<ReadonlyMap<string, string>> {
-  const { kept = "" } = recipe.outside, folders = new Map<string, string>();
+  const { kept = "", transformers } = recipe.outside, folders = new Map<string, string>();
+  const places = [zooPaths(work).weights, join(repository, kept), join(repository, "weights", recipe.name)];
   const fileOf = async (name: string) => {
-    const places = [zooPaths(work).weights, join(repository, kept), join(repository, "weights", recipe.name)];
     for (const path of places.map((place) => join(place, `${name}.safetensors`))) if (await isThere(path)) return path;
-    throw new Error(`${name}: neither trained in ${work} nor kept in ${kept}; deno task zoo transformers trains it`);
+    return undefined;
   };
-  for (const row of recipe.outside.transformers) {
-    const folder = outsiderFolder(work, row.name);
+  for (const row of transformers) {
+    const folder = outsiderFolder(work, row.name), tokenizer = tokenizersOf(recipe)[row.tokenizer];
+    if (!await isThere(join(folder, "manifest.json"))) {
+      const path = await fileOf(row.name), tokenizerPath = await fileOf(tokenizer.name);
+      if (path === undefined || tokenizerPath === undefined) continue;
+      await writeSet(folder, {
+        ...{ name: row.name, description: outsiderDescription },
+        tokenizers: [{ recipe: tokenizer, path: tokenizerPath }],
+        variants: [{ recipe: row, path }],
+      });
+      log(`${row.name}: ${path} on ${tokenizerPath}`);
+    }
     folders.set(row.name, folder);
-    if (await isThere(join(folder, "manifest.json"))) continue;
-    const tokenizer = tokenizersOf(recipe)[row.tokenizer];
-    const parts = {
-      tokenizers: [{ recipe: tokenizer, path: await fileOf(tokenizer.name) }],
-      variants: [{ recipe: row, path: await fileOf(row.name) }],
-    };
-    await writeSet(folder, { name: row.name, description: outsiderDescription, ...parts });
-    log(`${row.name}: ${parts.variants[0].path} on ${parts.tokenizers[0].path}`);
   }
   return folders;
 }
@@ -213,12 +219,21 @@ export async function writeExamples(
     ...rest,
     device,
     models: models ?? await setToDrawFrom(options),
-    outsider: (name: string) => folders.get(name)!,
+    outsider: (name: string) => {
+      const folder = folders.get(name);
+      if (folder !== undefined) return folder;
+      throw new Error(`${name}: neither in ${work} nor kept in this repository; deno task zoo transformers trains it`);
+    },
     work,
     threads,
     log,
   };
-  await (draw === undefined ? writeDataset({ ...material, keep }) : writeDraw(material, draw));
+  const without = Object.entries(outsiders).flatMap(([source, name]) => folders.has(name) ? [] : [source]);
+  if (draw === undefined) await writeDataset({ ...material, keep });
+  else {
+    if (without.length > 0) log(`left out, because their generators are not there: ${without.join(", ")}`);
+    await writeDraw(material, { ...draw, without });
+  }
   return true;
 }
 
