@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parse } from "npm:csv-parse@6.1.0/sync";
 import { decodeImage } from "../../attribution/images/decode.ts";
 import { labels, variantLabels } from "../labels.ts";
@@ -65,6 +65,31 @@ Deno.test("the embedded networks were trained as the recipe tiny says", async ()
     assert.equal(source.metadata.get("recipe"), text, name);
     source.close();
   }
+});
+
+Deno.test("generators outside the set that are kept were trained as the recipe says, and are what README's sums say", async () => {
+  const { transformers, kept } = zooRecipes.tiny.outside;
+  const folder = new URL(`../../${kept}`, import.meta.url).pathname;
+  const readme = await Deno.readTextFile(new URL("../../zoo/README.md", import.meta.url));
+  const paths = await files(folder), names = paths.map((path) => basename(path, ".safetensors"));
+  const tokenizers = Object.values(tokenizersOf(zooRecipes.tiny));
+  for (const [i, name] of names.entries()) {
+    const source = await openSafetensors(paths[i]);
+    const tokenizer = tokenizers.find((recipe) => recipe.name === name);
+    const transformer = transformers.find((recipe) => recipe.name === name);
+    assert.equal(
+      source.metadata.get("recipe"),
+      tokenizer ? JSON.stringify(tokenizer) : canonicalJson(transformer),
+      name,
+    );
+    source.close();
+    // A transformer is of use with its tokenizer alone.
+    const on = transformer && tokenizersOf(zooRecipes.tiny)[transformer.tokenizer].name;
+    assert.ok(on === undefined || names.includes(on) || ["maskgit_vq", "vqvae"].includes(on), name);
+    const sum = createHash("sha256").update(await Deno.readFile(paths[i])).digest("hex");
+    assert.match(readme, new RegExp(`\\| \`${name}\\.safetensors\` *\\| \`${sum}\` \\|`));
+  }
+  assert.ok(names.includes("other"));
 });
 
 Deno.test("no image of the dataset is in two splits, or twice in one", async () => {
