@@ -9,7 +9,7 @@ import { type CalibrationResult, runCalibration } from "../attribution/calibrati
 import { familyNames } from "../models/registry.ts";
 import { type ScoreName, scoreNames, scoreTable } from "../attribution/signals/table.ts";
 import { printable } from "../util/names.ts";
-import { choice, real, type ValueType, whole } from "../util/options.ts";
+import { anyText, choice, listOf, real, type ValueType, whole } from "../util/options.ts";
 import { defineCommand, type Input, runTask } from "./cli/command.ts";
 import { folderOr } from "./cli/dataset.ts";
 import { interruptible } from "./cli/interrupt.ts";
@@ -43,12 +43,14 @@ export const command = defineCommand({
   usage: ["[--train DIR] [--val DIR] [options]"],
   options: {
     train: {
-      value: "DIR",
-      help: "folder whose folders are labels (rarb ... var30)",
+      value: "DIRS",
+      type: listOf(anyText),
+      help: "folder whose folders are labels (rarb ... var30), or several, with commas between them",
       unset: "Dataset/train in the working folder",
     },
     val: {
-      value: "DIR",
+      value: "DIRS",
+      type: listOf(anyText),
       help: "the same with outlier, from which alone outliers are taken",
       unset: "Dataset/val in the working folder",
     },

@@ -31,17 +31,19 @@ export const command = defineCommand({
   usage: ["[--val DIR] [options]"],
   options: {
     val: {
-      value: "DIR",
+      value: "DIRS",
+      type: listOf(anyText),
       help:
         "folder whose folders are labels (rarb ... var30, outlier; folders in outlier are separate sources), or any " +
-        "folder with --labels",
+        "folder with --labels; or several, with commas between them",
       unset: "Dataset/val in the working folder",
     },
     labels: {
-      value: "FILE",
+      value: "FILES",
+      type: listOf(anyText),
       help:
         "CSV with the columns image_name and label, source where outliers have several, and picture where several " +
-        "images were made from one original",
+        "images were made from one original; one for each of --val",
     },
     report: {
       value: "DIR",

@@ -29,8 +29,9 @@ const steps = {
     },
   },
   release: {
-    about: "the model set with its inverse decoders, into --out (weights/<recipe>)",
-    run: (options: Options) => writeRelease(options, options.out ?? `weights/${options.recipe.name}`),
+    about: "the model set with its inverse decoders, into --out (weights/<recipe>; tiny3: weights/tiny)",
+    run: ({ recipe, out = `weights/${(recipe.beside ?? recipe).name}`, ...options }: Options) =>
+      writeRelease({ ...options, recipe }, out),
   },
   outside: {
     about:
@@ -42,10 +43,18 @@ const steps = {
     },
   },
   dataset: {
-    about: "the small dataset of the recipe tiny, into --out (examples/Dataset)",
+    about: "the small dataset of the recipe tiny, into --out (examples/Dataset; what tiny3 adds: examples/Dataset3)",
     run: async (options: Options) => {
-      onlyTiny(options, "dataset");
-      const { out = "examples/Dataset", set, keep, seed, each = 30, outliers = 60 } = options;
+      const { beside } = options.recipe;
+      onlyTiny({ ...options, recipe: beside ?? options.recipe }, "dataset");
+      const {
+        out = beside === undefined ? "examples/Dataset" : "examples/Dataset3",
+        set,
+        keep,
+        seed,
+        each = 30,
+        outliers = 60,
+      } = options;
       const unseen = [await options.loadCrops("outlier"), await options.loadCrops("val")];
       const draw = seed === undefined ? undefined : { seed, each, outliers };
       if (draw !== undefined && options.out === undefined) {

@@ -109,6 +109,32 @@ export async function writeDataset(options: DatasetMaterial & { readonly keep?: 
   log(`${out}: ${testItems.length} test images`);
 }
 
+/**
+ * Writes train/, val/ and test/ with images of variants that the dataset does not have, as many of each as it has of its
+ * own, and the table of test. Seeds are the dataset's: variants have random numbers of their own.
+ */
+export async function writeAddition(
+  options: DatasetMaterial,
+  variants: readonly { readonly name: string }[],
+): Promise<void> {
+  const { out, log } = options, { train, val, test } = datasetRecipe;
+  const of = (split: string, { seed, each: count }: { readonly seed: number; readonly each: number }) => {
+    const from = material(options, split, seed);
+    return drawn(from, from.models, { variants: variants.map(({ name }) => name), count }, from.work);
+  };
+  // The dataset's own test images have lower numbers, so that both folders can be evaluated at once.
+  const testItems = listed(shuffled([...of("test", test)], test.seed), addedFrom);
+  const next = `${out}.new`;
+  await removeFolder(next);
+  await writeItems(next, "train", numbered(of("train", train)));
+  await writeItems(next, "val", numbered(of("val", val)));
+  await writeItems(next, "test", testItems);
+  await writeTable(join(next, "test_labels.csv"), testItems);
+  await removeFolder(out);
+  await Deno.rename(next, out);
+  log(`${out}: ${testItems.length} test images`);
+}
+
 /** How a set is drawn anew. */
 export interface DrawOptions {
   /** Of everything that is drawn; other than those of the dataset. */
@@ -222,9 +248,12 @@ function outliersOf(from: Material, counts: Counts, before: Counts = {}): readon
     .flatMap(([source, count]) => nonmembers(from, source, count, before[source]));
 }
 
-/** Items under numbers that say nothing. */
-function listed(items: readonly Item[]): NamedItem[] {
-  return items.map((item, i) => ({ ...item, name: `${String(i + 1).padStart(4, "0")}.png` }));
+/** More than the dataset has test images. */
+const addedFrom = 2000;
+
+/** Items under numbers that say nothing, behind `before` others. */
+function listed(items: readonly Item[], before = 0): NamedItem[] {
+  return items.map((item, i) => ({ ...item, name: `${String(before + i + 1).padStart(4, "0")}.png` }));
 }
 
 /** Items in folders of their labels. */

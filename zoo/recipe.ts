@@ -84,6 +84,11 @@ export interface ZooRecipe {
   readonly classes: Clustering;
   /** The families in the order in which they are trained. */
   readonly families: ByFamily<FamilyRecipes>;
+  /**
+   * The recipe whose set and dataset this one adds families to. Its networks stay what they are: the set is another
+   * manifest in its folder, `<name>.json`, and the dataset has only the added images.
+   */
+  readonly beside?: ZooRecipe;
   /** Generators outside the model set, whose images are outliers of the dataset. */
   readonly outside: {
     /** Those that no family has, by the names that transformers' recipes use. */

@@ -25,6 +25,11 @@ export function tokenizersOf({ families, outside }: ZooRecipe): Readonly<Record<
   return Object.assign({}, ...Object.values(families).map(({ tokenizers }) => tokenizers), outside.tokenizers);
 }
 
+/** The families that a recipe does not share with the one that it is beside. */
+export function addedFamilies({ families, beside }: ZooRecipe): ZooRecipe["families"] {
+  return Object.fromEntries(Object.entries(families).filter(([name]) => beside?.families[name] === undefined));
+}
+
 /** The variants of a recipe's model set, family by family. */
 export function variantsOf({ families }: ZooRecipe): readonly TransformerRecipe[] {
   return Object.values(families).flatMap(({ transformers }) => transformers);

@@ -8,11 +8,12 @@ import { decodeImage } from "../attribution/images/decode.ts";
 import { runTraining } from "../training/run_training.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
+import { openModelSet } from "../models/model_set.ts";
 import type { PhotoCrops } from "./crops.ts";
-import { type DrawOptions, writeDataset, writeDraw } from "./dataset.ts";
+import { type DrawOptions, writeAddition, writeDataset, writeDraw } from "./dataset.ts";
 import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
 import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
-import { tokenizersOf, transformersOf, variantsOf } from "./recipes.ts";
+import { addedFamilies, tokenizersOf, transformersOf, variantsOf } from "./recipes.ts";
 import { type SetParts, writeSet } from "./set.ts";
 import { outsiders } from "./nonmembers.ts";
 import { reconstructions, sheet, spread } from "./sheet.ts";
@@ -183,11 +184,20 @@ async function trainInverse(
   return status === "done";
 }
 
-/** Writes the set with its inverse decoders into `out`. */
+/** Writes the set with its inverse decoders into `out`; what it adds, where it is beside another one. */
 export async function writeRelease({ recipe, work, log }: ReleaseOptions, out: string): Promise<boolean> {
-  const families = Object.keys(recipe.families);
+  const { beside } = recipe, families = Object.keys(addedFamilies(recipe));
   const encoders = Object.fromEntries(families.map((family) => [family, inverseFile(work, family)]));
-  const { hash } = await writeSet(out, { ...setOf(recipe, work), encoders });
+  const own = { ...setOf({ ...recipe, families: addedFamilies(recipe) }, work), encoders };
+  const { hash } = await writeSet(
+    out,
+    beside === undefined ? own : {
+      ...own,
+      manifest: `${recipe.name}.json`,
+      calibration: `${recipe.name}_calibration.json`,
+      others: (await openModelSet(out)).manifest.families,
+    },
+  );
   log(`${out}: set ${hash.slice(0, 12)}; calibrate it next`);
   return true;
 }
@@ -229,11 +239,12 @@ export async function writeExamples(
     log,
   };
   const without = Object.entries(outsiders).flatMap(([source, name]) => folders.has(name) ? [] : [source]);
-  if (draw === undefined) await writeDataset({ ...material, keep });
-  else {
+  const added = Object.values(addedFamilies(options.recipe)).flatMap(({ transformers }) => transformers);
+  if (draw !== undefined) {
     if (without.length > 0) log(`left out, because their generators are not there: ${without.join(", ")}`);
     await writeDraw(material, { ...draw, without });
-  }
+  } else if (options.recipe.beside !== undefined) await writeAddition(material, added);
+  else await writeDataset({ ...material, keep });
   return true;
 }
 

@@ -22,6 +22,10 @@ export interface SetParts {
   readonly encoders?: ByFamily<string>;
   /** Name of the calibration file in the set, when it has one. */
   readonly calibration?: string;
+  /** File name of the manifest. Default: manifest.json. */
+  readonly manifest?: string;
+  /** Further families, whose files are in the folder already, as a manifest has them. They come first. */
+  readonly others?: Manifest["families"];
 }
 
 /**
@@ -33,7 +37,7 @@ export async function writeSet(dir: string, parts: SetParts): Promise<{ manifest
   for (const { recipe: { name, network: { kind } } } of parts.variants) {
     if (!kinds.includes(kind)) throw new RangeError(`writeSet: ${name} needs a tokenizer of ${kind}, got ${kinds}`);
   }
-  const families: Record<string, Record<string, unknown>> = {};
+  const families: Record<string, unknown> = { ...parts.others };
   for (const { recipe, path } of parts.tokenizers) {
     const { kind, config } = recipe.network;
     const variants: Record<string, unknown> = {};
@@ -41,14 +45,17 @@ export async function writeSet(dir: string, parts: SetParts): Promise<{ manifest
       const { config, sampler } = recipe.network;
       variants[recipe.name] = { ...await copyFile(path, dir), config, sampler };
     }
-    families[kind] = { variants, tokenizer: { ...await copyFile(path, dir), config } };
     const encoder = parts.encoders?.[kind];
-    if (encoder !== undefined) families[kind].encoder = await copyHalf(encoder, dir, `${kind}_encoder.safetensors`);
+    families[kind] = {
+      variants,
+      tokenizer: { ...await copyFile(path, dir), config },
+      ...encoder && { encoder: await copyHalf(encoder, dir, `${kind}_encoder.safetensors`) },
+    };
   }
   const { name, description, calibration } = parts;
   const text = JSON.stringify({ format: "model-tracer-weights/1", name, description, calibration, families }, null, 2);
-  const manifest = parseManifest(text, join(dir, "manifest.json"));
-  await Deno.writeTextFile(join(dir, "manifest.json"), text + "\n");
+  const path = join(dir, parts.manifest ?? "manifest.json"), manifest = parseManifest(text, path);
+  await Deno.writeTextFile(path, text + "\n");
   return { manifest, hash: await modelSetHash(manifest) };
 }
 

@@ -12,7 +12,7 @@ import type { FitOptions, Labelled } from "./fit_thresholds.ts";
 import { type Fit, fitCalibration, requireFittable } from "./thresholds.ts";
 import { drawEdits, drawWrongPose, formatEdits } from "../images/edits/mod.ts";
 import type { ImageInput } from "../images/load.ts";
-import { countLabels, type LabelledImage, limitPerLabel, listLabelFolders } from "../images/labelled.ts";
+import { countLabels, type Folders, type LabelledImage, limitPerLabel, listLabelled } from "../images/labelled.ts";
 import type { MeasuredLine } from "../evidence/evidence.ts";
 import { expectNoFile, isFile, PartFile, writeFileAtomically } from "../../util/files.ts";
 import { chooseModels } from "../run/choose_models.ts";
@@ -28,10 +28,10 @@ import { sha256Hex } from "../../util/hash.ts";
 
 /** What to calibrate, and how. */
 export interface CalibrationOptions extends RunOptions {
-  /** Folder with a folder of images per label. */
-  readonly train: string;
+  /** Folder, or folders, with a folder of images per label. */
+  readonly train: Folders;
   /** The same, with `outlier/`; thresholds are chosen by these images. */
-  readonly val: string;
+  readonly val: Folders;
   /** Folder of the model set. Default: as `Tracer.open`. */
   readonly models?: string;
   /** Default: `defaultQuantizer` of the set. */
@@ -141,8 +141,8 @@ async function listData(
   { train, val, limitPerLabel: limit }: CalibrationOptions,
   labels: Labels,
 ): Promise<{ train: LabelledImage[]; val: LabelledImage[] }> {
-  const list = async (part: "train" | "val", folder: string) => {
-    const images = await listLabelFolders(`--${part}`, folder, labels);
+  const list = async (part: "train" | "val", folders: Folders) => {
+    const { images } = await listLabelled(`--${part}`, folders, undefined, labels);
     const limited = limit === undefined ? images : limitPerLabel(images, limit);
     return limited.map((image) => ({ ...image, imageName: `${part}/${image.imageName}` }));
   };

@@ -7,7 +7,7 @@ import { loadCalibration, rulesOf } from "../decision/calibration_file.ts";
 import { methodOf } from "../decision/methods.ts";
 import { chooseModels } from "../run/choose_models.ts";
 import { type Labels, labelsOf, outlierLabel } from "../labels.ts";
-import { type LabelledImage, limitPerLabel, listLabelFolders, listWithTable } from "../images/labelled.ts";
+import { type LabelledImage, limitPerLabel, listLabelled } from "../images/labelled.ts";
 import { journalIn, makeReportFolder } from "../run/report.ts";
 import { aboutEvaluation, describeLimits } from "./about.ts";
 import { evaluate, type Judged } from "./evaluate.ts";
@@ -154,14 +154,7 @@ async function labelledImages(
   labels: Labels,
   events: EvaluationEvents,
 ): Promise<LabelledImage[]> {
-  let images: LabelledImage[];
-  if (table === undefined) images = await listLabelFolders("--val", val, labels);
-  else {
-    const listed = await listWithTable("--val", val, table, labels);
-    images = listed.images;
-    if (listed.unlabelled > 0) {
-      events.onNote?.(`${listed.unlabelled} images of ${val} have no row in ${table}: left out`);
-    }
-  }
+  const { images, unlabelled } = await listLabelled("--val", val, table, labels);
+  if (unlabelled > 0) events.onNote?.(`${unlabelled} images of ${val} have no row in ${table}: left out`);
   return limit === undefined ? images : limitPerLabel(images, limit);
 }

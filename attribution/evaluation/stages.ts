@@ -14,7 +14,7 @@ import type { QuantizerName } from "../quantisation/quantizers.ts";
 import type { Judged } from "./evaluate.ts";
 import type { Processing } from "../images/edits/mod.ts";
 import { UnreadableImageError } from "../images/image.ts";
-import type { LabelledImage } from "../images/labelled.ts";
+import type { Folders, LabelledImage } from "../images/labelled.ts";
 import { readContent, storedImage } from "../images/load.ts";
 import { writePng } from "../images/png.ts";
 import { sniff } from "../images/sniff.ts";
@@ -29,9 +29,9 @@ import type { FileLook } from "./zero_pixels.ts";
 /** What to evaluate, and how. */
 export interface EvaluationOptions extends Omit<AttributeFilesOptions, "inputs" | "out" | "report" | "limit"> {
   /** Folder with a folder of images per label; with `labels`, any folder of images. */
-  readonly val: string;
+  readonly val: Folders;
   /** CSV with image_name and label, and optionally source and picture. Default: labels are the names of folders. */
-  readonly labels?: string;
+  readonly labels?: Folders;
   /** Folder for the report, and for the journal unless `journal` names another file. */
   readonly report: string;
   /** Evaluate only so many images of every label. Default: all. */

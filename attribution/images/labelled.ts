@@ -114,6 +114,36 @@ export async function readLabels(table: string, labels: Labels): Promise<NameMap
   return byName;
 }
 
+/** One or more folders of labelled images. */
+export type Folders = string | readonly string[];
+
+/**
+ * The images of all folders: label folders, or those that the table at the same place labels. `unlabelled` counts
+ * images without a row. Throws as the functions above, where there is not a table per folder, and where two folders
+ * have an image of the same name.
+ */
+export async function listLabelled(
+  option: string,
+  folders: Folders,
+  tables: Folders | undefined,
+  labels: Labels,
+): Promise<{ images: LabelledImage[]; unlabelled: number }> {
+  const dirs = [folders].flat(), files = tables === undefined ? undefined : [tables].flat();
+  if (files !== undefined && files.length !== dirs.length) {
+    throw new Error(`--labels: expected a table for each of ${dirs.join(", ")}, got ${files.join(", ")}`);
+  }
+  const lists = await Promise.all(dirs.map(async (dir, i) => {
+    if (files !== undefined) return await listWithTable(option, dir, files[i], labels);
+    return { images: await listLabelFolders(option, dir, labels), unlabelled: 0 };
+  }));
+  const images = lists.flatMap((list) => list.images), seen = new Set<string>();
+  for (const { imageName } of images) {
+    if (seen.has(imageName)) throw new Error(`${option}: ${printable(imageName)} is in two of ${dirs.join(", ")}`);
+    seen.add(imageName);
+  }
+  return { images, unlabelled: lists.reduce((sum, { unlabelled }) => sum + unlabelled, 0) };
+}
+
 /** At most `limit` images of every label, spread evenly over their order. */
 export function limitPerLabel(images: readonly LabelledImage[], limit: number): LabelledImage[] {
   const byLabel = Map.groupBy(images, ({ label }) => label);

@@ -11,12 +11,12 @@ export async function datasetPart(part: "train" | "val" | "test"): Promise<strin
   return isFolder ? path : undefined;
 }
 
-/** The named folder, else that part of the dataset, which the user is then told. Undefined where there is neither. */
-export async function folderOr(
-  named: string | undefined,
+/** What is named, else that part of the dataset, which the user is then told. Undefined where there is neither. */
+export async function folderOr<T>(
+  named: T | undefined,
   part: "train" | "val" | "test",
   progress: { note(text: string): void },
-): Promise<string | undefined> {
+): Promise<T | string | undefined> {
   if (named !== undefined) return named;
   const folder = await datasetPart(part);
   if (folder !== undefined) progress.note(`no folder of ${part} images was named: using ${folder}`);

@@ -6,6 +6,7 @@ import {
   countLabels,
   limitPerLabel,
   listLabelFolders,
+  listLabelled,
   listWithTable,
   readLabels,
 } from "../../../attribution/images/labelled.ts";
@@ -43,6 +44,34 @@ Deno.test("listLabelFolders() takes the pictures that images were made from, fro
     assert.deepEqual(found.map(({ picture }) => picture), ["fish", "fish", undefined]);
     await Deno.writeTextFile(join(dir, "pictures.csv"), "image_name\noutlier/1.png\n");
     await assert.rejects(listLabelFolders("--val", dir, officialLabels), /pictures\.csv.*picture/s);
+  });
+});
+
+Deno.test("listLabelled() lists several folders as one, each with a table of its own, and no name twice", async () => {
+  await withFolder(async (dir) => {
+    await touch(dir, ["a/rarb/1.png", "b/var16/1.png", "b/outlier/1.png", "c/1.png", "d/2.png", "d/3.png", "e/1.png"]);
+    const [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map((name) => join(dir, name));
+    const names = async (...args: Parameters<typeof listLabelled>) => {
+      const { images, unlabelled } = await listLabelled(...args);
+      return [images.map(({ imageName, label }) => `${imageName} ${label}`), unlabelled];
+    };
+    assert.deepEqual(await names("--val", [a, b], undefined, officialLabels), [
+      ["rarb/1.png rarb", "outlier/1.png outlier", "var16/1.png var16"],
+      0,
+    ]);
+    assert.deepEqual(await names("--val", a, undefined, officialLabels), [["rarb/1.png rarb"], 0]);
+    const [first, second] = [join(dir, "1.csv"), join(dir, "2.csv")];
+    await Deno.writeTextFile(first, "image_name,label\n1.png,rarl\n");
+    await Deno.writeTextFile(second, "image_name,label\n3.png,outlier\n");
+    assert.deepEqual(await names("--val", [c, d], [first, second], officialLabels), [
+      ["1.png rarl", "3.png outlier"],
+      1,
+    ]);
+    await assert.rejects(listLabelled("--val", [c, d], first, officialLabels), /--labels: expected a table for each/);
+    await assert.rejects(
+      listLabelled("--val", [c, e], [first, first], officialLabels),
+      /^Error: --val: 1\.png is in two of /,
+    );
   });
 });
 
