@@ -221,6 +221,14 @@ interface Choice {
   readonly searching: SearchOptions | undefined;
 }
 
+/** Calibrations by tracer: outside of the class, as their type is no part of the public API. */
+const fittings = new WeakMap<Tracer, Calibration>();
+
+/** What was fitted for a tracer, beyond what decides. */
+export function fittedOf(tracer: Tracer): Calibration {
+  return fittings.get(tracer)!;
+}
+
 /**
  * Attributes images to the models of a set.
  *
@@ -242,12 +250,6 @@ export class Tracer implements AsyncDisposable {
   /** Signals, thresholds, classifiers and prior of the decision. */
   readonly rules: Rules;
   /**
-   * What was fitted, beyond what decides.
-   *
-   * @internal
-   */
-  readonly fitted: Calibration;
-  /**
    * Device, memory plan, journal and networks, for reports about the run.
    *
    * @internal
@@ -262,7 +264,7 @@ export class Tracer implements AsyncDisposable {
     const { set, labels, rules, method } = choice;
     this.labels = labels;
     this.rules = rules;
-    this.fitted = choice.fitted;
+    fittings.set(this, choice.fitted);
     this.run = run;
     this.#cleanup = cleanup;
     const { info } = run.device;

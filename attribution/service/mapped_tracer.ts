@@ -10,7 +10,7 @@ import { ownDecoder } from "../images/decoder/mod.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
 import type { Label } from "../labels.ts";
 import { measure } from "../run/pipeline.ts";
-import { Tracer, type TracerInfo, type TracerOptions } from "../run/tracer.ts";
+import { fittedOf, Tracer, type TracerInfo, type TracerOptions } from "../run/tracer.ts";
 import { tokenErrors } from "../signals/reconstruction.ts";
 import { type LabelScores, labelScores } from "./label_scores.ts";
 import { type GridMap, tokenMap } from "./maps.ts";
@@ -77,8 +77,8 @@ export class MappedTracer implements AsyncDisposable {
   }
 
   get info(): ServedInfo {
-    const { info, fitted, labels, rules } = this.tracer;
-    return { ...info, typical: typicalValues(fitted, labels), cautions: rules.cautions ?? [] };
+    const { info, labels, rules } = this.tracer;
+    return { ...info, typical: typicalValues(fittedOf(this.tracer), labels), cautions: rules.cautions ?? [] };
   }
 
   /** Opens the tracer and runs an image, so that kernels are built. Throws, leaving nothing open, as `Tracer.open` does. */
