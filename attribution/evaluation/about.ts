@@ -37,6 +37,7 @@ export function aboutEvaluation(
     device: `${settings.device}, ${device}`,
     weights: settings.weightType,
     seed: String(seed),
+    date: new Date().toISOString(),
     intervals: `95 % by picture: exact for rates, ${resamples} bootstrap samples for the others`,
   };
 }

@@ -1,11 +1,10 @@
 /**
- * The diagrams of an evaluation as chart options: confusion matrix, ROC curves, AUC, robustness. plot/ renders them.
+ * The diagrams of an evaluation as chart options: confusion matrix, ROC curves, AUC. plot/ renders them.
  */
 import type { FamilyName } from "../../models/family.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
 import { axisStyle, palette } from "../plot/chart.ts";
 import { scoreTable } from "../signals/table.ts";
-import { strengthRanges, type TransformName, transformNames } from "../images/augment/mod.ts";
 import { familyNamed, familyNames } from "../../models/registry.ts";
 import { outlierLabel } from "../labels.ts";
 import {
@@ -16,13 +15,10 @@ import {
   legendStyle,
   percentLabel,
   rotated,
-  shortNumber,
   still,
   width,
 } from "./chart_style.ts";
 import { everythingElse, type Separation, type SignalResult } from "./evaluate.ts";
-import { aboutFigure, type FigureName } from "./figures.ts";
-import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 
 /** Confusion matrix: colours show shares of the true label, cells show counts. */
 export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
@@ -36,14 +32,15 @@ export function confusionFigure({ labels, counts }: ConfusionMatrix): Figure {
       label: { show: counts[actual][predicted] > 0, formatter: String(counts[actual][predicted]) },
     }));
   });
-  const side = 44 * names.length;
+  // Not wider than a phone with nine labels, on which it would shrink.
+  const side = 30 * names.length;
   return {
-    width: side + 140,
+    width: side + 92,
     height: side + 90,
     option: {
-      grid: { left: 110, top: 16, width: side, height: side },
+      grid: { left: 82, top: 10, width: side, height: side },
       xAxis: { ...axisStyle, type: "category", data: names, name: "verdict", nameGap: 46, axisLabel: rotated },
-      yAxis: { ...axisStyle, type: "category", data: names, name: "true label", nameGap: 70, inverse: true },
+      yAxis: { ...axisStyle, type: "category", data: names, name: "true label", nameGap: 62, inverse: true },
       visualMap: { show: false, min: 0, max: 100, inRange: { color: ["#f4f8fb", "#b9d6ec", "#6baed6"] } },
       series: [{
         type: "heatmap",
@@ -122,7 +119,9 @@ export function rocFigure(signals: readonly SignalResult[]): Figure | null {
       legend: { top: 4, left: 40, right: 40, data: drawn.map(({ title }) => title), ...legendStyle },
       title: panels.map((panel) => {
         const { left, top } = place(panel);
-        return panelTitle(`${familyNamed(panel.family).title} against ${titleOf(panel.nonmembers)}`, left, top - 24);
+        const { others } = panel.curves[0].separation;
+        const against = `${familyNamed(panel.family).title} against ${titleOf(panel.nonmembers)}`;
+        return panelTitle(`${against}: ${others}, steps of ${percentLabel(1 / others)}`, left, top - 24);
       }),
       grid: panels.map(place),
       xAxis: panels.map((_, gridIndex) => ({
@@ -200,83 +199,6 @@ function chooseDrawn(signals: readonly SignalResult[]): { signal: string; title:
   const baselines = all.filter(({ baseline }) => baseline);
   const room = drawnSignals - Math.min(baselines.length, 3);
   return [...plain.slice(0, Math.max(room, 2)), ...baselines];
-}
-
-/** The lines of a robustness diagram. */
-const robustnessLines: readonly { readonly name: FigureName; readonly color: string }[] = [
-  { name: "accuracy", color: palette[3] },
-  { name: "familyAccuracy", color: palette[0] },
-  { name: "accused", color: palette[1] },
-  { name: "exonerated", color: palette[2] },
-];
-
-/** Rates by strength, a panel per attack. */
-export function robustnessFigure(points: readonly RobustnessPoint[]): Figure | null {
-  const attacks = transformNames.filter((name) => points.some(({ attack }) => attack === name));
-  if (attacks.length === 0) return null;
-  const columns = Math.min(3, attacks.length), panelWidth = 214, panelHeight = 170, top = 70, gapX = 66, gapY = 88;
-  const rows = Math.ceil(attacks.length / columns);
-  const lines = robustnessLines.map(({ name, color }) => ({
-    title: aboutFigure(name).title,
-    color,
-    y: ({ figures }: RobustnessPoint) => figures[name].value,
-  }));
-  const axis = { ...axisStyle, type: "value" as const };
-  const left = (i: number) => 66 + (i % columns) * (panelWidth + gapX);
-  const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
-  return {
-    width: 66 + columns * (panelWidth + gapX) - 30,
-    height: top + rows * (panelHeight + gapY) - 24,
-    option: {
-      legend: { top: 4, left: "center", data: lines.map(({ title }) => title), ...legendStyle },
-      title: attacks.map((attack, i) => panelTitle(attackTitles[attack].title, left(i), above(i) - 26)),
-      grid: attacks.map((_, i) => ({ left: left(i), top: above(i), width: panelWidth, height: panelHeight })),
-      xAxis: attacks.map((attack, gridIndex) => ({
-        ...axis,
-        gridIndex,
-        name: attackTitles[attack].unit,
-        nameGap: 28,
-        min: Math.min(...strengthRanges[attack]),
-        max: Math.max(...strengthRanges[attack]),
-        // Harsher to the right.
-        inverse: isFalling(attack),
-        splitNumber: 4,
-        axisLabel: { ...axisStyle.axisLabel, formatter: shortNumber },
-      })),
-      yAxis: attacks.map((_, gridIndex) => ({
-        ...axis,
-        gridIndex,
-        name: gridIndex % columns === 0 ? "rate" : "",
-        nameGap: 44,
-        min: 0,
-        max: 1,
-        interval: 0.25,
-        axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
-      })),
-      series: attacks.flatMap((attack, i) =>
-        lines.map(({ title, color, y }) => ({
-          type: "line" as const,
-          ...still,
-          name: title,
-          color,
-          xAxisIndex: i,
-          yAxisIndex: i,
-          symbol: "circle",
-          symbolSize: 4,
-          lineStyle: { width: 2 },
-          data: points.filter((point) => point.attack === attack)
-            .sort((a, b) => a.strength - b.strength)
-            .flatMap((point) => y(point) === null ? [] : [[point.strength, y(point)!]]),
-        }))
-      ),
-    },
-  };
-}
-
-/** Whether lower strengths are harsher. */
-function isFalling(attack: TransformName): boolean {
-  const [first, second] = strengthRanges[attack];
-  return second < first;
 }
 
 /** AUC of every signal against everything else, a bar per family. */

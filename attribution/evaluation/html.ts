@@ -39,7 +39,31 @@ export function htmlTable(
 export async function figure({ option, width, height }: Figure, caption: string): Promise<string> {
   const svg = await renderSvg(option, width, height);
   const label = `<svg role="img" aria-label="${escapeHtml(caption)}"`;
-  return `<figure>${svg.replace("<svg", label)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+  // A phone would shrink wide diagrams until nobody can read them: there, they are moved sideways instead.
+  const kind = width > phoneWidth ? ' class="wide"' : "";
+  const scroll = width > phoneWidth ? '<div class="scroll" tabindex="0">' : "<div>";
+  const drawing = `${scroll}${svg.replace("<svg", label)}</div>`;
+  return `<figure${kind}>${drawing}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+}
+
+/** Diagrams up to this width in pixels are readable on a phone. */
+const phoneWidth = 420;
+
+/** Small diagrams beside one another, or one below the other on a narrow screen. */
+export async function panelsOf(
+  panels: readonly { readonly title: string; readonly figure: Figure }[],
+): Promise<string> {
+  const drawn = await Promise.all(panels.map(({ title, figure: own }) => figure(own, title)));
+  return `<div class="panels">${drawn.join("\n")}</div>`;
+}
+
+/** What the colours of several diagrams mean. */
+export function colourKey(entries: readonly { readonly title: string; readonly color: string }[]): string {
+  const items = entries.map(({ title, color }) => {
+    const swatch = `<svg width="14" height="8" aria-hidden="true"><rect width="14" height="8" fill="${color}"/></svg>`;
+    return `<li>${swatch} ${escapeHtml(title)}</li>`;
+  });
+  return `<figure class="key"><ul>${items.join("")}</ul></figure>`;
 }
 
 /** Colours of diagrams on a dark page, by the colour on a light page. */
@@ -80,6 +104,12 @@ td:last-child:not(.number){white-space:normal}.number{text-align:right}
 .strong td{font-weight:600;background:var(--soft)}
 .scroll{overflow-x:auto}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption{font-size:.87rem;max-width:46rem}
+.panels{display:flex;flex-wrap:wrap;gap:0 1.5rem}.panels figure{display:flex;flex-direction:column-reverse}
+.panels figcaption{font-weight:600}.key ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0}
+.about{font-size:.87rem}h1{overflow-wrap:anywhere}
+@media (max-width:44rem){.wide svg{max-width:none}body{margin-top:1rem}h1{font-size:1.25rem}
+td:last-child:not(.number){min-width:12rem}}
+@media print{.scroll{overflow:visible}figure,tr{break-inside:avoid}body{font-size:10pt}}
 .tiles{display:flex;flex-wrap:wrap;gap:.75rem}
 .tile{background:var(--soft);border:1px solid var(--faint);border-radius:6px;padding:.6rem .9rem}
 .tile b{display:block;font-size:1.3rem}

@@ -8,7 +8,8 @@ import type { Calibration, Rules } from "../decision/calibration_file.ts";
 import { writeFileAtomically } from "../../util/files.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { ConfusionMatrix } from "../metrics/mod.ts";
-import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "./charts.ts";
+import { aucFigure, confusionFigure, rocFigure } from "./charts.ts";
+import { robustnessLegend, robustnessPanels } from "./robustness_charts.ts";
 import { scoreFigure } from "./score_chart.ts";
 import { type Estimate, type Evaluation, everythingElse, type Judged } from "./evaluate.ts";
 import { aboutFigure, type FigureName, figureNames, outlierAbout } from "./figures.ts";
@@ -28,7 +29,7 @@ import {
 import type { ZeroPixels } from "./zero_pixels.ts";
 import { methodColumns, type MethodResult } from "./methods.ts";
 import { reliabilityFigure, riskFigure } from "./verdict_charts.ts";
-import { figure, htmlTable, page, type Section, tile } from "./html.ts";
+import { colourKey, figure, htmlTable, page, panelsOf, type Section, tile } from "./html.ts";
 import { attackTitles, type RobustnessPoint } from "./robustness.ts";
 
 /** What evaluation.json contains. */
@@ -100,7 +101,15 @@ async function evaluationPage(report: EvaluationReport, drawn: Drawn): Promise<s
     },
     { title: "About this evaluation", html: htmlTable(["", ""], Object.entries(about)) },
   ];
-  return page("Evaluation", sections.filter((section) => section !== null));
+  return page(evaluationTitle(about), sections.filter((section) => section !== null));
+}
+
+/** What was evaluated by what and when: `Evaluation of tiny by joint on Dataset/val, 450 images, 2026-01-31`. */
+export function evaluationTitle(about: Readonly<Record<string, string>>): string {
+  const models = about["model set"].replace(/ [0-9a-f]{64}$/, "");
+  const method = /variants by (.*)$/.exec(about.decides)?.[1] ?? about.decides;
+  const date = about.date === undefined ? "" : `, ${about.date.slice(0, 10)}`;
+  return `Evaluation of ${models} by ${method} on ${about.images}${date}`;
 }
 
 function sectionOf(title: string, ...html: string[]): Section {
@@ -157,11 +166,13 @@ async function methodSection(methods: readonly MethodResult[]): Promise<Section 
     ]),
     await figure(
       riskFigure(groups),
-      "Risk and coverage of every method: share of wrong labels among its most confident images.",
+      "Risk and coverage of every method: share of wrong labels among its most confident images. The axes end where " +
+        "the curves do; numbers of images stand at the marks.",
     ),
     await figure(
       reliabilityFigure(groups),
-      "Share of right labels by confidence, in ten bins of equal mass; the line is where both are equal.",
+      "Share of right labels by confidence, in ten bins of equal mass; the line is where both are equal. The axes begin " +
+        "where there are verdicts.",
     ),
   );
 }
@@ -175,8 +186,9 @@ async function signalSection(evaluation: Evaluation, { rules }: Drawn): Promise<
     ...curves === null ? [] : [
       await figure(
         curves,
-        "ROC curves. The axis of false positive rates is logarithmic; a rate of 0 is drawn at its left end. A " +
-          "signal whose thresholds decide is drawn thicker; the dotted line is a false positive rate of 1 %.",
+        "ROC curves. The axis of false positive rates is logarithmic; a rate of 0 is drawn at its left end. A curve " +
+          "has a step per nonmember: what lies left of one step is one false alarm or none. A signal whose thresholds " +
+          "decide is drawn thicker; the dotted line is a false positive rate of 1 %.",
       ),
     ],
     ...rules.labels.families.map((family) => separationTable(evaluation, family)),
@@ -187,15 +199,15 @@ async function signalSection(evaluation: Evaluation, { rules }: Drawn): Promise<
 }
 
 async function robustnessSection(points: readonly RobustnessPoint[]): Promise<Section | null> {
-  const sweep = robustnessFigure(points);
-  if (sweep === null) return null;
+  if (points.length === 0) return null;
   return sectionOf(
     "Robustness",
-    await figure(
-      sweep,
+    paragraphs([
       "The verdicts on images that were processed first, with the attacks and strengths of the reference. Harsher to " +
-        "the right.",
-    ),
+      "the right.",
+    ]),
+    colourKey(robustnessLegend),
+    await panelsOf(robustnessPanels(points)),
     htmlTable(robustnessHead, robustnessRows(points)),
     explain(robustnessFigures),
   );

@@ -6,65 +6,114 @@ import type { ProcessingResult } from "./processing.ts";
 /** What is drawn of a group of verdicts. */
 export type Drawable = Pick<ProcessingResult, "title" | "curves">;
 
-const size = { width: 560, height: 460 };
-const grid = { left: 80, top: 60, width: 430, height: 330 };
+/** As wide as a phone, where larger diagrams would be cut. */
+const size = { width: 420, height: 410 };
+const grid = { left: 74, top: 70, width: 326, height: 280 };
 const shareAxis = {
   ...axisStyle,
   type: "value" as const,
   axisLabel: { ...axisStyle.axisLabel, formatter: percentLabel },
 };
 
-/** Share of wrong labels among the most confident images, by how many of them are taken. */
+/** The number of verdicts in a group, from the bins that have all of them. */
+const imagesOf = ({ curves }: Drawable) => curves.reliability.reduce((sum, { count }) => sum + count, 0);
+
+/** Coverages at which the number of images stands on the first curve. */
+const markedCoverages = [0.5, 0.8, 0.9, 1];
+
+/**
+ * Share of wrong labels among the most confident images, by how many of them are taken. The axis of risks ends above the
+ * highest risk of a coverage of a tenth or more: of fewer images, a single wrong one would set it.
+ */
 export function riskFigure(groups: readonly Drawable[]): Figure {
+  const risks = groups.flatMap(({ curves }) =>
+    curves.risk.filter(([coverage]) => coverage >= 0.1).map(([, risk]) => risk)
+  );
+  const highest = Math.max(0.01, ...risks);
   return {
     ...size,
     option: {
-      legend: { top: 4, left: "center", width: 480, data: groups.map(({ title }) => title), ...legendStyle },
+      legend: { top: 4, left: "center", width: 380, data: groups.map(nameOf), ...legendStyle },
       grid,
-      xAxis: { ...shareAxis, min: 0, max: 1, name: "coverage: share of images, the most confident first", nameGap: 30 },
-      yAxis: { ...shareAxis, min: 0, name: "risk: share of wrong labels", nameGap: 52 },
-      series: groups.map(({ title, curves }, i) => ({
+      xAxis: { ...shareAxis, min: 0, max: 1, name: "coverage (the most confident images first)", nameGap: 30 },
+      yAxis: { ...shareAxis, min: 0, max: roundUp(1.15 * highest), name: "risk: share of wrong labels", nameGap: 52 },
+      series: groups.map((group, i) => ({
         type: "line" as const,
         ...still,
-        name: title,
+        name: nameOf(group),
         color: palette[i % palette.length],
-        data: curves.risk.map(([coverage, risk]) => [coverage, risk]),
+        data: group.curves.risk.map(([coverage, risk]) => [coverage, risk]),
         showSymbol: false,
+        clip: true,
         lineStyle: lineOf(i),
+        markPoint: i === 0 ? riskMarks(group) : undefined,
       })),
     },
   };
 }
 
+/** `as stored (540)`: a group with its number of images. */
+function nameOf(group: Drawable): string {
+  return `${group.title} (${imagesOf(group)})`;
+}
+
+function riskMarks(group: Drawable) {
+  const { risk } = group.curves, total = imagesOf(group);
+  const data = markedCoverages.flatMap((wanted) => {
+    const at = risk.find(([coverage]) => coverage >= wanted - 1e-9);
+    if (at === undefined) return [];
+    return [{
+      name: String(wanted),
+      coord: [at[0], at[1]],
+      label: { formatter: `${Math.round(at[0] * total)}`, position: "top" as const, color: ink, fontSize: 11 },
+    }];
+  });
+  return { silent: true, symbol: "circle", symbolSize: 6, data };
+}
+
+/** The next of 1, 2, 2.5, 5 times a power of ten, at most 1. */
+function roundUp(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  const factor = [1, 2, 2.5, 5, 10].find((step) => step * power >= value - 1e-12)!;
+  return Math.min(1, Number((factor * power).toPrecision(3)));
+}
+
 /**
- * Share of right labels by confidence, a line per group. The size of a point shows the number of verdicts in its bin.
+ * Share of right labels by confidence, a line per group. The size of a point shows the number of verdicts in its bin; at
+ * the points of the first group it is written. The axes begin below the lowest confidence and share.
  */
 export function reliabilityFigure(groups: readonly Drawable[]): Figure {
-  const most = Math.max(1, ...groups.flatMap(({ curves }) => curves.reliability.map(({ count }) => count)));
+  const bins = groups.flatMap(({ curves }) => curves.reliability);
+  const most = Math.max(1, ...bins.map(({ count }) => count));
+  const lowest = (values: readonly number[]) => Math.max(0, Math.floor(10 * (Math.min(1, ...values) - 0.02)) / 10);
+  const left = lowest(bins.map(({ confidence }) => confidence));
+  const bottom = Math.min(left, lowest(bins.map(({ accuracy }) => accuracy)));
   return {
     ...size,
     option: {
-      legend: { top: 4, left: "center", width: 480, data: groups.map(({ title }) => title), ...legendStyle },
+      legend: { top: 4, left: "center", width: 380, data: groups.map(nameOf), ...legendStyle },
       grid,
-      xAxis: { ...shareAxis, min: 0, max: 1, name: "confidence", nameGap: 30 },
-      yAxis: { ...shareAxis, min: 0, max: 1, name: "share of right labels", nameGap: 52 },
+      xAxis: { ...shareAxis, min: left, max: 1, name: "confidence", nameGap: 30 },
+      yAxis: { ...shareAxis, min: bottom, max: 1, name: "share of right labels", nameGap: 52 },
       series: [
-        ...groups.map(({ title, curves }, i) => ({
+        ...groups.map((group, i) => ({
           type: "line" as const,
           ...still,
-          name: title,
+          name: nameOf(group),
           color: palette[i % palette.length],
-          data: curves.reliability.map(({ confidence, accuracy, count }) => ({
+          data: group.curves.reliability.map(({ confidence, accuracy, count }) => ({
             value: [confidence, accuracy],
             symbolSize: 4 + 10 * Math.sqrt(count / most),
+            label: { show: i === 0, formatter: String(count), position: "bottom" as const, color: ink, fontSize: 11 },
           })),
           symbol: "circle",
+          labelLayout: { hideOverlap: true },
           lineStyle: lineOf(i),
         })),
         {
           type: "line" as const,
           ...still,
-          data: [[0, 0], [1, 1]],
+          data: [[left, left], [1, 1]],
           showSymbol: false,
           color: ink,
           lineStyle: { type: "dotted" as const, width: 1, color: ink },
@@ -101,7 +150,7 @@ export function tippettFigure(groups: readonly Drawable[]): Figure | null {
   return {
     ...size,
     option: {
-      legend: { top: 4, left: "center", width: 480, data: drawn.map(({ name }) => name), ...legendStyle },
+      legend: { top: 4, left: "center", width: 380, data: drawn.map(({ name }) => name), ...legendStyle },
       grid,
       xAxis: {
         ...axisStyle,

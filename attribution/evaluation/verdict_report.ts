@@ -56,11 +56,13 @@ export async function processingSections(results: readonly ProcessingResult[]): 
       await figure(
         riskFigure(drawn(results)),
         "Risk and coverage: share of wrong labels among the most confident images. A useful confidence keeps the " +
-          "curve low until its end; that of a constant is flat.",
+          "curve low until its end; that of a constant is flat. Numbers of images stand in brackets and at the marks; the " +
+          "axis ends above the curves.",
       ),
       await figure(
         reliabilityFigure(drawn(results)),
-        "Share of right labels by confidence, in ten bins of equal mass; the line is where both are equal.",
+        "Share of right labels by confidence, in ten bins of equal mass, with their numbers of images; the line is where " +
+          "both are equal. The axes begin where there are verdicts.",
       ),
     ],
     "Likelihood ratios": [],

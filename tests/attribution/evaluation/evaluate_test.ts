@@ -2,12 +2,14 @@
 import { officialLabels } from "../../labels.ts";
 import assert from "node:assert/strict";
 import { type Calibration, calibrationFormat, rulesOf } from "../../../attribution/decision/calibration_file.ts";
-import { aucFigure, confusionFigure, robustnessFigure, rocFigure } from "../../../attribution/evaluation/charts.ts";
+import { aucFigure, confusionFigure, rocFigure } from "../../../attribution/evaluation/charts.ts";
+import { robustnessPanels } from "../../../attribution/evaluation/robustness_charts.ts";
 import { scoreFigure } from "../../../attribution/evaluation/score_chart.ts";
 import { curvesOf } from "../../../attribution/evaluation/processing.ts";
-import { riskFigure, tippettFigure } from "../../../attribution/evaluation/verdict_charts.ts";
+import { reliabilityFigure, riskFigure, tippettFigure } from "../../../attribution/evaluation/verdict_charts.ts";
 import { clopperPearson } from "../../../attribution/metrics/mod.ts";
 import { evaluate, type Judged } from "../../../attribution/evaluation/evaluate.ts";
+import { evaluationTitle } from "../../../attribution/evaluation/report.ts";
 import { darkColors, escapeHtml, figure, htmlTable, page } from "../../../attribution/evaluation/html.ts";
 import { attackedImages, robustnessPoint } from "../../../attribution/evaluation/robustness.ts";
 import { strengthRanges, transformNames } from "../../../attribution/images/augment/mod.ts";
@@ -190,7 +192,7 @@ Deno.test("every diagram names its axes, and has no colour that a dark page woul
     roc: rocFigure(signals)!,
     auc: aucFigure(signals)!,
     scores: scoreFigure(items, calibration, rules),
-    robustness: robustnessFigure(points)!,
+    robustness: robustnessPanels(points)[0].figure,
     risk: riskFigure(groups),
     tippett: tippettFigure(groups)!,
   };
@@ -215,6 +217,41 @@ Deno.test("every diagram names its axes, and has no colour that a dark page woul
       }
     }
   }
+});
+
+Deno.test("axes of risk and reliability end where the data are, and numbers of images stand in them", () => {
+  const verdicts = Array.from({ length: 100 }, (_, i) => ({
+    ...items[0],
+    confidence: 0.9 + i / 1001,
+    verdict: i % 10 === 0 ? "outlier" : items[0].label,
+    log10LikelihoodRatio: 1,
+  }));
+  const groups = [{ title: "as stored", curves: curvesOf(verdicts) }];
+  // deno-lint-ignore no-explicit-any -- chart options have hundreds of types
+  const [risk, reliability] = [riskFigure(groups), reliabilityFigure(groups)].map(({ option }) => option as any);
+  assert.equal(risk.yAxis.max, 0.2, "of ten images in a hundred that are wrong");
+  assert.deepEqual(risk.legend.data, ["as stored (100)"]);
+  const marks = risk.series[0].markPoint.data.map(({ label }: { label: { formatter: string } }) => label.formatter);
+  assert.deepEqual(marks, ["50", "80", "90", "100"]);
+  assert.deepEqual([reliability.xAxis.min, reliability.yAxis.min], [0.8, 0.8]);
+  const counts = reliability.series[0].data.map(({ label }: { label: { formatter: string } }) => label.formatter);
+  assert.deepEqual(counts, Array(10).fill("10"));
+});
+
+Deno.test("ROC diagrams say how many nonmembers there are, and the title what was evaluated", () => {
+  const titles = (rocFigure(evaluate(items, options).signals)!.option.title as { text: string }[]).map(({ text }) =>
+    text
+  );
+  assert.match(titles[0], /^RAR against outliers: \d+, steps of [\d.]+ %$/);
+  const about = {
+    "model set": `tiny ${"0".repeat(64)}`,
+    decides: "joint",
+    images: "Dataset/val, 450 images",
+    date: "2026-01-31T10:00:00.000Z",
+  };
+  assert.equal(evaluationTitle(about), "Evaluation of tiny by joint on Dataset/val, 450 images, 2026-01-31");
+  const thresholds = { ...about, decides: "quantile thresholds on Distance (RAR, 2.7); variants by perplexity" };
+  assert.match(evaluationTitle(thresholds), /^Evaluation of tiny by perplexity on /);
 });
 
 Deno.test("a page holds no script and no address of another file, and text stays text", () => {
