@@ -194,7 +194,6 @@ export async function writeRelease({ recipe, work, log }: ReleaseOptions, out: s
     beside === undefined ? own : {
       ...own,
       manifest: `${recipe.name}.json`,
-      calibration: `${recipe.name}_calibration.json`,
       others: (await openModelSet(out)).manifest.families,
     },
   );

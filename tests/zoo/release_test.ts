@@ -9,7 +9,7 @@ import { parse } from "npm:csv-parse@6.1.0/sync";
 import { decodeImage } from "../../attribution/images/decode.ts";
 import { labels, variantLabels } from "../labels.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
-import { openModelSet } from "../../models/model_set.ts";
+import { manifestPath, type ModelSet, openModelSet } from "../../models/model_set.ts";
 import { canonicalJson } from "../../util/json.ts";
 import { loadTokenizer } from "../../zoo/paths.ts";
 import { datasetRecipe } from "../../zoo/dataset.ts";
@@ -20,6 +20,14 @@ import { openCpuForTests } from "../core/devices.ts";
 import { tiny } from "../sets.ts";
 
 const dataset = new URL("../../examples/Dataset", import.meta.url).pathname;
+
+/** What the set with three families adds to it. */
+const added3 = new URL("../../examples/Dataset3", import.meta.url).pathname;
+
+/** The manifest and the networks' files of a set. */
+function filesOf(set: ModelSet): string[] {
+  return [manifestPath(set.path), ...new Set(set.networks.flatMap((network) => set.filesOf(network)))];
+}
 
 async function files(dir: string): Promise<string[]> {
   const found: string[] = [];
@@ -48,17 +56,53 @@ async function table(name: string): Promise<Record<string, string>[]> {
 }
 
 Deno.test("the embedded networks fit their manifest, and 12 MB with it; so does the dataset", async () => {
-  await (await openModelSet(tiny)).check();
-  const networks = (await files(tiny)).filter((path) => /\.safetensors$|manifest\.json$/.test(path));
-  assert.ok(await bytes(networks) <= 12_000_000);
+  const set = await openModelSet(tiny);
+  await set.check();
+  assert.ok(await bytes(filesOf(set)) <= 12_000_000);
   assert.ok(await bytes(await files(dataset)) <= 12_000_000);
 });
 
-Deno.test("the embedded networks were trained as the recipe tiny says", async () => {
-  const { rar, var: varTokenizer } = tokenizersOf(zooRecipes.tiny);
+Deno.test("what the set with three families adds fits in 4 MB, and its images in 2 MB", async () => {
+  const [set, former] = [await openModelSet(join(tiny, "tiny3.json")), await openModelSet(tiny)];
+  await set.check({ verify: false });
+  assert.deepEqual(set.families, ["rar", "var", "llamagen"]);
+  for (const family of former.families) {
+    assert.deepEqual(set.manifest.families[family], former.manifest.families[family]);
+  }
+  const known = filesOf(former), added = filesOf(set).filter((path) => !known.includes(path));
+  assert.ok(await bytes(added) <= 4_000_000);
+  const written = await files(tiny);
+  assert.deepEqual(
+    written.filter((path) => path.endsWith(".safetensors")),
+    [...known, ...added].filter((path) => path.endsWith(".safetensors")).sort(),
+  );
+  assert.ok(await bytes(await files(added3)) <= 2_000_000);
+});
+
+Deno.test("images of the set with three families are the dataset's, or are in the other folder once", async () => {
+  const { train, val, test } = datasetRecipe, seen = new Set<string>();
+  for (const folder of [dataset, added3]) {
+    for (const path of (await files(folder)).filter((path) => /\/(train|val|test)\/.*\.png$/.test(path))) {
+      const hash = createHash("sha256").update(await Deno.readFile(path)).digest("hex");
+      assert.ok(!seen.has(hash), path);
+      seen.add(hash);
+    }
+  }
+  assert.equal(seen.size, 320 + 220 + 1000 + 3 * (train.each + val.each + test.each));
+  const rows: Record<string, string>[] = parse(
+    await Deno.readTextFile(join(added3, "test_labels.csv")),
+    { columns: true },
+  );
+  assert.deepEqual(counted(rows), { llamagenb: test.each, llamagenl: test.each, llamagenxl: test.each });
+  const names = new Set((await table("test_labels.csv")).map(({ image_name }) => image_name));
+  assert.ok(rows.every(({ image_name }) => !names.has(image_name)), "names that the dataset has");
+});
+
+Deno.test("the embedded networks were trained as the recipes tiny and tiny3 say", async () => {
+  const { rar, var: varTokenizer, llamagen } = tokenizersOf(zooRecipes.tiny3);
   const written = [
-    ...[rar, varTokenizer].map((recipe) => ({ name: recipe.name, text: JSON.stringify(recipe) })),
-    ...variantsOf(zooRecipes.tiny).map((recipe) => ({ name: recipe.name, text: canonicalJson(recipe) })),
+    ...[rar, varTokenizer, llamagen].map((recipe) => ({ name: recipe.name, text: JSON.stringify(recipe) })),
+    ...variantsOf(zooRecipes.tiny3).map((recipe) => ({ name: recipe.name, text: canonicalJson(recipe) })),
   ];
   for (const { name, text } of written) {
     const source = await openSafetensors(join(tiny, `${name}.safetensors`));
