@@ -42,4 +42,4 @@ export { withEncoder } from "./overlay.ts";
 export { families, familyNamed, familyNames } from "./registry.ts";
 export { type GenerateOptions, randomClass, seriesSeed, type Support } from "./sampling.ts";
 export type { Quantised, ReadBackWeights, TokenizerLoss } from "./tokenizer_training.ts";
-export { type LoadNetworkOptions, Weights, type WeightSpec } from "./weights.ts";
+export { type LoadNetworkOptions, Weights, type WeightSpec, type WeightType } from "./weights.ts";
