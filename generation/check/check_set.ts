@@ -9,11 +9,11 @@ import { loadCalibration } from "../../attribution/decision/calibration_file.ts"
 import { isUnreadable } from "../../attribution/evidence/evidence.ts";
 import { ownDecoder } from "../../attribution/images/decoder/mod.ts";
 import { chooseModels } from "../../attribution/run/choose_models.ts";
-import { usualMemoryLimit } from "../../attribution/run/memory_limit.ts";
 import { Tracer } from "../../attribution/run/tracer.ts";
 import type { FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { familyNamed } from "../../models/registry.ts";
+import { generationMemory, requireMemory } from "../memory.ts";
 import { figuresOf } from "./figures.ts";
 import { type Comparison, judge, type Judgement, marginOf, type TrialVerdict } from "./judge.ts";
 import { type TrialImage, Trials } from "./trials.ts";
@@ -172,11 +172,11 @@ class Check {
   async draw(
     quantization: ConstructorParameters<typeof Trials>[2]["quantization"],
   ): Promise<{ device: string; devicePeakBytes: number }> {
-    const { weightType = "f32", seed = 0, signal } = this.options;
+    const { weightType, seed = 0, signal } = this.options;
     await using cleanup = new AsyncDisposableStack();
     const device: Device = await openDevice(this.options.device ?? "auto", { threads: this.options.threads });
     cleanup.defer(() => device.close());
-    const memoryBytes = this.options.memoryBytes ?? await usualMemoryLimit(device);
+    const memoryBytes = await this.#memory(device);
     device.limitMemory(memoryBytes);
     const { onPrepare } = this.events;
     const trials = new Trials(this.set, device, { weightType, memoryBytes, seed, quantization, signal, onPrepare });
@@ -189,6 +189,18 @@ class Check {
       if (!(signal?.aborted && error === signal.reason)) throw error;
     }
     return { device: device.info.name, devicePeakBytes: device.memory().peakBytes };
+  }
+
+  /** The limit. Throws if a variant does not fit beside the tokenizers, which all stay. */
+  async #memory(device: Device): Promise<number> {
+    const { set, variants, options: { weightType } } = this;
+    const memory = await generationMemory(set, device, variants, this.options.memoryBytes, weightType);
+    const tokenizers = set.families.map((family) => set.footprint(device, { family }, weightType).weights);
+    // One of them counts as the variant's own.
+    const others = tokenizers.reduce((sum, bytes) => sum + bytes, 0) - Math.min(...tokenizers);
+    const left = { ...memory, bytes: memory.bytes - others };
+    requireMemory(set, device, variants, left, weightType, (names) => `--only ${names.join(",")}`);
+    return memory.bytes;
   }
 
   async #rounds(trials: Trials): Promise<void> {

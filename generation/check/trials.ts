@@ -40,7 +40,7 @@ export interface TrialImage {
 
 /** Options of `Trials`. */
 export interface TrialOptions {
-  readonly weightType: "f32" | "f16";
+  readonly weightType?: "f32" | "f16";
   /** Limit for weights and activations. */
   readonly memoryBytes: number;
   readonly seed: number;

@@ -4,14 +4,13 @@
  * folder and removes them.
  */
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
 import { openDevice } from "../../../core/open_device.ts";
 import { convertCheckpoint } from "../../../models/checkpoint/convert.ts";
 import { openCheckpoint } from "../../../models/checkpoint/mod.ts";
 import { varVariants } from "../../../models/var/config.ts";
 import { loadVarVariant } from "../../../models/var/family.ts";
 import { transformerSpecs } from "../../../models/var/transformer.ts";
-import { bytes, le, type TensorRecipe, tensorsPickle } from "../checkpoint/build.ts";
+import { writeTorchFile } from "../checkpoint/torch_file.ts";
 import { hashFile } from "../../../util/hash.ts";
 
 const [step, folder, blocks = "7"] = Deno.args.length >= 2 ? Deno.args : ["", "", Deno.args[0]];
@@ -19,62 +18,16 @@ const config = { ...varVariants[3].config, depth: Number(blocks) };
 const specs = transformerSpecs(config);
 const GB = 1e9;
 
-/** A PyTorch zip file, written value by value: no member or file may have 4 GiB. */
+/** A checkpoint of noise, written tensor by tensor: no member or file may have 4 GiB. */
 async function make(path: string): Promise<void> {
-  using file = await Deno.open(path, { write: true, createNew: true });
-  const directory: Uint8Array[] = [];
-  let at = 0;
-  const write = async (data: Uint8Array<ArrayBuffer>) => {
-    for (let done = 0; done < data.length;) done += await file.write(data.subarray(done));
-    at += data.length;
-  };
-  const member = async (name: string, data: Uint8Array<ArrayBuffer>) => {
-    const fields = [
-      le(0, 2),
-      le(0, 2),
-      le(0, 4),
-      le(crc32(data), 4),
-      le(data.length, 4),
-      le(data.length, 4),
-      le(name.length, 2),
-    ];
-    directory.push(
-      bytes(
-        "PK\x01\x02",
-        le(20, 2),
-        le(20, 2),
-        fields,
-        le(0, 2),
-        le(0, 2),
-        le(0, 2),
-        le(0, 2),
-        le(0, 4),
-        le(at, 4),
-        name,
-      ),
-    );
-    await write(bytes("PK\x03\x04", le(20, 2), fields, le(0, 2), name));
-    await write(data);
-  };
-  const length = (shape: readonly number[]) => shape.reduce((product, d) => product * d, 1);
-  const recipes = specs.map(({ name, shape }, i): TensorRecipe => ({
-    name,
-    shape,
-    key: String(i),
-    length: length(shape),
-  }));
-  await member("archive/data.pkl", tensorsPickle(recipes));
   const noise = Float32Array.from({ length: 1 << 20 }, (_, i) => Math.sin(i * 12.9898) * 0.05);
-  for (const [i, { length }] of recipes.entries()) {
-    const values = new Float32Array(length);
-    for (let from = 0; from < length; from += noise.length) values.set(noise.subarray(0, length - from), from);
-    await member(`archive/data/${i}`, new Uint8Array(values.buffer));
-  }
-  await member("archive/version", bytes("3\n"));
-  const start = at;
-  for (const entry of directory) await write(entry as Uint8Array<ArrayBuffer>);
-  const count = directory.length;
-  await write(bytes("PK\x05\x06", le(0, 4), le(count, 2), le(count, 2), le(at - start, 4), le(start, 4), le(0, 2)));
+  await writeTorchFile(path, specs, ({ shape }) => {
+    const values = new Float32Array(shape.reduce((product, d) => product * d, 1));
+    for (let from = 0; from < values.length; from += noise.length) {
+      values.set(noise.subarray(0, values.length - from), from);
+    }
+    return values;
+  });
 }
 
 async function readOnce(path: string): Promise<void> {
