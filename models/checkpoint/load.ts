@@ -105,7 +105,9 @@ function suggestion(
   options: CheckOptions,
   ignored: readonly (string | RegExp)[],
 ): string {
-  const stranger = options.strangers?.find(({ tensor }) => [...source.tensors.keys()].some((name) => tensor.test(name)));
+  const stranger = options.strangers?.find(({ tensor }) =>
+    [...source.tensors.keys()].some((name) => tensor.test(name))
+  );
   if (stranger !== undefined) return `; the file is ${stranger.what}`;
   for (const [variant, others] of options.alternatives ?? []) {
     if (variant !== options.what && isFree(findProblems(source, others, ignored))) {
