@@ -159,7 +159,10 @@ function inWords(
     ? "there was no time for verdicts: --minutes gives more"
     : "there are no verdicts yet: deno task calibrate comes next";
   if (result === "unknown") {
-    const why = figures === undefined ? "there are no figures of this set" : "no figure applies to what was measured";
+    const why = figures === undefined
+      ? "there are no figures of this set"
+      : "no figure that decides applies to what was measured; the margin needs two variants of a family, the tokens " +
+        "found need inverse decoders";
     return `Whether this installation would find its own images cannot be said: ${why} (${of}; ${verdict}).`;
   }
   if (result === "good") {

@@ -151,7 +151,7 @@ if (!Deno.args.includes("--no-browser")) {
         await page.setInputFiles("#files", paths.slice(0, 2));
         await finished(page, 2);
         const heights = await page.locator("button:visible, select:visible").evaluateAll(heightsOf);
-        assert.ok(heights.length > 10 && heights.every((height) => height >= 44), `for a finger: ${heights}`);
+        assert.ok(heights.length > 10 && heights.every((height: number) => height >= 44), `for a finger: ${heights}`);
         await page.getByRole("link", { name: images[0].name }).click();
         await page.locator("#pictures .quantisation").waitFor();
         await shoot(page, "real-phone");
