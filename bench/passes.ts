@@ -5,6 +5,13 @@
 import { type Device, fromArray, keep, randomUniform, scope, type Tensor } from "../core/tensor/mod.ts";
 import { syntheticSource, type TensorSource } from "../models/checkpoint/mod.ts";
 import type { Condition, ImageTokenizer, Variant } from "../models/family.ts";
+import {
+  type LlamagenConfig,
+  llamagenTokenizer,
+  type LlamagenTokenizerConfig,
+  llamagenVariants,
+} from "../models/llamagen/config.ts";
+import { llamagen } from "../models/llamagen/family.ts";
 import { type RarConfig, rarTokenizer, type RarTokenizerConfig, rarVariants } from "../models/rar/config.ts";
 import { loadRarTokenizer, loadRarVariant } from "../models/rar/family.ts";
 import { tokenizerSpecs } from "../models/rar/tokenizer.ts";
@@ -15,13 +22,15 @@ import { transformerSpecs as varSpecs } from "../models/var/transformer.ts";
 import { vqvaeSpecs } from "../models/var/vqvae.ts";
 import type { WeightSpec } from "../models/weights.ts";
 import type { BenchCase, Workload } from "./case.ts";
-import { rarFlops, rarTokenizerFlops, varFlops, vqvaeFlops } from "./flops.ts";
+import { llamagenFlops, llamagenTokenizerFlops, rarFlops, rarTokenizerFlops, varFlops, vqvaeFlops } from "./flops.ts";
 
 export interface PassSizes {
   readonly rarTokenizer: RarTokenizerConfig;
   readonly rar: RarConfig;
   readonly vqvae: VqvaeConfig;
   readonly var: VarConfig;
+  readonly vq16: LlamagenTokenizerConfig;
+  readonly llamagen: LlamagenConfig;
   /** What the transformers are called in names of cases. Default: rarb and var16. */
   readonly names?: { readonly rar: string; readonly var: string };
 }
@@ -29,12 +38,14 @@ export interface PassSizes {
 /** Where the weights of a network come from. */
 export type WeightSource = (specs: readonly WeightSpec[]) => TensorSource;
 
-/** The official sizes: the tokenizers, RAR-B and VAR-d16. */
+/** The official sizes: the tokenizers, RAR-B, VAR-d16 and LlamaGen's GPT-B. */
 export const fullSizes: PassSizes = {
   rarTokenizer,
   rar: rarVariants[0].config,
   vqvae: varTokenizer,
   var: varVariants[0].config,
+  vq16: llamagenTokenizer(256),
+  llamagen: llamagenVariants(256, "")[0].config,
 };
 
 /** The same structure, small enough for a test. */
@@ -52,6 +63,8 @@ export const quickSizes: PassSizes = {
     codes: 64,
     classes: 10,
   },
+  vq16: { ...llamagenTokenizer(32), ch: 32, zChannels: 16, codes: 64 },
+  llamagen: { width: 64, layers: 2, heads: 4, mlp: 128, tokenCount: 16, codes: 64, classes: 10 },
 };
 
 /** Weights with values, computed anew for every tensor. */
@@ -191,6 +204,20 @@ export function passWorkloads(
       (device) => loadVarVariant(device, weights(varSpecs(sizes.var)), sizes.var, names.var),
       (device, { tokenCount }, batch) =>
         randomUniform(device, [batch, tokenCount - sizes.var.patchNums[0] ** 2, sizes.var.codeChannels], 1),
+    ),
+    tokenizerWorkload(
+      "vq-16",
+      batches,
+      llamagenTokenizerFlops(sizes.vq16),
+      (device) => llamagen.loadTokenizer(device, weights(llamagen.tokenizerSpecs(sizes.vq16)), sizes.vq16),
+    ),
+    transformerWorkload(
+      "llamagenb",
+      batches,
+      llamagenFlops(sizes.llamagen),
+      (device) =>
+        llamagen.loadVariant(device, weights(llamagen.variantSpecs(sizes.llamagen)), sizes.llamagen, "llamagenb"),
+      (device, variant, batch) => fromArray(device, tokenIds(variant, batch), [batch, variant.tokenCount]),
     ),
   ];
 }

@@ -22,16 +22,16 @@ const matmulGflops = { cpu: 75, webgpu: 15 };
 /** Our time over PyTorch's, at PyTorch's better setting: with vectors of 128 bits, and of 256. */
 const torchRatios: readonly (readonly [RegExp, number, number])[] = [
   [/^rarb incl\. condition, batch 1$/, 2.3, 2.3],
-  [/^(rarb|var16) same condition, batch 1$/, 1.5, 1.25],
-  [/^(maskgit-vq|vqvae) (en|de)coder/, 2.5, 1.6],
+  [/^(rarb|var16|llamagenb) same condition, batch 1$/, 1.5, 1.25],
+  [/^(maskgit-vq|vqvae|vq-16) (en|de)coder/, 2.5, 1.6],
   [/^rarb scoring, 8 images, two conditions$/, 1.5, 1.5],
   [/^(maskgit-vq|vqvae) training step, batch 1$/, 2.5, 2.5],
 ];
 
 /** Our time over PyTorch's in float32 on a hardware adapter: 0.7 of its throughput, and 0.5. */
 const cudaRatios: readonly (readonly [RegExp, number])[] = [
-  [/^(rarb|var16) (same|incl\.) condition/, 1 / 0.7],
-  [/^(maskgit-vq|vqvae) ((en|de)coder|training step),/, 1 / 0.5],
+  [/^(rarb|var16|llamagenb) (same|incl\.) condition/, 1 / 0.7],
+  [/^(maskgit-vq|vqvae|vq-16) ((en|de)coder|training step),/, 1 / 0.5],
 ];
 
 /** Peak memory of a RAR-B pass, weights and condition included, in bytes. */

@@ -149,9 +149,10 @@ def vqvae_middle(c):
     return [vqvae_block(c, c), vqvae_attention(c), vqvae_block(c, c)]
 
 
-def vqvae_encoder():
-    widths = [160 * m for m in LEVELS]
-    layers, c = [conv(3, 160)], 160
+def vqvae_encoder(ch=160, z=32, latent=(32, 3)):
+    """`latent`: channels of a code, and the size of the convolution that makes them. LlamaGen's VQ-16 is of this kind."""
+    widths = [ch * m for m in LEVELS]
+    layers, c = [conv(3, ch)], ch
     for i, width in enumerate(widths):
         for _ in range(2):
             layers.append(vqvae_block(c, width))
@@ -160,13 +161,13 @@ def vqvae_encoder():
                 layers.append(vqvae_attention(c))
         if i < 4:
             layers.append(chain(lambda x: F.pad(x, (0, 1, 0, 1)), conv(c, c, stride=2, padding=0)))
-    return chain(*layers, *vqvae_middle(c), group_norm(c), conv(c, 32), conv(32, 32))
+    return chain(*layers, *vqvae_middle(c), group_norm(c), conv(c, z), conv(z, *latent))
 
 
-def vqvae_decoder():
-    widths = [160 * m for m in LEVELS]
+def vqvae_decoder(ch=160, z=32, latent=(32, 3)):
+    widths = [ch * m for m in LEVELS]
     c = widths[-1]
-    layers = [conv(32, 32), conv(32, c), *vqvae_middle(c)]
+    layers = [conv(latent[0], z, latent[1]), conv(z, c), *vqvae_middle(c)]
     for i in reversed(range(5)):
         for _ in range(3):
             layers.append(vqvae_block(c, widths[i]))
@@ -338,6 +339,38 @@ def var(depth, codes=4096):
     return run
 
 
+def llamagen(d, layers, heads, inner, rows=256, codes=16384):
+    """LLaMA's blocks: RMSNorm, rotary positions of neighbouring channels, SwiGLU, no biases."""
+    head, mask = d // heads, prefix_mask(range(1, rows + 1))
+    blocks = [
+        {
+            "qkv": linear(d, 3 * d, False), "wo": linear(d, d, False), "n1": ones(d), "n2": ones(d),
+            "w1": linear(d, inner, False), "w3": linear(d, inner, False), "w2": linear(inner, d, False),
+        }
+        for _ in range(layers)
+    ]
+    last, output, tokens_table = ones(d), linear(d, codes, False), torch.randn(codes, d) * 0.5
+    angles = torch.rand(rows, 1, head // 2) * 6.28
+    cos, sin = angles.cos(), angles.sin()
+    norm = lambda x, w: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * w
+
+    def turn(x):
+        a, b = x.reshape(*x.shape[:-1], head // 2, 2).unbind(-1)
+        return torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+
+    def run(tokens):
+        x, batch = F.embedding(tokens, tokens_table), tokens.shape[0]
+        for w in blocks:
+            q, k, v = w["qkv"](norm(x, w["n1"])).reshape(batch, rows, 3, heads, head).unbind(2)
+            q, k, v = (y.transpose(1, 2) for y in (turn(q), turn(k), v))
+            x = x + w["wo"](masked_attention(q, k, v, mask, head**-0.5).transpose(1, 2).reshape(batch, rows, d))
+            h = norm(x, w["n2"])
+            x = x + w["w2"](F.silu(w["w1"](h)) * w["w3"](h))
+        return output(norm(x, last))
+
+    return run
+
+
 def matmul_case(m, n, k):
     b = weight(n, k)
     return (lambda a: F.linear(a, b)), lambda: torch.randn(m, k)
@@ -359,6 +392,9 @@ PASSES = {
     "maskgit-vq-decoder": (maskgit_decoder, lambda batch: torch.randn(batch, *RAR_LATENT)),
     "vqvae-encoder": (vqvae_encoder, lambda batch: torch.rand(batch, *IMAGE)),
     "vqvae-decoder": (vqvae_decoder, lambda batch: torch.randn(batch, *VAR_LATENT)),
+    "vq-16-encoder": (lambda: vqvae_encoder(128, 256, (8, 1)), lambda batch: torch.rand(batch, *IMAGE)),
+    "vq-16-decoder": (lambda: vqvae_decoder(128, 256, (8, 1)), lambda batch: torch.randn(batch, 8, 16, 16)),
+    "llamagenb": (lambda: llamagen(768, 12, 12, 2048), lambda batch: torch.randint(0, 16384, (batch, 256))),
 }
 RAR_TOKENS, VAR_ROWS = (lambda batch: torch.randint(0, 1024, (batch, 258))), (lambda batch: torch.randn(batch, 679, 32))
 for name, sizes in {"rarb": (768, 24, 3072), "rarl": (1024, 24, 4096), "rarxl": (1280, 32, 5120)}.items():

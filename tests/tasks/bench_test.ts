@@ -42,12 +42,13 @@ Deno.test("bench --only matmul --quick prints a table and writes JSON without ma
 Deno.test("bench --quick runs every pass", async () => {
   const { code, stdout, stderr } = await bench("--only", "passes", "--repeat", "1", "--batch", "2", "--quick");
   strictEqual(code, 0, stderr);
-  for (const name of ["maskgit-vq encoder", "maskgit-vq decoder", "vqvae encoder", "vqvae decoder"]) {
+  for (
+    const name of ["maskgit-vq", "vqvae", "vq-16"].flatMap((network) => [`${network} encoder`, `${network} decoder`])
+  ) {
     ok(stdout.includes(`${name}, batch 2`), `${name}:\n${stdout}`);
   }
-  for (const name of ["rarb", "var16"]) {
-    ok(stdout.includes(`${name} condition `) && stdout.includes(`${name} same condition, batch 2`), stdout);
-  }
+  for (const name of ["rarb", "var16", "llamagenb"]) ok(stdout.includes(`${name} same condition, batch 2`), stdout);
+  for (const name of ["rarb", "var16"]) ok(stdout.includes(`${name} condition `), stdout);
 });
 
 Deno.test("bench --quick scores images", async () => {
