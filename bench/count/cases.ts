@@ -20,7 +20,7 @@ function passes(batch: number, sizes: PassSizes, ...networks: readonly string[])
   );
 }
 
-/** LlamaGen's tokenizer and transformers for 256 and 384 pixels. PyTorch's side of `bench` has the smallest of each. */
+/** LlamaGen's tokenizer and transformers for 256 and 384 pixels. PyTorch's side of `bench` has VQ-16 and GPT-B. */
 export function llamagenWorkloads(): Workload[] {
   return [llamagen, llamagen384].flatMap((family) => {
     const { officialTokenizer: config, name } = family;
