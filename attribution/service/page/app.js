@@ -12,6 +12,8 @@ import * as store from "./store.js";
 
 const $ = (id) => document.getElementById(id);
 let about, pasted = 0, working = "";
+/** Resolves when the list of an earlier visit is there: new images come after it. */
+const opened = list.open();
 const problems = [];
 
 /** Takes what a picker, a drop or the clipboard gives. */
@@ -19,7 +21,7 @@ async function take(files) {
   problems.length = 0;
   working = "Reading files";
   say();
-  const given = await files;
+  const [given] = await Promise.all([files, opened]);
   const { images, left, problems: found } = await imagesOf(given, limits.images - list.items.length);
   working = "";
   if (left > 0) found.push(`${count(left, "other file")} left out: only PNG, JPEG, WebP and zips of them are read.`);
@@ -159,7 +161,7 @@ detail.start({
   onRemove: removeItem,
 });
 askServer();
-await list.open();
+await opened;
 overview.start(await store.loadView().catch(() => undefined), { onRemove: removeItem, onDraw: say });
 list.begin();
 await detail.route();

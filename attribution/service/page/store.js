@@ -23,15 +23,30 @@ export async function openStore() {
   }
 }
 
-/** Whether no other tab has the store. The lock is held until the tab is closed. */
+/** Longest time to wait for a tab that neither answers nor ends. */
+const patience = 10_000;
+
+/**
+ * Whether this tab has the store: the lock is held until the tab is closed. After a reload the page before may have it for
+ * a moment; a tab that lives says so when it is asked.
+ */
 async function ownsStore() {
   if (!navigator.locks) return true; // plain http to another machine: there are no locks
-  return await new Promise((resolve) => {
-    navigator.locks.request(name, { ifAvailable: true }, (lock) => {
-      resolve(lock !== null);
-      return lock === null ? undefined : new Promise(() => {});
-    });
+  const stop = new AbortController(), channel = new BroadcastChannel(name);
+  const timer = setTimeout(() => stop.abort(), patience);
+  channel.onmessage = ({ data }) => data === "held" && stop.abort();
+  channel.postMessage("who");
+  const owns = await new Promise((resolve) => {
+    const hold = () => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    navigator.locks.request(name, { signal: stop.signal }, hold).catch(() => resolve(false));
   });
+  clearTimeout(timer);
+  if (owns) channel.onmessage = ({ data }) => data === "who" && channel.postMessage("held");
+  else channel.close();
+  return owns;
 }
 
 /** Runs `body` with the stores; resolves to its request's result when all is written. */
