@@ -3,7 +3,7 @@
  * for images of its own family: how far they are off, and how often every code occurs. Measured where the encoder is
  * trained and kept in its file; the quantiser reads it.
  */
-import type { TensorSource } from "./checkpoint/source.ts";
+import type { TensorInfo, TensorSource } from "./checkpoint/source.ts";
 import type { TokenizerFacts } from "./family.ts";
 
 /** What their shapes depend on. */
@@ -33,7 +33,10 @@ export function bandOf(vertical: number, horizontal: number): number {
 export const bandCount = (side: number): number => bandOf(side - 1, side - 1) + 1;
 
 /** Names in an encoder's file. */
-export const latentTensors = { noise: "latents.noise", prior: "latents.prior" } as const;
+export const latentTensors: { readonly noise: string; readonly prior: string } = {
+  noise: "latents.noise",
+  prior: "latents.prior",
+};
 
 /** The tensors of an encoder's file that belong to no network. */
 export const latentNames = /^latents\./;
@@ -67,9 +70,34 @@ export async function readLatentStatistics(
   return { noise, prior };
 }
 
+/** A tokenizer's tensors with statistics that its file lacks. Closing the result closes `source`. */
+export function withLatentStatistics(
+  source: TensorSource,
+  statistics: LatentStatistics,
+  shape: LatentShape,
+): TensorSource {
+  const values = new Map([[latentTensors.noise, statistics.noise], [latentTensors.prior, statistics.prior]]);
+  const tensors = new Map<string, TensorInfo>(source.tensors);
+  for (const [name, size] of latentShapes(shape)) tensors.set(name, { name, shape: size, dtype: "f32" });
+  return {
+    label: source.label,
+    tensors,
+    readF32: (name) => values.has(name) ? Promise.resolve(values.get(name)!.slice()) : source.readF32(name),
+    readF16: (name) => source.readF16(name),
+    readI32: (name) => source.readI32(name),
+    close: () => source.close(),
+  };
+}
+
 /** Throws when the values cannot be what they should be. */
 export function checkLatentStatistics({ noise, prior }: LatentStatistics, shape: LatentShape, label: string): void {
   const { channels: c, codes } = shape;
+  for (const [name, size] of latentShapes(shape)) {
+    const expected = size.reduce((product, n) => product * n, 1);
+    const { length } = name === latentTensors.noise ? noise : prior;
+    if (length === expected) continue;
+    throw new Error(`${label}: ${name}: expected ${expected} values ([${size}]), got ${length}`);
+  }
   for (let at = 0; at < noise.length; at++) {
     const onDiagonal = at % (c * c) % (c + 1) === 0;
     if (onDiagonal && !(noise[at] > 0 && noise[at] < Infinity)) {

@@ -15,10 +15,16 @@ import {
   withPrefix,
 } from "./checkpoint/mod.ts";
 import { possibleSamplers, type Sampler } from "./draw_rule.ts";
-import type { FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
+import type { ByFamily, FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
 import { type Activations, type Footprint, type PlannedDevice, weightFootprint } from "./footprint.ts";
 import { withEncoder } from "./overlay.ts";
-import { latentNames } from "./latent_statistics.ts";
+import {
+  checkLatentStatistics,
+  latentNames,
+  type LatentStatistics,
+  latentTensors,
+  withLatentStatistics,
+} from "./latent_statistics.ts";
 import {
   familiesOf,
   type FileEntry,
@@ -80,6 +86,18 @@ export interface ModelSet {
   samplersOf(variant: string): readonly Sampler[];
   /** Device memory that a network needs. Default of the weights' type: `stored`. */
   footprint(device: PlannedDevice, network: NetworkId, weightType?: WeightType): Footprint;
+  /**
+   * Whether the encoder of a family is an inverse decoder of others, whose file lacks the latent statistics that the
+   * quantiser needs.
+   */
+  lacksLatents(family: FamilyName): Promise<boolean>;
+  /**
+   * Gives families the latent statistics that their files lack: tokenizers that are loaded from now on have them. `id`
+   * identifies them beside the set's hash. Throws, naming `label`, when they do not fit.
+   */
+  supplyLatents(latents: ByFamily<LatentStatistics>, id: string, label?: string): void;
+  /** What `supplyLatents` was called with; undefined for none. */
+  readonly latentsId: string | undefined;
   /** Paths of the files that a network is loaded from; none for weights that are computed. */
   filesOf(network: NetworkId): readonly string[];
   /** Opens every checkpoint and compares names, shapes and sha256 with the manifest, without loading anything. */
@@ -137,6 +155,7 @@ export async function openModelSet(where: string): Promise<ModelSet> {
 
 class OpenedSet implements ModelSet {
   readonly #rows: readonly NetworkRow[];
+  #latents: { readonly id: string; readonly byFamily: ByFamily<LatentStatistics> } | undefined;
   /** Names of the parameters that a row's files have in half precision. */
   readonly #halves = new Map<NetworkRow, ReadonlySet<string>>();
 
@@ -185,6 +204,25 @@ class OpenedSet implements ModelSet {
     const { perImage, ...others } = row.activations;
     const weights = weightFootprint(device, row.specs(), weightType, this.#halves.get(row));
     return { ...weights, ...others, perImage: perImage[device.info.kind] };
+  }
+
+  get latentsId(): string | undefined {
+    return this.#latents?.id;
+  }
+
+  async lacksLatents(family: FamilyName): Promise<boolean> {
+    const row = this.#row({ family });
+    if (row.encoder === undefined || this.tokenizerFacts(family).patchNums.length === 1) return false;
+    const source = await this.#open(row);
+    source.close();
+    return !source.tensors.has(latentTensors.noise) && !source.tensors.has(latentTensors.prior);
+  }
+
+  supplyLatents(latents: ByFamily<LatentStatistics>, id: string, label = this.dir): void {
+    for (const [family, statistics] of Object.entries(latents)) {
+      checkLatentStatistics(statistics, this.tokenizerFacts(family), `${label}: latents.${family}`);
+    }
+    this.#latents = { id, byFamily: latents };
   }
 
   /**
@@ -275,7 +313,11 @@ class OpenedSet implements ModelSet {
   ): Promise<ImageTokenizer> {
     const options = { ...others, weightType };
     const row = this.#row({ family });
-    const source = await this.#open(originalEncoder ? { ...row, encoder: undefined } : row);
+    const opened = await this.#open(originalEncoder ? { ...row, encoder: undefined } : row);
+    const supplied = originalEncoder ? undefined : this.#latents?.byFamily[family];
+    const source = supplied === undefined
+      ? opened
+      : withLatentStatistics(opened, supplied, this.tokenizerFacts(family));
     try {
       return await familyNamed(family).loadTokenizer(device, source, this.#family(family).tokenizer.config, options);
     } finally {

@@ -7,7 +7,14 @@ import { parseJson } from "../../util/json.ts";
 import { manifestPath, type ModelSet } from "../../models/model_set.ts";
 import * as v from "npm:valibot@1.5.0";
 import { openDevice } from "../../core/open_device.ts";
-import { type Calibration, calibrationFormat, type DataSummary, rulesOf } from "../decision/calibration_file.ts";
+import {
+  type Calibration,
+  calibrationFormat,
+  calibrationFormatWithLatents,
+  type DataSummary,
+  rulesOf,
+} from "../decision/calibration_file.ts";
+import { estimateLatents } from "./estimate_latents.ts";
 import type { FitOptions, Labelled } from "./fit_thresholds.ts";
 import { type Fit, fitCalibration, requireFittable } from "./thresholds.ts";
 import { drawEdits, drawWrongPose, formatEdits } from "../images/edits/mod.ts";
@@ -98,6 +105,7 @@ export async function runCalibration(
   const withClassifiers = shouldFitClassifiers(originals, labels, options, events);
   const images = withClassifiers ? [...asIs(originals), ...processed(originals, options)] : asIs(originals);
   const quantization = options.quantization ?? defaultQuantizer(set);
+  const latents = await estimateLatents(set, train, labels, { ...options, ...events, quantization });
   const { unreadable, summary, lines } = await measureAll(
     set,
     images,
@@ -117,13 +125,14 @@ export async function runCalibration(
   noteTwins(trainLines, valLines, events);
   const fit = fitCalibration(trainLines.map(signalsOf), valLines.map(signalsOf), labels, options.fit);
   const thresholds: Calibration = {
-    format: calibrationFormat,
+    format: latents === undefined ? calibrationFormat : calibrationFormatWithLatents,
     modelSet: set.hash,
     quantization,
     data: { train: await summarise(trainLines, labels), val: await summarise(valLines, labels) },
     decision: fit.decision,
     families: fit.families,
     oneClass: fit.oneClass,
+    ...latents !== undefined && { latents },
     variants: { scale: await formerScale(path, set) },
   };
   const classifiers = withClassifiers ? await fitOn(set, measured, thresholds, options, events) : undefined;

@@ -15,6 +15,7 @@ import { defaultQuantizer, type QuantizerName, quantizerNames } from "../quantis
 import { type Classifiers, classifiersSchema } from "./classifiers/schema.ts";
 import { defaultOutlierPrior } from "./classifiers/joint.ts";
 import type { OneClass } from "./classifiers/one_class.ts";
+import { latentsOf, latentsSchema } from "./latents.ts";
 import { familyScore, oneClassSchema } from "./family_distance.ts";
 import { levelFor, type ScoreName, scoreNames, type SignalLevel, toScale } from "../signals/table.ts";
 import { sha256Hex } from "../../util/hash.ts";
@@ -82,8 +83,11 @@ export type DataSummary = v.InferOutput<typeof data>;
 const scoreName = v.picklist(scoreNames);
 /** The format of the file. */
 export const calibrationFormat = "model-tracer-calibration/6";
+/** The format of a file with latent statistics, which programs that do not know them must not read. */
+export const calibrationFormatWithLatents = "model-tracer-calibration/7";
+
 const schema = v.strictObject({
-  format: v.literal(calibrationFormat),
+  format: v.picklist([calibrationFormat, calibrationFormatWithLatents]),
   /** The hash of the model set that the numbers were made with. */
   modelSet: sha256,
   description: v.optional(v.string()),
@@ -102,6 +106,11 @@ const schema = v.strictObject({
   oneClass: v.optional(v.record(v.string(), oneClassSchema)),
   /** What methods beyond thresholds and perplexity decide by. Absent if a variant had too few images. */
   classifiers: v.optional(classifiersSchema),
+  /**
+   * By family: the latent statistics of an encoder whose file has none (estimate_latents.ts), which everything here was
+   * measured with.
+   */
+  latents: v.optional(latentsSchema),
   variants: v.strictObject({
     /** Mean log-probabilities per token are multiplied by this before the softmax over variants. */
     scale: positive,
@@ -149,8 +158,9 @@ export function uncalibrated(
 }
 
 /**
- * The calibration of a set, and the sha256 of its file (null if the manifest names none). Throws a CalibrationError
- * when the file cannot be read, is not valid, or was made for other weights.
+ * The calibration of a set, and the sha256 of its file (null if the manifest names none). Latent statistics of the file
+ * are supplied to the set, so that its tokenizers are those that were calibrated. Throws a CalibrationError when the file
+ * cannot be read, is not valid, or was made for other weights.
  */
 export async function loadCalibration(set: ModelSet): Promise<{ calibration: Calibration; sha256: string | null }> {
   const { calibration: file } = set.manifest;
@@ -167,6 +177,12 @@ export async function loadCalibration(set: ModelSet): Promise<{ calibration: Cal
     );
   }
   const calibration = parseCalibration(new TextDecoder().decode(bytes), set, path);
+  const latents = await latentsOf(calibration.latents);
+  try {
+    if (latents !== undefined) set.supplyLatents(latents.byFamily, latents.id, path);
+  } catch (cause) {
+    throw new CalibrationError((cause as Error).message, { cause });
+  }
   return { calibration, sha256: await sha256Hex(bytes) };
 }
 
@@ -189,10 +205,17 @@ export function parseCalibration(
 
 /** Contradictions within a file: what `decision` refers to must have been fitted, to what is measured now. */
 function inconsistencies(
-  { decision, families, oneClass, classifiers }: Calibration,
+  { format, decision, families, oneClass, classifiers, latents }: Calibration,
   names: readonly FamilyName[],
 ): string[] {
   const problems: string[] = [];
+  if ((latents !== undefined) !== (format === calibrationFormatWithLatents)) {
+    const [expected, got] = latents === undefined ? ["them", "none"] : ["none", "some"];
+    problems.push(`latents: expected ${expected} in a file of the format ${format}, got ${got}`);
+  }
+  for (const name of Object.keys(latents ?? {})) {
+    if (!names.includes(name)) problems.push(`latents: expected families of ${names.join(", ")}, got ${name}`);
+  }
   if (classifiers !== undefined && classifiers.summaries !== summariesVersion) {
     problems.push(
       `classifiers.summaries: expected ${summariesVersion}, got ${classifiers.summaries ?? "none"}: ` +

@@ -67,6 +67,8 @@ export interface Settings {
   readonly quantization: QuantizerName;
   /** Which signals were measured, and with which encoder. */
   readonly signals: SignalLevel;
+  /** Identifies the latent statistics that the calibration supplied where an encoder's file has none. */
+  readonly latents?: string;
   /** The kind of device. Its rounding affects the numbers. */
   readonly device: "cpu" | "webgpu";
   /** Precision of matrices and convolution kernels: `f32` as their files have them, `f16` rounded. */
@@ -285,6 +287,7 @@ export const settingsSchema = v.object({
   extras: v.optional(v.string()),
   quantization: v.picklist(quantizerNames),
   signals: v.picklist(signalLevels),
+  latents: v.optional(v.string()),
   device: v.picklist(["cpu", "webgpu"]),
   weightType: v.picklist(["f32", "f16"]),
 }) satisfies v.GenericSchema<unknown, Settings>;

@@ -141,7 +141,7 @@ export interface Scoring {
 export function settingsOf(
   { quantization, signals, scoring }: Measuring,
   device: Settings["device"],
-  weightType: Settings["weightType"] = "f32",
+  { weightType = "f32", latents }: { readonly weightType?: Settings["weightType"]; readonly latents?: string } = {},
 ): Settings {
   const { condition = "none", inference = defaultInference, extras } = scoring ?? {};
   return {
@@ -151,6 +151,7 @@ export function settingsOf(
     ...extras !== undefined && { extras: extras.id },
     quantization,
     signals,
+    ...latents !== undefined && { latents },
     device,
     weightType,
   };
@@ -217,7 +218,7 @@ export async function openRun(
   const plan = await planRun(set, device, what, options);
   device.limitMemory(plan.memoryBytes);
   noteDevice(device, plan, options, events);
-  const settings = settingsOf(what, device.info.kind, weightType);
+  const settings = settingsOf(what, device.info.kind, { weightType, latents: set.latentsId });
   if (options.decoder === undefined) events.onPrepare?.("starting the decoder of images");
   const decoder = options.decoder ?? openDecoder();
   if (options.decoder === undefined) cleanup.use(decoder);

@@ -71,6 +71,11 @@ export class Batcher<T, R> {
 
   constructor(readonly run: Runner<T, R>, readonly options: BatcherOptions) {}
 
+  /** Says what an item is expected to take, until batches have told. */
+  expect(seconds: number): void {
+    this.#secondsPerItem = Math.max(this.#secondsPerItem, seconds);
+  }
+
   /** Reserved places. */
   get depth(): number {
     return this.#taken;

@@ -31,13 +31,20 @@ export class DeviceWorker {
     | undefined;
   #id = 0;
   #closed = false;
+  #secondsPerImage = 0;
 
   constructor(
     readonly options: MappedTracerOptions,
-    readonly batchMs: number,
+    /** Time limit of a batch; a device that turns out to be slow may get more. */
+    public batchMs: number,
     readonly spawn: Spawn,
     readonly events: DeviceEvents = {},
   ) {}
+
+  /** What an image is expected to take, in seconds; 0 before the device is open. */
+  get secondsPerImage(): number {
+    return this.#secondsPerImage;
+  }
 
   /** Starts the worker where there is none, and resolves once it is ready. Rejects with DeviceFailedError. */
   open(): Promise<ServedInfo> {
@@ -52,6 +59,7 @@ export class DeviceWorker {
         if (message.type === "note") this.events.onNote?.(message.text);
         else if (message.type === "opened") {
           this.events.onUse?.(message.use);
+          this.#secondsPerImage = message.secondsPerImage;
           resolve(message.info);
         } else if (message.type === "failed") reject(new DeviceFailedError(message.message));
         else if (message.id === this.#pending?.id) {

@@ -22,7 +22,10 @@ scope.onmessage = async ({ data: message }) => {
   if (message.type === "open") {
     try {
       tracer = await MappedTracer.open(message.options, (text) => scope.postMessage({ type: "note", text }));
-      scope.postMessage({ type: "opened", info: tracer.info, use: use(tracer) });
+      scope.postMessage({
+        ...{ type: "opened", info: tracer.info, use: use(tracer) },
+        secondsPerImage: tracer.secondsPerImage,
+      });
     } catch (error) {
       scope.postMessage({ type: "failed", message: (error as Error).message });
     }

@@ -149,12 +149,11 @@ const gone = new HttpError(499, "gone", "the client hung up");
 const internal = new HttpError(500, "internal", "the request failed; the server's log says why under its request id");
 
 async function attribute(c: Context<Env>, service: Service): Promise<Response> {
-  const { config } = service;
   const start = performance.now();
   const query = v.safeParse(attributeQuery, c.req.query());
   if (!query.success) throw new HttpError(400, "query", queryProblem(query.issues[0]));
-  const limit = Number(query.output.timeout_ms ?? config.deadlineMs);
-  const deadline = start + Math.min(limit, config.deadlineMs);
+  const { deadlineMs } = service.timeLimits;
+  const deadline = start + Math.min(Number(query.output.timeout_ms ?? deadlineMs), deadlineMs);
   // A full queue refuses a request before its body is received.
   service.reserve(1).release();
   const received = await receive(c.req.raw, service.limits, service.budget);
@@ -199,7 +198,7 @@ async function attribute(c: Context<Env>, service: Service): Promise<Response> {
   });
 }
 
-function models({ info, config, batcher }: Service): ModelsBody {
+function models({ info, config, batcher, timeLimits }: Service): ModelsBody {
   const { modelSet, variants, labels, method, calibration, settings, device, imageSizes, maxBatch } = info;
   const { search, unsureBelow, typical, cautions } = info;
   return {
@@ -215,8 +214,8 @@ function models({ info, config, batcher }: Service): ModelsBody {
       pixels: config.maxPixels,
       images: config.maxImages,
       queue: batcher.options.maxQueue,
-      batch: maxBatch,
-      deadlineMs: config.deadlineMs,
+      batch: Math.min(maxBatch, timeLimits.maxBatch),
+      deadlineMs: timeLimits.deadlineMs,
     },
   };
 }

@@ -11,6 +11,8 @@ import type { ImageInput, Pixels } from "../images/load.ts";
 import type { Label } from "../labels.ts";
 import { measure } from "../run/pipeline.ts";
 import { fittedOf, Tracer, type TracerInfo, type TracerOptions } from "../run/tracer.ts";
+import { chooseModels } from "../run/choose_models.ts";
+import { productRate, transformerOperations } from "./expected_time.ts";
 import { tokenErrors } from "../signals/reconstruction.ts";
 import { type LabelScores, labelScores } from "./label_scores.ts";
 import { type GridMap, tokenMap } from "./maps.ts";
@@ -69,11 +71,14 @@ interface Seen {
 /** Open it with `MappedTracer.open`. Calls of `attribute` must not overlap: the device works on one batch at a time. */
 export class MappedTracer implements AsyncDisposable {
   readonly tracer: Tracer;
+  /** What an image that every family might have made is expected to take, as measured when it was opened. */
+  readonly secondsPerImage: number;
   readonly #watch: { seen?: Seen };
 
-  private constructor(tracer: Tracer, watch: { seen?: Seen }) {
+  private constructor(tracer: Tracer, watch: { seen?: Seen }, secondsPerImage: number) {
     this.tracer = tracer;
     this.#watch = watch;
+    this.secondsPerImage = secondsPerImage;
   }
 
   get info(): ServedInfo {
@@ -96,18 +101,27 @@ export class MappedTracer implements AsyncDisposable {
         watch.seen?.surprises.set(key(variant, tokens), conditional.map((value) => Math.max(0, -value)));
       },
     };
-    const tracer = await Tracer.open({ ...options, observer, decoder: ownDecoder }, { onNote: onPrepare, onPrepare });
+    const models = await chooseModels(options.models, { onNote: onPrepare });
+    const tracer = await Tracer.open({ ...options, models, observer, decoder: ownDecoder }, {
+      onNote: onPrepare,
+      onPrepare,
+    });
+    let seconds: number;
     try {
       if (tracer.info.settings.condition === "given") {
         throw new Error("method: expected one that needs no classes, which requests do not say");
       }
       onPrepare?.("warming up");
-      await warmUp(tracer, options.preload ?? false);
+      const tokenizers = await warmUp(tracer, options.preload ?? false);
+      const { device } = tracer.run;
+      seconds = tokenizers + transformerOperations(models, tracer.info.settings, device) / await productRate(device);
+      // An image that is searched takes twice as much at most with quick, and ten times with full.
+      if (tracer.info.search !== "off") seconds *= 2;
     } catch (error) {
       await tracer[Symbol.asyncDispose]();
       throw error;
     }
-    return new MappedTracer(tracer, watch);
+    return new MappedTracer(tracer, watch, seconds);
   }
 
   /**
@@ -176,15 +190,25 @@ export class MappedTracer implements AsyncDisposable {
   }
 }
 
-/** One grey image through the tokenizers, and with `everything` through every transformer: kernels are built before ready. */
-async function warmUp({ info, labels, run }: Tracer, everything: boolean): Promise<void> {
+/**
+ * One grey image through the tokenizers, and with `everything` through every transformer: kernels are built before ready.
+ * Returns the seconds that the tokenizers take for an image when kernels are built.
+ */
+async function warmUp({ info, labels, run }: Tracer, everything: boolean): Promise<number> {
   const bySize = new Map(info.imageSizes.map((size) => [size, new Float32Array(size * size * 3).fill(0.5)]));
   const grey = { sha256: "0".repeat(64), pixels: { width: 1, height: 1, bySize } };
   const wanted = everything ? labels.families : [];
   const options = { ...run.measuring, search: undefined };
-  for await (const line of measure([toInput(grey, 0)], () => wanted, options)) {
-    if (isUnreadable(line)) throw new Error(`warm-up: ${line.error.message}`);
-  }
+  const pass = async (families: readonly FamilyName[]) => {
+    const start = performance.now();
+    for await (const line of measure([toInput(grey, 0)], () => families, options)) {
+      if (isUnreadable(line)) throw new Error(`warm-up: ${line.error.message}`);
+    }
+    return (performance.now() - start) / 1000;
+  };
+  const first = await pass(wanted);
+  // Where it is slow because the device is, another pass would only take as long again.
+  return first < 5 ? await pass([]) : first;
 }
 
 function toInput(decoded: DecodedImage, i: number): ImageInput {

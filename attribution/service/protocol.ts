@@ -17,7 +17,13 @@ export interface DeviceUse {
 
 export type FromDevice =
   | { readonly type: "note"; readonly text: string }
-  | { readonly type: "opened"; readonly info: ServedInfo; readonly use: DeviceUse }
+  | {
+    readonly type: "opened";
+    readonly info: ServedInfo;
+    readonly use: DeviceUse;
+    /** What an image that every family might have made is expected to take. */
+    readonly secondsPerImage: number;
+  }
   /** Nothing will come of this worker: the weights are wrong, or there is no device. */
   | { readonly type: "failed"; readonly message: string }
   | { readonly type: "progress"; readonly id: number; readonly done: number }

@@ -11,6 +11,7 @@ import { HttpError, publicError } from "./errors.ts";
 import { LoopDelay } from "./loop_delay.ts";
 import { Metrics } from "./metrics.ts";
 import type { AttributionBody, ImageResult, StatusBody } from "./schemas.ts";
+import { type TimeLimits, timeLimits } from "./expected_time.ts";
 import type { DecodedImage, MappedTracerOptions, MappedVerdict, ServedInfo } from "./mapped_tracer.ts";
 import { verdictBody } from "./verdict_body.ts";
 
@@ -54,6 +55,7 @@ export class Service {
   /** Resolves when the device is warm; rejects when it cannot be opened. */
   readonly ready: Promise<ServedInfo>;
   #info: ServedInfo | undefined;
+  #limits: TimeLimits;
   #state: "starting" | "ready" | "draining" | "failed" = "starting";
   #failure: string | undefined;
   #requests = 0;
@@ -62,6 +64,7 @@ export class Service {
   constructor(readonly options: ServiceOptions) {
     const { config, log = () => {} } = options;
     const { metrics } = this;
+    this.#limits = timeLimits(0, config);
     this.budget = new ByteBudget(config.maxReading);
     this.decoders = new Decoders({
       processes: config.decoders,
@@ -71,7 +74,7 @@ export class Service {
     });
     this.device = new DeviceWorker(
       pick(config, deviceSettings),
-      config.batchMs,
+      this.#limits.batchMs,
       options.spawnDevice ?? spawnDeviceWorker,
       {
         onNote: (text) => log({ event: "device", text }),
@@ -95,12 +98,14 @@ export class Service {
     // Until the device is open, nothing is queued; then no batch is larger than its memory allows.
     this.batcher = new Batcher((images, onProgress) => this.#run(images, onProgress), {
       get maxBatch() {
-        return service.#info?.maxBatch ?? 1;
+        return service.#info === undefined ? 1 : Math.min(service.#info.maxBatch, service.#limits.maxBatch);
       },
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,
       // The rest of the deadline is a reserve for batches that take longer than the ones before.
-      maxDelayMs: 0.6 * config.deadlineMs,
+      get maxDelayMs() {
+        return 0.6 * service.#limits.deadlineMs;
+      },
       onStart: (_, waited) => metrics.waitSeconds.observe(waited),
     });
     // deno-lint-ignore no-this-alias -- a getter of an object literal has a `this` of its own
@@ -110,6 +115,7 @@ export class Service {
     this.ready = this.#open();
     this.ready.then((info) => {
       this.#info = info;
+      this.#setLimits(info.maxBatch);
       if (this.#state === "starting") this.#state = "ready";
       log({ event: "ready", device: info.device.name, modelSet: info.modelSet.hash, maxBatch: info.maxBatch });
     }, (error: Error) => {
@@ -121,6 +127,20 @@ export class Service {
   async #open(): Promise<ServedInfo> {
     const [info] = await Promise.all([this.device.open(), this.decoders.warmUp()]);
     return info;
+  }
+
+  /** The limits follow what an image is expected to take; where that is long, the log says so. */
+  #setLimits(maxBatch: number): void {
+    const { secondsPerImage } = this.device;
+    const limits = this.#limits = timeLimits(secondsPerImage, { ...this.config, maxBatch });
+    this.device.batchMs = limits.batchMs;
+    this.batcher.expect(secondsPerImage);
+    if (limits.caution !== undefined) this.options.log?.({ event: "slow", text: limits.caution });
+  }
+
+  /** Limits of time, as far as they are known: what an image takes is known when the device is open. */
+  get timeLimits(): TimeLimits {
+    return this.#limits;
   }
 
   get config(): ServiceConfig {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { cosines } from "../../attribution/quantisation/spectral_blocks.ts";
-import { codePriors, measureLatents } from "../../training/latents.ts";
+import { codePriors } from "../../attribution/signals/latent_meter.ts";
+import { measureLatents } from "../../training/latents.ts";
 import type { Pair, PairSource } from "../../training/pairs.ts";
 import { Trainee } from "../../training/trainee.ts";
 import { writeEncoder } from "../../training/output.ts";

@@ -2,7 +2,7 @@
  * Decides when evidence measured under other settings can be reused: most of what one task has measured serves others.
  * store.ts reads and writes the evidence.
  *
- * - Tokens depend on quantisation, device, weight type, and on whether the encoder is the tokenizer's (`baselines`) or
+ * - Tokens depend on quantisation, device, weight type, latent statistics, and on whether the encoder is the tokenizer's (`baselines`) or
  *   the inverse decoder.
  * - Signals depend on tokens and on their level. A level contains the signals of the levels below.
  * - Likelihoods depend on tokens, the class condition and how classes are inferred. Extras are additional numbers.
@@ -25,7 +25,7 @@ export interface Reuse {
  */
 export function reusablePart(stored: Settings, wanted: Settings): Reuse | undefined {
   const sameTokens = stored.quantization === wanted.quantization && stored.device === wanted.device &&
-    stored.weightType === wanted.weightType &&
+    stored.weightType === wanted.weightType && stored.latents === wanted.latents &&
     (stored.signals === "baselines") === (wanted.signals === "baselines");
   if (!sameTokens) return undefined;
   const families = stored.signals === wanted.signals || stored.signals === "all";

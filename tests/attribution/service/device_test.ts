@@ -14,7 +14,7 @@ const options: MappedTracerOptions = {
 const image: DecodedImage = { sha256: "0".repeat(64), pixels: { width: 1, height: 1, bySize: new Map() } };
 
 /** Workers that follow the protocol and then do what a text says to a batch; `n` is the number of the worker, from 0. */
-function scripted(batch: string, open = `postMessage({ type: "opened", info: { n }, use: {} })`) {
+function scripted(batch: string, open = `postMessage({ type: "opened", info: { n }, use: {}, secondsPerImage: 0.5 })`) {
   let n = 0;
   const workers: Worker[] = [];
   const spawn = () => {
