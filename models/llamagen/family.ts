@@ -184,7 +184,7 @@ function llamagenFamily(
     variantFacts({ width, layers, mlp, codes, classes, tokenCount: rows }) {
       const element = bytesPerElement("f32");
       // A block holds the gate and the other half of the feed-forward layer at once.
-      const sizes = { rows, width, mlp: 2 * mlp, codes, tensors: 14, logits: 2 };
+      const sizes = { rows, width, mlp: 2 * mlp, codes, tensors: 14, logits: 1 };
       const { perImage, largestTensor } = transformerActivations(sizes);
       return {
         classes,

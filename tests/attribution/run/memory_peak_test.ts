@@ -24,7 +24,7 @@ interface Network {
   readonly label?: string;
 }
 
-function network(family: "rar" | "var", label?: string): Network {
+function network(family: string, label?: string): Network {
   return { name: label ?? `tokenizer of ${family}`, family: familyNamed(family), label };
 }
 
@@ -82,6 +82,10 @@ for (
     [network("var", "var30"), 4],
     [network("rar"), 8],
     [network("var"), 8],
+    [network("llamagen", "llamagenb"), 8],
+    [network("llamagen384", "llamagen3b384"), 4],
+    [network("llamagen"), 8],
+    [network("llamagen384"), 4],
   ] as const
 ) {
   Deno.test(`${of.name}, ${images} images: the card's peak is within 5 % of the plan, and the second pass makes no buffer`, async () => {
@@ -161,10 +165,17 @@ Deno.test("RAR-B scores 8 images within the least memory that a plan takes for t
   assert.deepEqual([stub.counts.made, stub.counts.destroyed], [0, 0]);
 });
 
-for (const label of ["rarb", "var16"]) {
-  Deno.test(`${label} draws 8 images with guidance within 5 % of what is planned`, async () => {
+// What is planned for drawing is for 2^21 logits at once; 8 images of LlamaGen have 2^17 in a step.
+for (
+  const [family, label, least] of [["rar", "rarb", 0.95], ["var", "var16", 0.95], [
+    "llamagen",
+    "llamagenb",
+    0.75,
+  ]] as const
+) {
+  Deno.test(`${label} draws 8 images with guidance in ${100 * least} to 105 % of the memory that is planned`, async () => {
     const { device, stub } = openStubDevice({ record: false });
-    const of = network(label === "rarb" ? "rar" : "var", label), tokenizerOf = network(of.family.name as "rar" | "var");
+    const of = network(family, label), tokenizerOf = network(family);
     const set = setOf([tokenizerOf, of]);
     const planned = leastBytes((bytes) => planBatch(set, device, label, bytes).generate >= 8);
     device.limitMemory(planned);
@@ -180,12 +191,12 @@ for (const label of ["rarb", "var16"]) {
     const images = Array.from({ length: 8 }, (_, i) => i);
     const generated = variant.generate(tokenizer, sampler!, {
       ...{ labels: images.map(() => 7), images, seed: 1, signal: stop.signal },
-      onStep: () => ++steps === 12 && stop.abort(new Error("enough")), // all scales of VAR, and what every token of RAR needs
+      onStep: () => ++steps === 12 && stop.abort(new Error("enough")), // all scales of VAR, and what every token of the others needs
     });
     await generated.then(({ tokens, fHat }) => [tokens, fHat].forEach((tensor) => tensor.dispose()), () => {});
     await device.sync();
     const ratio = stub.peakBytes / planned;
-    assert.ok(ratio > 0.95 && ratio < 1.05, `${stub.peakBytes / GIB} GiB, planned ${planned / GIB}`);
+    assert.ok(ratio > least && ratio < 1.05, `${stub.peakBytes / GIB} GiB, planned ${planned / GIB}`);
     assert.equal(stub.counts.destroyed, 0); // the limit was not in the way
   });
 }
