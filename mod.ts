@@ -16,6 +16,8 @@ export {
   type TracerOptions,
 } from "./attribution/run/tracer.ts";
 export type { RunEvents, RunOptions } from "./attribution/run/open_run.ts";
+export type { Cheaper, RunPlan, WorkPart } from "./attribution/run/run_plan.ts";
+export type { Rates } from "./attribution/run/work_meter.ts";
 export {
   type Evidence,
   type EvidenceLine,

@@ -43,6 +43,15 @@ export interface OpenDeviceOptions {
   readonly card?: string;
 }
 
+/** The kind of the device that `openDevice` opens by a name. Nothing is opened. */
+export async function deviceKind(
+  name: DeviceName,
+  { card }: Pick<OpenDeviceOptions, "card"> = {},
+): Promise<"cpu" | "webgpu"> {
+  if (name !== "auto") return name;
+  return (await probeWebGpu({ card })).kind === "hardware" ? "webgpu" : "cpu";
+}
+
 /**
  * Opens a device: `auto` takes a hardware WebGPU adapter, else the CPU; `webgpu` also takes a software adapter. Close
  * it when done. Rejects with Error, saying what to install, when `webgpu` finds no adapter or not the wanted card; with TypeError for another

@@ -8,6 +8,7 @@ import type { Stranger } from "./checkpoint/load.ts";
 import type { TensorSource } from "./checkpoint/source.ts";
 import type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
 import type { FamilyTraining } from "./family_training.ts";
+import type { TokenizerFlops, VariantFlops } from "./flops.ts";
 import type { Activations, BytesByDevice, StepActivations } from "./footprint.ts";
 import type { LatentStatistics } from "./latent_statistics.ts";
 import type { GenerateOptions } from "./sampling.ts";
@@ -31,6 +32,10 @@ export interface TokenizerFacts {
   readonly channels: number;
   /** Sides of the square maps that the tokens form, in order: one map, or one per scale from coarse to fine. */
   readonly patchNums: readonly number[];
+  /** Channels of its convolutions at the finest level. */
+  readonly width: number;
+  /** Operations of the passes. */
+  readonly flops: TokenizerFlops;
   /** Memory of a pass. */
   readonly activations: Activations;
   /** Memory of a training step of the encoder. */
@@ -47,6 +52,14 @@ export interface VariantFacts {
   readonly codes: number;
   /** As those of its tokenizer. */
   readonly patchNums: readonly number[];
+  /** How many of the first tokens can be scored without the others, ascending: any number, or whole scales. */
+  readonly prefixes: readonly number[];
+  /** What a class condition costs. */
+  readonly conditionCost: ConditionCost;
+  /** Channels of its rows. */
+  readonly width: number;
+  /** Operations of the passes. */
+  readonly flops: VariantFlops;
   /** Memory of a pass. */
   readonly activations: Activations;
   /** What generating with a key/value cache needs, per image. */

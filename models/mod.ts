@@ -27,6 +27,7 @@ export type {
   TokenizerLossOptions,
   TransformerInTraining,
 } from "./family_training.ts";
+export type { TokenizerFlops, VariantFlops } from "./flops.ts";
 export type { Activations, BytesByDevice, Footprint, PlannedDevice, StepActivations } from "./footprint.ts";
 export type { InitRule } from "./init_rule.ts";
 export type { LatentStatistics } from "./latent_statistics.ts";

@@ -5,7 +5,9 @@
 import { ModelSetError } from "../util/errors.ts";
 import { basename, dirname, join } from "node:path";
 import { type Device, sizeOf } from "../core/tensor/mod.ts";
-import { hashFile } from "../util/hash.ts";
+import { hashFile, sha256Hex } from "../util/hash.ts";
+import type { HashMemory } from "../util/hash_memory.ts";
+import { version } from "../util/version.ts";
 import {
   checkNames,
   openCheckpoint,
@@ -54,7 +56,13 @@ export interface LoadTokenizerOptions extends LoadNetworkOptions {
 export interface CheckOptions {
   /** Also compare every file's sha256 with the manifest. Default true. */
   readonly verify?: boolean;
-  /** Called before each network is looked at. */
+  /**
+   * Remembers hashes of files, and which networks were found to be whole. Such a network's files are not opened.
+   *
+   * @internal
+   */
+  readonly memory?: HashMemory;
+  /** Called before each network is looked at, unless it is remembered. */
   readonly onNetwork?: (network: string) => void;
 }
 
@@ -277,20 +285,32 @@ class OpenedSet implements ModelSet {
   }
 
   async check(options: CheckOptions = {}): Promise<void> {
+    const { memory } = options;
+    try {
+      await this.#checkRows(options);
+    } finally {
+      await memory?.save();
+    }
+  }
+
+  async #checkRows({ verify = true, memory, onNetwork }: CheckOptions): Promise<void> {
     const verified = new Set<string>();
     for (const row of this.#rows) {
       if (filesOf(row).length === 0) continue;
-      options.onNetwork?.(row.title);
+      const fact = memory && await wholeFact(row);
+      if (verify && memory !== undefined && memory.knows(fact!) && await this.#isRemembered(row, memory)) continue;
+      onNetwork?.(row.title);
       const source = await this.#open(row);
       try {
         this.#checkNames(row, source);
       } finally {
         source.close();
       }
-      for (const { file, sha256 } of options.verify === false ? [] : filesOf(row)) {
+      if (!verify) continue;
+      for (const { file, sha256 } of filesOf(row)) {
         if (verified.has(file)) continue;
         const path = join(this.dir, file);
-        const actual = await hashFile(path);
+        const actual = memory === undefined ? await hashFile(path) : await memory.hash(path, sha256);
         if (actual !== sha256) {
           throw new ModelSetError(
             `${path}: expected the sha256 ${sha256}, got ${actual}: ` +
@@ -299,7 +319,16 @@ class OpenedSet implements ModelSet {
         }
         verified.add(file);
       }
+      memory?.note(fact!);
     }
+  }
+
+  /** Whether all files of a network are remembered with the hashes of the manifest. */
+  async #isRemembered(row: NetworkRow, memory: HashMemory): Promise<boolean> {
+    for (const { file, sha256 } of filesOf(row)) {
+      if (await memory.recall(join(this.dir, file)) !== sha256) return false;
+    }
+    return true;
   }
 
   async openNetwork(network: NetworkId): Promise<TensorSource> {
@@ -417,6 +446,13 @@ const knownBuffers: readonly RegExp[] = [...families.flatMap(({ buffers }) => bu
 /** The files that a network comes from; none for weights that are computed. */
 function filesOf({ entry, encoder }: NetworkRow): FileEntry[] {
   return [..."file" in entry ? [entry] : [], ...encoder === undefined ? [] : [encoder]];
+}
+
+/** The fact that files of these hashes have the tensors that a network needs. Nothing else can change that. */
+async function wholeFact(row: NetworkRow): Promise<string> {
+  const files = filesOf(row).map(({ sha256, prefix }) => [sha256, prefix]);
+  const about = JSON.stringify([version, row.title, files, row.specs().map(({ name, shape }) => [name, shape])]);
+  return `network ${await sha256Hex(new TextEncoder().encode(about))}`;
 }
 
 /** Tokenizers first. */

@@ -50,6 +50,11 @@ interface Disposing {
   dispose(): void;
 }
 
+/** Every number of tokens, from 1: how many of the first tokens can be scored without the others. */
+export function anyPrefix(tokens: number): number[] {
+  return Array.from({ length: tokens }, (_, i) => i + 1);
+}
+
 /** How tokens are drawn. */
 export interface RasterDraw {
   /** Guidance factor of every token; 1 for none. */
@@ -183,7 +188,7 @@ export abstract class RasterVariant<C extends RasterCondition, T extends RasterT
   }
 
   get prefixes(): readonly number[] {
-    return Array.from({ length: this.tokenCount }, (_, i) => i + 1);
+    return anyPrefix(this.tokenCount);
   }
 
   abstract condition(labels: readonly (number | null)[], tokens?: number): C;

@@ -32,6 +32,7 @@ import { gatherLines, type MeasuringEvents } from "../run/measure_images.ts";
 import type { RunOptions } from "../run/open_run.ts";
 import { defaultQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
 import { sha256Hex } from "../../util/hash.ts";
+import { HashMemory } from "../../util/hash_memory.ts";
 
 /** What to calibrate, and how. */
 export interface CalibrationOptions extends RunOptions {
@@ -99,7 +100,8 @@ export async function runCalibration(
   await using cleanup = new AsyncDisposableStack();
   const file = await PartFile.create("--out", path);
   cleanup.defer(() => file.discard());
-  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
+  const memory = await HashMemory.open();
+  await set.check({ memory, onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
 
   const originals = [...train, ...val];
   const withClassifiers = shouldFitClassifiers(originals, labels, options, events);

@@ -84,6 +84,11 @@ export class VariantScorer {
     this.#starts = variant.patchNums.length > 1 ? scaleStarts(variant.patchNums) : [];
   }
 
+  /** The variant's name. */
+  get name(): string {
+    return this.#variant.name;
+  }
+
   /** The variant's family. */
   get family(): FamilyName {
     return this.#variant.family;

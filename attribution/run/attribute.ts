@@ -3,8 +3,15 @@
  * before the first network runs; then images are streamed. It prints nothing; callers follow progress through
  * `AttributeFilesEvents`.
  */
-import type { ModelSet } from "../../models/model_set.ts";
-import type { MethodName, Rules } from "../decision/methods.ts";
+import { type ModelSet, setName } from "../../models/model_set.ts";
+import {
+  decidingMethods,
+  evidenceMethod,
+  type MethodName,
+  methodOf,
+  requireMethod,
+  type Rules,
+} from "../decision/methods.ts";
 import {
   type ConditionName,
   type EvidenceLine,
@@ -16,14 +23,16 @@ import { type ListedImage, listImages } from "../images/list.ts";
 import type { ImageInput } from "../images/load.ts";
 import type { SearchLevel } from "../search/candidates.ts";
 import { readClassTable, withClasses } from "../likelihood/class_table.ts";
+import { type Choice, choose, measuringOf, openShareOf } from "./choice.ts";
 import { chooseModels } from "./choose_models.ts";
 import { Journal, measuringVersion, type RunSpec, type Shard } from "./journal/mod.ts";
-import type { RunEvents } from "./open_run.ts";
+import { type Beginning, type OpenRun, openRun, type RunEvents, workOf } from "./open_run.ts";
+import { attribute } from "./pipeline.ts";
 import { isFile } from "../../util/files.ts";
 import { similarNamesNote } from "../../util/names.ts";
 import { journalIn } from "./report.ts";
 import { Submission, type SubmissionColumn } from "./submission.ts";
-import { Tracer, type TracerOptions } from "./tracer.ts";
+import type { TracerOptions } from "./tracer.ts";
 
 /** What to attribute, where to write it, and how to decide. */
 export interface AttributeFilesOptions extends Omit<TracerOptions, "exclusive"> {
@@ -83,14 +92,24 @@ export interface Summary {
   readonly rules: Omit<Rules, "labels">;
   readonly unsureBelow: number;
   readonly settings: Settings;
-  /** Name of the device. */
-  readonly device: string;
+  /** Name of the device; null where everything was recalled, and none was opened. */
+  readonly device: string | null;
   /**
-   * Bytes: the limit for the device, the device's peak, and the process's peak resident memory, sampled at every image.
+   * Bytes: the limit for the device (null for none opened), the device's peak, and the process's peak resident memory,
+   * sampled at every image.
    */
-  readonly memory: { readonly limitBytes: number; readonly devicePeakBytes: number; readonly processPeakBytes: number };
-  /** Variants that stay loaded, variants that are loaded in turns, and images per pass of the tokenizers. */
-  readonly plan: { readonly resident: readonly string[]; readonly swapped: readonly string[]; readonly batch: number };
+  readonly memory: {
+    readonly limitBytes: number | null;
+    readonly devicePeakBytes: number;
+    readonly processPeakBytes: number;
+  };
+  /**
+   * Variants that stay loaded, variants that are loaded in turns, and images per pass of the tokenizers; null where no
+   * device was opened.
+   */
+  readonly plan:
+    | { readonly resident: readonly string[]; readonly swapped: readonly string[]; readonly batch: number }
+    | null;
   /** ISO 8601. */
   readonly started: string;
   /** Duration without opening the device and loading networks. */
@@ -156,22 +175,28 @@ export async function attributeFiles(
   await using cleanup = new AsyncDisposableStack();
   const submission = options.out === undefined ? undefined : await Submission.create(options.out, options.columns);
   cleanup.defer(() => submission?.discard());
-  const tracer = await Tracer.open({ ...options, models: set, condition, exclusive: shard !== undefined }, events);
-  cleanup.use(tracer);
+  const choice = await choose({ ...options, models: set, condition }, events);
+  const opening = { ...options, exclusive: shard !== undefined };
+  const run = await openRun(set, measuringOf(choice), opening, events, cleanup);
+  await run.begin({ images, shard, others: othersOf(choice, options) });
 
   const tally = new Tally(images.length);
-  const { journal, report } = tracer.run;
+  const { journal, report } = run;
   events.onStart?.(Math.ceil(images.length / (shard?.count ?? 1)));
-  const session = await journal?.begin(runSpecOf(tracer, options), images.length, shard, options.out);
+  const session = await journal?.begin(runSpecOf(choice, run, options), images.length, shard, options.out);
   const finish = async (status: Summary["status"]): Promise<Summary> => {
     await submission?.finish();
     if (session !== undefined) journal?.end(session, status, tally.done);
-    const summary = summarise(tracer, tally, status);
+    const summary = summarise(choice, run, tally, status);
     await report?.finish(summary);
     return summary;
   };
+  const { rules, calibration: calibrationHash, method, unsureBelow } = choice;
+  const deciding = { ...run.measuring, rules, calibrationHash, method, unsureBelow };
   try {
-    const lines = tracer.attribute(images, { shard, onKept: (kept) => journal!.addResults(session!, kept) });
+    const lines = run.lines<EvidenceLine>(images, (inputs) => attribute(inputs, deciding), {
+      ...{ shard, onKept: (kept) => journal!.addResults(session!, kept) },
+    });
     for await (const line of lines) {
       tally.add(line);
       await submission?.add(line);
@@ -201,17 +226,17 @@ async function expectReplaceable({ out, force, report, ...options }: AttributeFi
 }
 
 /** Everything that the rows of the submission depend on; shards whose specifications differ cannot be merged. */
-function runSpecOf(tracer: Tracer, { inputs, limit }: AttributeFilesOptions): RunSpec {
-  const { method, search, unsureBelow, calibration, modelSet, settings } = tracer.info;
+function runSpecOf(choice: Choice, run: OpenRun, { inputs, limit }: AttributeFilesOptions): RunSpec {
+  const { set, method, unsureBelow, calibration, rules } = choice;
   return {
     ...{
-      modelSet: modelSet.hash,
+      modelSet: set.hash,
       measuring: measuringVersion,
-      settings,
+      settings: run.settings,
       calibration,
       method,
-      search,
-      rules: withoutLabels(tracer.rules),
+      search: searchOf(choice),
+      rules: withoutLabels(rules),
       unsureBelow,
     },
     inputs: inputs.map((input) => typeof input === "string" ? input : input.path),
@@ -219,9 +244,37 @@ function runSpecOf(tracer: Tracer, { inputs, limit }: AttributeFilesOptions): Ru
   };
 }
 
-function summarise(tracer: Tracer, tally: Tally, status: Summary["status"]): Summary {
-  const { device, plan, settings, counts } = tracer.run;
-  const { method, search, unsureBelow, calibration, modelSet: { name, hash } } = tracer.info;
+function searchOf({ searching }: Choice): "off" | SearchLevel {
+  return searching?.level ?? "off";
+}
+
+/** Other options under which the same images would cost less, where the user has left the choice. */
+function othersOf(choice: Choice, { method, condition }: AttributeFilesOptions): Beginning["others"] {
+  const { set, rules, searching } = choice;
+  const now = workOf(measuringOf(choice));
+  const isUsable = (name: MethodName) => {
+    try {
+      requireMethod(name, rules);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const methods = condition === undefined && method !== evidenceMethod ? decidingMethods().filter(isUsable) : [];
+  return [
+    ...searching === undefined ? [] : [{ change: "--search off", work: { ...now, search: undefined } }],
+    ...methods.filter((name) => name !== choice.method).map((name) => {
+      const { condition: usual = "none" } = methodOf(name);
+      const openShare = openShareOf(name, set.families.length);
+      const change = `--method ${name} (condition ${usual})`;
+      return { change, work: { ...now, condition: usual, openShare } };
+    }),
+  ];
+}
+
+function summarise(choice: Choice, run: OpenRun, tally: Tally, status: Summary["status"]): Summary {
+  const { opened: { device, plan }, settings, counts } = run;
+  const { set, method, unsureBelow, calibration, rules } = choice;
   const { total, done, unreadableCount, findings, labels, unsure, unreadable, processPeakBytes, started } = tally;
   return {
     status,
@@ -230,16 +283,22 @@ function summarise(tracer: Tracer, tally: Tally, status: Summary["status"]): Sum
     labels,
     unsure,
     unreadable,
-    modelSet: { name, hash },
+    modelSet: { name: setName(set), hash: set.hash },
     calibration,
     method,
-    search,
-    rules: withoutLabels(tracer.rules),
+    search: searchOf(choice),
+    rules: withoutLabels(rules),
     unsureBelow,
     settings,
-    device: device.info.name,
-    memory: { limitBytes: plan.memoryBytes, devicePeakBytes: device.memory().peakBytes, processPeakBytes },
-    plan: { resident: [...plan.resident], swapped: plan.swapped, batch: plan.tokenizerBatch },
+    device: device?.info.name ?? null,
+    memory: {
+      limitBytes: plan?.memoryBytes ?? null,
+      devicePeakBytes: device?.memory().peakBytes ?? 0,
+      processPeakBytes,
+    },
+    plan: plan === undefined
+      ? null
+      : { resident: [...plan.resident], swapped: plan.swapped, batch: plan.tokenizerBatch },
     started: started.toISOString(),
     seconds: tally.seconds(),
   };

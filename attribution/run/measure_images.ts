@@ -31,7 +31,8 @@ export interface MeasuringSummary {
   };
   readonly modelSet: string;
   readonly settings: Settings;
-  readonly device: string;
+  /** Name of the device; null where everything was recalled, and none was opened. */
+  readonly device: string | null;
   readonly started: string;
 }
 
@@ -56,10 +57,11 @@ export async function measureImages(
       images: { total: images.length, measured, unreadable, ...counts },
       modelSet: set.hash,
       settings: run.settings,
-      device: run.device.info.name,
+      device: run.opened.device?.info.name ?? null,
       started,
     };
   };
+  await run.begin({ images });
   events.onStart?.(images.length);
   try {
     const wanted = options.scoring === undefined ? [] : set.families;

@@ -1,138 +1,33 @@
 /**
- * Opens device, memory plan, journal, report and networks for a run over images, so that errors surface before any
- * inference. tracer.ts and measure_images.ts use it.
+ * Opens journal and report of a run over images, and makes ready what opens device and networks once an image needs
+ * them. tracer.ts, attribute.ts and measure_images.ts use it.
  */
-import { formatBytes } from "../../util/bytes.ts";
-import { DeviceError } from "../../util/errors.ts";
-import { hiddenCard } from "../../core/mod.ts";
-import { type DeviceName, openDevice } from "../../core/open_device.ts";
-import type { Device, Tensor } from "../../core/tensor/mod.ts";
-import type { FamilyName } from "../../models/family.ts";
+import type { Device } from "../../core/tensor/mod.ts";
 import type { ModelSet } from "../../models/model_set.ts";
+import { networkName } from "../../models/model_set.ts";
 import { joinExtras } from "../decision/extras.ts";
-import {
-  type ConditionName,
-  isUnreadable,
-  type MeasurementLine,
-  type Settings,
-  summariesVersion,
-} from "../evidence/evidence.ts";
+import { isUnreadable, type MeasurementLine, type Settings, summariesVersion } from "../evidence/evidence.ts";
 import { type ImageDecoder, openDecoder } from "../images/decoder/mod.ts";
 import type { ImageInput } from "../images/load.ts";
-import { labelsOf } from "../labels.ts";
-import { defaultInference, type InferenceSettings } from "../likelihood/class_inference.ts";
-import type { TokenScores } from "../likelihood/token_scores.ts";
+import { labelsOf, mapFamilies } from "../labels.ts";
+import { defaultInference } from "../likelihood/class_inference.ts";
 import type { ExtraScores } from "../likelihood/variant_scorer.ts";
-import type { Quantize } from "../quantisation/quantize.ts";
-import { openQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
-import { loadWithOwnEncoder, tracingShare } from "../signals/own_encoder.ts";
-import type { SignalLevel } from "../signals/table.ts";
-import type { Measured, MeasureOptions, SearchOptions } from "./image_state.ts";
+import { isFile } from "../../util/files.ts";
+import { measureRates } from "./device_rate.ts";
+import type { Measured, MeasureOptions } from "./image_state.ts";
+import type { EvidenceCache } from "./journal/evidence_cache.ts";
 import { Journal, journaled, type JournaledLine, type Shard } from "./journal/mod.ts";
-import { usualMemoryLimit } from "./memory_limit.ts";
-import { leastMemory, type Plan, planMemory } from "./memory_plan.ts";
+import { type Opened, RunNetworks } from "./open_networks.ts";
+import type { Plan } from "./memory_plan.ts";
 import { journalIn, Report } from "./report.ts";
-import { VariantPool } from "./variant_pool.ts";
+import type { Measuring, Observer, OpenRunOptions, RunEvents } from "./run_options.ts";
+import { expectedFlops, makePlan, toldFromSeconds } from "./run_plan.ts";
+import { survey } from "./survey.ts";
+import type { VariantPool } from "./variant_pool.ts";
+import { WorkMeter } from "./work_meter.ts";
+import { type CostedWork, stageCosts } from "./work_model.ts";
 
-/**
- * Where a run computes, and where it stores its results.
- *
- * @example
- * ```ts
- * import { type RunOptions } from "@model-tracer/model-tracer";
- *
- * const options: RunOptions = { device: "cpu", threads: 2, maxBatch: 4, journal: "journal.sqlite" };
- * console.log(options.device); // for Tracer.open(options)
- * ```
- */
-export interface RunOptions {
-  /** Default `auto`: a hardware adapter of WebGPU, else the CPU. */
-  readonly device?: DeviceName;
-  /** Whether `webgpu` may be a software adapter. Default true. */
-  readonly allowSoftware?: boolean;
-  /** Threads of the CPU device. Default: as many as the machine has processors. */
-  readonly threads?: number;
-  /**
-   * Type in which the weights of matrices are stored on the device. Default: that of their files; `f16` rounds them to
-   * half the memory of `f32`.
-   */
-  readonly weightType?: "f32" | "f16";
-  /**
-   * Limit for weights and activations on the device. Default: by the free memory, at most 8 GiB or what the largest
-   * network needs, on a card 40 GiB.
-   */
-  readonly memoryBytes?: number;
-  /** Largest number of images per pass; memory may allow fewer. Default 16. */
-  readonly maxBatch?: number;
-  /** Load all variants that fit into memory before the first image, not when they are first used. Default true. */
-  readonly preload?: boolean;
-  /** Images with more pixels are unreadable. Default 64 Mi. */
-  readonly maxPixels?: number;
-  /** Folder for evidence.jsonl (a line per image) and summary.json. Default: none is written. */
-  readonly report?: string;
-  /**
-   * SQLite file that keeps all measurements. Later runs, also of other tasks, recall them in place of measuring again.
-   * Default: journal.sqlite in the report's folder; without a report nothing is kept.
-   */
-  readonly journal?: string;
-  /** Aborting it ends the run after the pass in progress. */
-  readonly signal?: AbortSignal;
-}
-
-/** Receives intermediate results that the evidence does not contain. */
-export interface Observer {
-  /** Called with the latents f and fHat [batch, h, w, channels] of a batch. Both tensors are freed after the pass. */
-  readonly onQuantised?: (family: FamilyName, f: Tensor, fHat: Tensor) => void;
-  /** Called after every pass with the measurements of its images so far, tokens included. */
-  readonly onMeasured?: (measured: readonly Measured[]) => void;
-  /** Called with the log-probabilities of an image's tokens under a variant. */
-  readonly onScores?: (variant: string, tokens: Int32Array, scores: TokenScores) => void;
-}
-
-/**
- * Progress of a run.
- *
- * @example
- * ```ts
- * import { type RunEvents, Tracer } from "@model-tracer/model-tracer";
- *
- * const events: RunEvents = { onNote: (text) => console.error(text), onPrepare: (text) => console.error(text) };
- * await using tracer = await Tracer.open({ device: "cpu" }, events);
- * console.log(tracer.info.method);
- * ```
- */
-export interface RunEvents {
-  /** Called with a fact that the user should know, such as the choice of a software adapter. */
-  readonly onNote?: (text: string) => void;
-  /** Called before a network is checked or loaded, with a description such as `loading var16`. */
-  readonly onPrepare?: (text: string) => void;
-  /** Called once before the first image, with the number of images. */
-  readonly onStart?: (total: number) => void;
-  /** Called with the work done so far, in images; fractions are possible. */
-  readonly onProgress?: (images: number) => void;
-}
-
-/** What is measured of every image. */
-export interface Measuring {
-  /** The quantiser that makes tokens. */
-  readonly quantization: QuantizerName;
-  /** Which signals of the tokenizers. */
-  readonly signals: SignalLevel;
-  /** How transformers score the tokens. Default: no transformer is run. */
-  readonly scoring?: Scoring;
-  /** Which images are searched for poses. Default: none. */
-  readonly searching?: SearchOptions;
-}
-
-/** How transformers score tokens. */
-export interface Scoring {
-  /** The class condition; `given` needs images with classes. */
-  readonly condition: ConditionName;
-  /** How classes are inferred under the condition `infer`. */
-  readonly inference?: InferenceSettings;
-  /** Further statistics of the token scores. */
-  readonly extras?: ExtraScores;
-}
+export type { Measuring, Observer, OpenRunOptions, RunEvents, RunOptions, Scoring } from "./run_options.ts";
 
 /**
  * The settings that measurements depend on, as evidence and journal record them. Weights that stay as their files have
@@ -167,11 +62,24 @@ export interface RunCounts {
   readonly damaged?: number;
 }
 
+/** The images of a run, and what else its plan tells. */
+export interface Beginning {
+  readonly images: readonly ImageInput[];
+  readonly shard?: Shard;
+  /** Other options, and what would be measured under them. */
+  readonly others?: readonly { readonly change: string; readonly work: CostedWork }[];
+}
+
 /** An open run. */
 export interface OpenRun {
+  /** The device. Throws while none is open. */
   readonly device: Device;
+  /** The networks. Throws while none are open. */
   readonly pool: VariantPool;
+  /** The plan of memory. Throws while no device is open. */
   readonly plan: Plan;
+  /** What is open so far. */
+  readonly opened: Partial<Opened>;
   readonly settings: Settings;
   readonly journal?: Journal;
   readonly report?: Report;
@@ -179,6 +87,13 @@ export interface OpenRun {
   readonly counts: RunCounts;
   /** Options for `measure` and `attribute` of pipeline.ts. */
   readonly measuring: MeasureOptions;
+  /** Opens the device and the networks now, not when an image needs them. Throws where they do not fit the options. */
+  open(): Promise<Opened>;
+  /**
+   * Looks up which images the journal has. If it lacks any, opens the device, and tells the plan of work that takes long.
+   * Throws where device or memory do not fit the options.
+   */
+  begin(beginning: Beginning): Promise<void>;
   /**
    * Runs `pipeline` over images. Measurements are in the journal, and lines in the report, before they are yielded.
    * With a journal, images with the same content are measured once.
@@ -190,18 +105,10 @@ export interface OpenRun {
   ): AsyncGenerator<L, void, void>;
 }
 
-/** Options of `openRun`. */
-export interface OpenRunOptions extends RunOptions {
-  /** Lock the journal so that no other process can use it. Default false. */
-  readonly exclusive?: boolean;
-  readonly observer?: Observer;
-  /** Decodes files; the caller closes it. Default: openDecoder(). */
-  readonly decoder?: ImageDecoder;
-}
-
 /**
- * Opens device, report, journal and networks, and defers their disposal to `cleanup`. Throws before any image is read
- * when memory, weights or files do not fit.
+ * Opens report and journal, and defers their disposal to `cleanup`. The device is opened when the first image needs it,
+ * or at once where there is no journal that could have everything: then this throws, before any image is read, when
+ * memory or device do not fit.
  */
 export async function openRun(
   set: ModelSet,
@@ -210,56 +117,69 @@ export async function openRun(
   events: RunEvents,
   cleanup: AsyncDisposableStack,
 ): Promise<OpenRun> {
-  const { weightType, maxPixels, signal, preload, observer = {} } = options;
-  const { signals, scoring } = what;
-  const device = await openDevice(options.device ?? "auto", { threads: options.threads });
-  cleanup.defer(() => device.close());
-  checkSoftware(device, options);
-  const plan = await planRun(set, device, what, options);
-  device.limitMemory(plan.memoryBytes);
-  noteDevice(device, plan, options, events);
-  const settings = settingsOf(what, device.info.kind, { weightType, latents: set.latentsId });
-  if (options.decoder === undefined) events.onPrepare?.("starting the decoder of images");
-  const decoder = options.decoder ?? openDecoder();
-  if (options.decoder === undefined) cleanup.use(decoder);
-  const { report, journal } = await openFiles(options, events, cleanup);
+  const { weightType, maxPixels, signal, observer = {} } = options;
+  const { scoring } = what;
+  const networks = new RunNetworks(set, what, options, events, cleanup);
+  const path = options.journal ?? (options.report === undefined ? undefined : journalIn(options.report));
+  if (path === undefined || !await isFile(path)) await networks.machine();
+  const settings = settingsOf(what, await networks.kind(), { weightType, latents: set.latentsId });
+  const decoder = options.decoder ?? cleanup.use(new LateDecoder(() => events.onPrepare?.(decoderText)));
+  const { report, journal } = await openFiles(options, path, events, cleanup);
   const evidence = journal?.evidence({ modelSet: set.hash, settings });
-  const pool = await VariantPool.open(set, device, plan, {
-    weightType,
-    preload,
-    onLoad: (name) => events.onPrepare?.(`loading ${name}`),
-    loadTokenizer: signals === "baselines" ? (name) => loadWithOwnEncoder(set, device, name) : undefined,
-  });
-  cleanup.defer(() => pool.dispose());
-  const quantizers = await openQuantizers(pool, what.quantization, observer, cleanup);
-
+  const meter = new WorkMeter(stageCosts(set, workOf(what)));
+  const open = async () => {
+    if (decoder instanceof LateDecoder) decoder.start();
+    return await networks.open();
+  };
   const counter = new Counter();
-  let done = 0;
+  let done = 0, isBegun = false;
   const measuring: MeasureOptions = {
-    ...{ device, models: pool, plan, settings, quantizers, maxPixels, decoder, signal },
+    networks: async () => {
+      const { device, pool, plan, quantizers } = await open();
+      return { device, models: pool, plan, quantizers };
+    },
+    tokenizers: mapFamilies(set.families, (family) => set.tokenizerFacts(family)),
+    ...{ settings, maxPixels, decoder, signal },
     variants: scoring === undefined ? {} : labelsOf(set).variants,
     modelSet: set.hash,
     search: what.searching,
     extras: withObserver(scoring?.extras, observer),
-    recall: evidence && ((sha256) => {
-      const recalled = evidence.recall(sha256);
-      if (recalled !== undefined) counter.recalled++;
-      return Promise.resolve(recalled);
-    }),
-    begin: evidence && ((hashes) => hashes.forEach((sha256) => evidence.begin(sha256))),
+    ...evidence && keeping(evidence, counter),
     remember: (measured) => {
       counter.addComputed(measured);
       observer.onMeasured?.(measured);
       evidence?.remember(measured);
       return Promise.resolve();
     },
-    onWork: (images) => events.onProgress?.(done += images),
+    onWork: (images) => events.onProgress?.(done += images, isBegun ? meter.secondsLeft() : undefined),
+    work: meter,
   };
   return {
-    ...{ device, pool, plan, settings, journal, report, measuring },
+    ...{ settings, journal, report, measuring, open },
+    get opened() {
+      return networks.known;
+    },
+    get device() {
+      return expectOpen(networks.known.device);
+    },
+    get pool() {
+      return expectOpen(networks.known.pool);
+    },
+    get plan() {
+      return expectOpen(networks.known.plan);
+    },
     get counts() {
       const damaged = journal?.damaged.size ?? 0;
       return { recalled: counter.recalled, computed: counter.computed, ...damaged > 0 && { damaged } };
+    },
+    async begin(beginning) {
+      const found = await survey(beginning.images, evidence, { shard: beginning.shard, maxPixels, signal });
+      const todo = found.images - found.recalled;
+      if (todo > 0) await tellPlan(set, what, { networks, meter, beginning, found, events, weightType });
+      // Where nothing is known, the first image needs the networks, and they are loaded while the decoder starts.
+      if (todo > 0 && found.recalled === 0) await open();
+      meter.start(found.images, found.recalled);
+      isBegun = true;
     },
     async *lines(images, pipeline, { shard, onKept } = {}) {
       const stream = evidence === undefined
@@ -284,6 +204,106 @@ export async function openRun(
   };
 }
 
+const decoderText = "starting the decoder of images";
+
+/** A decoder that is opened when it is first asked. */
+class LateDecoder implements ImageDecoder {
+  readonly #onStart: () => void;
+  #decoder: ImageDecoder | undefined;
+
+  constructor(onStart: () => void) {
+    this.#onStart = onStart;
+  }
+
+  /** The decoder. Throws where this process may not have one. */
+  start(): ImageDecoder {
+    if (this.#decoder === undefined) this.#onStart();
+    return this.#decoder ??= openDecoder();
+  }
+
+  async pixels(...args: Parameters<ImageDecoder["pixels"]>): ReturnType<ImageDecoder["pixels"]> {
+    return await this.start().pixels(...args);
+  }
+
+  async stored(...args: Parameters<ImageDecoder["stored"]>): ReturnType<ImageDecoder["stored"]> {
+    return await this.start().stored(...args);
+  }
+
+  async notes(...args: Parameters<ImageDecoder["notes"]>): ReturnType<ImageDecoder["notes"]> {
+    return await this.start().notes(...args);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#decoder?.[Symbol.asyncDispose]();
+  }
+}
+
+function expectOpen<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("openRun: expected what open() opens to be open");
+  return value;
+}
+
+/** What is measured, as far as it has a cost. */
+export function workOf({ signals, scoring, searching, openShare }: Measuring): CostedWork {
+  const { condition, inference } = scoring ?? {};
+  return { signals, condition, inference, search: searching?.level, openShare };
+}
+
+/** How measurements are found again and kept. */
+function keeping(evidence: EvidenceCache, counter: Counter): Pick<MeasureOptions, "recall" | "begin" | "posed"> {
+  return {
+    recall: (sha256) => {
+      const recalled = evidence.recall(sha256);
+      if (recalled !== undefined) counter.recalled++;
+      return Promise.resolve(recalled);
+    },
+    begin: (hashes) => hashes.forEach((sha256) => evidence.begin(sha256)),
+    posed: {
+      recall: (sha256) => Promise.resolve(evidence.recall(sha256)),
+      remember: (measured) => Promise.resolve(evidence.remember(measured)),
+    },
+  };
+}
+
+/** What `tellPlan` tells of. */
+interface Telling {
+  readonly networks: RunNetworks;
+  readonly meter: WorkMeter;
+  readonly beginning: Beginning;
+  readonly found: { readonly images: number; readonly recalled: number; readonly isCounted: boolean };
+  readonly events: RunEvents;
+  readonly weightType?: "f32" | "f16";
+}
+
+/** Operations per second that every device reaches: work that takes no time even so is not worth a measurement. */
+const leastRate = 1e9;
+
+/** Opens the device, and where the work may take long, measures how fast it is and tells the plan. */
+async function tellPlan(
+  set: ModelSet,
+  what: Measuring,
+  { networks, meter, beginning, found, events, weightType }: Telling,
+): Promise<void> {
+  const { device, plan } = await networks.machine();
+  const todo = found.images - found.recalled;
+  if (todo * expectedFlops(meter.costs) < toldFromSeconds * leastRate) return;
+  events.onPrepare?.("measuring the device");
+  const rates = await measureRates(device, set);
+  device.trim();
+  meter.rates = rates;
+  const { swapped } = plan;
+  const remark = `--weight-type f16: half of the memory, so that fewer of ${swapped.join(", ")} are loaded in turns`;
+  const told = makePlan({
+    ...{ ...found, rates, costs: meter.costs, device: device.info },
+    networks: set.networks.filter(({ variant }) => variant === undefined || what.scoring !== undefined).map(
+      networkName,
+    ),
+    others: (beginning.others ?? []).map(({ change, work }) => ({ change, costs: stageCosts(set, work) })),
+    remarks: swapped.length > 0 && weightType !== "f16" ? [remark] : [],
+  });
+  if (told.seconds >= toldFromSeconds) events.onPlan?.(told);
+}
+
 /** Counts the images of a run. An image of which several passes measure parts is one computed image. */
 class Counter {
   recalled = 0;
@@ -306,59 +326,15 @@ class Counter {
 /** Opens report and journal where the options name them. */
 async function openFiles(
   options: OpenRunOptions,
+  path: string | undefined,
   { onNote }: RunEvents,
   cleanup: AsyncDisposableStack,
 ): Promise<{ readonly report?: Report; readonly journal?: Journal }> {
   const report = options.report === undefined ? undefined : await Report.open(options.report);
   cleanup.defer(() => report?.discard());
-  const path = options.journal ?? (options.report === undefined ? undefined : journalIn(options.report));
   const journal = path === undefined ? undefined : Journal.open(path, { exclusive: options.exclusive, onNote });
   cleanup.defer(() => journal?.close());
   return { report, journal };
-}
-
-async function openQuantizers(
-  { tokenizers }: VariantPool,
-  name: QuantizerName,
-  observer: Observer,
-  cleanup: AsyncDisposableStack,
-): Promise<Record<FamilyName, Quantize>> {
-  const quantizers: Record<FamilyName, Quantize> = {};
-  for (const [family, tokenizer] of Object.entries(tokenizers)) {
-    const quantizer = await openQuantizer(name, tokenizer);
-    cleanup.defer(() => quantizer.dispose());
-    quantizers[family] = observed(family, quantizer.quantize, observer);
-  }
-  return quantizers;
-}
-
-/** Throws for a software adapter where the options exclude that. */
-function checkSoftware({ info }: Device, { allowSoftware = true }: RunOptions): void {
-  if (!info.software || allowSoftware) return;
-  throw new DeviceError(
-    `device: expected a GPU, found the software adapter ${info.name}, which is slower than --device cpu; ` +
-      "install the GPU's Vulkan driver (docs/deploy.md), or allow it with --allow-software",
-  );
-}
-
-/** Notes which adapter was taken and what it may use, or why a card was not. */
-function noteDevice({ info }: Device, plan: Plan, { device = "auto" }: RunOptions, events: RunEvents): void {
-  if (info.software) return events.onNote?.(`using a software adapter: ${info.name}`);
-  if (info.kind === "webgpu") {
-    const [limit, tensor] = [plan.memoryBytes, info.maxTensorBytes].map(formatBytes);
-    return events.onNote?.(`using ${info.name}, at most ${limit} of its memory, ${tensor} per tensor`);
-  }
-  const hidden = device === "auto" ? hiddenCard() : undefined;
-  if (hidden !== undefined) events.onNote?.(`using the processor: ${hidden}`);
-}
-
-function observed(family: FamilyName, quantize: Quantize, { onQuantised }: Observer): Quantize {
-  if (onQuantised === undefined) return quantize;
-  return (f) => {
-    const result = quantize(f);
-    onQuantised(family, f, result.fHat);
-    return result;
-  };
 }
 
 /** Extras that also pass token scores to the observer, which adds nothing to the evidence. */
@@ -372,28 +348,4 @@ function withObserver(extras: ExtraScores | undefined, { onScores }: Observer): 
     },
   };
   return joinExtras([...extras === undefined ? [] : [extras], watcher]);
-}
-
-/** Plans memory for the tokenizers and, if there is scoring, the transformers. */
-async function planRun(
-  set: ModelSet,
-  device: Device,
-  { quantization, signals, scoring }: Measuring,
-  options: RunOptions,
-): Promise<Plan> {
-  const { weightType, maxBatch } = options;
-  const networks = set.networks.filter(({ variant }) => variant === undefined || scoring !== undefined);
-  const classes = scoring !== undefined && scoring.condition !== "none";
-  const planned = {
-    networks,
-    footprint: set.footprint.bind(set),
-    tokenizerFacts: set.tokenizerFacts.bind(set),
-  };
-  const needs = { weightType, maxBatch, classes, quantization };
-  const { memoryBytes = await usualMemoryLimit(device, leastMemory(planned, device, needs)) } = options;
-  const isUsual = options.memoryBytes === undefined;
-  const plan = planMemory(planned, device, { ...needs, memoryBytes, isUsual });
-  if (signals !== "baselines") return plan;
-  const batch = Math.max(1, Math.floor(plan.tokenizerBatch / tracingShare));
-  return { ...plan, tokenizerBatch: batch, chunk: batch };
 }

@@ -26,7 +26,6 @@ import {
   classOf,
   credit,
   expectFinite,
-  familyShare,
   isComplete,
   isFinished,
   isRead,
@@ -34,14 +33,17 @@ import {
   type Item,
   type Measured,
   type MeasureOptions,
+  type NetworkOptions,
   type ReadItem,
+  type Ready,
   type StreamOptions,
   type Wants,
   yieldToEventLoop,
 } from "./image_state.ts";
+import { posedStage, tokenizerStage } from "./work_stages.ts";
 import { decide, type MethodName, methodOf, type Rules } from "../decision/methods.ts";
 
-export type { Measured, MeasureOptions, Networks, Wants } from "./image_state.ts";
+export type { Measured, MeasureOptions, Networks, Ready, Wants } from "./image_state.ts";
 
 /** What to measure, and how to decide. */
 export interface AttributeOptions extends MeasureOptions {
@@ -80,25 +82,48 @@ export async function* attribute(
 
 /**
  * Measures images as `attribute` does, without deciding. `wants` chooses the families whose variants score an image.
+ * Networks are opened when the first image needs one: of a stream that is all recalled, none is.
  */
 export async function* measure(
   inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   wants: Wants,
   options: MeasureOptions,
 ): AsyncGenerator<MeasurementLine, void, void> {
-  const all = { ...options, wants };
+  const all = { ...options, wants: remembered(wants) };
   // While networks run, another process decodes the images of the next pass.
-  const items = inAdvance(untilAborted(inputs, options), options.plan.tokenizerBatch, (input) => readItem(input, all));
+  const items = inAdvance(untilAborted(inputs, options), readAhead(options), (input) => readItem(input, all));
   try {
     while (!options.signal?.aborted) {
-      const { measured, isLast } = await measureItems(items, all);
-      yield* linesOf(measured, all);
+      const { measured, isLast, open } = await measureItems(items, all);
+      yield* linesOf(measured, all, open);
       if (isLast) return;
     }
   } finally {
     await items.return();
   }
 }
+
+/** The same choice, made once for the signals of an image: it is asked for at every stage. */
+function remembered(wants: Wants): Wants {
+  const known = new WeakMap<object, { readonly facts: unknown; readonly wanted: readonly FamilyName[] }>();
+  return (families, facts) => {
+    const last = known.get(families);
+    if (last !== undefined && last.facts === facts) return last.wanted;
+    const wanted = wants(families, facts);
+    known.set(families, { facts, wanted });
+    return wanted;
+  };
+}
+
+/** Images that are read before they are needed: of a pass, where its size is known. */
+function readAhead({ networks }: MeasureOptions): number {
+  return typeof networks === "function" ? usualPass : networks.plan.tokenizerBatch;
+}
+
+/** Images of a pass of tokenizers, where memory allows. */
+const usualPass = 16;
+/** Images per chunk, as long as all of them are recalled. */
+const recalledChunk = 64;
 
 async function* untilAborted<T>(
   inputs: Iterable<T> | AsyncIterable<T>,
@@ -111,32 +136,64 @@ async function* untilAborted<T>(
 }
 
 /** Searches a chunk of images that are measured as they are, and yields their lines. */
-async function* linesOf(items: readonly Item[], options: StreamOptions): AsyncGenerator<MeasurementLine> {
-  // Posed images are kept with the image that they belong to, not by themselves.
-  const silent = { recall: undefined, begin: undefined, remember: undefined, onWork: undefined };
-  const asItIs = { ...options, ...silent, search: undefined };
-  await searchPoses(items.filter(isRead), options, async (posed) => {
-    const plan = { ...options.plan, chunk: posed.length };
-    const read = inAdvance(posed, plan.tokenizerBatch, (input) => readItem(input, asItIs));
-    return (await measureItems(read, { ...asItIs, plan })).measured;
-  });
+async function* linesOf(
+  items: readonly Item[],
+  options: StreamOptions,
+  open: NetworkOptions | undefined,
+): AsyncGenerator<MeasurementLine> {
+  if (open !== undefined) await search(items, open);
   for (const item of items) {
     if (!isRead(item)) {
       const { reason, message } = item.error;
+      options.work?.finish(false);
       yield {
         image: item.input.imageName,
         label: unreadableLabel,
         error: { reason, message },
         ...provenance(options),
       };
-    } else if (isFinished(item.measured, options)) yield line(item, options);
+    } else if (isFinished(item.measured, options)) {
+      options.work?.finish(item.isRecalled);
+      yield line(item, options);
+    }
   }
+}
+
+async function search(items: readonly Item[], options: NetworkOptions): Promise<void> {
+  const { work, posed } = options;
+  // Posed images are kept with the image that they belong to, not by themselves.
+  const silent = { recall: undefined, begin: undefined, remember: undefined, onWork: undefined, posed: undefined };
+  const asItIs: NetworkOptions = {
+    ...{ ...options, ...silent, ...posed, search: undefined },
+    work: work && {
+      flopsOf: (stage) => work.flopsOf(stage),
+      batchOf: (stage, most) => work.batchOf(stage, most),
+      // Whether poses are measured is decided by the search.
+      expect: (stage, images) => work.expect(posedStage(stage), images, 0),
+      add: (stage, images) => work.add(posedStage(stage), images),
+      finish: () => {},
+    },
+  };
+  await searchPoses(items.filter(isRead), options, async (inputs) => {
+    const { device, models, plan, quantizers } = options;
+    const networks = { device, models, quantizers, plan: { ...plan, chunk: inputs.length } };
+    for (const family of Object.keys(options.tokenizers)) asItIs.work?.expect(tokenizerStage(family), inputs.length, 0);
+    const read = inAdvance(inputs, plan.tokenizerBatch, (input) => readItem(input, asItIs));
+    return (await measureItems(read, { ...asItIs, networks })).measured;
+  });
 }
 
 /** Images that all networks have run over, and whether there are no others. */
 interface Chunk {
   readonly measured: readonly Item[];
   readonly isLast: boolean;
+  /** The networks, if an image needed one. */
+  readonly open?: NetworkOptions;
+}
+
+/** Whether a network must run for an image. */
+function needsNetworks(item: Item, options: StreamOptions): boolean {
+  return isRead(item) && (item.pixels !== undefined || !isFinished(item.measured, options));
 }
 
 /**
@@ -144,25 +201,35 @@ interface Chunk {
  * whose signals are measured by then.
  */
 async function measureItems(items: AsyncGenerator<Item, void, void>, options: StreamOptions): Promise<Chunk> {
-  const { plan, signal } = options;
+  const { signal, work } = options;
   const taken: Item[] = [];
-  let batch: ReadItem[] = [], isLast = false;
+  let batch: ReadItem[] = [], isLast = false, open: NetworkOptions | undefined;
   const flush = async () => {
-    if (batch.length > 0) await passFamilies(batch, options);
+    if (batch.length > 0) await passFamilies(batch, open!);
     batch = [];
   };
-  while (taken.length < plan.chunk) {
+  const batchSize = () => {
+    const most = open!.plan.tokenizerBatch;
+    const sizes = Object.keys(options.tokenizers).map((family) => work?.batchOf(tokenizerStage(family), most) ?? most);
+    return Math.min(...sizes);
+  };
+  while (taken.length < (open?.plan.chunk ?? recalledChunk)) {
     const { value: item, done } = await items.next();
     isLast = done === true || signal?.aborted === true;
     if (isLast) break;
     taken.push(item!);
+    if (needsNetworks(item!, options)) open ??= { ...options, ...await readyOf(options) };
     if (isRead(item!) && item.pixels !== undefined) batch.push(item);
-    if (batch.length === plan.tokenizerBatch) await flush();
+    if (batch.length > 0 && batch.length >= batchSize()) await flush();
   }
   if (!signal?.aborted) await flush();
   const measured = taken.filter((item) => !isRead(item) || item.measured.families !== undefined);
-  await measureVariants(measured.filter(isRead), options);
-  return { measured, isLast };
+  if (open !== undefined) await measureVariants(measured.filter(isRead), open);
+  return { measured, isLast, open };
+}
+
+async function readyOf({ networks }: MeasureOptions): Promise<Ready> {
+  return typeof networks === "function" ? await networks() : networks;
 }
 
 /** Reads an image and recalls its measurements. It has pixels if the tokenizers must run. */
@@ -174,24 +241,24 @@ async function readItem(input: ImageInput, options: StreamOptions): Promise<Item
     const recalled = await options.recall?.(sha256);
     const known = recalled && withGivenClass(recalled, input, options) ? recalled : undefined;
     if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
-      const facts = await currentFacts(known, input, bytes, options);
-      const notes = input.decoded?.pixels.notes ?? (bytes && await decoder.notes(bytes));
-      const measured = Object.assign(known, noted(notes), facts && { facts });
-      const item: ReadItem = { input, measured, credited: 0 };
-      credit(item, familyShare, options);
+      // Notes are of the file's content, as facts are, and are found again with them.
+      const measured = Object.assign(known, await currentFacts(known, input, bytes, options));
+      const item: ReadItem = { input, measured, credited: 0, isRecalled: isFinished(measured, options) };
+      credit(item, options);
       return item;
     }
     const pixels = await decoder.pixels(input, bytes, sizesOf(options), maxPixels);
     const timings = { read: performance.now() - start, families: 0, variants: 0 };
     const { width, height, facts, notes } = pixels;
     // The tokenizers will give the same tokens again, so earlier classes and likelihoods stay valid.
-    const { classes, variants = {} } = known ?? {};
+    const { classes, starts, found, partial, variants = {} } = known ?? {};
     const measured: Measured = {
       ...{ sha256, width, height, ...noted(notes), ...facts && { facts } },
-      ...{ ...classes && { classes }, variants, timings },
+      ...{ ...classes && { classes }, ...starts && { starts }, ...found && { found }, ...partial && { partial } },
+      ...{ variants, timings: partial === undefined ? timings : known!.timings },
     };
     withGivenClass(measured, input, options);
-    return { input, measured, pixels, credited: 0 };
+    return { input, measured, pixels, credited: 0, isRecalled: false };
   } catch (error) {
     if (!(error instanceof UnreadableImageError)) throw error;
     options.onWork?.(1);
@@ -205,65 +272,90 @@ function noted(notes: readonly string[] = []): { notes?: string[] } {
 }
 
 /** The image sizes that the networks take. */
-function sizesOf({ models }: StreamOptions): readonly number[] {
-  return Object.values(models.tokenizers).map(({ imageSize }) => imageSize);
+function sizesOf({ tokenizers }: StreamOptions): readonly number[] {
+  return Object.values(tokenizers).map(({ imageSize }) => imageSize);
 }
 
-/** The facts of a recalled image, found again where they were found by other rules. Images in poses have none. */
+/**
+ * What is found anew of a recalled image: facts and notes, where they were found by other rules. Images in poses have
+ * none.
+ */
 async function currentFacts(
   { facts }: Measured,
   input: ImageInput,
   bytes: Uint8Array<ArrayBuffer> | undefined,
   options: StreamOptions,
-): Promise<Measured["facts"]> {
-  if (facts?.version === factsVersion || input.pose !== undefined) return facts;
+): Promise<Pick<Measured, "facts" | "notes">> {
+  if (facts?.version === factsVersion || input.pose !== undefined) return {};
   const { decoder = ownDecoder, maxPixels } = options;
-  return (await decoder.pixels(input, bytes, sizesOf(options), maxPixels)).facts;
+  const found = await decoder.pixels(input, bytes, sizesOf(options), maxPixels);
+  return { ...noted(found.notes), ...found.facts && { facts: found.facts } };
 }
 
 /**
  * Sets the class that the user gave the image, for all families, if the condition is `given`. Returns false when
  * `measured` has another class: evidence of the same content under another name.
  */
-function withGivenClass(measured: Measured, input: ImageInput, { settings, models }: StreamOptions): boolean {
+function withGivenClass(measured: Measured, input: ImageInput, { settings, tokenizers }: StreamOptions): boolean {
   if (settings.condition !== "given") return true;
   if (input.class === undefined) throw new Error(`${input.imageName}: expected its class (--classes), got none`);
   const known = classOf(measured);
   if (known !== undefined) return known === input.class;
   const given = { top: [{ class: input.class, weight: 1 }], cost: 0 };
-  measured.classes = mapFamilies(Object.keys(models.tokenizers), () => given);
+  measured.classes = mapFamilies(Object.keys(tokenizers), () => given);
   return true;
 }
 
-/** Runs all tokenizers over a batch. */
-async function passFamilies(batch: readonly ReadItem[], options: StreamOptions): Promise<void> {
-  const start = performance.now();
+/**
+ * Runs all tokenizers over a batch. On a slow device one after the other, each of them kept as soon as it is done; on a
+ * card all are recorded before the first result is waited for.
+ */
+async function passFamilies(batch: readonly ReadItem[], options: NetworkOptions): Promise<void> {
+  const { device: { info }, models } = options;
   options.begin?.(batch.map(({ measured }) => measured.sha256));
-  const results = {} as Record<FamilyName, FamilyResults>;
-  const names = Object.keys(options.models.tokenizers);
-  // All are recorded before the first result is waited for.
-  await Promise.all(names.map(async (name) => results[name] = await passFamily(name, batch, options)));
-  const elapsed = (performance.now() - start) / batch.length;
-  batch.forEach((item, i) => {
-    const at = (name: FamilyName): FamilyEvidence => {
-      const values = Object.entries(results[name].signals).map(([signal, values]) => [signal, values[i]]);
-      const evidence = Object.fromEntries(values) as FamilyEvidence;
-      expectFinite(`${name} tokenizer`, item.input, evidence);
-      return evidence;
-    };
-    const tokensOf = (name: FamilyName) => {
-      const { tokens } = results[name];
-      const tokenCount = tokens.length / batch.length;
-      return tokens.slice(i * tokenCount, (i + 1) * tokenCount);
-    };
-    item.measured.families = mapFamilies(names, at);
-    item.measured.tokens = mapFamilies(names, tokensOf);
-    item.measured.timings.families = elapsed;
+  const names = Object.keys(models.tokenizers);
+  const isFast = info.kind === "webgpu" && !info.software;
+  if (isFast) await Promise.all(names.map((name) => passTokenizer(name, batch, options)));
+  for (const name of names) {
+    if (isFast) continue;
+    const hasRun = await passTokenizer(name, batch, options);
+    if (hasRun && name !== names[names.length - 1]) await options.remember?.(batch.map((item) => item.measured));
+    await yieldToEventLoop();
+    if (options.signal?.aborted) return;
+  }
+  for (const item of batch) {
+    const partial = item.measured.partial!;
+    item.measured.families = mapFamilies(names, (name) => partial[name].signals);
+    item.measured.tokens = mapFamilies(names, (name) => partial[name].tokens);
+    delete item.measured.partial;
     delete item.pixels;
-    credit(item, familyShare, options);
-  });
+    credit(item, options);
+  }
   await options.remember?.(batch.map((item) => item.measured));
   await yieldToEventLoop();
+}
+
+/**
+ * Runs a tokenizer over those images of a batch that it has not run over, and puts what it found into `partial`. Returns
+ * whether there were any.
+ */
+async function passTokenizer(name: FamilyName, all: readonly ReadItem[], options: NetworkOptions): Promise<boolean> {
+  const batch = all.filter(({ measured }) => measured.partial?.[name] === undefined);
+  if (batch.length === 0) return false;
+  const start = performance.now();
+  const { tokens, signals } = await passFamily(name, batch, options);
+  const tokenCount = tokens.length / batch.length;
+  batch.forEach(({ input, measured }, i) => {
+    const values = Object.entries(signals).map(([signal, values]) => [signal, values[i]]);
+    const evidence = Object.fromEntries(values) as FamilyEvidence;
+    expectFinite(`${name} tokenizer`, input, evidence);
+    const found = { signals: evidence, tokens: tokens.slice(i * tokenCount, (i + 1) * tokenCount) };
+    measured.partial = { ...measured.partial, [name]: found };
+    measured.timings.families += (performance.now() - start) / batch.length;
+  });
+  for (const item of batch) credit(item, options);
+  options.work?.add(tokenizerStage(name), batch.length);
+  return true;
 }
 
 /** The tokens of a batch, [batch, tokenCount] in a row, and for every signal a number per image. */
@@ -275,7 +367,7 @@ interface FamilyResults {
 async function passFamily(
   name: FamilyName,
   batch: readonly ReadItem[],
-  { device, models, settings, quantizers }: StreamOptions,
+  { device, models, settings, quantizers }: NetworkOptions,
 ): Promise<FamilyResults> {
   const tokenizer = models.tokenizers[name];
   const size = tokenizer.imageSize;

@@ -3,39 +3,44 @@
  * images that need it, one network after the other. The tokens come from pipeline.ts.
  */
 import type { FamilyName } from "../../models/family.ts";
-import { chunks } from "../../util/chunks.ts";
 import { Turns } from "../../util/turns.ts";
 import { mapFamilies } from "../labels.ts";
-import type { Start } from "../likelihood/class_inference.ts";
+import type { InferredClasses, Start } from "../likelihood/class_inference.ts";
 import type { Summaries } from "../likelihood/summaries.ts";
 import { VariantScorer } from "../likelihood/variant_scorer.ts";
 import {
   credit,
   expectFinite,
-  familyShare,
   isComplete,
+  type NetworkOptions,
   type ReadItem,
-  type StreamOptions,
   wantedVariants,
   yieldToEventLoop,
 } from "./image_state.ts";
+import { classesStage, variantStage } from "./work_stages.ts";
 
 /** Runs every variant over the images that the method wants it to score and that it has not scored yet. */
-export async function measureVariants(items: readonly ReadItem[], options: StreamOptions): Promise<void> {
+export async function measureVariants(items: readonly ReadItem[], options: NetworkOptions): Promise<void> {
   const { signal, settings } = options;
-  if (settings.condition === "infer") await measureClasses(items, options);
   const wanted = new Map(items.map((item) => [item, wantedVariants(item.measured, options)]));
+  const measured = items.filter(({ isRecalled }) => !isRecalled).length;
+  for (const name of Object.values(options.variants).flat()) {
+    const needed = items.filter((item) => wanted.get(item)!.includes(name) && !(name in item.measured.variants));
+    options.work?.expect(variantStage(name), needed.length, measured);
+  }
+  if (settings.condition === "infer") await measureClasses(items, options);
   const turns = new Turns(options.device.info.kind === "webgpu");
   for (const name of Object.values(options.variants).flat()) {
     const waiting = items.filter((item) => wanted.get(item)!.includes(name) && !(name in item.measured.variants));
     if (waiting.length === 0 || signal?.aborted) continue;
     await withScorer(name, options, async (scorer, batch) => {
       // A class condition takes as much memory as an image. Images of one class share it, so they are sorted by class.
-      const size = settings.condition === "none" ? batch : Math.max(1, batch >> 1);
+      const most = settings.condition === "none" ? batch : Math.max(1, batch >> 1);
       const first = ({ measured }: ReadItem) => measured.classes?.[scorer.family]?.top[0].class ?? -1;
       const sorted = [...waiting].sort((a, b) => first(a) - first(b));
-      for (let at = 0; at < sorted.length && !signal?.aborted; at += size) {
-        const batch = sorted.slice(at, at + size);
+      for (let at = 0; at < sorted.length && !signal?.aborted;) {
+        const batch = sorted.slice(at, at + sizeOfPass(variantStage(name), most, options));
+        at += batch.length;
         const work = () => scoreBatch(scorer, batch);
         const { tokenCount } = scorer;
         await turns.add(
@@ -49,8 +54,14 @@ export async function measureVariants(items: readonly ReadItem[], options: Strea
   for (const item of items) {
     if (!isComplete(item.measured, options)) continue;
     delete item.measured.tokens;
-    credit(item, 1, options);
+    delete item.measured.starts;
+    credit(item, options);
   }
+}
+
+/** Images of the next pass of a stage, at most `most`. */
+function sizeOfPass(stage: string, most: number, { work }: NetworkOptions): number {
+  return work?.batchOf(stage, most) ?? most;
 }
 
 /** Tokens [batch, n] of images. */
@@ -63,7 +74,7 @@ function tokensOf(batch: readonly ReadItem[], family: FamilyName, n: number): In
 /** Runs `body` with a scorer of a loaded variant and with the number of images per pass. */
 async function withScorer(
   name: string,
-  { device, models, plan, settings, extras }: StreamOptions,
+  { device, models, plan, settings, extras }: NetworkOptions,
   body: (scorer: VariantScorer, batch: number) => Promise<void>,
 ): Promise<void> {
   await models.withVariant(name, async (loaded) => {
@@ -88,76 +99,92 @@ async function withScorer(
  * families without scales starts, if both have the same number of classes. The lead therefore also runs, on coarse
  * scales only, over images for which only families without scales are wanted.
  */
-async function measureClasses(items: readonly ReadItem[], options: StreamOptions): Promise<void> {
-  const { signal, variants, models } = options;
-  const isScaled = (family: FamilyName) => models.tokenizers[family].patchNums.length > 1;
+async function measureClasses(items: readonly ReadItem[], options: NetworkOptions): Promise<void> {
+  const { signal, variants, tokenizers } = options;
+  const isScaled = (family: FamilyName) => tokenizers[family].patchNums.length > 1;
   const families = Object.keys(variants).filter((family) => variants[family].length > 0);
   const waiting = mapFamilies(families, (family) => items.filter((item) => needsClasses(item, family, options)));
   const scaled = families.filter(isScaled), plain = families.filter((family) => !isScaled(family));
   const [lead] = scaled;
-  const starts = new Map<ReadItem, Start>();
-  let leadClasses = 0;
+  const measured = items.filter(({ isRecalled }) => !isRecalled).length;
+  for (const family of families) {
+    options.work?.expect(classesStage(variants[family][0]), waiting[family].length, measured);
+  }
   for (const family of [...scaled, ...plain]) {
     const whole = waiting[family];
-    const coarseOnly = family === lead
-      ? items.filter((item) => !whole.includes(item) && plain.some((other) => waiting[other].includes(item)))
-      : [];
+    const needsStart = (item: ReadItem) =>
+      item.measured.starts?.[lead] === undefined && plain.some((other) => waiting[other].includes(item));
+    const coarseOnly = family === lead ? items.filter((item) => !whole.includes(item) && needsStart(item)) : [];
     if (whole.length + coarseOnly.length === 0 || signal?.aborted) continue;
-    await withScorer(variants[family][0], options, async (scorer, size) => {
-      if (family === lead) leadClasses = scorer.classes;
-      const start = !isScaled(family) && starts.size > 0 && leadClasses === scorer.classes ? starts : undefined;
-      for (const batch of chunks(whole, size)) {
-        if (signal?.aborted) return;
-        const coarse = await passClasses(scorer, batch, start, options);
-        if (family === lead) batch.forEach((item, i) => starts.set(item, coarse[i]!));
+    const stage = classesStage(variants[family][0]);
+    await withScorer(variants[family][0], options, async (scorer, most) => {
+      const startOf = ({ measured }: ReadItem) => isScaled(family) ? undefined : measured.starts?.[lead];
+      const isStarted = !isScaled(family) && whole.every((item) => startOf(item)?.classes === scorer.classes);
+      for (let at = 0; at < whole.length && !signal?.aborted;) {
+        const batch = whole.slice(at, at + sizeOfPass(stage, most, options));
+        at += batch.length;
+        await passClasses(scorer, batch, isStarted ? batch.map((item) => startOf(item)!) : undefined, options);
       }
-      for (const batch of chunks(coarseOnly, size)) {
-        if (signal?.aborted) return;
-        const coarse = await passCoarse(scorer, batch);
-        batch.forEach((item, i) => starts.set(item, coarse[i]!));
-        await yieldToEventLoop();
+      for (let at = 0; at < coarseOnly.length && !signal?.aborted;) {
+        const batch = coarseOnly.slice(at, at + sizeOfPass(stage, most, options));
+        at += batch.length;
+        await passCoarse(scorer, batch, options);
       }
     });
   }
 }
 
-function needsClasses({ measured }: ReadItem, family: FamilyName, options: StreamOptions): boolean {
+function needsClasses({ measured }: ReadItem, family: FamilyName, options: NetworkOptions): boolean {
   return options.wants(measured.families!, measured.facts).includes(family) &&
     measured.classes?.[family] === undefined &&
     !isComplete(measured, options);
 }
 
-/** Compares classes on coarse scales only, and returns where the search of other families may start. */
-async function passCoarse(scorer: VariantScorer, batch: readonly ReadItem[]): Promise<(Start | undefined)[]> {
+/** Compares classes on coarse scales only, and keeps where the search of other families may start. */
+async function passCoarse(scorer: VariantScorer, batch: readonly ReadItem[], options: NetworkOptions): Promise<void> {
   const begin = performance.now();
   const inferred = await scorer.infer(tokensOf(batch, scorer.family, scorer.tokenCount), { coarseOnly: true });
-  const elapsed = (performance.now() - begin) / batch.length;
-  for (const item of batch) item.measured.timings.variants += elapsed;
-  return inferred.map(({ coarse }) => coarse);
+  keepStarts(scorer, batch, inferred);
+  await keepClasses(batch, performance.now() - begin, options);
 }
 
-/**
- * Infers the classes of a batch, from `starts` if there are any. Returns where the search of other families may start.
- */
+/** Infers the classes of a batch, from `start` if there is one, and keeps where the search of other families may start. */
 async function passClasses(
   scorer: VariantScorer,
   batch: readonly ReadItem[],
-  starts: ReadonlyMap<ReadItem, Start> | undefined,
-  options: StreamOptions,
-): Promise<(Start | undefined)[]> {
+  start: readonly Start[] | undefined,
+  options: NetworkOptions,
+): Promise<void> {
   const begin = performance.now();
   const { family } = scorer;
-  const start = starts && batch.map((item) => starts.get(item)!);
   const inferred = await scorer.infer(tokensOf(batch, family, scorer.tokenCount), { start });
-  const elapsed = (performance.now() - begin) / batch.length;
-  batch.forEach((item, i) => {
+  batch.forEach(({ measured }, i) => {
     const { top, cost } = inferred[i];
-    item.measured.classes = { ...item.measured.classes, [family]: { top: [...top], cost } };
-    item.measured.timings.variants += elapsed;
+    measured.classes = { ...measured.classes, [family]: { top: [...top], cost } };
   });
+  keepStarts(scorer, batch, inferred);
+  options.work?.add(classesStage(scorer.name), batch.length);
+  await keepClasses(batch, performance.now() - begin, options);
+}
+
+function keepStarts(
+  { family, classes }: VariantScorer,
+  batch: readonly ReadItem[],
+  inferred: readonly Pick<InferredClasses, "coarse">[],
+): void {
+  batch.forEach(({ measured }, i) => {
+    const { coarse } = inferred[i];
+    if (coarse !== undefined) measured.starts = { ...measured.starts, [family]: { ...coarse, classes } };
+  });
+}
+
+async function keepClasses(batch: readonly ReadItem[], elapsedMs: number, options: NetworkOptions): Promise<void> {
+  for (const item of batch) {
+    item.measured.timings.variants += elapsedMs / batch.length;
+    credit(item, options);
+  }
   await options.remember?.(batch.map((item) => item.measured));
   await yieldToEventLoop();
-  return inferred.map(({ coarse }) => coarse);
 }
 
 /** Scores the tokens of a batch under the classes of each image if there are any. Everything is recorded before it waits. */
@@ -179,7 +206,7 @@ async function keepSummaries(
   name: string,
   batch: readonly ReadItem[],
   { summaries, tokenCount, elapsedMs }: Scored,
-  options: StreamOptions,
+  options: NetworkOptions,
 ): Promise<void> {
   batch.forEach((item, i) => {
     const { measured } = item;
@@ -189,10 +216,9 @@ async function keepSummaries(
     const perplexity = summaries[i]["conditional.perplexity"];
     measured.variants[name] = { tokens: tokenCount, meanLogProb, perplexity, summaries: summaries[i] };
     measured.timings.variants += elapsedMs / batch.length;
-    const wanted = wantedVariants(measured, options);
-    const done = wanted.filter((label) => label in measured.variants).length;
-    credit(item, familyShare + (1 - familyShare) * done / wanted.length, options);
+    credit(item, options);
   });
+  options.work?.add(variantStage(name), batch.length);
   await options.remember?.(batch.map((item) => item.measured));
   await yieldToEventLoop();
 }

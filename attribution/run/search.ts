@@ -9,27 +9,25 @@ import { type ImageInput, readContent } from "../images/load.ts";
 import { posedImage } from "../images/posed_image.ts";
 import { preprocess } from "../images/preprocess.ts";
 import { candidatePoses, type SearchLevel } from "../search/candidates.ts";
-import { type FoundPose, rankPoses } from "../search/rank.ts";
+import { type FoundPose, posedPixels, type RankOptions, rankPoses } from "../search/rank.ts";
 import {
+  type FoundPoses,
   isFinished,
   isRead,
   type Item,
-  type Networks,
+  type NetworkOptions,
+  posedHash,
   type ReadItem,
-  type StreamOptions,
   yieldToEventLoop,
 } from "./image_state.ts";
+import { searchStage } from "./work_stages.ts";
 
-/** Measures images as they are, without keeping the results. */
+/** Measures images as they are. */
 export type MeasureItems = (inputs: readonly ImageInput[]) => Promise<readonly Item[]>;
 
-/** The poses that fit an image. */
-interface Found {
+/** The poses that fit an image, ready to be measured. */
+interface Found extends FoundPoses {
   readonly item: ReadItem;
-  /** Number of poses that were tried. */
-  readonly tried: number;
-  readonly logPriorAsItIs: number;
-  readonly poses: readonly FoundPose[];
   readonly inputs: readonly ImageInput[];
 }
 
@@ -42,16 +40,18 @@ class Aborted extends Error {}
  */
 export async function searchPoses(
   items: readonly ReadItem[],
-  options: StreamOptions,
+  options: NetworkOptions,
   measure: MeasureItems,
 ): Promise<void> {
   const { search, signal } = options;
   if (search === undefined) return;
   const found: Found[] = [];
+  const due = items.filter(({ measured }) => measured.families !== undefined && !isFinished(measured, options));
+  const tried = due.filter(({ measured }) => measured.found?.[search.level] === undefined);
+  options.work?.expect(searchStage, tried.length, items.filter(({ isRecalled }) => !isRecalled).length);
   try {
-    for (const item of items) {
-      const isDue = item.measured.families !== undefined && !isFinished(item.measured, options);
-      if (isDue && !signal?.aborted) found.push(await findPoses(item, search.level, options));
+    for (const item of due) {
+      if (!signal?.aborted) found.push(await findPoses(item, search.level, options));
     }
   } catch (error) {
     if (!(error instanceof Aborted)) throw error;
@@ -63,6 +63,7 @@ export async function searchPoses(
   const elapsed = (performance.now() - start) / Math.max(1, posed.length);
   let at = 0;
   for (const { item, tried, logPriorAsItIs, poses } of found) {
+    delete item.measured.found;
     const evidence = poses.map(({ pose, logPrior, family, contrast }): PoseEvidence => {
       const { families, classes, variants } = posed[at++];
       return { pose, logPrior, family, contrast, families: families!, ...classes && { classes }, variants };
@@ -77,37 +78,56 @@ export async function searchPoses(
   if (found.length > 0) await options.remember?.(found.map(({ item }) => item.measured));
 }
 
-/** Tries the poses of an image. Throws Aborted when the signal is aborted. */
-async function findPoses(item: ReadItem, level: SearchLevel, options: StreamOptions): Promise<Found> {
-  const { device, models: { tokenizers }, plan, signal } = options;
+/** Tries the poses of an image, unless what they gave was kept. Throws Aborted when the signal is aborted. */
+async function findPoses(item: ReadItem, level: SearchLevel, options: NetworkOptions): Promise<Found> {
+  const { models: { tokenizers } } = options;
   const start = performance.now();
   const image = await readAgain(item.input, options);
-  const candidates = new Map(imageSizes(options.models).map((size) => [size, candidatePoses(image, size, level)]));
-  const poses = await rankPoses(image, candidates, {
-    ...{ device, tokenizers, level },
-    batch: plan.tokenizerBatch,
+  const { measured } = item;
+  const known = measured.found?.[level];
+  if (known !== undefined) {
+    const inputs = await Promise.all(known.poses.map(async (found) => {
+      const pixels = await posedPixels(image, found, tokenizers[found.family], rankOptions(level, options));
+      return posedInput(image, { ...found, pixels }, item, options);
+    }));
+    return { ...known, item, inputs };
+  }
+  const candidates = new Map(imageSizes(options).map((size) => [size, candidatePoses(image, size, level)]));
+  const ranked = await rankPoses(image, candidates, rankOptions(level, options));
+  const poses = ranked.map(({ pixels: _, ...found }) => found);
+  const inputs = ranked.map((found) => posedInput(image, found, item, options));
+  const all = [...candidates.values()];
+  const found: FoundPoses = {
+    poses,
+    tried: Math.max(...all.map(({ poses }) => poses.length)),
+    logPriorAsItIs: Math.max(...all.map(({ logPriorAsItIs }) => logPriorAsItIs)),
+  };
+  measured.found = { ...measured.found, [level]: found };
+  measured.timings.search = performance.now() - start;
+  options.work?.add(searchStage, 1);
+  await options.remember?.([measured]);
+  return { ...found, item, inputs };
+}
+
+function rankOptions(level: SearchLevel, { device, models, plan, work, signal }: NetworkOptions): RankOptions {
+  const most = plan.tokenizerBatch;
+  return {
+    ...{ device, tokenizers: models.tokenizers, level },
+    batch: work?.batchOf(searchStage, most) ?? most,
     onPass: async () => {
       await yieldToEventLoop();
       if (signal?.aborted) throw new Aborted();
     },
-  });
-  const inputs = poses.map((pose, i) => posedInput(image, pose, `${item.measured.sha256} ${i}`, item, options.models));
-  const all = [...candidates.values()];
-  item.measured.timings.search = performance.now() - start;
-  return {
-    ...{ item, poses, inputs },
-    tried: Math.max(...all.map(({ poses }) => poses.length)),
-    logPriorAsItIs: Math.max(...all.map(({ logPriorAsItIs }) => logPriorAsItIs)),
   };
 }
 
 /** The pixels of the whole image. Of an input that has none but those at the networks' sizes, these. */
-async function readAgain(input: ImageInput, options: StreamOptions): Promise<RgbImage> {
-  const { models, maxPixels, decoder = ownDecoder } = options;
+async function readAgain(input: ImageInput, options: NetworkOptions): Promise<RgbImage> {
+  const { maxPixels, decoder = ownDecoder } = options;
   const { decoded } = input;
   if (decoded?.pixels.image !== undefined) return decoded.pixels.image;
   if (decoded !== undefined) {
-    const [size] = imageSizes(models);
+    const [size] = imageSizes(options);
     const data = Uint8Array.from(decoded.pixels.bySize.get(size)!, (value) => Math.round(255 * value));
     return { width: size, height: size, data };
   }
@@ -119,23 +139,22 @@ async function readAgain(input: ImageInput, options: StreamOptions): Promise<Rgb
 function posedInput(
   image: RgbImage,
   { pose, family, pixels }: FoundPose,
-  name: string,
   { input, measured }: ReadItem,
-  models: Networks,
+  options: NetworkOptions,
 ): ImageInput {
-  const found = models.tokenizers[family].imageSize;
+  const found = options.tokenizers[family].imageSize;
   const bySize = new Map(
-    imageSizes(models).map((size) => [
+    imageSizes(options).map((size) => [
       size,
       size === found ? pixels : preprocess(posedImage(image, pose, size).image, size),
     ]),
   );
   // The decision reads a pose by the history of the image, so that is also what chooses the transformers.
   const { width, height, facts } = measured;
-  const decoded = { sha256: name, pixels: { width, height, bySize, facts } };
+  const decoded = { sha256: posedHash(measured.sha256, { pose, family }), pixels: { width, height, bySize, facts } };
   return { imageName: input.imageName, class: input.class, decoded };
 }
 
-function imageSizes({ tokenizers }: Networks): number[] {
+function imageSizes({ tokenizers }: Pick<NetworkOptions, "tokenizers">): number[] {
   return [...new Set(Object.values(tokenizers).map(({ imageSize }) => imageSize))];
 }

@@ -6,36 +6,17 @@
 import { basename } from "node:path";
 import type { FamilyName } from "../../models/family.ts";
 import { type ModelSet, setName } from "../../models/model_set.ts";
-import {
-  type Calibration,
-  levelOf,
-  loadCalibration,
-  requireCondition,
-  requireQuantizer,
-  type RuleChoice,
-  rulesOf,
-} from "../decision/calibration_file.ts";
-import { extrasFor } from "../decision/extras.ts";
-import {
-  defaultMethod,
-  type MethodName,
-  methodOf,
-  requireCalibrated,
-  requireMethod,
-  type Rules,
-} from "../decision/methods.ts";
-import { needsSearch } from "../decision/needs_search.ts";
+import type { Calibration, RuleChoice } from "../decision/calibration_file.ts";
+import type { MethodName, Rules } from "../decision/methods.ts";
 import type { ConditionName, EvidenceLine, Settings } from "../evidence/evidence.ts";
 import type { ImageDecoder } from "../images/decoder/mod.ts";
 import type { RgbImage } from "../images/image.ts";
 import type { ImageInput } from "../images/load.ts";
-import { type Labels, labelsOf } from "../labels.ts";
+import type { Labels } from "../labels.ts";
 import type { QuantizerName } from "../quantisation/quantizers.ts";
-import { type SearchLevel, searchLevels } from "../search/candidates.ts";
-import { type SignalLevel, signalLevels } from "../signals/table.ts";
-import { chooseModels } from "./choose_models.ts";
-import type { JournaledLine, Shard } from "./journal/mod.ts";
-import type { SearchInput, SearchOptions } from "./image_state.ts";
+import type { SearchLevel } from "../search/candidates.ts";
+import type { SignalLevel } from "../signals/table.ts";
+import { type Choice, choose, measuringOf } from "./choice.ts";
 import { type Observer, type OpenRun, openRun, type RunEvents, type RunOptions } from "./open_run.ts";
 import { attribute } from "./pipeline.ts";
 
@@ -192,33 +173,6 @@ export interface AttributeOptions {
   readonly signal?: AbortSignal;
   /** Receives the work done since the previous call, in images; fractions are possible. */
   readonly onWork?: (images: number) => void;
-  /**
-   * Attribute only the images of this shard. Needs a journal.
-   *
-   * @internal
-   */
-  readonly shard?: Shard;
-  /**
-   * Receives lines in groups, once their evidence is in the journal.
-   *
-   * @internal
-   */
-  readonly onKept?: (lines: readonly JournaledLine<EvidenceLine>[]) => void;
-}
-
-/** The choices that options leave open: what is measured, and by which method and rules a verdict is reached. */
-interface Choice {
-  readonly set: ModelSet;
-  readonly labels: Labels;
-  readonly rules: Rules;
-  readonly fitted: Calibration;
-  readonly calibration: string | null;
-  readonly method: MethodName;
-  readonly unsureBelow: number;
-  readonly condition: ConditionName;
-  readonly quantization: QuantizerName;
-  readonly signals: SignalLevel;
-  readonly searching: SearchOptions | undefined;
 }
 
 /** Calibrations by tracer: outside of the class, as their type is no part of the public API. */
@@ -294,16 +248,9 @@ export class Tracer implements AsyncDisposable {
    */
   static async open(options: TracerOptions = {}, events: RunEvents = {}): Promise<Tracer> {
     const choice = await choose(options, events);
-    const { quantization, signals, condition, method, rules, searching } = choice;
-    const { extras, needs } = methodOf(method);
-    const scoring = {
-      condition,
-      // The classifiers of the method were fitted to classes that were inferred with these settings.
-      inference: needs === undefined ? undefined : rules.classifiers?.inference,
-      extras: extrasFor(extras === undefined ? [] : [extras], rules.classifiers),
-    };
     await using cleanup = new AsyncDisposableStack();
-    const run = await openRun(choice.set, { quantization, signals, scoring, searching }, options, events, cleanup);
+    const run = await openRun(choice.set, measuringOf(choice), options, events, cleanup);
+    await run.open();
     return new Tracer(choice, run, cleanup.move());
   }
 
@@ -314,7 +261,7 @@ export class Tracer implements AsyncDisposable {
    */
   async *attribute(
     images: Iterable<ImageSource> | AsyncIterable<ImageSource>,
-    { signal, onWork, shard, onKept }: AttributeOptions = {},
+    { signal, onWork }: AttributeOptions = {},
   ): AsyncGenerator<EvidenceLine, void, void> {
     if (this.#isBusy) {
       throw new Error("attribute: expected the stream of the previous call to have ended; a tracer runs one at a time");
@@ -334,7 +281,7 @@ export class Tracer implements AsyncDisposable {
       unsureBelow: this.info.unsureBelow,
     };
     try {
-      const lines = this.run.lines(toInputs(images), (inputs) => attribute(inputs, options), { shard, onKept });
+      const lines = this.run.lines(toInputs(images), (inputs) => attribute(inputs, options));
       for await (const line of lines) {
         this.#lines++;
         yield line;
@@ -353,46 +300,6 @@ export class Tracer implements AsyncDisposable {
     }
     await this.#cleanup.disposeAsync();
   }
-}
-
-/** Combines the options with the calibration. Throws where they do not fit. */
-async function choose(options: TracerOptions, events: RunEvents): Promise<Choice> {
-  const { unsureBelow: limit } = options;
-  if (limit !== undefined && !(limit >= 0 && limit <= 1)) {
-    throw new RangeError(`unsureBelow: expected a confidence from 0 to 1, got ${limit}`);
-  }
-  const set = await chooseModels(options.models, events);
-  requireCalibrated(options.method ?? "perplexity", set);
-  await set.check({ onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
-  const labels = labelsOf(set);
-  const { calibration, sha256 } = await loadCalibration(set);
-  const rules = rulesOf(calibration, labels, options.rules);
-  // The default method uses classifiers, which were fitted under one condition. Under another, perplexity decides.
-  const isFitted = options.condition === undefined || options.condition === rules.classifiers?.condition;
-  const method = options.method ?? (isFitted ? defaultMethod(rules) : "perplexity");
-  requireMethod(method, rules);
-  for (const caution of rules.cautions ?? []) events.onNote?.(caution);
-  const unsureBelow = limit ?? (method === "joint" ? rules.classifiers?.unsureBelow : undefined) ?? 0;
-  const { needs, condition: usual = "none" } = methodOf(method);
-  const condition = options.condition ?? (needs === undefined ? usual : rules.classifiers?.condition ?? usual);
-  if (needs !== undefined) requireCondition(calibration, condition);
-  const quantization = options.quantization ?? calibration.quantization;
-  requireQuantizer(calibration, quantization);
-  const signals = moreOf(levelOf(rules), options.signals ?? "core");
-  const level = options.search ?? "quick";
-  if (!searchLevels.includes(level)) {
-    throw new RangeError(`search: expected ${searchLevels.join(", ")}, got ${level}`);
-  }
-  const searching = level === "off"
-    ? undefined
-    : { level, needs: (measured: SearchInput) => needsSearch(method, measured, rules) };
-  const chosen = { set, labels, unsureBelow, rules, fitted: calibration, calibration: sha256 };
-  return { ...chosen, method, condition, quantization, signals, searching };
-}
-
-/** The one of two levels that has more signals. */
-function moreOf(a: SignalLevel, b: SignalLevel): SignalLevel {
-  return signalLevels.indexOf(a) < signalLevels.indexOf(b) ? b : a;
 }
 
 /** Converts sources to inputs of the pipeline. Sources without a name are named by their position. */

@@ -197,12 +197,26 @@ async function testPoses(
   return rest;
 }
 
+/**
+ * The pixels of a pose that was found, filled in as they were then: [size, size, 3] in [0, 1], `size` being the
+ * tokenizer's.
+ */
+export async function posedPixels(
+  image: RgbImage,
+  { pose, logPrior }: Candidate,
+  tokenizer: ImageTokenizer,
+  options: Pick<RankOptions, "device" | "onPass">,
+): Promise<Float32Array> {
+  const trial = { pose, logPrior, quantLoss: Infinity, error: Infinity };
+  return (await refine(trial, image, tokenizer, options)).pixels;
+}
+
 /** A pose's pixels with unknown ones filled in, and by how much its score falls with them. A frame within the image gains 0. */
 async function refine(
   trial: Trial,
   image: RgbImage,
   tokenizer: ImageTokenizer,
-  options: RankOptions,
+  options: Pick<RankOptions, "device" | "onPass">,
 ): Promise<{ pixels: Float32Array; gain: number }> {
   const posed = posedImage(image, trial.pose, tokenizer.imageSize);
   const pixels = preprocess(posed.image, tokenizer.imageSize);
@@ -223,7 +237,7 @@ async function refine(
 async function pass(
   pixels: readonly Float32Array[],
   tokenizer: ImageTokenizer,
-  { device, onPass }: RankOptions,
+  { device, onPass }: Pick<RankOptions, "device" | "onPass">,
   decode: boolean,
 ): Promise<{ quantLosses: Float32Array; reconstructions: Float32Array[] }> {
   await onPass?.();

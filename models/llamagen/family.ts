@@ -8,7 +8,7 @@ import { bytesPerElement, type Device, keep, scope, type Tensor } from "../../co
 import { requireSettings, type Sampler } from "../draw_rule.ts";
 import type { EncodeOptions, Family, FamilyName, TokenizerFacts } from "../family.ts";
 import { convolutionalActivations, encoderStep, transformerActivations } from "../footprint.ts";
-import { type RasterDraw, RasterTokenizer, RasterVariant } from "../raster.ts";
+import { anyPrefix, type RasterDraw, RasterTokenizer, RasterVariant } from "../raster.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import type { Stranger } from "../checkpoint/load.ts";
@@ -19,6 +19,7 @@ import {
   type LlamagenTokenizerConfig,
   llamagenVariants,
 } from "./config.ts";
+import { llamagenFlops, llamagenTokenizerFlops } from "./flops.ts";
 import { drawOf } from "./generate.ts";
 import { decode, encode, lookUp, quantize, tokenizerSpecs, unitCodes } from "./tokenizer.ts";
 import { llamagenTraining } from "./training.ts";
@@ -52,6 +53,8 @@ function tokenizerFacts(config: LlamagenTokenizerConfig): TokenizerFacts {
     codes,
     channels: codeChannels,
     patchNums: [side],
+    width: widths[0],
+    flops: llamagenTokenizerFlops(config),
     // The decoder has one block more per level.
     activations: convolutionalActivations(config.resolution, widths, resBlocks + 1),
     training: encoderStep(config.resolution, widths, resBlocks),
@@ -104,9 +107,12 @@ export class LlamagenImageTokenizer extends RasterTokenizer<LlamagenTokenizerCon
   }
 }
 
+/** A condition is a row of a table. */
+const conditionCost = { perToken: false, work: 0, memory: 0 } as const;
+
 /** A LlamaGen transformer as a variant: tokens[batch, N] -> logits of those N tokens. */
 export class LlamagenVariant extends RasterVariant<LlamagenCondition, LlamagenTransformer> {
-  readonly conditionCost = { perToken: false, work: 0, memory: 0 };
+  readonly conditionCost = conditionCost;
 
   constructor(
     device: Device,
@@ -181,7 +187,8 @@ function llamagenFamily(
     tokenizerSpecs,
     variantSpecs: transformerSpecs,
     tokenizerFacts,
-    variantFacts({ width, layers, mlp, codes, classes, tokenCount: rows }) {
+    variantFacts(config) {
+      const { width, layers, mlp, codes, classes, tokenCount: rows } = config;
       const element = bytesPerElement("f32");
       // A block holds the gate and the other half of the feed-forward layer at once.
       const sizes = { rows, width, mlp: 2 * mlp, codes, tensors: 14, logits: 1 };
@@ -191,6 +198,10 @@ function llamagenFamily(
         tokenCount: rows,
         codes,
         patchNums: [Math.sqrt(rows)],
+        prefixes: anyPrefix(rows),
+        conditionCost,
+        width,
+        flops: { condition: () => 0, pass: (tokens) => llamagenFlops(config, tokens).image },
         activations: { condition: width * element, perImage, largestTensor },
         generation: {
           cacheBytes: 2 * layers * (rows + 1) * width * element,

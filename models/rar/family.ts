@@ -8,10 +8,11 @@ import type { TensorSource } from "../checkpoint/source.ts";
 import { requireSettings, type Sampler } from "../draw_rule.ts";
 import type { EncodeOptions, Family } from "../family.ts";
 import { convolutionalActivations, encoderStep, transformerActivations } from "../footprint.ts";
-import { type RasterDraw, RasterTokenizer, RasterVariant } from "../raster.ts";
+import { anyPrefix, type RasterDraw, RasterTokenizer, RasterVariant } from "../raster.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { type RarConfig, rarOtherSettings, rarTokenizer, type RarTokenizerConfig, rarVariants } from "./config.ts";
+import { rarFlops, rarTokenizerFlops } from "./flops.ts";
 import { drawOf } from "./generate.ts";
 import { decode, dequantize, encode, quantize, tokenizerSpecs } from "./tokenizer.ts";
 import { rarTraining } from "./training.ts";
@@ -60,11 +61,14 @@ export class RarImageTokenizer extends RasterTokenizer<RarTokenizerConfig> {
   }
 }
 
+/** Its adaLN tables have a row per token. */
+const conditionCost = { perToken: true, work: 1, memory: 2 } as const;
+
 /** A RAR transformer as a variant: tokens[batch, N] -> logits of those N tokens. */
 export class RarVariant extends RasterVariant<RarCondition, RarTransformer> {
   readonly family = "rar";
   /** adaLN tables have a row per token; one row more than the tokens, and one for the label. */
-  readonly conditionCost = { perToken: true, work: 1, memory: 2 };
+  readonly conditionCost = conditionCost;
 
   constructor(device: Device, weights: Weights, config: RarConfig, name: string) {
     super(new RarTransformer(device, weights, config), name, weights.bytes);
@@ -158,12 +162,15 @@ export const rar: Family<RarTokenizerConfig, RarConfig> = {
       codes,
       channels: zChannels,
       patchNums: [side],
+      width: widths[0],
+      flops: rarTokenizerFlops(config),
       activations: convolutionalActivations(resolution, widths, resBlocks),
       training: encoderStep(resolution, widths, resBlocks),
     };
   },
   /** The condition has adaLN tables for every row of every block. */
-  variantFacts({ hiddenSize: width, layers, intermediateSize: mlp, codes, classes, tokenCount }) {
+  variantFacts(config) {
+    const { hiddenSize: width, layers, intermediateSize: mlp, codes, classes, tokenCount } = config;
     const rows = tokenCount + 2;
     const element = bytesPerElement("f32");
     const { perImage, largestTensor } = transformerActivations({ rows, width, mlp, codes, tensors: 14, logits: 2 });
@@ -172,6 +179,13 @@ export const rar: Family<RarTokenizerConfig, RarConfig> = {
       tokenCount,
       codes,
       patchNums: [Math.sqrt(tokenCount)],
+      prefixes: anyPrefix(tokenCount),
+      conditionCost,
+      width,
+      flops: {
+        condition: (tokens) => rarFlops(config, tokens).condition,
+        pass: (tokens) => rarFlops(config, tokens).image,
+      },
       activations: { condition: rows * (6 * layers + 2 + 3) * width * element, perImage, largestTensor },
       generation: {
         cacheBytes: 2 * layers * rows * width * element,

@@ -20,6 +20,7 @@ import type { GenerateOptions } from "../sampling.ts";
 import { countsTo, countTo, maxima, positive } from "../schema.ts";
 import { type LoadNetworkOptions, loadWeights, type Weights } from "../weights.ts";
 import { tokenCount, type VarConfig, varOtherSettings, varTokenizer, varVariants, type VqvaeConfig } from "./config.ts";
+import { varFlops, vqvaeFlops } from "./flops.ts";
 import { generateVar } from "./generate.ts";
 import { MultiScaleQuantizer, phiIndices } from "./quantizer.ts";
 import { guidanceStrengths, guide } from "./sampler.ts";
@@ -110,11 +111,14 @@ export class VarImageTokenizer implements ImageTokenizer {
   }
 }
 
+/** Its tables have a row for the whole image. */
+const conditionCost = { perToken: false, work: 0.5, memory: 8 } as const;
+
 /** A VAR transformer as a variant: the quantiser's transformerInput -> logits of all tokens. */
 export class VarVariant implements Variant<VarCondition> {
   readonly family = "var";
   /** Tables of a condition are as large as a few rows, whatever the number of tokens. */
-  readonly conditionCost = { perToken: false, work: 0.5, memory: 8 };
+  readonly conditionCost = conditionCost;
   readonly name: string;
   readonly weightBytes: number;
   readonly transformer: VarTransformer;
@@ -269,7 +273,8 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
   training: varTraining,
   tokenizerSpecs: vqvaeSpecs,
   variantSpecs: transformerSpecs,
-  tokenizerFacts({ resolution, chMult, ch, resBlocks, patchNums, codes, zChannels }) {
+  tokenizerFacts(config) {
+    const { resolution, chMult, ch, resBlocks, patchNums, codes, zChannels } = config;
     const widths = chMult.map((m) => m * ch);
     return {
       imageSize: resolution,
@@ -277,13 +282,18 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
       codes,
       channels: zChannels,
       patchNums,
+      width: widths[0],
+      flops: vqvaeFlops(config),
       // The decoder has one block more per level.
       activations: convolutionalActivations(resolution, widths, resBlocks + 1),
       training: encoderStep(resolution, widths, resBlocks),
     };
   },
   /** Activations include the quantiser's work on the transformer's input. */
-  variantFacts({ embedDim: width, depth, mlpRatio, codes, patchNums, codeChannels, classes }) {
+  variantFacts(config) {
+    const { embedDim: width, depth, mlpRatio, codes, patchNums, codeChannels, classes } = config;
+    const prefixes = scaleStarts(patchNums).slice(1);
+    const flopsOf = (tokens = prefixes[prefixes.length - 1]) => varFlops(config, prefixes.indexOf(tokens) + 1);
     const rows = tokenCount(patchNums);
     const element = bytesPerElement("f32");
     const mlp = mlpRatio * width;
@@ -296,6 +306,10 @@ export const varFamily: Family<VqvaeConfig, VarConfig> = {
       tokenCount: rows,
       codes,
       patchNums,
+      prefixes,
+      conditionCost,
+      width,
+      flops: { condition: (tokens) => flopsOf(tokens).condition, pass: (tokens) => flopsOf(tokens).image },
       activations: {
         condition: (6 * depth + 3 + rows) * width * element,
         perImage: pass,

@@ -2,6 +2,7 @@
  * What a task shows while it runs: on stderr notes and progress, as a bar that redraws itself on a terminal and as a
  * plain line now and then elsewhere; on stdout results.
  */
+import { describePlan, type RunPlan } from "../../attribution/run/run_plan.ts";
 import { printable, printableText } from "../../util/names.ts";
 import { spelled } from "./spelling.ts";
 
@@ -13,7 +14,7 @@ export class Progress {
   readonly #terminal = Deno.stderr.isTerminal();
   #total = 0;
   #start = 0;
-  #shown = 0;
+  #shown = performance.now();
   #drawn = false;
   #isRead = true;
 
@@ -30,8 +31,9 @@ export class Progress {
     return {
       onNote: (text: string) => this.note(text),
       onPrepare: (text: string) => this.prepare(text),
+      onPlan: (plan: RunPlan) => describePlan(plan).forEach((line) => this.note(line)),
       onStart: (total: number) => this.start(total),
-      onProgress: (images: number) => this.update(images),
+      onProgress: (images: number, secondsLeft?: number) => this.update(images, secondsLeft),
     };
   }
 
@@ -41,18 +43,23 @@ export class Progress {
     this.#start = this.#shown = performance.now();
   }
 
-  /** Says what is being prepared, on a terminal only. */
+  /** Says what is being prepared; without a terminal only now and then, where preparing takes long. */
   prepare(text: string): void {
-    if (this.#terminal && !this.isQuiet) this.#draw(text);
+    if (this.isQuiet) return;
+    if (this.#terminal) return this.#draw(text);
+    const now = performance.now();
+    if (now - this.#shown < lineInterval) return;
+    this.#shown = now;
+    writeStderr(`${printableText(text)}\n`);
   }
 
-  /** `done` images are done (parts of images count). */
-  update(done: number): void {
+  /** `done` images are done (parts of images count); the rest takes `secondsLeft`, if anybody knows. */
+  update(done: number, secondsLeft?: number): void {
     const now = performance.now();
     if (this.isQuiet) return;
     if (now - this.#shown < (this.#terminal ? barInterval : lineInterval)) return;
     this.#shown = now;
-    const text = describeProgress(done, this.#total, (now - this.#start) / 1000);
+    const text = describeProgress(done, this.#total, (now - this.#start) / 1000, secondsLeft);
     if (this.#terminal) this.#draw(`${bar(done / this.#total)} ${text}`);
     else writeStderr(`${text}\n`);
   }
@@ -99,14 +106,22 @@ export class Progress {
   }
 }
 
-/** `37 of 200 images, 12.3 images/s, 13 s left`. */
-export function describeProgress(done: number, total: number, seconds: number): string {
+/**
+ * `37 of 200 images, 12.3 images/s, 13 s left`; where images take long, `0 of 3 images (12 % of the work), 4 min left`.
+ * Without `secondsLeft`, the rest goes on as what is done did.
+ */
+export function describeProgress(done: number, total: number, seconds: number, secondsLeft?: number): string {
   const rate = seconds > 0 ? done / seconds : 0;
-  const left = rate > 0 ? `, ${duration((total - done) / rate)} left` : "";
-  return `${Math.min(total, Math.floor(done + 1e-6))} of ${total} images, ${
-    Number(rate.toPrecision(3))
-  } images/s${left}`;
+  const rest = secondsLeft ?? (rate > 0 ? (total - done) / rate : undefined);
+  const left = rest === undefined ? "" : `, ${duration(rest)} left`;
+  const whole = Math.min(total, Math.floor(done + 1e-6));
+  const part = `${Math.min(100, Math.floor(100 * done / total + 1e-6))} % of the work`;
+  const speed = rate < slowRate && seconds > 0 ? ` (${part})` : `, ${Number(rate.toPrecision(3))} images/s`;
+  return `${whole} of ${total} images${speed}${left}`;
 }
+
+/** Images per second below which their number says little. */
+const slowRate = 0.2;
 
 /** `45 s`, `3 min 20 s`, `2 h 5 min`. */
 export function duration(seconds: number): string {

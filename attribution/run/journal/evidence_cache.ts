@@ -3,7 +3,7 @@
  * notices what is damaged. store.ts opens the journal.
  */
 import type { Settings } from "../../evidence/evidence.ts";
-import { classOf, type Measured } from "../image_state.ts";
+import { classOf, type Measured, posedHash } from "../image_state.ts";
 import { joinTokens, pack, type Packed, splitTokens, unpack } from "./packing.ts";
 import { mergeReusable, type Reuse } from "./reuse.ts";
 import {
@@ -26,6 +26,15 @@ export interface EvidenceTables {
   skeletonId(text: string): number;
   skeleton(id: unknown): string | undefined;
 }
+
+/** Parts of which there is one per family, variant or level: what they are called, and where measurements have them. */
+const namedParts = [
+  ["classes", "classes"],
+  ["starts", "starts"],
+  ["variants", "variants"],
+  ["found", "found"],
+  ["search", "searches"],
+] as const;
 
 /** A key as stored. */
 export interface StoredKey {
@@ -68,6 +77,27 @@ export class EvidenceCache {
     const known = this.find(sha256);
     this.#deleteDamaged();
     return known;
+  }
+
+  /** Whether there is no complete evidence that could be recalled. */
+  isEmpty(): boolean {
+    const keys = this.#wholeKeys();
+    const found = this.#journal.sql("SELECT 1 FROM evidence WHERE key = ? LIMIT 1");
+    return keys.every((key) => found.get(key) === undefined);
+  }
+
+  /** Whether there is a row of complete evidence of an image. The row is not read. */
+  isComplete(sha256: string): boolean {
+    const hash = Uint8Array.fromHex(sha256);
+    const found = this.#journal.sql("SELECT 1 FROM evidence WHERE key = ? AND sha256 = ?");
+    return this.#wholeKeys().some((key) => found.get(key, hash) !== undefined);
+  }
+
+  /** Ids of the keys under which all parts that are wanted can be reused. */
+  #wholeKeys(): number[] {
+    const isScored = this.#settings.summaries !== undefined;
+    const others = this.#reusable.filter(({ reuse }) => reuse.families && (reuse.variants || !isScored));
+    return [this.#key.id, ...others.map(({ key }) => key.id)];
   }
 
   /** Counts an attempt to measure an image. */
@@ -175,16 +205,22 @@ export class EvidenceCache {
           stored.add(part);
           insertRow(item, part, pack(value));
         };
-        const { width, height, notes, facts, families, tokens, classes = {}, variants, searches = {}, timings } = item;
-        if (tokens !== undefined && !stored.has("tokens")) {
-          stored.add("tokens");
+        const addTokens = (part: string, tokens: Readonly<Record<string, Int32Array>> | undefined) => {
+          if (tokens === undefined || stored.has(part)) return;
+          stored.add(part);
           const { counts, ids } = joinTokens(tokens);
-          insertRow(item, "tokens", { skeleton: counts, numbers: ids });
+          insertRow(item, part, { skeleton: counts, numbers: ids });
+        };
+        const { width, height, notes, facts, families, tokens, timings } = item;
+        addTokens("tokens", tokens);
+        if (families !== undefined) add("families", { width, height, notes, facts, families });
+        for (const [name, { signals, tokens }] of Object.entries(item.partial ?? {})) {
+          add(`signals.${name}`, signals);
+          addTokens(`ids.${name}`, { [name]: tokens });
         }
-        add("families", { width, height, notes, facts, families });
-        for (const [name, value] of Object.entries(classes)) add(`classes.${name}`, value);
-        for (const [name, value] of Object.entries(variants)) add(`variants.${name}`, value);
-        for (const [name, value] of Object.entries(searches)) add(`search.${name}`, value);
+        for (const [kind, name] of namedParts) {
+          for (const [key, value] of Object.entries(item[name] ?? {})) add(`${kind}.${key}`, value);
+        }
         stored.delete("timings");
         add("timings", { timings, parts: [...stored].sort() });
       }
@@ -221,7 +257,10 @@ export class EvidenceCache {
         const begun = sql("SELECT begun FROM attempts WHERE key = ? AND sha256 = ?").get(this.#key.id, hash)?.begun ??
           1;
         this.insert(measured, begun as number);
-        sql("DELETE FROM pending WHERE key = ? AND sha256 = ?").run(this.#key.id, hash);
+        for (const settled of [sha256, ...posesOf(measured)]) {
+          sql("DELETE FROM pending WHERE key = ? AND sha256 = ?").run(this.#key.id, Uint8Array.fromHex(settled));
+          if (settled !== sha256) this.#stored.delete(settled);
+        }
         sql("DELETE FROM attempts WHERE key = ? AND sha256 = ?").run(this.#key.id, hash);
       }
     });
@@ -272,34 +311,46 @@ export class EvidenceCache {
   }
 }
 
+/** What stands for an image in the poses that were found, which are measured for it. */
+function posesOf({ sha256, found = {} }: Measured): string[] {
+  return Object.values(found).flatMap(({ poses }) => poses.map((pose) => posedHash(sha256, pose)));
+}
+
 /**
  * Adds parts that are stored separately to the measurements of an image. Returns the names of all parts that were
  * stored, undefined if the list of them is missing.
  */
 function addParts(measured: Measured, parts: readonly (readonly [string, Packed])[]): readonly string[] | undefined {
   let listed: readonly string[] | undefined;
+  // deno-lint-ignore no-explicit-any -- remember() wrote them, with the types of their places
+  const partial: Record<string, any> = {};
   for (const [part, packed] of parts) {
     const [kind, name] = part.split(".");
-    if (kind === "tokens") {
-      measured.tokens = splitTokens(packed.numbers, packed.skeleton);
-      continue;
+    if (kind === "tokens") measured.tokens = splitTokens(packed.numbers, packed.skeleton);
+    if (kind === "ids") {
+      partial[name] = { ...partial[name], tokens: splitTokens(packed.numbers, packed.skeleton)[name] };
     }
-    // deno-lint-ignore no-explicit-any -- remember() wrote it, with these types
+    if (kind === "tokens" || kind === "ids") continue;
+    // deno-lint-ignore no-explicit-any -- as above
     const value = unpack(packed) as any;
-    if (kind === "families") Object.assign(measured, value);
-    else if (kind === "classes") measured.classes = { ...measured.classes, [name]: value };
-    else if (kind === "variants") measured.variants[name] = value;
-    else if (kind === "search") measured.searches = { ...measured.searches, [name]: value };
+    const place = namedParts.find(([named]) => named === kind)?.[1];
+    if (place !== undefined) Object.assign(measured, { [place]: { ...measured[place], [name]: value } });
+    else if (kind === "families") Object.assign(measured, value);
+    else if (kind === "signals") partial[name] = { ...partial[name], signals: value };
     else if (kind === "timings") ({ timings: measured.timings, parts: listed } = value);
   }
+  const whole = Object.entries(partial).filter(([, { signals, tokens }]) => signals && tokens);
+  if (measured.families === undefined && whole.length > 0) measured.partial = Object.fromEntries(whole);
   return listed;
 }
 
-/** Whether measurements have a part. Tokens count as there: without them, they are found again. */
-function hasPart({ families, classes, variants, searches }: Measured, part: string): boolean {
+/** Kinds of parts without which measuring goes on: they are found again. */
+const dispensable = ["tokens", "ids", "signals", "starts", "found"];
+
+/** Whether measurements have a part that was stored. */
+function hasPart(measured: Measured, part: string): boolean {
   const [kind, name] = part.split(".");
-  if (kind === "families") return families !== undefined;
-  if (kind === "classes") return classes !== undefined && name in classes;
-  if (kind === "search") return searches !== undefined && name in searches;
-  return kind === "variants" ? name in variants : kind === "tokens";
+  if (kind === "families") return measured.families !== undefined;
+  const place = namedParts.find(([named]) => named === kind)?.[1];
+  return dispensable.includes(kind) || (place !== undefined && name in (measured[place] ?? {}));
 }

@@ -1,10 +1,16 @@
-/** Brings a journal with the tables of version 3 up to date. schema.ts has today's tables. */
+/**
+ * Brings a journal with the tables of version 3 up to date. schema.ts has today's tables. Version 4 has them, too, but its
+ * programs take parts of an image's evidence that they do not know for damaged ones, so that they must refuse the file.
+ */
 import type { DatabaseSync } from "node:sqlite";
 import { matches, type Value } from "./checksum.ts";
 import { resultChecksum, type Row } from "./rows.ts";
 
-/** The version that can be migrated. */
-export const formerVersion = 3;
+/** The version that had other tables. */
+export const formerTablesVersion = 3;
+
+/** The versions that are brought up to date. */
+export const formerVersions: readonly number[] = [formerTablesVersion, 4];
 
 /** The tables of version 3 that are others now. */
 export const formerTables = `

@@ -4,11 +4,11 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { fileSystemType, networkFileSystem } from "./file_system.ts";
-import { formerTables, formerVersion, migrate } from "./migrate.ts";
+import { formerTables, formerTablesVersion, formerVersions, migrate } from "./migrate.ts";
 import { journalError } from "./statement.ts";
 
 /** Version of the tables, in SQLite's user_version. */
-export const journalVersion = 4;
+export const journalVersion = 5;
 
 /** Marks a file as a journal ("TRCR"), in SQLite's application_id. */
 const applicationId = 0x54524352;
@@ -26,8 +26,9 @@ CREATE TABLE evidence(id INTEGER PRIMARY KEY, key INTEGER NOT NULL, sha256 BLOB 
   numbers BLOB NOT NULL, checksum BLOB NOT NULL, tokens BLOB, token_counts INTEGER, tokens_checksum BLOB,
   attempts INTEGER NOT NULL DEFAULT 1);
 CREATE UNIQUE INDEX evidence_of ON evidence(sha256, key);
--- Measurements of images that are not complete yet. part is families, tokens, timings, classes.<family> or
--- variants.<label>; timings also lists the parts that there are.
+-- Measurements of images that are not complete yet. part is signals.<family> and ids.<family> until all tokenizers have
+-- run, then families and tokens; starts.<family>, classes.<family>, variants.<label>, found.<level>, search.<level>, and
+-- timings, which also lists the parts that there are. sha256 may stand for an image in a pose that was found.
 CREATE TABLE pending(key INTEGER NOT NULL, sha256 BLOB NOT NULL, part TEXT NOT NULL, skeleton INTEGER NOT NULL,
   numbers BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY(key, sha256, part)) WITHOUT ROWID;
 -- How often measuring an image began, until its evidence is complete.
@@ -89,14 +90,14 @@ export function openDatabase(path: string, options: OpenJournalOptions = {}): Da
     const isNew = number("schema_version") === 0;
     if (!isNew && number("application_id") !== applicationId) throw new Error("this database is no journal");
     const version = number("user_version");
-    const isFormer = version === formerVersion && !readOnly;
+    const isFormer = formerVersions.includes(version) && !readOnly;
     if (!isNew && !isFormer && version !== journalVersion) {
       throw new Error(
         `expected version ${journalVersion} of its tables, got ${version}: it is of another version of this program, ` +
           "or damaged; name another file, and everything is measured anew",
       );
     }
-    if (!isNew) expectTables(db, isFormer ? formerTables : resultTables);
+    if (!isNew) expectTables(db, version === formerTablesVersion ? formerTables : resultTables);
     if (readOnly) return db;
     // Possible only before there are tables. A full VACUUM attaches a second database, which Deno does not allow.
     if (isNew) db.exec("PRAGMA auto_vacuum = INCREMENTAL;");
@@ -148,10 +149,9 @@ function create(db: DatabaseSync, number: (name: string) => number): void {
 /** Brings the tables up to date, unless another process did so in the meantime. */
 function update(db: DatabaseSync, number: (name: string) => number): void {
   db.exec("BEGIN IMMEDIATE");
-  if (number("user_version") === formerVersion) {
-    migrate(db, resultTables);
-    db.exec(`PRAGMA user_version = ${journalVersion};`);
-  }
+  const version = number("user_version");
+  if (version === formerTablesVersion) migrate(db, resultTables);
+  if (formerVersions.includes(version)) db.exec(`PRAGMA user_version = ${journalVersion};`);
   db.exec("COMMIT");
 }
 

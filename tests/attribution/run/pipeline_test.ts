@@ -1,4 +1,4 @@
-import { labelsOf } from "../../../attribution/labels.ts";
+import { labelsOf, mapFamilies } from "../../../attribution/labels.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type Rules, rulesOf, uncalibrated } from "../../../attribution/decision/calibration_file.ts";
@@ -54,9 +54,8 @@ async function rulesForTestImages(set: ModelSet, device: Device): Promise<Rules>
     await withFolder(async (dir) => {
       await writeImages(dir, 9, 40);
       const stream = measure(inputs(dir, 9), () => [], {
-        device,
-        models,
-        plan,
+        networks: { device, models, plan },
+        tokenizers: tokenizersOf(set),
         modelSet: set.hash,
         variants: labelsOf(set).variants,
         settings,
@@ -94,9 +93,8 @@ async function withTiny(body: (opened: Opened) => Promise<void>): Promise<void> 
         const lines: EvidenceLine[] = [];
         try {
           const stream = attribute(inputs, {
-            device,
-            models,
-            plan,
+            networks: { device, models, plan },
+            tokenizers: tokenizersOf(set),
             modelSet: set.hash,
             variants: labelsOf(set).variants,
             rules,
@@ -114,6 +112,10 @@ async function withTiny(body: (opened: Opened) => Promise<void>): Promise<void> 
   } finally {
     device.close();
   }
+}
+
+function tokenizersOf(set: ModelSet) {
+  return mapFamilies(set.families, (family) => set.tokenizerFacts(family));
 }
 
 function inputs(dir: string, count: number): ImageInput[] {
@@ -188,7 +190,7 @@ Deno.test("attribute() gives the same numbers whatever the batches and whoever s
       assert.ok(tight.peak <= least, `expected a peak of at most ${least} bytes, got ${tight.peak}`);
       assert.throws(
         () => planMemory(set, device, { memoryBytes: least - 1 }),
-        /memory: the limit of .* MiB is not enough; needed are:\n {2}[a-z0-9]+: .* MiB \(f32 weights .*\)\n.*--memory/,
+        /memory: the limit of .* MiB is not enough; needed are:\n {2}[a-z0-9]+: .* MiB \(weights .*\)\n.*--memory/,
       );
     });
   });
@@ -259,7 +261,7 @@ Deno.test("attribute() ends after the pass in progress when it is aborted, and w
           recall: (sha256) => Promise.resolve(structuredClone(store.get(sha256))),
           remember: (measured) => {
             repeated += measured.filter(({ sha256, variants }) =>
-              store.has(sha256) && Object.keys(variants).length === 0
+              store.get(sha256)?.families !== undefined && Object.keys(variants).length === 0
             ).length;
             return Promise.resolve();
           },
@@ -308,7 +310,7 @@ Deno.test("planMemory() keeps everything loaded where there is room, and says wh
     const small = openCpuDevice({ threads: 1, memoryLimitBytes: 2 * MiB });
     assert.throws(
       () => planMemory(set, small, { memoryBytes: 1024 * MiB }),
-      /limit of 2\.00 MiB is not enough; needed are:(\n.*)+\nthe cpu device holds no more; .* use --device webgpu/,
+      /limit of 2\.00 MiB is not enough; needed are:(\n.*)+\nuse --device webgpu: the cpu device holds no more/,
     );
     small.close();
     await Promise.resolve();

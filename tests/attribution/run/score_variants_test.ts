@@ -1,5 +1,5 @@
 /** Scoring under classes inside the pipeline: all variants, batches, memory, resuming, journals, tables of classes. */
-import { labelsOf } from "../../../attribution/labels.ts";
+import { labelsOf, mapFamilies } from "../../../attribution/labels.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import {
@@ -47,7 +47,9 @@ async function withSet(body: (opened: { set: ModelSet; device: Device; run: Run 
     const models = await VariantPool.open(set, device, plan);
     const lines: MeasuredLine[] = [];
     try {
-      const options = { device, models, plan, modelSet: set.hash, variants: labelsOf(set).variants, settings, ...more };
+      const tokenizers = mapFamilies(set.families, (family) => set.tokenizerFacts(family));
+      const about = { tokenizers, modelSet: set.hash, variants: labelsOf(set).variants };
+      const options = { networks: { device, models, plan }, ...about, settings, ...more };
       for await (const line of measure(inputs, () => ["rar", "var"], options)) {
         assert.ok(!isUnreadable(line));
         lines.push(line);

@@ -59,7 +59,7 @@ Deno.test("Journal.open() brings a journal of version 3 up to date: all its evid
     assert.equal(versionOf(path), 3);
     for (let time = 0; time < 2; time++) {
       using journal = Journal.open(path);
-      assert.equal(versionOf(path), 4);
+      assert.equal(versionOf(path), 5);
       assert.deepEqual(journal.evidence(key, 6).recall(sha(2)), measured(2));
       const said = [...exportLines(journal)].map(({ image, label, confidence, unsure, error, finding, judged }) => ({
         ...{ image, label, confidence, unsure, error, finding, judged },
@@ -101,5 +101,22 @@ Deno.test("Journal.open() leaves a journal of version 3 as it is when its tables
     await writeFormer(path, "ALTER TABLE results DROP COLUMN unsure");
     assert.throws(() => Journal.open(path), /journal .*j\.sqlite: .*malformed.*: the file is damaged: move it away/);
     assert.equal(versionOf(path), 3);
+  });
+});
+
+Deno.test("Journal.open() takes a journal of version 4 as it is, whose tables are today's", async () => {
+  await withFolder((dir) => {
+    const path = join(dir, "j.sqlite");
+    {
+      using journal = Journal.open(path);
+      const evidence = journal.evidence(key);
+      evidence.remember([measured(1), measured(2)]);
+      evidence.settle([sha(1)]);
+      journal.db.exec("PRAGMA user_version = 4");
+    }
+    using journal = Journal.open(path);
+    assert.equal(versionOf(path), 5);
+    for (const n of [1, 2]) assert.equal(journal.evidence(key).recall(sha(n))!.families!.rar.quantLoss, n);
+    return Promise.resolve();
   });
 });

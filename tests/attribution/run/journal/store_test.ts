@@ -156,7 +156,7 @@ Deno.test("Journal.open() refuses other files, other versions, missing folders, 
       using journal = Journal.open(own);
       journal.db.exec("PRAGMA user_version = 9");
     }
-    assert.throws(() => Journal.open(own), /expected version 4 of its tables, got 9: .* name another file/);
+    assert.throws(() => Journal.open(own), /expected version 5 of its tables, got 9: .* name another file/);
     {
       using journal = Journal.open(join(dir, "shard.sqlite"), { exclusive: true });
       journal.evidence(key);
