@@ -102,6 +102,14 @@ export const command = defineCommand({
       help: "processed copies of every image that classifiers are fitted to, so that they know processed images",
     },
     condition,
+    budget: {
+      value: "TFLOP",
+      type: real(0),
+      help:
+        "most that the transformers may take for an image of one family: fewer classes are compared and kept, then " +
+        "and in every run that decides by this calibration",
+      unset: "none",
+    },
     extras: { ...extras, help: "fit these methods, too; prada is slow" },
     pradaEpochs: { value: "N", type: whole(1), default: "3000", help: "steps in which each PRADA function is fitted" },
     limit: { ...limit, help: "at most N images per label and folder" },
@@ -187,12 +195,13 @@ function tables({ calibration, fit, classifiers }: CalibrationDone): string {
 type CalibrationDone = CalibrationResult & Required<Pick<CalibrationResult, "calibration" | "fit" | "path">>;
 
 async function main({ values, progress }: Input<typeof command.options>): Promise<number> {
-  const { json, limit, quantile, sigmas, falseAlarms, threshold, signal, ...job } = withJournal(values);
+  const { json, limit, budget, quantile, sigmas, falseAlarms, threshold, signal, ...job } = withJournal(values);
   const train = await folderOr(job.train, "train", progress), val = await folderOr(job.val, "val", progress);
   if (train === undefined || val === undefined) throw new Error("expected --train DIR and --val DIR (--help)");
   const result = await runCalibration({
     ...{ ...job, train, val },
     limitPerLabel: limit,
+    budget: budget === undefined ? undefined : 1e12 * budget,
     fit: { quantile, sigmas, falseAlarms, threshold, signals: signal },
     signal: interruptible(progress),
   }, {

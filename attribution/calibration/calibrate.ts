@@ -3,6 +3,9 @@
  * (classifiers.ts), and writes the calibration file of the set.
  */
 import { basename, join } from "node:path";
+import { sizeOf } from "../../core/tensor/mod.ts";
+import type { PlannedDevice } from "../../models/footprint.ts";
+import { inferenceWithin } from "../likelihood/operations.ts";
 import { parseJson } from "../../util/json.ts";
 import { manifestPath, type ModelSet } from "../../models/model_set.ts";
 import * as v from "npm:valibot@1.5.0";
@@ -54,6 +57,11 @@ export interface CalibrationOptions extends RunOptions {
   readonly thresholdsOnly?: boolean;
   /** Class condition of the likelihoods that classifiers are fitted to. Default `infer`. */
   readonly condition?: "none" | "infer";
+  /**
+   * Most operations of the transformers for an image of one family. Fewer classes are compared and kept where all would
+   * cost more; whoever decides by the calibration then does the same. Default: as `defaultInference`.
+   */
+  readonly budget?: number;
   /** Fit these methods in addition. */
   readonly extras?: readonly ("membership" | "prada")[];
   /** Epochs for PRADA's score functions. Default 3000. */
@@ -103,6 +111,8 @@ export async function runCalibration(
   const memory = await HashMemory.open();
   await set.check({ memory, onNetwork: (title) => events.onPrepare?.(`checking ${title}`) });
 
+  // Refused here where it is too small for any settings.
+  if (options.budget !== undefined) inferenceWithin(set, options.budget, countingDevice);
   const originals = [...train, ...val];
   const withClassifiers = shouldFitClassifiers(originals, labels, options, events);
   const images = withClassifiers ? [...asIs(originals), ...processed(originals, options)] : asIs(originals);
@@ -211,6 +221,12 @@ function shouldFitClassifiers(
   return problem === undefined;
 }
 
+/** Operations do not depend on where they run: weights are counted as they are. */
+const countingDevice: PlannedDevice = {
+  info: { kind: "cpu", name: "", maxTensorBytes: Infinity, software: false },
+  packedBytes: (_, shape) => 4 * sizeOf(shape),
+};
+
 /**
  * Measures all images, with the transformers if classifiers are fitted. Also returns the names of unreadable images.
  */
@@ -223,7 +239,10 @@ async function measureAll(
 ) {
   const { extras = [], signals = "all", condition = "infer" } = options;
   const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
-  const scoring = withClassifiers ? { condition, extras: extrasFor(tokens) } : undefined;
+  const inference = options.budget === undefined || condition !== "infer"
+    ? undefined
+    : inferenceWithin(set, options.budget, countingDevice);
+  const scoring = withClassifiers ? { condition, inference, extras: extrasFor(tokens) } : undefined;
   const unreadable: string[] = [];
   const measured = await gatherLines(set, images, { ...options, signals, scoring }, {
     ...events,

@@ -4,32 +4,6 @@
  * device makes of a product of their size.
  */
 import { type Device, disposeAll, linear, packWeight, randomUniform, scope } from "../../core/tensor/mod.ts";
-import type { ModelSet } from "../../models/model_set.ts";
-import type { Settings } from "../evidence/evidence.ts";
-import { defaultInference } from "../likelihood/class_inference.ts";
-
-/**
- * Operations of the transformers for an image that every family might have made: two per parameter and token and pass, of
- * the passes for inferring classes and for scoring without a class and under each of the most classes that are kept.
- * Shared conditions, and classes and families that are left out, make it less.
- */
-export function transformerOperations(
-  set: Pick<ModelSet, "families" | "variants" | "variantFacts" | "footprint">,
-  { condition, inference = defaultInference }: Pick<Settings, "condition" | "inference">,
-  device: Pick<Device, "info" | "packedBytes">,
-): number {
-  const pass = (family: string, variant: string) => {
-    const parameters = set.footprint(device, { family, variant }, "f32").weights / 4;
-    return 2 * parameters * set.variantFacts(variant).tokenCount;
-  };
-  return set.families.reduce((sum, family) => {
-    const names = set.variants(family);
-    const classes = condition === "none" ? 0 : condition === "given" ? 1 : inference.top;
-    const scoring = names.reduce((total, name) => total + (1 + classes) * pass(family, name), 0);
-    const inferring = condition === "infer" && names.length > 0 ? inference.budget * pass(family, names[0]) : 0;
-    return sum + scoring + inferring;
-  }, 0);
-}
 
 /** Rows and columns of the product that is timed: those of a transformer of middle size. */
 const timed = { rows: 512, width: 1024 };

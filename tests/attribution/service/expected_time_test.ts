@@ -1,6 +1,7 @@
 /** Limits of time that follow what an image takes, on devices as slow as one likes. */
 import assert from "node:assert/strict";
-import { productRate, timeLimits, transformerOperations } from "../../../attribution/service/expected_time.ts";
+import { transformerOperations } from "../../../attribution/likelihood/operations.ts";
+import { productRate, timeLimits } from "../../../attribution/service/expected_time.ts";
 import { openCpuDevice } from "../../../core/cpu/mod.ts";
 import { openModelSet } from "../../../models/model_set.ts";
 import { tiny } from "../../sets.ts";

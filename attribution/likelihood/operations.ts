@@ -1,0 +1,80 @@
+/** What the transformers cost per image, from configurations alone, and settings of class inference within a budget. */
+import type { PlannedDevice } from "../../models/footprint.ts";
+import type { FamilyName } from "../../models/family.ts";
+import type { ModelSet } from "../../models/model_set.ts";
+import { defaultInference, type InferenceSettings } from "./class_inference.ts";
+
+/** What decides how many passes there are. */
+export interface PassSettings {
+  /** The class under which tokens are scored. */
+  readonly condition: "none" | "given" | "infer";
+  /** How classes are inferred. */
+  readonly inference?: Pick<InferenceSettings, "budget" | "top">;
+}
+
+/** A set as the count sees it. */
+export type CountedSet = Pick<ModelSet, "families" | "variants" | "variantFacts" | "footprint">;
+
+/**
+ * Operations of the transformers for an image that these families, by default all of the set, might have made: two per
+ * parameter and token and pass, of the passes for inferring classes and for scoring without a class and under each of the
+ * most classes that are kept. Shared conditions, and classes that are left out, make it less: 64 TFLOP for the official
+ * networks, of which kernels take 47.
+ */
+export function transformerOperations(
+  set: CountedSet,
+  { condition, inference = defaultInference }: PassSettings,
+  device: PlannedDevice,
+  families: readonly FamilyName[] = set.families,
+): number {
+  const pass = (family: FamilyName, variant: string) => {
+    const parameters = set.footprint(device, { family, variant }, "f32").weights / 4;
+    return 2 * parameters * set.variantFacts(variant).tokenCount;
+  };
+  return families.reduce((sum, family) => {
+    const names = set.variants(family);
+    const classes = condition === "none" ? 0 : condition === "given" ? 1 : inference.top;
+    const scoring = names.reduce((total, name) => total + (1 + classes) * pass(family, name), 0);
+    const inferring = condition === "infer" && names.length > 0 ? inference.budget * pass(family, names[0]) : 0;
+    return sum + scoring + inferring;
+  }, 0);
+}
+
+/**
+ * Settings of class inference from thorough to cheap. Classes that are kept cost passes of every variant, and one in place
+ * of the mixture costs two or three variants in a hundred (docs/likelihood.md), so that comes last.
+ */
+const ladder: readonly Pick<InferenceSettings, "budget" | "top">[] = [
+  { budget: defaultInference.budget, top: defaultInference.top },
+  { budget: 30, top: 4 },
+  { budget: 20, top: 3 },
+  { budget: 15, top: 2 },
+  { budget: 10, top: 2 },
+  { budget: 10, top: 1 },
+  { budget: 5, top: 1 },
+];
+
+/**
+ * The most thorough settings under which an image of any one family costs at most so many operations of the transformers.
+ * Throws a RangeError when no settings do.
+ */
+export function inferenceWithin(set: CountedSet, operations: number, device: PlannedDevice): InferenceSettings {
+  const cost = (inference: Pick<InferenceSettings, "budget" | "top">) =>
+    Math.max(
+      ...set.families.map((family) => transformerOperations(set, { condition: "infer", inference }, device, [family])),
+    );
+  const fitting = ladder.find((settings) => cost(settings) <= operations);
+  if (fitting !== undefined) return { ...defaultInference, ...fitting };
+  const [least, without] = [
+    cost(ladder[ladder.length - 1]),
+    Math.max(...set.families.map((family) => transformerOperations(set, { condition: "none" }, device, [family]))),
+  ];
+  throw new RangeError(
+    `--budget: expected ${show(least)} TFLOP or more with classes inferred, got ${show(operations)}; ` +
+      `--condition none takes ${show(without)}`,
+  );
+}
+
+function show(operations: number): string {
+  return String(Number((operations / 1e12).toPrecision(2)));
+}

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { defaultInference } from "../../../attribution/likelihood/class_inference.ts";
+import { inferenceWithin, transformerOperations } from "../../../attribution/likelihood/operations.ts";
+import { withOfficial } from "../../official_sizes.ts";
+
+Deno.test("inferenceWithin() compares and keeps fewer classes the smaller the budget is, and never costs more", async () => {
+  await withOfficial((set, device) => {
+    const cost = (inference: { budget: number; top: number }) =>
+      Math.max(...set.families.map((family) => {
+        return transformerOperations(set, { condition: "infer", inference }, device, [family]);
+      }));
+    assert.deepEqual(inferenceWithin(set, 1e15, device), defaultInference);
+    let before = Infinity;
+    for (const budget of [60, 40, 30, 25, 20, 15]) {
+      const found = inferenceWithin(set, budget * 1e12, device);
+      assert.ok(cost(found) <= budget * 1e12 && cost(found) <= before, `${budget}: ${cost(found) / 1e12}`);
+      assert.ok(found.top >= 1 && found.budget >= 5 && found.sharpness === defaultInference.sharpness);
+      before = cost(found);
+    }
+    assert.ok(before < cost(defaultInference) / 2.5, `${before / 1e12} of ${cost(defaultInference) / 1e12} TFLOP`);
+    assert.throws(
+      () => inferenceWithin(set, 1e12, device),
+      /^RangeError: --budget: expected [\d.]+ TFLOP or more with classes inferred, got 1; --condition none takes [\d.]+$/,
+    );
+  });
+});
+
+Deno.test("transformerOperations() counts no more passes than are made", async () => {
+  await withOfficial((set, device) => {
+    const [none, given, infer] = (["none", "given", "infer"] as const).map((condition) =>
+      transformerOperations(set, { condition }, device)
+    );
+    assert.equal(given, 2 * none);
+    // Five classes and none, and inference.
+    assert.ok(infer > 6 * none && infer < 12 * none, `${infer / none}`);
+    const rar = transformerOperations(set, { condition: "infer" }, device, ["rar"]);
+    const both = rar + transformerOperations(set, { condition: "infer" }, device, ["var"]);
+    assert.ok(Math.abs(both - infer) < 1e-6 * infer);
+  });
+});
