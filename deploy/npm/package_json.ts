@@ -12,7 +12,18 @@ export interface DenoJson {
 
 /** Tasks that a user of the package has; the others build or check the repository. */
 export const packagedTasks: readonly string[] = [
-  ...["attribute", "serve", "generate", "weights", "calibrate", "evaluate", "features", "plot", "train"],
+  ...[
+    "attribute",
+    "serve",
+    "generate",
+    "weights",
+    "weights-check",
+    "calibrate",
+    "evaluate",
+    "features",
+    "plot",
+    "train",
+  ],
   ...["journal", "slurm", "completion", "man"],
 ];
 
