@@ -27,7 +27,9 @@ export type Open = (options?: BrowserContextOptions, path?: string) => Promise<P
 export async function withPages(url: string, body: (open: Open) => Promise<void>): Promise<void> {
   const executablePath = await findBrowser();
   // The sandbox does not work for root, which tests in containers run as.
-  const browser = await chromium.launch({ executablePath, args: Deno.uid() === 0 ? ["--no-sandbox"] : [] });
+  // A process that draws by a software GPU stalls on busy machines, and clicks wait for it; nothing here needs one.
+  const args = ["--disable-gpu", ...Deno.uid() === 0 ? ["--no-sandbox"] : []];
+  const browser = await chromium.launch({ executablePath, args });
   const complaints: string[] = [];
   try {
     await body(async (options = {}, path = "/") => {
@@ -57,7 +59,7 @@ export async function withPages(url: string, body: (open: Open) => Promise<void>
 
 /** Waits until `count` images have a verdict, or an error. */
 export async function finished(page: Page, count: number): Promise<void> {
-  await page.waitForFunction(isFinished, count);
+  await page.waitForFunction(isFinished, count, { polling: 200 });
 }
 
 /** Where screenshots go when someone wants to look at them. */
