@@ -292,6 +292,11 @@ async function tellPlan(
   device.trim();
   meter.rates = rates;
   const { swapped } = plan;
+  // Files in half precision stay so anyway.
+  const isSmaller = swapped.some((variant) => {
+    const network = { family: set.familyOf(variant), variant };
+    return set.footprint(device, network, "f16").weights < 0.9 * set.footprint(device, network, weightType).weights;
+  });
   const remark = `--weight-type f16: half of the memory, so that fewer of ${swapped.join(", ")} are loaded in turns`;
   const told = makePlan({
     ...{ ...found, rates, costs: meter.costs, device: device.info },
@@ -299,7 +304,7 @@ async function tellPlan(
       networkName,
     ),
     others: (beginning.others ?? []).map(({ change, work }) => ({ change, costs: stageCosts(set, work) })),
-    remarks: swapped.length > 0 && weightType !== "f16" ? [remark] : [],
+    remarks: isSmaller ? [remark] : [],
   });
   if (told.seconds >= toldFromSeconds) events.onPlan?.(told);
 }
