@@ -38,14 +38,14 @@ Deno.test("with three families, families of images are told apart, and RAR's and
   const set = await openModelSet(three), labels = labelsOf(set);
   assert.equal(labels.all.length, 12);
   const familyOf = (label: Label) => label === "outlier" ? label : set.familyOf(label);
-  const former = await judge(three, "Dataset", { step: 2, count: 330 });
-  const verdicts = [...former, ...await judge(three, "Dataset3", { step: 2, count: 90 })];
+  const former = await judge(three, "Dataset", { step: 1, count: 330 });
+  const verdicts = [...former, ...await judge(three, "Dataset3", { step: 1, count: 90 })];
   type Verdict = typeof verdicts[number];
   const share = (of: readonly Verdict[], isRight: (verdict: Verdict) => boolean) =>
     of.filter(isRight).length / of.length;
   const families = share(verdicts, ({ said, truth }) => familyOf(said) === familyOf(truth));
   const labelled = share(former, ({ said, truth }) => said === truth);
-  // Measured on all of them: see weights/tiny/README.md.
+  // Measured: 97.6 % of 420 and 98.5 % of 330, see weights/tiny/README.md.
   assert.ok(families >= 0.975, `families: ${families}`);
   assert.ok(labelled >= 0.96, `labels of the images without LlamaGen's: ${labelled}`);
 });
