@@ -15,10 +15,10 @@ Deno.test("rehearsal: pull, kill, go on, convert, check, generate, train, calibr
     const done: Rehearsal = JSON.parse(await Deno.readTextFile(join(dir, "rehearsal.json")));
     const { steps, bytes, sent } = done;
     const step = (name: string) => steps.find((row) => row.step === name)!;
-    assert.deepEqual(steps.filter(({ killed }) => killed).map(({ step }) => step), [
-      "pull, killed",
-      "attribute, killed",
-    ]);
+    const [pull, first, ...others] = steps.filter(({ killed }) => killed).map(({ step }) => step);
+    assert.deepEqual([pull, first], ["pull, killed", "attribute, killed (1)"]);
+    // Later ones may end before they are killed.
+    assert.ok(others.every((step) => /^attribute, killed \(\d\)$/.test(step)), others.join());
     assert.ok(sent!.before > 0 && sent!.after < bytes!, "what was there is not fetched again");
     assert.equal(step("check").code, 3, "there are no figures of networks that nobody has trained");
     const kept = done.keptAtKills!;

@@ -256,7 +256,7 @@ Deno.test("weights refuses wrong command lines before anything is done", async (
   await withPlace(async ({ hub, dir, run }) => {
     for (
       const [args, message] of [
-        [["pul"], /^weights: expected pull, list, verify or convert, got pul; did you mean pull\?/],
+        [["pul"], /^weights: expected pull, list, verify, convert or check, got pul; did you mean pull\?/],
         [["pull", "--famly", "rar"], /unknown option --famly; did you mean --family\?/],
         [
           ["pull", "--family", "mar"],

@@ -49,9 +49,9 @@ Deno.test("matched: a larger transformer is not trained for less, and all weight
 });
 
 Deno.test("matched: seeds are its own", () => {
-  const all = Object.values(zooRecipes).flatMap((recipe) => [
-    ...Object.values(tokenizersOf(recipe)),
-    ...variantsOf(recipe),
-  ]);
-  assert.equal(new Set(all.map(({ seed }) => seed)).size, all.length);
+  // Recipes may share networks, as tiny3 has those of tiny.
+  const all = new Set(
+    Object.values(zooRecipes).flatMap((recipe) => [...Object.values(tokenizersOf(recipe)), ...variantsOf(recipe)]),
+  );
+  assert.equal(new Set([...all].map(({ seed }) => seed)).size, all.size);
 });

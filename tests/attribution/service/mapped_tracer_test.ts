@@ -59,11 +59,14 @@ async function memoryForSome(): Promise<number> {
   const { quantization } = (await loadCalibration(set)).calibration;
   const device = await openDevice("cpu", { threads: 1 });
   try {
-    for (let memoryBytes = 2 ** 20; memoryBytes < 2 ** 32; memoryBytes = Math.round(1.2 * memoryBytes)) {
+    // The largest one, since the service plans a little more than is planned here.
+    for (let memoryBytes = 2 ** 28; memoryBytes > 2 ** 20; memoryBytes = Math.round(memoryBytes / 1.05)) {
       try {
         const { resident } = planMemory(set, device, { memoryBytes, quantization });
         if (resident.size > 0 && resident.size < set.networks.length - 2) return memoryBytes;
-      } catch { /* not even one fits */ }
+      } catch {
+        break; // not even one fits
+      }
     }
   } finally {
     device.close();
