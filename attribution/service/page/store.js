@@ -27,26 +27,44 @@ export async function openStore() {
 const patience = 10_000;
 
 /**
- * Whether this tab has the store: the lock is held until the tab is closed. After a reload the page before may have it for
- * a moment; a tab that lives says so when it is asked.
+ * Whether this tab has the store: the lock is held until the page is left. After a reload the page before may have it for
+ * a moment, and must not answer any more; a tab that lives says so when it is asked.
  */
 async function ownsStore() {
   if (!navigator.locks) return true; // plain http to another machine: there are no locks
   const stop = new AbortController(), channel = new BroadcastChannel(name);
-  const timer = setTimeout(() => stop.abort(), patience);
-  channel.onmessage = ({ data }) => data === "held" && stop.abort();
-  channel.postMessage("who");
+  const left = new Promise((resolve) => addEventListener("pagehide", resolve, { once: true }));
+  left.then(() => channel.close());
   const owns = await new Promise((resolve) => {
-    const hold = () => {
-      resolve(true);
-      return new Promise(() => {});
+    let waits = true;
+    const end = (owned) => {
+      waits = false;
+      clearTimeout(timer);
+      resolve(owned);
     };
-    navigator.locks.request(name, { signal: stop.signal }, hold).catch(() => resolve(false));
+    // A browser may overlook that a request is aborted, so nothing waits for its answer.
+    const giveUp = () => {
+      end(false);
+      stop.abort();
+    };
+    const timer = setTimeout(giveUp, patience);
+    channel.onmessage = ({ data }) => data === "held" && giveUp();
+    channel.postMessage("who");
+    const hold = () => {
+      if (!waits) return; // given up before: the lock is free again at once
+      end(true);
+      return left;
+    };
+    navigator.locks.request(name, { signal: stop.signal }, hold).catch(() => end(false));
   });
-  clearTimeout(timer);
-  if (owns) channel.onmessage = ({ data }) => data === "who" && channel.postMessage("held");
-  else channel.close();
-  return owns;
+  if (!owns) {
+    channel.close();
+    return false;
+  }
+  channel.onmessage = ({ data }) => data === "who" && channel.postMessage("held");
+  // A page that comes back from the browser's memory has the lock no more.
+  addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+  return true;
 }
 
 /** Runs `body` with the stores; resolves to its request's result when all is written. */
