@@ -7,7 +7,7 @@ import { generator } from "../random.ts";
 import { copyImages, progressOf } from "./journals.ts";
 import { runTask, spawnTask } from "./processes.ts";
 
-Deno.test("attribute --journal: killed 30 times over 96 images, the same result, nothing computed more than twice", async () => {
+Deno.test("attribute --journal: killed 30 times over 96 images, the same result, nothing that was kept is lost", async () => {
   await withFolder(async (dir) => {
     const images = join(dir, "in");
     await copyImages(images, 96);
@@ -15,6 +15,8 @@ Deno.test("attribute --journal: killed 30 times over 96 images, the same result,
     const args = ["in", "--journal", "j.sqlite", "--out", "killed.csv", "--device", "cpu"];
     const random = generator(11);
     Journal.open(path).close();
+    // That no stage of an image runs twice is held by tests/attribution/run/kept_stages_test.ts.
+    let complete = 0;
     for (let kills = 0; kills < 30; kills++) {
       const before = progressOf(path);
       const process = await spawnTask("attribute", dir, args);
@@ -29,6 +31,9 @@ Deno.test("attribute --journal: killed 30 times over 96 images, the same result,
       assert.equal((await output).signal, "SIGKILL");
       using journal = Journal.open(path);
       assert.equal(journalStats(journal).integrity, "ok");
+      const now = Number(journal.sql("SELECT count(*) AS n FROM evidence").get()!.n);
+      assert.ok(now >= complete, `${now} images are complete, where ${complete} were before kill ${kills + 1}`);
+      complete = now;
     }
     const last = await runTask("attribute", dir, ...args);
     assert.equal(last.code, 0, last.stderr);
@@ -36,7 +41,6 @@ Deno.test("attribute --journal: killed 30 times over 96 images, the same result,
       using journal = Journal.open(path);
       const [stats] = journalStats(journal).keys;
       assert.deepEqual([stats.complete, stats.pending], [96, 0]);
-      assert.ok(stats.mostAttempts <= 2, `work on an image began ${stats.mostAttempts} times`);
     }
 
     const wholeArgs = ["in", "--journal", "whole.sqlite", "--out", "whole.csv", "--device", "cpu"];
