@@ -60,3 +60,36 @@ export function resnetFlops(side: number, cIn: number, cOut: number, shortcutOf:
 export function blockFlops(rows: number, d: number, inner: number, heads: number, visible: readonly number[]): number {
   return matmulFlops(rows, 4 * d + 2 * inner, d) + attentionFlops(heads, d / heads, visible);
 }
+
+/** What decides the operations of VQGAN's encoder and decoder, as VAR's and LlamaGen's tokenizers have them. */
+export interface VqganSizes {
+  readonly ch: number;
+  readonly chMult: readonly number[];
+  readonly resBlocks: number;
+  readonly zChannels: number;
+  readonly resolution: number;
+}
+
+/** Encoder and decoder of VQGAN for one image, with attention at the lowest resolution, without what is at the codes. */
+export function vqganFlops({ ch, chMult, resBlocks, zChannels, resolution }: VqganSizes): TokenizerFlops {
+  const widths = chMult.map((m) => m * ch);
+  const levels = widths.length, last = widths[levels - 1];
+  const side = (i: number) => resolution / 2 ** i;
+  const latent = side(levels - 1), rows = latent * latent;
+  const block = (i: number, cIn: number, cOut: number) => resnetFlops(side(i), cIn, cOut, "input");
+  // Single-head attention over all positions: q, k, v, scores and values, projection.
+  const attention = matmulFlops(rows, 4 * last, last) + attentionFlops(1, last, new Array<number>(rows).fill(rows));
+  const middle = 2 * block(levels - 1, last, last) + attention;
+
+  let encode = convFlops(resolution, resolution, 3, ch, 3) + middle;
+  let decode = convFlops(latent, latent, zChannels, last, 3) + middle;
+  widths.forEach((width, i) => {
+    encode += block(i, widths[i - 1] ?? ch, width) + (resBlocks - 1) * block(i, width, width);
+    decode += block(i, widths[i + 1] ?? last, width) + resBlocks * block(i, width, width);
+    if (i < levels - 1) encode += convFlops(side(i + 1), side(i + 1), width, width, 3);
+    if (i > 0) decode += convFlops(side(i - 1), side(i - 1), width, width, 3);
+  });
+  encode += resBlocks * attention + convFlops(latent, latent, last, zChannels, 3);
+  decode += (resBlocks + 1) * attention + convFlops(resolution, resolution, widths[0], 3, 3);
+  return { encode, decode };
+}
