@@ -110,11 +110,15 @@ async function vendor(
   }
 }
 
-/** The folder of a package in Deno's cache. `name` has its version, such as `pako@2.1.0`. */
+/** The folder of a package in Deno's cache, under whichever registry it came from. `name` has its version: `pako@2.1.0`. */
 async function packageFolder(root: string, name: string): Promise<string> {
   const { npmCache } = JSON.parse(await run(root, ["deno", "info", "--json"]));
   const at = name.indexOf("@", 1);
-  return join(npmCache, "registry.npmjs.org", name.slice(0, at), name.slice(at + 1).split("_")[0]);
+  for await (const registry of Deno.readDir(npmCache)) {
+    const folder = join(npmCache, registry.name, name.slice(0, at), name.slice(at + 1).split("_")[0]);
+    if (await Deno.stat(folder).then(({ isDirectory }) => isDirectory, () => false)) return folder;
+  }
+  throw new Error(`npm: ${name} is not in Deno's cache ${npmCache}`);
 }
 
 /** The file that a specifier names, through the package's exports where it has some. */
