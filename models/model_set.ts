@@ -5,9 +5,8 @@
 import { ModelSetError } from "../util/errors.ts";
 import { basename, dirname, join } from "node:path";
 import { type Device, sizeOf } from "../core/tensor/mod.ts";
-import { hashFile, sha256Hex } from "../util/hash.ts";
+import { hashFile } from "../util/hash.ts";
 import type { HashMemory } from "../util/hash_memory.ts";
-import { version } from "../util/version.ts";
 import {
   checkNames,
   openCheckpoint,
@@ -18,7 +17,8 @@ import {
 } from "./checkpoint/mod.ts";
 import { possibleSamplers, type Sampler } from "./draw_rule.ts";
 import type { ByFamily, FamilyName, ImageTokenizer, TokenizerFacts, Variant, VariantFacts } from "./family.ts";
-import { type Activations, type Footprint, type PlannedDevice, weightFootprint } from "./footprint.ts";
+import { type Footprint, type PlannedDevice, weightFootprint } from "./footprint.ts";
+import { filesOf, type NetworkId, type NetworkRow, networkRows, wholeFact } from "./network_rows.ts";
 import { withEncoder } from "./overlay.ts";
 import {
   checkLatentStatistics,
@@ -27,24 +27,11 @@ import {
   latentTensors,
   withLatentStatistics,
 } from "./latent_statistics.ts";
-import {
-  familiesOf,
-  type FileEntry,
-  type Manifest,
-  modelSetHash,
-  parseManifest,
-  type WeightEntry,
-} from "./manifest.ts";
+import { familiesOf, type FileEntry, type Manifest, modelSetHash, parseManifest } from "./manifest.ts";
 import { families, familyNamed, officialSpecs, strangers } from "./registry.ts";
-import type { LoadNetworkOptions, WeightSpec, WeightType } from "./weights.ts";
+import type { LoadNetworkOptions, WeightType } from "./weights.ts";
 
-/** A network of a set: the tokenizer of a family, or a variant. */
-export interface NetworkId {
-  /** Its family. */
-  readonly family: FamilyName;
-  /** Name of the variant; undefined for the family's tokenizer. */
-  readonly variant?: string;
-}
+export type { NetworkId } from "./network_rows.ts";
 
 /** How a tokenizer is loaded. */
 export interface LoadTokenizerOptions extends LoadNetworkOptions {
@@ -116,17 +103,6 @@ export interface ModelSet {
   loadTokenizer(device: Device, family: FamilyName, options?: LoadTokenizerOptions): Promise<ImageTokenizer>;
   /** Loads a transformer. Rejects like `loadTokenizer`. */
   loadVariant(device: Device, variant: string, options?: LoadNetworkOptions): Promise<Variant>;
-}
-
-interface NetworkRow {
-  readonly id: NetworkId;
-  /** For messages: `RAR transformer rarb`. */
-  readonly title: string;
-  readonly entry: WeightEntry;
-  /** Laid over the entry's tensors. */
-  readonly encoder?: FileEntry;
-  readonly specs: () => readonly WeightSpec[];
-  readonly activations: Activations;
 }
 
 /** The manifest of a set: `path` itself where it is one (`*.json`), else manifest.json in the folder `path`. */
@@ -442,45 +418,6 @@ class OpenedSet implements ModelSet {
 
 /** Tensors that checkpoints of any family may carry and no network uses. */
 const knownBuffers: readonly RegExp[] = [...families.flatMap(({ buffers }) => buffers), latentNames];
-
-/** The files that a network comes from; none for weights that are computed. */
-function filesOf({ entry, encoder }: NetworkRow): FileEntry[] {
-  return [..."file" in entry ? [entry] : [], ...encoder === undefined ? [] : [encoder]];
-}
-
-/** The fact that files of these hashes have the tensors that a network needs. Nothing else can change that. */
-async function wholeFact(row: NetworkRow): Promise<string> {
-  const files = filesOf(row).map(({ sha256, prefix }) => [sha256, prefix]);
-  const about = JSON.stringify([version, row.title, files, row.specs().map(({ name, shape }) => [name, shape])]);
-  return `network ${await sha256Hex(new TextEncoder().encode(about))}`;
-}
-
-/** Tokenizers first. */
-function networkRows(manifest: Manifest): NetworkRow[] {
-  const tokenizers: NetworkRow[] = [], transformers: NetworkRow[] = [];
-  for (const name of familiesOf(manifest)) {
-    const family = familyNamed(name);
-    const { tokenizer, encoder, variants } = manifest.families[name];
-    tokenizers.push({
-      id: { family: name },
-      title: `${family.title} tokenizer`,
-      entry: tokenizer,
-      encoder,
-      specs: () => family.tokenizerSpecs(tokenizer.config),
-      activations: family.tokenizerFacts(tokenizer.config).activations,
-    });
-    for (const [variant, entry] of Object.entries(variants)) {
-      transformers.push({
-        id: { family: name, variant },
-        title: `${family.title} transformer ${variant}`,
-        entry,
-        specs: () => family.variantSpecs(entry.config),
-        activations: family.variantFacts(entry.config).activations,
-      });
-    }
-  }
-  return [...tokenizers, ...transformers];
-}
 
 /** Name of a network for messages and reports: `rar` for a tokenizer, `rarb` for a variant. */
 export function networkName({ family, variant }: NetworkId): string {
