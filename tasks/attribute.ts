@@ -193,4 +193,7 @@ function end(
   return images.unreadable === images.done && shard === undefined ? 3 : 2;
 }
 
-if (import.meta.main) await runTask(command, main);
+/** Runs the task as the program (`deno task compile`). */
+export const run = (): Promise<never> => runTask(command, main);
+
+if (import.meta.main) await run();

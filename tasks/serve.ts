@@ -40,4 +40,7 @@ async function main({ values: config, progress }: Input<typeof command.options>)
   return await new Promise(() => {});
 }
 
-if (import.meta.main) await runTask(command, main);
+/** Runs the task as the program (`deno task compile`). */
+export const run = (): Promise<never> => runTask(command, main);
+
+if (import.meta.main) await run();

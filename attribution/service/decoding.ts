@@ -39,7 +39,11 @@ export class Decoders {
     const { processes, timeoutMs, maxPixels, program } = options;
     const executable = decoderExecutable();
     if (executable === undefined) {
-      throw new Error("decoding: expected the permission to start processes that decode images: --allow-run=deno");
+      throw new Error(
+        Deno.build.standalone
+          ? "decoding: expected Linux, where a compiled program may start itself to decode images"
+          : "decoding: expected the permission to start processes that decode images: --allow-run=deno",
+      );
     }
     const memoryBytes = decoderMemory(maxPixels);
     const limits = { processorMs: timeoutMs, elapsedMs: patience * timeoutMs, memoryBytes };

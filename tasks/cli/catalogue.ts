@@ -31,6 +31,7 @@ export const catalogue: Readonly<Record<string, Readonly<Record<string, string>>
     "zoo-photos": "the photographs that they are trained on",
     "build-wasm": "builds the kernels of processors",
     pack: "makes the package for npm",
+    compile: "attribute and serve as programs of one file",
   },
 };
 

@@ -25,6 +25,7 @@ const loaders: Readonly<Record<string, () => Promise<{ readonly command: unknown
   "zoo-photos": () => import("../zoo_photos.ts"),
   "build-wasm": () => import("../build_wasm.ts"),
   pack: () => import("../pack.ts"),
+  compile: () => import("../compile.ts"),
 };
 
 /** Descriptions of all tasks that a deno.json has, in the order of the list. */

@@ -1,14 +1,16 @@
 /** Starts the decoder process, asks it, and starts another one when it ends. */
 import { fileURLToPath } from "node:url";
 import { type Frame, readFrames, writeFrame } from "./frames.ts";
-import { DecodeOverloadError, type DecoderLimits, sources } from "./messages.ts";
+import { DecodeOverloadError, type DecoderLimits, decoderWord, sources } from "./messages.ts";
 import { UnreadableImageError } from "../image.ts";
 
 /** How the process is started, and how much it is asked at once. */
 export interface ClientOptions {
   readonly limits: DecoderLimits;
-  /** The executable of Deno. */
+  /** The executable of Deno, or a compiled program. */
   readonly executable: string;
+  /** Whether the executable is a compiled program, which is its own decoder. Default: whether this process is one. */
+  readonly isCompiled?: boolean;
   /** Questions that are sent before the first of them is answered. Default 1. */
   readonly ahead?: number;
   /**
@@ -206,23 +208,32 @@ export class DecoderClient {
   }
 }
 
-/** The command that starts the process: without permissions, but for its own sources (decoder_process.ts). */
-export function decoderCommand({ executable, limits, program }: ClientOptions): Deno.Command {
-  program ??= new URL("./decoder_process.ts", import.meta.url);
+/**
+ * The command that starts the process: without permissions, but for its own sources; a compiled program has those that it
+ * was compiled with (decoder_process.ts).
+ */
+export function decoderCommand(options: ClientOptions): Deno.Command {
+  const { executable, limits, isCompiled = Deno.build.standalone } = options;
   return new Deno.Command(executable, {
-    args: [
-      "run",
-      ...["--no-prompt", "--cached-only", "--no-check", "--no-code-cache", "--unstable-worker-options"],
-      `--v8-flags=--max-old-space-size=${heapMiB}`,
-      ...sources.protocol === "file:" ? [`--allow-read=${fileURLToPath(sources)}`] : [],
-      ...[program.href, JSON.stringify(limits)],
-    ],
+    args: isCompiled ? [decoderWord, JSON.stringify(limits)] : denoArguments(options),
     clearEnv: true,
     env: { ...environment(), NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
   });
+}
+
+function denoArguments(
+  { limits, program = new URL("./decoder_process.ts", import.meta.url) }: ClientOptions,
+): string[] {
+  return [
+    "run",
+    ...["--no-prompt", "--cached-only", "--no-check", "--no-code-cache", "--unstable-worker-options"],
+    `--v8-flags=--max-old-space-size=${heapMiB}`,
+    ...sources.protocol === "file:" ? [`--allow-read=${fileURLToPath(sources)}`] : [],
+    ...[program.href, JSON.stringify(limits)],
+  ];
 }
 
 /** Waits, and keeps this process alive meanwhile: the decoder process, which nobody may wait for, does not. */

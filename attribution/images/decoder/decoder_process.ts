@@ -1,14 +1,17 @@
 /**
  * The process that decodes images, so that no other one parses a file that a stranger wrote. It is started by
  * decoder_client.ts, with bounds checks and without permissions, but for reading the program's own sources to start its
- * second thread, which it gives back before it reads the first byte. Questions come from stdin, answers go to stdout, in their order.
+ * second thread, which it gives back before it reads the first byte. A compiled program is its own decoder: it starts with the
+ * permissions that were fixed when it was compiled, and gives all of them back at the same moment. Questions come from
+ * stdin, answers go to stdout, in their order.
  *
  * This thread reads, writes and looks at the clocks; the other one decodes. An image that takes too much ends the process:
  * a thread that computes cannot be ended (denoland/deno#35657).
  */
 import process from "node:process";
+import { giveUpLoading, giveUpPermissions } from "./confine.ts";
 import { type Frame, readFrames, writeFrame } from "./frames.ts";
-import { type Answer, type DecoderLimits, type Failure, sources } from "./messages.ts";
+import { type Answer, type DecoderLimits, decoderWord, type Failure } from "./messages.ts";
 
 /** Looks at the clocks within the limit of processor time, and at least and at most so many milliseconds apart. */
 const looks = 20, leastMs = 5, mostMs = 100;
@@ -41,7 +44,8 @@ export async function serveDecoder(
     deno: { permissions: "none" },
   });
   await new Promise<void>((resolve) => thread.onmessage = () => resolve());
-  Deno.permissions.revokeSync({ name: "read", path: sources });
+  giveUpLoading();
+  giveUpPermissions();
 
   const output = Deno.stdout.writable.getWriter();
   let written = Promise.resolve();
@@ -98,6 +102,11 @@ function overrun({ elapsed, processor }: Current, limits: DecoderLimits): Failur
     return { kind: "overload", message: `decoding had less than ${allowed} ms of a processor in ${elapsedMs} ms` };
   }
   return undefined;
+}
+
+/** In a compiled program that was started as its own decoder, answers questions, and never resolves. Else resolves at once. */
+export async function decodeIfAsked(): Promise<void> {
+  if (Deno.args[0] === decoderWord) await serveDecoder(JSON.parse(Deno.args[1]));
 }
 
 if (import.meta.main) await serveDecoder(JSON.parse(Deno.args[0]));

@@ -1,8 +1,9 @@
 /**
- * The thread of the decoder process that decodes, one image at a time. It has no permission. decoder_process.ts looks
- * after it.
+ * The thread of the decoder process that decodes, one image at a time. It has no permission, and loads nothing after its
+ * warm-up. decoder_process.ts looks after it.
  */
 import { answer, warmUp } from "./answer.ts";
+import { giveUpLoading } from "./confine.ts";
 import type { Frame } from "./frames.ts";
 import type { Request } from "./messages.ts";
 
@@ -17,4 +18,5 @@ scope.onmessage = async ({ data: { data, blocks } }) => {
 };
 
 await warmUp();
+giveUpLoading();
 scope.postMessage("ready");

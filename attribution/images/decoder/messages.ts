@@ -14,6 +14,12 @@ import type { Frame } from "./frames.ts";
 /** The folder of the program, which the decoder process may read until its second thread has started. */
 export const sources = new URL("../../../", import.meta.url);
 
+/**
+ * The first word on the command line of a compiled program (`deno compile`) that makes it a decoder process. Its limits
+ * follow, as JSON.
+ */
+export const decoderWord = "--decode-images";
+
 /** Limits of the decoder process. */
 export interface DecoderLimits {
   /** Milliseconds of processor time for an image. */

@@ -20,12 +20,15 @@ export function decoderMemory(maxPixels: number): number {
   return 2 ** 29 + 40 * maxPixels;
 }
 
+/** The program that runs, wherever it lies, on Linux: all that a compiled program may start. */
+const ownProgram = "/proc/self/exe";
+
 /**
  * The executable that starts the decoder process, undefined where this process may not run it: `--allow-run=deno`, or
- * the path of Deno.
+ * the path of Deno. Of a compiled program it is the program itself.
  */
 export function decoderExecutable(): string | undefined {
-  return [Deno.execPath(), "deno"].find((command) =>
+  return (Deno.build.standalone ? [ownProgram] : [Deno.execPath(), "deno"]).find((command) =>
     Deno.permissions.querySync({ name: "run", command }).state === "granted"
   );
 }

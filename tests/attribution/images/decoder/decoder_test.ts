@@ -1,10 +1,12 @@
 // The process that decodes: it answers what this process would, may do nothing, and its end is the end of one image.
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { decoderCommand } from "../../../../attribution/images/decoder/decoder_client.ts";
 import { openDecoder, ownDecoder, ProcessDecoder } from "../../../../attribution/images/decoder/mod.ts";
 import type { ImageInput } from "../../../../attribution/images/load.ts";
 import { parseEdits } from "../../../../attribution/images/edits/mod.ts";
 import { fixture, goldenImage } from "../fixtures.ts";
+import { asCompiled } from "./as_compiled.ts";
 
 const executable = Deno.execPath();
 const good = fixture("q95_420.jpg");
@@ -53,17 +55,40 @@ Deno.test("the decoder process reports errors as this process does", async () =>
   assert.equal((await errorOf(decoder.pixels(input, good, [16], 100))).reason, "too-large");
 });
 
-Deno.test("the decoder process may do nothing, and gets nothing of the environment", async () => {
-  const program = new URL("./powers.ts", import.meta.url);
-  const command = decoderCommand({ executable, program, limits: { processorMs: 1000, memoryBytes: 2 ** 30 } });
+const powers = new URL("./powers.ts", import.meta.url);
+const limits = { processorMs: 1000, memoryBytes: 2 ** 30 };
+
+/** Asserts that a process that runs powers.ts can do nothing of what it tries. */
+async function assertPowerless(command: Deno.Command): Promise<void> {
   const process = command.spawn();
   const { stderr } = await process.output();
   const outcomes = JSON.parse(new TextDecoder().decode(stderr));
-  assert.ok(Object.keys(outcomes).length >= 12);
+  assert.ok(Object.keys(outcomes).length >= 18);
   for (const [name, outcome] of Object.entries(outcomes)) {
-    assert.match(outcome as string, /^(NotCapable$|Requires read access)/, name);
+    assert.match(outcome as string, /^(NotCapable|Worker is not defined|.*expected no further module)$/, name);
   }
   await process.stdin.abort();
+}
+
+Deno.test("the decoder process may do nothing, and gets nothing of the environment", async () => {
+  await assertPowerless(decoderCommand({ executable, program: powers, limits }));
+});
+
+Deno.test("the decoder process of a compiled program may do nothing either", async () => {
+  await asCompiled(fileURLToPath(powers), async (executable) => {
+    await assertPowerless(decoderCommand({ executable, isCompiled: true, limits }));
+  });
+});
+
+Deno.test("a compiled program decodes as its own decoder, and one that is no decoder says so", async () => {
+  await asCompiled(fileURLToPath(new URL("./program.ts", import.meta.url)), async (executable) => {
+    await using decoder = new ProcessDecoder({ executable, isCompiled: true });
+    assert.deepEqual(await decoder.pixels(input, good, [16]), await ownDecoder.pixels(input, good, [16]));
+    await assert.rejects(decoder.pixels(input, good.slice(0, 200), [16]), { name: "UnreadableImageError" });
+    assert.equal(decoder.client.replaced, 0);
+    await using wrong = new ProcessDecoder({ executable });
+    await assert.rejects(wrong.pixels(input, good, [16]), /did not start \(exit code 1\):\nexpected to be a decoder/);
+  });
 });
 
 /** The byte that decides an odd file's fate, and then some. */
@@ -110,6 +135,27 @@ Deno.test("a file of which the process dies is unreadable, found among those in 
   const thrown = await fateOf(5);
   assert.deepEqual([thrown.error.name, thrown.error.reason], ["UnreadableImageError", "corrupt"]);
   assert.match(thrown.error.message, /nobody catches this/);
+});
+
+Deno.test("of a compiled program, too, only the file is lost that takes too much or that the process dies of", async () => {
+  await asCompiled(fileURLToPath(new URL("./odd_process.ts", import.meta.url)), async (executable) => {
+    const bounds = { processorMs: 1000, memoryBytes: 400 * 2 ** 20 };
+    await using decoder = new ProcessDecoder({ executable, isCompiled: true, limits: bounds });
+    const messages = [];
+    for (const fate of [1, 3, 4, 8]) {
+      const files = [good, odd(fate), good].map((bytes) => decoder.pixels(input, bytes, [16]));
+      const [before, lost, after] = await Promise.allSettled(files);
+      assert.deepEqual([before.status, after.status], ["fulfilled", "fulfilled"]);
+      const { reason } = lost as PromiseRejectedResult;
+      assert.equal(reason.name, "UnreadableImageError");
+      messages.push(reason.message);
+    }
+    const [processor, pixels, heap, death] = messages;
+    assert.equal(processor, "decoding took more than 1000 ms of processor time");
+    assert.equal(pixels, "decoding needs more than 400 MiB of memory");
+    assert.equal(heap, pixels, "V8's own limit is not set, but the process looks at its memory");
+    assert.match(death, /the decoder process ended within this file \(SIG/);
+  });
 });
 
 Deno.test("a file of which V8's heap runs full is unreadable", async () => {

@@ -3,4 +3,4 @@ import process from "node:process";
 import { serveDecoder } from "../../../../attribution/images/decoder/decoder_process.ts";
 
 new BroadcastChannel("abort").onmessage = () => process.abort();
-await serveDecoder(JSON.parse(Deno.args[0]), new URL("./odd_thread.ts", import.meta.url));
+await serveDecoder(JSON.parse(Deno.args.at(-1)!), new URL("./odd_thread.ts", import.meta.url));
