@@ -104,8 +104,9 @@ Deno.test("Batcher drops a waiting item whose deadline passes or whose signal is
 });
 
 Deno.test("Batcher answers an item whose deadline passes while its batch runs; the others get their results", async () => {
-  const { batcher, gates } = controlled({ maxWaitMs: 1 });
-  const late = batcher.add(1, { deadline: performance.now() + 20 });
+  // A full batch starts at once, so that a slow thread cannot put the two into batches of their own.
+  const { batcher, gates } = controlled({ maxBatch: 2, maxWaitMs: 10_000 });
+  const late = batcher.add(1, { deadline: performance.now() + 200 });
   const other = batcher.add(2);
   await assert.rejects(late, DeadlineError);
   gates[0].resolve();
