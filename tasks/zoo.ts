@@ -5,6 +5,7 @@
 import { openDevice } from "../core/open_device.ts";
 import { anyText, choice, listOf, whole } from "../util/options.ts";
 import { loadCrops, type PhotoCrops } from "../zoo/crops.ts";
+import type { ZooRecipe } from "../zoo/recipe.ts";
 import { tokenizersOf, transformersOf, zooRecipeNames, zooRecipes } from "../zoo/recipes.ts";
 import { keepOutsiders, trainInverses, writeExamples, writeRelease, writeSets, writeSheets } from "../zoo/release.ts";
 import { makeTokens, type StepOptions, trainTokenizers, trainTransformers } from "../zoo/steps.ts";
@@ -43,31 +44,18 @@ const steps = {
     },
   },
   dataset: {
-    about: "the small dataset of the recipe tiny, into --out (examples/Dataset; what tiny3 adds: examples/Dataset3)",
+    about: "images of all labels, into --out (tiny: examples/Dataset; what tiny3 adds: examples/Dataset3)",
     run: async (options: Options) => {
-      const { beside } = options.recipe;
-      onlyTiny({ ...options, recipe: beside ?? options.recipe }, "dataset");
-      const {
-        out = beside === undefined ? "examples/Dataset" : "examples/Dataset3",
-        set,
-        keep,
-        seed,
-        each = 30,
-        outliers = 60,
-      } = options;
-      const unseen = [await options.loadCrops("outlier"), await options.loadCrops("val")];
+      const { recipe, set, keep, seed, each = 30, outliers = 60 } = options;
+      const out = options.out ?? datasetFolders.get(recipe);
       const draw = seed === undefined ? undefined : { seed, each, outliers };
+      if (out === undefined) throw new Error(`zoo dataset: expected --out for the images of ${recipe.name}`);
       if (draw !== undefined && options.out === undefined) {
         throw new Error("--seed: expected --out for the set drawn anew");
       }
-      return await writeExamples(options, {
-        models: set,
-        unseen,
-        train: await options.loadCrops("train"),
-        out,
-        keep,
-        draw,
-      });
+      const unseen = [await options.loadCrops("outlier"), await options.loadCrops("val")];
+      const train = await options.loadCrops("train");
+      return await writeExamples(options, { models: set, unseen, train, out, keep, draw });
     },
   },
   sheets: {
@@ -90,10 +78,16 @@ interface Options extends StepOptions {
   readonly loadCrops: (split: "train" | "val" | "outlier") => Promise<PhotoCrops>;
 }
 
+/** Where the datasets go that are kept in this repository. */
+const datasetFolders: ReadonlyMap<ZooRecipe, string> = new Map([
+  [zooRecipes.tiny, "examples/Dataset"],
+  [zooRecipes.tiny3, "examples/Dataset3"],
+]);
+
 type StepName = keyof typeof steps;
 const stepNames = Object.keys(steps) as StepName[];
 
-/** Throws for a recipe that has no dataset. */
+/** Throws for a recipe that lacks a step. */
 function onlyTiny({ recipe }: Options, step: StepName): void {
   if (recipe !== zooRecipes.tiny) throw new Error(`zoo ${step}: only the recipe tiny has it, got ${recipe.name}`);
 }
@@ -137,7 +131,7 @@ export const command = defineCommand({
       help: `only these networks: ${
         zooRecipeNames.map((name) => `${namesOf(name).join(", ")} (${name})`).join("; ")
       }; ` +
-        "families for inverse",
+        "families for inverse; for sets and release, the transformers of a set of some",
     },
     out: { value: "DIR", help: "where release, outside, dataset and sheets write" },
     set: {

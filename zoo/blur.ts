@@ -75,11 +75,20 @@ export function smoothed(image: RgbImage, smoothing: Smoothing, target: number):
   return last;
 }
 
-/** The sharpness below which a share of the generated images is, interpolated between the deciles; `share` in [0, 1]. */
-export function sharpnessQuantile(share: number): number {
-  const at = share * (generatedSharpness.length - 1);
-  const low = Math.min(Math.floor(at), generatedSharpness.length - 2);
-  return generatedSharpness[low] + (at - low) * (generatedSharpness[low + 1] - generatedSharpness[low]);
+/**
+ * The sharpness below which a share of the generated images is, interpolated between their deciles; `share` in [0, 1].
+ */
+export function sharpnessQuantile(share: number, deciles: readonly number[] = generatedSharpness): number {
+  const at = share * (deciles.length - 1);
+  const low = Math.min(Math.floor(at), deciles.length - 2);
+  return deciles[low] + (at - low) * (deciles[low + 1] - deciles[low]);
+}
+
+/** Deciles of some images' sharpness, from the least to the greatest: eleven numbers. Throws without images. */
+export function sharpnessDeciles(values: readonly number[]): readonly number[] {
+  if (values.length === 0) throw new RangeError("sharpnessDeciles: expected at least one image, got none");
+  const sorted = values.toSorted((a, b) => a - b);
+  return Array.from({ length: 11 }, (_, i) => sorted[Math.round(i / 10 * (sorted.length - 1))]);
 }
 
 /** Each channel's median over the pixels at most `radius` away in x and in y. */

@@ -17,48 +17,22 @@ import { type Device, uniforms } from "../core/tensor/mod.ts";
 import { writePng } from "../attribution/images/png.ts";
 import { CropQueue, photosOf, shuffled } from "./crop_queue.ts";
 import type { PhotoCrops } from "./crops.ts";
-import { drawn, type Item, type Material, nonmembers, type NonmemberSource } from "./nonmembers.ts";
+import { sharpness, sharpnessDeciles } from "./blur.ts";
+import { type Counts, type DatasetPlan, type SplitPlan, testOutliers } from "./dataset_plan.ts";
+import { drawn, type Item, lazily, type Material, nonmembers, type NonmemberSource } from "./nonmembers.ts";
 import { photos as photoTable } from "./photos.ts";
-import { variantsOf, zooRecipes } from "./recipes.ts";
-
-/** Numbers of outliers by source. */
-type Counts = Readonly<Partial<Record<NonmemberSource, number>>>;
-
-/** Images per split. Seeds and photographs of the splits are disjoint. */
-export const datasetRecipe = {
-  train: { seed: 11, each: 40 },
-  val: { seed: 12, each: 20, outliers: { photograph: 60 } },
-  test: {
-    seed: 13,
-    each: 30,
-    outliers: { photograph: 60, "other-generator": 30 },
-    /** Behind all others, whose names stay what they were. */
-    added: {
-      photograph: 60,
-      "other-generator": 170,
-      "ancestor-var": 60,
-      gaussian: 40,
-      "twin-rar": 60,
-      "twin-var": 60,
-      "reconstruction-rar": 40,
-      "reconstruction-var": 40,
-      "trained-on": 40,
-      "blurred-photograph": 100,
-    },
-  },
-  /** Transforms of the first test images, one copy of this many images each. */
-  processed: { each: 12 },
-} as const satisfies {
-  readonly test: { readonly seed: number; readonly outliers: Counts; readonly added: Counts } & Record<string, unknown>;
-  readonly [split: string]: unknown;
-};
 
 const processStream = 0x70726f63;
 
 /** What sets are made of. */
 export interface DatasetMaterial {
   readonly device: Device;
+  /** How many images of what. */
+  readonly plan: DatasetPlan;
+  /** The model set. */
   readonly models: string;
+  /** Names of its variants that images are drawn from. */
+  readonly variants: readonly string[];
   /** Folder of the set with a generator outside of `models`. Throws where it is not there. */
   readonly outsider: (name: string) => string;
   /** Crops of photographs that nothing was trained on; one or more splits. */
@@ -83,27 +57,27 @@ interface NamedItem extends Item {
  * what they are; throws where its table of labels says something else than the recipe.
  */
 export async function writeDataset(options: DatasetMaterial & { readonly keep?: boolean }): Promise<void> {
-  const { out, log, keep = false } = options;
-  const { train, val, test } = datasetRecipe;
-  const photographs = datasetPhotographs(options.unseen);
+  const { out, log, keep = false, plan } = options;
+  const { val, test } = plan;
+  const photographs = datasetPhotographs(options);
   const forVal = material(options, "val", val.seed, { unseen: photographs.val });
-  const forTest = material(options, "test", test.seed, { unseen: photographs.test, seen: datasetSeen(options.train) });
-  const valItems = numbered([...members(forVal, val.each), ...outliersOf(forVal, val.outliers)]);
-  const first = shuffled([...members(forTest, test.each), ...outliersOf(forTest, test.outliers)], test.seed);
-  const added = shuffled(outliersOf(forTest, test.added, test.outliers), test.seed);
+  const forTest = material(options, "test", test.seed, { unseen: photographs.test, seen: datasetSeen(options) });
+  const valItems = numbered([...members(options, forVal, val.each), ...outliersOf(forVal, val.outliers)]);
+  const first = shuffled([...members(options, forTest, test.each), ...outliersOf(forTest, test.outliers)], test.seed);
+  const added = shuffled(outliersOf(forTest, test.added ?? {}, test.outliers), test.seed);
   const testItems = listed([...first, ...added]);
   if (keep) await expectSame(join(out, "test_labels.csv"), testItems);
   // Only when everything is there does it take the former dataset's place.
   const next = `${out}.new`, old = keep ? out : undefined;
   await removeFolder(next);
-  await writeItems(next, "train", numbered(members(material(options, "train", train.seed), train.each)), old);
+  await writeItems(next, "train", numbered(trainItems(options)), old);
   await writeItems(next, "val", valItems, old);
   await writeItems(next, "test", testItems, old);
-  await writeProcessed(next, testItems.slice(0, first.length), test.seed);
+  await writeProcessed(next, testItems.slice(0, first.length), plan);
   const pictures = valItems.filter(({ photo }) => photo !== undefined).map(({ name, picture }) => [name, picture]);
   await Deno.writeTextFile(join(next, "val", "pictures.csv"), stringify([["image_name", "picture"], ...pictures]));
   await writeTable(join(next, "test_labels.csv"), testItems);
-  await Deno.writeTextFile(join(next, "CREDITS.md"), credits([...valItems, ...testItems]));
+  await Deno.writeTextFile(join(next, "CREDITS.md"), credits([...valItems, ...testItems], options));
   await removeFolder(out);
   await Deno.rename(next, out);
   log(`${out}: ${testItems.length} test images`);
@@ -113,15 +87,9 @@ export async function writeDataset(options: DatasetMaterial & { readonly keep?: 
  * Writes train/, val/ and test/ with images of variants that the dataset does not have, as many of each as it has of its
  * own, and the table of test. Seeds are the dataset's: variants have random numbers of their own.
  */
-export async function writeAddition(
-  options: DatasetMaterial,
-  variants: readonly { readonly name: string }[],
-): Promise<void> {
-  const { out, log } = options, { train, val, test } = datasetRecipe;
-  const of = (split: string, { seed, each: count }: { readonly seed: number; readonly each: number }) => {
-    const from = material(options, split, seed);
-    return drawn(from, from.models, { variants: variants.map(({ name }) => name), count }, from.work);
-  };
+export async function writeAddition(options: DatasetMaterial): Promise<void> {
+  const { out, log } = options, { train, val, test } = options.plan;
+  const of = (split: string, { seed, each }: SplitPlan) => members(options, material(options, split, seed), each);
   // The dataset's own test images have lower numbers, so that both folders can be evaluated at once.
   const testItems = listed(shuffled([...of("test", test)], test.seed), addedFrom);
   const next = `${out}.new`;
@@ -156,22 +124,22 @@ export async function writeDraw(
   options: DatasetMaterial,
   { seed, each, outliers, without = [] }: DrawOptions,
 ): Promise<void> {
-  const { out, train, unseen } = options;
-  const used = Object.values(datasetRecipe).flatMap((split) => "seed" in split ? split.seed : []);
+  const { out, train, plan } = options;
+  const used = [plan.train, plan.val, plan.test].map((split) => split.seed);
   if (used.some((taken) => taken === seed)) {
     throw new RangeError(
       `zoo dataset --seed: expected another seed than the dataset's ${used.join(", ")}, got ${seed}`,
     );
   }
   const { given, kept } = photosOf([train]);
-  const taken = datasetSeen(train).take(datasetRecipe.test.added["trained-on"]);
+  const wanted = testOutliers(plan), taken = datasetSeen(options).take(wanted["trained-on"] ?? 0);
   const from = material(options, `draw${seed}`, seed, {
-    unseen: drawPhotographs(unseen, seed),
+    unseen: drawPhotographs(options, seed),
     seen: new CropQueue([train], shuffled([...given, ...kept], seed), seed, taken),
   });
-  const sources = Object.keys(datasetRecipe.test.added).filter((source) => !without.includes(source));
+  const sources = drawnSources(plan).filter((source) => !without.includes(source));
   const counts = Object.fromEntries(sources.map((source) => [source, outliers]));
-  const items = listed(shuffled([...members(from, each), ...outliersOf(from, counts)], seed));
+  const items = listed(shuffled([...members(options, from, each), ...outliersOf(from, counts)], seed));
   const table = join(out, "test_labels.csv");
   await Deno.mkdir(out, { recursive: true });
   if (await readIfThere(table) === undefined) await writeTable(table, items);
@@ -182,35 +150,47 @@ export async function writeDraw(
 
 /** What sources of a split draw on. */
 function material(
-  { device, models, outsider, train, work, threads, log }: DatasetMaterial,
+  options: DatasetMaterial,
   split: string,
   seed: number,
   { unseen, seen }: Partial<Pick<Material, "unseen" | "seen">> = {},
 ): Material {
+  const { device, models, outsider, train, work, threads, log } = options;
   const none = new CropQueue([], [], seed);
-  const folder = join(work, "dataset", split);
   return {
-    device,
-    models,
-    outsider,
-    train,
-    seed,
-    threads,
-    log,
-    work: folder,
+    ...{ device, models, outsider, train, seed, threads, log },
+    sharpness: lazily(() => generatedSharpness(options)),
+    work: join(work, "dataset", split),
     unseen: unseen ?? none,
     seen: seen ?? none,
   };
 }
 
+/** The deciles that the plan has, or else those of the images in train. */
+async function generatedSharpness(options: DatasetMaterial): Promise<readonly number[]> {
+  if (options.plan.sharpness !== undefined) return options.plan.sharpness;
+  const values: number[] = [];
+  for (const { png } of trainItems(options)) values.push(sharpness(await decodeImage(await png())));
+  return sharpnessDeciles(values);
+}
+
+/** The images of the split train. */
+function trainItems(options: DatasetMaterial): readonly Item[] {
+  const { seed, each } = options.plan.train;
+  return members(options, material(options, "train", seed), each);
+}
+
 /**
- * The photographs of val and of test: every second one of those that nothing was trained on, and whose copyright file
- * has an entry of their own.
+ * The photographs of val and of test: every second one of those that nothing was trained on and that may be taken. In
+ * what is given on, these are the ones whose copyright file has an entry of their own.
  */
-function datasetPhotographs(unseen: readonly PhotoCrops[]): { val: CropQueue; test: CropQueue } {
-  const { given } = photosOf(unseen);
-  const { val, test } = datasetRecipe;
-  const every = (parity: 0 | 1) => given.filter((_, rank) => rank % 2 === parity);
+function datasetPhotographs({ unseen, plan: { val, test, isGivenOn } }: DatasetMaterial): {
+  readonly val: CropQueue;
+  readonly test: CropQueue;
+} {
+  const { given, kept } = photosOf(unseen);
+  const usable = isGivenOn ? given : [...given, ...kept];
+  const every = (parity: 0 | 1) => usable.filter((_, rank) => rank % 2 === parity);
   return {
     val: new CropQueue(unseen, every(0), val.seed),
     test: new CropQueue(unseen, every(1), test.seed),
@@ -218,28 +198,32 @@ function datasetPhotographs(unseen: readonly PhotoCrops[]): { val: CropQueue; te
 }
 
 /** Photographs of the split train that may be given on, in the order in which test takes one crop of each. */
-function datasetSeen(train: PhotoCrops): CropQueue {
-  const { seed } = datasetRecipe.test;
+function datasetSeen({ train, plan: { test: { seed } } }: DatasetMaterial): CropQueue {
   return new CropQueue([train], shuffled(photosOf([train]).given, seed), seed);
 }
 
 /** Crops for a set drawn anew: none of those in the dataset, and none of val's photographs. */
-function drawPhotographs(unseen: readonly PhotoCrops[], seed: number): CropQueue {
-  const { given, kept } = photosOf(unseen);
-  const { test } = datasetRecipe;
-  const counts = [...Object.entries(test.outliers), ...Object.entries(test.added)];
-  const taken = datasetPhotographs(unseen).test.take(
-    counts.reduce((sum, [source, count]) => unseenSources.includes(source) ? sum + count : sum, 0),
+function drawPhotographs(options: DatasetMaterial, seed: number): CropQueue {
+  const { unseen, plan } = options, { given, kept } = photosOf(unseen);
+  const taken = datasetPhotographs(options).test.take(
+    Object.entries(testOutliers(plan)).reduce((sum, [source, n]) => unseenSources.includes(source) ? sum + n : sum, 0),
   );
-  return new CropQueue(unseen, shuffled([...given.filter((_, rank) => rank % 2 === 1), ...kept], seed), seed, taken);
+  const odd = (photos: readonly number[]) => photos.filter((_, rank) => rank % 2 === 1);
+  const usable = plan.isGivenOn ? [...odd(given), ...kept] : odd([...given, ...kept]);
+  return new CropQueue(unseen, shuffled(usable, seed), seed, taken);
+}
+
+/** The sources of outliers in a set drawn anew, in the order of the plan. */
+function drawnSources({ test: { outliers, added } }: DatasetPlan): readonly string[] {
+  return Object.keys(added ?? outliers);
 }
 
 /** The sources that take crops of photographs that nothing was trained on. */
 const unseenSources = ["photograph", "reconstruction-rar", "reconstruction-var", "blurred-photograph"];
 
 /** Images of all variants of the set. */
-function members(from: Material, count: number): readonly Item[] {
-  return drawn(from, from.models, { variants: variantsOf(zooRecipes.tiny).map(({ name }) => name), count }, from.work);
+function members({ variants }: DatasetMaterial, from: Material, count: number): readonly Item[] {
+  return drawn(from, from.models, { variants, count }, from.work);
 }
 
 /** Outliers, source after source, behind those that `before` counts. */
@@ -302,32 +286,39 @@ async function removeFolder(path: string): Promise<void> {
   });
 }
 
-const about = "# Photographs\n\n" +
-  "The outliers called `photograph` and `trained-on` are 64x64 crops, reduced in size, of the photographs below; those " +
-  "called\n`blurred-photograph`, `reconstruction-rar` and `reconstruction-var` were made from such crops. Each is under " +
-  "the licence\nof its photograph, which the column `picture` of the tables names. Everything else in this folder was " +
-  "generated by the\nnetworks in weights/tiny and by others of the zoo, or made from these images.\n";
-
 /** Who made the photographs of a dataset, and under which licences their crops are given on. */
-function credits(items: readonly Item[]): string {
+function credits(items: readonly Item[], { train: { side }, plan: { isGivenOn } }: DatasetMaterial): string {
   const used = [...new Set(items.flatMap(({ photo }) => photo ?? []))].sort((a, b) => a - b).map((at) =>
     photoTable[at]
   );
+  const about =
+    `The outliers called \`photograph\` and \`trained-on\` are ${side}x${side} crops, reduced in size, of ` +
+    "the photographs below; those called\n`blurred-photograph`, `reconstruction-rar` and `reconstruction-var` were made " +
+    "from such crops. Each is under the licence\nof its photograph, which the column `picture` of the tables names. " +
+    `Everything else in this folder was generated by the\nnetworks in ${
+      isGivenOn ? "weights/tiny" : "the set"
+    } and by others of the zoo, or made from these images.\n`;
+  const limits = isGivenOn
+    ? ""
+    : "\nSome photographs have no entry of their own in their package's copyright file, so " +
+      "that the package's applies:\nthis folder is for measurements, and is not to be given on.\n";
   const rows = used.map(({ id, package: source, author, licence }) => `| ${id} | ${source} | ${licence} | ${author} |`);
   const head = ["| photograph | Debian package | licence | authors |", "| --- | --- | --- | --- |"];
-  return `${about}\n${[...head, ...rows].join("\n")}\n`;
+  return `# Photographs\n\n${about}${limits}\n${[...head, ...rows].join("\n")}\n`;
 }
 
 /**
  * Copies of test images after each of the seven transforms at its usual strength; labels are those of the originals.
  */
-async function writeProcessed(out: string, test: readonly NamedItem[], seed: number): Promise<void> {
+async function writeProcessed(out: string, test: readonly NamedItem[], plan: DatasetPlan): Promise<void> {
+  if (plan.processed === undefined) return;
+  const { processed: { each }, test: { seed } } = plan;
   await Deno.mkdir(join(out, "processed"), { recursive: true });
   const rows: string[][] = [];
-  const draws = uniforms(seed, processStream, transformNames.length * datasetRecipe.processed.each);
+  const draws = uniforms(seed, processStream, transformNames.length * each);
   for (const [t, transform] of transformNames.entries()) {
-    for (let i = 0; i < datasetRecipe.processed.each; i++) {
-      const original = test[Math.floor(draws[t * datasetRecipe.processed.each + i] * test.length)];
+    for (let i = 0; i < each; i++) {
+      const original = test[Math.floor(draws[t * each + i] * test.length)];
       const name = `${transform}_${original.name}`;
       if (rows.some(([other]) => other === name)) continue;
       const source = await decodeImage(await Deno.readFile(join(out, "test", original.name)));

@@ -5,7 +5,6 @@
 import type { RgbImage } from "../attribution/images/image.ts";
 import { normals, uniforms } from "../core/tensor/mod.ts";
 import type { Crops } from "./images.ts";
-import { classCount } from "./tiny/classes.ts";
 
 const classStream = 0x67636c73, drawStream = 0x67617573; // "gcls", "gaus"
 
@@ -14,6 +13,7 @@ const classStream = 0x67636c73, drawStream = 0x67617573; // "gcls", "gaus"
  * and covariance of that class's crops: the mean, plus a sum of what crops differ from it, each times a normal number.
  */
 export function gaussianImage({ classes, pixels, side }: Crops, seed: number, index: number): RgbImage {
+  const classCount = classes.reduce((most, label) => Math.max(most, label), 0) + 1;
   const wanted = Math.floor(uniforms(seed, classStream, index + 1)[index] * classCount);
   const members = Array.from(classes.keys()).filter((crop) => classes[crop] === wanted);
   if (members.length < 2) {

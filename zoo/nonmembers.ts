@@ -3,7 +3,9 @@
  * the dataset has, and where they go, is dataset.ts.
  */
 import { join } from "node:path";
+import { decodeImage } from "../attribution/images/decode.ts";
 import type { RgbImage } from "../attribution/images/image.ts";
+import { pilResize } from "../attribution/images/pil_resize.ts";
 import { type Device, uniforms } from "../core/tensor/mod.ts";
 import { runGeneration } from "../generation/generate.ts";
 import { writePng } from "../attribution/images/png.ts";
@@ -42,6 +44,8 @@ export interface Material {
   readonly seen: CropQueue;
   /** All crops of the split `train`. */
   readonly train: Crops;
+  /** Deciles of the sharpness of generated images, to which others are smoothed. */
+  readonly sharpness: () => Promise<readonly number[]>;
   readonly seed: number;
   /** Folder for what is generated on the way. */
   readonly work: string;
@@ -58,17 +62,20 @@ export const nonmemberSources = {
   photograph: ({ unseen }, source, count) => photographs(source, unseen.take(count), (images) => images),
   /** Images of a generator that has nothing in common with the set but the photographs. */
   "other-generator": outsider("other-generator"),
+  /** Images of a generator of smaller images, enlarged. */
+  "enlarged-generator": outsider("enlarged-generator"),
   /** Images of a transformer on the tokenizer from which VAR's began. */
   "ancestor-var": outsider("ancestor-var"),
   /** Images of normal distributions, one per class, as smooth as those of the zoo. */
-  gaussian: ({ train, seed }, source, count, first) => {
+  gaussian: ({ train, seed, sharpness }, source, count, first) => {
     const targets = uniforms(seed, blurStream, first + count);
-    const image = (i: number) => smoothed(gaussianImage(train, seed, i), "gaussian", sharpnessQuantile(targets[i]));
+    const image = async (i: number) =>
+      smoothed(gaussianImage(train, seed, i), "gaussian", sharpnessQuantile(targets[i], await sharpness()));
     return Array.from({ length: count }, (_, i) => ({
       label: "outlier",
       source,
       picture: `${source}/${seed}/${first + i}`,
-      png: () => Promise.resolve(writePng(image(first + i))),
+      png: async () => writePng(await image(first + i)),
     }));
   },
   /** Images of transformers on a family's own tokenizer that are not in the set. */
@@ -80,16 +87,18 @@ export const nonmemberSources = {
   /** Crops of photographs that the networks were trained on (MGI, arXiv 2606.23872). */
   "trained-on": ({ seen }, source, count) => photographs(source, seen.take(count), (images) => images),
   /** Photographs as smooth as generated images. */
-  "blurred-photograph": ({ unseen, seed }, source, count, first) => {
+  "blurred-photograph": ({ unseen, seed, sharpness }, source, count, first) => {
     const names = Object.keys(smoothings) as Smoothing[];
     const targets = uniforms(seed, blurStream, first + count);
     return photographs(
       source,
       unseen.take(count),
-      (images) =>
-        images.map((image, i) =>
-          smoothed(image, names[(first + i) % names.length], sharpnessQuantile(targets[first + i]))
-        ),
+      async (images) => {
+        const deciles = await sharpness();
+        return images.map((image, i) =>
+          smoothed(image, names[(first + i) % names.length], sharpnessQuantile(targets[first + i], deciles))
+        );
+      },
     );
   },
 } as const satisfies Record<string, Source>;
@@ -97,6 +106,7 @@ export const nonmemberSources = {
 /** The generators outside of the set that sources draw from. */
 export const outsiders: Readonly<Record<string, string>> = {
   "other-generator": "other",
+  "enlarged-generator": "other",
   "ancestor-var": "ancestor-var",
   "twin-rar": "twin-rar",
   "twin-var": "twin-var",
@@ -151,13 +161,19 @@ export function drawn(
   );
 }
 
-/** Outliers drawn by the generator of that source. */
+/** Outliers drawn by the generator of that source, enlarged where they are smaller than the set's images. */
 function outsider(of: string): Source {
   return (material, source, count, first) => {
-    const name = outsiders[of];
+    const name = outsiders[of], { side } = material.train;
     return drawn(material, material.outsider(name), { variants: [name], count, first }, material.work)
-      .map((item) => ({ ...item, label: "outlier", source }));
+      .map((item) => ({ ...item, label: "outlier", source, png: async () => await enlarged(await item.png(), side) }));
   };
+}
+
+/** A PNG file of `side` x `side` pixels: the file itself where it is so large. */
+async function enlarged(png: Uint8Array<ArrayBuffer>, side: number): Promise<Uint8Array<ArrayBuffer>> {
+  const image = await decodeImage(png);
+  return image.width === side ? png : writePng(pilResize(image, side, side, "bicubic"));
 }
 
 /** Outliers that are crops of photographs, after `change`, which sees all of them at once. */
@@ -191,7 +207,7 @@ function reconstruction(family: FamilyName): Source {
 }
 
 /** Runs `make` at the first call and gives its result from then on. */
-function lazily<T>(make: () => Promise<T>): () => Promise<T> {
+export function lazily<T>(make: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | undefined;
   return () => result ??= make();
 }

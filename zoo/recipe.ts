@@ -9,6 +9,7 @@ import { familyNamed } from "../models/registry.ts";
 import type { ReadBackWeights } from "../models/tokenizer_training.ts";
 import type { Recipe } from "../training/recipe.ts";
 import type { Clustering } from "./classes.ts";
+import type { DatasetPlan } from "./dataset_plan.ts";
 
 /** A network: a family and a configuration of it. */
 export interface NetworkRecipe<Config = unknown> {
@@ -96,7 +97,11 @@ export interface ZooRecipe {
     readonly transformers: readonly TransformerRecipe[];
     /** Folder in this repository where the finished ones are kept, below its root. Absent where there are none. */
     readonly kept?: string;
+    /** Generators outside another recipe's set whose images, enlarged to `side`, are outliers here, too. */
+    readonly enlarged?: { readonly recipe: ZooRecipe; readonly names: readonly string[] };
   };
+  /** The dataset that is drawn from the set. Absent where there is none. */
+  readonly dataset?: DatasetPlan;
 }
 
 /** What is the same for all transformers. */

@@ -8,12 +8,12 @@ import { decodeImage } from "../attribution/images/decode.ts";
 import { runTraining } from "../training/run_training.ts";
 import type { Device } from "../core/tensor/mod.ts";
 import type { FamilyName } from "../models/family.ts";
-import { openModelSet } from "../models/model_set.ts";
+import { type ModelSet, openModelSet } from "../models/model_set.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { type DrawOptions, writeAddition, writeDataset, writeDraw } from "./dataset.ts";
 import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
 import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
-import { addedFamilies, tokenizersOf, transformersOf, variantsOf } from "./recipes.ts";
+import { addedFamilies, tokenizersOf, transformerNamed, transformersOf, variantsOf } from "./recipes.ts";
 import { type SetParts, writeSet } from "./set.ts";
 import { outsiders } from "./nonmembers.ts";
 import { reconstructions, sheet, spread } from "./sheet.ts";
@@ -28,6 +28,8 @@ export interface ReleaseOptions {
   readonly work: string;
   readonly threads?: number;
   readonly families?: readonly FamilyName[];
+  /** Variants and generators outside of the set that sets are made of. Default: all. */
+  readonly models?: readonly string[];
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
 }
@@ -41,10 +43,11 @@ const outsiderFolder = (work: string, name: string) => join(work, "outside", nam
  * The networks as model sets in the working folder: the zoo without inverse decoders, and a set for each generator
  * outside of it, where the recipe has any.
  */
-export async function writeSets({ recipe, work, log }: ReleaseOptions): Promise<boolean> {
-  const { hash } = await writeSet(setFolder(work), setOf(recipe, work));
-  log(`set ${hash.slice(0, 12)} without inverse decoders`);
-  for (const row of recipe.outside.transformers) {
+export async function writeSets(options: ReleaseOptions): Promise<boolean> {
+  const { recipe, work, models, log } = options, parts = await setOf(options);
+  const { hash } = await writeSet(setFolder(work), parts);
+  log(`set ${hash.slice(0, 12)} of ${parts.variants.length} transformers without inverse decoders`);
+  for (const row of recipe.outside.transformers.filter(({ name }) => models?.includes(name) ?? true)) {
     if (!await isThere(zooPaths(work).network(row.name))) {
       log(`no set of ${row.name}, which is not trained`);
       continue;
@@ -95,16 +98,19 @@ async function setToDrawFrom({ recipe, work }: ReleaseOptions): Promise<string> 
  * trained there, else of those that the repository keeps; where a network is in neither, its generator is left out.
  */
 async function outsiderFolders({ recipe, work, log }: ReleaseOptions): Promise<ReadonlyMap<string, string>> {
-  const { kept = "", transformers } = recipe.outside, folders = new Map<string, string>();
-  const places = [zooPaths(work).weights, join(repository, kept), join(repository, "weights", recipe.name)];
-  const fileOf = async (name: string) => {
-    for (const path of places.map((place) => join(place, `${name}.safetensors`))) if (await isThere(path)) return path;
-    return undefined;
-  };
-  for (const row of transformers) {
-    const folder = outsiderFolder(work, row.name), tokenizer = tokenizersOf(recipe)[row.tokenizer];
+  const { transformers, enlarged } = recipe.outside, folders = new Map<string, string>();
+  const rows = [
+    ...transformers.map((row) => ({ row, of: recipe })),
+    ...enlarged?.names.map((name) => ({ row: transformerNamed(enlarged.recipe, name), of: enlarged.recipe })) ?? [],
+  ];
+  for (const { row, of } of rows) {
+    const folder = outsiderFolder(work, row.name), tokenizer = tokenizersOf(of)[row.tokenizer];
     if (!await isThere(join(folder, "manifest.json"))) {
-      const path = await fileOf(row.name), tokenizerPath = await fileOf(tokenizer.name);
+      const places = [
+        ...of === recipe ? [zooPaths(work).weights] : [],
+        ...[join(repository, of.outside.kept ?? ""), join(repository, "weights", of.name)],
+      ];
+      const path = await fileIn(places, row.name), tokenizerPath = await fileIn(places, tokenizer.name);
       if (path === undefined || tokenizerPath === undefined) continue;
       await writeSet(folder, {
         ...{ name: row.name, description: outsiderDescription },
@@ -116,6 +122,12 @@ async function outsiderFolders({ recipe, work, log }: ReleaseOptions): Promise<R
     folders.set(row.name, folder);
   }
   return folders;
+}
+
+/** The file of a network in the first of some folders that has it. */
+async function fileIn(folders: readonly string[], name: string): Promise<string | undefined> {
+  for (const path of folders.map((folder) => join(folder, `${name}.safetensors`))) if (await isThere(path)) return path;
+  return undefined;
 }
 
 const outsiderDescription = "A generator outside the zoo.";
@@ -135,13 +147,13 @@ export async function trainInverses(options: ReleaseOptions): Promise<boolean> {
  * Generates images of a family's variants with their tokens. Returns their folder, or null where it was interrupted.
  */
 async function generatePairs(
-  { recipe, work, threads, signal, log }: ReleaseOptions,
+  { work, threads, signal, log }: ReleaseOptions,
   family: FamilyName,
 ): Promise<string | null> {
   const pairs = join(work, "pairs", family);
   const { status } = await runGeneration({
     models: setFolder(work),
-    variants: recipe.families[family].transformers.map(({ name }) => name),
+    variants: (await openModelSet(setFolder(work))).variants(family),
     count: pairRecipe.each,
     seed: pairRecipe.seed,
     out: pairs,
@@ -185,10 +197,14 @@ async function trainInverse(
 }
 
 /** Writes the set with its inverse decoders into `out`; what it adds, where it is beside another one. */
-export async function writeRelease({ recipe, work, log }: ReleaseOptions, out: string): Promise<boolean> {
-  const { beside } = recipe, families = Object.keys(addedFamilies(recipe));
+export async function writeRelease(options: ReleaseOptions, out: string): Promise<boolean> {
+  const { recipe, work, log } = options, { beside } = recipe, families = Object.keys(addedFamilies(recipe));
   const encoders = Object.fromEntries(families.map((family) => [family, inverseFile(work, family)]));
-  const own = { ...setOf({ ...recipe, families: addedFamilies(recipe) }, work), encoders };
+  const unfinished = await missing(families, (family) => encoders[family]);
+  if (unfinished.length > 0) {
+    throw new Error(`inverse decoders of ${unfinished.join(", ")}: not there yet; deno task zoo inverse makes them`);
+  }
+  const own = { ...await setOf({ ...options, recipe: { ...recipe, families: addedFamilies(recipe) } }), encoders };
   const { hash } = await writeSet(
     out,
     beside === undefined ? own : {
@@ -222,12 +238,16 @@ export async function writeExamples(
   options: ReleaseOptions,
   { models, draw, keep, ...rest }: ExamplesOptions,
 ): Promise<boolean> {
-  const { device, work, threads, log } = options;
-  const folders = await outsiderFolders(options);
+  const { recipe, device, work, threads, log } = options, { beside, dataset: plan } = recipe;
+  if (plan === undefined) throw new Error(`zoo dataset: the recipe ${recipe.name} has no dataset`);
+  const folders = await outsiderFolders(options), set = await openModelSet(models ?? await setToDrawFrom(options));
+  const drawn = Object.values(addedFamilies(recipe)).flatMap(({ transformers }) => transformers);
   const material = {
     ...rest,
     device,
-    models: models ?? await setToDrawFrom(options),
+    plan,
+    models: set.path,
+    variants: drawn.map(({ name }) => name).filter((name) => variantNames(set).includes(name)),
     outsider: (name: string) => {
       const folder = folders.get(name);
       if (folder !== undefined) return folder;
@@ -238,11 +258,10 @@ export async function writeExamples(
     log,
   };
   const without = Object.entries(outsiders).flatMap(([source, name]) => folders.has(name) ? [] : [source]);
-  const added = Object.values(addedFamilies(options.recipe)).flatMap(({ transformers }) => transformers);
   if (draw !== undefined) {
     if (without.length > 0) log(`left out, because their generators are not there: ${without.join(", ")}`);
     await writeDraw(material, { ...draw, without });
-  } else if (options.recipe.beside !== undefined) await writeAddition(material, added);
+  } else if (beside !== undefined) await writeAddition(material);
   else await writeDataset({ ...material, keep });
   return true;
 }
@@ -279,10 +298,37 @@ function setTokenizers(recipe: ZooRecipe): readonly TokenizerRecipe[] {
   return Object.keys(recipe.families).map((family) => tokenizersOf(recipe)[family]);
 }
 
-/** The recipe's networks as a set without inverse decoders. */
-function setOf(recipe: ZooRecipe, work: string): SetParts {
+/**
+ * The recipe's networks as a set without inverse decoders: all, or those that the options name. Throws, naming them,
+ * where some are not trained yet.
+ */
+async function setOf({ recipe, work, models }: ReleaseOptions): Promise<SetParts> {
   const { name, description } = recipe;
-  return { name, description, ...networkFiles(work, setTokenizers(recipe), variantsOf(recipe)) };
+  for (const wanted of models ?? []) transformerNamed(recipe, wanted);
+  const variants = variantsOf(recipe).filter(({ name }) => models?.includes(name) ?? true);
+  const at = zooPaths(work), tokenizers = setTokenizers(recipe);
+  const names = [...tokenizers, ...variants].map(({ name }) => name);
+  const unfinished = await missing(names, (name) => at.network(name));
+  if (unfinished.length > 0) {
+    throw new Error(
+      `${
+        unfinished.join(", ")
+      }: not there yet; deno task zoo tokenizers and transformers train them, and --model NAMES ` +
+        "makes a set of some transformers",
+    );
+  }
+  return { name, description, ...networkFiles(work, tokenizers, variants) };
+}
+
+/** Names whose files are not there. */
+async function missing(names: readonly string[], path: (name: string) => string): Promise<readonly string[]> {
+  const there = await Promise.all(names.map((name) => isThere(path(name))));
+  return names.filter((_, i) => !there[i]);
+}
+
+/** The variants of a set. */
+function variantNames(set: ModelSet): readonly string[] {
+  return set.families.flatMap((family) => set.variants(family));
 }
 
 /** Networks with their files in the working folder. */

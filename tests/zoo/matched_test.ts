@@ -4,7 +4,7 @@ import { rarTokenizer, rarVariants } from "../../models/rar/config.ts";
 import { varTokenizer, varVariants } from "../../models/var/config.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { WeightSpec } from "../../models/weights.ts";
-import { tokenizersOf, variantsOf, zooRecipes } from "../../zoo/recipes.ts";
+import { tokenizersOf, transformersOf, variantsOf, zooRecipes } from "../../zoo/recipes.ts";
 
 const recipe = zooRecipes.matched, tokenizers = tokenizersOf(recipe), variants = variantsOf(recipe);
 const official = { rar: rarVariants, var: varVariants };
@@ -51,7 +51,16 @@ Deno.test("matched: a larger transformer is not trained for less, and all weight
 Deno.test("matched: seeds are its own", () => {
   // Recipes may share networks, as tiny3 has those of tiny.
   const all = new Set(
-    Object.values(zooRecipes).flatMap((recipe) => [...Object.values(tokenizersOf(recipe)), ...variantsOf(recipe)]),
+    Object.values(zooRecipes).flatMap((recipe) => [...Object.values(tokenizersOf(recipe)), ...transformersOf(recipe)]),
   );
   assert.equal(new Set([...all].map(({ seed }) => seed)).size, all.size);
+});
+
+Deno.test("matched: twins are of the smallest size on a family's own tokenizer, and trained half as long", () => {
+  for (const twin of recipe.outside.transformers) {
+    const [smallest] = recipe.families[twin.network.kind].transformers;
+    assert.deepEqual(twin.network.config, smallest.network.config);
+    assert.notDeepEqual(twin.network.sampler, smallest.network.sampler);
+    assert.deepEqual([twin.tokenizer, 2 * twin.steps], [smallest.tokenizer, smallest.steps]);
+  }
 });

@@ -12,10 +12,10 @@ import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { manifestPath, type ModelSet, openModelSet } from "../../models/model_set.ts";
 import { canonicalJson } from "../../util/json.ts";
 import { loadTokenizer } from "../../zoo/paths.ts";
-import { datasetRecipe } from "../../zoo/dataset.ts";
 import { photos } from "../../zoo/photos.ts";
 import { tokenizersOf, variantsOf, zooRecipes } from "../../zoo/recipes.ts";
 import { reconstructions } from "../../zoo/sheet.ts";
+import { tinyDataset } from "../../zoo/tiny/dataset.ts";
 import { openCpuForTests } from "../core/devices.ts";
 import { tiny } from "../sets.ts";
 
@@ -80,7 +80,7 @@ Deno.test("what the set with three families adds fits in 4 MB, and its images in
 });
 
 Deno.test("images of the set with three families are the dataset's, or are in the other folder once", async () => {
-  const { train, val, test } = datasetRecipe, seen = new Set<string>();
+  const { train, val, test } = tinyDataset, seen = new Set<string>();
   for (const folder of [dataset, added3]) {
     for (const path of (await files(folder)).filter((path) => /\/(train|val|test)\/.*\.png$/.test(path))) {
       const hash = createHash("sha256").update(await Deno.readFile(path)).digest("hex");
@@ -159,7 +159,7 @@ Deno.test("the tables of labels name every test and every processed image once",
 
 Deno.test("test has as many images of every source as the recipe says, the older ones first", async () => {
   const rows = await table("test_labels.csv");
-  const { each, outliers, added } = datasetRecipe.test;
+  const { each, outliers, added } = tinyDataset.test;
   const expected: Record<string, number> = { ...added };
   for (const [source, count] of Object.entries(outliers)) expected[source] = (expected[source] ?? 0) + count;
   for (const label of [...variantLabels.rar, ...variantLabels.var]) expected[label] = each;

@@ -77,6 +77,19 @@ function rarTransformer(
   };
 }
 
+/**
+ * A transformer on the set's tokenizer that is none of its variants: the smallest size with another seed and sampler,
+ * and half of the steps. Its images are outliers of the dataset.
+ */
+export const rarTwin: TransformerRecipe<RarConfig> = rarTransformer("twin-rar", {
+  layers: 4,
+  width: 64,
+  sampler: { guidance: 4, power: 1, temperature: 1 },
+  seed: 1401,
+  steps: 1000,
+  lr: 6e-3,
+});
+
 /** Its networks. Samplers are the official ones; layers are a sixth as many, widths about a twelfth. */
 export const rarRecipes: FamilyRecipes = {
   tokenizers: { rar: tokenizer },

@@ -3,9 +3,11 @@
  * and for images of 128x128 pixels. Its tokens are as hard to find in an image as the official ones (zoo/README.md).
  */
 import type { ZooRecipe } from "../recipe.ts";
+import { tinyRecipe } from "../tiny/recipe.ts";
 import { matchedClasses } from "./classes.ts";
-import { rarRecipes } from "./rar.ts";
-import { varRecipes } from "./var.ts";
+import { matchedDataset } from "./dataset.ts";
+import { rarRecipes, rarTwin } from "./rar.ts";
+import { varRecipes, varTwin } from "./var.ts";
 
 /** Stand-ins whose difficulty is that of the official models. */
 export const matchedRecipe: ZooRecipe = {
@@ -15,5 +17,11 @@ export const matchedRecipe: ZooRecipe = {
   side: 128,
   classes: matchedClasses,
   families: { rar: rarRecipes, var: varRecipes },
-  outside: { tokenizers: {}, transformers: [] },
+  outside: {
+    tokenizers: {},
+    transformers: [rarTwin, varTwin],
+    kept: "zoo/matched/outside",
+    enlarged: { recipe: tinyRecipe, names: ["other"] },
+  },
+  dataset: matchedDataset,
 };

@@ -73,6 +73,17 @@ function varTransformer(
   };
 }
 
+const twin = varTransformer("twin-var", { depth: 4, width: 64, seed: 1402, steps: 500, lr: 6e-3 });
+
+/**
+ * A transformer on the set's tokenizer that is none of its variants: the smallest size with another seed and sampler,
+ * and half of the steps. Its images are outliers of the dataset.
+ */
+export const varTwin: TransformerRecipe<VarConfig> = {
+  ...twin,
+  network: { ...twin.network, sampler: { guidance: 3, topK: 4096, topP: 0.9 } },
+};
+
 /**
  * Its networks. Depths are a quarter of the official ones, widths about a sixteenth, and steps are in the proportion of the
  * official epochs (200, 250, 300, 350).

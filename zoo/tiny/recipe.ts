@@ -1,6 +1,7 @@
 /** The recipe of the embedded set, weights/tiny: networks for images of 64x64 pixels that train in four hours. */
 import type { ZooRecipe } from "../recipe.ts";
 import { tinyClasses } from "./classes.ts";
+import { tinyDataset } from "./dataset.ts";
 import { otherRecipes } from "./other.ts";
 import { rarRecipes, rarTwin } from "./rar.ts";
 import { varAncestor, varRecipes, varTwin } from "./var.ts";
@@ -20,4 +21,5 @@ export const tinyRecipe: ZooRecipe = {
     transformers: [otherRecipes.transformer, varAncestor, rarTwin, varTwin],
     kept: "zoo/tiny/outside",
   },
+  dataset: tinyDataset,
 };
