@@ -32,3 +32,9 @@ export function describeFigure(name: FigureName, figures: Readonly<Record<Figure
 export const bounds = ({ value, interval }: Estimate) => [value ?? "", interval?.low ?? "", interval?.high ?? ""];
 /** The columns of `bounds`. */
 export const boundNames = (name: string) => [name, `${name}_low`, `${name}_high`];
+
+/** A table in Markdown. */
+export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}

@@ -3,7 +3,7 @@
  * that look at nothing. limits_document.ts puts them into a document.
  */
 import { aboutFigure, type FigureName, outlierAbout } from "./figures.ts";
-import { describeEstimate, describeFigure, percent } from "./format.ts";
+import { describeEstimate, describeFigure, markdownTable, percent } from "./format.ts";
 import type { Headline } from "./headline.ts";
 import type { Compared, ProcessingResult } from "./processing.ts";
 import type { ZeroPixels } from "./zero_pixels.ts";
@@ -131,8 +131,3 @@ const columnsMeaning = [
   "- zero pixels: Share of right answers of a rule that sees format, width, height and length of the files alone, and " +
   "takes the vote of the nine most similar ones of other pictures. After processing that writes no file, files are PNG.",
 ].join("\n");
-
-function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
-}

@@ -1,0 +1,118 @@
+/** The tables of docs/matched.md, on untrained networks; matched_slow_test.ts has the embedded set. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { measureMatched } from "../../bench/matched.ts";
+import type { LikelihoodFigures } from "../../bench/matched/likelihoods.ts";
+import { oracleRows, recallAtPrecision, type TestVerdict } from "../../bench/matched/oracles.ts";
+import type { SignalFigures } from "../../bench/matched/signals.ts";
+import { matchedCosts } from "../../bench/matched/cost.ts";
+import { matchedTables } from "../../bench/matched/tables.ts";
+import { withFolder } from "../attribution/files.ts";
+import { standIns } from "../sets.ts";
+import { matchedOptions } from "./matched_data.ts";
+
+Deno.test("measureMatched() measures every part once, and writes the tables of what there is into the document", async () => {
+  await withFolder(async (dir) => {
+    const options = await matchedOptions(dir, standIns, 2), { document, out } = options;
+    const lines: string[] = [];
+    const run = (...parts: string[]) => measureMatched({ ...options, parts, log: (line) => lines.push(line) });
+    await assert.rejects(run("nothing"), /expected parts \(signals, .*\), got nothing/);
+    await run("tables");
+    assert.match(await Deno.readTextFile(document), /Not measured yet/);
+    await run("signals", "likelihoods");
+    const text = await Deno.readTextFile(document);
+    assert.ok(text.startsWith("# A\n") && text.endsWith("\n\nB\n"));
+    for (const part of ["Methods", "After processing"]) {
+      assert.match(text, new RegExp(`### ${part}\\n\\nNot measured yet\\.`));
+    }
+    const signals: SignalFigures[] = JSON.parse(await Deno.readTextFile(join(out, "signals.json"))).result;
+    // Two photographs and images of other generators are three outliers, of which one went through VAR's tokenizer.
+    assert.deepEqual(signals.map(({ images }) => images), signals.map(() => ({ own: 4, photographs: 1, outliers: 2 })));
+    const path = join(out, "likelihoods-var.json");
+    const { result }: { result: LikelihoodFigures } = JSON.parse(await Deno.readTextFile(path));
+    assert.deepEqual(result.images, { test: 4, fit: 8 });
+    assert.deepEqual(Object.keys(result.cases), ["nothing", "class", "tokens", "both"]);
+    // Untrained encoders find next to none of the tokens.
+    assert.ok(result.cases.both.margin > 0 && result.cases.both.margin > result.cases.class.margin + 0.5);
+    lines.length = 0;
+    await run("signals", "likelihoods");
+    assert.equal(lines.filter((line) => line.endsWith(": is there")).length, 3);
+    // Other numbers of images are measured anew.
+    lines.length = 0;
+    await measureMatched({ ...options, fit: 1, parts: ["signals"], log: (line) => lines.push(line) });
+    assert.equal(lines.filter((line) => line.endsWith(": is there")).length, 1);
+  });
+});
+
+const verdict = (picture: string, label: string, decided: string | null, outlier: number): TestVerdict => ({
+  ...{ picture, label, decided, outlier },
+  family: label === "outlier" ? null : label.slice(0, 3),
+});
+
+/** Two images of RAR, of which the case `nothing` finds one. */
+const likelihoods: LikelihoodFigures = (() => {
+  const spread = [3, 2, 4];
+  const truth = { a: "rarb", b: "rarl" };
+  const of = (b: string) => ({
+    fitted: { a: "rarb", b },
+    likeliest: { a: "rarl", b },
+    margin: 1,
+    nats: { rarb: { conditional: spread, guided: spread } },
+  });
+  const cases = { nothing: of("rarb"), class: of("rarb"), tokens: of("rarl"), both: of("rarl") };
+  return { family: "rar", images: { test: 2, fit: 4 }, truth, cases };
+})();
+
+Deno.test("oracleRows() are right about sizes where families are, and leave out what was not scored", () => {
+  const verdicts = [
+    ...[verdict("a", "rarb", "rar", 0.1), verdict("b", "rarl", "var", 0.2), verdict("unscored", "rarl", "rar", 0)],
+    ...[verdict("p", "outlier", null, 0.9), verdict("q", "outlier", "var", 0.4)],
+  ];
+  const rows = oracleRows([likelihoods], verdicts);
+  assert.deepEqual(rows.map(({ sizes: [{ fitted }] }) => fitted.value), [0.5, 0.5, 1, 1]);
+  assert.deepEqual(rows.map(({ sizes: [{ likeliest }] }) => likeliest.value), [0, 0, 0.5, 0.5]);
+  // Of a, b, p and q: b's family and q are decided wrongly.
+  assert.deepEqual(rows.map(({ labels }) => labels!.value), [0.5, 0.5, 0.5, 0.5]);
+  assert.deepEqual(rows.map(({ familiesKnown }) => familiesKnown!.value), [0.75, 0.75, 1, 1]);
+  assert.equal(oracleRows([likelihoods], undefined)[0].labels, null);
+});
+
+Deno.test("recallAtPrecision() is the best of all limits that are precise enough, and parts no ties", () => {
+  const outlier = (p: number) => verdict(`${p}`, "outlier", null, p);
+  const member = (p: number) => verdict(`m${p}`, "rarb", "rar", p);
+  assert.equal(recallAtPrecision([outlier(0.9), member(0.8), outlier(0.7), outlier(0.1)], 0.66), 1);
+  assert.equal(recallAtPrecision([outlier(0.9), member(0.8), outlier(0.7), outlier(0.1)], 0.9), 1 / 3);
+  assert.equal(recallAtPrecision([outlier(0.9), member(0.9)], 0.9), 0);
+  assert.equal(recallAtPrecision([member(0.9)], 0.9), null);
+});
+
+Deno.test("matchedTables() says what is not measured, and has rows as long as their heads", () => {
+  const text = matchedTables({
+    about: [],
+    families: ["rar", "var"],
+    scales: { var: [1, 2] },
+    likelihoods: [likelihoods],
+  });
+  assert.match(
+    text,
+    /\| tokens found, inverse decoder \| about 85 % \| not measured yet \| 27 % \| not measured yet \|/,
+  );
+  assert.match(text, /### Methods\n\nNot measured yet\./);
+  const lines = text.split("\n");
+  for (const [i, line] of lines.entries()) {
+    if (!line.startsWith("| ") || !lines[i - 1].startsWith("| ")) continue;
+    assert.equal(line.split(" | ").length, lines[i - 1].split(" | ").length, line);
+  }
+});
+
+Deno.test("matchedCosts() are those of docs/matched.md, and the test images can be evaluated in an hour", async () => {
+  const text = await Deno.readTextFile(new URL("../../docs/matched.md", import.meta.url));
+  const rows = text.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
+  for (const { title, images, flops } of matchedCosts()) {
+    const row = [title, String(images), (flops / 1e9).toFixed(0), (images * flops / 1e12).toFixed(0)];
+    assert.ok(rows.some((cells) => cells.slice(1, 5).join() === row.join()), row.join());
+  }
+  const evaluated = matchedCosts().find(({ title }) => title.startsWith("`evaluate`"))!;
+  // Two cores do 30 GFLOP/s even in networks as narrow as these.
+  assert.ok(evaluated.images >= 1000 && evaluated.images * evaluated.flops / 30e9 < 3600);
+});
