@@ -2,6 +2,7 @@
  * From settings to a running handler: keys, page, service, and what a signal does to work in progress. The caller
  * listens: main.ts under `deno serve`, or ../../tasks/serve.ts.
  */
+import { explainFileError } from "../../util/file_errors.ts";
 import { readConfig, type ServiceConfig, settings } from "./config.ts";
 import { createHandler, type Fetch } from "./handler.ts";
 import { loadPage } from "./page.ts";
@@ -64,7 +65,7 @@ export function onSignals(stop: () => Promise<void>): void {
 export function exitUnlessReady({ service }: Running): void {
   service.ready.catch((error: Error) => {
     if (service.status.status === "draining") return; // it was stopped before it was ready
-    for (const line of error.message.split("\n")) console.error(`serve: ${line}`);
+    for (const line of explainFileError(error.message).split("\n")) console.error(`serve: ${line}`);
     Deno.exit(1);
   });
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { settingNames, settings } from "../../attribution/service/config.ts";
 import { withFolder } from "../attribution/files.ts";
 import { exampleImages, listening, post, type Server, startServer, withServer } from "../attribution/service/server.ts";
-import { root, runTask, spawnTask } from "./processes.ts";
+import { resultOf, root, runTask, spawnTask } from "./processes.ts";
 
 Deno.test("serve --help names every option and its environment variable", async () => {
   const { code, stdout } = await runTask("serve", root, "--help");
@@ -34,8 +34,21 @@ Deno.test("serve ends with exit code 1 and the reason when the model set cannot 
     assert.match(stderr, /^serve: docs\/manifest\.json: expected the manifest of a set of weights/m);
     const outside = await runTask("serve", root, "--port", "0", "--device", "cpu", "--models", dir);
     assert.equal(outside.code, 1);
-    assert.match(outside.stderr, /^serve: .*read access/m);
+    assert.match(outside.stderr, /^serve: .*no right to read ".*": add it to --allow-read in the command/m);
   });
+});
+
+Deno.test("serve that may not read its page says so, and does not start", async () => {
+  const rights = ["--no-prompt", "--allow-net=127.0.0.1", "--allow-read=weights", "--allow-env", "--allow-run=deno"];
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-check", ...rights, "tasks/serve.ts", "--port", "0", "--device", "cpu"],
+    cwd: root,
+    stdout: "piped",
+    stderr: "piped",
+  });
+  const { code, stderr } = await resultOf(child.spawn());
+  assert.equal(code, 1);
+  assert.match(stderr, /^serve: no right to read ".*\/service\/page\/.*": add it to --allow-read in the command .*\n$/);
 });
 
 Deno.test("serve refuses a file of keys that has none, rather than being open to everybody", async () => {

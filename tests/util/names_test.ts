@@ -48,3 +48,21 @@ Deno.test("explainFileError() says what to do about links in a circle and files 
       "copy it elsewhere",
   );
 });
+
+Deno.test("explainFileError() names the permission that is missing, and where it is given", () => {
+  assert.equal(
+    explainFileError('Requires read access to "/app/page/index.html", run again with the --allow-read flag'),
+    'no right to read "/app/page/index.html": add it to --allow-read in the command that starts the program',
+  );
+  assert.equal(
+    explainFileError('a: Requires env access to "PORT", run again with the --allow-env flag; b'),
+    'a: no right to see the variable "PORT": add it to --allow-env in the command that starts the program; b',
+  );
+  assert.equal(
+    explainFileError(
+      'Requires read access to "/w", specify the required permissions during compilation using `deno compile --allow-read`',
+    ),
+    'no right to read "/w": a compiled program has the rights that it was compiled with, and reads the folder that it is ' +
+      "started in",
+  );
+});
