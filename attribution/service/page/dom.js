@@ -19,9 +19,18 @@ export function icon(finding) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("class", "icon");
+  // Its size where styles are lost, as in mail.
+  svg.setAttribute("width", "24");
+  svg.setAttribute("height", "24");
   svg.setAttribute("aria-hidden", "true");
   if (symbol) svg.append(...[...symbol.children].map((child) => child.cloneNode(true)));
   return svg;
+}
+
+/** A likelihood ratio by its log10. */
+export function ratio(log10) {
+  const text = log10.toFixed(1);
+  return `10^${text === "-0.0" ? "0.0" : text}`;
 }
 
 /** A list of terms, each with one or more values; terms without values are left out. */

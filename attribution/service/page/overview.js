@@ -1,5 +1,5 @@
 // The overview: how often each finding came, and the list of images, filtered, sorted, a page of it at a time.
-import { capital, count, element, icon, percent } from "./dom.js";
+import { capital, count, element, icon, percent, ratio } from "./dom.js";
 import { canRetry, isFinished, items } from "./items.js";
 import { putView } from "./store.js";
 
@@ -224,7 +224,7 @@ function row(item, used) {
     cell("finding", "", ...findingCell(item)),
     cell("label", "Label", verdict?.label ?? ""),
     cell("number", "Confidence", verdict ? percent(verdict.confidence) : "", unsure(verdict)),
-    cell("number", "Likelihood ratio", verdict?.support ? `10^${verdict.log10LikelihoodRatio.toFixed(1)}` : ""),
+    cell("number", "Likelihood ratio", verdict?.support ? ratio(verdict.log10LikelihoodRatio) : ""),
     element(
       "td",
       { class: "actions" },

@@ -62,7 +62,7 @@ export function figures(item, bitmap, { typical, opacity }) {
   if (image?.verdict?.pose) made.unshift(foundFigure(item, bitmap));
   if (!image?.maps) return made;
   for (const kind of ["quantisation", "surprise"]) {
-    made.push(image.maps[kind] ? mapFigure(kind, item, bitmap, { typical, opacity }) : noSurprise());
+    made.push(image.maps[kind] ? mapFigure(kind, item, bitmap, { typical, opacity }) : noSurprise(image.verdict));
   }
   return made;
 }
@@ -76,8 +76,9 @@ function foundFigure({ name, image }, bitmap) {
   return element("figure", { class: "found" }, canvas, element("figcaption", { text: caption }));
 }
 
-function noSurprise() {
-  const text = "No surprise per token: no model of the set read this image.";
+function noSurprise({ pose }) {
+  const text = "No surprise per token: " +
+    (pose ? "models read the image inside the frame, not this square." : "no model of the set read this image.");
   return element("figure", { class: "surprise" }, element("figcaption", { text }));
 }
 

@@ -1,6 +1,6 @@
 // A report that can be sent: one HTML file with everything in it, without scripts, or the same on paper. It says what
 // was found of which file, by what, and what it cannot say.
-import { count, element, marked, percent, table, terms } from "./dom.js";
+import { count, element, marked, percent, ratio, table, terms } from "./dom.js";
 import { decode, figures } from "./pictures.js";
 import { decision, evidence, findingLine, history, provenance, scores } from "./verdict.js";
 
@@ -40,8 +40,8 @@ function summary(items) {
     const link = element("a", { href: `#image-${i + 1}`, text: name });
     if (!image?.verdict) return [link, `not read: ${error}`, "–", "–", "–"];
     const { title, label, confidence, unsure, support, log10LikelihoodRatio } = image.verdict;
-    const ratio = support === null ? "–" : `10^${log10LikelihoodRatio.toFixed(1)}`;
-    return [link, title, label, percent(confidence) + (unsure ? " unsure" : ""), ratio];
+    const likelihood = support === null ? "–" : ratio(log10LikelihoodRatio);
+    return [link, title, label, percent(confidence) + (unsure ? " unsure" : ""), likelihood];
   });
   const findings = Object.entries(Object.groupBy(items, ({ image }) => image?.verdict?.finding ?? "not read"));
   return element(

@@ -1,6 +1,6 @@
 // What is said of an image, as parts of a page: the finding in words and why, scores, evidence beside what is typical,
 // history, how it was measured. The detail view and the report are made of them. The words are the server's.
-import { capital, element, icon, percent, short, table, terms } from "./dom.js";
+import { capital, element, icon, percent, ratio, short, table, terms } from "./dom.js";
 
 /** The finding in words. `level` is that of a heading in it, 0 for none. */
 export function findingLine({ finding, title, explanation }) {
@@ -23,7 +23,7 @@ export function decision(verdict) {
     ["Why", ...reasons],
     ["Label", `${label}: ${labelMeaning}`],
     ["Confidence", `${percent(confidence)}${unsure ? ", unsure" : ""}: how often such verdicts are right`],
-    ["Likelihood ratio", support === null ? "" : `10^${log10LikelihoodRatio.toFixed(1)}: ${support}`],
+    ["Likelihood ratio", support === null ? "" : `${ratio(log10LikelihoodRatio)}: ${support}`],
     ["Missed", missRate === null ? "" : `${percent(missRate)} of generated images processed like this one`],
   ]);
 }
@@ -110,7 +110,7 @@ function evidenceRow({ title, meaning, low, middle, high }, value) {
 export function history({ verdict, evidence: { width, height, notes = [], facts } }, size) {
   const { history, found } = verdict;
   return terms([
-    ["What happened to it", ...history.length + found.length > 0 ? history : ["nothing that shows"]],
+    ["Traces of processing", ...history.length + found.length > 0 ? history : ["nothing that shows"]],
     ["Found", ...found],
     ["Notes on the file", ...notes.map(capital)],
     ["Size", `${width} x ${height} pixels${size === undefined ? "" : `, ${size.toLocaleString("en")} bytes`}`],

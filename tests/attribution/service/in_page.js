@@ -123,3 +123,9 @@ export function hasFocus(key) {
 export function heightsOf(elements) {
   return elements.map((element) => element.getBoundingClientRect().height);
 }
+
+/** The whole page, in CSS pixels. */
+export function pageSize() {
+  const { clientWidth, scrollHeight } = document.documentElement;
+  return { width: clientWidth, height: scrollHeight };
+}

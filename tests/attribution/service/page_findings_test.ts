@@ -88,6 +88,8 @@ if (!Deno.args.includes("--no-browser")) {
           await page.locator("#opacity").fill("0.2");
           assert.notEqual(await page.locator(".quantisation > canvas").evaluate(pictureOf), before);
           await page.locator("#opacity").fill("0.65");
+          await show(page, cases.find(({ answer }) => answer.pose !== undefined)!);
+          assert.match(await page.locator(".surprise").textContent() ?? "", /models read the image inside the frame/);
           await show(page, caseOf("none"));
           assert.match(await page.locator(".surprise").textContent() ?? "", /no model of the set read this image/);
         });

@@ -191,7 +191,7 @@ export function answerOf({ answer: { label, ...answer } }: Case, index: number) 
     ...answer,
   };
   const grid = (step: number) => ({ width: 4, height: 4, values: Array.from({ length: 16 }, (_, i) => i * step) });
-  const surprise = label === "outlier" ? null : { variant: label, ...grid(0.5) };
+  const surprise = label === "outlier" || answer.pose !== undefined ? null : { variant: label, ...grid(0.5) };
   const maps = { quantisation: { family: "rar", ...grid(0.002) }, surprise };
   return { index, name: null, ...verdictBody({ evidence, scores, maps }, true) };
 }
