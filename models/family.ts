@@ -144,6 +144,16 @@ export interface Family<TokenizerConfig = unknown, VariantConfig = unknown> {
   readonly passedModules?: readonly string[];
   /** How its inverse decoder was trained: epochs, images per step and learning rate (arXiv 2606.28386). */
   readonly encoderRecipe: { readonly epochs: number; readonly batch: number; readonly lr: number };
+  /**
+   * Another family whose tokenizer has the same networks, for images of another size: sets with both need only one of
+   * them on the device. `differs` are the fields of the configuration in which they differ; `tokenizer` makes this
+   * family's of a loaded one of the other, to which the weights belong.
+   */
+  readonly shares?: {
+    readonly family: FamilyName;
+    readonly differs: readonly string[];
+    tokenizer(loaded: ImageTokenizer, config: TokenizerConfig): ImageTokenizer;
+  };
   /** How its networks are trained from nothing; without it they can only be loaded. */
   readonly training?: FamilyTraining<VariantConfig>;
   /** The tensors of a tokenizer, by the checkpoint's names. */

@@ -37,6 +37,8 @@ export type { NetworkId } from "./network_rows.ts";
 export interface LoadTokenizerOptions extends LoadNetworkOptions {
   /** With the encoder that it was trained with, even where the manifest puts a fine-tuned one in its place. */
   readonly originalEncoder?: boolean;
+  /** The loaded tokenizer of another family that has the same weights (`sharedTokenizer`), used instead of the files. */
+  readonly shared?: ImageTokenizer;
 }
 
 /** How a set is checked. */
@@ -314,8 +316,11 @@ class OpenedSet implements ModelSet {
   async loadTokenizer(
     device: Device,
     family: FamilyName,
-    { originalEncoder = false, weightType = "stored", ...others }: LoadTokenizerOptions = {},
+    { originalEncoder = false, weightType = "stored", shared, ...others }: LoadTokenizerOptions = {},
   ): Promise<ImageTokenizer> {
+    if (shared !== undefined) {
+      return familyNamed(family).shares!.tokenizer(shared, this.#family(family).tokenizer.config);
+    }
     const options = { ...others, weightType };
     const row = this.#row({ family });
     const opened = await this.#open(originalEncoder ? { ...row, encoder: undefined } : row);

@@ -3,6 +3,7 @@
  * Nothing here opens a file; model_set.ts does.
  */
 import { sha256Hex } from "../util/hash.ts";
+import { canonicalJson } from "../util/json.ts";
 import { version } from "../util/version.ts";
 import type { FamilyName } from "./family.ts";
 import type { Activations } from "./footprint.ts";
@@ -40,6 +41,20 @@ export async function wholeFact(row: NetworkRow): Promise<string> {
   const files = filesOf(row).map(({ sha256, prefix }) => [sha256, prefix]);
   const about = JSON.stringify([version, row.title, files, row.specs().map(({ name, shape }) => [name, shape])]);
   return `network ${await sha256Hex(new TextEncoder().encode(about))}`;
+}
+
+/**
+ * The family whose tokenizer is that of another family as well, from the same files: it need not be loaded twice.
+ * Undefined for most.
+ */
+export function sharedTokenizer({ families }: Manifest, name: FamilyName): FamilyName | undefined {
+  const { shares } = familyNamed(name);
+  if (shares === undefined || families[shares.family] === undefined) return undefined;
+  const comparable = ({ tokenizer, encoder }: Manifest["families"][string]) => {
+    const config = Object.entries(tokenizer.config as object).filter(([field]) => !shares.differs.includes(field));
+    return canonicalJson({ tokenizer: { ...tokenizer, config: Object.fromEntries(config) }, encoder: encoder ?? null });
+  };
+  return comparable(families[name]) === comparable(families[shares.family]) ? shares.family : undefined;
 }
 
 /** The networks of a manifest, tokenizers first. */

@@ -19,6 +19,7 @@ import {
 } from "../decision/calibration_file.ts";
 import { estimateLatents } from "./estimate_latents.ts";
 import type { FitOptions, Labelled } from "./fit_thresholds.ts";
+import { requireSizes } from "./image_sizes.ts";
 import { type Fit, fitCalibration, requireFittable } from "./thresholds.ts";
 import { drawEdits, drawWrongPose, formatEdits } from "../images/edits/mod.ts";
 import type { ImageInput } from "../images/load.ts";
@@ -102,6 +103,7 @@ export async function runCalibration(
   const labels = labelsOf(set);
   const { train, val } = await listData(options, labels);
   requireFittable(train, val, labels, options.fit);
+  await requireSizes(set, [...train, ...val], labels, { ...options, ...events });
   const path = options.out ?? join(set.dir, set.manifest.calibration ?? defaultFile(set));
   if (options.out !== undefined) await expectNoFile("--out", path, options.force);
   else if (await isFile(path)) events.onNote?.(`${path}: will be replaced by the new calibration`);

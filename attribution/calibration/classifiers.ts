@@ -10,7 +10,7 @@ import { type FeatureRow, featuresOf } from "../evidence/features.ts";
 import { type Label, type Labels, mapFamilies, outlierLabel } from "../labels.ts";
 import { membershipTableNames } from "../likelihood/membership/mod.ts";
 import { fitPrada, type ScoreFunction, type TokenPairs } from "../likelihood/prada/mod.ts";
-import { belonging, chooseFamily, perplexityScores } from "../decision/methods.ts";
+import { belonging, chooseFamily, judging, perplexityScores } from "../decision/methods.ts";
 import type { Stretches } from "../decision/classifiers/confidence.ts";
 import { mainKind } from "../decision/classifiers/history.ts";
 import { largest } from "../decision/classifiers/joint.ts";
@@ -107,7 +107,9 @@ export async function fitClassifiers(
   const ownSamples = fitOwnSamples(rows);
   const likelihood = perFamily((name) => fitVariants(ofFamily(name), labels.variants[name]));
   const names = membershipTableNames().map((name) => `membership.${name}`);
-  const hasMembership = rows.every(({ row }) => names.every((name) => `${labels.all[0]}.${name}` in row));
+  const hasMembership = labels.families.every((family) =>
+    ofFamily(family).every(({ row }) => names.every((name) => `${labels.variants[family][0]}.${name}` in row))
+  );
   const membership = hasMembership
     ? perFamily((name) => fitVariants(ofFamily(name), labels.variants[name], { membership: names }))
     : undefined;
@@ -195,7 +197,7 @@ function fitConfidence(
   const verdicts = lines.map(({ label, line: { families } }, i): JudgedVerdict => {
     const family = chooseFamily(families, rules);
     if (family === null) {
-      const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
+      const raw = Math.min(...judging(families, rules).map((name) => 1 - belonging(families, rules, name)));
       return { finding: "none", raw, isRight: label === outlierLabel };
     }
     const probabilities = scores(i, family), best = largest(probabilities);
@@ -220,7 +222,8 @@ async function fitPradaFunctions(
       onNote?.(`fitting PRADA's score function of ${label}`);
       const pairs = ({ line }: LabelledLine) => tokenPairs(line, label);
       const members = lines.filter((item) => item.label === label);
-      const nonmembers = balanced(lines.filter((item) => item.label !== label), members.length);
+      const others = lines.filter((item) => item.label !== label && name in item.line.families);
+      const nonmembers = balanced(others, members.length);
       const { scoreFunction } = await fitPrada(device, members.map(pairs), nonmembers.map(pairs), {
         scaleLengths: scaleLengths[name],
         epochs,

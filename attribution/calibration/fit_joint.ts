@@ -10,6 +10,7 @@ import {
   closedReading,
   type FamilyModel,
   type JointModel,
+  judgingFamilies,
   largest,
   leastOpenRatio,
   type Reading,
@@ -56,15 +57,30 @@ const folds = [0, 1, 2, 3, 4], whole = -1;
 /** Fits to four original images of every variant or more, and to images without traces of each family. */
 export function fitJoint(examples: readonly Example[], labels: Labels): JointFit {
   const part = stratifiedFolds(examples.map(({ label }) => label), folds.length, examples.map(({ group }) => group));
-  const fits = mapFamilies(labels.families, (name) => fitFamily(examples, part, name, labels));
+  const judging = examples.map(({ row }) => judgingFamilies(labels.families, row));
+  // A family is fitted to the images that it judges, and their number among these is not that among all.
+  const judged = mapFamilies(
+    labels.families,
+    (name) => examples.flatMap((_, i) => judging[i].includes(name) ? [i] : []),
+  );
+  const fits = mapFamilies(labels.families, (name) => {
+    const indices = judged[name];
+    const fit = fitFamily(indices.map((i) => examples[i]), indices.map((i) => part[i]), name, labels);
+    const place = new Map(indices.map((i, at) => [i, at]));
+    return {
+      model: fit.model,
+      reading: (i: number) => fit.readings[place.get(i)!],
+      stranger: (i: number) => place.has(i) ? fit.strangers[place.get(i)!] : undefined,
+    };
+  });
   return {
     model: { families: mapFamilies(labels.families, (name) => fits[name].model) },
-    readings: examples.map((_, i) => mapFamilies(labels.families, (name) => fits[name].readings[i])),
+    readings: examples.map((_, i) => mapFamilies(judging[i], (name) => fits[name].reading(i))),
     strangers: examples.map(({ label }, i) => {
       const own = label === outlierLabel ? null : labels.familyOf(label);
-      const reading = own === null ? undefined : fits[own].strangers[i];
+      const reading = own === null ? undefined : fits[own].stranger(i);
       if (reading === undefined) return undefined;
-      return mapFamilies(labels.families, (name) => name === own ? reading : fits[name].readings[i]);
+      return mapFamilies(judging[i], (name) => name === own ? reading : fits[name].reading(i));
     }),
   };
 }
@@ -93,7 +109,7 @@ function fitFamily(
     ...{ group, kind, part: part[i], isTypical: role === "original" },
   }));
   const weights = traceWeights(examples, name, labels);
-  const order = familyFirst(name, labels.families);
+  const order = familyFirst(name, judgingFamilies(labels.families, examples[0].row));
   const fitTrace = (numbersOf: (row: FeatureRow, fold: number) => readonly number[]) =>
     fitRatio(
       examples.map((example, i): RatioImage => {

@@ -41,17 +41,18 @@ export interface Fitted {
   readonly oneClass: NonNullable<Calibration["oneClass"]>;
 }
 
-/** Fits all scores of `names` to the images. A threshold is null where there are no images to fit it to. */
+/** Fits all scores of `names` to the images that a family judges. A threshold is null where there are no images to fit it to. */
 export function fitAll(
   all: readonly Labelled[],
   names: readonly ScoreName[],
   labels: Labels,
   options: FitOptions,
 ): Fitted {
-  const outliers = all.filter(({ label }) => label === outlierLabel);
   const oneClass = {} as Record<FamilyName, OneClass>, families = {} as Fitted["families"];
   for (const family of labels.families) {
-    const members = all.filter(({ label }) => labels.familyOf(label) === family);
+    const judged = all.filter(({ families }) => family in families);
+    const members = judged.filter(({ label }) => labels.familyOf(label) === family);
+    const outliers = judged.filter(({ label }) => label === outlierLabel);
     const model = oneClass[family] = fitFamilyDistance(members.map(({ families }) => families), family);
     const memberDistances = crossFittedDistances(members, family);
     const fits = names.map((name) => {

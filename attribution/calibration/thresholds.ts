@@ -16,7 +16,7 @@ import { groupOf, type Label, type Labels, mapFamilies, outlierLabel } from "../
 import { balancedAccuracy, type ConfusionMatrix, confusionMatrix } from "../metrics/mod.ts";
 import { familyScore } from "../decision/family_distance.ts";
 import { type ScoreName, type SignalName, signalTable } from "../signals/table.ts";
-import { chooseFamily } from "../decision/methods.ts";
+import { chooseFamily, judging } from "../decision/methods.ts";
 import { fitAll, type FitOptions, type Fitted, folds, type Labelled } from "./fit_thresholds.ts";
 
 /**
@@ -126,7 +126,7 @@ function leastOf(
 function measuredSignals(all: readonly Labelled[], labels: Labels): SignalName[] {
   return (Object.keys(signalTable) as SignalName[]).filter((name) =>
     all.every(({ families }) =>
-      labels.families.every((family) => signalTable[name].score(families[family]) !== undefined)
+      judging(families, { labels }).every((family) => signalTable[name].score(families[family]) !== undefined)
     )
   );
 }
@@ -164,7 +164,7 @@ function addCosts(
 ): void {
   const costs = (items: readonly Labelled[], fitted: Fitted, threshold: number) =>
     costsOf(
-      items,
+      items.filter(({ families }) => family in families),
       family,
       labels,
       (item) => familyScore(name, item.families, family, fitted.oneClass[family]) <= threshold,

@@ -2,6 +2,7 @@
  * From probabilities to a finding: which of them are enough to name a model, and what is said where none is named.
  * classifiers/joint.ts has the probabilities, evidence/words.ts the sentences.
  */
+import type { FamilyName } from "../../models/family.ts";
 import { mainKind } from "./classifiers/history.ts";
 import type { Finding, Measurements, SearchEvidence, Verdict } from "../evidence/evidence.ts";
 import {
@@ -129,13 +130,16 @@ export function decideJoint(
   };
 }
 
-/** The verdict about an image of which nothing can be measured. It has the probabilities before all evidence. */
+/**
+ * The verdict about an image of which nothing can be measured. It has the probabilities before all evidence, of the
+ * variants of the families that judge it.
+ */
 export function decideUnsuitable(
   { facts, width = 0, height = 0 }: Pick<Decidable, "facts" | "width" | "height">,
-  labels: Labels,
-  outlierPrior = defaultOutlierPrior,
+  families: readonly FamilyName[],
+  { labels, outlierPrior = defaultOutlierPrior }: { readonly labels: Labels; readonly outlierPrior?: number },
 ): Omit<JointDecision, "raw"> & { readonly confidence: number } {
-  const variants = labels.all.filter((name) => name !== outlierLabel);
+  const variants = families.flatMap((family) => labels.variants[family]);
   const share = (1 - outlierPrior) / variants.length;
   return {
     ...{ label: outlierLabel, family: null, finding: "unsuitable", confidence: outlierPrior },

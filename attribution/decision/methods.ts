@@ -16,6 +16,7 @@ import type { ConditionName, Finding, Measurements, Verdict } from "../evidence/
 import { type Decidable, decideJoint, decideUnsuitable, posesOf } from "./finding.ts";
 import { type FeatureRow, featuresOf, pickColumns } from "../evidence/features.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
+import { sizeReason } from "../evidence/words.ts";
 import { noLabel, outlierLabel } from "../labels.ts";
 import { decidePrada } from "../likelihood/prada/mod.ts";
 
@@ -98,7 +99,7 @@ export function twoStages(
       const { families } = evidence;
       const family = chooseFamily(families, rules);
       if (family === null) {
-        const raw = Math.min(...rules.labels.families.map((name) => 1 - belonging(families, rules, name)));
+        const raw = Math.min(...judging(families, rules).map((name) => 1 - belonging(families, rules, name)));
         return { label: outlierLabel, confidence: calibrated(name, "none", raw, rules), family, scores: {} };
       }
       const variants = Object.entries(scores(featuresOf(evidence), family, rules));
@@ -199,8 +200,9 @@ const builtIn: Record<string, Method> = {
     wants: everyFamily,
     decide(evidence, rules) {
       const row = featuresOf(evidence);
-      const known = Object.keys(classifiersOf("prada", rules).prada ?? {});
-      if (known.length === 0) throw new CalibrationError("--method prada: was not fitted: calibrate --extras prada");
+      const fitted = Object.keys(classifiersOf("prada", rules).prada ?? {});
+      if (fitted.length === 0) throw new CalibrationError("--method prada: was not fitted: calibrate --extras prada");
+      const known = fitted.filter((label) => rules.labels.familyOf(label)! in evidence.families);
       const values = pickColumns(row, known.map((label) => `${label}.prada.score`), "prada");
       const { model, none, probabilities } = decidePrada(
         Object.fromEntries(known.map((label, i) => [label, values[i]])),
@@ -310,15 +312,21 @@ export function decide(
 ): Verdict {
   const decision = evidence.facts?.unsuitable === undefined || name === evidenceMethod
     ? methodOf(name).decide(evidence, rules)
-    : decideUnsuitable(evidence, rules.labels, rules.outlierPrior);
+    : decideUnsuitable(evidence, judging(evidence.families, rules), rules);
   const { finding = decision.label === outlierLabel ? "none" : "variant", reasons: own = [] } = decision;
-  const reasons = [...own, ...rules.cautions ?? []];
+  const size = evidence.facts?.native === undefined ? [] : [sizeReason(evidence.facts.native)];
+  const reasons = [...own, ...size, ...rules.cautions ?? []];
   return { ...decision, finding, reasons, unsure: decision.confidence < unsureBelow, method: name };
+}
+
+/** The families that judge an image, those of its size, in the order of the labels. */
+export function judging(families: Measurements["families"], { labels }: Pick<Rules, "labels">): readonly FamilyName[] {
+  return labels.families.filter((name) => name in families);
 }
 
 /** Of the families whose threshold the image passes, the one with the lowest standardised score; null without any. */
 export function chooseFamily(families: Measurements["families"], rules: Rules): FamilyName | null {
-  const passing = rules.labels.families.filter((name) => passes(rules, families, name));
+  const passing = judging(families, rules).filter((name) => passes(rules, families, name));
   const distance = (name: FamilyName) => standardisedScore(families, rules, name);
   return passing.length === 0 ? null : passing.reduce((best, name) => (distance(name) < distance(best) ? name : best));
 }

@@ -195,14 +195,16 @@ function sampler(bootstrap?: BootstrapOptions): Draw {
 
 type Score = (item: Judged) => number | undefined;
 
+/** Of the images that a family judges. */
 function signalResults(
-  judged: readonly Judged[],
+  all: readonly Judged[],
   family: FamilyName,
   { rules, calibration, byThresholds }: EvaluateOptions,
   draw: Draw,
 ): SignalResult[] {
+  const judged = all.filter(({ families }) => family in families);
   const row = (signal: string, title: string, score: Score): SignalResult[] => {
-    if (judged.some((item) => score(item) === undefined)) return [];
+    if (judged.length === 0 || judged.some((item) => score(item) === undefined)) return [];
     const decides = byThresholds && rules.families[family].signal === signal;
     return [{
       family,

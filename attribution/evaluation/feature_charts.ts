@@ -56,7 +56,7 @@ export function distributionFigure(
   const above = (i: number) => top + Math.floor(i / columns) * (panelHeight + gapY);
   const panels = names.map((name) => ({
     name,
-    boxes: groups.map(({ members }) => boxOf(members.map(({ row }) => row[name]))),
+    boxes: groups.map(({ members }) => boxOf(valuesOf(members, name))),
   }));
   return {
     width: 76 + columns * (panelWidth + gapX) - 50,
@@ -84,7 +84,7 @@ export function distributionFigure(
         xAxisIndex: i,
         yAxisIndex: i,
         data: boxes.map((value, k) => ({
-          value,
+          value: value ?? noBox,
           itemStyle: {
             color: "transparent",
             borderColor: groupColor(groupOf(labels, groups[k].label)),
@@ -100,15 +100,25 @@ export function distributionFigure(
 /**
  * Logarithmic if values are positive and span more than two decades. On fewer, a logarithmic axis has hardly a label.
  */
-function rangeOf(boxes: readonly (readonly number[])[]) {
+function rangeOf(all: readonly (readonly number[] | undefined)[]) {
+  const boxes = all.filter((box) => box !== undefined);
   const low = Math.min(...boxes.map((box) => box[0])), high = Math.max(...boxes.map((box) => box[4]));
   if (low > 0 && high > 100 * low) return { type: "log" as const, min: low / 1.2, max: high * 1.2 };
   const margin = 0.04 * (high - low || 1);
   return { type: "value" as const, min: low - margin, max: high + margin };
 }
 
-/** The 5th, 25th, 50th, 75th and 95th percentile. */
-function boxOf(values: readonly number[]): [number, number, number, number, number] {
+/** Values of a feature, of the images that have it: those of one size, where a set judges several. */
+function valuesOf(members: readonly FeatureItem[], name: string): number[] {
+  return members.flatMap(({ row }) => row[name] ?? []);
+}
+
+/** What the charts draw as nothing. */
+const noBox: "-"[] = ["-", "-", "-", "-", "-"];
+
+/** The 5th, 25th, 50th, 75th and 95th percentile; undefined without values. */
+function boxOf(values: readonly number[]): [number, number, number, number, number] | undefined {
+  if (values.length === 0) return undefined;
   const at = (q: number) => quantile(values, q);
   return [at(0.05), at(0.25), at(0.5), at(0.75), at(0.95)];
 }
@@ -159,8 +169,10 @@ function matrixFigure(
  */
 export function aucFigure(items: readonly FeatureItem[], labels: Labels, name: string): Figure {
   const groups = groupsOf(items, labels);
-  const values = groups.map(({ members }) => members.map(({ row }) => row[name]));
-  const cells = values.map((a, i) => values.map((b, j) => i === j ? null : probabilityAbove(a, b)));
+  const values = groups.map(({ members }) => valuesOf(members, name));
+  const cells = values.map((a, i) =>
+    values.map((b, j) => i === j || a.length * b.length === 0 ? null : probabilityAbove(a, b))
+  );
   const names = groups.map(({ label }) => label);
   return matrixFigure(names, names, cells, {
     title: `How well it tells classes apart: ${featureTitle(name)}`,
@@ -183,12 +195,15 @@ function probabilityAbove(a: readonly number[], b: readonly number[]): number {
 export function scoreMatrixFigure(items: readonly FeatureItem[], labels: Labels, feature: string): Figure {
   const groups = groupsOf(items, labels);
   const scorers = labels.all.filter((label) => label !== outlierLabel).filter((label) =>
-    items.every(({ row }) => `${label}.${feature}` in row)
+    items.some(({ row }) => `${label}.${feature}` in row)
   );
   const cells = groups.map(({ members }) =>
-    scorers.map((scorer) => members.reduce((sum, { row }) => sum + row[`${scorer}.${feature}`], 0) / members.length)
+    scorers.map((scorer) => {
+      const values = valuesOf(members, `${scorer}.${feature}`);
+      return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+    })
   );
-  const all = cells.flat();
+  const all = cells.flat().filter((value) => value !== null);
   return matrixFigure(groups.map(({ label }) => label), scorers, cells, {
     title: `Mean over the images: ${summaryWords(feature).title}`,
     x: "scored by",

@@ -98,6 +98,7 @@ function judge(name: string, { label, picture, line }: MeasuredImage, rules: Rul
   const verdict = judgedVerdict(image, decide(name, evidence, rules, 0));
   const family = rules.labels.familyOf(label);
   if (family === null) return { ...verdict, variantFound: null };
+  if (!(family in line.families)) return { ...verdict, variantFound: false };
   const told = method.decide(evidence, { ...rules, families: only(rules, family) });
   return { ...verdict, variantFound: bestVariant(told, rules.labels.variants[family]) === label };
 }

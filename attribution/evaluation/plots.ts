@@ -42,8 +42,8 @@ export async function readFeatureCsv(path: string, labels: Labels): Promise<Feat
     if (label !== "" && !labels.all.includes(label)) {
       throw new Error(`${path}: line ${i + 2}: expected one of ${labels.all.join(", ")}, got ${label}`);
     }
-    const row = Object.fromEntries(names.map((name, j) => [name, Number(values[j])]));
-    const wrong = names.find((name) => !Number.isFinite(row[name]));
+    const row = Object.fromEntries(names.flatMap((name, j) => values[j] === "" ? [] : [[name, Number(values[j])]]));
+    const wrong = names.find((name) => name in row && !Number.isFinite(row[name]));
     if (wrong !== undefined) throw new Error(`${path}: line ${i + 2}: ${wrong}: expected a number`);
     return { image: nameOfCell(image), label: label === "" ? undefined : label, source: nameOfCell(source), row };
   });

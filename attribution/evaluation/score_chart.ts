@@ -26,7 +26,8 @@ export function scoreFigure(judged: readonly Judged[], calibration: Calibration,
     const thresholds = strategies.flatMap((name) =>
       calibration.families[family][signal]?.thresholds[name]?.threshold ?? []
     );
-    return { family, signal, ...histogram(signal, judged, { score, labels, thresholds }) };
+    const own = judged.filter(({ families }) => family in families);
+    return { family, signal, ...histogram(signal, own, { score, labels, thresholds }) };
   });
   return {
     width,

@@ -77,7 +77,7 @@ export interface Settings {
 
 /** What was measured of an image. It is expensive to compute, and does not depend on thresholds. */
 export interface Measurements {
-  /** Signals by family, for all families of the set. */
+  /** Signals by family, for all families of the set that judge the image: those for images of its size. */
   readonly families: Readonly<Record<string, FamilyEvidence>>;
   /** Classes by family, for the families that the method asked for. Absent with the condition `none`. */
   readonly classes?: Readonly<Record<string, ClassEvidence>>;

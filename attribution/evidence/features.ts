@@ -56,15 +56,22 @@ export interface FeatureItem {
 
 /** Features of several images. */
 export interface FeatureTable {
-  /** Columns that all rows have. */
+  /** Columns. A row may lack all those of a family or a variant that does not judge the image. */
   readonly names: readonly string[];
   /** The images, in the order of the rows. */
   readonly items: readonly FeatureItem[];
 }
 
-/** A table with the columns that all rows have, in the order of the first row. */
+/**
+ * A table with the columns that all rows have, in the order of the first row. Of a family or a variant that judges images
+ * of one size of several, these are the columns of all rows that have any of it.
+ */
 export function featureTable(items: readonly FeatureItem[]): FeatureTable {
-  const names = Object.keys(items[0]?.row ?? {}).filter((name) => items.every(({ row }) => name in row));
+  const ownerOf = (name: string) => name.split(".")[0];
+  const owners = items.map(({ row }) => new Set(Object.keys(row).map(ownerOf)));
+  const names = [...new Set(items.flatMap(({ row }) => Object.keys(row)))].filter((name) =>
+    items.every(({ row }, i) => name in row || !owners[i].has(ownerOf(name)))
+  );
   return { names, items };
 }
 
@@ -77,7 +84,7 @@ export function pickColumns(row: FeatureRow, names: readonly string[], what: str
   });
 }
 
-/** The table as CSV: image_name, label, source (empty if unknown), then the features. */
+/** The table as CSV: image_name, label, source (empty if unknown), then the features (empty if not measured). */
 export function featureCsv({ names, items }: FeatureTable): string {
   return stringify([
     ["image_name", "label", "source", ...names],
@@ -88,7 +95,7 @@ export function featureCsv({ names, items }: FeatureTable): string {
 }
 
 /**
- * Writes <base>.csv and <base>.safetensors, and returns their paths. The tensors are `features` [images, columns] (f32)
+ * Writes <base>.csv and <base>.safetensors, and returns their paths. The tensors are `features` [images, columns] (f32, NaN if not measured)
  * and `label` [images] (i32; index into the labels, -1 if unknown). The metadata has columns, labels and images as
  * JSON.
  */
@@ -96,7 +103,7 @@ export async function writeFeatureTable(table: FeatureTable, labels: Labels, bas
   const { names, items } = table;
   const csv = `${base}.csv`, tensors = `${base}.safetensors`;
   await writeFileAtomically(csv, featureCsv(table));
-  const values = Float32Array.from(items.flatMap(({ row }) => names.map((name) => row[name])));
+  const values = Float32Array.from(items.flatMap(({ row }) => names.map((name) => row[name] ?? NaN)));
   const places = Int32Array.from(items, ({ label }) => label === undefined ? -1 : labels.all.indexOf(label));
   await writeSafetensors(tensors, [
     { name: "features", dtype: "f32", shape: [items.length, names.length], data: () => values },

@@ -4,7 +4,7 @@
  */
 import { families } from "../../models/registry.ts";
 import { describeFacts } from "../images/facts/describe.ts";
-import type { Unsuitable } from "../images/facts/facts.ts";
+import type { ImageFacts, Unsuitable } from "../images/facts/facts.ts";
 import type { Pose } from "../images/pose.ts";
 import { type Label, outlierLabel } from "../labels.ts";
 import type { Evidence, Finding, Verdict } from "./evidence.ts";
@@ -245,6 +245,22 @@ export function unsuitableReason(
   return unsuitable === "too-small"
     ? `The image has ${size}, too few to measure.`
     : `The image has ${size}: too little of it fits the square that is measured.`;
+}
+
+/** Why an image is judged at a size, of those that a set's models draw. */
+const sizeRules: Readonly<Record<NonNullable<ImageFacts["native"]>["by"], string>> = {
+  exact: "which is the image's size",
+  picture: "which is the size of the picture within the canvas",
+  enlargement: "from which the image was enlarged",
+  multiple: "of which the image's size is a whole multiple",
+  nearest: "which is the nearest to the image's size",
+};
+
+/** What is said with every verdict of a set whose models draw images of several sizes. */
+export function sizeReason({ size, by, others }: NonNullable<ImageFacts["native"]>): string {
+  return `Models for images of ${size} pixels were considered, ${sizeRules[by]}; those for ${
+    others.join(" and ")
+  } pixels were not.`;
 }
 
 /** A verdict in words. */

@@ -1,9 +1,10 @@
-/** From an image file to what networks take: its content hash, its size, and its pixels at every image size. */
+/** From an image file to what networks take: its content hash, its size, and its pixels at the size of its networks. */
 import { augment8, type Augmentation } from "./augment/mod.ts";
 import { decodeImage, DEFAULT_MAX_PIXELS, imageNotes, readImageBytes, UnreadableImageError } from "./decode.ts";
 import { applyEdits, checkEdit, type Edit, type Edited, formatEdits } from "./edits/mod.ts";
 import type { ImageFacts } from "./facts/facts.ts";
 import { imageFacts } from "./facts/image_facts.ts";
+import { nativeSize } from "./facts/native_size.ts";
 import { levelsOf, undoLevels } from "./facts/levels.ts";
 import type { RgbImage } from "./image.ts";
 import type { Pose } from "./pose.ts";
@@ -22,7 +23,7 @@ export interface ImageInput {
   readonly bytes?: Uint8Array<ArrayBuffer>;
   /** Pixels. Their hash includes width and height. */
   readonly image?: RgbImage;
-  /** Pixels at every image size that the networks take. Cannot be combined with `edits`, `pose` or `augmentation`. */
+  /** Pixels at the image size of its networks. Cannot be combined with `edits`, `pose` or `augmentation`. */
   readonly decoded?: { readonly sha256: string; readonly pixels: Pixels };
   /** What happens to the image as it is stored, before it is resized to an image size. */
   readonly edits?: readonly Edit[];
@@ -56,7 +57,10 @@ export interface Pixels {
   readonly width: number;
   /** Of the image as stored, in pixels. */
   readonly height: number;
-  /** By image size: [size, size, 3] in [0, 1]. */
+  /**
+   * By image size: [size, size, 3] in [0, 1]. The networks of these sizes judge the image: one size, its own
+   * (native_size.ts).
+   */
   readonly bySize: ReadonlyMap<number, Float32Array>;
   /** What is odd about the file, see imageNotes(). Absent for images that were given as pixels. */
   readonly notes?: readonly string[];
@@ -189,19 +193,28 @@ async function prepare(
     const facts = pose === undefined ? imageFacts(bytes, image, native) : undefined;
     const levels = pose === undefined ? facts?.levels : levelsOf(image);
     const plain = levels === undefined ? image : undoLevels(image, levels);
-    for (const size of native) {
+    for (const size of judgedSizes(native, pose ?? image, facts)) {
       bySize.set(size, preprocess(pose === undefined ? plain : posedImage(plain, pose, size).image, size));
     }
     return { width, height, bySize, ...facts && { facts } };
   }
   let facts: ImageFacts | undefined;
-  for (const size of native) {
+  for (const size of judgedSizes(native, pose ?? image)) {
     const shown = pose === undefined ? image : posedImage(image, pose, size).image;
     const square = await augment8(resizeAndCrop(shown, size), augmentation);
     facts ??= imageFacts(undefined, square, native);
     bySize.set(size, preprocess(facts.levels === undefined ? square : undoLevels(square, facts.levels), size));
   }
   return { width, height, bySize, facts };
+}
+
+/** Of the sizes that networks take, those at which an image, or a pose, is judged: one, where there are several. */
+function judgedSizes(
+  sizes: readonly number[],
+  shown: Pick<RgbImage, "width" | "height">,
+  facts?: ImageFacts,
+): readonly number[] {
+  return sizes.length < 2 ? sizes : [facts?.native?.size ?? nativeSize(sizes, shown).size];
 }
 
 /** Images of [size, size, 3] in [0, 1] -> [images, size, size, 3] in the value range, x * (high - low) + low. */

@@ -10,6 +10,7 @@ import type { Device } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { networkName } from "../../models/model_set.ts";
+import { sharedTokenizer } from "../../models/network_rows.ts";
 import type { Quantize } from "../quantisation/quantize.ts";
 import { openQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
 import { loadWithOwnEncoder, tracingShare } from "../signals/own_encoder.ts";
@@ -98,7 +99,9 @@ export class RunNetworks {
         const place = names.indexOf(name) + 1;
         onPrepare?.(`loading ${name}${preload !== false && place > 0 ? ` (${place} of ${names.length})` : ""}`);
       },
-      loadTokenizer: signals === "baselines" ? (name) => loadWithOwnEncoder(this.#set, device, name) : undefined,
+      loadTokenizer: signals === "baselines"
+        ? (name, shared) => loadWithOwnEncoder(this.#set, device, name, shared)
+        : undefined,
     });
     this.#cleanup.defer(() => pool.dispose());
     const quantizers: Record<FamilyName, Quantize> = {};
@@ -155,9 +158,13 @@ async function planRun(
   const { weightType, maxBatch } = options;
   const networks = set.networks.filter(({ variant }) => variant === undefined || scoring !== undefined);
   const classes = scoring !== undefined && scoring.condition !== "none";
-  const planned = {
+  const planned: Pick<ModelSet, "networks" | "footprint" | "tokenizerFacts"> = {
     networks,
-    footprint: set.footprint.bind(set),
+    footprint(device, id, weightType) {
+      const own = set.footprint(device, id, weightType);
+      const isShared = id.variant === undefined && sharedTokenizer(set.manifest, id.family) !== undefined;
+      return isShared ? { ...own, weights: 0, packed: 0, loading: 0 } : own;
+    },
     tokenizerFacts: set.tokenizerFacts.bind(set),
   };
   const needs = { weightType, maxBatch, classes, quantization };

@@ -17,7 +17,7 @@ import {
 import { UnreadableImageError } from "../images/decode.ts";
 import { factsVersion } from "../images/facts/image_facts.ts";
 import { ownDecoder } from "../images/decoder/mod.ts";
-import { type ImageInput, readContent, toValueRange } from "../images/load.ts";
+import { type ImageInput, type Pixels, readContent, toValueRange } from "../images/load.ts";
 import { mapFamilies, unreadableLabel } from "../labels.ts";
 import { measureVariants } from "./score_variants.ts";
 import { searchPoses } from "./search.ts";
@@ -103,13 +103,13 @@ export async function* measure(
   }
 }
 
-/** The same choice, made once for the signals of an image: it is asked for at every stage. */
+/** The same choice, of the families that judge the image, made once for its signals: it is asked for at every stage. */
 function remembered(wants: Wants): Wants {
   const known = new WeakMap<object, { readonly facts: unknown; readonly wanted: readonly FamilyName[] }>();
   return (families, facts) => {
     const last = known.get(families);
     if (last !== undefined && last.facts === facts) return last.wanted;
-    const wanted = wants(families, facts);
+    const wanted = wants(families, facts).filter((family) => family in families);
     known.set(families, { facts, wanted });
     return wanted;
   };
@@ -177,7 +177,10 @@ async function search(items: readonly Item[], options: NetworkOptions): Promise<
   await searchPoses(items.filter(isRead), options, async (inputs) => {
     const { device, models, plan, quantizers } = options;
     const networks = { device, models, quantizers, plan: { ...plan, chunk: inputs.length } };
-    for (const family of Object.keys(options.tokenizers)) asItIs.work?.expect(tokenizerStage(family), inputs.length, 0);
+    for (const family of Object.keys(options.tokenizers)) {
+      const judged = inputs.filter(({ decoded }) => judges(family, decoded!.pixels, options));
+      asItIs.work?.expect(tokenizerStage(family), judged.length, 0);
+    }
     const read = inAdvance(inputs, plan.tokenizerBatch, (input) => readItem(input, asItIs));
     return (await measureItems(read, { ...asItIs, networks })).measured;
   });
@@ -271,9 +274,14 @@ function noted(notes: readonly string[] = []): { notes?: string[] } {
   return notes.length > 0 ? { notes: [...notes] } : {};
 }
 
-/** The image sizes that the networks take. */
+/** The image sizes that the networks take, one or more. */
 function sizesOf({ tokenizers }: StreamOptions): readonly number[] {
-  return Object.values(tokenizers).map(({ imageSize }) => imageSize);
+  return [...new Set(Object.values(tokenizers).map(({ imageSize }) => imageSize))];
+}
+
+/** Whether a family judges an image: one whose networks take images of its size. */
+function judges(family: FamilyName, { bySize }: Pixels, { tokenizers }: StreamOptions): boolean {
+  return bySize.has(tokenizers[family].imageSize);
 }
 
 /**
@@ -315,6 +323,12 @@ async function passFamilies(batch: readonly ReadItem[], options: NetworkOptions)
   options.begin?.(batch.map(({ measured }) => measured.sha256));
   const names = Object.keys(models.tokenizers);
   const isFast = info.kind === "webgpu" && !info.software;
+  if (sizesOf(options).length > 1) {
+    for (const name of names) {
+      const judged = batch.filter(({ pixels }) => judges(name, pixels!, options));
+      options.work?.expect(tokenizerStage(name), judged.length, batch.length);
+    }
+  }
   if (isFast) await Promise.all(names.map((name) => passTokenizer(name, batch, options)));
   for (const name of names) {
     if (isFast) continue;
@@ -324,9 +338,9 @@ async function passFamilies(batch: readonly ReadItem[], options: NetworkOptions)
     if (options.signal?.aborted) return;
   }
   for (const item of batch) {
-    const partial = item.measured.partial!;
-    item.measured.families = mapFamilies(names, (name) => partial[name].signals);
-    item.measured.tokens = mapFamilies(names, (name) => partial[name].tokens);
+    const partial = item.measured.partial!, judged = names.filter((name) => judges(name, item.pixels!, options));
+    item.measured.families = mapFamilies(judged, (name) => partial[name].signals);
+    item.measured.tokens = mapFamilies(judged, (name) => partial[name].tokens);
     delete item.measured.partial;
     delete item.pixels;
     credit(item, options);
@@ -336,11 +350,13 @@ async function passFamilies(batch: readonly ReadItem[], options: NetworkOptions)
 }
 
 /**
- * Runs a tokenizer over those images of a batch that it has not run over, and puts what it found into `partial`. Returns
- * whether there were any.
+ * Runs a tokenizer over those images of a batch that it judges and has not run over, and puts what it found into
+ * `partial`. Returns whether there were any.
  */
 async function passTokenizer(name: FamilyName, all: readonly ReadItem[], options: NetworkOptions): Promise<boolean> {
-  const batch = all.filter(({ measured }) => measured.partial?.[name] === undefined);
+  const batch = all.filter(({ measured, pixels }) =>
+    measured.partial?.[name] === undefined && judges(name, pixels!, options)
+  );
   if (batch.length === 0) return false;
   const start = performance.now();
   const { tokens, signals } = await passFamily(name, batch, options);

@@ -96,8 +96,8 @@ async function withScorer(
  * known.
  *
  * The first family with scales is the lead. Its candidate classes, compared on coarse scales, are where the search of
- * families without scales starts, if both have the same number of classes. The lead therefore also runs, on coarse
- * scales only, over images for which only families without scales are wanted.
+ * families without scales starts, if both have the same number of classes and judge images of one size. The lead
+ * therefore also runs, on coarse scales only, over images for which only families without scales are wanted.
  */
 async function measureClasses(items: readonly ReadItem[], options: NetworkOptions): Promise<void> {
   const { signal, variants, tokenizers } = options;
@@ -113,7 +113,8 @@ async function measureClasses(items: readonly ReadItem[], options: NetworkOption
   for (const family of [...scaled, ...plain]) {
     const whole = waiting[family];
     const needsStart = (item: ReadItem) =>
-      item.measured.starts?.[lead] === undefined && plain.some((other) => waiting[other].includes(item));
+      item.measured.starts?.[lead] === undefined && lead in item.measured.families! &&
+      plain.some((other) => waiting[other].includes(item));
     const coarseOnly = family === lead ? items.filter((item) => !whole.includes(item) && needsStart(item)) : [];
     if (whole.length + coarseOnly.length === 0 || signal?.aborted) continue;
     const stage = classesStage(variants[family][0]);

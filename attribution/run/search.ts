@@ -2,12 +2,14 @@
  * The pipeline's stage that searches images for poses: for images that need it, tries poses by cheap passes
  * (search/rank.ts) and measures the best ones in full, as images of their own.
  */
+import type { ByFamily } from "../../models/family.ts";
 import type { PoseEvidence } from "../evidence/evidence.ts";
 import type { RgbImage } from "../images/image.ts";
 import { ownDecoder } from "../images/decoder/mod.ts";
 import { type ImageInput, readContent } from "../images/load.ts";
 import { posedImage } from "../images/posed_image.ts";
 import { preprocess } from "../images/preprocess.ts";
+import { mapFamilies } from "../labels.ts";
 import { candidatePoses, type SearchLevel } from "../search/candidates.ts";
 import { type FoundPose, posedPixels, type RankOptions, rankPoses } from "../search/rank.ts";
 import {
@@ -51,7 +53,7 @@ export async function searchPoses(
   options.work?.expect(searchStage, tried.length, items.filter(({ isRecalled }) => !isRecalled).length);
   try {
     for (const item of due) {
-      if (!signal?.aborted) found.push(await findPoses(item, search.level, options));
+      if (!signal?.aborted) found.push(await findPoses(item, search.level, judging(item, options)));
     }
   } catch (error) {
     if (!(error instanceof Aborted)) throw error;
@@ -76,6 +78,17 @@ export async function searchPoses(
     timings.search = (timings.search ?? 0) + elapsed * poses.length;
   }
   if (found.length > 0) await options.remember?.(found.map(({ item }) => item.measured));
+}
+
+/** Options with the tokenizers that judge an image: those of its size. */
+function judging({ measured }: ReadItem, options: NetworkOptions): NetworkOptions {
+  const own = <T>(tokenizers: ByFamily<T>): ByFamily<T> =>
+    mapFamilies(Object.keys(measured.families!), (family) => tokenizers[family]);
+  const models = {
+    tokenizers: own(options.models.tokenizers),
+    withVariant: options.models.withVariant.bind(options.models) as NetworkOptions["models"]["withVariant"],
+  };
+  return { ...options, tokenizers: own(options.tokenizers), models };
 }
 
 /** Tries the poses of an image, unless what they gave was kept. Throws Aborted when the signal is aborted. */

@@ -7,6 +7,7 @@ import { type Prefetch, prefetch } from "../../models/checkpoint/prefetch.ts";
 import type { Sampler } from "../../models/draw_rule.ts";
 import type { ByFamily, Condition, FamilyName, ImageTokenizer, Variant } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
+import { sharedTokenizer } from "../../models/network_rows.ts";
 import type { Plan } from "./memory_plan.ts";
 
 /** A transformer that is ready to run. */
@@ -25,8 +26,8 @@ export interface OpenPoolOptions {
   readonly preload?: boolean;
   /** Called with the name of a network before it is loaded. */
   readonly onLoad?: (name: string) => void;
-  /** Loads a tokenizer. Default: `ModelSet.loadTokenizer`. */
-  readonly loadTokenizer?: (family: FamilyName) => Promise<ImageTokenizer>;
+  /** Loads a tokenizer, or takes the weights of a `shared` one. Default: `ModelSet.loadTokenizer`. */
+  readonly loadTokenizer?: (family: FamilyName, shared?: ImageTokenizer) => Promise<ImageTokenizer>;
   /** Starts to read the files of the variant that is loaded next. Default: reads them in the background. */
   readonly prefetch?: (name: string) => Prefetch;
 }
@@ -68,13 +69,14 @@ export class VariantPool {
    */
   static async open(set: ModelSet, device: Device, plan: Plan, options: OpenPoolOptions = {}): Promise<VariantPool> {
     const { weightType, preload = true, onLoad } = options;
-    const { loadTokenizer = (family) => set.loadTokenizer(device, family, { weightType }) } = options;
+    const { loadTokenizer = (family, shared) => set.loadTokenizer(device, family, { weightType, shared }) } = options;
     const tokenizers: Record<FamilyName, ImageTokenizer> = {};
     const pool = new VariantPool(tokenizers, set, device, plan, options);
     try {
       for (const family of set.families) {
         onLoad?.(family);
-        tokenizers[family] = await loadTokenizer(family);
+        const other = sharedTokenizer(set.manifest, family);
+        tokenizers[family] = await loadTokenizer(family, other === undefined ? undefined : tokenizers[other]);
       }
       if (preload) { for (const name of plan.resident) pool.#kept.set(name, await pool.#load(name)); }
     } catch (error) {

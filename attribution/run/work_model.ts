@@ -66,16 +66,18 @@ export function stageCosts(set: Pick<ModelSet, "families" | "variants" | "tokeni
   openShare = 1,
 }: CostedWork): StageCost[] {
   const { encode, decode } = tokenizerPasses[signals];
+  // An image is judged at one size; until images have told, each size as often as another.
+  const sizeShare = 1 / new Set(set.families.map((family) => set.tokenizerFacts(family).imageSize)).size;
   const tokenizers = set.families.map((family): StageCost => {
     const { flops } = set.tokenizerFacts(family);
     const total = encode * flops.encode + decode * flops.decode;
-    return { stage: tokenizerStage(family), part: "tokenizers", kind: "tokenizer", flops: total, share: 1 };
+    return { stage: tokenizerStage(family), part: "tokenizers", kind: "tokenizer", flops: total, share: sizeShare };
   });
-  const variants = condition === undefined ? [] : variantCosts(set, condition, inference, openShare);
+  const variants = condition === undefined ? [] : variantCosts(set, condition, inference, openShare * sizeShare);
   const asItIs = [...tokenizers, ...variants];
   if (search === undefined) return asItIs;
   // Encoder and decoder once for each candidate, and its best ones again where pixels are filled in.
-  const perCandidate = set.families.reduce((sum, family) => {
+  const perCandidate = sizeShare * set.families.reduce((sum, family) => {
     const { flops } = set.tokenizerFacts(family);
     return sum + flops.encode + flops.decode;
   }, 0);

@@ -5,12 +5,12 @@
 import type { Rules } from "../decision/calibration_file.ts";
 import type { Evidence } from "../evidence/evidence.ts";
 import { type Label, outlierLabel } from "../labels.ts";
-import { belonging } from "../decision/methods.ts";
+import { belonging, judging } from "../decision/methods.ts";
 
 export type LabelScores = Readonly<Record<Label, number>>;
 
 /**
- * Scores of all labels, adding up to 1. They are as the method has them: a confidence that was calibrated is not the
+ * Scores of all labels that the image can have, adding up to 1: variants for images of its size, and `outlier`. They are as the method has them: a confidence that was calibrated is not the
  * score of its label.
  *
  * A method that gives all of them is taken by its word. One that gives the variants of the family that it decided for leaves
@@ -18,7 +18,8 @@ export type LabelScores = Readonly<Record<Label, number>>;
  * belongs to them (0.5 at the threshold), and evenly by the variants of a family.
  */
 export function labelScores(evidence: Evidence, rules: Rules): LabelScores {
-  const own = evidence.scores, { families, variants, all: labels } = rules.labels;
+  const own = evidence.scores, { variants } = rules.labels, families = judging(evidence.families, rules);
+  const labels = [...families.flatMap((name) => variants[name]), outlierLabel];
   if (labels.every((label) => own[label] !== undefined)) {
     const total = labels.reduce((sum, label) => sum + own[label], 0);
     return Object.fromEntries(labels.map((label) => [label, own[label] / total]));

@@ -4,7 +4,7 @@
  */
 import { disposeAll, keep, type Tensor } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
-import { standardisedScore } from "../decision/methods.ts";
+import { judging, standardisedScore } from "../decision/methods.ts";
 import { type Evidence, isUnreadable } from "../evidence/evidence.ts";
 import { ownDecoder } from "../images/decoder/mod.ts";
 import type { ImageInput, Pixels } from "../images/load.ts";
@@ -61,7 +61,10 @@ export interface MappedVerdict {
 
 /** What the observer has seen of the batch in progress. */
 interface Seen {
-  /** Per family, [batch, positions]: errors of the first quantisation, which is that of the images themselves. */
+  /**
+   * Per family, [images, positions]: errors of the first quantisation, which is that of the images themselves that the
+   * family judges.
+   */
   readonly errors: Record<FamilyName, Tensor>;
   /** Tokens of an image by its hash. */
   readonly tokens: Map<string, Record<FamilyName, Int32Array>>;
@@ -148,10 +151,10 @@ export class MappedTracer implements AsyncDisposable {
       }
       const errors: Record<FamilyName, Float32Array> = {};
       for (const [family, tensor] of Object.entries(seen.errors)) errors[family] = await tensor.data();
-      return lines.map((line, i) => {
+      return lines.map((line) => {
         const { image: _, ...evidence } = line;
         const scores = labelScores(line, this.tracer.rules);
-        const quantisation = this.#quantisation(line, i, images.length, errors);
+        const quantisation = this.#quantisation(line, lines, errors);
         return { evidence, scores, maps: { quantisation, surprise: this.#surprise(line, scores, seen) } };
       });
     } finally {
@@ -161,15 +164,15 @@ export class MappedTracer implements AsyncDisposable {
   }
 
   #quantisation(
-    { family: decided, families }: Evidence,
-    i: number,
-    batch: number,
+    line: Evidence,
+    batch: readonly Evidence[],
     errors: Readonly<Record<FamilyName, Float32Array>>,
   ): Maps["quantisation"] {
-    const { rules } = this.tracer;
+    const { rules } = this.tracer, { family: decided, families } = line;
     const distance = (name: FamilyName) => standardisedScore(families, rules, name);
-    const family = decided ?? rules.labels.families.reduce((a, b) => (distance(b) < distance(a) ? b : a));
-    const positions = errors[family].length / batch;
+    const family = decided ?? judging(families, rules).reduce((a, b) => (distance(b) < distance(a) ? b : a));
+    const judged = batch.filter(({ families }) => family in families), i = judged.indexOf(line);
+    const positions = errors[family].length / judged.length;
     const values = errors[family].subarray(i * positions, (i + 1) * positions);
     return { family, ...tokenMap(values, [Math.sqrt(positions)]) };
   }

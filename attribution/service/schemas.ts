@@ -67,7 +67,9 @@ const decisionSchema = v.object({
   found: v.pipe(phrases, v.description("The pose in words")),
   scores: v.pipe(
     v.record(v.string(), probability),
-    v.description("A score for each label of the model set, adding up to 1"),
+    v.description(
+      "A score for each label that the image can have, adding up to 1: models for images of its size, and outlier",
+    ),
   ),
 });
 

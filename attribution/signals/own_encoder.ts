@@ -10,7 +10,12 @@ import { tracedWeights } from "./latent_tracer.ts";
 /** By how much a batch must be smaller than in inference: gradients need all activations of the forward pass. */
 export const tracingShare = 16;
 
-/** Loads the tokenizer. The caller disposes of it. */
-export async function loadWithOwnEncoder(set: ModelSet, device: Device, family: FamilyName): Promise<ImageTokenizer> {
-  return await set.loadTokenizer(device, family, { ...tracedWeights, originalEncoder: true });
+/** Loads the tokenizer, unless another one that was loaded so has the same weights. The caller disposes of it. */
+export async function loadWithOwnEncoder(
+  set: ModelSet,
+  device: Device,
+  family: FamilyName,
+  shared?: ImageTokenizer,
+): Promise<ImageTokenizer> {
+  return await set.loadTokenizer(device, family, { ...tracedWeights, originalEncoder: true, shared });
 }

@@ -65,7 +65,13 @@ export class LlamagenImageTokenizer extends RasterTokenizer<LlamagenTokenizerCon
   readonly valueRange = [-1, 1] as const;
   #codebook: Tensor | undefined;
 
-  constructor(weights: Weights, config: LlamagenTokenizerConfig, readonly family: FamilyName = "llamagen") {
+  /** `isShared` says that the weights belong to another tokenizer. */
+  constructor(
+    weights: Weights,
+    config: LlamagenTokenizerConfig,
+    readonly family: FamilyName = "llamagen",
+    readonly isShared = false,
+  ) {
     super(weights, config, tokenizerFacts(config));
   }
 
@@ -103,7 +109,7 @@ export class LlamagenImageTokenizer extends RasterTokenizer<LlamagenTokenizerCon
 
   override dispose(): void {
     this.#codebook?.dispose();
-    super.dispose();
+    if (!this.isShared) super.dispose();
   }
 }
 
@@ -245,10 +251,12 @@ export const llamagen: Family<LlamagenTokenizerConfig, LlamagenConfig> = llamage
   "",
 );
 
-/** Variants for images of 384 pixels. */
-export const llamagen384: Family<LlamagenTokenizerConfig, LlamagenConfig> = llamagenFamily(
-  "llamagen384",
-  "LlamaGen 384",
-  384,
-  "384",
-);
+/** Variants for images of 384 pixels. Their tokenizer is that of the variants for 256 pixels. */
+export const llamagen384: Family<LlamagenTokenizerConfig, LlamagenConfig> = {
+  ...llamagenFamily("llamagen384", "LlamaGen 384", 384, "384"),
+  shares: {
+    family: llamagen.name,
+    differs: ["resolution"],
+    tokenizer: ({ weights }, config) => new LlamagenImageTokenizer(weights, config, "llamagen384", true),
+  },
+};

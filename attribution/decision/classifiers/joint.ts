@@ -9,7 +9,7 @@
  *   P(outlier) : P(g, stranger on f) : P(g, variant of f) =
  *     prior (1 - s) : prior s w_g T_f / (F K_f) : (1 - prior) w_g T_f P(variant | f) / F
  *
- * where F is the number of families, and s the share of outliers that are strangers' images. The share of outliers is a
+ * where F is the number of families that judge the image, those of its size, and s the share of outliers that are strangers' images. The share of outliers is a
  * prior that the user sets. Source of the form of T_f: logistic regression as a likelihood ratio, e.g. Morrison (2013),
  * "Tutorial on logistic-regression calibration and fusion".
  */
@@ -56,7 +56,7 @@ export const strangerShare = 0.25;
  */
 export const leastOpenRatio = -3;
 
-/** The logarithms of four signals under all tokenizers, in the given order of families. */
+/** The logarithms of four signals under all tokenizers of the image's size, in the given order of families. */
 export function signalNumbers(order: readonly FamilyName[], row: FeatureRow): number[] {
   const columns = order.flatMap((family) => distanceSignals.map((signal) => `${family}.${signal}`));
   return pickColumns(row, columns, "joint").map((value) => Math.log(Math.max(value, 1e-12)));
@@ -89,18 +89,25 @@ export interface Reading {
   readonly variants: Readonly<Record<Label, number>>;
 }
 
-/** The readings of an image in one pose, for every family. */
+/** The readings of an image in one pose, for every family that judges it. */
 export type Readings = Readonly<Record<FamilyName, Reading>>;
+
+/** The families whose signals a row has: those that judge images of the size. */
+export function judgingFamilies(names: readonly FamilyName[], row: FeatureRow): readonly FamilyName[] {
+  return names.filter((name) => `${name}.${distanceSignals[0]}` in row);
+}
 
 /** ln of the likelihood ratio of a family's traces against none, by the signals alone. */
 function signalRatio(model: JointModel, name: FamilyName, row: FeatureRow, kind: string): number {
-  const { signals } = model.families[name], order = familyFirst(name, Object.keys(model.families));
+  const names = judgingFamilies(Object.keys(model.families), row);
+  const { signals } = model.families[name], order = familyFirst(name, names);
   return calibratedRatio(signals, ratioScore(signals, signalNumbers(order, row)), kind);
 }
 
 /** The families that the signals of an image leave open: their variants must score it. `row` needs signals alone. */
 export function openFamilies(model: JointModel, row: FeatureRow, kind = untouched): readonly FamilyName[] {
-  return Object.keys(model.families).filter((name) => signalRatio(model, name, row, kind) >= leastOpenRatio);
+  return judgingFamilies(Object.keys(model.families), row)
+    .filter((name) => signalRatio(model, name, row, kind) >= leastOpenRatio);
 }
 
 /** The reading of a closed family: nothing is known of its variants. */
@@ -109,11 +116,11 @@ export function closedReading(trace: number, variants: readonly Label[]): Readin
 }
 
 /**
- * Reads the features of an image with this kind of history (history.ts). Of a closed family, likelihoods do not count,
- * even if they were measured.
+ * Reads the features of an image with this kind of history (history.ts), for the families that judge it. Of a closed
+ * family, likelihoods do not count, even if they were measured.
  */
 export function readFeatures(model: JointModel, row: FeatureRow, kind = untouched): Readings {
-  const names = Object.keys(model.families);
+  const names = judgingFamilies(Object.keys(model.families), row);
   return mapFamilies(names, (name) => {
     const family = model.families[name], { trace, known } = family;
     const bySignals = signalRatio(model, name, row, kind);
@@ -141,7 +148,7 @@ export interface Posed {
 
 /** Probabilities after the evidence. All of `scores` and `strangers` add up to 1. */
 export interface Posterior {
-  /** Of every variant, then `outlier`, which has the probability of no traces alone. */
+  /** Of every variant of these families, then `outlier`, which has the probability of no traces alone. */
   readonly scores: Readonly<Record<Label, number>>;
   /** By family: that a stranger on its tokenizer made the image. */
   readonly strangers: Readonly<Record<FamilyName, number>>;

@@ -95,6 +95,15 @@ export interface ImageFacts {
   readonly bandwidth?: number;
   /** The picture within an added canvas of one colour, in pixels of the stored image. Absent without a canvas. */
   readonly picture?: { readonly left: number; readonly top: number; readonly width: number; readonly height: number };
+  /**
+   * Where the networks take images of several sizes: the size at which the image is judged, by which rule it was chosen
+   * (native_size.ts), and the sizes at which it is not judged. Absent where all take one size.
+   */
+  readonly native?: {
+    readonly size: number;
+    readonly by: "exact" | "picture" | "enlargement" | "multiple" | "nearest";
+    readonly others: readonly number[];
+  };
   /** Number of different colours, counted up to 65536. */
   readonly colours: number;
   /** Standard deviation of luma's noise, in byte levels, estimated from the smoothest parts. */
@@ -144,6 +153,11 @@ export const imageFactsSchema: v.GenericSchema<unknown, ImageFacts> = v.object({
   levels: v.optional(v.object({ gain: positive, offset: v.number(), rounded: v.boolean() })),
   bandwidth: v.optional(nonNegative),
   picture: v.optional(v.object({ left: count, top: count, width: count, height: count })),
+  native: v.optional(v.object({
+    size: count,
+    by: v.picklist(["exact", "picture", "enlargement", "multiple", "nearest"]),
+    others: v.array(count),
+  })),
   colours: count,
   noise: nonNegative,
   contrast: nonNegative,

@@ -8,6 +8,7 @@ import { compressionBeforeLast, type Earlier, earlierCompression } from "./earli
 import type { FileFacts, ImageFacts } from "./facts.ts";
 import { levelsOf } from "./levels.ts";
 import { lumaTiles } from "./luma.ts";
+import { nativeSize } from "./native_size.ts";
 import { resamplingOf } from "./resampling.ts";
 import { contrastOf, countColours, noiseOf } from "./statistics.ts";
 import { unsuitableFor } from "./unsuitable.ts";
@@ -47,6 +48,7 @@ export function imageFacts(
     ...resampling && { resampling },
     ...bandwidth !== undefined && { bandwidth },
     ...picture && { picture },
+    ...nativeSizes.length > 1 && { native: nativeSize(nativeSizes, image, { picture, resampling }) },
     ...{ colours, noise: noiseOf(tiles), contrast },
     ...unsuitable && { unsuitable },
   };

@@ -2,8 +2,9 @@
 
 /** Rows image_name,label,finding and so on, then a score per label, then the error of an image without a verdict. */
 export function toCsv(results) {
-  const labels = results.find(({ image }) => image?.verdict)?.image.verdict.scores ?? {};
-  const names = Object.keys(labels);
+  // Images of several sizes may have scores of other labels; all have that of outliers, which comes last.
+  const labels = new Set(results.flatMap(({ image }) => Object.keys(image?.verdict?.scores ?? {})));
+  const names = [...labels].sort((a, b) => (a === "outlier") - (b === "outlier"));
   const said = ["finding", "confidence", "unsure", "log10lr", "reasons", "notes"];
   const header = ["image_name", "label", ...said, ...names.map((name) => `score_${name}`), "error"];
   const rows = results.map(({ name, image, error }) => {
@@ -13,7 +14,7 @@ export function toCsv(results) {
     const notes = image.evidence.notes ?? [];
     const numbers = [label, finding, confidence, unsure, log10LikelihoodRatio ?? ""];
     const cells = [...numbers, ...[reasons.join(" "), notes.join("; ")].map(textCell)];
-    return [textCell(name), ...cells, ...names.map((label) => scores[label]), ""];
+    return [textCell(name), ...cells, ...names.map((label) => scores[label] ?? ""), ""];
   });
   return [header, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");
 }

@@ -28,7 +28,7 @@ export function decision(verdict) {
   ]);
 }
 
-/** A score for every label of the set. */
+/** A score for every label that the image can have. */
 export function scores({ label, scores }) {
   const rows = Object.entries(scores).map(([name, score]) => [name, percent(score), bar(score)]);
   const names = Object.keys(scores);
