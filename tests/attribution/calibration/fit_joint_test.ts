@@ -1,7 +1,7 @@
 /** Fitting the joint decision to images whose structure is known. */
 import assert from "node:assert/strict";
 import { fitJoint } from "../../../attribution/calibration/fit_joint.ts";
-import { posterior } from "../../../attribution/decision/classifiers/joint.ts";
+import { largest, openFamilies, posterior, readFeatures } from "../../../attribution/decision/classifiers/joint.ts";
 import { officialLabels } from "../../labels.ts";
 import { examples } from "../joint_examples.ts";
 
@@ -43,4 +43,27 @@ Deno.test("fitJoint() refuses a family without images that lack its traces", () 
     () => fitJoint(own, { ...officialLabels, families: ["rar"], all: officialLabels.variants.rar }),
     /fitRatio: expected images of both hypotheses/,
   );
+});
+
+Deno.test("fitJoint() tells images of two sizes apart by the families of their size, as if there were no others", () => {
+  // RAR's models draw one size here, and VAR's another; half of the outliers have each.
+  const sized = all.map((example, i) => {
+    const own = example.label === "outlier" ? ["rar", "var"][i % 2] : officialLabels.familyOf(example.label)!;
+    const row = Object.fromEntries(Object.entries(example.row).filter(([name]) => name.startsWith(own)));
+    return { own, example: { ...example, row } };
+  });
+  const fitted = fitJoint(sized.map(({ example }) => example), officialLabels);
+  let right = 0, originals = 0;
+  sized.forEach(({ own, example: { label, row, role } }, i) => {
+    for (const [from, read] of Object.entries({ fit: fitted.readings[i], model: readFeatures(fitted.model, row) })) {
+      assert.deepEqual(Object.keys(read), [own], from);
+      const { scores } = posterior([{ weight: 1, readings: read }]);
+      assert.deepEqual(Object.keys(scores), [...officialLabels.variants[own], "outlier"]);
+      if (from !== "fit" || role !== "original") continue;
+      originals++;
+      if (largest(scores) === label) right++;
+    }
+    assert.deepEqual(openFamilies(fitted.model, row).filter((name) => name !== own), []);
+  });
+  assert.ok(right >= 0.95 * originals, `${right} of ${originals} labels`);
 });
