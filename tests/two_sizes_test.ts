@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { runCalibration } from "../attribution/calibration/calibrate.ts";
+import { requireSizes } from "../attribution/calibration/image_sizes.ts";
 import { loadCalibration, uncalibrated } from "../attribution/decision/calibration_file.ts";
 import { featureFigures, readFeatureCsv } from "../attribution/evaluation/plots.ts";
 import { runEvaluation } from "../attribution/evaluation/run_evaluation.ts";
@@ -173,7 +174,7 @@ Deno.test("the tokenizer that two sizes share is loaded once", async () => {
 
 Deno.test("a set of two sizes is calibrated, evaluated and served; images of other sizes than their label's are refused", async () => {
   await withFolder(async (dir) => {
-    const { both: models } = await prepare(dir);
+    const { both: models, large } = await prepare(dir);
     for (const [part, first, count] of [["train", 0, 3], ["val", 100, 2]] as const) {
       const out = join(dir, part);
       const { status } = await runGeneration({ models, variants: ["all"], count, first, out, device: "cpu" });
@@ -201,8 +202,8 @@ Deno.test("a set of two sizes is calibrated, evaluated and served; images of oth
     });
     assert.deepEqual(evaluation!.confusion.labels, labels.all);
     assert.ok(methods!.length > 0);
-    const large = evaluation!.signals.find(({ family }) => family === "llamagen384")!;
-    assert.equal(large.separations[0].others, 8, "outliers of 48 pixels");
+    const result = evaluation!.signals.find(({ family }) => family === "llamagen384")!;
+    assert.equal(result.separations[0].others, 8, "outliers of 48 pixels");
 
     const paths = [join(dir, "val", "rarb", "100.png"), join(dir, "val", "llamagenl384", "100.png")];
     const lines = await attribute(models, paths, { journal });
@@ -243,5 +244,10 @@ Deno.test("a set of two sizes is calibrated, evaluated and served; images of oth
       calibrate(),
       /images of another size .*1 of llamagenb384 32x32 pixels, such as train\/llamagenb384\/small.png: .* draws 48x48/,
     );
+    const set = await openModelSet(large), [imageName, path] = ["a.png", paths[0]], notes: string[] = [];
+    await requireSizes(set, [{ imageName, path, label: "llamagenb384" }], labelsOf(set), {
+      onNote: (text) => notes.push(text),
+    });
+    assert.match(notes.join(), /^images of another size .*llamagenb384 draws 48x48. They are resized/);
   });
 });
