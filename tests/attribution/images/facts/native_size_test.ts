@@ -52,7 +52,7 @@ Deno.test("imageFacts() says at which of several sizes a processed image is judg
 });
 
 Deno.test("images are prepared at the size at which they are judged alone", async () => {
-  const image = goldenImage(3, 96, 96), bytes = await encodePng(image);
+  const image = goldenImage(3, 96, 96), bytes = Uint8Array.from(await encodePng(image));
   for (
     const { bySize, facts } of [
       await decodePixels(bytes, [64, 96]),
