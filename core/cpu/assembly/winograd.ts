@@ -38,6 +38,12 @@ function pixelAddresses(
   }
 }
 
+/** Four channels of a pixel of row r of B^T d, from the pixels at `p` and `q`. */
+@inline
+function joined(r: i32, p: usize, q: usize): v128 {
+  return r == 1 ? f32x4.add(v128.load(p), v128.load(q)) : f32x4.sub(v128.load(p), v128.load(q));
+}
+
 /**
  * Row r of B^T d B for one tile, `bytes` bytes of channels: four positions, `apart` bytes apart, from `to` on. With
  * `spread`, every eight channels go `spread` times 32 bytes further than the eight before, else one after the other.
@@ -59,20 +65,30 @@ export function inputRow(
   const p2 = <usize> load<u32>(p, 8), p3 = <usize> load<u32>(p, 12);
   const q0 = <usize> load<u32>(q), q1 = <usize> load<u32>(q, 4);
   const q2 = <usize> load<u32>(q, 8), q3 = <usize> load<u32>(q, 12);
-  for (let i: usize = 0; i < bytes; i += 16) {
-    let t0: v128, t1: v128, t2: v128, t3: v128;
-    if (r == 1) {
-      t0 = f32x4.add(v128.load(p0 + i), v128.load(q0 + i));
-      t1 = f32x4.add(v128.load(p1 + i), v128.load(q1 + i));
-      t2 = f32x4.add(v128.load(p2 + i), v128.load(q2 + i));
-      t3 = f32x4.add(v128.load(p3 + i), v128.load(q3 + i));
-    } else {
-      t0 = f32x4.sub(v128.load(p0 + i), v128.load(q0 + i));
-      t1 = f32x4.sub(v128.load(p1 + i), v128.load(q1 + i));
-      t2 = f32x4.sub(v128.load(p2 + i), v128.load(q2 + i));
-      t3 = f32x4.sub(v128.load(p3 + i), v128.load(q3 + i));
-    }
-    let v = to + (spread ? (i & ~31) * spread + (i & 31) : i);
+  let i: usize = 0;
+  // Two vectors at a time, which the engine may join into one of twice the width.
+  for (; i + 32 <= bytes; i += 32) {
+    const t0 = joined(r, p0 + i, q0 + i), t1 = joined(r, p1 + i, q1 + i);
+    const t2 = joined(r, p2 + i, q2 + i), t3 = joined(r, p3 + i, q3 + i);
+    const s0 = joined(r, p0 + i + 16, q0 + i + 16), s1 = joined(r, p1 + i + 16, q1 + i + 16);
+    const s2 = joined(r, p2 + i + 16, q2 + i + 16), s3 = joined(r, p3 + i + 16, q3 + i + 16);
+    let v = to + (spread ? i * spread : i);
+    v128.store(v, f32x4.sub(t0, t2));
+    v128.store(v, f32x4.sub(s0, s2), 16);
+    v += apart;
+    v128.store(v, f32x4.add(t1, t2));
+    v128.store(v, f32x4.add(s1, s2), 16);
+    v += apart;
+    v128.store(v, f32x4.sub(t2, t1));
+    v128.store(v, f32x4.sub(s2, s1), 16);
+    v += apart;
+    v128.store(v, f32x4.sub(t1, t3));
+    v128.store(v, f32x4.sub(s1, s3), 16);
+  }
+  if (i < bytes) {
+    const t0 = joined(r, p0 + i, q0 + i), t1 = joined(r, p1 + i, q1 + i);
+    const t2 = joined(r, p2 + i, q2 + i), t3 = joined(r, p3 + i, q3 + i);
+    let v = to + (spread ? i * spread : i);
     v128.store(v, f32x4.sub(t0, t2));
     v += apart;
     v128.store(v, f32x4.add(t1, t2));
