@@ -28,3 +28,19 @@ Deno.test("the page's table has the same cells for names", () => {
   assert.deepEqual(table.slice(1).map(([name]) => name), names.map(nameCell));
   assert.deepEqual(table.slice(1).map((row) => row.at(-1)), names.map((name) => `'=${name}`));
 });
+
+Deno.test("the page's table has a column for every label that an image of any size can have", () => {
+  const verdict = (scores: Record<string, number>) => ({
+    name: "a.png",
+    image: {
+      evidence: {},
+      verdict: { label: "outlier", finding: "none", confidence: 1, unsure: false, reasons: [], scores },
+    },
+  });
+  const [head, ...rows]: string[][] = parse(
+    toCsv([verdict({ small: 0.25, outlier: 0.75 }), verdict({ large: 0.5, outlier: 0.5 })]),
+  );
+  const first = head.indexOf("score_small");
+  assert.deepEqual(head.slice(first), ["score_small", "score_large", "score_outlier", "error"]);
+  assert.deepEqual(rows.map((row) => row.slice(first)), [["0.25", "", "0.75", ""], ["", "0.5", "0.5", ""]]);
+});
