@@ -28,6 +28,11 @@ export function describeFigure(name: FigureName, figures: Readonly<Record<Figure
   return describeEstimate(figures[name], aboutFigure(name).unit);
 }
 
+/** A described figure with its interval on a line of its own, without unit, so that columns are narrow. */
+export function intervalBelow(text: string): string {
+  return text.replace(/ \((.*?)( %)?\)/, "\n$1");
+}
+
 /** A number and the bounds of its interval as cells of a CSV file; empty where they are not defined. */
 export const bounds = ({ value, interval }: Estimate) => [value ?? "", interval?.low ?? "", interval?.high ?? ""];
 /** The columns of `bounds`. */

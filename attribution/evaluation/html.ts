@@ -31,7 +31,7 @@ export function htmlTable(
     `<tr${isStrong ? ' class="strong"' : ""}>` +
     cells.map((cell, i) => `<${tag}${right[i] ? ' class="number"' : ""}>${escapeHtml(cell)}</${tag}>`).join("") +
     "</tr>";
-  return `<div class="scroll"><table><thead>${row(head, "th", false)}</thead><tbody>` +
+  return `<div class="scroll" tabindex="0"><table><thead>${row(head, "th", false)}</thead><tbody>` +
     rows.map((cells, i) => row(cells, "td", strong.includes(i))).join("\n") + "</tbody></table></div>";
 }
 
@@ -91,8 +91,8 @@ function darkRules(): string {
 }
 
 const style = `
-:root{color-scheme:light dark;--ink:#1f2328;--faint:#d0d7de;--paper:#ffffff;--soft:#f6f8fa}
-@media (prefers-color-scheme:dark){:root{--ink:#e3e8ee;--faint:#353c45;--paper:#14191f;--soft:#1d242c}
+:root{color-scheme:light dark;--ink:#1f2328;--faint:#d0d7de;--paper:#ffffff;--soft:#f6f8fa;--edge:#8b949e}
+@media (prefers-color-scheme:dark){:root{--ink:#e3e8ee;--faint:#353c45;--paper:#14191f;--soft:#1d242c;--edge:#768390}
 ${darkRules()}}
 body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);background:var(--paper)}
 body{max-width:72rem;margin:2rem auto;padding:0 1rem}
@@ -102,13 +102,19 @@ th,td{padding:.25rem .6rem;border-bottom:1px solid var(--faint);text-align:left;
 td{white-space:pre}th{min-width:3.5rem;vertical-align:bottom}
 td:last-child:not(.number){white-space:normal}.number{text-align:right}
 .strong td{font-weight:600;background:var(--soft)}
-.scroll{overflow-x:auto}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
+.scroll{overflow-x:auto;background:linear-gradient(to right,var(--paper) 40%,transparent),
+linear-gradient(to left,var(--paper) 40%,transparent) 100% 0,linear-gradient(to right,var(--edge),transparent),
+linear-gradient(to left,var(--edge),transparent) 100% 0;background-repeat:no-repeat;
+background-size:3rem 100%,3rem 100%,.8rem 100%,.8rem 100%;background-attachment:local,local,scroll,scroll}
+figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption{font-size:.87rem;max-width:46rem}
 .panels{display:flex;flex-wrap:wrap;gap:0 1.5rem}.panels figure{display:flex;flex-direction:column-reverse}
 .panels figcaption{font-weight:600}.key ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0}
 .about{font-size:.87rem}h1{overflow-wrap:anywhere}
 @media (max-width:44rem){.wide svg{max-width:none}body{margin-top:1rem}h1{font-size:1.25rem}
-td:last-child:not(.number){min-width:12rem}}
+td:last-child:not(.number){min-width:12rem}
+.scroll th:first-child,.scroll td:first-child{position:sticky;left:0;background:var(--paper);max-width:8rem;
+white-space:normal;overflow-wrap:break-word}.strong td:first-child{background:var(--soft)}}
 @media print{.scroll{overflow:visible}figure,tr{break-inside:avoid}body{font-size:10pt}}
 .tiles{display:flex;flex-wrap:wrap;gap:.75rem}
 .tile{background:var(--soft);border:1px solid var(--faint);border-radius:6px;padding:.6rem .9rem}
@@ -126,7 +132,7 @@ export function page(title: string, sections: readonly Section[]): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escapeHtml(title)}</title><style>${style}</style></head>
-<body><h1>${escapeHtml(title)}</h1>
+<body><h1>${escapeHtml(title).replaceAll("/", "/<wbr>")}</h1>
 ${body}
 </body></html>
 `;

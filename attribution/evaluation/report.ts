@@ -13,7 +13,16 @@ import { robustnessLegend, robustnessPanels } from "./robustness_charts.ts";
 import { scoreFigure } from "./score_chart.ts";
 import { type Estimate, type Evaluation, everythingElse, type Judged } from "./evaluate.ts";
 import { aboutFigure, type FigureName, figureNames, outlierAbout } from "./figures.ts";
-import { boundNames, bounds, dash, describeEstimate, describeFigure, describeInterval, percent } from "./format.ts";
+import {
+  boundNames,
+  bounds,
+  dash,
+  describeEstimate,
+  describeFigure,
+  describeInterval,
+  intervalBelow,
+  percent,
+} from "./format.ts";
 import { limitsMarkdown } from "./limits.ts";
 import type { ProcessingResult } from "./processing.ts";
 import { type Stability, stabilityCsv } from "./stability.ts";
@@ -145,7 +154,7 @@ async function thresholdSection({ strategies }: Evaluation, drawn: Drawn): Promi
       ["strategy", "family accuracy", "outlier recall", "outlier precision"],
       strategies.map(({ threshold, familyAccuracy, outlierRecall, outlierPrecision }) => [
         threshold,
-        ...[familyAccuracy, outlierRecall, outlierPrecision].map((rate) => describeEstimate(rate)),
+        ...[familyAccuracy, outlierRecall, outlierPrecision].map((rate) => intervalBelow(describeEstimate(rate))),
       ]),
       strategies.flatMap(({ decides }, i) => decides ? [i] : []),
     ),
@@ -250,8 +259,11 @@ function separationTable({ signals }: Evaluation, family: string): string {
           nonmembers,
           String(others),
           auc.value === null ? dash : auc.value.toFixed(4),
-          auc.interval === null ? dash : `${auc.interval.low.toFixed(4)} to ${auc.interval.high.toFixed(4)}`,
-          describeEstimate(tpr),
+          // Drawn again and again, a single nonmember would give a narrow interval of nothing.
+          auc.interval === null || others < 2
+            ? dash
+            : `${auc.interval.low.toFixed(4)} to ${auc.interval.high.toFixed(4)}`,
+          describeEstimate(others < 2 ? { ...tpr, interval: null } : tpr),
         ],
         strong: decides && nonmembers === everythingElse,
       }))
@@ -281,7 +293,7 @@ const robustnessHead = [
 function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
   return points.map(({ attack, strength, images, figures }) => [
     ...[attackTitles[attack].title, String(strength), String(images)],
-    ...robustnessFigures.map((name) => describeFigure(name, figures)),
+    ...robustnessFigures.map((name) => intervalBelow(describeFigure(name, figures))),
   ]);
 }
 
@@ -289,7 +301,7 @@ function robustnessRows(points: readonly RobustnessPoint[]): string[][] {
 function methodRows(methods: readonly MethodResult[]): string[][] {
   return methods.map((result) => [
     result.method,
-    ...methodColumns(methods).map((column) => describeEstimate(column.of(result), column.unit)),
+    ...methodColumns(methods).map((column) => intervalBelow(describeEstimate(column.of(result), column.unit))),
     percent(result.halfOutliers),
     percent(result.doubleOutliers),
   ]);

@@ -4,7 +4,7 @@
  */
 import { stringify } from "npm:csv-stringify@6.9.0/sync";
 import { aboutFigure, type FigureName, figureNames, outlierAbout, sourceFigureNames } from "./figures.ts";
-import { boundNames, bounds, describeEstimate, describeFigure, percent } from "./format.ts";
+import { boundNames, bounds, describeEstimate, describeFigure, intervalBelow, percent } from "./format.ts";
 import type { Headline } from "./headline.ts";
 import { escapeHtml, figure, htmlTable, type Section } from "./html.ts";
 import { type ProcessingResult, together } from "./processing.ts";
@@ -121,7 +121,7 @@ function sourceRows(results: readonly ProcessingResult[]) {
 
 /** Figures with their intervals below them. */
 function cells({ figures }: Headline, names: readonly FigureName[]): string[] {
-  return names.map((name) => describeFigure(name, figures).replace(/ \((.*?)( %)?\)/, "\n$1"));
+  return names.map((name) => intervalBelow(describeFigure(name, figures)));
 }
 
 /** The rows of the baseline that sees no pixel, beside the method's. */
@@ -153,12 +153,14 @@ export function zeroPixelSection(
   evaluation: Evaluation,
   processings: readonly ProcessingResult[],
 ): Section {
+  const all = zeroPixelRows(zeroPixels, evaluation, processings);
+  const isBetter = all.some((row) => row.at(-1) !== "");
+  const head = ["right about", "this tool", "zero pixels", "chance", ...isBetter ? [""] : []];
+  const rows = all.map((row) => row.slice(0, head.length).map(intervalBelow));
   return {
     title: "Zero pixels",
-    html: htmlTable(
-      ["right about", "this tool", "zero pixels", "chance", ""],
-      zeroPixelRows(zeroPixels, evaluation, processings),
-    ) + "<p>Zero pixels is a guess from file format, width, height and file length alone: the vote of the nine most " +
+    html: htmlTable(head, rows) +
+      "<p>Zero pixels is a guess from file format, width, height and file length alone: the vote of the nine most " +
       "similar files of other pictures. Chance is the share of the most frequent answer. Where zero pixels is better " +
       "than chance, files of different labels were stored differently, or compress differently.</p>",
   };
