@@ -98,7 +98,7 @@ body{font:15px/1.5 system-ui,"DejaVu Sans",Verdana,sans-serif;color:var(--ink);b
 body{max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .6rem;border-bottom:1px solid var(--faint);text-align:left;vertical-align:top}
+th,td{padding:.25rem .5rem;border-bottom:1px solid var(--faint);text-align:left;vertical-align:top}
 td{white-space:pre}th{min-width:3.5rem;vertical-align:bottom}
 td:last-child:not(.number){white-space:normal}.number{text-align:right}
 .strong td{font-weight:600;background:var(--soft)}
