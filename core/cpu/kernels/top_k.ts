@@ -14,7 +14,13 @@ export function topKKernels(
       const X = buffers.at("topK", "x", x, rows * n * 4);
       const VALUES = buffers.at("topK", "values", values, rows * k * 4);
       const INDICES = buffers.at("topK", "indices", indices, rows * k * 4);
-      pool.run("topK", { units: rows, unitCost: 2 * n + 20 * k * Math.log2(k + 1), ints: [X, VALUES, INDICES, n, k] });
+      const selects = k >= 16; // as assembly/top_k.ts has it
+      pool.run("topK", {
+        units: rows,
+        unitCost: selects ? 4 * n + 3 * k * Math.log2(k) : 2 * n + 20 * k * Math.log2(k + 1),
+        ints: [X, VALUES, INDICES, n, k],
+        scratch: selects ? 16 * Math.ceil(n / 4) + 16 * k : 0,
+      });
     },
   };
 }
