@@ -219,7 +219,7 @@ async function convertOne(
   await removeLeftovers(join(dir, file));
   const type: StoredFloat = row.isTokenizer ? tokenizers : "f16";
   await requireSpace("convert", dir, expectedBytes(row) / (type === "f16" ? 2 : 1));
-  await writeConverted(join(dir, from), join(dir, file), { row, type, sourceSha256: original.sha256 }, events);
+  await writeConverted(join(dir, from), join(dir, file), { row, list, type, sourceSha256: original.sha256 }, events);
   // Hashing reads the file back, which also checks the disk.
   const bytes = (await Deno.stat(join(dir, file))).size;
   const sha256 = await hashFile(join(dir, file), { signal: events.signal });
@@ -236,11 +236,20 @@ async function convertOne(
   };
 }
 
+/** What a transformer's file may be instead: a published one of the family, or another one of the list. */
+function alternativesTo(
+  { family, network }: ListedFile,
+  { files }: FileList,
+): ReadonlyMap<string, readonly ParamSpec[]> {
+  const others = files.filter((row) => row.family === family && row.network !== network && !row.isTokenizer);
+  return new Map([...officialSpecs(family), ...others.map((row) => [row.network, specsOf(row)] as const)]);
+}
+
 /** Converts the file `from` to `to`. */
 async function writeConverted(
   from: string,
   to: string,
-  { row, type, sourceSha256 }: { row: ListedFile; type: StoredFloat; sourceSha256: string },
+  { row, list, type, sourceSha256 }: { row: ListedFile; list: FileList; type: StoredFloat; sourceSha256: string },
   events: WorkEvents,
 ): Promise<void> {
   const { source, notes } = await openOriginal(from, row);
@@ -248,7 +257,7 @@ async function writeConverted(
   try {
     const { tooLarge } = await convertCheckpoint(source, specsOf(row), to, {
       what: row.network,
-      alternatives: row.isTokenizer ? undefined : officialSpecs(row.family),
+      alternatives: row.isTokenizer ? undefined : alternativesTo(row, list),
       ignored: buffers,
       strangers,
       ...type === "f32" ? { type: () => "f32" as const } : {},

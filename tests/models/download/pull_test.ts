@@ -186,6 +186,18 @@ Deno.test("a mirror without sha256: what came is noted, and compared the next ti
   });
 });
 
+Deno.test("convertFiles() says which other network of the list a file fits", async () => {
+  await withPlace(async ({ hub, dir, list, pull }) => {
+    const other = list.files.find(({ network }) => network === "rarb")!;
+    hub.offers.get("someone/RAR/rarl.bin")!.bytes = await bytesOf(other);
+    await pull();
+    await assert.rejects(
+      convertFiles({ dir, list, files: list.files.filter(({ network }) => network === "rarl") }),
+      /rarl\.bin: .*; the file fits rarb$/,
+    );
+  });
+});
+
 Deno.test("convertFiles(): the set computes what the originals compute with half-precision weights", async () => {
   const device = await openDevice("cpu");
   await withPlace(async ({ dir, list, pull }) => {
