@@ -187,7 +187,13 @@ class Cpu implements CpuDevice {
   }
 
   sync(): Promise<void> {
-    return this.#closed ? Promise.reject(new Error(CLOSED)) : Promise.resolve();
+    try {
+      this.#check();
+      this.#pool.settle();
+      return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   memory(): MemoryUse {

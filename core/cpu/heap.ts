@@ -45,11 +45,11 @@ export class Heap {
   /** Called when a block does not fit: frees another one and returns true, or returns false. */
   makeRoom: (() => boolean) | undefined;
 
-  /** Views over the whole memory, replaced when it grows: do not keep them across `alloc`. */
-  f32!: Float32Array;
-  i32!: Int32Array;
-  u32!: Uint32Array;
-  u8!: Uint8Array;
+  /** Called before memory is looked at: waits for kernels that write it, or read what is about to be overwritten. */
+  settle: () => void = () => {};
+
+  #f32!: Float32Array;
+  #u8!: Uint8Array;
 
   #top: number;
   #last: Block | undefined;
@@ -63,6 +63,24 @@ export class Heap {
     this.#top = this.base;
     this.memory = new WebAssembly.Memory({ initial: Math.ceil(this.base / PAGE), maximum: 65536, shared: true });
     this.#refresh();
+  }
+
+  /** The whole memory as floats, once it is settled. Replaced when memory grows: do not keep it across `alloc`. */
+  get f32(): Float32Array {
+    this.settle();
+    return this.#f32;
+  }
+
+  /** The whole memory as bytes, likewise. */
+  get u8(): Uint8Array {
+    this.settle();
+    return this.#u8;
+  }
+
+  /** The whole memory, likewise. */
+  get buffer(): ArrayBufferLike {
+    this.settle();
+    return this.memory.buffer;
   }
 
   get pooledBytes(): number {
@@ -212,9 +230,7 @@ export class Heap {
 
   #refresh(): void {
     const buffer = this.memory.buffer;
-    this.f32 = new Float32Array(buffer);
-    this.i32 = new Int32Array(buffer);
-    this.u32 = new Uint32Array(buffer);
-    this.u8 = new Uint8Array(buffer);
+    this.#f32 = new Float32Array(buffer);
+    this.#u8 = new Uint8Array(buffer);
   }
 }

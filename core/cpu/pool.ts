@@ -2,37 +2,28 @@
  * Runs WebAssembly kernels on the calling thread and on Workers over one shared memory. kernels/ chooses the kernel,
  * its units and its arguments.
  *
- * A job is split into tasks. All threads take tasks from an atomic counter, the calling thread included; it then waits
- * for tasks of other threads. A Worker that is still starting takes no task, so it delays nothing. Idle Workers close
- * themselves after a second, so that a program that forgets `close` still ends; the next large job starts them again.
- * Tasks do not depend on the thread that runs them, so results do not depend on timing.
+ * A job is put into a queue (queue.ts), from which Workers take it, while the calling thread goes on to the next one:
+ * kernels of small networks take no longer than what comes between them. The calling thread helps when it must wait: for
+ * results, for the queue to have room, and before it writes. Where no Worker is running, jobs run at once, on the calling
+ * thread. Idle Workers close themselves after a second, so that a program that forgets `close` still ends; the next large
+ * job starts them again.
  */
 import type { Heap } from "./heap.ts";
 import { plainKernels, relaxedKernels, wideKernels } from "./kernels.generated.ts";
-
-/** A kernel does units begin..end-1 of the job at `args`, with private memory at `scratch`. */
-type WasmKernel = (args: number, begin: number, end: number, scratch: number) => void;
+import { QUEUE_BYTES, type Tasks, tasksOf, type WasmKernel, words } from "./queue.ts";
 
 /** Bytes at address 0 that are reserved for the pool. */
-export const POOL_BYTES = 4096;
-
-/** Indices of 32-bit words. Each of the two counters has a cache line to itself. */
-const TICKET = 0; // tasks of the current job that no thread has taken
-const PENDING = 16; // tasks that are not finished
-const JOB = 32; // kernel number, tasks, units, units per task, scratch address, scratch bytes per thread
-const FAILED = 40; // tasks that trapped
-const STOP = 41; // 1 tells workers to close
-const ASLEEP = 42; // workers that have to be woken
-const STATE = 48; // per worker: one of the states below
-const ARGS = 2048; // address of the job's arguments
+export const POOL_BYTES = QUEUE_BYTES;
 export const MAX_THREADS = 256;
+
+const { TICKET, CURRENT, IDLE, HEAD, EVENT, ASLEEP, FAILED, STOP, READY, STATE, RING, SLOTS, SLOT_WORDS, HEADER } = words;
 
 const ABSENT = 0;
 const STARTING = 1;
-const READY = 2;
+const RUNNING = 2;
 
-/** How often a worker checks for the next job before it sleeps, and how long it sleeps before it closes. */
-const SPINS = 3000;
+/** How often a thread checks for tasks before it sleeps, and how long a worker sleeps before it closes. */
+const SPINS = 8000;
 const IDLE_MS = 1000;
 
 /**
@@ -41,8 +32,9 @@ const IDLE_MS = 1000;
  */
 function workerMain(
   scope: { onmessage: unknown; close(): void },
-  words: Readonly<Record<"TICKET" | "PENDING" | "JOB" | "FAILED" | "STOP" | "ASLEEP" | "STATE" | "ARGS", number>>,
-  limits: { SPINS: number; IDLE_MS: number; READY: number; ABSENT: number },
+  tasksOf: (control: Int32Array, kernels: WasmKernel[], thread: number, at: typeof words) => Pick<Tasks, "step">,
+  at: typeof words,
+  limits: { SPINS: number; IDLE_MS: number; RUNNING: number; ABSENT: number },
 ) {
   scope.onmessage = (event: MessageEvent) => {
     const { module, memory, thread } = event.data as {
@@ -50,36 +42,26 @@ function workerMain(
       memory: WebAssembly.Memory;
       thread: number;
     };
-    const control = new Int32Array(memory.buffer, 0, 1024);
+    const control = new Int32Array(memory.buffer, 0, at.RING + at.SLOTS * at.SLOT_WORDS);
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     const kernels = Object.values(exports).filter((item) => typeof item === "function") as WasmKernel[];
-    const { TICKET, PENDING, JOB, FAILED, STOP, ASLEEP, STATE, ARGS } = words;
-    Atomics.store(control, STATE + thread, limits.READY);
+    const tasks = tasksOf(control, kernels, thread, at);
+    const { TICKET, EVENT, ASLEEP, STOP, READY, STATE } = at;
+    const isCalled = () => Atomics.load(control, TICKET) > 0 || Atomics.load(control, STOP) !== 0;
+    Atomics.store(control, STATE + thread, limits.RUNNING);
+    Atomics.add(control, READY, 1);
     for (;;) {
-      let left = Atomics.load(control, TICKET);
-      for (let spin = 0; left <= 0 && spin < limits.SPINS; spin++) left = Atomics.load(control, TICKET);
-      if (left <= 0) {
-        if (Atomics.load(control, STOP) !== 0) break;
-        Atomics.add(control, ASLEEP, 1); // before the wait looks at TICKET: whoever sets it afterwards wakes this worker
-        const woken = Atomics.wait(control, TICKET, 0, limits.IDLE_MS);
-        Atomics.sub(control, ASLEEP, 1);
-        if (woken === "timed-out") break;
-        continue;
-      }
-      // The job may have been replaced since `left` was read. If the exchange succeeds, the job read below is the
-      // task's, because a job is not replaced before all its tasks are finished.
-      if (Atomics.compareExchange(control, TICKET, left, left - 1) !== left) continue;
-      const kernel = control[JOB];
-      const begin = (control[JOB + 1] - left) * control[JOB + 3];
-      const end = Math.min(begin + control[JOB + 3], control[JOB + 2]);
-      const scratch = (control[JOB + 4] >>> 0) + thread * control[JOB + 5];
-      try {
-        kernels[kernel](ARGS, begin, end, scratch);
-      } catch {
-        Atomics.add(control, FAILED, 1);
-      }
-      if (Atomics.sub(control, PENDING, 1) === 1) Atomics.notify(control, PENDING);
+      while (tasks.step());
+      for (let spin = 0; spin < limits.SPINS && Atomics.load(control, TICKET) <= 0; spin++);
+      if (Atomics.load(control, STOP) !== 0) break;
+      if (isCalled()) continue;
+      Atomics.add(control, ASLEEP, 1); // before EVENT is read: whoever changes it afterwards wakes this worker
+      const seen = Atomics.load(control, EVENT);
+      const woken = isCalled() ? "not-equal" : Atomics.wait(control, EVENT, seen, limits.IDLE_MS);
+      Atomics.sub(control, ASLEEP, 1);
+      if (woken === "timed-out") break;
     }
+    Atomics.sub(control, READY, 1);
     Atomics.store(control, STATE + thread, limits.ABSENT);
     scope.close();
   };
@@ -116,8 +98,8 @@ let workerUrl: string | undefined;
 function startWorker(): Worker {
   workerUrl ??= URL.createObjectURL(
     new Blob([
-      `(${workerMain})(self, ${JSON.stringify({ TICKET, PENDING, JOB, FAILED, STOP, ASLEEP, STATE, ARGS })}, ${
-        JSON.stringify({ SPINS, IDLE_MS, READY, ABSENT })
+      `(${workerMain})(self, ${tasksOf}, ${JSON.stringify(words)}, ${
+        JSON.stringify({ SPINS, IDLE_MS, RUNNING, ABSENT })
       });`,
     ], { type: "text/javascript" }),
   );
@@ -127,7 +109,7 @@ function startWorker(): Worker {
 /** Whether this thread may sleep until another wakes it. The main thread of a page may not: it has to go on checking. */
 function maySleep(control: Int32Array): boolean {
   try {
-    return Atomics.wait(control, PENDING, Atomics.load(control, PENDING) + 1, 0) === "not-equal";
+    return Atomics.wait(control, EVENT, Atomics.load(control, EVENT) + 1, 0) === "not-equal";
   } catch {
     return false;
   }
@@ -146,9 +128,9 @@ export interface Job {
   readonly scratch?: number;
 }
 
-/** A job shorter than this runs on the calling thread, in nanoseconds. */
+/** A job shorter than this is one task, in nanoseconds. */
 const SERIAL_NS = 15_000;
-/** The same where all workers are asleep, which takes longer than most jobs to end. */
+/** One that finds all workers asleep and is shorter than this runs on the calling thread: waking takes longer. */
 const WAKE_NS = 60_000;
 /** A job shorter than this starts no workers. */
 const START_NS = 200_000;
@@ -161,93 +143,117 @@ export class Pool {
   readonly #module: WebAssembly.Module;
   readonly #numbers = new Map<string, number>();
   readonly #kernels: WasmKernel[];
+  readonly #tasks: Tasks;
   readonly #workers: (Worker | undefined)[];
   readonly #maySleep: boolean;
 
   constructor(readonly heap: Heap, readonly threads: number, readonly build: KernelBuild) {
     this.#control = new Int32Array(heap.memory.buffer, 0, POOL_BYTES / 4);
-    this.#floats = new Float32Array(heap.memory.buffer, ARGS + 256, 16);
+    this.#floats = new Float32Array(heap.memory.buffer, 0, POOL_BYTES / 4);
+    this.#control[CURRENT] = -1;
+    this.#control[IDLE] = 1;
     this.#module = moduleFor(build);
     const { exports } = new WebAssembly.Instance(this.#module, { env: { memory: heap.memory } });
     const kernels = Object.entries(exports).filter(([, item]) => typeof item === "function");
     kernels.forEach(([name], i) => this.#numbers.set(name, i));
     this.#kernels = kernels.map(([, kernel]) => kernel as WasmKernel);
+    this.#tasks = tasksOf(this.#control, this.#kernels, 0, words);
     this.#workers = new Array(threads - 1).fill(undefined);
     this.#maySleep = maySleep(this.#control);
+    heap.settle = () => this.settle();
   }
 
   /** Workers that have started and not closed; for tests and reports. */
   get ready(): number {
-    return this.#workers.filter((_, i) => Atomics.load(this.#control, STATE + i + 1) === READY).length;
+    return Atomics.load(this.#control, READY);
   }
 
-  /** Does all units of a job. Throws when a kernel trapped. */
+  /**
+   * Does all units of a job, now or later: before whatever runs after it, and before `settle` returns. Throws when the
+   * kernel traps at once.
+   */
   run(name: string, job: Job): void {
     const { units, unitCost, ints, floats, scratch = 0 } = job;
     if (units <= 0) return;
     const number = this.#numbers.get(name);
     if (number === undefined) throw new Error(`no WebAssembly kernel is called ${name}`);
-    const control = this.#control;
-    for (let i = 0; i < ints.length; i++) control[ARGS / 4 + i] = ints[i];
-    if (floats) this.#floats.set(floats);
-
     const total = units * unitCost;
+    const isQueued = this.#queues(total);
     const grain = Math.max(1, Math.ceil(Math.max(total / (this.threads * 12), TASK_NS) / unitCost));
-    const asleep = Atomics.load(control, ASLEEP);
-    const isShort = total < (asleep < this.threads - 1 ? SERIAL_NS : WAKE_NS);
-    const tasks = this.threads === 1 || isShort ? 1 : Math.ceil(units / grain);
+    const tasks = !isQueued || total < SERIAL_NS ? 1 : Math.ceil(units / grain);
+    const control = this.#control;
+    const slot = RING + (control[HEAD] & (SLOTS - 1)) * SLOT_WORDS;
+    for (let i = 0; i < ints.length; i++) control[slot + i] = ints[i];
+    if (floats) this.#floats.set(floats, slot + 64);
     const stride = Math.ceil(scratch / 64) * 64;
-    const base = stride > 0 ? this.heap.alloc(stride * (tasks > 1 ? this.threads : 1)) : 0;
+    const base = stride > 0 ? this.heap.alloc(stride * (isQueued ? this.threads : 1)) : 0;
     try {
-      if (tasks === 1) {
-        this.#kernels[number](ARGS, 0, units, base);
+      if (!isQueued) {
+        this.#kernels[number](4 * slot, 0, units, base);
         return;
       }
-      if (total >= START_NS) this.#start();
-      control.set([number, tasks, units, grain, base, stride], JOB);
-      Atomics.store(control, FAILED, 0);
-      Atomics.store(control, PENDING, tasks);
-      Atomics.store(control, TICKET, tasks);
-      if (Atomics.load(control, ASLEEP) > 0) Atomics.notify(control, TICKET);
-      this.#help(this.#kernels[number], tasks, units, grain, base);
-      if (Atomics.load(control, FAILED) > 0) throw new Error(`${name}: the kernel trapped on a worker`);
+      const at = slot + HEADER;
+      control[at] = number;
+      control[at + 1] = tasks;
+      control[at + 2] = units;
+      control[at + 3] = tasks === 1 ? units : grain;
+      control[at + 4] = base;
+      control[at + 5] = stride;
+      this.#tasks.put();
     } finally {
+      // What is allocated in its place is used by later jobs.
       if (stride > 0) this.heap.free(base);
     }
   }
 
+  /** Waits for all jobs, and helps. Throws when a kernel trapped. */
+  settle(): void {
+    const control = this.#control;
+    while (Atomics.load(control, IDLE) === 0) this.#help(() => Atomics.load(control, IDLE) === 1);
+    const failed = Atomics.exchange(control, FAILED, 0);
+    if (failed === 0) return;
+    const [name] = [...this.#numbers].find(([, number]) => number === failed - 1)!;
+    throw new Error(`${name}: the kernel trapped`);
+  }
+
   close(): void {
     Atomics.store(this.#control, STOP, 1);
-    Atomics.notify(this.#control, TICKET);
+    Atomics.add(this.#control, EVENT, 1);
+    Atomics.notify(this.#control, EVENT);
     for (const worker of this.#workers) worker?.terminate();
     this.#workers.fill(undefined);
   }
 
-  /** Takes tasks until none is left, then waits for those of other threads. */
-  #help(kernel: WasmKernel, tasks: number, units: number, grain: number, scratch: number): void {
+  /** Whether a job of so many nanoseconds goes into the queue, once it has room; if not, the queue is empty. */
+  #queues(total: number): boolean {
+    if (this.threads === 1) return false;
     const control = this.#control;
-    let failure: unknown;
-    for (;;) {
-      const left = Atomics.load(control, TICKET);
-      if (left <= 0) break;
-      if (Atomics.compareExchange(control, TICKET, left, left - 1) !== left) continue;
-      const begin = (tasks - left) * grain;
-      try {
-        kernel(ARGS, begin, Math.min(begin + grain, units), scratch);
-      } catch (error) {
-        failure = error;
-      }
-      Atomics.sub(control, PENDING, 1);
+    const ready = Atomics.load(control, READY);
+    if (ready < this.threads - 1 && total >= START_NS) this.#start();
+    if (ready === 0) {
+      this.settle();
+      return false;
     }
+    if (Atomics.load(control, IDLE) === 1) {
+      return total >= WAKE_NS || Atomics.load(control, ASLEEP) < ready;
+    }
+    const hasRoom = () => ((control[HEAD] - Atomics.load(control, CURRENT)) | 0) < SLOTS - 1;
+    while (!hasRoom()) this.#help(hasRoom);
+    return true;
+  }
+
+  /** Does tasks until there is none, then waits a while for the end of others' unless that is not needed. */
+  #help(isEnough: () => boolean): void {
+    const control = this.#control;
+    while (this.#tasks.step());
     for (let spin = 0; spin < SPINS; spin++) {
-      if (Atomics.load(control, PENDING) === 0) break;
+      if (Atomics.load(control, TICKET) > 0 || isEnough()) return;
     }
-    for (;;) {
-      const pending = Atomics.load(control, PENDING);
-      if (pending === 0) break;
-      if (this.#maySleep) Atomics.wait(control, PENDING, pending, 100);
-    }
-    if (failure !== undefined) throw failure;
+    if (!this.#maySleep) return;
+    Atomics.add(control, ASLEEP, 1);
+    const seen = Atomics.load(control, EVENT);
+    if (Atomics.load(control, TICKET) <= 0 && !isEnough()) Atomics.wait(control, EVENT, seen, 100);
+    Atomics.sub(control, ASLEEP, 1);
   }
 
   /** Starts absent workers, a few at a time so that no job waits long. */

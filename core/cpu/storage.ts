@@ -18,7 +18,10 @@ export class CpuStorage implements Storage, Spillable {
   }
 }
 
-/** A kernel's view of the device's memory: storages as addresses or typed arrays, checked for life and size. */
+/**
+ * A kernel's view of the device's memory: storages as addresses or typed arrays, checked for life and size. A typed array
+ * is for use at once: kernels that run later may write it.
+ */
 export class Buffers {
   constructor(readonly heap: Heap, readonly spill: WeightSpill = new WeightSpill(heap)) {}
 
@@ -42,18 +45,18 @@ export class Buffers {
   }
 
   f32(kernel: string, name: string, storage: Storage, n: number): Float32Array {
-    return new Float32Array(this.heap.memory.buffer, this.at(kernel, name, storage, n * 4), n);
+    return new Float32Array(this.heap.buffer, this.at(kernel, name, storage, n * 4), n);
   }
 
   i32(kernel: string, name: string, storage: Storage, n: number): Int32Array {
-    return new Int32Array(this.heap.memory.buffer, this.at(kernel, name, storage, n * 4), n);
+    return new Int32Array(this.heap.buffer, this.at(kernel, name, storage, n * 4), n);
   }
 
   u32(kernel: string, name: string, storage: Storage, n: number): Uint32Array {
-    return new Uint32Array(this.heap.memory.buffer, this.at(kernel, name, storage, n * 4), n);
+    return new Uint32Array(this.heap.buffer, this.at(kernel, name, storage, n * 4), n);
   }
 
   f16(kernel: string, name: string, storage: Storage, n: number): Float16Array {
-    return new Float16Array(this.heap.memory.buffer, this.at(kernel, name, storage, n * 2), n);
+    return new Float16Array(this.heap.buffer, this.at(kernel, name, storage, n * 2), n);
   }
 }

@@ -16,8 +16,8 @@ export {
   groupNormGradientSums,
   layerNormGradient,
 } from "./norm_gradient.ts";
-export { castHalves, packColumns, packRows, packWeight, transpose } from "./pack.ts";
-export { argReduce, avgPool2d, reduceColumns, reduceRows } from "./reduce.ts";
+export { castHalves, castNumbers, fill, packColumns, packRows, packWeight, transpose } from "./pack.ts";
+export { argReduce, avgPool2d, joinBlocks, reduceColumns, reduceRows } from "./reduce.ts";
 export { gatherRows } from "./gather_rows.ts";
 export { logSoftmaxGather, softmax } from "./softmax.ts";
 export { topK } from "./top_k.ts";

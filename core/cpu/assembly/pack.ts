@@ -5,7 +5,7 @@
  * Re-laying of B into panels of eight columns, [n / 8][k][8], the last panel filled up with zeros.
  * One unit is one panel of one batch entry.
  */
-import { int, ptr } from "./args.ts";
+import { int, loadTail, ptr, storeTail } from "./args.ts";
 import { expandHalves, halfToFloat4 } from "./math.ts";
 
 /**
@@ -303,4 +303,50 @@ export function transposeBlock(x: usize, stride: usize, k: i32, m: i32, to: usiz
       store<f32>(to + <usize> i * toStride + (<usize> l << 2), load<f32>(x + <usize> l * stride + (<usize> i << 2)));
     }
   }
+}
+
+/** out[n] = a word. One unit is 4096 words. ints: 0 out, 1 n, 2 the word. */
+export function fill(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const n = int(args, 1), word = int(args, 2);
+  const all = i32x4.splat(word);
+  let i = begin * 4096;
+  const stop = min(n, end * 4096);
+  let to = ptr(args, 0) + (<usize> i << 2);
+  for (; i + 4 <= stop; i += 4) {
+    v128.store(to, all);
+    to += 16;
+  }
+  for (; i < stop; i++) {
+    store<i32>(to, word);
+    to += 4;
+  }
+}
+
+/** Ways of `castNumbers`. */
+const FLOAT_TO_SIGNED = 0;
+const FLOAT_TO_UNSIGNED = 1;
+const SIGNED_TO_FLOAT = 2;
+const UNSIGNED_TO_FLOAT = 3;
+
+@inline
+function castFour(x: v128, way: i32): v128 {
+  if (way == FLOAT_TO_SIGNED) return i32x4.trunc_sat_f32x4_s(x);
+  if (way == FLOAT_TO_UNSIGNED) return i32x4.trunc_sat_f32x4_u(x);
+  if (way == SIGNED_TO_FLOAT) return f32x4.convert_i32x4_s(x);
+  if (way == UNSIGNED_TO_FLOAT) return f32x4.convert_i32x4_u(x);
+  return x;
+}
+
+/** Numbers of four bytes as another type, saturating. One unit is 4096. ints: 0 x, 1 out, 2 n, 3 way (4: bits as they are). */
+export function castNumbers(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const n = int(args, 2), way = int(args, 3);
+  let left = min(n, end * 4096) - begin * 4096;
+  const first = <usize> (begin * 4096) << 2;
+  let from = ptr(args, 0) + first, to = ptr(args, 1) + first;
+  for (; left >= 4; left -= 4) {
+    v128.store(to, castFour(v128.load(from), way));
+    from += 16;
+    to += 16;
+  }
+  if (left > 0) storeTail(to, castFour(loadTail(from, left), way), left);
 }

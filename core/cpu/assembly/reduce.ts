@@ -60,6 +60,27 @@ export function reduceRows(args: usize, begin: i32, end: i32, _scratch: usize): 
 }
 
 /**
+ * out[r] from the blocks of each row that reduceRows left, in their order; of a mean, divided by n. One unit is 64 rows.
+ * ints: 0 blocks, 1 out, 2 rows, 3 blocks per row, 4 op (0 sum, 1 mean, 2 max, 3 min), 5 n.
+ */
+export function joinBlocks(args: usize, begin: i32, end: i32, _scratch: usize): void {
+  const blocks = int(args, 3), op = int(args, 4);
+  const last = min(int(args, 2), end * 64);
+  for (let r = begin * 64; r < last; r++) {
+    let p = ptr(args, 0) + (<usize> (r * blocks) << 3);
+    let value = load<f64>(p);
+    for (let i = 1; i < blocks; i++) {
+      p += 8;
+      const other = load<f64>(p);
+      if (op == MAX) value = max<f64>(value, other);
+      else if (op > MAX) value = min<f64>(value, other);
+      else value += other;
+    }
+    store<f32>(ptr(args, 1) + (<usize> r << 2), <f32> (op == 1 ? value / <f64> int(args, 5) : value));
+  }
+}
+
+/**
  * out[outer, inner] = op over n of x[outer, n, inner]; one unit is 16 columns of one outer index.
  * ints: 0 x, 1 out, 2 n, 3 op (0 sum, 1 mean, 2 max, 3 min), 4 inner, 5 strips of columns.
  */

@@ -27,6 +27,9 @@ const slow = new Map([
   ["geluTanhGradient", 1.5],
 ]);
 
+/** Numbers of the ways in which assembly/pack.ts casts; between integers, bits stay. */
+const castCodes = new Map([["f32 i32", 0], ["f32 u32", 1], ["i32 f32", 2], ["u32 f32", 3]]);
+
 const UNIT = 4096;
 const MAX_LEAD = 5;
 
@@ -41,7 +44,16 @@ export function elementwiseKernels(
   const { buffers, pool } = context;
   const plain = elementwiseLoops(buffers);
   return {
-    fill: plain.fill,
+    fill({ out, n, value, dtype }) {
+      if (dtype === "f16") throw new Error("fill: expected a type of 4 bytes, got f16; fill f32 and cast");
+      const to = buffers.at("fill", "out", out, n * 4);
+      const [word] = new Int32Array((dtype === "f32" ? Float32Array : Uint32Array).of(value).buffer);
+      pool.run("fill", {
+        units: Math.ceil(n / UNIT),
+        unitCost: Math.min(n, UNIT) * 4 / BYTES_PER_NS,
+        ints: [to, n, word],
+      });
+    },
 
     unary(args) {
       const { op, n } = args;
@@ -83,6 +95,18 @@ export function elementwiseKernels(
 
     cast(args) {
       const { n, from, to } = args;
+      if (from !== "f16" && to !== "f16") {
+        pool.run("castNumbers", {
+          units: Math.ceil(n / UNIT),
+          unitCost: Math.min(n, UNIT),
+          ints: [
+            buffers.at("cast", "x", args.x, n * 4),
+            buffers.at("cast", "out", args.out, n * 4),
+            ...[n, from === to ? 4 : castCodes.get(`${from} ${to}`) ?? 4],
+          ],
+        });
+        return;
+      }
       if (!(from === "f16" && to === "f32" || from === "f32" && to === "f16")) return plain.cast(args);
       pool.run("castHalves", {
         units: Math.ceil(n / UNIT),

@@ -10,7 +10,7 @@ import { packedElements, packPlain } from "./pack.ts";
 const ROWS = 48;
 
 export function nearestCodeKernels(context: Context): Pick<KernelImplementations, "nearestCode"> {
-  const { buffers, heap, pool } = context;
+  const { buffers, pool } = context;
   return {
     nearestCode({ x, codebook, out, rows, codes, c }) {
       if (rows === 0) return;
@@ -24,7 +24,8 @@ export function nearestCodeKernels(context: Context): Pick<KernelImplementations
         const norms = packed + panelBytes;
         packPlain(context, { from: book, to: packed, n: codes, k: c, transposed: true, rowBytes: c * 4 });
         pool.run("squaredNorms", { units: codes, unitCost: c, ints: [book, norms, c] });
-        heap.f32.fill(Infinity, norms / 4 + codes, norms / 4 + panels * 8);
+        const rest = panels * 8 - codes;
+        pool.run("fill", { units: Math.ceil(rest / 4096), unitCost: 8, ints: [norms + 4 * codes, rest, 0x7f800000] });
         const blockRows = evenBlock(rows, ROWS, 6);
         pool.run("nearestCode", {
           units: Math.ceil(rows / blockRows),

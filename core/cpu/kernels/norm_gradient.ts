@@ -77,7 +77,7 @@ export function normGradientKernels(
               });
             }
           }
-          const sums = new Float64Array(heap.memory.buffer, totals, batch * padded * 2);
+          const sums = new Float64Array(heap.buffer, totals, batch * padded * 2);
           const images = hw > 0 ? batch : 0;
           if (D_BETA !== 0) sumImages(sums, heap.f32.subarray(D_BETA / 4, D_BETA / 4 + c), images, 0);
           if (D_GAMMA !== 0) sumImages(sums, heap.f32.subarray(D_GAMMA / 4, D_GAMMA / 4 + c), images, padded);

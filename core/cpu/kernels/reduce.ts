@@ -1,6 +1,6 @@
 /**
  * Reductions along an axis and average pooling: arguments of the WebAssembly kernels.
- * The arithmetic is in core/cpu/assembly/reduce.ts; the last step of long rows is here.
+ * The arithmetic is in core/cpu/assembly/reduce.ts.
  */
 import type { KernelImplementations } from "../../tensor/kernels.ts";
 import { BYTES_PER_NS, type Context, withTemporary } from "./context.ts";
@@ -13,7 +13,7 @@ const reduceCodes = { sum: 0, mean: 1, max: 2, min: 3 } as const;
 export function reduceKernels(
   context: Context,
 ): Pick<KernelImplementations, "reduce" | "argReduce" | "avgPool2d"> {
-  const { buffers, heap, pool } = context;
+  const { buffers, pool } = context;
   return {
     reduce({ op, x, out, outer, n, inner }) {
       const X = buffers.at("reduce", "x", x, outer * n * inner * 4);
@@ -34,16 +34,11 @@ export function reduceKernels(
           unitCost: 5 + Math.min(n, REDUCE_BLOCK) * 4 / BYTES_PER_NS,
           ints: [X, partial, n, op === "mean" ? 0 : reduceCodes[op], blocks],
         });
-        const parts = new Float64Array(heap.memory.buffer, partial, outer * blocks);
-        for (let r = 0; r < outer; r++) {
-          let value = parts[r * blocks];
-          for (let i = r * blocks + 1; i < (r + 1) * blocks; i++) {
-            if (op === "max") value = Math.max(value, parts[i]);
-            else if (op === "min") value = Math.min(value, parts[i]);
-            else value += parts[i];
-          }
-          heap.f32[OUT / 4 + r] = op === "mean" ? value / n : value;
-        }
+        pool.run("joinBlocks", {
+          units: Math.ceil(outer / 64),
+          unitCost: 64 * (2 + blocks),
+          ints: [partial, OUT, outer, blocks, reduceCodes[op], n],
+        });
       });
     },
 
