@@ -47,6 +47,8 @@ export function watch(device: Device, seen: (call: SeenKernel) => void): Device 
   const run: Device["run"] = (kernel, args) => {
     const start = performance.now();
     device.run(kernel, args);
+    // The CPU device puts kernels into a queue, and waits for them before `sync` returns its promise.
+    if (device.info.kind === "cpu") void device.sync();
     const seconds = (performance.now() - start) / 1000;
     const mask = kernel === "attention" ? (args as Kernels["attention"]).visible : undefined;
     const visible = mask && pairs.get(mask);

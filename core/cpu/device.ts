@@ -40,7 +40,10 @@ export interface CpuOptions {
   readonly memoryLimitBytes?: number;
 }
 
-/** The CPU device: kernels run at once, on the calling thread and on workers. */
+/**
+ * The CPU device: kernels are queued for workers, and the calling thread helps when it waits. It waits for them before
+ * it reads or writes memory, and in `sync` before that returns its promise.
+ */
 export interface CpuDevice extends Device {
   /** Threads that work on a kernel, the calling one included. */
   readonly threads: number;
@@ -50,13 +53,13 @@ export interface CpuDevice extends Device {
   readonly workers: number;
   /**
    * The first `n` floats of a storage, for kernels of your own in TypeScript; see examples/own_kernel.ts. The view is
-   * valid while the storage lives. Throws for storage that was freed, is too small or belongs to another device.
+   * valid until another kernel is run, which may come after it or change it meanwhile. Throws for storage that was freed, is too small or belongs to another device.
    */
   view(storage: Storage, n: number): Float32Array;
 }
 
 /**
- * Opens a CPU device. Kernels run at once, on the calling thread and on workers. Throws RangeError for threads out of
+ * Opens a CPU device. Throws RangeError for threads out of
  * range, and Error for a build that the engine cannot run.
  */
 export function openCpuDevice(options: CpuOptions = {}): CpuDevice {

@@ -16,7 +16,8 @@ import { QUEUE_BYTES, type Tasks, tasksOf, type WasmKernel, words } from "./queu
 export const POOL_BYTES = QUEUE_BYTES;
 export const MAX_THREADS = 256;
 
-const { TICKET, CURRENT, IDLE, HEAD, EVENT, ASLEEP, FAILED, STOP, READY, STATE, RING, SLOTS, SLOT_WORDS, HEADER } = words;
+const { TICKET, CURRENT, IDLE, HEAD, EVENT, ASLEEP, FAILED, STOP, READY, STATE, RING, SLOTS, SLOT_WORDS, HEADER } =
+  words;
 
 const ABSENT = 0;
 const STARTING = 1;
