@@ -53,7 +53,8 @@ export interface CpuDevice extends Device {
   readonly workers: number;
   /**
    * The first `n` floats of a storage, for kernels of your own in TypeScript; see examples/own_kernel.ts. The view is
-   * valid until another kernel is run, which may come after it or change it meanwhile. Throws for storage that was freed, is too small or belongs to another device.
+   * valid until another kernel is run, which may come after it or change it meanwhile. Throws for storage that was freed,
+   * is too small or belongs to another device.
    */
   view(storage: Storage, n: number): Float32Array;
 }
