@@ -18,12 +18,10 @@ import {
   equal,
   exp,
   fromArray,
-  full,
   keep,
   less,
   lessEqual,
   linear,
-  max,
   mul,
   packWeight,
   philox,
@@ -147,9 +145,6 @@ export class TokenNoise {
 /** Most elements of a temporary tensor; more rows are drawn in parts. Bounds memory, and keeps indices exact in f32. */
 export const partElements = 2 ** 21;
 
-/** Where the k-th largest logit is looked for: so far below the largest one, down to steps of this size. */
-const halvingSpan = 40, leastHalf = 5e-7;
-
 /** Draws codes from rows of logits[rows, codes]. Holds small constant tensors: dispose it when done. */
 export class TokenDraw {
   readonly codes: number;
@@ -220,47 +215,6 @@ export class TokenDraw {
     const room = div(sub(limit, sum(mul(all, above), 1, true)), tiedWeight);
     const stays = less(this.#others(tied, "later"), clamp(room, 0.5, listed + this.codes));
     return mul(all, add(above, mul(tied, stays)));
-  }
-
-  /**
-   * Whether the support has a code of each row, [rows, 1], 1 or 0: the codes[rows] (i32) whose logits are own[rows, 1],
-   * of logits[rows, codes]. It agrees with `weights` up to the rounding of the sums of top-p, and sorts nothing, so that
-   * it takes less than half of the time.
-   */
-  allows(logits: Tensor, own: Tensor, codes: Tensor): Tensor {
-    const { topK: k, topP: p } = this.support;
-    const isListed = k > 0 && k < this.codes, narrow = p > 0 && p < 1;
-    return scope(() => {
-      const likelier = less(own, logits);
-      const listed = isListed
-        ? less(sum(likelier, 1, true), full(this.#device, [1, 1], k))
-        : full(this.#device, own.shape, 1);
-      if (!narrow) return listed;
-      const top = max(logits, 1, true), weights = exp(sub(logits, top));
-      const all = isListed ? mul(weights, less(this.#below(logits, top, k), logits)) : weights;
-      // Of equal logits the higher codes come first, as in `#narrow`.
-      const numbers = fromArray(this.#device, Float32Array.from({ length: this.codes }, (_, i) => i), [1, this.codes]);
-      const tied = mul(equal(own, logits), less(cast(codes, "f32").reshape(-1, 1), numbers));
-      const before = sum(mul(weights, add(likelier, tied)), 1, true);
-      return mul(listed, less(before, affine(sum(all, 1, true), p)));
-    });
-  }
-
-  /**
-   * A bound [rows, 1] that the k largest logits of every row lie above, and no others but those that float32 can hardly
-   * tell from them: by halving. It is `halvingSpan` below the largest logit at least; what lies further down weighs
-   * nothing.
-   */
-  #below(logits: Tensor, top: Tensor, k: number): Tensor {
-    const wanted = full(this.#device, [1, 1], k);
-    let bound = affine(top, 1, -halvingSpan);
-    for (let step = halvingSpan / 2; step >= leastHalf; step /= 2) {
-      bound = scope(() => {
-        const above = sum(less(affine(bound, 1, step), logits), 1, true);
-        return add(bound, affine(lessEqual(wanted, above), step));
-      });
-    }
-    return bound;
   }
 
   /**

@@ -308,9 +308,8 @@ export class TokenScorer {
           logSoftmaxGather(unconditional, tokens),
           ...this.#draws.flatMap((draw, s) =>
             scope(() => {
-              const guided = guide(draw), own = embedding(guided.reshape(-1, 1), place); // [rows, 1]
-              const columns = this.#drawColumns(guided, own, tokens);
-              return s === 0 ? [this.#supported(draw, guided, own, tokens), ...columns] : columns;
+              const guided = guide(draw), columns = this.#drawColumns(guided, tokens, place);
+              return s === 0 ? [this.#supported(draw, guided, place), ...columns] : columns;
             })
           ),
           ...Object.values(further),
@@ -332,16 +331,20 @@ export class TokenScorer {
     return rule.temperature === 1 ? guided : affine(guided, 1 / rule.temperature);
   }
 
-  /** The `samplerColumns` of one sampler, [rows] each: guided, rank. `own` has the guided logit of each row's token. */
-  #drawColumns(guided: Tensor, own: Tensor, tokens: Tensor): Tensor[] {
+  /**
+   * The `samplerColumns` of one sampler, [rows] each: guided, rank. `place` has the index of each row's token in all
+   * guided logits.
+   */
+  #drawColumns(guided: Tensor, tokens: Tensor, place: Tensor): Tensor[] {
+    const own = embedding(guided.reshape(-1, 1), place); // [rows, 1]
     return [logSoftmaxGather(guided, tokens), affine(sum(less(own, guided), 1), 1, 1)];
   }
 
   /** Whether the sampler could have drawn each row's token, [rows], 1 or 0. */
-  #supported({ rule, tokens: draw }: Draw, guided: Tensor, own: Tensor, tokens: Tensor): Tensor {
-    const [rows] = guided.shape;
+  #supported({ rule, tokens: draw }: Draw, guided: Tensor, place: Tensor): Tensor {
+    const rows = guided.shape[0];
     if (!isNarrow(rule, this.variant.codes)) return full(this.device, [rows], 1);
-    return draw.allows(guided, own, tokens).reshape(rows);
+    return less(full(this.device, [1], 0), embedding(draw.weights(guided).reshape(-1, 1), place).reshape(rows));
   }
 
   /** Frees the scorer's tensors. */
