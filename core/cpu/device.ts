@@ -21,6 +21,7 @@ import { weightGradientKernels } from "./kernels/weight_gradient.ts";
 import { Heap, MAX_HEAP_BYTES } from "./heap.ts";
 import { bestBuild, hasRelaxedSimd } from "./engine.ts";
 import { type KernelBuild, MAX_THREADS, Pool, POOL_BYTES } from "./pool.ts";
+import { RING_BYTES } from "./queue.ts";
 import { Buffers, CpuStorage } from "./storage.ts";
 import { WeightSpill } from "./weight_spill.ts";
 
@@ -98,7 +99,8 @@ class Cpu implements CpuDevice {
   #closed = false;
 
   constructor(readonly threads: number, readonly build: KernelBuild, memoryLimitBytes: number) {
-    this.#heap = new Heap(POOL_BYTES, memoryLimitBytes);
+    // The queue's ring comes on top.
+    this.#heap = new Heap(POOL_BYTES, Math.min(memoryLimitBytes + RING_BYTES, MAX_HEAP_BYTES));
     this.#spill = new WeightSpill(this.#heap);
     this.#buffers = new Buffers(this.#heap, this.#spill);
     this.#pool = new Pool(this.#heap, threads, build);
@@ -123,7 +125,7 @@ class Cpu implements CpuDevice {
       kind: "cpu",
       name: `WASM SIMD${buildNames[build]}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
       software: false,
-      maxTensorBytes: this.#heap.limit,
+      maxTensorBytes: this.#heap.limit - RING_BYTES,
     };
   }
 

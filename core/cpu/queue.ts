@@ -29,8 +29,10 @@ export const words = {
   HEADER: 80, // within a slot: kernel, tasks, units, units per task, scratch address, scratch bytes per thread
 } as const;
 
+/** Bytes of the ring, behind the other words. */
+export const RING_BYTES = 4 * words.SLOTS * words.SLOT_WORDS;
 /** Bytes at address 0 that are reserved for the queue. */
-export const QUEUE_BYTES = 4 * (words.RING + words.SLOTS * words.SLOT_WORDS);
+export const QUEUE_BYTES = 4 * words.RING + RING_BYTES;
 
 /** What a thread does with the queue. */
 export interface Tasks {
