@@ -99,8 +99,7 @@ class Cpu implements CpuDevice {
   #closed = false;
 
   constructor(readonly threads: number, readonly build: KernelBuild, memoryLimitBytes: number) {
-    // The queue's ring comes on top.
-    this.#heap = new Heap(POOL_BYTES, Math.min(memoryLimitBytes + RING_BYTES, MAX_HEAP_BYTES));
+    this.#heap = new Heap(POOL_BYTES, memoryLimitBytes, RING_BYTES);
     this.#spill = new WeightSpill(this.#heap);
     this.#buffers = new Buffers(this.#heap, this.#spill);
     this.#pool = new Pool(this.#heap, threads, build);
@@ -125,7 +124,7 @@ class Cpu implements CpuDevice {
       kind: "cpu",
       name: `WASM SIMD${buildNames[build]}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
       software: false,
-      maxTensorBytes: this.#heap.limit - RING_BYTES,
+      maxTensorBytes: this.#heap.limit,
     };
   }
 

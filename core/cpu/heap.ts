@@ -56,10 +56,17 @@ export class Heap {
   readonly #blocks = new Map<number, Block>();
   readonly #free: Set<Block>[] = Array.from({ length: 33 * 4 }, () => new Set<Block>());
 
-  /** `reserved` bytes at address 0 are left alone. `limit` is the largest size of the whole memory in bytes. */
-  constructor(reserved: number, limit: number = MAX_HEAP_BYTES) {
+  /** Where the last block ends at most. */
+  readonly #end: number;
+
+  /**
+   * `reserved` bytes at address 0 are left alone. `limit` is the largest size of the whole memory in bytes, without
+   * `uncounted` of those that are reserved.
+   */
+  constructor(reserved: number, limit: number = MAX_HEAP_BYTES, uncounted = 0) {
     this.base = Math.ceil(reserved / ALIGN) * ALIGN;
-    this.limit = Math.min(limit, MAX_HEAP_BYTES);
+    this.#end = Math.min(limit + uncounted, MAX_HEAP_BYTES);
+    this.limit = this.#end - uncounted;
     this.#top = this.base;
     this.memory = new WebAssembly.Memory({ initial: Math.ceil(this.base / PAGE), maximum: 65536, shared: true });
     this.#refresh();
@@ -91,7 +98,7 @@ export class Heap {
   alloc(bytes: number): number {
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
     let reused = this.#takeFree(size);
-    while (reused === undefined && this.#endAfter(size) > this.limit && this.makeRoom?.()) {
+    while (reused === undefined && this.#endAfter(size) > this.#end && this.makeRoom?.()) {
       reused = this.#takeFree(size);
     }
     const block = reused ?? this.#extend(size);
@@ -165,7 +172,7 @@ export class Heap {
     const last = this.#last;
     const start = last?.free ? last.ptr : this.#top;
     const end = this.#endAfter(size);
-    if (end > this.limit) {
+    if (end > this.#end) {
       throw new Error(
         `alloc: ${size} bytes do not fit: ${this.liveBytes} bytes are live and ${this.pooledBytes} are free in ` +
           `pieces, of a limit of ${this.limit}; free tensors, or load a smaller model`,
@@ -174,7 +181,7 @@ export class Heap {
     const have = this.memory.buffer.byteLength;
     if (end > have) {
       const step = Math.max(GROW_STEP, Math.ceil(have / 2 / PAGE) * PAGE);
-      const wanted = Math.min(Math.max(have + step, Math.ceil(end / PAGE) * PAGE), Math.ceil(this.limit / PAGE) * PAGE);
+      const wanted = Math.min(Math.max(have + step, Math.ceil(end / PAGE) * PAGE), Math.ceil(this.#end / PAGE) * PAGE);
       try {
         this.memory.grow((wanted - have) / PAGE);
       } catch (cause) {
