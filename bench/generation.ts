@@ -36,7 +36,7 @@ export function generationWorkloads(
       });
       const noise = new TokenNoise(device, 1, labels.map((_, i) => i), tokenCount);
       const draw = new TokenDraw(device, codes);
-      const factor = variant.drawRule(rarVariants[0].sampler).coefficients[0][seen];
+      const factor = variant.drawRule(rarVariants[0].sampler).mixing[seen].factor;
       const before = keep(fromArray(device, new Int32Array(images), [images]));
       const step: BenchCase = {
         group: "generation",

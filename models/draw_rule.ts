@@ -2,7 +2,6 @@
  * Samplers: their settings by name, and how logits become the distribution that a sampler draws from. Likelihood and
  * generation share it; the rule of each family is in its folder. Nothing is drawn here.
  */
-import type { Tensor } from "../core/tensor/mod.ts";
 import type { Support } from "./sampling.ts";
 
 /** The settings that a sampler may have; which of them it has is its family's. */
@@ -18,14 +17,23 @@ export function possibleSamplers(own: Sampler, others: readonly Sampler[]): read
   return all.filter((sampler, i) => all.findIndex((first) => text(first) === text(sampler)) === i);
 }
 
+/**
+ * Guided logits of a token: (conditional - share unconditional) factor + base unconditional, in this order, as the
+ * official code computes its own formula.
+ */
+export interface Mixing {
+  readonly factor: number;
+  readonly share: number;
+  readonly base: number;
+}
+
+/** The guided logits are the conditional ones. */
+export const unmixed: Mixing = { factor: 1, share: 0, base: 0 };
+
 /** How guided logits are made of conditional and unconditional ones, and which codes may then be drawn. */
 export interface DrawRule {
-  /** False where the guided distribution is the conditional one, whatever the unconditional one says. */
-  readonly isGuided: boolean;
-  /** What `guide` needs of every token: one or two numbers each. */
-  readonly coefficients: readonly Float32Array<ArrayBuffer>[];
-  /** Guided logits[rows, codes], before temperature; every tensor of `coefficients` is [rows, 1]. */
-  guide(conditional: Tensor, unconditional: Tensor, coefficients: readonly Tensor[]): Tensor;
+  /** Of every token. All are `unmixed` where the guided distribution is the conditional one. */
+  readonly mixing: readonly Mixing[];
   /** Guided logits are divided by it. */
   readonly temperature: number;
   /** Which codes may be drawn, of those of the guided distribution. */

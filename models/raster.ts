@@ -5,7 +5,7 @@
  * autoregressive/models/generate.py.
  */
 import { affine, argmax, concat, keep, scope, slice, type Tensor } from "../core/tensor/mod.ts";
-import type { DrawRule, Sampler } from "./draw_rule.ts";
+import { type DrawRule, type Sampler, unmixed } from "./draw_rule.ts";
 import type {
   Condition,
   ConditionCost,
@@ -208,9 +208,7 @@ export abstract class RasterVariant<C extends RasterCondition, T extends RasterT
   drawRule(sampler: Sampler): DrawRule {
     const { factors, temperature, support = wholeSupport } = this.drawOf(sampler);
     return {
-      isGuided: factors.some((factor) => factor !== 1),
-      coefficients: [Float32Array.from(factors)],
-      guide: (conditional, unconditional, [factor]) => guideByFactor(conditional, unconditional, factor),
+      mixing: factors.map((factor) => factor === 1 ? unmixed : { factor, share: 1, base: 1 }),
       temperature,
       support,
     };

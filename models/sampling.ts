@@ -145,6 +145,9 @@ export class TokenNoise {
 /** Most elements of a temporary tensor; more rows are drawn in parts. Bounds memory, and keeps indices exact in f32. */
 export const partElements = 2 ** 21;
 
+/** By how much sums of weights may differ that were added in another order, relative to them. */
+const roundings = 2 ** -20;
+
 /** Draws codes from rows of logits[rows, codes]. Holds small constant tensors: dispose it when done. */
 export class TokenDraw {
   readonly codes: number;
@@ -193,6 +196,28 @@ export class TokenDraw {
       const top = slice(values, 1, 0, 1);
       const all = mul(exp(sub(logits, top)), lessEqual(slice(values, 1, listed - 1), logits));
       return narrow ? this.#narrow(logits, all, values, top, p) : all;
+    });
+  }
+
+  /**
+   * Whether the support has each row's code, [rows], 1 or 0, for logits[rows, codes]. Codes with the logit of the last
+   * one that stays are all taken for members, as is one that lies beyond it by no more than rounding.
+   */
+  admits(logits: Tensor, codes: Int32Array): Tensor {
+    const { topK: k, topP: p } = this.support;
+    return scope(() => {
+      const rows = logits.shape[0];
+      const index = fromArray(this.#device, codes.map((code, r) => r * this.codes + code) as Int32Array<ArrayBuffer>, [
+        rows,
+      ]);
+      const own = embedding(logits.reshape(-1, 1), index); // [rows, 1]
+      const { values } = topK(logits, k === 0 ? this.codes : k); // descending
+      const listed = values.shape[1];
+      const isListed = lessEqual(slice(values, 1, listed - 1), own);
+      if (!(p > 0 && p < 1)) return isListed.reshape(rows);
+      const weights = exp(sub(values, slice(values, 1, 0, 1)));
+      const before = sum(mul(weights, less(own, values)), 1, true);
+      return mul(isListed, lessEqual(before, affine(sum(weights, 1, true), p * (1 + roundings)))).reshape(rows);
     });
   }
 

@@ -5,23 +5,22 @@
  * only for a block of rows at a time.
  */
 import {
-  affine,
   concat,
   type Device,
+  disposeAll,
   embedding,
   fromArray,
   full,
+  guidedScores,
   keep,
-  less,
   logSoftmaxGather,
   scope,
   slice,
-  sum,
   type Tensor,
 } from "../../core/tensor/mod.ts";
 import type { Condition, ImageTokenizer, Variant } from "../../models/family.ts";
 import { TokenDraw } from "../../models/sampling.ts";
-import type { DrawRule, Sampler } from "../../models/draw_rule.ts";
+import { type DrawRule, type Mixing, type Sampler, unmixed } from "../../models/draw_rule.ts";
 import { chunks } from "../../util/chunks.ts";
 import { usualBlockBytes } from "./block_bytes.ts";
 
@@ -76,7 +75,7 @@ export interface ScorerOptions {
 }
 
 /** Tensors [rows, codes] that exist at the peak of a block: without top-k and top-p, and with them. */
-const blockTensors = { whole: 8, narrow: 20 };
+const blockTensors = { whole: 6, narrow: 8 };
 
 /** One image to score under one class. */
 export interface Job {
@@ -92,28 +91,27 @@ interface Pass {
   readonly hidden: Tensor;
 }
 
-/** A sampler's rule, with what it needs on the device. */
-interface Draw {
-  readonly rule: DrawRule;
-  readonly tokens: TokenDraw;
-  /** The rule's coefficients, [tokens, 1] each. */
-  readonly coefficients: readonly Tensor[];
-}
-
 /** Whether top-k or top-p leave out codes. */
 function isNarrow({ support: { topK, topP } }: DrawRule, codes: number): boolean {
   return (topK > 0 && topK < codes) || (topP > 0 && topP < 1);
 }
 
-/** Columns of `TokenScores` for every sampler: guided and rank. The support is that of the first one alone. */
-const samplerColumns = 2;
+/** Numbers of `guidedScores` per row: a log-probability and a rank. */
+const scoreColumns = 2;
+
+/** How the logits under the class, and those without one, are columns of `guidedScores` beside the samplers' guided ones. */
+const alone: readonly Mixing[] = [unmixed, { factor: 0, share: 0, base: 1 }];
 
 /**
  * Scores tokens under one variant and one sampler or more. All samplers share the passes. It owns small tensors, so
  * dispose it. It does not own the networks.
  */
 export class TokenScorer {
-  readonly #draws: readonly Draw[];
+  readonly #rules: readonly DrawRule[];
+  /** The first sampler's, where it leaves out codes. */
+  readonly #draw: TokenDraw | undefined;
+  /** `mixing` of `guidedScores` with a class and without one. */
+  readonly #mixing: Readonly<Record<"guided" | "plain", Tensor>>;
   readonly #blockRows: number;
   readonly #batch: number;
   /** The unconditional condition that the scorer made. */
@@ -129,23 +127,23 @@ export class TokenScorer {
   ) {
     if (samplers.length === 0) throw new RangeError(`${variant.name}: expected a sampler to score with, got none`);
     const { blockBytes = usualBlockBytes(device), batch = 8 } = options;
-    const rules = samplers.map((sampler) => variant.drawRule(sampler));
-    const narrow = rules.some((rule) => isNarrow(rule, variant.codes));
+    this.#rules = samplers.map((sampler) => variant.drawRule(sampler));
+    const [own] = this.#rules, isNarrowed = isNarrow(own, variant.codes);
     this.#blockRows = Math.max(
       1,
-      Math.floor(blockBytes / (4 * variant.codes * (narrow ? blockTensors.narrow : blockTensors.whole))),
+      Math.floor(blockBytes / (4 * variant.codes * (isNarrowed ? blockTensors.narrow : blockTensors.whole))),
     );
     this.#batch = batch;
-    this.#draws = rules.map((rule) => ({
-      rule,
-      tokens: new TokenDraw(device, variant.codes, rule.support),
-      coefficients: rule.coefficients.map((values) => keep(fromArray(device, values, [values.length, 1]))),
-    }));
+    this.#draw = isNarrowed ? new TokenDraw(device, variant.codes, own.support) : undefined;
+    this.#mixing = keep({
+      guided: mixingTensor(device, this.#rules),
+      plain: mixingTensor(device, this.#rules.map((rule) => ({ ...rule, mixing: rule.mixing.map(() => unmixed) }))),
+    });
   }
 
   /** How each sampler draws: guidance, temperature, top-k and top-p. */
   get rules(): readonly DrawRule[] {
-    return this.#draws.map(({ rule }) => rule);
+    return this.#rules;
   }
 
   /**
@@ -171,22 +169,24 @@ export class TokenScorer {
     const total = order.length * n;
     const results: TokenScores[][][] = classes.map(() => []);
     order.forEach(({ image, label }, i) => {
-      const column = (k: number) => values.slice(k * total + i * n, k * total + (i + 1) * n);
-      const [conditional, unconditional] = [0, 1].map(column);
-      const before = 3 + this.#draws.length * samplerColumns, supported = column(2);
-      const extra = Object.fromEntries(names.map((name, k) => [name, column(before + k)]));
-      results[image][classes[image].indexOf(label)] = this.#draws.map((_, s) => {
-        const [guided, rank] = [3, 4].map((k) => column(s * samplerColumns + k));
-        return { conditional, unconditional, guided, rank, supported, extra };
+      const column = (group: number, k: number) => {
+        const start = (scoreColumns * group + k) * total + i * n;
+        return values.slice(start, start + n);
+      };
+      const samplers = this.#rules.length, [conditional, unconditional] = [0, 1].map((k) => column(samplers + k, 0));
+      const supported = column(samplers + alone.length, 0);
+      const extra = Object.fromEntries(names.map((name, k) => [name, column(samplers + alone.length, 1 + k)]));
+      results[image][classes[image].indexOf(label)] = this.#rules.map((_, s) => {
+        return { conditional, unconditional, guided: column(s, 0), rank: column(s, 1), supported, extra };
       });
     });
     return results;
   }
 
   /**
-   * The recorded work of `score`. `packed` is [columns, jobs * tokenCount]: the conditional and the unconditional
-   * column, the support, the `samplerColumns` of every sampler, then the extra ones, called `names`. `order` has the jobs in the
-   * order of their numbers. There must be at least one job.
+   * The recorded work of `score`. `packed` is [columns, jobs * tokenCount]: the `scoreColumns` of every sampler, of the
+   * conditional and of the unconditional logits, then the support and the extra ones, called `names`. `order` has the jobs
+   * in the order of their numbers. There must be at least one job.
    *
    * @internal
    */
@@ -210,17 +210,14 @@ export class TokenScorer {
       const nulls = jobs.filter(({ label }) => label === null);
       const scored: Pass[] = passes.filter(({ jobs }) => jobs[0].label !== null);
       if (nulls.length > 0) scored.push({ jobs: nulls, hidden: this.#rowsOf(base, nulls) });
-      const columns: Tensor[][] = [];
+      const parts: Tensor[] = [];
       let names: string[] = [];
       for (const pass of scored) {
-        const { tensors, extra } = scope(() => this.#score(pass, base, ids));
-        columns.push(tensors);
+        const { columns, extra } = scope(() => this.#score(pass, base, ids));
+        parts.push(columns);
         names = extra;
       }
-      const packed = scope(() =>
-        concat(columns[0].map((_, k) => concat(columns.map((tensors) => tensors[k]), 0).reshape(1, -1)), 0)
-      );
-      return { order: scored.flatMap(({ jobs }) => jobs), packed, names };
+      return { order: scored.flatMap(({ jobs }) => jobs), packed: joined(parts), names };
     });
   }
 
@@ -271,88 +268,65 @@ export class TokenScorer {
   }
 
   /**
-   * Columns of numbers, [jobs * tokens] each, in the order of `record`; the names of the extra ones are `extra`. `base`
-   * has the unconditional hidden states of all images.
+   * Columns of numbers, [columns, jobs * tokens], in the order of `record`; the names of the extra ones are `extra`.
+   * `base` has the unconditional hidden states of all images.
    */
-  #score(pass: Pass, base: Tensor, ids: Int32Array): { tensors: Tensor[]; extra: string[] } {
+  #score(pass: Pass, base: Tensor, ids: Int32Array): { columns: Tensor; extra: string[] } {
     const { variant, device, options } = this;
-    const n = variant.tokenCount, { codes } = variant;
+    const n = variant.tokenCount;
     const rows = pass.jobs.length * n, width = base.shape[2];
     const isPlain = pass.jobs[0].label === null;
     const hidden = pass.hidden.reshape(rows, width);
     const plain = isPlain ? hidden : this.#rowsOf(base, pass.jobs).reshape(rows, width);
-    const parts: Tensor[][] = [];
+    const parts: Tensor[] = [];
     let extra: string[] = [];
     for (let start = 0; start < rows; start += this.#blockRows) {
-      const end = Math.min(rows, start + this.#blockRows);
-      const block = scope(() => {
-        const chosen = new Int32Array(end - start), places = new Int32Array(end - start), at = places.slice();
-        for (let r = start; r < end; r++) {
-          const t = r % n;
-          chosen[r - start] = ids[pass.jobs[Math.floor(r / n)].image * n + t];
-          at[r - start] = t;
-          places[r - start] = (r - start) * codes + chosen[r - start];
-        }
-        const tokens = fromArray(device, chosen, [end - start]);
-        const place = fromArray(device, places, [end - start]);
+      const end = Math.min(rows, start + this.#blockRows), count = end - start;
+      parts.push(scope(() => {
+        const tokenOf = (_: unknown, i: number) => {
+          const r = start + i;
+          return ids[pass.jobs[Math.floor(r / n)].image * n + r % n];
+        };
+        const chosen = Int32Array.from({ length: count }, tokenOf), tokens = fromArray(device, chosen, [count]);
+        const place = fromArray(device, Int32Array.from({ length: count }, (_, i) => (start + i) % n), [count]);
         const conditional = variant.codeLogits(slice(hidden, 0, start, end));
         const unconditional = isPlain ? conditional : variant.codeLogits(slice(plain, 0, start, end));
-        const index = fromArray(device, at, [end - start]);
-        const guide = (draw: Draw) => this.#guide(draw, conditional, isPlain ? null : unconditional, index);
-        const further = scope(() =>
-          options.rowStatistics?.({ conditional, unconditional, guided: guide(this.#draws[0]), tokens }) ?? {}
-        );
+        const { scores, guided } = guidedScores({
+          ...{ conditional, unconditional, index: tokens, place },
+          mixing: this.#mixing[isPlain ? "plain" : "guided"],
+        }, { keepsGuided: this.#draw !== undefined || options.rowStatistics !== undefined });
+        const further = options.rowStatistics === undefined
+          ? {}
+          : scope(() => options.rowStatistics!({ conditional, unconditional, guided: guided!, tokens }));
         extra = Object.keys(further);
-        return [
-          logSoftmaxGather(conditional, tokens),
-          logSoftmaxGather(unconditional, tokens),
-          ...this.#draws.flatMap((draw, s) =>
-            scope(() => {
-              const guided = guide(draw), columns = this.#drawColumns(guided, tokens, place);
-              return s === 0 ? [this.#supported(draw, guided, place), ...columns] : columns;
-            })
-          ),
-          ...Object.values(further),
-        ];
-      });
-      parts.push(block);
+        const supported = this.#draw?.admits(guided!, chosen) ?? full(device, [count], 1);
+        const columns = [supported, ...Object.values(further)].map((column) => column.reshape(1, count));
+        return concat([scores.reshape(-1, count), ...columns], 0);
+      }));
     }
-    return { tensors: parts[0].map((_, k) => concat(parts.map((part) => part[k]), 0)), extra };
-  }
-
-  /**
-   * A sampler's guided logits[rows, codes], divided by its temperature. `index`[rows] has the place of each row's
-   * token. Without a class there are no unconditional logits, and no guidance.
-   */
-  #guide({ rule, coefficients }: Draw, conditional: Tensor, unconditional: Tensor | null, index: Tensor): Tensor {
-    const guided = rule.isGuided && unconditional !== null
-      ? rule.guide(conditional, unconditional, coefficients.map((values) => embedding(values, index)))
-      : conditional;
-    return rule.temperature === 1 ? guided : affine(guided, 1 / rule.temperature);
-  }
-
-  /**
-   * The `samplerColumns` of one sampler, [rows] each: guided, rank. `place` has the index of each row's token in all
-   * guided logits.
-   */
-  #drawColumns(guided: Tensor, tokens: Tensor, place: Tensor): Tensor[] {
-    const own = embedding(guided.reshape(-1, 1), place); // [rows, 1]
-    return [logSoftmaxGather(guided, tokens), affine(sum(less(own, guided), 1), 1, 1)];
-  }
-
-  /** Whether the sampler could have drawn each row's token, [rows], 1 or 0. */
-  #supported({ rule, tokens: draw }: Draw, guided: Tensor, place: Tensor): Tensor {
-    const rows = guided.shape[0];
-    if (!isNarrow(rule, this.variant.codes)) return full(this.device, [rows], 1);
-    return less(full(this.device, [1], 0), embedding(draw.weights(guided).reshape(-1, 1), place).reshape(rows));
+    return { columns: joined(parts), extra };
   }
 
   /** Frees the scorer's tensors. */
   dispose(): void {
-    for (const { tokens, coefficients } of this.#draws) {
-      tokens.dispose();
-      coefficients.forEach((tensor) => tensor.dispose());
-    }
+    this.#draw?.dispose();
+    disposeAll(Object.values(this.#mixing));
     this.#madeCondition?.dispose();
   }
+}
+
+/** `mixing` of `guidedScores`: [samplers and `alone`, tokens, 4]. */
+function mixingTensor(device: Device, rules: readonly DrawRule[]): Tensor {
+  const tokens = rules[0].mixing.length;
+  const rows = [
+    ...rules.flatMap(({ mixing, temperature }) => mixing.map((of) => ({ ...of, scale: 1 / temperature }))),
+    ...alone.flatMap((of) => new Array(tokens).fill({ ...of, scale: 1 })),
+  ];
+  const numbers = rows.flatMap(({ factor, share, base, scale }) => [factor, share, base, scale]);
+  return fromArray(device, Float32Array.from(numbers), [rules.length + alone.length, tokens, 4]);
+}
+
+/** Parts [columns, some] in one, [columns, all]. */
+function joined(parts: readonly Tensor[]): Tensor {
+  return parts.length === 1 ? parts[0] : concat(parts, 1);
 }

@@ -15,6 +15,7 @@ import { normKernels } from "./kernels/norm.ts";
 import { normGradientKernels } from "./kernels/norm_gradient.ts";
 import { packKernels } from "./kernels/pack.ts";
 import { reduceKernels } from "./kernels/reduce.ts";
+import { guidedScoresKernels } from "./kernels/guided_scores.ts";
 import { softmaxKernels } from "./kernels/softmax.ts";
 import { topKKernels } from "./kernels/top_k.ts";
 import { weightGradientKernels } from "./kernels/weight_gradient.ts";
@@ -115,6 +116,7 @@ class Cpu implements CpuDevice {
       ...normKernels(context),
       ...normGradientKernels(context),
       ...softmaxKernels(context),
+      ...guidedScoresKernels(context),
       ...attentionKernels(context),
       ...attentionGradientKernels(context),
       ...nearestCodeKernels(context),

@@ -281,6 +281,25 @@ export interface Kernels {
   /** out[r] = logSoftmax(x[r, :])[index[r]], without storing the log-softmax. index is i32. */
   logSoftmaxGather: { x: Storage; index: Storage; out: Storage; rows: number; n: number };
   /**
+   * For every sampler s and row r, with g = ((c - share u) factor + base u) scale, c = conditional[r, :], u =
+   * unconditional[r, :] and (factor, share, base, scale) = mixing[s, place[r], :]: scores[s, 0, r] =
+   * logSoftmax(g)[index[r]], and scores[s, 1, r] is 1 plus the number of elements of g above g[index[r]]. `guided`
+   * [rows, n] is g of the first sampler. index and place are i32; mixing is [samplers, places, 4].
+   */
+  guidedScores: {
+    conditional: Storage;
+    unconditional: Storage;
+    index: Storage;
+    place: Storage;
+    mixing: Storage;
+    scores: Storage;
+    guided?: Storage;
+    rows: number;
+    n: number;
+    samplers: number;
+    places: number;
+  };
+  /**
    * out[b, i, h, :] = softmax_j(scale * q[b, i, h, :] . k[b, j, h, :]) v[b, j, h, :], j < visible[i] (i32[lq], each in
    * 1..lk; all keys when absent). q and out are [batch, lq, heads, headDim]; k and v are [batch, kvCapacity, heads,
    * headDim], of which the first lk rows count. The score matrix is never stored whole.

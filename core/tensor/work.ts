@@ -70,6 +70,8 @@ const table: WorkTable = {
   l2Normalize: ({ rows, n }) => moved(2 * rows * n),
   softmax: ({ rows, n }) => moved(2 * rows * n),
   logSoftmaxGather: ({ rows, n }) => moved(rows * (n + 2)),
+  guidedScores: ({ rows, n, samplers, guided }) =>
+    moved(rows * (n * (guided === undefined ? 2 : 3) + 2 * samplers + 2)),
   attention: ({ batch, heads, headDim, lq, lk }, visible) => {
     const pairs = batch * (visible ?? lq * lk);
     return moved(2 * batch * (lq + lk) * heads * headDim, 4 * heads * headDim * pairs);

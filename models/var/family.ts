@@ -5,7 +5,7 @@
 import * as v from "npm:valibot@1.5.0";
 import { bytesPerElement, type Device, type Tensor } from "../../core/tensor/mod.ts";
 import type { TensorSource } from "../checkpoint/source.ts";
-import { type DrawRule, requireSettings, type Sampler } from "../draw_rule.ts";
+import { type DrawRule, type Mixing, requireSettings, type Sampler, unmixed } from "../draw_rule.ts";
 import {
   type EncodeOptions,
   type Family,
@@ -23,7 +23,7 @@ import { tokenCount, type VarConfig, varOtherSettings, varTokenizer, varVariants
 import { varFlops, vqvaeFlops } from "./flops.ts";
 import { generateVar } from "./generate.ts";
 import { MultiScaleQuantizer, phiIndices } from "./quantizer.ts";
-import { guidanceStrengths, guide } from "./sampler.ts";
+import { guidanceStrengths } from "./sampler.ts";
 import { varTraining } from "./training.ts";
 import { transformerSpecs, varBuffers, type VarCondition, VarTransformer } from "./transformer.ts";
 import { decode, encode, vqvaeSpecs } from "./vqvae.ts";
@@ -169,16 +169,13 @@ export class VarVariant implements Variant<VarCondition> {
   drawRule(sampler: Sampler): DrawRule {
     const { guidance, topK, topP } = requireSettings(sampler, samplerSettings, this.name);
     const { patchNums } = this;
-    const starts = scaleStarts(patchNums);
-    const plus = new Float32Array(this.tokenCount), minus = new Float32Array(this.tokenCount);
-    guidanceStrengths(guidance, patchNums.length).forEach((strength, scale) => {
-      plus.fill(1 + strength, starts[scale], starts[scale + 1]);
-      minus.fill(strength, starts[scale], starts[scale + 1]);
-    });
+    const mixing = guidanceStrengths(guidance, patchNums.length).flatMap((strength, scale) =>
+      new Array<Mixing>(patchNums[scale] ** 2).fill(
+        strength === 0 ? unmixed : { factor: 1 + strength, share: 0, base: -strength },
+      )
+    );
     return {
-      isGuided: guidance !== 0,
-      coefficients: [plus, minus],
-      guide: (conditional, unconditional, [plus, minus]) => guide(conditional, unconditional, { plus, minus }),
+      mixing,
       temperature: 1,
       support: { topK, topP },
     };

@@ -19,6 +19,7 @@ export {
 export { castHalves, castNumbers, fill, packColumns, packRows, packWeight, transpose } from "./pack.ts";
 export { argReduce, avgPool2d, joinBlocks, reduceColumns, reduceRows } from "./reduce.ts";
 export { gatherRows } from "./gather_rows.ts";
+export { guidedScores } from "./guided_scores.ts";
 export { logSoftmaxGather, softmax } from "./softmax.ts";
 export { topK } from "./top_k.ts";
 export { convWeight, convWeightOut, winogradWeight, winogradWeightOut } from "./weight_gradient.ts";

@@ -8,7 +8,7 @@ import { int, lanesMax, lanesSum, loadTail, ptr, storeTail } from "./args.ts";
 import { expFlushed4 } from "./math.ts";
 
 /** Natural logarithm of x > 0 in f64, by the series of atanh; the standard library's needs tables in memory. */
-function log64(x: f64): f64 {
+export function log64(x: f64): f64 {
   let bits = reinterpret<u64>(x);
   let exponent = <i32> (bits >> 52 & 0x7ff);
   if (exponent == 0x7ff || x <= 0) return x <= 0 ? -Infinity : x;
@@ -25,7 +25,7 @@ function log64(x: f64): f64 {
   return 2 * s * sum + <f64> exponent * 0.6931471805599453;
 }
 
-function rowMax(x: usize, n: i32): f32 {
+export function rowMax(x: usize, n: i32): f32 {
   let top = f32x4.splat(-Infinity);
   let i = 0;
   for (; i + 4 <= n; i += 4) {
@@ -42,7 +42,7 @@ function rowMax(x: usize, n: i32): f32 {
 
 /** The sum of e^(x - top); the terms are stored to `out` unless it is 0. */
 @inline
-function rowExp(x: usize, n: i32, top: f32, out: usize, keep: bool): f64 {
+export function rowExp(x: usize, n: i32, top: f32, out: usize, keep: bool): f64 {
   const by = f32x4.splat(top);
   let total: f64 = 0;
   let sum = f32x4.splat(0);

@@ -27,6 +27,7 @@
  * | layerNorm l2Normalize                       | norm.ts        | layer_norm.ts         | norm.ts                   |
  * | groupNorm layerNorm, gradients              | norm.ts        | *_norm_gradient.ts    | norm_gradient.ts          |
  * | softmax logSoftmax logSoftmaxGather         | softmax.ts     | softmax.ts            | softmax.ts                |
+ * | guidedScores                                | guided_scores.ts | guided_scores.ts    | guided_scores.ts          |
  * | attention                                   | attention.ts   | attention.ts          | attention.ts              |
  * | attention, gradient                         | attention.ts   | attention_gradient.ts | attention_gradient.ts     |
  * | embedding                                   | embedding.ts   | gather_rows.ts        | gather_rows.ts            |
@@ -41,6 +42,7 @@ import { broadcastToOp, sumOp } from "./broadcast.ts";
 import { avgPool2dOp, conv2dOp } from "./conv.ts";
 import { binaryOps, castOp, unaryOps } from "./elementwise.ts";
 import { embeddingOp, nearestCodeOp } from "./embedding.ts";
+import { guidedScoresOp } from "./guided_scores.ts";
 import { linearOp } from "./linear.ts";
 import { matmulOp } from "./matmul.ts";
 import { groupNormOp, l2NormalizeOp, layerNormOp } from "./norm.ts";
@@ -91,6 +93,7 @@ export { groupNorm, type GroupNormOptions, l2Normalize, layerNorm, type LayerNor
 export { argmax, argmin, max, mean, min, topK } from "./reduce.ts";
 export { resize, resizeMatrix, type ResizeMode, Resizer } from "./resize.ts";
 export { concat, pad, permute, slice, transpose, writeSlice } from "./shape.ts";
+export { type GuidedInputs, guidedScores } from "./guided_scores.ts";
 export { logSoftmax, logSoftmaxGather, softmax } from "./softmax.ts";
 
 /** The definition of every op by name, for tests and tools; call ops by the functions exported above. */
@@ -116,6 +119,7 @@ export const opTable = {
   l2Normalize: l2NormalizeOp,
   softmax: softmaxOp,
   logSoftmaxGather: logSoftmaxGatherOp,
+  guidedScores: guidedScoresOp,
   attention: attentionOp,
   embedding: embeddingOp,
   nearestCode: nearestCodeOp,

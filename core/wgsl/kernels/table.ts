@@ -21,6 +21,7 @@ import { matmul } from "./matmul.ts";
 import { nearestCode } from "./nearest_code.ts";
 import { packConv, packLinear } from "./pack.ts";
 import { reduce } from "./reduce.ts";
+import { guidedScores } from "./guided_scores.ts";
 import { logSoftmaxGather, softmax } from "./softmax.ts";
 import { stridedCopy } from "./strided_copy.ts";
 import { topK } from "./top_k.ts";
@@ -52,6 +53,7 @@ export function kernelTable(gpu: Context): KernelImplementations {
     l2Normalize: (args) => l2Normalize(gpu, args),
     softmax: (args) => softmax(gpu, args),
     logSoftmaxGather: (args) => logSoftmaxGather(gpu, args),
+    guidedScores: (args) => guidedScores(gpu, args),
     attention: (args) => attention(gpu, args),
     attentionGradient: (args) => attentionGradient(gpu, args),
     gatherRows: (args) => gatherRows(gpu, args),

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { tokenLogProbs, TokenScorer, type TokenScores } from "../../../attribution/likelihood/mod.ts";
-import { type Device, fromArray, keep, scope, slice, uniforms } from "../../../core/tensor/mod.ts";
+import { add, type Device, fromArray, keep, mul, scope, slice, sub, uniforms } from "../../../core/tensor/mod.ts";
 import { guidanceScales } from "../../../models/rar/sampler.ts";
 import { TokenDraw } from "../../../models/sampling.ts";
 import { guidanceStrengths } from "../../../models/var/sampler.ts";
@@ -87,10 +87,11 @@ for (const name of ["rar", "var"] as const) {
       const conditional = variant.logits(input, own), unconditional = variant.logits(input, none);
       const logProbs = tokenLogProbs(variant, input, tokens, none);
       const [rule] = scorer.rules;
-      const at = rule.coefficients.map((values) =>
-        fromArray(device, Float32Array.from({ length: images * n }, (_, r) => values[r % n]), [images * n, 1])
+      const [factor, share, base] = (["factor", "share", "base"] as const).map((key) =>
+        fromArray(device, Float32Array.from({ length: images * n }, (_, r) => rule.mixing[r % n][key]), [images * n, 1])
       );
-      const guided = rule.guide(conditional.reshape(-1, codes), unconditional.reshape(-1, codes), at);
+      const [given, plain] = [conditional, unconditional].map((x) => x.reshape(-1, codes));
+      const guided = add(mul(sub(given, mul(plain, share)), factor), mul(plain, base));
       const draw = new TokenDraw(device, codes, rule.support);
       const supported = draw.weights(guided);
       draw.dispose();

@@ -263,3 +263,26 @@ withDevices("logSoftmaxGather agrees with the reference up to logits of 1e4", as
     });
   }, examples);
 }, targets);
+
+const guidedCase = fc.record({
+  rows: edgeSize,
+  n: fc.oneof(edgeSize, fc.constantFrom(64, 255, 1000, 4096)),
+  samplers: fc.constantFrom(1, 2, 5),
+  magnitude: fc.constantFrom(2, 400),
+  seed,
+});
+
+withDevices("guidedScores agrees with the reference, ranks exactly", async (device) => {
+  const examples = [{ rows: 5, n: 4096, samplers: 4, magnitude: 400, seed: 1 }];
+  await forAll(device, guidedCase, { cpu: 60, webgpu: 15 }, async ({ rows, n, samplers, magnitude, seed }) => {
+    const inputs = new Inputs(seed), places = 3;
+    // Multiples of powers of two, so that guided logits have no rounding and ties are ties.
+    const logits = () => inputs.wholeF32(rows * n, -magnitude, magnitude).map((value) => value / 8);
+    const mixing = inputs.wholeF32(samplers * places * 4, -8, 40).map((value, i) => i % 4 === 3 ? 0.5 : value / 4);
+    await agrees(device, "guidedScores", {
+      ...{ conditional: logits(), unconditional: logits(), mixing, rows, n, samplers, places },
+      index: inputs.i32(rows, 0, n - 1),
+      place: inputs.i32(rows, 0, places - 1),
+    }, { roundings: byKind(device, { cpu: 8, webgpu: 16 }), each: true, floor: Math.max(1, Math.log(n)) });
+  }, examples);
+}, targets);

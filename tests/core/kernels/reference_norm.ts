@@ -148,6 +148,25 @@ export function logSoftmaxGather({ x, index, rows, n }: HostArgs<"logSoftmaxGath
   return { out };
 }
 
+export function guidedScores(args: HostArgs<"guidedScores">): Record<string, HostResult> {
+  const { conditional, unconditional, index, place, mixing, rows, n, samplers, places } = args;
+  const scores = new Float64Array(samplers * 2 * rows), guided = new Float64Array(rows * n);
+  for (let s = 0; s < samplers; s++) {
+    for (let r = 0; r < rows; r++) {
+      const at = 4 * (s * places + place[r]);
+      const [factor, share, base, scale] = mixing.subarray(at, at + 4);
+      const row = Float64Array.from({ length: n }, (_, i) => {
+        const c = conditional[r * n + i], u = unconditional[r * n + i];
+        return ((c - share * u) * factor + base * u) * scale;
+      });
+      scores[2 * s * rows + r] = logSoftmaxOf(row)[index[r]];
+      scores[(2 * s + 1) * rows + r] = 1 + row.filter((value) => value > row[index[r]]).length;
+      if (s === 0) guided.set(row, r * n);
+    }
+  }
+  return { scores, guided };
+}
+
 export function attention(args: HostArgs<"attention">): Record<string, HostResult> {
   const { q, k, v, visible, batch, heads, headDim, lq, lk, kvCapacity, scale } = args;
   const out = new Float64Array(batch * lq * heads * headDim);

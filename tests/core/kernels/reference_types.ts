@@ -20,7 +20,7 @@ export type CheckedKernel = Exclude<KernelName, "packLinear" | "packConv">;
 
 /** Buffers that a kernel writes completely; they are results, not arguments. */
 type WrittenWhole<K> = K extends "stridedCopy" ? never
-  : "out" | "values" | "indices" | "dx" | "dGamma" | "dBeta" | "dScale" | "dq" | "dk" | "dv";
+  : "out" | "values" | "indices" | "scores" | "guided" | "dx" | "dGamma" | "dBeta" | "dScale" | "dq" | "dk" | "dv";
 
 /**
  * Arguments of kernel `K` on the host. Packed weights are given as they were before packing: [n, k] for a matmul,

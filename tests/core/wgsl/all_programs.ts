@@ -102,6 +102,10 @@ function optionsOf(device: WebGpuDevice): { readonly [K in KernelName]: Iterable
     l2Normalize: widths.map((n) => ({ x, out, rows: 8, n, eps: 1e-6 })),
     softmax: [...combinations({ n: widths, log: tests })].map((some) => ({ x, out, rows: 8, ...some })),
     logSoftmaxGather: widths.map((n) => ({ x, index: x, out, rows: 8, n })),
+    guidedScores: [...combinations({ n: widths, guided: maybe })].map((some) => ({
+      ...{ conditional: x, unconditional: x, index: x, place: x, mixing: x, scores: out },
+      ...{ rows: 8, samplers: 2, places: 4, ...some },
+    })),
     attention: [...attentionSizes()].flatMap((sizes) =>
       maybe.map((visible) => ({ q: x, k: x, v: x, out, visible, ...sizes }))
     ),
