@@ -75,7 +75,7 @@ export interface ScorerOptions {
 }
 
 /** Tensors [rows, codes] that exist at the peak of a block: without top-k and top-p, and with them. */
-const blockTensors = { whole: 6, narrow: 8 };
+const blockTensors = { whole: 8, narrow: 10 };
 
 /** One image to score under one class. */
 export interface Job {
