@@ -3,7 +3,7 @@
  * verdict is.
  */
 export * from "./checkpoint/mod.ts";
-export type { DrawRule, Sampler, SamplerSetting } from "./draw_rule.ts";
+export type { DrawRule, Mixing, Sampler, SamplerSetting } from "./draw_rule.ts";
 export type {
   Agreement,
   ByFamily,
