@@ -22,8 +22,11 @@ export function possibleSamplers(own: Sampler, others: readonly Sampler[]): read
  * official code computes its own formula.
  */
 export interface Mixing {
+  /** Factor of the difference. */
   readonly factor: number;
+  /** Share of the unconditional logits that is subtracted from the conditional ones. */
   readonly share: number;
+  /** Factor of the unconditional logits that are added. */
   readonly base: number;
 }
 
