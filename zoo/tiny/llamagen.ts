@@ -81,7 +81,7 @@ export const llamagenRecipes: FamilyRecipes = {
   transformers: [
     llamagenTransformer("llamagenb", { width: 48, layers: 2 }, { seed: 601, steps: 1500, lr: 8e-3 }),
     llamagenTransformer("llamagenl", { width: 64, layers: 3 }, { seed: 602, steps: 1200, lr: 7e-3 }),
-    llamagenTransformer("llamagenxl", { width: 80, layers: 3 }, { seed: 603, steps: 1000, lr: 6e-3 }),
+    llamagenTransformer("llamagenxl", { width: 80, layers: 3 }, { seed: 603, steps: 4000, lr: 6e-3 }),
   ],
-  inverse: { epochs: 8, batch: 16, lr: 1e-3 },
+  inverse: { epochs: 24, batch: 16, lr: 1e-3 },
 };
