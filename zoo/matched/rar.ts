@@ -86,7 +86,7 @@ export const rarTwin: TransformerRecipe<RarConfig> = rarTransformer("twin-rar", 
   width: 64,
   sampler: { guidance: 4, power: 1, temperature: 1 },
   seed: 1401,
-  steps: 1000,
+  steps: 700,
   lr: 6e-3,
 });
 
@@ -99,7 +99,7 @@ export const rarRecipes: FamilyRecipes = {
       width: 64,
       sampler: { guidance: 16, power: 2.75, temperature: 1 },
       seed: 1201,
-      steps: 2000,
+      steps: 1400,
       lr: 6e-3,
     }),
     rarTransformer("rarl", {
@@ -107,7 +107,7 @@ export const rarRecipes: FamilyRecipes = {
       width: 80,
       sampler: { guidance: 15.5, power: 2.5, temperature: 1.02 },
       seed: 1202,
-      steps: 2000,
+      steps: 1400,
       lr: 5e-3,
     }),
     rarTransformer("rarxl", {
@@ -115,7 +115,7 @@ export const rarRecipes: FamilyRecipes = {
       width: 96,
       sampler: { guidance: 6.9, power: 1.5, temperature: 1.02 },
       seed: 1203,
-      steps: 2000,
+      steps: 1400,
       lr: 4e-3,
     }),
     rarTransformer("rarxxl", {
@@ -123,7 +123,7 @@ export const rarRecipes: FamilyRecipes = {
       width: 112,
       sampler: { guidance: 8, power: 1.2, temperature: 1.02 },
       seed: 1204,
-      steps: 2000,
+      steps: 1400,
       lr: 3e-3,
     }),
   ],

@@ -73,7 +73,7 @@ function varTransformer(
   };
 }
 
-const twin = varTransformer("twin-var", { depth: 4, width: 64, seed: 1402, steps: 500, lr: 6e-3 });
+const twin = varTransformer("twin-var", { depth: 4, width: 64, seed: 1402, steps: 350, lr: 6e-3 });
 
 /**
  * A transformer on the set's tokenizer that is none of its variants: the smallest size with another seed and sampler,
@@ -91,10 +91,10 @@ export const varTwin: TransformerRecipe<VarConfig> = {
 export const varRecipes: FamilyRecipes = {
   tokenizers: { var: tokenizer },
   transformers: [
-    varTransformer("var16", { depth: 4, width: 64, seed: 1301, steps: 1000, lr: 6e-3 }),
-    varTransformer("var20", { depth: 5, width: 80, seed: 1302, steps: 1250, lr: 5e-3 }),
-    varTransformer("var24", { depth: 6, width: 96, seed: 1303, steps: 1500, lr: 4e-3 }),
-    varTransformer("var30", { depth: 7, width: 112, seed: 1304, steps: 1750, lr: 3e-3 }),
+    varTransformer("var16", { depth: 4, width: 64, seed: 1301, steps: 700, lr: 6e-3 }),
+    varTransformer("var20", { depth: 5, width: 80, seed: 1302, steps: 875, lr: 5e-3 }),
+    varTransformer("var24", { depth: 6, width: 96, seed: 1303, steps: 1050, lr: 4e-3 }),
+    varTransformer("var30", { depth: 7, width: 112, seed: 1304, steps: 1225, lr: 3e-3 }),
   ],
   inverse: { epochs: 10, batch: 16, lr: 1e-3 },
 };
