@@ -57,7 +57,10 @@ export function when(conditions: readonly string[], body: string): string {
   return all.length === 0 ? body : `if (${all.join(" && ")}) { ${body} }`;
 }
 
-/** Rows of the image's pixels: where the window of each begins. */
+/**
+ * Rows of the image's pixels: where the window of each begins. Conditions are joined by all(), not by &&, of which naga
+ * makes nested branches: SwiftShader compiled some of these programs for minutes, and compiles them in seconds without.
+ */
 const pixelFunctions = `
 struct Window { image: u32, y: i32, x: i32 }
 fn windowOf(row: u32) -> Window {
@@ -73,7 +76,7 @@ fn windowOf(row: u32) -> Window {
 fn pixelAt(window: Window, ky: i32, kx: i32) -> i32 {
   let y = window.y + ky;
   let x = window.x + kx;
-  let inside = y >= 0 && x >= 0 && (y >> p.halve) < i32(p.h) && (x >> p.halve) < i32(p.w);
+  let inside = all(vec4<bool>((y >= 0), (x >= 0), ((y >> p.halve) < i32(p.h)), ((x >> p.halve) < i32(p.w))));
   return select(-1, ((i32(window.image * p.h) + (y >> p.halve)) * i32(p.w) + (x >> p.halve)) * i32(p.cIn), inside);
 }`;
 
@@ -132,7 +135,8 @@ function imageSource(left: Left, { depth }: Tile, each: Each): Source {
     const element = (c: string, e: number, l: number) =>
       `let k${l}_${e} = k + 4u * aQuad${l} + ${e}u; let tap${l}_${e} = k${l}_${e} / p.cIn;
     let at${l}_${e} = pixelAt(window${l}, i32(tap${l}_${e} / p.kw), i32(tap${l}_${e} % p.kw));
-    if (k${l}_${e} < end && at${l}_${e} >= 0) { a${l}.${c} = a[u32(at${l}_${e}) + k${l}_${e} % p.cIn]; }`;
+    let ok${l}_${e} = all(vec2<bool>((k${l}_${e} < end), (at${l}_${e} >= 0)));
+    a${l}.${c} = select(0.0, a[select(0u, u32(at${l}_${e}) + k${l}_${e} % p.cIn, ok${l}_${e})], ok${l}_${e});`;
     return {
       ...{ buffer: "array<f32>", params: imageParams, functions: pixelFunctions, advance: "" },
       setup: each((l) => `let window${l} = windowOf(aSource${l});`),

@@ -96,7 +96,7 @@ function tapsSource(right: Right, each: Each): Source {
     ...{ buffer: four ? "array<vec4f>" : "array<f32>", params: tapsParams },
     functions: `
 fn tapAt(image: u32, y: i32, x: i32, channel: u32) -> i32 {
-  let inside = y >= 0 && x >= 0 && (y >> p.halve) < i32(p.h) && (x >> p.halve) < i32(p.w);
+  let inside = all(vec4<bool>((y >= 0), (x >= 0), ((y >> p.halve) < i32(p.h)), ((x >> p.halve) < i32(p.w))));
   let at = ((i32(image * p.h) + (y >> p.halve)) * i32(p.w) + (x >> p.halve)) * i32(p.cIn) + i32(channel);
   return select(-1, at, inside);
 }`,
