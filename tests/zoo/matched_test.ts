@@ -1,9 +1,12 @@
 /** The recipe `matched`: what it has in common with the official models, and how its sizes differ. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { rarTokenizer, rarVariants } from "../../models/rar/config.ts";
 import { varTokenizer, varVariants } from "../../models/var/config.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { WeightSpec } from "../../models/weights.ts";
+import { canonicalJson } from "../../util/json.ts";
 import { tokenizersOf, transformersOf, variantsOf, zooRecipes } from "../../zoo/recipes.ts";
 
 const recipe = zooRecipes.matched, tokenizers = tokenizersOf(recipe), variants = variantsOf(recipe);
@@ -62,5 +65,24 @@ Deno.test("matched: twins are of the smallest size on a family's own tokenizer, 
     assert.deepEqual(twin.network.config, smallest.network.config);
     assert.notDeepEqual(twin.network.sampler, smallest.network.sampler);
     assert.deepEqual([twin.tokenizer, 2 * twin.steps], [smallest.tokenizer, smallest.steps]);
+  }
+});
+
+Deno.test("matched: the networks that are kept were trained as the recipe says, and are what README's sums say", async () => {
+  const folder = new URL("../../weights/matched/", import.meta.url);
+  const readme = await Deno.readTextFile(new URL("README.md", folder));
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(folder)) if (name.endsWith(".safetensors")) names.push(name);
+  assert.ok(names.includes("maskgit_vq.safetensors"));
+  for (const file of names) {
+    const path = new URL(file, folder).pathname, name = file.replace(".safetensors", "");
+    const tokenizer = Object.values(tokenizers).find((recipe) => recipe.name === name);
+    const transformer = variants.find((recipe) => recipe.name === name);
+    const source = await openSafetensors(path);
+    const text = source.metadata.get("recipe");
+    source.close();
+    assert.equal(text, tokenizer ? JSON.stringify(tokenizer) : canonicalJson(transformer), name);
+    const sum = createHash("sha256").update(await Deno.readFile(path)).digest("hex");
+    assert.match(readme, new RegExp(`\\| \`${file}\` *\\| \`${sum}\` \\|`));
   }
 });
