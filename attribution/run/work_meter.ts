@@ -33,10 +33,17 @@ interface Seen {
   /** Images that turned out to need it, of so many whose need is known. */
   needed: number;
   decided: number;
+  /** The same, whenever more became known. */
+  readonly history: { readonly needed: number; readonly decided: number }[];
 }
 
 /** As how many images the expected share of images that need a stage counts. */
 const priorImages = 2;
+/**
+ * The share of images that need a stage is that of so many before: folders are often sorted, and what comes first says
+ * little of the rest.
+ */
+const memory = 128;
 /** As how many seconds of work the device's rate counts where stages are judged by others. */
 const priorSeconds = 60;
 /** Networks as a whole reach about this share of what single products and convolutions do. */
@@ -57,7 +64,9 @@ export class WorkMeter implements WorkHooks {
 
   constructor(readonly costs: readonly StageCost[], options: MeterOptions = {}) {
     const { now = () => performance.now(), passSeconds = 10 } = options;
-    this.#stages = new Map(costs.map((cost) => [cost.stage, { cost, ran: 0, seconds: 0, needed: 0, decided: 0 }]));
+    this.#stages = new Map(costs.map((cost) => [cost.stage, {
+      ...{ cost, ran: 0, seconds: 0, needed: 0, decided: 0, history: [{ needed: 0, decided: 0 }] },
+    }]));
     this.#now = now;
     this.#passSeconds = passSeconds;
   }
@@ -90,6 +99,12 @@ export class WorkMeter implements WorkHooks {
     if (seen === undefined) return;
     seen.needed += images;
     seen.decided += decided;
+    seen.history.push({ needed: seen.needed, decided: this.#decided(seen) });
+  }
+
+  /** Images of which is known whether they need a stage. */
+  #decided({ cost, decided: own }: Seen): number {
+    return cost.after === undefined ? own : this.#stages.get(cost.after)?.decided ?? own;
   }
 
   add(stage: string, images: number): void {
@@ -146,10 +161,13 @@ export class WorkMeter implements WorkHooks {
   }
 
   /** Images that a stage has still to run over, of `todo` in all. */
-  #imagesLeft({ cost, ran, needed, decided: own }: Seen, todo: number): number {
-    const decided = cost.after === undefined ? own : this.#stages.get(cost.after)?.decided ?? own;
+  #imagesLeft(seen: Seen, todo: number): number {
+    const { cost, ran, needed, history } = seen, decided = this.#decided(seen);
     const isCertain = cost.share === 1 && decided === 0;
-    const share = isCertain ? 1 : (priorImages * cost.share + needed) / (priorImages + decided);
+    const then = history.findLast((at) => at.decided <= decided - memory) ?? history[0];
+    const share = isCertain
+      ? 1
+      : (priorImages * cost.share + needed - then.needed) / (priorImages + decided - then.decided);
     const left = needed + share * Math.max(0, todo - decided) - ran;
     // Images that were kept in part never run through all stages.
     return Math.max(0, decided === 0 ? Math.min(left, todo - this.#finished) : left);

@@ -22,8 +22,8 @@ interface Simulated {
   readonly loading?: number;
   /** By how much stages differ from what their operations say, as a factor up or down. */
   readonly uneven: number;
-  /** Share of the images that are searched. */
-  readonly searched?: number;
+  /** Share of the images that are searched: of all, or by the number of the image. */
+  readonly searched?: number | ((image: number) => number);
   /** Share of the time after which the estimate must hold, where the first minute tells nothing of it. */
   readonly from?: number;
 }
@@ -62,7 +62,8 @@ function simulate({ images, recalled = 0, chunk, loading = 0, uneven, searched =
       if (kind === "transformer") meter.expect(stage, count, count);
     }
     for (const { stage } of own) pass(stage, count);
-    const due = Array.from({ length: count }, draw).filter((drawn) => drawn < searched).length;
+    const shareOf = (image: number) => typeof searched === "number" ? searched : searched(image);
+    const due = Array.from({ length: count }, draw).filter((drawn, i) => drawn < shareOf(at + i)).length;
     meter.expect(searchStage, due, count);
     pass(searchStage, due);
     const found = Math.round(due / 2);
@@ -83,6 +84,10 @@ Deno.test("WorkMeter estimates the time left within 20 % after a minute, with un
     "networks in turns": { images: 60, chunk: 60, loading: 20, uneven: 1.15 },
     "most images recalled": { images: 300, recalled: 260, chunk: 8, uneven: 1.3 },
     "all images searched": { images: 100, chunk: 4, uneven: 1.3, searched: 1, from: 0.1 },
+    "sorted, the images that are searched last": {
+      ...{ images: 1000, chunk: 16, uneven: 1.3, from: 0.3 },
+      searched: (image: number) => image < 300 ? 0.1 : 1,
+    },
     "no image searched": { images: 100, chunk: 4, uneven: 1.3, searched: 0, from: 0.1 },
   };
   for (const [name, run] of Object.entries(runs)) {
