@@ -16,8 +16,6 @@ const hasSwiftShader = await Deno.stat(swiftShader).then(({ isFile }) => isFile,
 interface Part {
   readonly file: string;
   readonly filter?: string;
-  /** Run with the tiles that the device does not choose by itself, which the file asks for: see `openAllTargets`. */
-  readonly asksForTiles?: boolean;
 }
 
 /** A driver and a kind of tiles. */
@@ -50,14 +48,11 @@ async function deviceTests(folder: string): Promise<string[]> {
 async function runsOf(): Promise<Run[]> {
   const tests = (await deviceTests("tests/core")).map((file): Part => ({ file }));
   assert.ok(tests.length >= 20, `${tests.length} test files`);
-  // Without three kernels that take SwiftShader minutes with these tiles.
-  const larger = { file: "tests/core/kernels/large_slow_test.ts", asksForTiles: true };
-  const swiftTests = tests.map((part) => part.file.endsWith("/large_test.ts") ? larger : part);
   const swift = { VK_DRIVER_FILES: swiftShader };
   const [hardware, software] = ["hardware", "software"].map((tiles) => ({ MODEL_TRACER_TILES: tiles }));
   const usual = { name: "usual driver, hardware tiles", env: hardware, parts: [...tests, ...parity], least: 370 };
   if (!hasSwiftShader) return [usual];
-  const onSwift = { env: { ...swift, ...hardware }, parts: [...swiftTests, ...parity], least: 370 };
+  const onSwift = { env: { ...swift, ...hardware }, parts: [...tests, ...parity], least: 370 };
   return [
     usual,
     { name: "SwiftShader, hardware tiles", ...onSwift },
@@ -87,11 +82,10 @@ const titleOf = ({ file, filter }: Part) => filter === undefined ? file : `${fil
 
 /** Runs a part and returns how many tests passed. Throws with all that the process printed when one fails. */
 async function passing(part: Part, { name, env }: Run): Promise<number> {
-  const { file, filter, asksForTiles = false } = part;
-  const { MODEL_TRACER_TILES, ...driver } = env;
+  const { file, filter } = part;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["test", "-A", "--no-check", ...filter === undefined ? [] : ["--filter", filter], file],
-    env: { NO_COLOR: "1", ...driver, ...!asksForTiles && { MODEL_TRACER_TILES }, MODEL_TRACER_WEBGPU_ONLY: "1" },
+    env: { NO_COLOR: "1", ...env, MODEL_TRACER_WEBGPU_ONLY: "1" },
     ...{ stdout: "piped", stderr: "piped" },
   }).spawn();
   const use = processUse(child.pid);

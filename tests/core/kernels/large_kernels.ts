@@ -7,7 +7,7 @@ import type { Device } from "../../../core/tensor/device.ts";
 import { agrees, byKind, expectedOf, Inputs, runKernel, sumTolerance, type Tolerance } from "./check.ts";
 import type { CheckedKernel, HostArgs, HostResult } from "./reference.ts";
 
-/** A kernel at a size that is split. `slowOnOtherTiles`: minutes with the tiles for the other sort of adapter. */
+/** A kernel at a size that is split. `slowOnOtherTiles`: half a minute with the tiles for other adapters. */
 export interface LargeKernel {
   readonly title: string;
   readonly slowOnOtherTiles: boolean;
