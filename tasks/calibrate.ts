@@ -102,6 +102,13 @@ export const command = defineCommand({
       help: "processed copies of every image that classifiers are fitted to, so that they know processed images",
     },
     condition,
+    likelihoods: {
+      value: "NAME",
+      type: choice(["all", "open"] as const),
+      help: "which likelihoods classifiers are fitted to: all of every image, or those of families that its signals " +
+        "leave open",
+      unset: "all for small tokenizers, else open",
+    },
     budget: {
       value: "TFLOP",
       type: real(0),

@@ -9,7 +9,7 @@ import { requireSizes } from "../attribution/calibration/image_sizes.ts";
 import { loadCalibration, uncalibrated } from "../attribution/decision/calibration_file.ts";
 import { featureFigures, readFeatureCsv } from "../attribution/evaluation/plots.ts";
 import { runEvaluation } from "../attribution/evaluation/run_evaluation.ts";
-import { type Evidence, isUnreadable } from "../attribution/evidence/evidence.ts";
+import { type Evidence, isUnreadable, type MeasuredLine } from "../attribution/evidence/evidence.ts";
 import { featuresOf, featureTable, writeFeatureTable } from "../attribution/evidence/features.ts";
 import { encodePng, readImage } from "../attribution/images/decode.ts";
 import { labelsOf, mapFamilies } from "../attribution/labels.ts";
@@ -194,6 +194,22 @@ Deno.test("a set of two sizes is calibrated, evaluated and served; images of oth
     const { calibration } = await loadCalibration(await openModelSet(models));
     assert.deepEqual(Object.keys(calibration.families), labels.families);
 
+    // The same from fewer likelihoods. Nothing is measured that was there, and each image keeps its own family's.
+    const out = join(dir, "open.json"), report = join(dir, "open");
+    const open = await runCalibration({ ...data, copies: 0, likelihoods: "open", out, report }).catch((error) => {
+      assert.match(error.message, /joint: the confidence carries no information/);
+    });
+    if (open !== undefined) {
+      assert.deepEqual([open.status, open.computed], ["done", 0]);
+      assert.deepEqual(open.calibration!.families, calibration.families);
+      assert.deepEqual(Object.keys(open.calibration!.classifiers!.joint.families), labels.families);
+    }
+    const lines = (await Deno.readTextFile(join(report, "evidence.jsonl"))).trim().split("\n");
+    for (const { image, variants } of lines.map((text): MeasuredLine => JSON.parse(text))) {
+      const label = image.split("/")[1].split(" ")[0];
+      if (label !== "outlier" && !image.includes(" after ")) assert.ok(label in variants, image);
+    }
+
     const { evaluation, methods } = await runEvaluation({
       ...data,
       report: join(dir, "evaluate"),
@@ -206,16 +222,16 @@ Deno.test("a set of two sizes is calibrated, evaluated and served; images of oth
     assert.equal(result.separations[0].others, 8, "outliers of 48 pixels");
 
     const paths = [join(dir, "val", "rarb", "100.png"), join(dir, "val", "llamagenl384", "100.png")];
-    const lines = await attribute(models, paths, { journal });
+    const verdicts = await attribute(models, paths, { journal });
     const again = await attribute(models, paths, { journal });
-    assert.deepEqual(again.map(measuredOf), lines.map(measuredOf));
+    assert.deepEqual(again.map(measuredOf), verdicts.map(measuredOf));
     const own = [[...labels.variants.rar, ...labels.variants.llamagen], labels.variants.llamagen384];
-    lines.forEach(({ scores }, i) => {
+    verdicts.forEach(({ scores }, i) => {
       const possible = [...own[i], "outlier"];
       assert.ok(Object.keys(scores).every((label) => possible.includes(label)), `${Object.keys(scores)}`);
     });
 
-    const items = lines.map((line, i) => {
+    const items = verdicts.map((line, i) => {
       return { image: line.image, label: ["rarb", "llamagenl384"][i], source: "", row: featuresOf(line) };
     });
     const [csv] = await writeFeatureTable(featureTable(items), labels, join(dir, "features"));

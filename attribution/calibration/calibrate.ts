@@ -29,10 +29,11 @@ import { expectNoFile, isFile, PartFile, writeFileAtomically } from "../../util/
 import { chooseModels } from "../run/choose_models.ts";
 import type { SignalLevel } from "../signals/table.ts";
 import { type ClassifiersFit, fitClassifiers, type LabelledLine, whyNotFittable } from "./classifiers.ts";
-import type { Example } from "./fit_joint.ts";
+import { chooseScored, defaultLikelihoods } from "./choose_scored.ts";
+import type { Example, FittedTo } from "./fit_joint.ts";
 import { extrasFor } from "../decision/extras.ts";
 import { type Labels, labelsOf, mapFamilies, outlierLabel } from "../labels.ts";
-import { gatherLines, type MeasuringEvents } from "../run/measure_images.ts";
+import { gatherLines, type MeasuringEvents, type MeasuringOptions } from "../run/measure_images.ts";
 import type { RunOptions } from "../run/open_run.ts";
 import { defaultQuantizer, type QuantizerName } from "../quantisation/quantizers.ts";
 import { sha256Hex } from "../../util/hash.ts";
@@ -69,6 +70,11 @@ export interface CalibrationOptions extends RunOptions {
   readonly pradaEpochs?: number;
   /** Processed copies of every image that classifiers are fitted to. With 0, processed images are not known. Default 2. */
   readonly copies?: number;
+  /**
+   * Which likelihoods classifiers are fitted to: `all` of every image, or those of families that its signals leave
+   * `open`. Default: `defaultLikelihoods`.
+   */
+  readonly likelihoods?: FittedTo;
   /** Use only so many images of every label. Default: all. */
   readonly limitPerLabel?: number;
   /** Options of the thresholds. */
@@ -120,22 +126,15 @@ export async function runCalibration(
   const images = withClassifiers ? [...asIs(originals), ...processed(originals, options)] : asIs(originals);
   const quantization = options.quantization ?? defaultQuantizer(set);
   const latents = await estimateLatents(set, train, labels, { ...options, ...events, quantization });
-  const { unreadable, summary, lines } = await measureAll(
-    set,
-    images,
-    { ...options, quantization },
-    withClassifiers,
-    events,
-  );
-  const { computed } = summary.images;
+  const likelihoods = options.likelihoods ?? defaultLikelihoods(set),
+    isOpen = withClassifiers && likelihoods === "open";
+  const what = { ...options, quantization };
+  const first = await measureAll(set, images, { ...what, isScored: withClassifiers && !isOpen }, events);
   const modelSet = { dir: set.dir, hash: set.hash };
-  if (summary.status !== "done") return { status: "interrupted", modelSet, computed, unreadable };
+  if (first.status !== "done") return { status: "interrupted", modelSet, ...first.counts };
 
-  const measured = images.flatMap(({ label, role, group }, i) =>
-    lines[i] === undefined ? [] : [{ label, role, group, line: lines[i], i }]
-  );
-  const trainLines = measured.filter(({ i }) => i < train.length);
-  const valLines = measured.filter(({ i }) => i >= train.length && i < originals.length);
+  const trainLines = first.measured.filter(({ i }) => i < train.length);
+  const valLines = first.measured.filter(({ i }) => i >= train.length && i < originals.length);
   noteTwins(trainLines, valLines, events);
   const fit = fitCalibration(trainLines.map(signalsOf), valLines.map(signalsOf), labels, options.fit);
   const thresholds: Calibration = {
@@ -149,14 +148,27 @@ export async function runCalibration(
     ...latents !== undefined && { latents },
     variants: { scale: await formerScale(path, set) },
   };
-  const classifiers = withClassifiers ? await fitOn(set, measured, thresholds, options, events) : undefined;
+  let { measured } = first, counts = first.counts;
+  if (isOpen) {
+    const prada = options.extras?.includes("prada") ?? false;
+    const { wanted, share } = chooseScored(measured, rulesOf(thresholds, labels), { prada });
+    events.onNote?.(`signals leave ${(100 * share).toFixed(0)} % of the likelihoods open: the others are not measured`);
+    const second = await measureAll(set, images, { ...what, isScored: true, wanted, openShare: share }, events);
+    // What it scores was seen before, so that it is not counted twice.
+    counts = { ...counts, computed: Math.max(counts.computed, second.counts.computed) };
+    if (second.status !== "done") return { status: "interrupted", modelSet, ...counts };
+    measured = second.measured;
+  }
+  const classifiers = withClassifiers
+    ? await fitOn(set, measured, thresholds, { ...options, likelihoods }, events)
+    : undefined;
   const calibration = classifiers === undefined
     ? thresholds
     : { ...thresholds, classifiers: rounded(classifiers.classifiers) };
   await file.write(formatCalibration(calibration));
   await file.finish();
   if (options.out === undefined && set.manifest.calibration === undefined) await nameInManifest(set, events);
-  return { status: "done", modelSet, computed, unreadable, path, calibration, fit, classifiers };
+  return { status: "done", modelSet, ...counts, path, calibration, fit, classifiers };
 }
 
 /** Lists the labelled images of both folders, with `train/` or `val/` before their names. */
@@ -229,14 +241,18 @@ const countingDevice: PlannedDevice = {
   packedBytes: (_, shape) => 4 * sizeOf(shape),
 };
 
-/**
- * Measures all images, with the transformers if classifiers are fitted. Also returns the names of unreadable images.
- */
+/** What is measured of all images. */
+interface MeasuredAll extends CalibrationOptions, Pick<MeasuringOptions, "wanted" | "openShare"> {
+  readonly quantization: QuantizerName;
+  /** Whether transformers run. */
+  readonly isScored: boolean;
+}
+
+/** Measures all images. Also returns the names of unreadable ones. */
 async function measureAll(
   set: ModelSet,
   images: readonly Sample[],
-  options: CalibrationOptions & { readonly quantization: QuantizerName },
-  withClassifiers: boolean,
+  { isScored, ...options }: MeasuredAll,
   events: MeasuringEvents,
 ) {
   const { extras = [], signals = "all", condition = "infer" } = options;
@@ -244,16 +260,19 @@ async function measureAll(
   const inference = options.budget === undefined || condition !== "infer"
     ? undefined
     : inferenceWithin(set, options.budget, countingDevice);
-  const scoring = withClassifiers ? { condition, inference, extras: extrasFor(tokens) } : undefined;
+  const scoring = isScored ? { condition, inference, extras: extrasFor(tokens) } : undefined;
   const unreadable: string[] = [];
-  const measured = await gatherLines(set, images, { ...options, signals, scoring }, {
+  const { summary, lines } = await gatherLines(set, images, { ...options, signals, scoring }, {
     ...events,
     onLine: (line, index) => {
       if ("error" in line && images[index].role === "original") unreadable.push(line.image);
-      events.onLine?.(line, index);
+      if (options.wanted === undefined) events.onLine?.(line, index);
     },
   });
-  return { unreadable, ...measured };
+  const measured = images.flatMap(({ label, role, group }, i) =>
+    lines[i] === undefined ? [] : [{ label, role, group, line: lines[i], i }]
+  );
+  return { status: summary.status, counts: { computed: summary.images.computed, unreadable }, measured };
 }
 
 function signalsOf({ label, line }: LabelledLine): Labelled {
@@ -269,7 +288,10 @@ async function fitOn(
   events: MeasuringEvents,
 ): Promise<ClassifiersFit> {
   const rules = rulesOf(thresholds, labelsOf(set));
-  if (!options.extras?.includes("prada")) return await fitClassifiers(measured, { rules, onNote: events.onNote });
+  const { likelihoods } = options;
+  if (!options.extras?.includes("prada")) {
+    return await fitClassifiers(measured, { rules, likelihoods, onNote: events.onNote });
+  }
   const device = await openDevice(options.device ?? "auto", { threads: options.threads });
   try {
     const scaleLengths = mapFamilies(set.families, (family) => {
@@ -277,7 +299,7 @@ async function fitOn(
       return patchNums.length === 1 ? null : patchNums.map((side) => side * side);
     });
     const prada = { device, epochs: options.pradaEpochs ?? 3000, scaleLengths };
-    return await fitClassifiers(measured, { rules, prada, onNote: events.onPrepare });
+    return await fitClassifiers(measured, { rules, likelihoods, prada, onNote: events.onPrepare });
   } finally {
     device.close();
   }

@@ -20,7 +20,7 @@ import type { Classifiers } from "../decision/classifiers/schema.ts";
 import { ownSampleScores } from "../decision/classifiers/variant.ts";
 import { stretchConfidence, stretchOf } from "../decision/classifiers/confidence.ts";
 import { fitStretches, type JudgedVerdict, whyUninformative } from "./fit_confidence.ts";
-import { type Example, fitJoint } from "./fit_joint.ts";
+import { type Example, fitJoint, type FittedTo } from "./fit_joint.ts";
 import { judgeJoint, type ReadLine } from "./judge_joint.ts";
 import { fitOwnSamples, fitVariants, type LabelledRow, type NamedFit } from "./fit_variants.ts";
 
@@ -47,6 +47,8 @@ export interface ClassifierFitOptions {
     readonly epochs: number;
     readonly scaleLengths: Readonly<Record<FamilyName, readonly number[] | null>>;
   };
+  /** Which likelihoods the lines have. Default `all`. */
+  readonly likelihoods?: FittedTo;
   readonly onNote?: (text: string) => void;
 }
 
@@ -93,10 +95,8 @@ export async function fitClassifiers(
   const rows = lines.map(({ label, line }): LabelledRow => ({ label, row: featuresOf(line) }));
   const ofFamily = (name: FamilyName) => rows.filter(({ label }) => labels.familyOf(label) === name);
   const perFamily = <T>(make: (name: FamilyName) => T) => mapFamilies(labels.families, make);
-  const examples = all.map(({ label, line, role = "original", group = line.image }): Example => ({
-    ...{ label, row: featuresOf(line), role, group, kind: mainKind(line.facts) },
-  }));
-  const { model: joint, readings, strangers } = fitJoint(examples, labels);
+  const examples = all.map(exampleOf);
+  const { model: joint, readings, strangers } = fitJoint(examples, labels, options.likelihoods);
   const read = all.map((item, i): ReadLine => ({ ...item, role: examples[i].role, readings: readings[i] }));
   const judged = judgeJoint([
     ...read,
@@ -151,6 +151,11 @@ export async function fitClassifiers(
     rates,
     columns: perFamily((name) => ({ chosen: likelihood[name].chosen, losses: likelihood[name].losses })),
   };
+}
+
+/** A labelled line as an example of `fitJoint`. */
+export function exampleOf({ label, line, role = "original", group = line.image }: LabelledLine): Example {
+  return { label, row: featuresOf(line), role, group, kind: mainKind(line.facts) };
 }
 
 /** The row as if tokens had been scored without a class. */
@@ -222,8 +227,7 @@ async function fitPradaFunctions(
       onNote?.(`fitting PRADA's score function of ${label}`);
       const pairs = ({ line }: LabelledLine) => tokenPairs(line, label);
       const members = lines.filter((item) => item.label === label);
-      const others = lines.filter((item) => item.label !== label && name in item.line.families);
-      const nonmembers = balanced(others, members.length);
+      const nonmembers = nonmembersOf(lines, label, name);
       const { scoreFunction } = await fitPrada(device, members.map(pairs), nonmembers.map(pairs), {
         scaleLengths: scaleLengths[name],
         epochs,
@@ -234,9 +238,14 @@ async function fitPradaFunctions(
   return functions;
 }
 
-/** About `count` images, equally many of every label, the first ones of each. */
-function balanced(lines: readonly LabelledLine[], count: number): LabelledLine[] {
-  const groups = [...Map.groupBy(lines, ({ label }) => label).values()];
+/**
+ * The images that PRADA's score function of a family's variant tells from the variant's own: about as many, and equally
+ * many of every label, the first ones of each.
+ */
+export function nonmembersOf(lines: readonly LabelledLine[], variant: string, family: FamilyName): LabelledLine[] {
+  const others = lines.filter(({ label, line }) => label !== variant && family in line.families);
+  const groups = [...Map.groupBy(others, ({ label }) => label).values()];
+  const count = lines.filter(({ label }) => label === variant).length;
   return groups.flatMap((group) => group.slice(0, Math.ceil(count / groups.length)));
 }
 

@@ -54,18 +54,58 @@ export interface JointFit {
 /** Folds of the cross-validation, and the number that stands for all images. */
 const folds = [0, 1, 2, 3, 4], whole = -1;
 
-/** Fits to four original images of every variant or more, and to images without traces of each family. */
-export function fitJoint(examples: readonly Example[], labels: Labels): JointFit {
+/**
+ * Which likelihoods a fit rests on: `all` has those of every image under all families; `open` those of images that the
+ * signals of a family leave open, and of its own (`familiesToScore`). What `joint` decides by likelihoods is the same
+ * ratio, since it reads none of closed images, and the others' share is known.
+ */
+export type FittedTo = "all" | "open";
+
+/**
+ * The least number of images without traces of a family among those that its signals leave open. Where fewer are, those
+ * are added that are nearest to it.
+ */
+export const leastWithoutTraces = 300;
+
+/** The images that a family judges, by their place among all. */
+interface Judged {
+  readonly indices: readonly number[];
+  readonly examples: readonly Example[];
+  readonly part: readonly number[];
+}
+
+/** A family is fitted to the images that it judges, and their number among these is not that among all. */
+function judgedBy(examples: readonly Example[], labels: Labels): Readonly<Record<FamilyName, Judged>> {
   const part = stratifiedFolds(examples.map(({ label }) => label), folds.length, examples.map(({ group }) => group));
   const judging = examples.map(({ row }) => judgingFamilies(labels.families, row));
-  // A family is fitted to the images that it judges, and their number among these is not that among all.
-  const judged = mapFamilies(
-    labels.families,
-    (name) => examples.flatMap((_, i) => judging[i].includes(name) ? [i] : []),
-  );
+  return mapFamilies(labels.families, (name) => {
+    const indices = examples.flatMap((_, i) => judging[i].includes(name) ? [i] : []);
+    return { indices, examples: indices.map((i) => examples[i]), part: indices.map((i) => part[i]) };
+  });
+}
+
+/**
+ * The families whose variants must score each image so that `fitJoint` can be fitted to `open` ones, from rows that
+ * have signals alone.
+ */
+export function familiesToScore(examples: readonly Example[], labels: Labels): readonly (readonly FamilyName[])[] {
+  const wanted = examples.map((): FamilyName[] => []);
+  for (const [name, { indices, examples: own, part }] of Object.entries(judgedBy(examples, labels))) {
+    const { isOpen } = fitSignals(own, part, name, labels);
+    indices.forEach((i, at) => {
+      if (isOpen[at] || isOwn(examples[i], name, labels)) wanted[i].push(name);
+    });
+  }
+  return wanted;
+}
+
+/** Fits to four original images of every variant or more, and to images without traces of each family. */
+export function fitJoint(examples: readonly Example[], labels: Labels, to: FittedTo = "all"): JointFit {
+  const judging = examples.map(({ row }) => judgingFamilies(labels.families, row));
+  const judged = judgedBy(examples, labels);
   const fits = mapFamilies(labels.families, (name) => {
-    const indices = judged[name];
-    const fit = fitFamily(indices.map((i) => examples[i]), indices.map((i) => part[i]), name, labels);
+    const { indices, examples, part } = judged[name];
+    const fit = fitFamily(examples, part, name, labels, to);
     const place = new Map(indices.map((i, at) => [i, at]));
     return {
       model: fit.model,
@@ -90,38 +130,60 @@ interface Parts extends Pick<FamilyModel, "variants" | "tokens"> {
   readonly typical: Typical;
 }
 
-function fitFamily(
-  examples: readonly Example[],
-  part: readonly number[],
-  name: FamilyName,
-  labels: Labels,
-): { model: FamilyModel; readings: readonly Reading[]; strangers: readonly (Reading | undefined)[] } {
-  const variants = labels.variants[name];
-  const isOwn = ({ label, role }: Example) => labels.familyOf(label) === name && role !== "moved";
-  const { classifier } = fitVariants(examples.filter(isOwn), variants);
-  const parts = new Map<number, Parts>([[whole, fitParts(examples.filter(isOwn), classifier)]]);
-  for (const fold of folds) {
-    const kept = examples.filter((example, i) => part[i] !== fold && isOwn(example));
-    parts.set(fold, fitParts(kept, refitVariants(kept, classifier)));
-  }
-  const probabilities = examples.map(({ row }) => memoised((fold) => classifyRow(parts.get(fold)!.variants, row)));
+/** Whether an image has a family's traces in place. */
+function isOwn({ label, role }: Pick<Example, "label" | "role">, name: FamilyName, labels: Labels): boolean {
+  return labels.familyOf(label) === name && role !== "moved";
+}
+
+/** Fits traces of a family by signals alone. Also says which images are open: where likelihoods are fitted to. */
+function fitSignals(examples: readonly Example[], part: readonly number[], name: FamilyName, labels: Labels) {
+  const weights = traceWeights(examples, name, labels);
+  const order = familyFirst(name, judgingFamilies(labels.families, examples[0].row));
   const base = examples.map(({ group, role, kind = untouched }, i) => ({
     ...{ group, kind, part: part[i], isTypical: role === "original" },
   }));
-  const weights = traceWeights(examples, name, labels);
-  const order = familyFirst(name, judgingFamilies(labels.families, examples[0].row));
-  const fitTrace = (numbersOf: (row: FeatureRow, fold: number) => readonly number[]) =>
+  const fitTrace = (numbersOf: (row: FeatureRow, fold: number) => readonly number[], known?: readonly boolean[]) =>
     fitRatio(
       examples.map((example, i): RatioImage => {
-        const numbers = memoised((fold) => numbersOf(example.row, fold));
-        const row = (fold: number) => ({ numbers: numbers(fold), first: isOwn(example), weight: weights[i] });
-        return { ...base[i], numbers, rows: (fold) => weights[i] > 0 ? [row(fold)] : [] };
+        const numbers = memoised((fold) => known?.[i] === false ? [] : numbersOf(example.row, fold));
+        const first = isOwn(example, name, labels);
+        const row = (fold: number) => ({ numbers: numbers(fold), first, weight: weights[i] });
+        const rows = (fold: number) => weights[i] > 0 ? [row(fold)] : [];
+        return { ...base[i], numbers, rows, isKnown: known?.[i] };
       }),
       folds,
       whole,
     );
   const signals = fitTrace((row) => signalNumbers(order, row));
-  const trace = fitTrace((row, fold) => traceNumbers(parts.get(fold)!, order, row));
+  const without = examples.flatMap((example, i) =>
+    weights[i] > 0 && !isOwn(example, name, labels) ? [signals.crossFitted[i]] : []
+  ).sort((a, b) => b - a);
+  const limit = Math.min(leastOpenRatio, without[Math.min(leastWithoutTraces, without.length) - 1]);
+  return { signals, fitTrace, order, base, isOpen: signals.crossFitted.map((ratio) => ratio >= limit) };
+}
+
+function fitFamily(
+  examples: readonly Example[],
+  part: readonly number[],
+  name: FamilyName,
+  labels: Labels,
+  to: FittedTo,
+): { model: FamilyModel; readings: readonly Reading[]; strangers: readonly (Reading | undefined)[] } {
+  const variants = labels.variants[name];
+  const own = examples.map((example) => isOwn(example, name, labels));
+  const ownExamples = examples.filter((_, i) => own[i]);
+  const { classifier } = fitVariants(ownExamples, variants);
+  const parts = new Map<number, Parts>([[whole, fitParts(ownExamples, classifier)]]);
+  for (const fold of folds) {
+    const kept = examples.filter((_, i) => part[i] !== fold && own[i]);
+    parts.set(fold, fitParts(kept, refitVariants(kept, classifier)));
+  }
+  const probabilities = examples.map(({ row }) => memoised((fold) => classifyRow(parts.get(fold)!.variants, row)));
+  const { signals, fitTrace, order, base, isOpen } = fitSignals(examples, part, name, labels);
+  const trace = fitTrace(
+    (row, fold) => traceNumbers(parts.get(fold)!, order, row),
+    to === "all" ? undefined : isOpen,
+  );
   const strange = examples.map((example, i) =>
     memoised((fold) => asStranger(example, parts.get(fold)!.typical, probabilities[i](fold)))
   );
@@ -134,7 +196,7 @@ function fitFamily(
         { numbers: numbers(fold), first: true, weight: 1 },
         { numbers: strange[i](fold).numbers, first: false, weight: 1 },
       ];
-      return { ...base[i], numbers, rows: isOwn(example) ? rows : () => [] };
+      return { ...base[i], numbers, rows: own[i] ? rows : () => [], isKnown: to === "all" || own[i] || isOpen[i] };
     }),
     folds,
     whole,
@@ -155,8 +217,8 @@ function fitFamily(
         variants: probabilities[i](part[i]),
       }
     ),
-    strangers: examples.map((example, i): Reading | undefined => {
-      if (known === undefined || !isOwn(example)) return undefined;
+    strangers: examples.map((_, i): Reading | undefined => {
+      if (known === undefined || !own[i]) return undefined;
       if (isClosed(i)) return closedReading(signals.crossFitted[i], variants);
       const { probabilities: shares } = strange[i](part[i]);
       const read = Object.fromEntries(variants.map((name) => [name, shares[name] ?? 0]));

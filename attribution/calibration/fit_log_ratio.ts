@@ -38,8 +38,11 @@ export function fitScale(rows: readonly (readonly number[])[]): Scale {
   };
 }
 
-/** A row with the score of a regression that was fitted without it, and the kind of the image's history. */
-type ScoredRow = Pick<RatioRow, "first" | "weight"> & { readonly score: number; readonly kind: string };
+/**
+ * A row with the score of a regression that was fitted without it, and the kind of the image's history. Without a score
+ * it only counts.
+ */
+type ScoredRow = Pick<RatioRow, "first" | "weight"> & { readonly score?: number; readonly kind: string };
 
 /** The fewest rows of either hypothesis for a calibration of a kind, and the number of rows that pull it to the general one. */
 const fewestOfKind = 20, pullOfAll = 10;
@@ -53,19 +56,19 @@ function calibrateRatio(
   towards: LineFit = { slope: 1, offset: 0 },
   pull = 1,
 ): LineFit & { readonly loss: number } {
-  const sides = sideWeights(rows);
-  const weights = rows.map(({ first, weight }) => weight / sides[Number(first)] / 2);
-  const share = pull / rows.length;
+  const sides = sideWeights(rows), scored = rows.filter(({ score }) => score !== undefined);
+  const weights = inAll(scored.map(({ first, weight }) => weight / sides[Number(first)] / 2), rows.length, 1);
+  const share = pull / scored.length;
   const { x: [slope, offset], value: loss } = minimize((p, gradient) => {
     const away = [p[0] - towards.slope, p[1] - towards.offset];
     let value = share * (away[0] ** 2 + away[1] ** 2) / 2;
     gradient[0] = share * away[0];
     gradient[1] = share * away[1];
-    rows.forEach(({ first, score }, i) => {
-      const odds = p[1] + p[0] * score;
+    scored.forEach(({ first, score }, i) => {
+      const odds = p[1] + p[0] * score!;
       value += weights[i] * (Math.max(odds, 0) - (first ? odds : 0) + Math.log1p(Math.exp(-Math.abs(odds))));
       const error = weights[i] * (1 / (1 + Math.exp(-odds)) - Number(first));
-      gradient[0] += error * score;
+      gradient[0] += error * score!;
       gradient[1] += error;
     });
     return value;
@@ -79,7 +82,9 @@ const leastRatioSlope = 0.1;
 /** The calibration of every kind with rows enough. */
 function calibrateKinds(rows: readonly ScoredRow[], general: LineFit): Record<string, LineFit> {
   const kinds = [...Map.groupBy(rows, ({ kind }) => kind)].filter(([, some]) =>
-    [true, false].every((side) => some.filter(({ first }) => first === side).length >= fewestOfKind)
+    [true, false].every((side) =>
+      some.filter(({ first, score }) => first === side && score !== undefined).length >= fewestOfKind
+    )
   );
   return Object.fromEntries(
     kinds.sort(([a], [b]) => a < b ? -1 : 1).map(([kind, some]) => {
@@ -96,10 +101,23 @@ function sideWeights(rows: readonly { readonly first: boolean; readonly weight: 
   return sides;
 }
 
+/** Weights of rows that stand for all of `count` rows, scaled to add up to `total` where they are not all. */
+function inAll(weights: readonly number[], count: number, total: number): readonly number[] {
+  if (weights.length === count) return weights;
+  const scale = total / weights.reduce((a, b) => a + b, 0);
+  return weights.map((weight) => scale * weight);
+}
+
 /** An image of a cross-validation. */
 export interface RatioImage {
   /** Rows that the regression is fitted to, from what the fold knows. Empty for an image that neither side has. */
   readonly rows: (fold: number) => readonly RatioRow[];
+  /**
+   * Whether numbers of the image are known. Others only count for the weights of their side, whose known images then
+   * stand for a part of it: the ratio is that of all images, fitted where numbers are known, and `bound` counts all.
+   * Default true.
+   */
+  readonly isKnown?: boolean;
   /** The numbers by which the image is read when neither hypothesis is known. */
   readonly numbers: (fold: number) => readonly number[];
   /** Whether the rows of the first hypothesis are typical ones. */
@@ -112,7 +130,7 @@ export interface RatioImage {
   readonly part: number;
 }
 
-/** A fitted ratio, and ln of the ratio of every image by one that was fitted without its group. */
+/** A fitted ratio, and ln of the ratio of every image by one that was fitted without its group: NaN where not known. */
 export interface RatioFit {
   readonly ratio: LogRatio;
   readonly crossFitted: readonly number[];
@@ -126,28 +144,33 @@ export interface RatioFit {
  */
 export function fitRatio(images: readonly RatioImage[], folds: readonly number[], whole: number): RatioFit {
   const fit = (kept: readonly RatioImage[], fold: number, penalties: readonly number[]) => {
-    const rows = kept.flatMap((image) => image.rows(fold));
-    const sides = sideWeights(rows);
-    if (sides.includes(0)) throw new RangeError("fitRatio: expected images of both hypotheses");
+    const all = kept.flatMap((image) => image.rows(fold)), sides = sideWeights(all);
+    const known = kept.filter(isKnown), rows = known.flatMap((image) => image.rows(fold));
+    if (sideWeights(rows).includes(0)) throw new RangeError("fitRatio: expected images of both hypotheses");
     const typical = fitScale(
-      kept.flatMap((image) =>
+      known.flatMap((image) =>
         image.isTypical ? image.rows(fold).filter(({ first }) => first).map(({ numbers }) => numbers) : []
       ),
     );
     const columns = rows.map(({ numbers }) => ratioColumns(typical, numbers)),
       y = rows.map(({ first }) => Number(first));
-    const rowWeights = rows.map(({ first, weight }) => weight / sides[Number(first)]);
+    const rowWeights = inAll(rows.map(({ first, weight }) => weight / sides[Number(first)]), all.length, 2);
     const regressions = penalties.map((l2) => fitLogistic(columns, y, 2, { l2, rowWeights, tolerance: 1e-6 }));
     return { typical, regressions };
   };
   // By penalty: scores of the rows, and of the images as they are read.
-  const scored = ratioPenalties.map((): ScoredRow[] => []), read = ratioPenalties.map(() => images.map(() => 0));
+  const scored = ratioPenalties.map((): ScoredRow[] => []), read = ratioPenalties.map(() => images.map(() => NaN));
   const second = ratioPenalties.map(() => images.map((): number | undefined => undefined));
   for (const fold of folds) {
     const { typical, regressions } = fit(images.filter(({ part }) => part !== fold), fold, ratioPenalties);
     images.forEach((image, i) => {
       if (image.part !== fold) return;
-      const numbers = image.numbers(fold), rows = image.rows(fold);
+      const rows = image.rows(fold);
+      if (!isKnown(image)) {
+        for (const { first, weight } of rows) scored.forEach((list) => list.push({ first, weight, kind: image.kind }));
+        return;
+      }
+      const numbers = image.numbers(fold);
       regressions.forEach((regression, p) => {
         read[p][i] = ratioScore({ typical, regression }, numbers);
         for (const { numbers, first, weight } of rows) {
@@ -171,6 +194,8 @@ export function fitRatio(images: readonly RatioImage[], folds: readonly number[]
     secondCrossFitted: second[best].map((score, i) => score === undefined ? undefined : lnRatio(score, i)),
   };
 }
+
+const isKnown = ({ isKnown = true }: RatioImage) => isKnown;
 
 /** ln(n + 1), where n is the smaller number of groups that either hypothesis was fitted to. */
 function ratioBound(images: readonly RatioImage[], whole: number): number {

@@ -153,8 +153,12 @@ export interface SearchInput extends Measurements {
   readonly facts?: ImageFacts;
 }
 
-/** Chooses, by the signals of an image and its history, the families whose variants must score it. */
-export type Wants = (families: Measurements["families"], facts?: ImageFacts) => readonly FamilyName[];
+/** Chooses, by the signals of an image and its history, or by its content, the families whose variants must score it. */
+export type Wants = (
+  families: Measurements["families"],
+  facts: ImageFacts | undefined,
+  sha256: string,
+) => readonly FamilyName[];
 
 /** Options of a stream. */
 export type StreamOptions = MeasureOptions & { readonly wants: Wants };
@@ -204,12 +208,12 @@ export function credit(item: ReadItem, options: StreamOptions): void {
 
 /** The stages of the work on an image, as far as is known, and whether they are done. */
 function stagesOf(measured: Measured, options: StreamOptions): { readonly stage: string; readonly isDone: boolean }[] {
-  const { families, facts, partial = {}, classes = {} } = measured;
+  const { families, facts, sha256, partial = {}, classes = {} } = measured;
   const tokenizers = Object.keys(options.tokenizers).map((family) => ({
     stage: tokenizerStage(family),
     isDone: families !== undefined || family in partial,
   }));
-  const wanted = families === undefined ? Object.keys(options.variants) : options.wants(families, facts);
+  const wanted = families === undefined ? Object.keys(options.variants) : options.wants(families, facts, sha256);
   return [
     ...tokenizers,
     ...wanted.flatMap((family) => {
@@ -222,8 +226,9 @@ function stagesOf(measured: Measured, options: StreamOptions): { readonly stage:
 }
 
 /** Names of the variants that must score an image; none before its signals are known. */
-export function wantedVariants({ families, facts }: Measured, { wants, variants }: StreamOptions): readonly string[] {
-  return families === undefined ? [] : wants(families, facts).flatMap((family) => variants[family]);
+export function wantedVariants(measured: Measured, { wants, variants }: StreamOptions): readonly string[] {
+  const { families, facts, sha256 } = measured;
+  return families === undefined ? [] : wants(families, facts, sha256).flatMap((family) => variants[family]);
 }
 
 /** Whether nothing is left to measure of an image. */

@@ -2,14 +2,18 @@
  * A run that measures images without deciding: the signals of all tokenizers and, on request, the likelihoods of all
  * transformers. Calibration, robustness, baselines and the table of features build on it.
  */
+import type { FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { isUnreadable, type MeasuredLine, type MeasurementLine, type Settings } from "../evidence/evidence.ts";
 import type { ImageInput } from "../images/load.ts";
-import { measure } from "./pipeline.ts";
+import { measure, type Wants } from "./pipeline.ts";
 import { type Measuring, openRun, type RunEvents, type RunOptions } from "./open_run.ts";
 
 /** What is measured, and where. */
-export type MeasuringOptions = RunOptions & Measuring;
+export interface MeasuringOptions extends RunOptions, Measuring {
+  /** By content, the families whose variants score an image, where transformers run. Default: all. */
+  readonly wanted?: (sha256: string) => readonly FamilyName[];
+}
 
 /** Progress of a run that measures. */
 export interface MeasuringEvents extends RunEvents {
@@ -64,8 +68,9 @@ export async function measureImages(
   await run.begin({ images });
   events.onStart?.(images.length);
   try {
-    const wanted = options.scoring === undefined ? [] : set.families;
-    for await (const line of run.lines(images, (inputs) => measure(inputs, () => wanted, run.measuring))) {
+    const { scoring, wanted = () => set.families } = options;
+    const wants: Wants = (_families, _facts, sha256) => scoring === undefined ? [] : wanted(sha256);
+    for await (const line of run.lines(images, (inputs) => measure(inputs, wants, run.measuring))) {
       events.onLine?.(line, measured + unreadable);
       if (isUnreadable(line)) unreadable++;
       else measured++;

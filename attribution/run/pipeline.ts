@@ -106,10 +106,10 @@ export async function* measure(
 /** The same choice, of the families that judge the image, made once for its signals: it is asked for at every stage. */
 function remembered(wants: Wants): Wants {
   const known = new WeakMap<object, { readonly facts: unknown; readonly wanted: readonly FamilyName[] }>();
-  return (families, facts) => {
+  return (families, facts, sha256) => {
     const last = known.get(families);
     if (last !== undefined && last.facts === facts) return last.wanted;
-    const wanted = wants(families, facts).filter((family) => family in families);
+    const wanted = wants(families, facts, sha256).filter((family) => family in families);
     known.set(families, { facts, wanted });
     return wanted;
   };

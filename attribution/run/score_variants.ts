@@ -136,7 +136,7 @@ async function measureClasses(items: readonly ReadItem[], options: NetworkOption
 }
 
 function needsClasses({ measured }: ReadItem, family: FamilyName, options: NetworkOptions): boolean {
-  return options.wants(measured.families!, measured.facts).includes(family) &&
+  return options.wants(measured.families!, measured.facts, measured.sha256).includes(family) &&
     measured.classes?.[family] === undefined &&
     !isComplete(measured, options);
 }

@@ -7,6 +7,7 @@
  */
 import { type CostedWork, stageCosts } from "../../attribution/run/work_model.ts";
 import { expectedFlops } from "../../attribution/run/run_plan.ts";
+import { leastWithoutTraces } from "../../attribution/calibration/fit_joint.ts";
 import { openShareOf } from "../../attribution/run/choice.ts";
 import { markdownTable } from "../../attribution/evaluation/format.ts";
 import { familyNamed } from "../../models/registry.ts";
@@ -50,11 +51,22 @@ export function matchedCosts(recipe: ZooRecipe = zooRecipes.matched, plan = matc
   const tested = test.each * variants + outliers;
   const ordinary = sum(counts.filter(([source]) => !isStranger(source)));
   const joint = { signals: "core", condition: "infer", search: "quick", openShare: openShareOf("joint", 2) } as const;
+  const scored = (family: string) => {
+    const own = factsOf(recipe, [family]);
+    return flops({ signals: "core", condition: "infer" }, own) - flops({ signals: "core" }, own);
+  };
+  // Two processed copies of every image, and two of a generated one off its grid.
+  const generated = (train.each + val.each) * variants, calibrated = 5 * generated + 3 * validated;
+  // Those of a family and their copies are scored by its variants, and some without traces.
+  const likelihoods = all.families.reduce((sum, family) => {
+    const own = 3 * (train.each + val.each) * all.variants(family).length;
+    return sum + (own + leastWithoutTraces) * scored(family);
+  }, 0);
   return [
     {
       title: "`calibrate`, with two processed copies",
-      images: 3 * ((train.each + val.each) * variants + validated),
-      flops: flops({ signals: "all", condition: "infer" }),
+      images: calibrated,
+      flops: flops({ signals: "all" }) + likelihoods / calibrated,
     },
     { title: "`evaluate` by `joint` alone", images: tested, flops: flops({ ...joint, signals: "all" }) },
     ...all.families.flatMap((family): Step[] => {
