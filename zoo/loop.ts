@@ -14,6 +14,7 @@ import {
   type Tensor,
 } from "../core/tensor/mod.ts";
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from "../models/checkpoint/mod.ts";
+import { yieldToEventLoop } from "../util/event_loop.ts";
 
 /** How long and how fast. */
 export interface Course {
@@ -82,6 +83,8 @@ export async function optimise(options: LoopOptions): Promise<LoopResult> {
       }
       counted++;
       disposeAll([result, norm, clipped]);
+      // So that a signal of the operating system ends the training now, not at the next evaluation.
+      await yieldToEventLoop();
       if (!Number.isFinite(sums.loss)) throw new Error(`${dir}: the loss is ${sums.loss} at step ${step + 1}`);
       await options.after?.(step);
       if ((step + 1) % course.every !== 0 && step + 1 !== course.steps) continue;

@@ -306,7 +306,8 @@ async function setOf({ recipe, work, models }: ReleaseOptions): Promise<SetParts
   const { name, description } = recipe;
   for (const wanted of models ?? []) transformerNamed(recipe, wanted);
   const variants = variantsOf(recipe).filter(({ name }) => models?.includes(name) ?? true);
-  const at = zooPaths(work), tokenizers = setTokenizers(recipe);
+  const kinds = variants.map(({ network }) => network.kind);
+  const at = zooPaths(work), tokenizers = setTokenizers(recipe).filter(({ network }) => kinds.includes(network.kind));
   const names = [...tokenizers, ...variants].map(({ name }) => name);
   const unfinished = await missing(names, (name) => at.network(name));
   if (unfinished.length > 0) {

@@ -249,20 +249,6 @@ export function isFinished(measured: Measured, options: StreamOptions): boolean 
   return !isSearchNeeded(measured, options) || measured.searches?.[options.search!.level] !== undefined;
 }
 
-/** Milliseconds of work between two turns of the event loop. A timer, the only way to it, takes one or two. */
-const turnMs = 25;
-let turned = 0;
-
-/**
- * Waits for the next turn of the event loop, unless there was one just now. Only then does Deno deliver signals of the
- * operating system and read from other processes; the CPU device's promises alone never reach it.
- */
-export async function yieldToEventLoop(): Promise<void> {
-  if (performance.now() - turned < turnMs) return;
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  turned = performance.now();
-}
-
 /** Throws on numbers that are not finite, which damaged weights or a faulty device cause. A verdict would hide them. */
 export function expectFinite(
   network: string,

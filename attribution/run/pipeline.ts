@@ -5,6 +5,7 @@
  */
 import { disposeAll, fromArray, scope } from "../../core/tensor/mod.ts";
 import type { FamilyName } from "../../models/family.ts";
+import { yieldToEventLoop } from "../../util/event_loop.ts";
 import { inAdvance } from "../../util/in_advance.ts";
 import { commit, version } from "../../util/version.ts";
 import {
@@ -38,7 +39,6 @@ import {
   type Ready,
   type StreamOptions,
   type Wants,
-  yieldToEventLoop,
 } from "./image_state.ts";
 import { posedStage, tokenizerStage } from "./work_stages.ts";
 import { decide, type MethodName, methodOf, type Rules } from "../decision/methods.ts";

@@ -3,20 +3,13 @@
  * images that need it, one network after the other. The tokens come from pipeline.ts.
  */
 import type { FamilyName } from "../../models/family.ts";
+import { yieldToEventLoop } from "../../util/event_loop.ts";
 import { Turns } from "../../util/turns.ts";
 import { mapFamilies } from "../labels.ts";
 import type { InferredClasses, Start } from "../likelihood/class_inference.ts";
 import type { Summaries } from "../likelihood/summaries.ts";
 import { VariantScorer } from "../likelihood/variant_scorer.ts";
-import {
-  credit,
-  expectFinite,
-  isComplete,
-  type NetworkOptions,
-  type ReadItem,
-  wantedVariants,
-  yieldToEventLoop,
-} from "./image_state.ts";
+import { credit, expectFinite, isComplete, type NetworkOptions, type ReadItem, wantedVariants } from "./image_state.ts";
 import { classesStage, variantStage } from "./work_stages.ts";
 
 /** Runs every variant over the images that the method wants it to score and that it has not scored yet. */

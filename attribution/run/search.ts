@@ -20,9 +20,9 @@ import {
   type NetworkOptions,
   posedHash,
   type ReadItem,
-  yieldToEventLoop,
 } from "./image_state.ts";
 import { searchStage } from "./work_stages.ts";
+import { yieldToEventLoop } from "../../util/event_loop.ts";
 
 /** Measures images as they are. */
 export type MeasureItems = (inputs: readonly ImageInput[]) => Promise<readonly Item[]>;

@@ -32,6 +32,9 @@ Deno.test("writeSets() makes a set of the transformers that are named, and names
     assert.deepEqual(set.families.map((family) => set.variants(family)), [["rarb"], ["var16"]]);
     // Generators outside of the set that are not named are not looked for.
     assert.equal(lines.length, 1, lines.join("; "));
+
+    assert.ok(await writeSets(await options(work, some, ["rarb"])));
+    assert.deepEqual((await openModelSet(join(work, "set"))).families, ["rar"], "a family without transformers");
   });
 });
 
