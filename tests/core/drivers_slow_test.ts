@@ -28,9 +28,13 @@ interface Run {
 }
 
 /** Cases of the official networks: tokenizers and transformers, training, attacks and membership, LlamaGen. */
-const parity: readonly Part[] = ["0[1-5]", "06", "(0[7-9]|1)", "2"].map((numbers) => (
-  { file: "tests/parity/kinds_test.ts", filter: `/^parity: case${numbers}.*\\[webgpu\\]$/` }
-));
+const parity: readonly Part[] = [
+  ...["0[1-5]", "06", "(0[7-9]|1)", "2"].map((numbers) => (
+    { file: "tests/parity/kinds_test.ts", filter: `/^parity: case${numbers}.*\\[webgpu\\]$/` }
+  )),
+  // With its 390 steps, which the other file leaves out on WebGPU.
+  { file: "tests/parity/kinds_slow_test.ts", filter: "/^parity: case22.*\\[webgpu\\]$/" },
+];
 
 /** Test files below a folder that open a WebGPU device, without slow ones. */
 async function deviceTests(folder: string): Promise<string[]> {
