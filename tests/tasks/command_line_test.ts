@@ -113,8 +113,9 @@ const asked: Readonly<Record<Shell, (script: string, line: string) => readonly s
     "-f",
     "-c",
     `zmodload zsh/zpty; zpty -b inner zsh -f; ` +
-    `zpty -w inner "PS1=; setopt nobeep noautomenu; autoload -U compinit; compinit -u -D; ` +
-    `source '${script}'; stty columns 300 rows 200; LISTMAX=1000; print rea''dy"; zpty -r inner seen '*ready*'; ` +
+    `zpty -w inner "setopt nobeep noautomenu; autoload -U compinit; compinit -u -D; source '${script}'; ` +
+    // Its prompt says that it reads lines; what is typed before would only be echoed.
+    `stty columns 300 rows 200; LISTMAX=1000; PS1='rea''dy> '"; zpty -r inner seen '*ready> *'; ` +
     // Twice: the first TAB completes what all have in common. Then the line is emptied, and another one says the end.
     `zpty -w -n inner "$1"$'\\t\\t\\x15'; zpty -w inner "print do''ne"; zpty -r inner seen '*done*'; print -r -- "$seen"; ` +
     `zpty -d inner`,
