@@ -33,6 +33,14 @@ export function zooPaths(work: string): ZooPaths {
   };
 }
 
+/** The root of this repository. */
+export const repository = new URL("..", import.meta.url).pathname;
+
+/** The file of a network SET/NAME of a set that the repository has. */
+export function releasedFile(name: string): string {
+  return join(repository, "weights", `${name}.safetensors`);
+}
+
 /** sha256 of a file. Throws naming the step that makes it when it is not there. */
 export async function fileHash(path: string, madeBy: string): Promise<string> {
   let bytes: Uint8Array<ArrayBuffer>;

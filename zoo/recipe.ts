@@ -30,7 +30,9 @@ export interface TokenizerRecipe<Config = unknown> {
   readonly lr: number;
   /** Weight of the codebook and commitment terms beside the pixels' loss. */
   readonly latentWeight: number;
-  /** Name of a tokenizer from whose finished weights, codes apart, this one begins. */
+  /**
+   * Name of a tokenizer from whose finished weights, codes apart, this one begins; SET/NAME for one of a set in weights/.
+   */
   readonly init?: string;
   /** Weights of the terms that make tokens readable from their images, for families that have them; none without. */
   readonly readBack?: ReadBackWeights;

@@ -11,7 +11,7 @@ import type { FamilyName } from "../models/family.ts";
 import { type ModelSet, openModelSet } from "../models/model_set.ts";
 import type { PhotoCrops } from "./crops.ts";
 import { type DrawOptions, writeAddition, writeDataset, writeDraw } from "./dataset.ts";
-import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
+import { fileHash, loadTokenizer, repository, zooPaths } from "./paths.ts";
 import type { TokenizerRecipe, TransformerRecipe, ZooRecipe } from "./recipe.ts";
 import { addedFamilies, tokenizersOf, transformerNamed, transformersOf, variantsOf } from "./recipes.ts";
 import { type SetParts, writeSet } from "./set.ts";
@@ -82,9 +82,6 @@ export async function keepOutsiders({ recipe, work, log }: ReleaseOptions, out: 
   }
   return true;
 }
-
-/** The root of this repository. */
-const repository = new URL("..", import.meta.url).pathname;
 
 /** The set that images are drawn from: the one in the working folder, or else the released one. */
 async function setToDrawFrom({ recipe, work }: ReleaseOptions): Promise<string> {

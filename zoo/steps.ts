@@ -5,7 +5,7 @@
 import { dirname } from "node:path";
 import type { Device } from "../core/tensor/mod.ts";
 import type { Crops } from "./images.ts";
-import { fileHash, loadTokenizer, zooPaths } from "./paths.ts";
+import { fileHash, loadTokenizer, releasedFile, zooPaths } from "./paths.ts";
 import type { TransformerRecipe, ZooRecipe } from "./recipe.ts";
 import { tokenizersOf, transformerNamed, transformersOf } from "./recipes.ts";
 import { readTokens, tokenise, type TokenSet, tokensFingerprint, writeTokens } from "./tokens.ts";
@@ -41,7 +41,7 @@ export async function trainTokenizers(options: StepOptions): Promise<boolean> {
   const [train, heldOut] = [await loadCrops("train"), await loadCrops("val")];
   for (const recipe of recipes.filter(({ name }) => models?.includes(name) ?? true)) {
     const out = at.network(recipe.name), dir = at.run(recipe.name);
-    const init = recipe.init === undefined ? undefined : at.network(recipe.init);
+    const init = recipe.init?.includes("/") ? releasedFile(recipe.init) : recipe.init && at.network(recipe.init);
     const { done } = await trainTokenizer({ device, recipe, train, heldOut, dir, init, out, signal, log });
     if (!done) return false;
   }
