@@ -96,5 +96,5 @@ export const varRecipes: FamilyRecipes = {
     varTransformer("var24", { depth: 6, width: 96, seed: 1303, steps: 1050, lr: 4e-3 }),
     varTransformer("var30", { depth: 7, width: 112, seed: 1304, steps: 1225, lr: 3e-3 }),
   ],
-  inverse: { epochs: 24, batch: 16, lr: 1e-3 },
+  inverse: { epochs: 16, batch: 16, lr: 1e-3 },
 };
