@@ -128,5 +128,5 @@ export const rarRecipes: FamilyRecipes = {
       lr: 3e-3,
     }),
   ],
-  inverse: { epochs: 16, batch: 16, lr: 1e-3 },
+  inverse: { epochs: 24, batch: 16, lr: 1e-3, schedule: "cosine" },
 };
