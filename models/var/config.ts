@@ -41,6 +41,9 @@ export type VarSampler = Record<"guidance" | "topK" | "topP", number>;
 /** Other settings that people draw with: no guidance, and about two and four times the published one. */
 export const varOtherSettings: readonly Partial<VarSampler>[] = [{ guidance: 0 }, { guidance: 3 }, { guidance: 6 }];
 
+/** The settings of the official demonstration (FoundationVision/VAR, demo_sample.ipynb). */
+export const varDemoSampler: VarSampler = { guidance: 4, topK: 900, topP: 0.95 };
+
 const patchNums: readonly number[] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16];
 
 /** The multi-scale VQVAE shared by all variants (vae_ch160v4096z32). */

@@ -3,7 +3,12 @@
  * as the official ones, so that the tokenizer has one level fewer; its layers are an eighth as wide, with fewer groups
  * in group norms.
  */
-import { type VarConfig, varTokenizer as officialTokenizer, type VqvaeConfig } from "../../models/var/config.ts";
+import {
+  type VarConfig,
+  varDemoSampler,
+  varTokenizer as officialTokenizer,
+  type VqvaeConfig,
+} from "../../models/var/config.ts";
 import { type FamilyRecipes, type TokenizerRecipe, transformerCourse, type TransformerRecipe } from "../recipe.ts";
 import { classCount } from "./classes.ts";
 
@@ -62,7 +67,7 @@ function varTransformer(
         codeChannels: zChannels,
         codes,
       },
-      sampler: { guidance: 1.5, topK: 900, topP: 0.96 },
+      sampler: varDemoSampler,
     },
     seed,
     steps,
@@ -96,5 +101,5 @@ export const varRecipes: FamilyRecipes = {
     varTransformer("var24", { depth: 6, width: 96, seed: 1303, steps: 1050, lr: 4e-3 }),
     varTransformer("var30", { depth: 7, width: 112, seed: 1304, steps: 1225, lr: 3e-3 }),
   ],
-  inverse: { epochs: 16, batch: 16, lr: 1e-3 },
+  inverse: { epochs: 16, batch: 16, lr: 1e-3, schedule: "cosine" },
 };
