@@ -39,7 +39,6 @@ export {
   type MeasuredLine,
   type MeasurementLine,
   type Measurements,
-  parseEvidence,
   type PoseEvidence,
   type SearchEvidence,
   type Settings,
@@ -47,6 +46,7 @@ export {
   type VariantEvidence,
   type Verdict,
 } from "./evidence/evidence.ts";
+export { parseEvidence } from "./evidence/schemas.ts";
 export {
   describePose,
   type FindingWords,

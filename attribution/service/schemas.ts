@@ -1,6 +1,7 @@
 /** The answers of the service, as schemas from which its types and its OpenAPI document come. */
 import * as v from "npm:valibot@1.5.0";
-import { evidenceSchema, findings, settingsSchema } from "../evidence/evidence.ts";
+import { findings } from "../evidence/evidence.ts";
+import { evidenceSchema, settingsSchema } from "../evidence/schemas.ts";
 import { findingWords, outlierMeaning } from "../evidence/words.ts";
 import { searchLevels } from "../search/candidates.ts";
 import { poseSchema } from "../images/pose.ts";

@@ -3,13 +3,8 @@
  * joint.ts, prada.ts and confidence.ts apply them; calibration_file.ts checks that they fit a run.
  */
 import * as v from "npm:valibot@1.5.0";
-import {
-  type ConditionName,
-  conditionNames,
-  findings,
-  type Settings,
-  settingsSchema,
-} from "../../evidence/evidence.ts";
+import { type ConditionName, conditionNames, findings, type Settings } from "../../evidence/evidence.ts";
+import { settingsSchema } from "../../evidence/schemas.ts";
 import { oneClassSchema } from "../family_distance.ts";
 import { leastSlope, type Stretches } from "./confidence.ts";
 import type { JointModel } from "./joint.ts";

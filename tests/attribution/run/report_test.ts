@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Evidence, EvidenceLine } from "../../../attribution/evidence/evidence.ts";
-import { parseEvidence } from "../../../attribution/evidence/evidence.ts";
+import { parseEvidence } from "../../../attribution/evidence/schemas.ts";
 import type { JournalKey } from "../../../attribution/run/journal/mod.ts";
 import { Report } from "../../../attribution/run/report.ts";
 import { Submission, submissionColumns } from "../../../attribution/run/submission.ts";

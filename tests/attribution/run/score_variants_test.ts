@@ -2,12 +2,8 @@
 import { labelsOf, mapFamilies } from "../../../attribution/labels.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import {
-  isUnreadable,
-  type MeasuredLine,
-  parseMeasurement,
-  type Settings,
-} from "../../../attribution/evidence/evidence.ts";
+import { isUnreadable, type MeasuredLine, type Settings } from "../../../attribution/evidence/evidence.ts";
+import { parseMeasurement } from "../../../attribution/evidence/schemas.ts";
 import type { ImageInput } from "../../../attribution/images/load.ts";
 import { attributeFiles } from "../../../attribution/run/attribute.ts";
 import { Journal } from "../../../attribution/run/journal/mod.ts";
