@@ -7,6 +7,7 @@
  * Parts, each kept in --out and not measured again while nothing that it depends on changes; all without a name:
  *   signals       true tokens found, and how well single signals separate
  *   likelihoods   likelihoods and oracles
+ *   budgets       sizes where classes are inferred with fewer passes, and fewer are kept
  *   methods       `evaluate --compare` on the test images; needs a calibration
  *   processing    `evaluate` on them after JPEG 90 and a crop of five pixels on each side; likewise
  *   tables        nothing but the tables, of what there is
@@ -15,8 +16,8 @@
  *   --draws DIR    its generated images with their tokens, WORK/dataset
  *   --models DIR   the set (default weights/matched)
  *   --document F   where the tables go (default docs/matched.md)
- *   --each N       images of each variant, and most of each source of outliers, for signals and likelihoods (default 75)
- *   --fit N        images of each variant that classifiers of the oracles are fitted to (default 100)
+ *   --each N       images of each variant, and most of each source of outliers, for the first three parts (default 75)
+ *   --fit N        images of each variant that classifiers of likelihoods and budgets are fitted to (default 100)
  *   --limit N      images of each label for methods and processing (default: all)
  *   --threads N    of the processor
  */
@@ -34,12 +35,13 @@ import { type ModelSet, openModelSet } from "../models/model_set.ts";
 import { writeFileAtomically } from "../util/files.ts";
 import { canonicalJson } from "../util/json.ts";
 import { isStranger } from "./matched/draws.ts";
+import { type Budget, type BudgetFigures, budgetFigures, comparedBudgets, knownForBudgets } from "./matched/budgets.ts";
 import { type LikelihoodFigures, likelihoodFigures } from "./matched/likelihoods.ts";
 import type { TestVerdict } from "./matched/oracles.ts";
 import { type SignalFigures, signalFigures } from "./matched/signals.ts";
 import { matchedTables } from "./matched/tables.ts";
 
-const parts = ["signals", "likelihoods", "methods", "processing", "tables"] as const;
+const parts = ["signals", "likelihoods", "budgets", "methods", "processing", "tables"] as const;
 
 /** What is measured, on what. */
 export interface MatchedOptions {
@@ -51,6 +53,8 @@ export interface MatchedOptions {
   readonly each: number;
   readonly fit: number;
   readonly limit?: number;
+  /** Passes and classes that are compared, from thorough to cheap. Default: `comparedBudgets`. */
+  readonly budgets?: readonly Budget[];
   readonly threads?: number;
   readonly parts: readonly string[];
   readonly log: (line: string) => void;
@@ -73,6 +77,7 @@ export async function measureMatched(options: MatchedOptions): Promise<void> {
   await Deno.mkdir(out, { recursive: true });
   if (wants("signals")) await signals(set, options);
   if (wants("likelihoods")) { for (const family of set.families) await likelihoods(set, family, options); }
+  if (wants("budgets")) { for (const family of set.families) await budgets(set, family, options); }
   if (wants("methods")) await evaluated("methods", options, { compare: true });
   if (wants("processing")) await evaluated("processing", options, { processing: processings });
   await writeTables(set, options);
@@ -115,6 +120,17 @@ async function likelihoods(set: ModelSet, family: string, options: MatchedOption
   );
 }
 
+async function budgets(set: ModelSet, family: string, options: MatchedOptions): Promise<void> {
+  const { out, draws, each, fit, budgets = comparedBudgets, threads, log } = options;
+  const known = knownForBudgets[family] ?? "nothing";
+  await kept(
+    join(out, `budgets-${family}.json`),
+    { modelSet: set.hash, draws, each, fit, known, budgets },
+    options,
+    () => budgetFigures({ set, family, known, budgets, draws, each, fit, threads, log }),
+  );
+}
+
 /** Evaluates the test images, and leaves the report in a folder. The journal keeps what was measured. */
 async function evaluated(
   part: "methods" | "processing",
@@ -132,16 +148,17 @@ async function evaluated(
 }
 
 async function writeTables(set: ModelSet, { out, data, document, log }: MatchedOptions): Promise<void> {
-  const files = await Promise.all(
-    set.families.map((family) =>
-      readJson<{ result: LikelihoodFigures; depends: Depends }>(join(out, `likelihoods-${family}.json`))
-    ),
-  );
+  const byFamily = async <T>(part: string) => {
+    const files = set.families.map((family) =>
+      readJson<{ result: T; depends: Depends }>(join(out, `${part}-${family}.json`))
+    );
+    return (await Promise.all(files)).filter((file) => file !== undefined);
+  };
+  const measured = await byFamily<LikelihoodFigures>("likelihoods"), budgets = await byFamily<BudgetFigures>("budgets");
   const signals = await readJson<{ result: SignalFigures[]; depends: Depends }>(join(out, "signals.json"));
   const methods = await readJson<EvaluationReport>(join(out, "methods", "evaluation.json"));
   const processing = await readJson<EvaluationReport>(join(out, "processing", "evaluation.json"));
-  const measured = files.filter((file) => file !== undefined);
-  for (const { depends } of [...measured, ...signals === undefined ? [] : [signals]]) {
+  for (const { depends } of [...measured, ...budgets, ...signals === undefined ? [] : [signals]]) {
     if (depends.modelSet !== set.hash) throw new Error(`${out}: has figures of another model set: measure them again`);
   }
   const scales = set.families.map((family) => [family, set.tokenizerFacts(family).patchNums] as const)
@@ -152,6 +169,7 @@ async function writeTables(set: ModelSet, { out, data, document, log }: MatchedO
     scales: Object.fromEntries(scales),
     signals: signals?.result,
     likelihoods: measured.map(({ result }) => result),
+    budgets: budgets.map(({ result }) => result),
     methods,
     verdicts: methods === undefined ? undefined : await readVerdicts(labelsOf(set), data, join(out, "methods")),
     processing,

@@ -44,7 +44,7 @@ export function transformerOperations(
  * Settings of class inference from thorough to cheap. Classes that are kept cost passes of every variant, and one in place
  * of the mixture costs two or three variants in a hundred (docs/likelihood.md), so that comes last.
  */
-const ladder: readonly Pick<InferenceSettings, "budget" | "top">[] = [
+export const inferenceLadder: readonly Pick<InferenceSettings, "budget" | "top">[] = [
   { budget: defaultInference.budget, top: defaultInference.top },
   { budget: 30, top: 4 },
   { budget: 20, top: 3 },
@@ -63,10 +63,10 @@ export function inferenceWithin(set: CountedSet, operations: number, device: Pla
     Math.max(
       ...set.families.map((family) => transformerOperations(set, { condition: "infer", inference }, device, [family])),
     );
-  const fitting = ladder.find((settings) => cost(settings) <= operations);
+  const fitting = inferenceLadder.find((settings) => cost(settings) <= operations);
   if (fitting !== undefined) return { ...defaultInference, ...fitting };
   const [least, without] = [
-    cost(ladder[ladder.length - 1]),
+    cost(inferenceLadder[inferenceLadder.length - 1]),
     Math.max(...set.families.map((family) => transformerOperations(set, { condition: "none" }, device, [family]))),
   ];
   throw new RangeError(

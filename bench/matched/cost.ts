@@ -9,10 +9,12 @@ import { type CostedWork, stageCosts } from "../../attribution/run/work_model.ts
 import { expectedFlops } from "../../attribution/run/run_plan.ts";
 import { leastWithoutTraces } from "../../attribution/calibration/fit_joint.ts";
 import { openShareOf } from "../../attribution/run/choice.ts";
+import { defaultInference } from "../../attribution/likelihood/class_inference.ts";
 import { markdownTable } from "../../attribution/evaluation/format.ts";
 import { familyNamed } from "../../models/registry.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import { testOutliers } from "../../zoo/dataset_plan.ts";
+import { comparedBudgets, knownForBudgets } from "./budgets.ts";
 import { isStranger } from "./draws.ts";
 import { matchedDataset } from "../../zoo/matched/dataset.ts";
 import type { ZooRecipe } from "../../zoo/recipe.ts";
@@ -62,6 +64,25 @@ export function matchedCosts(recipe: ZooRecipe = zooRecipes.matched, plan = matc
     const own = 3 * (train.each + val.each) * all.variants(family).length;
     return sum + (own + leastWithoutTraces) * scored(family);
   }, 0);
+  const budgetsStep = (): Step => {
+    const perFamily = all.families.map((family) => {
+      const facts = factsOf(recipe, [family]), images = (test.each + train.each) * facts.variants(family).length;
+      // Where true tokens are scored, found ones have been before, at the cheapest budget.
+      const again = family in knownForBudgets ? comparedBudgets.slice(-1) : [];
+      const scorings = [...comparedBudgets, ...again].reduce((sum, budget) => {
+        const inference = { ...defaultInference, ...budget };
+        return sum + flops({ signals: "core", condition: "infer", inference }, facts) -
+          flops({ signals: "core" }, facts);
+      }, 0);
+      return { images, flops: images * (flops({ signals: "core" }) + scorings) };
+    });
+    const images = perFamily.reduce((n, row) => n + row.images, 0);
+    return {
+      title: "`matched.ts budgets`, four budgets",
+      images,
+      flops: perFamily.reduce((sum, row) => sum + row.flops, 0) / images,
+    };
+  };
   return [
     {
       title: "`calibrate`, with two processed copies",
@@ -86,6 +107,7 @@ export function matchedCosts(recipe: ZooRecipe = zooRecipes.matched, plan = matc
         },
       ];
     }),
+    budgetsStep(),
     {
       title: "`matched.ts methods`",
       images: tested,

@@ -6,22 +6,11 @@
 import { join } from "node:path";
 import { fitVariants, type LabelledRow } from "../../attribution/calibration/fit_variants.ts";
 import { classifyRow } from "../../attribution/decision/classifiers/variant.ts";
-import { isUnreadable, type MeasuredLine } from "../../attribution/evidence/evidence.ts";
 import { featuresOf } from "../../attribution/evidence/features.ts";
-import { readContent } from "../../attribution/images/load.ts";
 import { quantile } from "../../attribution/metrics/mod.ts";
-import { defaultQuantizer } from "../../attribution/quantisation/quantizers.ts";
-import type { Measured } from "../../attribution/run/image_state.ts";
-import { openRun } from "../../attribution/run/open_run.ts";
-import { measure, type MeasureOptions } from "../../attribution/run/pipeline.ts";
 import type { ModelSet } from "../../models/model_set.ts";
-import { type Drawn, readDraws } from "./draws.ts";
-
-/** What is known of an image. */
-export interface Known {
-  readonly tokens: boolean;
-  readonly class: boolean;
-}
+import { readDraws } from "./draws.ts";
+import { type Found, type Known, type Scored, withScoring } from "./scoring.ts";
 
 /** The four cases, by the names of their rows. */
 export const knownCases = {
@@ -69,19 +58,14 @@ export interface LikelihoodOptions {
   readonly log: (line: string) => void;
 }
 
-/** A generated image whose tokens were scored. */
-interface Scored {
-  readonly image: Drawn;
-  readonly line: MeasuredLine;
-}
-
 /** Scores a family's images in all four cases. */
 export async function likelihoodFigures(options: LikelihoodOptions): Promise<LikelihoodFigures> {
   const { set, family, draws, each, fit, log } = options;
   const test = await readDraws(set, family, join(draws, "test"), each);
   const others = await readDraws(set, family, join(draws, "train"), fit);
   const cases: Partial<Record<KnownName, CaseResult>> = {};
-  await withScoring(options, async (score) => {
+  const found: Found = new Map();
+  await withScoring({ ...options, found }, async (score) => {
     for (const [name, known] of Object.entries(knownCases) as [KnownName, Known][]) {
       const scored = await score([...test, ...others], known);
       cases[name] = caseResult(scored.slice(0, test.length), scored.slice(test.length), set.variants(family));
@@ -96,65 +80,15 @@ export async function likelihoodFigures(options: LikelihoodOptions): Promise<Lik
   };
 }
 
-type Score = (images: readonly Drawn[], known: Known) => Promise<Scored[]>;
-
-/**
- * Opens the networks. The first pass over an image keeps what the tokenizers found; for a case in which more is known,
- * the pipeline is told that it has measured the true tokens, or classes, before.
- */
-async function withScoring(
-  { set, family, threads, log }: LikelihoodOptions,
-  body: (score: Score) => Promise<void>,
-): Promise<void> {
-  await using cleanup = new AsyncDisposableStack();
-  const what = { quantization: defaultQuantizer(set), signals: "core", scoring: { condition: "infer" } } as const;
-  const run = await openRun(set, what, { device: "cpu", threads }, { onPrepare: log }, cleanup);
-  const found = new Map<string, Measured>();
-  await body(async (images, known) => {
-    const byHash = new Map<string, Drawn>();
-    for (const image of images) {
-      const { sha256 } = await readContent({ imageName: image.picture, path: image.path });
-      byHash.set(sha256, image);
-    }
-    const hooks: Pick<MeasureOptions, "recall" | "remember"> = {
-      recall: (sha256) => Promise.resolve(knowing(found.get(sha256), byHash.get(sha256), family, known)),
-      remember: (measured) => {
-        for (const item of measured) {
-          if (item.families !== undefined && !found.has(item.sha256)) found.set(item.sha256, { ...item, variants: {} });
-        }
-        return Promise.resolve();
-      },
-    };
-    const inputs = images.map(({ picture, path }) => ({ imageName: picture, path }));
-    const scored: Scored[] = [];
-    for await (const line of measure(inputs, () => [family], { ...run.measuring, ...hooks })) {
-      if (isUnreadable(line)) throw new Error(`${line.image}: ${line.error.message}`);
-      scored.push({ image: images[scored.length], line });
-    }
-    return scored;
-  });
-}
-
-/** What was measured of an image, with what is known of it in place of what was found. */
-function knowing(
-  measured: Measured | undefined,
-  image: Drawn | undefined,
-  family: string,
-  known: Known,
-): Measured | undefined {
-  if (measured?.tokens === undefined || image === undefined) return undefined;
-  const tokens = known.tokens ? { ...measured.tokens, [family]: image.tokens } : measured.tokens;
-  const given = known.class && image.class !== null
-    ? { classes: { [family]: { top: [{ class: image.class, weight: 1 }], cost: 0 } } }
-    : {};
-  const { classes: _, starts: __, ...rest } = measured;
-  return { ...rest, tokens, ...given, variants: {}, timings: { read: 0, families: 0, variants: 0 } };
-}
-
 /** The feature that variants are compared by without a fit: that of the variant's own sampler. */
 const compared = (variant: string) => `${variant}.own.guided.mean`;
 
-function caseResult(test: readonly Scored[], others: readonly Scored[], variants: readonly string[]): CaseResult {
+/** What scores say of test images, with a classifier that is fitted to those of others. */
+export function caseResult(
+  test: readonly Scored[],
+  others: readonly Scored[],
+  variants: readonly string[],
+): CaseResult {
   const rows = (scored: readonly Scored[]) =>
     scored.map(({ image: { variant }, line }): LabelledRow => ({ label: variant, row: featuresOf(line) }));
   const testRows = rows(test), { classifier } = fitVariants(rows(others), variants);

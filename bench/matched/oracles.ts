@@ -63,7 +63,8 @@ export function oracleRows(
   });
 }
 
-function found(truth: Readonly<Record<string, string>>, said: Readonly<Record<string, string>>): Estimate {
+/** How often the variants that were said are the true ones. */
+export function found(truth: Readonly<Record<string, string>>, said: Readonly<Record<string, string>>): Estimate {
   const pictures = Object.keys(truth);
   return rate(pictures.map((picture) => said[picture] === truth[picture]), pictures);
 }

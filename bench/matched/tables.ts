@@ -4,8 +4,9 @@ import { dash, describeEstimate, describeFigure, markdownTable, percent } from "
 import { methodColumns } from "../../attribution/evaluation/methods.ts";
 import type { Compared } from "../../attribution/evaluation/processing.ts";
 import { familyNamed } from "../../models/registry.ts";
+import type { BudgetFigures } from "./budgets.ts";
 import type { LikelihoodFigures } from "./likelihoods.ts";
-import { oracleRows, recallAtPrecision, type TestVerdict } from "./oracles.ts";
+import { found, oracleRows, recallAtPrecision, type TestVerdict } from "./oracles.ts";
 import { type Published, published, publishedVerdicts } from "./published.ts";
 import { comparedSignals, type EncoderKind, type SignalFigures } from "./signals.ts";
 
@@ -18,6 +19,7 @@ export interface MatchedResults {
   readonly scales: Readonly<Record<string, readonly number[]>>;
   readonly signals?: readonly SignalFigures[];
   readonly likelihoods: readonly LikelihoodFigures[];
+  readonly budgets?: readonly BudgetFigures[];
   /** Evaluation of the images as they are stored, with all methods; and its verdicts. */
   readonly methods?: EvaluationReport;
   readonly verdicts?: readonly TestVerdict[];
@@ -29,7 +31,7 @@ const unmeasured = "Not measured yet.";
 
 /** The document's tables in Markdown. */
 export function matchedTables(results: MatchedResults): string {
-  const { about, signals, methods, verdicts, processing } = results;
+  const { about, signals, budgets = [], methods, verdicts, processing } = results;
   return [
     ...about.length > 0 ? [about.join(" ")] : [],
     "### Figures that are to match",
@@ -40,6 +42,8 @@ export function matchedTables(results: MatchedResults): string {
     methods === undefined ? unmeasured : methodTable(methods, verdicts),
     "### Oracles",
     results.likelihoods.length === 0 ? unmeasured : oracleTable(results),
+    "### Cheaper inference of classes",
+    budgets.length === 0 ? unmeasured : budgetTable(budgets),
     "### After processing",
     processing === undefined ? unmeasured : processingTable(processing),
   ].join("\n\n") + "\n";
@@ -167,6 +171,32 @@ function oracleTable({ likelihoods, verdicts }: MatchedResults): string {
     ...[labels, familiesKnown].map((estimate) => estimate === null ? "not measured yet" : describeEstimate(estimate)),
   ]);
   return markdownTable(["known", ...head, "labels, families as decided", "labels, families known"], rows);
+}
+
+/** Sizes at every budget, beside those of the first. */
+function budgetTable(figures: readonly BudgetFigures[]): string {
+  const rows = figures.flatMap(({ family, known, truth, budgets }) => {
+    const right = (fitted: Readonly<Record<string, string>>, picture: string) => fitted[picture] === truth[picture];
+    const [{ fitted: first }] = budgets, pictures = Object.keys(truth);
+    return budgets.map(({ budget, top, flops, kept, first: head, fitted, margin }) => {
+      const won = pictures.filter((picture) => right(fitted, picture) && !right(first, picture)).length;
+      const lost = pictures.filter((picture) => !right(fitted, picture) && right(first, picture)).length;
+      return [
+        ...[`${familyNamed(family).title}, ${known === "nothing" ? "as found" : "true tokens"}`, `${budget}, ${top}`],
+        ...[(flops / 1e9).toFixed(0), percent(kept), percent(head), describeEstimate(found(truth, fitted))],
+        ...[`${won} and ${lost} of ${pictures.length}`, margin.toFixed(2)],
+      ];
+    });
+  });
+  const classes = Math.max(...figures.map((row) => row.classes));
+  const top = Math.max(...figures.flatMap(({ budgets }) => budgets.map((row) => row.top)));
+  return [
+    `The set has ${classes} classes; keeping ${top} at random keeps the true one in ${percent(top / classes)}.`,
+    markdownTable([
+      ...["family", "passes, classes", "GFLOP per image", "true class kept", "true class likeliest"],
+      ...["size, fitted", "images won and lost beside the first row", "lead, nats per token"],
+    ], rows),
+  ].join("\n\n");
 }
 
 /** Labels after each processing, with and without the outliers that went through a tokenizer, beside trivial rules. */

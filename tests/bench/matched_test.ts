@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { measureMatched } from "../../bench/matched.ts";
+import { inferenceLadder } from "../../attribution/likelihood/operations.ts";
+import { type BudgetFigures, comparedBudgets } from "../../bench/matched/budgets.ts";
 import type { LikelihoodFigures } from "../../bench/matched/likelihoods.ts";
 import { oracleRows, recallAtPrecision, type TestVerdict } from "../../bench/matched/oracles.ts";
 import type { SignalFigures } from "../../bench/matched/signals.ts";
@@ -13,13 +15,14 @@ import { matchedOptions } from "./matched_data.ts";
 
 Deno.test("measureMatched() measures every part once, and writes the tables of what there is into the document", async () => {
   await withFolder(async (dir) => {
-    const options = await matchedOptions(dir, standIns, 2), { document, out } = options;
+    const budgets = [comparedBudgets[0], comparedBudgets[3]];
+    const options = { ...await matchedOptions(dir, standIns, 2), budgets }, { document, out } = options;
     const lines: string[] = [];
     const run = (...parts: string[]) => measureMatched({ ...options, parts, log: (line) => lines.push(line) });
     await assert.rejects(run("nothing"), /expected parts \(signals, .*\), got nothing/);
     await run("tables");
     assert.match(await Deno.readTextFile(document), /Not measured yet/);
-    await run("signals", "likelihoods");
+    await run("signals", "likelihoods", "budgets");
     const text = await Deno.readTextFile(document);
     assert.ok(text.startsWith("# A\n") && text.endsWith("\n\nB\n"));
     for (const part of ["Methods", "After processing"]) {
@@ -34,14 +37,28 @@ Deno.test("measureMatched() measures every part once, and writes the tables of w
     assert.deepEqual(Object.keys(result.cases), ["nothing", "class", "tokens", "both"]);
     // Untrained encoders find next to none of the tokens.
     assert.ok(result.cases.both.margin > 0 && result.cases.both.margin > result.cases.class.margin + 0.5);
+    const cheap = join(out, "budgets-var.json");
+    const { result: cheaper }: { result: BudgetFigures } = JSON.parse(await Deno.readTextFile(cheap));
+    assert.deepEqual(cheaper.budgets.map(({ budget, top }) => ({ budget, top })), budgets);
+    assert.ok(cheaper.budgets[0].flops > cheaper.budgets[1].flops);
+    for (const { kept, first, fitted } of cheaper.budgets) {
+      assert.ok(kept >= first && Object.keys(fitted).length === 4);
+    }
+    assert.match(text, /\| VAR, true tokens \| 10, 1 \|/);
     lines.length = 0;
-    await run("signals", "likelihoods");
-    assert.equal(lines.filter((line) => line.endsWith(": is there")).length, 3);
+    await run("signals", "likelihoods", "budgets");
+    assert.equal(lines.filter((line) => line.endsWith(": is there")).length, 5);
     // Other numbers of images are measured anew.
     lines.length = 0;
     await measureMatched({ ...options, fit: 1, parts: ["signals"], log: (line) => lines.push(line) });
     assert.equal(lines.filter((line) => line.endsWith(": is there")).length, 1);
   });
+});
+
+Deno.test("comparedBudgets are settings that calibrate --budget chooses from", () => {
+  for (const settings of comparedBudgets) {
+    assert.ok(inferenceLadder.some(({ budget, top }) => budget === settings.budget && top === settings.top));
+  }
 });
 
 const verdict = (picture: string, label: string, decided: string | null, outlier: number): TestVerdict => ({
