@@ -20,6 +20,7 @@ import { textTable } from "./cli/table.ts";
 /** Families to signals, from `quantLoss` or `rar=combined,var=quantLoss`. */
 const signalChoice: ValueType<Readonly<Record<string, ScoreName>>> = {
   words: scoreNames,
+  isList: true,
   parse(text) {
     const name = choice(scoreNames), family = choice(familyNames);
     if (!text.includes("=")) return Object.fromEntries(familyNames.map((family) => [family, name.parse(text)]));

@@ -21,6 +21,7 @@ import { textTable } from "./cli/table.ts";
 
 /** `standard`, or names of standard processings with commas between them. */
 const processingList: ValueType<readonly Processing[]> = {
+  isList: true,
   parse: (text) =>
     text === "standard" ? standardProcessings : text.split(",").map((name) => standardProcessing(name.trim())),
 };

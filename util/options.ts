@@ -13,6 +13,8 @@ export interface ValueType<T> {
   readonly words?: readonly string[];
   /** What each word means, where that needs saying. */
   readonly meanings?: Readonly<Record<string, string>>;
+  /** Whether a text has values with commas between them, so that an option may be given for each of them as well. */
+  readonly isList?: boolean;
 }
 
 /** An option. One without `value` is a switch. */
@@ -117,9 +119,9 @@ export const size: ValueType<number> = {
   },
 };
 
-/** Values with commas between them. */
+/** Values with commas between them, or of an option that is given more than once. */
 export function listOf<T>(type: ValueType<T>): ValueType<readonly T[]> {
-  return { words: type.words, parse: (text) => text.split(",").map((part) => type.parse(part.trim())) };
+  return { words: type.words, isList: true, parse: (text) => text.split(",").map((part) => type.parse(part.trim())) };
 }
 
 export const anyText: ValueType<string> = { parse: (text) => text };
@@ -160,12 +162,12 @@ export function readValues<O extends Options>(
     problems.push(`expected ${wanted.join(" and ")} (--help)`);
   }
   const values = Object.entries(options).map(([key, row]): [string, unknown] => {
-    const { parse } = row.type ?? (row.value === undefined ? onOff : anyText);
+    const { parse, isList } = row.type ?? (row.value === undefined ? onOff : anyText);
     const { from, texts } = given(key, row);
     const usual = () => row.default === undefined ? (row.value === undefined ? false : undefined) : parse(row.default);
     if (texts === undefined) return [key, usual()];
     try {
-      return [key, row.many ? texts.map(parse) : parse(texts.at(-1)!)];
+      return [key, row.many ? texts.map(parse) : parse(isList ? texts.join(",") : texts.at(-1)!)];
     } catch (error) {
       problems.push(`${from}: ${(error as Error).message}`);
       return [key, usual()];

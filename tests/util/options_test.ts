@@ -33,6 +33,13 @@ Deno.test("an option may be given more than once where its row says so; else the
   assert.deepEqual([values.only, values.count], [[["a", "b"], ["a"]], 2]);
 });
 
+Deno.test("an option of values with commas between them adds up where it is given more than once", () => {
+  const options = defineOptions({ only: { value: "NAMES", type: listOf(choice(["a", "b", "c"])), help: "" } });
+  const only = (...args: string[]) => readValues(options, fromArguments(splitArguments(args, options))).only;
+  assert.deepEqual(only("--only", "a,b", "--only=c"), ["a", "b", "c"]);
+  assert.throws(() => only("--only", "a", "--only", "d"), { message: "--only: expected a, b or c, got d" });
+});
+
 Deno.test("an environment variable counts where the option is not given, and an empty one does not", () => {
   const memory = (args: string[], text: string) => parse(["--out", "x", ...args], { MEMORY: text }).values.memoryBytes;
   assert.deepEqual(
