@@ -1,6 +1,8 @@
 /** The recipe `matched`: what it has in common with the official models, and how its sizes differ. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { loadCalibration } from "../../attribution/decision/calibration_file.ts";
+import { defaultQuantizer } from "../../attribution/quantisation/quantizers.ts";
 import { openSafetensors } from "../../models/checkpoint/mod.ts";
 import { openModelSet } from "../../models/model_set.ts";
 import { rarTokenizer, rarVariants } from "../../models/rar/config.ts";
@@ -94,4 +96,12 @@ Deno.test("matched: the networks that are kept were trained as the recipe says, 
     source.close();
     assert.equal(text, tokenizer ? JSON.stringify(tokenizer) : canonicalJson(transformer), name);
   }
+});
+
+Deno.test("matched: its calibration is one of its networks, with classifiers of all methods", async () => {
+  const set = await openModelSet(new URL("../../weights/matched/", import.meta.url).pathname);
+  const { calibration } = await loadCalibration(set);
+  assert.equal(calibration.modelSet, set.hash);
+  assert.equal(calibration.quantization, defaultQuantizer(set));
+  assert.ok(calibration.classifiers?.joint !== undefined && calibration.classifiers.prada !== undefined);
 });
