@@ -34,12 +34,12 @@ function sink(x: usize, heap: usize, size: i32, at: i32): void {
 
 /** Fewer than this are kept in a heap. */
 const SELECTED: i32 = 16;
-/** Elements that are sorted by insertion before they are merged. */
-const RUN: i32 = 8;
+/** Values of a digit when the elements are sorted. */
+const DIGITS: i32 = 256;
 
 /**
  * ints: 0 x, 1 values, 2 indices, 3 n, 4 k. scratch: where k is at least `SELECTED`, a key of 4 bytes per element of a
- * row, rounded up to four of them, and two numbers of 8 bytes per element of the result.
+ * row, rounded up to four of them, two numbers of 8 bytes per element of the result, and 4 KiB.
  */
 export function topK(args: usize, begin: i32, end: i32, scratch: usize): void {
   const n = int(args, 3), k = int(args, 4);
@@ -135,44 +135,52 @@ function select(x: usize, indices: usize, n: i32, k: i32, keys: usize): void {
   let equals = reaching == k ? k : k - (low == i32.MAX_VALUE ? 0 : atLeast(keys, fours, low + 1));
   const bound = i32x4.splat(low);
   let count = 0;
-  for (let i = 0; i < n && count < k; i++) {
-    while (i + 4 <= n && !v128.any_true(i32x4.ge_s(v128.load(keys + (<usize> i << 2)), bound))) i += 4;
-    if (i == n) break;
-    const key = load<i32>(keys + (<usize> i << 2));
-    if (key < low || key == low && equals-- <= 0) continue;
-    // Larger numbers come first: of equal keys those with lower indices.
-    store<u64>(items + (<usize> count << 3), <u64> <u32> (key ^ i32.MIN_VALUE) << 32 | <u64> <u32> ~i);
-    count++;
-  }
-  const sorted = sort(items, items + (<usize> k << 3), k);
-  for (let i = 0; i < k; i++) store<i32>(indices + (<usize> i << 2), ~(<i32> load<u64>(sorted + (<usize> i << 3))));
-}
-
-/** Sorts k numbers, descending, with room for as many at `other`. Returns where they are. */
-function sort(items: usize, other: usize, k: i32): usize {
-  for (let first = 0; first < k; first += RUN) {
-    const end = min(k, first + RUN);
-    for (let i = first + 1; i < end; i++) {
-      const item = load<u64>(items + (<usize> i << 3));
-      let j = i;
-      for (; j > first; j--) {
-        const before = load<u64>(items + (<usize> j << 3) - 8);
-        if (before >= item) break;
-        store<u64>(items + (<usize> j << 3), before);
-      }
-      store<u64>(items + (<usize> j << 3), item);
+  for (let i = 0; i < n && count < k; i += 4) {
+    const four = keys + (<usize> i << 2);
+    if (!v128.any_true(i32x4.ge_s(v128.load(four), bound))) continue;
+    // Without branches, which would be guesses: what is not taken is written over, or lies beyond the k-th one.
+    for (let j = 0; j < 4; j++) {
+      const key = load<i32>(four + (<usize> j << 2));
+      // Larger numbers come first, and of equal ones those with lower indices.
+      store<u64>(items + (<usize> count << 3), <u64> <u32> (key ^ i32.MIN_VALUE) << 32 | <u64> <u32> (i + j));
+      const equal = i32(key == low);
+      count += i32(key > low) | equal & i32(equals > 0);
+      equals -= equal;
     }
   }
-  for (let run = RUN; run < k; run <<= 1) {
-    for (let first = 0; first < k; first += 2 * run) {
-      const middle = min(k, first + run), end = min(k, first + 2 * run);
-      let i = first, j = middle;
-      for (let to = first; to < end; to++) {
-        const left = i < middle && (j == end || load<u64>(items + (<usize> i << 3)) >= load<u64>(items + (<usize> j << 3)));
-        store<u64>(other + (<usize> to << 3), load<u64>(items + (<usize> (left ? i : j) << 3)));
-        if (left) i++;
-        else j++;
-      }
+  const sorted = sort(items, items + (<usize> k << 3), k, items + (<usize> k << 4));
+  for (let i = 0; i < k; i++) store<i32>(indices + (<usize> i << 2), <i32> load<u64>(sorted + (<usize> i << 3)));
+}
+
+/**
+ * Sorts k numbers by their upper halves, descending, equal ones as they were, with room for as many at `other`, and for
+ * the counts of four digits of 8 bits at `counts`. Returns where they are.
+ */
+function sort(items: usize, other: usize, k: i32, counts: usize): usize {
+  memory.fill(counts, 0, 4 * DIGITS << 2);
+  for (let i = 0; i < k; i++) {
+    const key = ~load<u32>(items + (<usize> i << 3), 4);
+    for (let d = 0; d < 4; d++) {
+      const at = counts + (<usize> (d * DIGITS + (key >> 8 * d & DIGITS - 1)) << 2);
+      store<i32>(at, load<i32>(at) + 1);
+    }
+  }
+  for (let d = 0; d < 4; d++) {
+    const table = counts + (<usize> (d * DIGITS) << 2);
+    // A digit that all have alike moves nothing.
+    if (load<i32>(table + (<usize> (~load<u32>(items, 4) >> 8 * d & DIGITS - 1) << 2)) == k) continue;
+    let before = 0;
+    for (let j = 0; j < DIGITS; j++) {
+      const count = load<i32>(table + (<usize> j << 2));
+      store<i32>(table + (<usize> j << 2), before);
+      before += count;
+    }
+    for (let i = 0; i < k; i++) {
+      const item = load<u64>(items + (<usize> i << 3));
+      const at = table + (<usize> (~<u32> (item >> 32) >> 8 * d & DIGITS - 1) << 2);
+      const to = load<i32>(at);
+      store<i32>(at, to + 1);
+      store<u64>(other + (<usize> to << 3), item);
     }
     const swapped = items;
     items = other;

@@ -4,6 +4,9 @@
 import type { KernelImplementations } from "../../tensor/kernels.ts";
 import type { Context } from "./context.ts";
 
+/** Counts of the digits that elements are sorted by. */
+const digitBytes = 4 * 256 * 4;
+
 export function topKKernels(
   context: Context,
 ): Pick<KernelImplementations, "topK"> {
@@ -17,9 +20,9 @@ export function topKKernels(
       const selects = k >= 16; // as assembly/top_k.ts has it
       pool.run("topK", {
         units: rows,
-        unitCost: selects ? 4 * n + 3 * k * Math.log2(k) : 2 * n + 20 * k * Math.log2(k + 1),
+        unitCost: selects ? 4 * n + 8 * k : 2 * n + 20 * k * Math.log2(k + 1),
         ints: [X, VALUES, INDICES, n, k],
-        scratch: selects ? 16 * Math.ceil(n / 4) + 16 * k : 0,
+        scratch: selects ? 16 * Math.ceil(n / 4) + 16 * k + digitBytes : 0,
       });
     },
   };
