@@ -10,7 +10,7 @@
  *   budgets       sizes where classes are inferred with fewer passes, and fewer are kept
  *   methods       `evaluate --compare` on the test images; needs a calibration
  *   processing    `evaluate` on them after JPEG 90 and a crop of five pixels on each side; likewise
- *   tables        nothing but the tables, of what there is
+ *   tables        nothing but the tables, of what there is; those of other parts stay as they are in the document
  *
  *   --data DIR     what `deno task zoo dataset --recipe matched --out DIR` drew
  *   --draws DIR    its generated images with their tokens, WORK/dataset
@@ -24,7 +24,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { EvaluationReport } from "../attribution/evaluation/report.ts";
-import { expectLimitsMarks, writeLimits } from "../attribution/evaluation/limits_document.ts";
+import { expectLimitsMarks, readLimits, writeLimits } from "../attribution/evaluation/limits_document.ts";
 import { type EvaluationOptions, runEvaluation } from "../attribution/evaluation/run_evaluation.ts";
 import { type Evidence, isUnreadable } from "../attribution/evidence/evidence.ts";
 import { parseEdits, type Processing, standardProcessing } from "../attribution/images/edits/mod.ts";
@@ -164,7 +164,13 @@ async function writeTables(set: ModelSet, { out, data, document, log }: MatchedO
   const scales = set.families.map((family) => [family, set.tokenizerFacts(family).patchNums] as const)
     .filter(([, sides]) => sides.length > 1);
   const tables = matchedTables({
-    about: aboutLines(set, { methods, signals: signals?.depends, likelihoods: measured.map(({ depends }) => depends) }),
+    modelSet: `${set.manifest.name} ${set.hash}`,
+    about: {
+      signals: signals && `Signals: ${signals.depends.each} images of each model and source at most.`,
+      likelihoods: measured.length === 0 ? undefined : aboutLikelihoods(measured[0].depends),
+      methods: methods && aboutCalibration(methods),
+      processing: processing && aboutCalibration(processing),
+    },
     families: set.families,
     scales: Object.fromEntries(scales),
     signals: signals?.result,
@@ -173,7 +179,7 @@ async function writeTables(set: ModelSet, { out, data, document, log }: MatchedO
     methods,
     verdicts: methods === undefined ? undefined : await readVerdicts(labelsOf(set), data, join(out, "methods")),
     processing,
-  });
+  }, await readLimits(document, "--document"));
   await writeLimits(document, tables, "--document");
   log(`${document}: format it with deno fmt`);
 }
@@ -185,24 +191,12 @@ interface Depends {
   readonly fit?: number;
 }
 
-/** What the figures were measured on. */
-function aboutLines(
-  set: ModelSet,
-  { methods, signals, likelihoods }: {
-    readonly methods?: EvaluationReport;
-    readonly signals?: Depends;
-    readonly likelihoods: readonly Depends[];
-  },
-): string[] {
-  if (methods === undefined && signals === undefined && likelihoods.length === 0) return [];
-  return [
-    `Model set ${set.manifest.name} ${set.hash}.`,
-    ...methods === undefined ? [] : [`Calibration ${methods.about.calibration}.`],
-    ...signals === undefined ? [] : [`Signals: ${signals.each} images of each model and source at most.`],
-    ...likelihoods.slice(0, 1).map(({ each, fit }) =>
-      `Likelihoods: ${each} images of each model, with classifiers of ${fit} others.`
-    ),
-  ];
+function aboutLikelihoods({ each, fit }: Depends): string {
+  return `Likelihoods: ${each} images of each model, with classifiers of ${fit} others.`;
+}
+
+function aboutCalibration({ about }: EvaluationReport): string {
+  return `Calibration ${about.calibration}.`;
 }
 
 /** The verdicts of an evaluation beside the truth, by picture. */

@@ -15,12 +15,20 @@ export async function writeLimits(path: string, tables: string, option = "--limi
   await writeFileAtomically(path, `${before}${limitsMarks.begin}\n\n${tables.trim()}\n\n${limitsMarks.end}${after}`);
 }
 
-function splitAtMarks(document: string, text: string): { readonly before: string; readonly after: string } {
+/** What stands between the marks of a document. Throws as `expectLimitsMarks` does. */
+export async function readLimits(path: string, option = "--limits"): Promise<string> {
+  return splitAtMarks(`${option} ${path}`, await Deno.readTextFile(path)).tables.trim();
+}
+
+function splitAtMarks(
+  document: string,
+  text: string,
+): { readonly before: string; readonly tables: string; readonly after: string } {
   const { begin, end } = limitsMarks;
   const [before, middle, ...more] = text.split(begin);
-  const [, after, ...others] = middle?.split(end) ?? [];
+  const [tables, after, ...others] = middle?.split(end) ?? [];
   if (after === undefined || more.length > 0 || others.length > 0 || before.includes(end)) {
     throw new Error(`${document}: expected the lines ${begin} and ${end}, once each`);
   }
-  return { before, after };
+  return { before, tables, after };
 }

@@ -53,7 +53,6 @@ export async function runEvaluation(
   const set = await chooseModels(options.models, events);
   const labels = labelsOf(set);
   const images = await labelledImages(options, labels, events);
-  expectSources(options.strangers ?? [], images);
   if (options.limits !== undefined) await expectLimitsMarks(options.limits);
   const { calibration, sha256 } = await loadCalibration(set);
   const rules = rulesOf(calibration, labels, options.rules);
@@ -150,11 +149,12 @@ function expectSources(names: readonly string[], images: readonly LabelledImage[
 }
 
 async function labelledImages(
-  { val, labels: table, limitPerLabel: limit }: EvaluationOptions,
+  { val, labels: table, limitPerLabel: limit, strangers = [] }: EvaluationOptions,
   labels: Labels,
   events: EvaluationEvents,
 ): Promise<LabelledImage[]> {
   const { images, unlabelled } = await listLabelled("--val", val, table, labels);
   if (unlabelled > 0) events.onNote?.(`${unlabelled} images of ${val} have no row in ${table}: left out`);
+  expectSources(strangers, images);
   return limit === undefined ? images : limitPerLabel(images, limit);
 }

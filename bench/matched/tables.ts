@@ -1,4 +1,7 @@
-/** The tables of docs/matched.md, from the results of bench/matched.ts; a part that was not measured says so. */
+/**
+ * The tables of docs/matched.md, from the results of bench/matched.ts. A part of which there are no results stays as it is
+ * in the document, so that parts can be measured one at a time, and on different machines.
+ */
 import type { EvaluationReport } from "../../attribution/evaluation/report.ts";
 import { dash, describeEstimate, describeFigure, markdownTable, percent } from "../../attribution/evaluation/format.ts";
 import { methodColumns } from "../../attribution/evaluation/methods.ts";
@@ -12,8 +15,10 @@ import { comparedSignals, type EncoderKind, type SignalFigures } from "./signals
 
 /** What there is to show. */
 export interface MatchedResults {
-  /** What was measured, such as the model set: a line each. */
-  readonly about: readonly string[];
+  /** The model set, by name and hash: tables in the document are kept where it names the same. */
+  readonly modelSet: string;
+  /** What the parts were measured on: a sentence each. */
+  readonly about: Partial<Readonly<Record<"signals" | "likelihoods" | "methods" | "processing", string>>>;
   readonly families: readonly string[];
   /** By family with scales, the sides of their token maps. */
   readonly scales: Readonly<Record<string, readonly number[]>>;
@@ -29,24 +34,49 @@ export interface MatchedResults {
 
 const unmeasured = "Not measured yet.";
 
-/** The document's tables in Markdown. */
-export function matchedTables(results: MatchedResults): string {
-  const { about, signals, budgets = [], methods, verdicts, processing } = results;
+/** The document's tables in Markdown, with those of `before`, its present ones, of parts without results. */
+export function matchedTables(results: MatchedResults, before = ""): string {
+  const { modelSet, about, signals, likelihoods, budgets = [], methods, verdicts, processing } = results;
+  const head = `Model set ${modelSet}.`;
+  const known = before.startsWith(head) ? sectionsOf(before) : new Map<string, string>();
+  const section = (title: string, isMeasured: boolean, ...body: readonly (() => string | undefined)[]) => {
+    const text = isMeasured
+      ? body.map((part) => part()).filter((part) => part !== undefined).join("\n\n")
+      : known.get(title) ?? unmeasured;
+    return `### ${title}\n\n${text}`;
+  };
+  const isScored = likelihoods.length > 0;
   return [
-    ...about.length > 0 ? [about.join(" ")] : [],
-    "### Figures that are to match",
-    matchingTable(results),
-    "### True tokens found, by scale",
-    signals === undefined ? unmeasured : scaleTable(results, signals),
-    "### Methods",
-    methods === undefined ? unmeasured : methodTable(methods, verdicts),
-    "### Oracles",
-    results.likelihoods.length === 0 ? unmeasured : oracleTable(results),
-    "### Cheaper inference of classes",
-    budgets.length === 0 ? unmeasured : budgetTable(budgets),
-    "### After processing",
-    processing === undefined ? unmeasured : processingTable(processing),
+    head,
+    section(
+      "Figures that are to match",
+      signals !== undefined || isScored,
+      ...[() => about.signals, () => about.likelihoods, () => matchingTable(results)],
+    ),
+    section(
+      "True tokens found, by scale",
+      signals !== undefined,
+      ...[() => about.signals, () => scaleTable(results, signals!)],
+    ),
+    section("Methods", methods !== undefined, () => about.methods, () => methodTable(methods!, verdicts)),
+    section(
+      "Oracles",
+      isScored,
+      ...[() => about.likelihoods, () => verdicts && about.methods, () => oracleTable(results)],
+    ),
+    section("Cheaper inference of classes", budgets.length > 0, () => budgetTable(budgets)),
+    section("After processing", processing !== undefined, () => about.processing, () => processingTable(processing!)),
   ].join("\n\n") + "\n";
+}
+
+/** The text under every heading. */
+function sectionsOf(tables: string): Map<string, string> {
+  return new Map(
+    tables.split(/^### /m).slice(1).map((part) => {
+      const [title] = part.split("\n", 1);
+      return [title.trim(), part.slice(title.length).trim()];
+    }),
+  );
 }
 
 /** Figures of the set beside the published ones. */

@@ -105,7 +105,8 @@ Deno.test("recallAtPrecision() is the best of all limits that are precise enough
 
 Deno.test("matchedTables() says what is not measured, and has rows as long as their heads", () => {
   const text = matchedTables({
-    about: [],
+    modelSet: "m 1",
+    about: {},
     families: ["rar", "var"],
     scales: { var: [1, 2] },
     likelihoods: [likelihoods],
@@ -120,6 +121,18 @@ Deno.test("matchedTables() says what is not measured, and has rows as long as th
     if (!line.startsWith("| ") || !lines[i - 1].startsWith("| ")) continue;
     assert.equal(line.split(" | ").length, lines[i - 1].split(" | ").length, line);
   }
+});
+
+Deno.test("matchedTables() keeps the document's tables of parts without results, where the model set is the same", () => {
+  const common = { modelSet: "m 1", families: ["rar"], scales: {} };
+  const measured = matchedTables({ ...common, about: { likelihoods: "Two images." }, likelihoods: [likelihoods] });
+  const oracles = measured.slice(measured.indexOf("### Oracles"), measured.indexOf("### Cheaper"));
+  assert.match(oracles, /^### Oracles\n\nTwo images\.\n\n\| known \|/);
+  const again = matchedTables({ ...common, about: {}, likelihoods: [] }, measured);
+  assert.equal(again, measured);
+  const other = matchedTables({ ...common, modelSet: "m 2", about: {}, likelihoods: [] }, measured);
+  assert.match(other, /^Model set m 2\.\n/);
+  assert.match(other, /### Oracles\n\nNot measured yet\./);
 });
 
 Deno.test("matchedCosts() are those of docs/matched.md, and an evaluation costs less than all methods on its images", async () => {
