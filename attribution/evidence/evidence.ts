@@ -59,6 +59,7 @@ export interface Settings {
     readonly sharpness: number;
     readonly leastWeight: number;
     readonly candidates: number;
+    readonly families?: Readonly<Record<string, { readonly budget: number; readonly top: number }>>;
   };
   /** Names and versions of the extras, see `ExtraScores`. */
   readonly extras?: string;

@@ -43,6 +43,7 @@ export const settingsSchema = v.object({
     v.object({
       ...{ budget: v.number(), top: v.number(), sharpness: v.number(), leastWeight: v.number() },
       candidates: v.number(),
+      families: v.optional(v.record(v.string(), v.object({ budget: v.number(), top: v.number() }))),
     }),
   ),
   extras: v.optional(v.string()),

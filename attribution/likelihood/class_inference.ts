@@ -44,7 +44,12 @@ export interface InferenceSettings {
   readonly leastWeight: number;
   /** Most classes that coarse scales hand on to families without scales. */
   readonly candidates: number;
+  /** Budget and classes of families that have others than the rest. */
+  readonly families?: Readonly<Record<string, Thoroughness>>;
 }
+
+/** How many passes classes are inferred with, and how many of them are kept. */
+export type Thoroughness = Pick<InferenceSettings, "budget" | "top">;
 
 /** Default settings. Runs use those that their calibration was made with. */
 export const defaultInference: InferenceSettings = {
@@ -54,6 +59,15 @@ export const defaultInference: InferenceSettings = {
   leastWeight: 1e-3,
   candidates: 64,
 };
+
+/** The settings of a family. */
+export function inferenceOf<T extends Thoroughness & Pick<InferenceSettings, "families">>(
+  settings: T,
+  family: string,
+): Omit<T, "families"> {
+  const { families, ...common } = settings;
+  return { ...common, ...families?.[family] };
+}
 
 /** Sizes of a variant that are known before it is loaded. */
 export type InferenceSizes = Pick<

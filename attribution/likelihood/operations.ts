@@ -2,14 +2,14 @@
 import type { PlannedDevice } from "../../models/footprint.ts";
 import type { FamilyName } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
-import { defaultInference, type InferenceSettings } from "./class_inference.ts";
+import { defaultInference, inferenceOf, type InferenceSettings, type Thoroughness } from "./class_inference.ts";
 
 /** What decides how many passes there are. */
 export interface PassSettings {
   /** The class under which tokens are scored. */
   readonly condition: "none" | "given" | "infer";
   /** How classes are inferred. */
-  readonly inference?: Pick<InferenceSettings, "budget" | "top">;
+  readonly inference?: Thoroughness & Pick<InferenceSettings, "families">;
 }
 
 /** A set as the count sees it. */
@@ -33,9 +33,10 @@ export function transformerOperations(
   };
   return families.reduce((sum, family) => {
     const names = set.variants(family);
-    const classes = condition === "none" ? 0 : condition === "given" ? 1 : inference.top;
+    const { budget, top } = inferenceOf(inference, family);
+    const classes = condition === "none" ? 0 : condition === "given" ? 1 : top;
     const scoring = names.reduce((total, name) => total + (1 + classes) * pass(family, name), 0);
-    const inferring = condition === "infer" && names.length > 0 ? inference.budget * pass(family, names[0]) : 0;
+    const inferring = condition === "infer" && names.length > 0 ? budget * pass(family, names[0]) : 0;
     return sum + scoring + inferring;
   }, 0);
 }
@@ -44,7 +45,7 @@ export function transformerOperations(
  * Settings of class inference from thorough to cheap. Classes that are kept cost passes of every variant, and one in place
  * of the mixture costs two or three variants in a hundred (docs/likelihood.md), so that comes last.
  */
-export const inferenceLadder: readonly Pick<InferenceSettings, "budget" | "top">[] = [
+export const inferenceLadder: readonly Thoroughness[] = [
   { budget: defaultInference.budget, top: defaultInference.top },
   { budget: 30, top: 4 },
   { budget: 20, top: 3 },
@@ -56,23 +57,33 @@ export const inferenceLadder: readonly Pick<InferenceSettings, "budget" | "top">
 
 /**
  * The most thorough settings under which an image of any one family costs at most so many operations of the transformers.
- * Throws a RangeError when no settings do.
+ * Every family has its own: what one with small transformers does not need, one with large ones cannot use. Throws a
+ * RangeError when no settings do.
  */
 export function inferenceWithin(set: CountedSet, operations: number, device: PlannedDevice): InferenceSettings {
-  const cost = (inference: Pick<InferenceSettings, "budget" | "top">) =>
-    Math.max(
-      ...set.families.map((family) => transformerOperations(set, { condition: "infer", inference }, device, [family])),
+  const cost = (family: FamilyName, thoroughness: Thoroughness) => {
+    const inference = { ...defaultInference, ...thoroughness };
+    return transformerOperations(set, { condition: "infer", inference }, device, [family]);
+  };
+  const rungs = set.families.map((family) => inferenceLadder.findIndex((rung) => cost(family, rung) <= operations));
+  if (rungs.includes(-1)) {
+    const last = inferenceLadder[inferenceLadder.length - 1];
+    const least = Math.max(...set.families.map((family) => cost(family, last)));
+    const without = Math.max(...set.families.map((family) => {
+      return transformerOperations(set, { condition: "none" }, device, [family]);
+    }));
+    throw new RangeError(
+      `--budget: expected ${show(least)} TFLOP or more with classes inferred, got ${show(operations)}; ` +
+        `--condition none takes ${show(without)}`,
     );
-  const fitting = inferenceLadder.find((settings) => cost(settings) <= operations);
-  if (fitting !== undefined) return { ...defaultInference, ...fitting };
-  const [least, without] = [
-    cost(inferenceLadder[inferenceLadder.length - 1]),
-    Math.max(...set.families.map((family) => transformerOperations(set, { condition: "none" }, device, [family]))),
-  ];
-  throw new RangeError(
-    `--budget: expected ${show(least)} TFLOP or more with classes inferred, got ${show(operations)}; ` +
-      `--condition none takes ${show(without)}`,
-  );
+  }
+  const most = Math.min(...rungs);
+  const others = set.families.flatMap((family, i) => rungs[i] === most ? [] : [[family, inferenceLadder[rungs[i]]]]);
+  return {
+    ...defaultInference,
+    ...inferenceLadder[most],
+    ...others.length > 0 && { families: Object.fromEntries(others) },
+  };
 }
 
 function show(operations: number): string {

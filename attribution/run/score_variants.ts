@@ -6,7 +6,7 @@ import type { FamilyName } from "../../models/family.ts";
 import { yieldToEventLoop } from "../../util/event_loop.ts";
 import { Turns } from "../../util/turns.ts";
 import { mapFamilies } from "../labels.ts";
-import type { InferredClasses, Start } from "../likelihood/class_inference.ts";
+import { inferenceOf, type InferredClasses, type Start } from "../likelihood/class_inference.ts";
 import type { Summaries } from "../likelihood/summaries.ts";
 import { VariantScorer } from "../likelihood/variant_scorer.ts";
 import { credit, expectFinite, isComplete, type NetworkOptions, type ReadItem, wantedVariants } from "./image_state.ts";
@@ -72,8 +72,9 @@ async function withScorer(
 ): Promise<void> {
   await models.withVariant(name, async (loaded) => {
     const batch = plan.variantBatch.get(name) ?? 1;
-    const tokenizer = models.tokenizers[loaded.variant.family];
-    const { inference } = settings;
+    const { family } = loaded.variant;
+    const tokenizer = models.tokenizers[family];
+    const inference = settings.inference && inferenceOf(settings.inference, family);
     const scoring = { batch, ...plan.scoring?.get(name), inference, extras };
     const scorer = new VariantScorer(device, tokenizer, loaded, scoring);
     try {

@@ -9,6 +9,7 @@ import type { ConditionName } from "../evidence/evidence.ts";
 import {
   coarseTokens,
   defaultInference,
+  inferenceOf,
   inferenceRounds,
   type InferenceSettings,
   passShare,
@@ -105,13 +106,14 @@ function variantCosts(
     const scored = names.map((name): StageCost => {
       const { flops } = set.variantFacts(name);
       // Without a class, and under each of the classes, which share no condition in the worst case.
-      const classes = condition === "none" ? 0 : condition === "given" ? 1 : inference.top;
+      const classes = condition === "none" ? 0 : condition === "given" ? 1 : inferenceOf(inference, family).top;
       const total = flops.pass() + classes * (flops.condition() + flops.pass());
       return { stage: variantStage(name), part: "likelihoods", kind: "transformer", flops: total, share };
     });
     if (condition !== "infer" || names.length === 0) return scored;
-    const start = lead === undefined || lead === family || isScaled(family) ? undefined : firstOf(set, lead);
-    const flops = inferenceFlops(firstOf(set, family), inference, start);
+    const isStarted = lead !== undefined && lead !== family && !isScaled(family);
+    const spent = isStarted ? coarseCost(firstOf(set, lead), inferenceOf(inference, lead)) : undefined;
+    const flops = inferenceFlops(firstOf(set, family), inferenceOf(inference, family), spent);
     return [{ stage: classesStage(names[0]), part: "classes", kind: "transformer", flops, share }, ...scored];
   });
 }
@@ -121,14 +123,13 @@ function firstOf(set: Pick<ModelSet, "variants" | "variantFacts">, family: Famil
 }
 
 /**
- * Operations of inferring the classes of an image with a variant. With `start`, the variant of another family has
- * compared classes on its coarse scales before.
+ * Operations of inferring the classes of an image with a variant. With `spent`, the variant of another family has compared
+ * classes on its coarse scales before, in so many passes.
  */
-function inferenceFlops(facts: VariantFacts, settings: InferenceSettings, start?: VariantFacts): number {
+function inferenceFlops(facts: VariantFacts, settings: InferenceSettings, spent?: number): number {
   const { budget, candidates } = settings;
-  const spent = start === undefined ? 0 : coarseCost(start, settings);
-  const classes = start === undefined ? facts.classes : Math.min(candidates, facts.classes);
-  const rounds = inferenceRounds({ ...facts, classes }, { ...settings, budget: Math.max(1, budget - spent) });
+  const classes = spent === undefined ? facts.classes : Math.min(candidates, facts.classes);
+  const rounds = inferenceRounds({ ...facts, classes }, { ...settings, budget: Math.max(1, budget - (spent ?? 0)) });
   return rounds.reduce((sum, { tokens, classes }) => {
     return sum + classes * (facts.flops.condition(tokens) + facts.flops.pass(tokens));
   }, 0);

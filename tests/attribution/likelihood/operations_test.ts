@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
-import { defaultInference } from "../../../attribution/likelihood/class_inference.ts";
+import {
+  defaultInference,
+  inferenceOf,
+  type InferenceSettings,
+} from "../../../attribution/likelihood/class_inference.ts";
 import { inferenceWithin, transformerOperations } from "../../../attribution/likelihood/operations.ts";
 import { withOfficial } from "../../official_sizes.ts";
 
 Deno.test("inferenceWithin() compares and keeps fewer classes the smaller the budget is, and never costs more", async () => {
   await withOfficial((set, device) => {
-    const cost = (inference: { budget: number; top: number }) =>
-      Math.max(...set.families.map((family) => {
-        return transformerOperations(set, { condition: "infer", inference }, device, [family]);
-      }));
+    const costOf = (inference: InferenceSettings, family: string) =>
+      transformerOperations(set, { condition: "infer", inference }, device, [family]);
+    const cost = (inference: InferenceSettings) => Math.max(...set.families.map((family) => costOf(inference, family)));
     assert.deepEqual(inferenceWithin(set, 1e15, device), defaultInference);
     let before = Infinity;
     for (const budget of [60, 40, 30, 25, 20, 15]) {
@@ -17,6 +20,13 @@ Deno.test("inferenceWithin() compares and keeps fewer classes the smaller the bu
       assert.ok(found.top >= 1 && found.budget >= 5 && found.sharpness === defaultInference.sharpness);
       before = cost(found);
     }
+    // RAR's transformers are smaller, so that a budget which VAR's exceed leaves its classes as they are.
+    const split = inferenceWithin(set, 30e12, device);
+    const [rar, var_] = ["rar", "var"].map((family) => inferenceOf(split, family));
+    assert.deepEqual(rar, defaultInference);
+    assert.ok(var_.top < rar.top && var_.budget < rar.budget && !("families" in var_));
+    assert.ok(costOf(split, "var") < costOf(defaultInference, "var"));
+    assert.equal(costOf(split, "rar"), costOf(defaultInference, "rar"));
     assert.ok(before < cost(defaultInference) / 2.5, `${before / 1e12} of ${cost(defaultInference) / 1e12} TFLOP`);
     assert.throws(
       () => inferenceWithin(set, 1e12, device),

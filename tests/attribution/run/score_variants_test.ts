@@ -169,6 +169,23 @@ Deno.test("measure() scores images under the classes that are given, and asks fo
   });
 });
 
+Deno.test("measure() infers and keeps as many classes of a family as its own settings say", async () => {
+  await withFolder(async (dir) => {
+    await writeImages(dir, 1, 32);
+    await withSet(async ({ run }) => {
+      const all = { ...defaultInference, leastWeight: 0 };
+      const settings = { ...all, families: { var: { budget: 5, top: 2 } } };
+      const [line] = (await run(inputs(dir, 1), { ...infer, inference: settings })).lines;
+      const [usual] = (await run(inputs(dir, 1), { ...infer, inference: all })).lines;
+      assert.equal(line.classes!.var.top.length, 2);
+      assert.ok(line.classes!.var.cost < usual.classes!.var.cost);
+      assert.equal(line.classes!.rar.top.length, usual.classes!.rar.top.length);
+      assert.ok(line.classes!.rar.top.length > 2);
+      assert.notDeepEqual(line.variants.var16, usual.variants.var16);
+    });
+  });
+});
+
 Deno.test("measure() goes on with inferred classes where it was aborted", async () => {
   await withFolder(async (dir) => {
     await writeImages(dir, 2, 32);

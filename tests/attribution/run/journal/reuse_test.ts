@@ -28,6 +28,12 @@ Deno.test("reusablePart() shares what settings agree on, and nothing else", () =
     ["transformers to none", infer, tokenizers, families],
     ["another condition", none, infer, families],
     ["another inference", other({ inference: { ...defaultInference, top: 3 } }), infer, families],
+    [
+      "another inference of a family",
+      other({ inference: { ...defaultInference, families: { var: { budget: 10, top: 1 } } } }),
+      infer,
+      families,
+    ],
     ["given classes", { ...none, condition: "given" }, { ...none, condition: "given" }, families],
     ["more signals", other({ signals: "all" }), infer, both],
     ["fewer signals", infer, other({ signals: "all" }), { families: false, variants: true }],
