@@ -5,6 +5,7 @@ export {
   defaultInference,
   inferClasses,
   inferenceCost,
+  inferenceOf,
   type InferenceRound,
   inferenceRounds,
   type InferenceSettings,
@@ -13,6 +14,7 @@ export {
   type InferredClasses,
   passShare,
   type Start,
+  type Thoroughness,
   weighClasses,
   type WeightedClass,
 } from "./class_inference.ts";
