@@ -177,6 +177,16 @@ export function inferenceRounds(
   return lengths.flatMap((tokens, r) => counts[r + 1] === counts[r] ? [] : [{ tokens, classes: counts[r] }]);
 }
 
+/**
+ * The first rounds of a search, as far as they compare coarse scales: what other families may start from. Undefined where
+ * no round goes so far.
+ */
+export function coarseRounds(sizes: InferenceSizes, rounds: readonly InferenceRound[]): InferenceRound[] | undefined {
+  const tokens = coarseTokens(sizes);
+  const round = rounds.findIndex((round) => round.tokens >= tokens);
+  return round < 0 ? undefined : [...rounds.slice(0, round), { ...rounds[round], tokens }];
+}
+
 /** Weights of the likeliest classes, under a uniform prior. They add up to 1; the likeliest class comes first. */
 export function weighClasses(
   candidates: readonly Candidate[],
@@ -293,12 +303,11 @@ function planSearch(
     { ...settings, budget: Math.max(1, settings.budget - spent) },
   );
   if (patchNums.length === 1) return { rounds };
-  const tokens = coarseTokens(variant);
-  const round = rounds.findIndex((round) => round.tokens >= tokens);
-  if (round < 0) return { rounds };
-  const coarseRounds = [...rounds.slice(0, round), { ...rounds[round], tokens }];
-  const coarse = { round, tokens, cost: inferenceCost(variant, coarseRounds) };
-  return { rounds: coarseOnly ? coarseRounds : rounds, coarse };
+  const first = coarseRounds(variant, rounds);
+  if (first === undefined) return { rounds };
+  const round = first.length - 1;
+  const coarse = { round, tokens: first[round].tokens, cost: inferenceCost(variant, first) };
+  return { rounds: coarseOnly ? first : rounds, coarse };
 }
 
 /**

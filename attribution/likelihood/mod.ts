@@ -1,6 +1,7 @@
 /** Likelihood of tokens under the variants of their family, with known or inferred classes. */
 export {
   type Candidate,
+  coarseRounds,
   coarseTokens,
   defaultInference,
   inferClasses,

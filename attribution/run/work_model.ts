@@ -7,12 +7,13 @@ import type { FamilyName, VariantFacts } from "../../models/family.ts";
 import type { ModelSet } from "../../models/model_set.ts";
 import type { ConditionName } from "../evidence/evidence.ts";
 import {
-  coarseTokens,
+  coarseRounds,
   defaultInference,
+  inferenceCost,
   inferenceOf,
+  type InferenceRound,
   inferenceRounds,
   type InferenceSettings,
-  passShare,
 } from "../likelihood/class_inference.ts";
 import { candidateLimit, type SearchLevel } from "../search/candidates.ts";
 import type { SignalLevel } from "../signals/table.ts";
@@ -74,7 +75,7 @@ export function stageCosts(set: Pick<ModelSet, "families" | "variants" | "tokeni
     const total = encode * flops.encode + decode * flops.decode;
     return { stage: tokenizerStage(family), part: "tokenizers", kind: "tokenizer", flops: total, share: sizeShare };
   });
-  const variants = condition === undefined ? [] : variantCosts(set, condition, inference, openShare * sizeShare);
+  const variants = condition === undefined ? [] : variantCosts(set, condition, inference, { openShare, sizeShare });
   const asItIs = [...tokenizers, ...variants];
   if (search === undefined) return asItIs;
   // Encoder and decoder once for each candidate, and its best ones again where pixels are filled in.
@@ -97,8 +98,11 @@ function variantCosts(
   set: Pick<ModelSet, "families" | "variants" | "variantFacts">,
   condition: ConditionName,
   inference: InferenceSettings,
-  share: number,
+  { openShare, sizeShare }: { readonly openShare: number; readonly sizeShare: number },
 ): StageCost[] {
+  const share = openShare * sizeShare, count = set.families.length;
+  // Of the images that a family has to score, those that the others, one of which is the lead, have not.
+  const isAlone = count === 1 ? 0 : Math.min(1, count * (1 - openShare) / (count - 1));
   const isScaled = (family: FamilyName) => firstOf(set, family).patchNums.length > 1;
   const lead = set.families.find((family) => set.variants(family).length > 0 && isScaled(family));
   return set.families.flatMap((family) => {
@@ -111,9 +115,11 @@ function variantCosts(
       return { stage: variantStage(name), part: "likelihoods", kind: "transformer", flops: total, share };
     });
     if (condition !== "infer" || names.length === 0) return scored;
-    const isStarted = lead !== undefined && lead !== family && !isScaled(family);
-    const spent = isStarted ? coarseCost(firstOf(set, lead), inferenceOf(inference, lead)) : undefined;
-    const flops = inferenceFlops(firstOf(set, family), inferenceOf(inference, family), spent);
+    const facts = firstOf(set, family), settings = inferenceOf(inference, family);
+    const start = lead === undefined || lead === family || isScaled(family)
+      ? undefined
+      : coarseSearch(firstOf(set, lead), inferenceOf(inference, lead));
+    const flops = roundsFlops(facts, startedRounds(facts, settings, start?.cost)) + isAlone * (start?.flops ?? 0);
     return [{ stage: classesStage(names[0]), part: "classes", kind: "transformer", flops, share }, ...scored];
   });
 }
@@ -122,20 +128,19 @@ function firstOf(set: Pick<ModelSet, "variants" | "variantFacts">, family: Famil
   return set.variantFacts(set.variants(family)[0]);
 }
 
-/**
- * Operations of inferring the classes of an image with a variant. With `spent`, the variant of another family has compared
- * classes on its coarse scales before, in so many passes.
- */
-function inferenceFlops(facts: VariantFacts, settings: InferenceSettings, spent?: number): number {
-  const { budget, candidates } = settings;
-  const classes = spent === undefined ? facts.classes : Math.min(candidates, facts.classes);
-  const rounds = inferenceRounds({ ...facts, classes }, { ...settings, budget: Math.max(1, budget - (spent ?? 0)) });
-  return rounds.reduce((sum, { tokens, classes }) => {
-    return sum + classes * (facts.flops.condition(tokens) + facts.flops.pass(tokens));
-  }, 0);
+/** The rounds of a search, where that of another family has taken `spent` passes to find candidates for it. */
+function startedRounds(facts: VariantFacts, settings: InferenceSettings, spent?: number): InferenceRound[] {
+  if (spent === undefined) return inferenceRounds(facts, settings);
+  const classes = Math.min(settings.candidates, facts.classes);
+  return inferenceRounds({ ...facts, classes }, { ...settings, budget: Math.max(1, settings.budget - spent) });
 }
 
-/** Cost of comparing all classes on the coarse scales, in passes. */
-function coarseCost(facts: VariantFacts, settings: InferenceSettings): number {
-  return facts.classes * passShare(facts, Math.min(coarseTokens(facts), inferenceRounds(facts, settings)[0].tokens));
+/** The part of a search that other families start from. Undefined where there is none. */
+function coarseSearch(facts: VariantFacts, settings: InferenceSettings): { cost: number; flops: number } | undefined {
+  const rounds = coarseRounds(facts, inferenceRounds(facts, settings));
+  return rounds && { cost: inferenceCost(facts, rounds), flops: roundsFlops(facts, rounds) };
+}
+
+function roundsFlops({ flops }: VariantFacts, rounds: readonly InferenceRound[]): number {
+  return rounds.reduce((sum, { tokens, classes }) => sum + classes * (flops.condition(tokens) + flops.pass(tokens)), 0);
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { networkShare, WorkMeter } from "../../../attribution/run/work_meter.ts";
 import { stageCosts } from "../../../attribution/run/work_model.ts";
-import { posedStage, searchStage } from "../../../attribution/run/work_stages.ts";
+import { classesStage, posedStage, searchStage } from "../../../attribution/run/work_stages.ts";
 import { official } from "../../sets.ts";
 
 /** Numbers from 0 to 1 in a fixed order. */
@@ -118,6 +118,22 @@ Deno.test("WorkMeter cuts passes so that none takes much longer than it should, 
   clock = 20_500;
   meter.add(stage, 99);
   assert.equal(meter.batchOf(stage, 16), 16);
+});
+
+Deno.test("stageCosts() counts the coarse scales of the lead where it is not open itself", () => {
+  const set = official(["rar", "var"]);
+  const classes = (openShare: number) => {
+    const costs = stageCosts(set, { signals: "core", condition: "infer", openShare });
+    const of = (name: string) => costs.find(({ stage }) => stage === classesStage(name))!.flops / 1e12;
+    return { rar: of("rarb"), var: of("var16") };
+  };
+  const [both, one] = [classes(1), classes(0.5)];
+  assert.equal(one.var, both.var);
+  // 16 passes of VAR-d16 under classes that share no prefix.
+  assert.ok(Math.abs(one.rar - both.rar - 4.5) < 0.05, `${one.rar - both.rar}`);
+  // A family alone has no lead.
+  const [, alone] = stageCosts(official(["rar"]), { signals: "core", condition: "infer", openShare: 1 });
+  assert.ok(alone.stage === classesStage("rarb") && alone.flops / 1e12 > both.rar);
 });
 
 Deno.test("stageCosts() counts what a rehearsal with official sizes has counted", () => {
