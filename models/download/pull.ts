@@ -153,11 +153,10 @@ async function pullOne(options: PullOptions, wanted: Wanted, events: PullEvents)
     }
     const result = { network: row.network, file, bytes: entry.bytes, checkedAgainst };
     const record = async (found: string) => {
-      const { repo, file: path, revision } = row;
       const entryOf: PulledFile = {
-        repo,
-        path,
-        revision,
+        repo: row.repo,
+        path: row.file,
+        revision: row.revision,
         commit: entry.commit,
         bytes: entry.bytes,
         sha256: found,
@@ -205,7 +204,7 @@ async function noteOddities(
     source.close();
     for (const note of notes) onNote?.(`${file}: ${note}`);
   } catch (error) {
-    onNote?.(`${file}: cannot be opened: ${(error as Error).message}`);
+    onNote?.((error as Error).message); // begins with the file's name
   }
 }
 

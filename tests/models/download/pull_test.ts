@@ -50,9 +50,10 @@ async function withPlace(body: (place: Place) => Promise<void>): Promise<void> {
 const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 
 Deno.test("pullFiles() makes a set that loads, pinned to sha256 and commit; again it has nothing to do", async () => {
-  await withPlace(async ({ hub, dir, list, pull }) => {
+  await withPlace(async ({ hub, dir, list, notes, pull }) => {
     const { results, missing } = await pull();
     assert.deepEqual(missing, []);
+    assert.deepEqual(notes, []);
     assert.deepEqual(
       results.map(({ network, status, checkedAgainst }) => [network, status, checkedAgainst]),
       networks.map((network) => [network, "pulled", "hub"]),
@@ -108,6 +109,19 @@ Deno.test("pullFiles() takes over a file that is there with the right sha256, an
       "pulled",
       "pulled",
     ]);
+  });
+});
+
+Deno.test("pullFiles() says of a file that came where its network was found, or why it cannot be opened", async () => {
+  await withPlace(async ({ hub, list, notes, pull }) => {
+    const [rar, ...others] = list.files;
+    hub.offers.set(`${rar.repo}/${rar.file}`, { bytes: someBytes(5000) });
+    // The list says where VAR's network is in its file. Without that, it is found by rule.
+    const files = [rar, ...others.map((row) => row.network === "var16" ? { ...row, prefix: undefined } : row)];
+    await pull({ files });
+    assert.equal(notes.length, 2, notes.join("\n"));
+    assert.match(notes[0], /^maskgit_vq_tiny\.bin: (?!maskgit)/);
+    assert.match(notes[1], /^var_ckpt_nested\.pth: .*below "trainer\.var_wo_ddp\."/);
   });
 });
 
