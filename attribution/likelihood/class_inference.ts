@@ -4,7 +4,8 @@
  * weights.
  *
  * A family without scales can start from the classes that the coarse scales of another family leave, and from their
- * likelihoods. VAR's coarse scales describe the whole image, while RAR's first tokens are its upper left corner.
+ * likelihoods: VAR's coarse scales describe the whole image, while RAR's first tokens are its upper left corner. Where
+ * VAR's tokens are hard to find, that misleads (docs/likelihood.md), so that it is not the default.
  */
 import {
   broadcastTo,
@@ -42,7 +43,7 @@ export interface InferenceSettings {
   readonly sharpness: number;
   /** Classes of less weight, 0 to 1, are left out, because each class costs a pass of every variant. */
   readonly leastWeight: number;
-  /** Most classes that coarse scales hand on to families without scales. */
+  /** Most classes that coarse scales hand on to families without scales; with 0, every family searches by itself. */
   readonly candidates: number;
   /** Budget and classes of families that have others than the rest. */
   readonly families?: Readonly<Record<string, Thoroughness>>;
@@ -57,7 +58,7 @@ export const defaultInference: InferenceSettings = {
   top: 5,
   sharpness: 0.25,
   leastWeight: 1e-3,
-  candidates: 64,
+  candidates: 0,
 };
 
 /** The settings of a family. */
@@ -105,7 +106,7 @@ export interface InferredClasses {
   readonly top: readonly WeightedClass[];
   /** Cost in teacher-forced passes over one image, including that of the start. */
   readonly cost: number;
-  /** Where families without scales may start. Only variants with scales give it. */
+  /** Where families without scales may start. Only variants with scales give it, and only where they are asked to. */
   readonly coarse?: Start;
 }
 
@@ -302,7 +303,7 @@ function planSearch(
     { classes, tokenCount, prefixes, patchNums, conditionCost },
     { ...settings, budget: Math.max(1, settings.budget - spent) },
   );
-  if (patchNums.length === 1) return { rounds };
+  if (patchNums.length === 1 || settings.candidates === 0) return { rounds };
   const first = coarseRounds(variant, rounds);
   if (first === undefined) return { rounds };
   const round = first.length - 1;

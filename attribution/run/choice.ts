@@ -85,11 +85,11 @@ export async function choose(options: TracerOptions, events: RunEvents): Promise
 
 /** What a choice asks to be measured. */
 export function measuringOf({ set, quantization, signals, condition, method, rules, searching }: Choice): Measuring {
-  const { extras, needs } = methodOf(method);
+  const { extras } = methodOf(method);
   const scoring = {
     condition,
-    // The classifiers of the method were fitted to classes that were inferred with these settings.
-    inference: needs === undefined ? undefined : rules.classifiers?.inference,
+    // Classifiers were fitted to classes that were inferred with these settings, and methods share what is measured.
+    inference: rules.classifiers?.inference,
     extras: extrasFor(extras === undefined ? [] : [extras], rules.classifiers),
   };
   return { quantization, signals, scoring, searching, openShare: openShareOf(method, set.families.length) };

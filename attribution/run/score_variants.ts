@@ -6,7 +6,7 @@ import type { FamilyName } from "../../models/family.ts";
 import { yieldToEventLoop } from "../../util/event_loop.ts";
 import { Turns } from "../../util/turns.ts";
 import { mapFamilies } from "../labels.ts";
-import { inferenceOf, type InferredClasses, type Start } from "../likelihood/class_inference.ts";
+import { defaultInference, inferenceOf, type InferredClasses, type Start } from "../likelihood/class_inference.ts";
 import type { Summaries } from "../likelihood/summaries.ts";
 import { VariantScorer } from "../likelihood/variant_scorer.ts";
 import { credit, expectFinite, isComplete, type NetworkOptions, type ReadItem, wantedVariants } from "./image_state.ts";
@@ -89,17 +89,19 @@ async function withScorer(
  * Infers the classes of images with the smallest variant of every family that the method wants, where they are not
  * known.
  *
- * The first family with scales is the lead. Its candidate classes, compared on coarse scales, are where the search of
- * families without scales starts, if both have the same number of classes and judge images of one size. The lead
- * therefore also runs, on coarse scales only, over images for which only families without scales are wanted.
+ * Where settings have candidates, the first family with scales is the lead. Its candidate classes, compared on coarse
+ * scales, are where the search of families without scales starts, if both have the same number of classes and judge images
+ * of one size. The lead therefore also runs, on coarse scales only, over images for which only families without scales are
+ * wanted.
  */
 async function measureClasses(items: readonly ReadItem[], options: NetworkOptions): Promise<void> {
-  const { signal, variants, tokenizers } = options;
+  const { signal, variants, tokenizers, settings } = options;
   const isScaled = (family: FamilyName) => tokenizers[family].patchNums.length > 1;
   const families = Object.keys(variants).filter((family) => variants[family].length > 0);
   const waiting = mapFamilies(families, (family) => items.filter((item) => needsClasses(item, family, options)));
   const scaled = families.filter(isScaled), plain = families.filter((family) => !isScaled(family));
-  const [lead] = scaled;
+  const { candidates } = settings.inference ?? defaultInference;
+  const lead = candidates === 0 ? undefined : scaled.at(0);
   const measured = items.filter(({ isRecalled }) => !isRecalled).length;
   for (const family of families) {
     options.work?.expect(classesStage(variants[family][0]), waiting[family].length, measured);
@@ -107,13 +109,14 @@ async function measureClasses(items: readonly ReadItem[], options: NetworkOption
   for (const family of [...scaled, ...plain]) {
     const whole = waiting[family];
     const needsStart = (item: ReadItem) =>
-      item.measured.starts?.[lead] === undefined && lead in item.measured.families! &&
+      item.measured.starts?.[family] === undefined && family in item.measured.families! &&
       plain.some((other) => waiting[other].includes(item));
     const coarseOnly = family === lead ? items.filter((item) => !whole.includes(item) && needsStart(item)) : [];
     if (whole.length + coarseOnly.length === 0 || signal?.aborted) continue;
     const stage = classesStage(variants[family][0]);
     await withScorer(variants[family][0], options, async (scorer, most) => {
-      const startOf = ({ measured }: ReadItem) => isScaled(family) ? undefined : measured.starts?.[lead];
+      const startOf = ({ measured }: ReadItem) =>
+        isScaled(family) || lead === undefined ? undefined : measured.starts?.[lead];
       const isStarted = !isScaled(family) && whole.every((item) => startOf(item)?.classes === scorer.classes);
       for (let at = 0; at < whole.length && !signal?.aborted;) {
         const batch = whole.slice(at, at + sizeOfPass(stage, most, options));

@@ -104,7 +104,9 @@ function variantCosts(
   // Of the images that a family has to score, those that the others, one of which is the lead, have not.
   const isAlone = count === 1 ? 0 : Math.min(1, count * (1 - openShare) / (count - 1));
   const isScaled = (family: FamilyName) => firstOf(set, family).patchNums.length > 1;
-  const lead = set.families.find((family) => set.variants(family).length > 0 && isScaled(family));
+  const lead = inference.candidates === 0
+    ? undefined
+    : set.families.find((family) => set.variants(family).length > 0 && isScaled(family));
   return set.families.flatMap((family) => {
     const names = set.variants(family);
     const scored = names.map((name): StageCost => {

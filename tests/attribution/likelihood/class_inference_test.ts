@@ -118,7 +118,7 @@ Deno.test("inference of rar's classes from VAR's coarse scales costs fewer than 
   const before = inferenceRounds(other).slice(0, 2);
   assert.equal(before[1].tokens, coarse);
   const cost = inferenceCost(other, before);
-  const { budget, candidates, top } = defaultInference;
+  const { budget, top } = defaultInference, candidates = 64;
   const rounds = inferenceRounds({ ...rar, classes: candidates }, { budget: budget - cost, top });
   assert.equal(rounds[0].classes, candidates);
   assert.ok(rounds[0].tokens >= 30, "there is room for a good part of the image");

@@ -115,10 +115,10 @@ Deno.test("describePlan() says what is computed, how fast, how long, and what wo
   });
   assert.deepEqual(describePlan(plan), [
     "plan: 300 images, 12 of them in the journal; networks: rar, rarb",
-    "plan: about 48 TFLOP per image: tokenizers 1.8, classes 14, likelihoods 32",
+    "plan: about 50 TFLOP per image: tokenizers 1.8, classes 16, likelihoods 32",
     "plan: WASM SIMD, 2 threads: 100 GFLOP/s in a convolution, 60 in a product of these networks' sizes, measured now",
-    "plan: about 16 min per image, 3.3 days in all; progress corrects this once networks have run",
-    "plan: cheaper would be --method perplexity: 4.3 TFLOP, 1 min per image; a GPU of 20 TFLOP/s: 48 TFLOP, 2.4 s per image",
+    "plan: about 17 min per image, 3.4 days in all; progress corrects this once networks have run",
+    "plan: cheaper would be --method perplexity: 4.3 TFLOP, 1 min per image; a GPU of 20 TFLOP/s: 50 TFLOP, 2.5 s per image",
     "plan: half of the memory",
   ]);
 });

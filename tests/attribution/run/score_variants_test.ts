@@ -22,7 +22,8 @@ import { hashFile } from "../../../util/hash.ts";
 const MiB = 2 ** 20;
 const common = { quantization: "greedy", signals: "core", device: "cpu", weightType: "f32" } as const;
 const none: Settings = { ...common, condition: "none", summaries: "summaries/3" };
-const infer: Settings = { ...none, condition: "infer", inference: defaultInference };
+/** RAR's search starts where VAR's has come, as in the embedded set's calibration. */
+const infer: Settings = { ...none, condition: "infer", inference: { ...defaultInference, candidates: 64 } };
 const given: Settings = { ...none, condition: "given" };
 
 type Run = (
@@ -165,6 +166,24 @@ Deno.test("measure() scores images under the classes that are given, and asks fo
       });
       assert.deepEqual(again.lines.map(numbers), lines.map(numbers));
       await assert.rejects(run(inputs(dir, 1), given), /0\.png: expected its class \(--classes\), got none/);
+    });
+  });
+});
+
+Deno.test("measure() infers a family's classes from its own tokens alone where settings have no candidates", async () => {
+  await withFolder(async (dir) => {
+    await writeImages(dir, 1, 32);
+    await withSet(async ({ run }) => {
+      const [own, started] = await Promise.all([defaultInference, infer.inference!].map(async (inference) => {
+        const kept: Measured[] = [];
+        const { lines: [{ classes }] } = await run(inputs(dir, 1), { ...infer, inference }, {}, {
+          remember: (measured) => Promise.resolve(void kept.push(...structuredClone(measured))),
+        });
+        return { classes: classes!, starts: kept.some(({ starts }) => starts !== undefined) };
+      }));
+      assert.deepEqual([own.starts, started.starts], [false, true]);
+      assert.deepEqual(own.classes.var, started.classes.var);
+      assert.notDeepEqual(own.classes.rar, started.classes.rar);
     });
   });
 });
