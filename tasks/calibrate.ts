@@ -116,7 +116,7 @@ export const command = defineCommand({
       help:
         "most that the transformers may take for an image of one family: fewer classes are compared and kept, then " +
         "and in every run that decides by this calibration",
-      unset: "none",
+      unset: "30, or the least that is possible",
     },
     extras: { ...extras, help: "fit these methods, too; prada is slow" },
     pradaEpochs: { value: "N", type: whole(1), default: "3000", help: "steps in which each PRADA function is fitted" },

@@ -5,7 +5,7 @@
 import { basename, join } from "node:path";
 import { sizeOf } from "../../core/tensor/mod.ts";
 import type { PlannedDevice } from "../../models/footprint.ts";
-import { inferenceWithin } from "../likelihood/operations.ts";
+import { inferenceWithin, usualInference } from "../likelihood/operations.ts";
 import { parseJson } from "../../util/json.ts";
 import { manifestPath, type ModelSet } from "../../models/model_set.ts";
 import * as v from "npm:valibot@1.5.0";
@@ -61,7 +61,7 @@ export interface CalibrationOptions extends RunOptions {
   readonly condition?: "none" | "infer";
   /**
    * Most operations of the transformers for an image of one family. Fewer classes are compared and kept where all would
-   * cost more; whoever decides by the calibration then does the same. Default: as `defaultInference`.
+   * cost more; whoever decides by the calibration then does the same. Default: `usualBudget`.
    */
   readonly budget?: number;
   /** Fit these methods in addition. */
@@ -257,8 +257,10 @@ async function measureAll(
 ) {
   const { extras = [], signals = "all", condition = "infer" } = options;
   const tokens = extras.map((name) => name === "prada" ? "tokens" as const : name);
-  const inference = options.budget === undefined || condition !== "infer"
+  const inference = condition !== "infer"
     ? undefined
+    : options.budget === undefined
+    ? usualInference(set, countingDevice)
     : inferenceWithin(set, options.budget, countingDevice);
   const scoring = isScored ? { condition, inference, extras: extrasFor(tokens) } : undefined;
   const unreadable: string[] = [];

@@ -56,19 +56,21 @@ export const inferenceLadder: readonly Thoroughness[] = [
 ];
 
 /**
+ * Operations that the transformers may take for an image of a family where nobody says how many. The official VAR's
+ * transformers take more with the default settings; `inferenceLadder` has the accuracy of what is left (docs/scale.md).
+ */
+export const usualBudget = 30e12;
+
+/**
  * The most thorough settings under which an image of any one family costs at most so many operations of the transformers.
  * Every family has its own: what one with small transformers does not need, one with large ones cannot use. Throws a
  * RangeError when no settings do.
  */
 export function inferenceWithin(set: CountedSet, operations: number, device: PlannedDevice): InferenceSettings {
-  const cost = (family: FamilyName, thoroughness: Thoroughness) => {
-    const inference = { ...defaultInference, ...thoroughness };
-    return transformerOperations(set, { condition: "infer", inference }, device, [family]);
-  };
-  const rungs = set.families.map((family) => inferenceLadder.findIndex((rung) => cost(family, rung) <= operations));
+  const rungs = set.families.map((family) => rungWithin(set, family, operations, device));
   if (rungs.includes(-1)) {
     const last = inferenceLadder[inferenceLadder.length - 1];
-    const least = Math.max(...set.families.map((family) => cost(family, last)));
+    const least = Math.max(...set.families.map((family) => costOf(set, family, last, device)));
     const without = Math.max(...set.families.map((family) => {
       return transformerOperations(set, { condition: "none" }, device, [family]);
     }));
@@ -77,8 +79,28 @@ export function inferenceWithin(set: CountedSet, operations: number, device: Pla
         `--condition none takes ${show(without)}`,
     );
   }
+  return settingsOf(set.families, rungs);
+}
+
+/** The settings within `usualBudget`; the cheapest there are for a family whose transformers always take more. */
+export function usualInference(set: CountedSet, device: PlannedDevice): InferenceSettings {
+  const rungs = set.families.map((family) => rungWithin(set, family, usualBudget, device));
+  return settingsOf(set.families, rungs.map((rung) => rung < 0 ? inferenceLadder.length - 1 : rung));
+}
+
+/** The most thorough rung of a family that costs no more; -1 for none. */
+function rungWithin(set: CountedSet, family: FamilyName, operations: number, device: PlannedDevice): number {
+  return inferenceLadder.findIndex((rung) => costOf(set, family, rung, device) <= operations);
+}
+
+function costOf(set: CountedSet, family: FamilyName, inference: Thoroughness, device: PlannedDevice): number {
+  return transformerOperations(set, { condition: "infer", inference }, device, [family]);
+}
+
+/** The most thorough of the rungs for all, and those of families that have another. */
+function settingsOf(families: readonly FamilyName[], rungs: readonly number[]): InferenceSettings {
   const most = Math.min(...rungs);
-  const others = set.families.flatMap((family, i) => rungs[i] === most ? [] : [[family, inferenceLadder[rungs[i]]]]);
+  const others = families.flatMap((family, i) => rungs[i] === most ? [] : [[family, inferenceLadder[rungs[i]]]]);
   return {
     ...defaultInference,
     ...inferenceLadder[most],

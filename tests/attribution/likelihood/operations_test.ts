@@ -4,7 +4,14 @@ import {
   inferenceOf,
   type InferenceSettings,
 } from "../../../attribution/likelihood/class_inference.ts";
-import { inferenceWithin, transformerOperations } from "../../../attribution/likelihood/operations.ts";
+import {
+  type CountedSet,
+  inferenceLadder,
+  inferenceWithin,
+  transformerOperations,
+  usualBudget,
+  usualInference,
+} from "../../../attribution/likelihood/operations.ts";
 import { withOfficial } from "../../official_sizes.ts";
 
 Deno.test("inferenceWithin() compares and keeps fewer classes the smaller the budget is, and never costs more", async () => {
@@ -32,6 +39,24 @@ Deno.test("inferenceWithin() compares and keeps fewer classes the smaller the bu
       () => inferenceWithin(set, 1e12, device),
       /^RangeError: --budget: expected [\d.]+ TFLOP or more with classes inferred, got 1; --condition none takes [\d.]+$/,
     );
+  });
+});
+
+Deno.test("usualInference() leaves small networks alone, and takes what is possible of the largest", async () => {
+  await withOfficial((set, device) => {
+    assert.deepEqual(usualInference(set, device), inferenceWithin(set, usualBudget, device));
+    const { footprint } = set;
+    const scaled = (factor: number): CountedSet => ({
+      ...{ families: set.families, variants: set.variants.bind(set), variantFacts: set.variantFacts.bind(set) },
+      footprint: (...parts) => {
+        const { weights, ...rest } = footprint.apply(set, parts);
+        return { ...rest, weights: weights * factor };
+      },
+    });
+    assert.deepEqual(usualInference(scaled(0.1), device), defaultInference);
+    const { budget, top } = inferenceLadder[inferenceLadder.length - 1];
+    assert.deepEqual(usualInference(scaled(100), device), { ...defaultInference, budget, top });
+    assert.throws(() => inferenceWithin(scaled(100), usualBudget, device), /^RangeError: --budget: expected/);
   });
 });
 
