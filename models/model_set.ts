@@ -276,7 +276,7 @@ class OpenedSet implements ModelSet {
     for (const row of this.#rows) {
       if (filesOf(row).length === 0) continue;
       const fact = memory && await wholeFact(row);
-      if (verify && memory !== undefined && memory.knows(fact!) && await this.#isRemembered(row, memory)) continue;
+      if (verify && memory !== undefined && memory.knows(fact!) && this.#isRemembered(row, memory)) continue;
       onNetwork?.(row.title);
       const source = await this.#open(row);
       try {
@@ -302,9 +302,9 @@ class OpenedSet implements ModelSet {
   }
 
   /** Whether all files of a network are remembered with the hashes of the manifest. */
-  async #isRemembered(row: NetworkRow, memory: HashMemory): Promise<boolean> {
+  #isRemembered(row: NetworkRow, memory: HashMemory): boolean {
     for (const { file, sha256 } of filesOf(row)) {
-      if (await memory.recall(join(this.dir, file)) !== sha256) return false;
+      if (memory.recall(join(this.dir, file)) !== sha256) return false;
     }
     return true;
   }

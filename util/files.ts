@@ -71,11 +71,18 @@ function withRemedy({ message }: Error): string {
   return isFull ? `${message}: make room, or name a file on another disk, and run the same command again` : message;
 }
 
+/** Text is written once there are so many characters of it, or so many milliseconds after the last time. */
+const mostWaiting = 1 << 16, mostWaitingMs = 1000;
+
 /** A file that gets its name when it is complete. Until then it is `path + ".part"`, locked by this process. */
 export class PartFile {
   readonly #path: string;
   readonly #file: Deno.FsFile;
   #isOpen = true;
+  /** Text that is not written yet. */
+  #waiting = "";
+  /** When text was last written, in milliseconds since the start of the program. */
+  #written = -Infinity;
 
   private constructor(path: string, file: Deno.FsFile) {
     this.#path = path;
@@ -108,17 +115,26 @@ export class PartFile {
     return this.#isOpen;
   }
 
-  /** Appends a text in UTF-8. */
+  /** Appends a text in UTF-8. Short texts that follow each other within a second are written together. */
   async write(text: string): Promise<void> {
+    this.#waiting += text;
+    if (this.#waiting.length >= mostWaiting || performance.now() - this.#written >= mostWaitingMs) await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const text = this.#waiting;
+    this.#waiting = "";
     try {
       await writeText(this.#file, text);
     } catch (error) {
       throw writeError(this.#path, error as Error);
     }
+    this.#written = performance.now();
   }
 
-  /** Gives the file its name. */
+  /** Writes what is left and gives the file its name. */
   async finish(): Promise<void> {
+    await this.#flush();
     // The lock ends with closing: after that, the temporary name may be that of another process's file.
     await Deno.rename(this.#path + partSuffix, this.#path);
     this.#close();

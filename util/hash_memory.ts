@@ -13,7 +13,7 @@ import { writeFileAtomically } from "./files.ts";
 import { hashFile, sha256Hex } from "./hash.ts";
 
 /** What tells whether a file has changed. Times are in milliseconds since 1970. */
-interface Stamp {
+export interface Stamp {
   readonly size: number;
   readonly mtime: number;
   readonly ctime: number;
@@ -64,10 +64,10 @@ export class HashMemory {
   }
 
   /** The remembered sha256 of a file; undefined if there is none, or the file has changed since. Reads no content. */
-  async recall(path: string): Promise<string | undefined> {
+  recall(path: string): string | undefined {
     const known = this.#stored.files[resolve(path)];
     if (known === undefined) return undefined;
-    const stamp = await stampOf(path);
+    const stamp = stampOf(path);
     return stamp !== undefined && sameStamp(stamp, known) ? known.sha256 : undefined;
   }
 
@@ -76,12 +76,12 @@ export class HashMemory {
    * not believed, and the file is read.
    */
   async hash(path: string, expected?: string): Promise<string> {
-    const recalled = await this.recall(path);
+    const recalled = this.recall(path);
     if (recalled !== undefined && (expected === undefined || recalled === expected)) return recalled;
-    const [start, before] = [Date.now(), await stampOf(path)];
+    const [start, before] = [Date.now(), stampOf(path)];
     const sha256 = await hashFile(path);
     this.hashed++;
-    const after = await stampOf(path);
+    const after = stampOf(path);
     delete this.#stored.files[resolve(path)];
     if (before !== undefined && after !== undefined && sameStamp(before, after) && isSettled(after, start)) {
       this.#stored.files[resolve(path)] = { ...after, sha256 };
@@ -112,7 +112,7 @@ export class HashMemory {
     if (Deno.permissions.querySync({ name: "write", path: this.#path }).state !== "granted") return;
     const others = await readStored(this.#path);
     const files = { ...others.files, ...this.#stored.files };
-    for (const path of Object.keys(files)) if (await stampOf(path) === undefined) delete files[path];
+    for (const path of Object.keys(files)) if (stampOf(path) === undefined) delete files[path];
     const facts = Object.entries({ ...others.facts, ...this.#stored.facts })
       .sort(([, a], [, b]) => b - a).slice(0, mostFacts);
     this.#stored = { version, files, facts: Object.fromEntries(facts) };
@@ -147,9 +147,10 @@ async function withChecksum(stored: Stored): Promise<string> {
 }
 
 /** The stamp of a file; undefined if it cannot be looked at, or the system does not say enough of it. */
-async function stampOf(path: string): Promise<Stamp | undefined> {
+export function stampOf(path: string): Stamp | undefined {
   try {
-    const { isFile, size, mtime, ctime, ino } = await Deno.stat(path);
+    // To wait for a look takes ten times as long as the look.
+    const { isFile, size, mtime, ctime, ino } = Deno.statSync(path);
     if (!isFile || !mtime || !ctime || !ino) return undefined;
     return { size, mtime: mtime.getTime(), ctime: ctime.getTime(), ino };
   } catch {
@@ -157,10 +158,12 @@ async function stampOf(path: string): Promise<Stamp | undefined> {
   }
 }
 
-function sameStamp(a: Stamp, b: Stamp): boolean {
+/** Whether a file has not changed between two looks at it. */
+export function sameStamp(a: Stamp, b: Stamp): boolean {
   return a.size === b.size && a.mtime === b.mtime && a.ctime === b.ctime && a.ino === b.ino;
 }
 
-function isSettled({ mtime, ctime }: Stamp, now: number): boolean {
+/** Whether a later write than this look at a file, at `now`, will show. */
+export function isSettled({ mtime, ctime }: Stamp, now: number): boolean {
   return Math.max(mtime, ctime) < now - settledMs;
 }

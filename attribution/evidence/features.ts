@@ -37,7 +37,7 @@ export function featuresOf({ families, classes, variants }: Measurements): Featu
   }
   for (const [label, { summaries, meanLogProb, perplexity }] of Object.entries(variants)) {
     const values = summaries ?? { "conditional.mean": meanLogProb, "conditional.perplexity": perplexity };
-    for (const [name, value] of Object.entries(values)) if (!isPerToken(name)) row[`${label}.${name}`] = value;
+    for (const name of Object.keys(values)) if (!isPerToken(name)) row[`${label}.${name}`] = values[name];
   }
   return row;
 }

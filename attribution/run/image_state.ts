@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import type { Device } from "../../core/tensor/mod.ts";
 import type { ByFamily, FamilyName, ImageTokenizer, TokenizerFacts } from "../../models/family.ts";
 import type { ClassEvidence, Measurements, SearchEvidence, Settings, VariantEvidence } from "../evidence/evidence.ts";
+import type { ContentHashes } from "../images/content_hashes.ts";
 import type { UnreadableImageError } from "../images/decode.ts";
 import type { ImageDecoder } from "../images/decoder/mod.ts";
 import type { ImageFacts } from "../images/facts/facts.ts";
@@ -109,6 +110,8 @@ export interface MeasureOptions {
   readonly maxPixels?: number;
   /** Decodes files. Default: this process does. */
   readonly decoder?: ImageDecoder;
+  /** Hashes of images that were found before, so that a recalled image is not read. Default: none. */
+  readonly hashes?: ContentHashes;
   /** Aborting ends the stream after the pass in progress. Images that are complete by then are still yielded. */
   readonly signal?: AbortSignal;
   /** Finds earlier measurements of an image by its content, under the same model set and settings. */

@@ -7,6 +7,7 @@ import type { ModelSet } from "../../models/model_set.ts";
 import { networkName } from "../../models/model_set.ts";
 import { joinExtras } from "../decision/extras.ts";
 import { isUnreadable, type MeasurementLine, type Settings, summariesVersion } from "../evidence/evidence.ts";
+import { ContentHashes } from "../images/content_hashes.ts";
 import { type ImageDecoder, openDecoder } from "../images/decoder/mod.ts";
 import type { ImageInput } from "../images/load.ts";
 import { labelsOf, mapFamilies } from "../labels.ts";
@@ -131,7 +132,7 @@ export async function openRun(
     if (decoder instanceof LateDecoder) decoder.start();
     return await networks.open();
   };
-  const counter = new Counter();
+  const counter = new Counter(), hashes = new ContentHashes();
   let done = 0, isBegun = false;
   const measuring: MeasureOptions = {
     networks: async () => {
@@ -139,7 +140,7 @@ export async function openRun(
       return { device, models: pool, plan, quantizers };
     },
     tokenizers: mapFamilies(set.families, (family) => set.tokenizerFacts(family)),
-    ...{ settings, maxPixels, decoder, signal },
+    ...{ settings, maxPixels, decoder, hashes, signal },
     variants: scoring === undefined ? {} : labelsOf(set).variants,
     modelSet: set.hash,
     search: what.searching,
@@ -173,7 +174,7 @@ export async function openRun(
       return { recalled: counter.recalled, computed: counter.computed, ...damaged > 0 && { damaged } };
     },
     async begin(beginning) {
-      const found = await survey(beginning.images, evidence, { shard: beginning.shard, maxPixels, signal });
+      const found = await survey(beginning.images, evidence, { shard: beginning.shard, maxPixels, hashes, signal });
       const todo = found.images - found.recalled;
       if (todo > 0) await tellPlan(set, what, { networks, meter, beginning, found, events, weightType });
       // Where nothing is known, the first image needs the networks, and they are loaded while the decoder starts.
@@ -184,7 +185,7 @@ export async function openRun(
     async *lines(images, pipeline, { shard, onKept } = {}) {
       const stream = evidence === undefined
         ? pipeline(images)
-        : journaled(images, { evidence, shard, maxPixels, pipeline, onKept });
+        : journaled(images, { evidence, shard, maxPixels, hashes, pipeline, onKept });
       const known = journal?.damaged.size ?? 0;
       for await (const line of stream) {
         if (!isUnreadable(line)) counter.finish(line.sha256);

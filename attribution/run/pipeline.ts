@@ -20,6 +20,7 @@ import { factsVersion } from "../images/facts/image_facts.ts";
 import { ownDecoder } from "../images/decoder/mod.ts";
 import { type ImageInput, type Pixels, readContent, toValueRange } from "../images/load.ts";
 import { mapFamilies, unreadableLabel } from "../labels.ts";
+import { rememberedSearch, rememberedWants } from "./remembered.ts";
 import { measureVariants } from "./score_variants.ts";
 import { searchPoses } from "./search.ts";
 import { measureSignals } from "../signals/measure.ts";
@@ -89,7 +90,8 @@ export async function* measure(
   wants: Wants,
   options: MeasureOptions,
 ): AsyncGenerator<MeasurementLine, void, void> {
-  const all = { ...options, wants: remembered(wants) };
+  const { search } = options;
+  const all = { ...options, wants: rememberedWants(wants), search: search && rememberedSearch(search) };
   // While networks run, another process decodes the images of the next pass.
   const items = inAdvance(untilAborted(inputs, options), readAhead(options), (input) => readItem(input, all));
   try {
@@ -101,18 +103,6 @@ export async function* measure(
   } finally {
     await items.return();
   }
-}
-
-/** The same choice, of the families that judge the image, made once for its signals: it is asked for at every stage. */
-function remembered(wants: Wants): Wants {
-  const known = new WeakMap<object, { readonly facts: unknown; readonly wanted: readonly FamilyName[] }>();
-  return (families, facts, sha256) => {
-    const last = known.get(families);
-    if (last !== undefined && last.facts === facts) return last.wanted;
-    const wanted = wants(families, facts, sha256).filter((family) => family in families);
-    known.set(families, { facts, wanted });
-    return wanted;
-  };
 }
 
 /** Images that are read before they are needed: of a pass, where its size is known. */
@@ -237,18 +227,24 @@ async function readyOf({ networks }: MeasureOptions): Promise<Ready> {
 
 /** Reads an image and recalls its measurements. It has pixels if the tokenizers must run. */
 async function readItem(input: ImageInput, options: StreamOptions): Promise<Item> {
-  const { maxPixels, decoder = ownDecoder } = options;
+  const { maxPixels, decoder = ownDecoder, hashes } = options;
   try {
     const start = performance.now();
-    const { bytes, sha256 } = await readContent(input, maxPixels);
+    const remembered = hashes?.recall(input);
+    let content = remembered === undefined ? await readContent(input, maxPixels) : undefined;
+    const sha256 = content?.sha256 ?? remembered!;
     const recalled = await options.recall?.(sha256);
     const known = recalled && withGivenClass(recalled, input, options) ? recalled : undefined;
-    if (known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined)) {
+    const isMeasured = known?.families !== undefined && (isComplete(known, options) || known.tokens !== undefined);
+    if (isMeasured && hasCurrentFacts(known, input)) return recalledItem(input, known, options);
+    content ??= await readContent(input, maxPixels);
+    // The file was replaced a moment ago.
+    if (content.sha256 !== sha256) return await readItem(input, { ...options, hashes: undefined });
+    const { bytes } = content;
+    if (isMeasured) {
       // Notes are of the file's content, as facts are, and are found again with them.
-      const measured = Object.assign(known, await currentFacts(known, input, bytes, options));
-      const item: ReadItem = { input, measured, credited: 0, isRecalled: isFinished(measured, options) };
-      credit(item, options);
-      return item;
+      const { notes, facts } = await decoder.pixels(input, bytes, sizesOf(options), maxPixels);
+      return recalledItem(input, Object.assign(known, { ...noted(notes), ...facts && { facts } }), options);
     }
     const pixels = await decoder.pixels(input, bytes, sizesOf(options), maxPixels);
     const timings = { read: performance.now() - start, families: 0, variants: 0 };
@@ -284,20 +280,16 @@ function judges(family: FamilyName, { bySize }: Pixels, { tokenizers }: StreamOp
   return bySize.has(tokenizers[family].imageSize);
 }
 
-/**
- * What is found anew of a recalled image: facts and notes, where they were found by other rules. Images in poses have
- * none.
- */
-async function currentFacts(
-  { facts }: Measured,
-  input: ImageInput,
-  bytes: Uint8Array<ArrayBuffer> | undefined,
-  options: StreamOptions,
-): Promise<Pick<Measured, "facts" | "notes">> {
-  if (facts?.version === factsVersion || input.pose !== undefined) return {};
-  const { decoder = ownDecoder, maxPixels } = options;
-  const found = await decoder.pixels(input, bytes, sizesOf(options), maxPixels);
-  return { ...noted(found.notes), ...found.facts && { facts: found.facts } };
+/** Whether facts and notes of a recalled image were found by today's rules. Images in poses have none. */
+function hasCurrentFacts({ facts }: Measured, { pose }: ImageInput): boolean {
+  return facts?.version === factsVersion || pose !== undefined;
+}
+
+/** An image whose signals are known. */
+function recalledItem(input: ImageInput, measured: Measured, options: StreamOptions): ReadItem {
+  const item: ReadItem = { input, measured, credited: 0, isRecalled: isFinished(measured, options) };
+  credit(item, options);
+  return item;
 }
 
 /**

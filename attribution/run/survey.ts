@@ -1,4 +1,5 @@
 /** Counts the images of a run that the journal has already, before anything is opened. */
+import { ContentHashes } from "../images/content_hashes.ts";
 import type { ImageInput } from "../images/load.ts";
 import type { EvidenceCache } from "./journal/evidence_cache.ts";
 import { identify, type Shard } from "./journal/shards.ts";
@@ -13,6 +14,16 @@ export interface Survey {
   readonly isCounted: boolean;
 }
 
+/** What to look at, and how. */
+export interface SurveyOptions {
+  /** Default: all images. */
+  readonly shard?: Shard;
+  readonly maxPixels?: number;
+  /** Where the hashes of images are kept for later. */
+  readonly hashes?: ContentHashes;
+  readonly signal?: AbortSignal;
+}
+
 /** Milliseconds for which images are read to find those that the journal has. */
 const mostMs = 5000;
 
@@ -20,14 +31,13 @@ const mostMs = 5000;
 export async function survey(
   images: readonly ImageInput[],
   evidence: Pick<EvidenceCache, "isComplete" | "isEmpty"> | undefined,
-  { shard, maxPixels, signal }: { readonly shard?: Shard; readonly maxPixels?: number; readonly signal?: AbortSignal } =
-    {},
+  { shard, maxPixels, hashes = new ContentHashes(), signal }: SurveyOptions = {},
 ): Promise<Survey> {
   const share = Math.ceil(images.length / (shard?.count ?? 1));
   if (evidence === undefined || evidence.isEmpty()) return { images: share, recalled: 0, isCounted: true };
   const start = performance.now();
   let [found, recalled] = [0, 0];
-  for await (const { sha256 } of identify(images, shard, maxPixels)) {
+  for await (const { sha256 } of identify(images, shard, hashes, maxPixels)) {
     found++;
     if (evidence.isComplete(sha256)) recalled++;
     if (signal?.aborted || performance.now() - start > mostMs) {

@@ -23,7 +23,7 @@ Deno.test("HashMemory reads a file once, also across processes, as long as it do
     await writeOld(file, "weights");
     await untilSettled(file);
     const first = await HashMemory.open(path);
-    assert.equal(await first.recall(file), undefined);
+    assert.equal(first.recall(file), undefined);
     const sha256 = await hashFile(file);
     assert.equal(await first.hash(file, sha256), sha256);
     assert.equal(await first.hash(file, sha256), sha256);
@@ -32,7 +32,7 @@ Deno.test("HashMemory reads a file once, also across processes, as long as it do
     await first.save();
 
     const second = await HashMemory.open(path);
-    assert.equal(await second.recall(file), sha256);
+    assert.equal(second.recall(file), sha256);
     assert.equal(await second.hash(file, sha256), sha256);
     assert.equal(second.hashed, 0);
     assert.ok(second.knows("a fact") && !second.knows("another"));
@@ -64,9 +64,9 @@ Deno.test("HashMemory never gives the hash of what a file was before it changed"
       await untilSettled(file);
       const memory = await HashMemory.open(path);
       const before = await memory.hash(file);
-      assert.equal(await memory.recall(file), before);
+      assert.equal(memory.recall(file), before);
       await change();
-      assert.equal(await memory.recall(file), undefined, what);
+      assert.equal(memory.recall(file), undefined, what);
       assert.equal(await memory.hash(file, before), await hashFile(file), what);
       assert.notEqual(await memory.hash(file, before), before, what);
     }
@@ -74,7 +74,7 @@ Deno.test("HashMemory never gives the hash of what a file was before it changed"
     await Deno.writeTextFile(file, "newest");
     const memory = await HashMemory.open(path);
     await memory.hash(file);
-    assert.equal(await memory.recall(file), undefined);
+    assert.equal(memory.recall(file), undefined);
   });
 });
 

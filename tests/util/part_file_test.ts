@@ -38,6 +38,22 @@ Deno.test("PartFile.create() refuses a file that is being written, and takes ove
   });
 });
 
+Deno.test("PartFile writes short texts together, long ones at once, and all of them in their order", async () => {
+  await withFolder(async (dir) => {
+    const path = join(dir, "table.csv"), size = async () => (await Deno.stat(`${path}.part`)).size;
+    const file = await PartFile.create("--out", path);
+    const lines = Array.from({ length: 1000 }, (_, i) => `line ${i}\n`);
+    for (const line of lines.slice(0, 500)) await file.write(line);
+    assert.ok(await size() < lines.slice(0, 500).join("").length, "waiting");
+    await file.write("x".repeat(70_000));
+    assert.equal(await size(), lines.slice(0, 500).join("").length + 70_000);
+    for (const line of lines.slice(500)) await file.write(line);
+    await file.finish();
+    const whole = [...lines.slice(0, 500), "x".repeat(70_000), ...lines.slice(500)].join("");
+    assert.equal(await Deno.readTextFile(path), whole);
+  });
+});
+
 Deno.test("writeFileAtomically() by many at once leaves one whole text", async () => {
   await withFolder(async (dir) => {
     const path = join(dir, "x.json");

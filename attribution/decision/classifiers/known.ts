@@ -28,11 +28,12 @@ const patternFeatures = [
 /** The numbers of an image under the given variants, variant by variant. */
 export function patternNumbers(variants: readonly string[], row: FeatureRow): number[] {
   return variants.flatMap((name) => {
-    const scales = Object.keys(row).filter((key) => key.startsWith(`${name}.own.scale`) && key.endsWith(".guided"));
-    return [
-      ...pickColumns(row, patternFeatures.map((feature) => `${name}.${feature}`), "known variants"),
-      ...scales.map((key) => row[key]),
-    ];
+    const numbers = pickColumns(row, patternFeatures.map((feature) => `${name}.${feature}`), "known variants");
+    for (let scale = 1;; scale++) {
+      const value = row[`${name}.own.scale${scale}.guided`];
+      if (value === undefined) return numbers;
+      numbers.push(value);
+    }
   });
 }
 

@@ -30,24 +30,28 @@ export function pack(value: unknown): Packed {
 export function unpack({ skeleton, numbers }: Packed): unknown {
   const view = new DataView(numbers.buffer, numbers.byteOffset, numbers.byteLength);
   let at = 0;
-  const fill = (item: unknown): unknown => {
-    if (typeof item === "number") {
-      if (at + 8 > numbers.byteLength) {
-        throw new Error(`unpack: expected more numbers than the ${numbers.byteLength / 8} there are`);
-      }
-      const number = view.getFloat64(at, true);
-      at += 8;
-      return number;
+  const next = () => {
+    if (at + 8 > numbers.byteLength) {
+      throw new Error(`unpack: expected more numbers than the ${numbers.byteLength / 8} there are`);
     }
-    if (Array.isArray(item)) return item.map(fill);
-    if (item === null || typeof item !== "object") return item;
-    return Object.fromEntries(Object.entries(item).map(([name, inner]) => [name, fill(inner)]));
+    const number = view.getFloat64(at, true);
+    at += 8;
+    return number;
   };
-  const value = fill(JSON.parse(skeleton));
+  // In place: a copy of every object takes twice as long.
+  const fill = (item: Record<string, unknown>) => {
+    for (const name of Object.keys(item)) {
+      const inner = item[name];
+      if (typeof inner === "number") item[name] = next();
+      else if (inner !== null && typeof inner === "object") fill(inner as Record<string, unknown>);
+    }
+  };
+  const root = { value: JSON.parse(skeleton) as unknown };
+  fill(root);
   if (at !== numbers.byteLength) {
     throw new Error(`unpack: expected ${at / 8} numbers, got ${numbers.byteLength / 8}`);
   }
-  return value;
+  return root.value;
 }
 
 /** The tokens of all families one after the other, and the number of tokens of each as JSON. */
@@ -80,5 +84,7 @@ export function packTokens(tokens: Int32Array): Uint8Array {
 /** Restores token ids. */
 export function unpackTokens(bytes: Uint8Array): Int32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Int32Array.from({ length: bytes.byteLength / 2 }, (_, i) => view.getUint16(2 * i, true));
+  const tokens = new Int32Array(bytes.byteLength / 2);
+  for (let i = 0; i < tokens.length; i++) tokens[i] = view.getUint16(2 * i, true);
+  return tokens;
 }

@@ -3,6 +3,7 @@
  * complete evidence.
  */
 import { isUnreadable, type MeasurementLine } from "../../evidence/evidence.ts";
+import { ContentHashes } from "../../images/content_hashes.ts";
 import type { ImageInput } from "../../images/load.ts";
 import { type IdentifiedImage, identify, type Shard } from "./shards.ts";
 import type { EvidenceCache } from "./evidence_cache.ts";
@@ -23,6 +24,8 @@ export interface JournaledOptions<L extends MeasurementLine> {
   /** Default: all images. */
   readonly shard?: Shard;
   readonly maxPixels?: number;
+  /** Hashes of images that were found before. Default: none. */
+  readonly hashes?: ContentHashes;
   /** Yields a line per image in their order. Recalls from and remembers in `evidence`. */
   readonly pipeline: (images: AsyncIterable<ImageInput>) => AsyncGenerator<L, void, void>;
   /** Receives lines in groups, in their order, once their evidence is in the journal. */
@@ -36,7 +39,7 @@ const groupMilliseconds = 1000;
 /** Yields a line per image of the shard, in the order of the images. */
 export async function* journaled<L extends MeasurementLine>(
   images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
-  { evidence, shard, maxPixels, pipeline, onKept }: JournaledOptions<L>,
+  { evidence, shard, maxPixels, hashes = new ContentHashes(), pipeline, onKept }: JournaledOptions<L>,
 ): AsyncGenerator<L, void, void> {
   /** Images in the pipeline, in order, and twins (images with the same content) that wait for their measurements. */
   const queue: (IdentifiedImage & { readonly twin: boolean })[] = [];
@@ -44,7 +47,7 @@ export async function* journaled<L extends MeasurementLine>(
   let lines: JournaledLine<L>[] = [];
   let flushed = performance.now();
   const unique = async function* () {
-    for await (const item of identify(images, shard, maxPixels)) {
+    for await (const item of identify(images, shard, hashes, maxPixels)) {
       const twin = inPipeline.has(item.sha256);
       queue.push({ ...item, twin });
       if (twin) continue;

@@ -3,7 +3,8 @@
  * are read, not decoded.
  */
 import { UnreadableImageError } from "../../images/decode.ts";
-import { type ImageInput, readContent } from "../../images/load.ts";
+import type { ContentHashes } from "../../images/content_hashes.ts";
+import type { ImageInput } from "../../images/load.ts";
 import { sha256Hex } from "../../../util/hash.ts";
 
 /** Shard `index` (from 1) of `count`. */
@@ -37,19 +38,20 @@ export interface IdentifiedImage {
 export async function* identify(
   images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   shard: Shard | undefined,
+  hashes: ContentHashes,
   maxPixels?: number,
 ): AsyncGenerator<IdentifiedImage, void, void> {
   let position = 0;
   for await (const image of images) {
-    const sha256 = await contentHash(image, maxPixels);
+    const sha256 = await contentHash(image, hashes, maxPixels);
     if (shard === undefined || shardOf(sha256, shard.count) === shard.index) yield { image, sha256, position };
     position++;
   }
 }
 
-async function contentHash(image: ImageInput, maxPixels?: number): Promise<string> {
+async function contentHash(image: ImageInput, hashes: ContentHashes, maxPixels?: number): Promise<string> {
   try {
-    return (await readContent(image, maxPixels)).sha256;
+    return await hashes.of(image, maxPixels);
   } catch (error) {
     if (!(error instanceof UnreadableImageError)) throw error;
     return await sha256Hex(new TextEncoder().encode(image.imageName));

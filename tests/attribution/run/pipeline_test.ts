@@ -8,6 +8,7 @@ import {
   isUnreadable,
   type Settings,
 } from "../../../attribution/evidence/evidence.ts";
+import { ContentHashes } from "../../../attribution/images/content_hashes.ts";
 import type { ImageInput } from "../../../attribution/images/load.ts";
 import { VariantPool } from "../../../attribution/run/variant_pool.ts";
 import { quantile } from "../../../attribution/metrics/mod.ts";
@@ -295,6 +296,32 @@ Deno.test("facts of recalled images are kept, and found again where they were fo
         });
         assert.equal(factsOf(again)?.noise, noise, `version ${version}`);
       }
+    });
+  });
+});
+
+Deno.test("attribute() reads no image whose hash is known and recalled, and measures what a replaced file has", async () => {
+  await withTiny(async ({ run }) => {
+    await withFolder(async (dir) => {
+      await writeImages(dir, 2, 40);
+      const store = new Map<string, Measured>();
+      const known = new Map<string, string>();
+      const remember = (measured: readonly Measured[]) => {
+        for (const each of measured) store.set(each.sha256, structuredClone(each));
+        return Promise.resolve();
+      };
+      const recall = (sha256: string) => Promise.resolve(structuredClone(store.get(sha256)));
+      const whole = await run(inputs(dir, 2), {}, { remember });
+      for (const line of whole.lines) if (!isUnreadable(line)) known.set(line.image, line.sha256);
+      const hashes = new ContentHashes();
+      hashes.recall = ({ imageName }) => known.get(imageName);
+      // The first image is another one now, which the stale hash does not show; nothing is recalled of its content.
+      await Deno.rename(join(dir, "1.png"), join(dir, "0.png"));
+      store.delete(known.get("0.png")!);
+      const { lines } = await run(inputs(dir, 2), {}, { remember, recall, hashes });
+      const [replaced, gone] = lines.map((line) => isUnreadable(line) ? undefined : line.sha256);
+      assert.deepEqual([replaced, gone], [known.get("1.png"), known.get("1.png")]);
+      assert.deepEqual(numbers(lines[1]), numbers(whole.lines[1]), "a recalled image is not read");
     });
   });
 });
