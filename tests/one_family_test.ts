@@ -61,6 +61,7 @@ for (const family of ["rar", "var"]) {
         journal,
         device: "cpu",
         quantization: "sweeps",
+        copies: 0,
       } as const;
       const calibrate = (more = {}) => runCalibration({ ...data, ...more, report: join(dir, "calibrate") });
       // Networks with random weights may make images whose verdicts are right by chance alone, which is refused.

@@ -1,59 +1,11 @@
-/** The tables of docs/matched.md, on untrained networks; matched_slow_test.ts has the embedded set. */
+/** The tables of docs/matched.md, made of figures that are given; matched_slow_test.ts measures some. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { measureMatched } from "../../bench/matched.ts";
 import { inferenceLadder } from "../../attribution/likelihood/operations.ts";
-import { type BudgetFigures, comparedBudgets } from "../../bench/matched/budgets.ts";
+import { comparedBudgets } from "../../bench/matched/budgets.ts";
 import type { LikelihoodFigures } from "../../bench/matched/likelihoods.ts";
 import { oracleRows, recallAtPrecision, type TestVerdict } from "../../bench/matched/oracles.ts";
-import type { SignalFigures } from "../../bench/matched/signals.ts";
 import { matchedCosts } from "../../bench/matched/cost.ts";
 import { matchedTables } from "../../bench/matched/tables.ts";
-import { withFolder } from "../attribution/files.ts";
-import { standIns } from "../sets.ts";
-import { matchedOptions } from "./matched_data.ts";
-
-Deno.test("measureMatched() measures every part once, and writes the tables of what there is into the document", async () => {
-  await withFolder(async (dir) => {
-    const budgets = [comparedBudgets[0], comparedBudgets[3]];
-    const options = { ...await matchedOptions(dir, standIns, 2), budgets }, { document, out } = options;
-    const lines: string[] = [];
-    const run = (...parts: string[]) => measureMatched({ ...options, parts, log: (line) => lines.push(line) });
-    await assert.rejects(run("nothing"), /expected parts \(signals, .*\), got nothing/);
-    await run("tables");
-    assert.match(await Deno.readTextFile(document), /Not measured yet/);
-    await run("signals", "likelihoods", "budgets");
-    const text = await Deno.readTextFile(document);
-    assert.ok(text.startsWith("# A\n") && text.endsWith("\n\nB\n"));
-    for (const part of ["Methods", "After processing"]) {
-      assert.match(text, new RegExp(`### ${part}\\n\\nNot measured yet\\.`));
-    }
-    const signals: SignalFigures[] = JSON.parse(await Deno.readTextFile(join(out, "signals.json"))).result;
-    // Two photographs and images of other generators are three outliers, of which one went through VAR's tokenizer.
-    assert.deepEqual(signals.map(({ images }) => images), signals.map(() => ({ own: 4, photographs: 1, outliers: 2 })));
-    const path = join(out, "likelihoods-var.json");
-    const { result }: { result: LikelihoodFigures } = JSON.parse(await Deno.readTextFile(path));
-    assert.deepEqual(result.images, { test: 4, fit: 8 });
-    assert.deepEqual(Object.keys(result.cases), ["nothing", "class", "tokens", "both"]);
-    // Untrained encoders find next to none of the tokens.
-    assert.ok(result.cases.both.margin > 0 && result.cases.both.margin > result.cases.class.margin + 0.5);
-    const cheap = join(out, "budgets-var.json");
-    const { result: cheaper }: { result: BudgetFigures } = JSON.parse(await Deno.readTextFile(cheap));
-    assert.deepEqual(cheaper.budgets.map(({ budget, top }) => ({ budget, top })), budgets);
-    assert.ok(cheaper.budgets[0].flops > cheaper.budgets[1].flops);
-    for (const { kept, first, fitted } of cheaper.budgets) {
-      assert.ok(kept >= first && Object.keys(fitted).length === 4);
-    }
-    assert.match(text, /\| VAR, true tokens \| 10, 1 \|/);
-    lines.length = 0;
-    await run("signals", "likelihoods", "budgets");
-    assert.equal(lines.filter((line) => line.endsWith(": is there")).length, 5);
-    // Other numbers of images are measured anew.
-    lines.length = 0;
-    await measureMatched({ ...options, fit: 1, parts: ["signals"], log: (line) => lines.push(line) });
-    assert.equal(lines.filter((line) => line.endsWith(": is there")).length, 1);
-  });
-});
 
 Deno.test("comparedBudgets are settings that calibrate --budget chooses from", () => {
   for (const settings of comparedBudgets) {
