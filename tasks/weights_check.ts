@@ -8,7 +8,7 @@ import {
   type CheckSetResult,
   type PlannedVariant,
 } from "../generation/check/check_set.ts";
-import { expectedOf, numberOf, titleOf } from "../generation/check/judge.ts";
+import { type ClassesFound, expectedOf, numberOf, titleOf } from "../generation/check/judge.ts";
 import { maxSeed } from "../models/sampling.ts";
 import { formatBytes } from "../util/bytes.ts";
 import { anyText, listOf, real, whole } from "../util/options.ts";
@@ -65,16 +65,28 @@ function planText(plan: readonly PlannedVariant[]): string {
 function variantTable(variants: readonly CheckedVariant[]): string {
   const nats = (value: number | undefined) => value === undefined ? "-" : value.toFixed(2);
   return textTable(
-    ["variant", "images", "tokens found", "QuantLoss", "nats drawn", "nats found", "margin", "seconds"],
-    variants.map(({ variant, images, tokensRecovered, quantLoss, drawnNats, foundNats, margin, seconds }) => [
+    ["variant", "images", "tokens found", "QuantLoss", "nats drawn", "nats found", "margin", "class kept", "seconds"],
+    variants.map(({ variant, images, tokensRecovered, quantLoss, drawnNats, foundNats, margin, classes, seconds }) => [
       variant,
       String(images),
       `${(100 * tokensRecovered).toFixed(1)} %`,
       quantLoss.toPrecision(3),
       ...[drawnNats, foundNats, margin].map(nats),
+      classes === undefined ? "-" : `${classes.kept} of ${classes.images}`,
       seconds.toFixed(1),
     ]),
   );
+}
+
+/** What became of the classes of all images, beside chance; empty where none were inferred. */
+function classesText(variants: readonly CheckedVariant[]): string {
+  const found = variants.flatMap(({ classes }) => classes ?? []);
+  if (found.length === 0) return "";
+  const sum = (value: (of: ClassesFound) => number) => found.reduce((total, one) => total + value(one), 0);
+  const images = sum((one) => one.images), chance = sum((one) => one.images * one.chance) / images;
+  return `classes: the own one is kept in ${sum(({ kept }) => kept)} of ${images} images (by chance in ${
+    (100 * chance).toPrecision(2)
+  } %), and likeliest in ${sum(({ first }) => first)}; calibrate --budget keeps more, or fewer\n\n`;
 }
 
 function comparisonTable({ comparisons }: CheckSetResult): string {
@@ -91,7 +103,7 @@ function comparisonTable({ comparisons }: CheckSetResult): string {
 }
 
 function show(result: CheckSetResult, progress: Progress): void {
-  progress.print(variantTable(result.variants) + "\n");
+  progress.print(variantTable(result.variants) + "\n" + classesText(result.variants));
   if (result.comparisons.length > 0) progress.print(comparisonTable(result) + "\n");
   progress.print(result.summary + "\n");
 }

@@ -15,7 +15,15 @@ import type { ModelSet } from "../../models/model_set.ts";
 import { familyNamed } from "../../models/registry.ts";
 import { generationMemory, requireMemory } from "../memory.ts";
 import { figuresOf } from "./figures.ts";
-import { type Comparison, judge, type Judgement, marginOf, type TrialVerdict } from "./judge.ts";
+import {
+  type ClassesFound,
+  classesFound,
+  type Comparison,
+  judge,
+  type Judgement,
+  marginOf,
+  type TrialVerdict,
+} from "./judge.ts";
 import { type TrialImage, Trials } from "./trials.ts";
 
 /** What to check, and for how long. */
@@ -71,6 +79,8 @@ export interface CheckedVariant {
   readonly margin?: number;
   /** Drawing, finding and scoring, loading included. */
   readonly seconds: number;
+  /** What became of the classes of its images; undefined before verdicts, and where they need no classes. */
+  readonly classes?: ClassesFound;
 }
 
 /** The result of a check. */
@@ -278,9 +288,11 @@ class Check {
     for await (const line of tracer.attribute(named, { signal })) {
       const image = byName.get(line.image);
       if (image === undefined || isUnreadable(line)) throw new Error(`${line.image}: expected a verdict, got none`);
-      const { label, finding, confidence } = line;
+      const { label, finding, confidence } = line, { variant, family } = image;
       const labelFamily = tracer.labels.familyOf(label);
-      this.verdicts.push({ variant: image.variant, family: image.family, label, labelFamily, finding, confidence });
+      const top = line.classes?.[family]?.top, own = top?.findIndex((one) => one.class === image.class);
+      const classes = top && { kept: top.length, ...own !== -1 && { own } };
+      this.verdicts.push({ variant, family, label, labelFamily, finding, confidence, ...classes && { classes } });
     }
   }
 
@@ -299,6 +311,10 @@ class Check {
       foundNats: mean(({ foundNats }) => foundNats),
       margin: marginOf(own)?.value,
       seconds: this.#secondsOf.get(name) ?? 0,
+      classes: classesFound(
+        this.verdicts.filter(({ variant }) => variant === name),
+        this.set.variantFacts(name).classes,
+      ),
     };
   }
 }

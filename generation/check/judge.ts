@@ -16,6 +16,16 @@ export interface TrialVerdict {
   readonly labelFamily: FamilyName | null;
   readonly finding: string;
   readonly confidence: number | null;
+  /** Classes that were inferred under the image's family; undefined where none were. */
+  readonly classes?: InferredClasses;
+}
+
+/** How an inference of classes ended, of an image whose class is known. */
+export interface InferredClasses {
+  /** Number of classes that were kept. */
+  readonly kept: number;
+  /** Place of the image's own class among them, 0 for the likeliest; undefined where it was not kept. */
+  readonly own?: number;
 }
 
 /** A measured value beside a figure. */
@@ -62,6 +72,27 @@ export function marginOf(images: readonly TrialImage[]): { value: number; images
     return others.length === 0 || nats[variant] === undefined ? [] : [Math.min(...others) - nats[variant]];
   });
   return margins.length === 0 ? undefined : { value: quantile(margins, 0.5), images: margins.length };
+}
+
+/** Of images whose classes were inferred: how many kept their own class, and had it first, and what chance would keep. */
+export interface ClassesFound {
+  readonly images: number;
+  readonly kept: number;
+  readonly first: number;
+  /** Share of images, 0 to 1, that keep their own class where classes are kept at random. */
+  readonly chance: number;
+}
+
+/** What became of the classes of a variant's images; undefined where none were inferred. `classes` is how many there are. */
+export function classesFound(verdicts: readonly TrialVerdict[], classes: number): ClassesFound | undefined {
+  const inferred = verdicts.flatMap((verdict) => verdict.classes ?? []);
+  if (inferred.length === 0) return undefined;
+  return {
+    images: inferred.length,
+    kept: inferred.filter(({ own }) => own !== undefined).length,
+    first: inferred.filter(({ own }) => own === 0).length,
+    chance: inferred.reduce((sum, { kept }) => sum + kept / classes, 0) / inferred.length,
+  };
 }
 
 /** A measured quantity, and the number of images that it is from; undefined where nothing was measured. */

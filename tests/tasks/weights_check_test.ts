@@ -8,6 +8,10 @@ Deno.test("weights check: tables, the result in words, and its exit code", async
   const { code, stdout, stderr } = await runTask("weights", root, "check", ...args);
   assert.equal(code, 0, stderr + stdout);
   assert.match(stdout, /^variant +images +tokens found .*\nrarb +1 +\d/);
+  assert.match(
+    stdout,
+    /\nclasses: the own one is kept in \d of 2 images \(by chance in \d+ %\), and likeliest in \d; /,
+  );
   assert.match(stdout, /\nrar: share of tokens found again +1 .* within\n/);
   assert.match(stdout, /\nThis installation would find its own images, as far as 2 images of rarb, var16 can tell/);
   assert.match(stderr, /plan, at most 10 minutes: rarb \(0\.12 GFLOP an image\), var16/);

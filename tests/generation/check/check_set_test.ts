@@ -25,6 +25,12 @@ Deno.test("checkSet() finds the embedded set's own images, cheapest variants fir
   assert.ok(plans[0][0].seconds === undefined && plans[1][0].seconds! > 0);
   assert.deepEqual(Object.keys(result.images.find(({ variant }) => variant === "rarb")!.nats).sort(), ["rarb", "rarl"]);
   assert.equal(result.verdicts.length, 6);
+  // The embedded set's classes are found in most images; half of its ten are kept.
+  const found = result.variants.map(({ classes }) => classes!);
+  const sum = (name: "images" | "kept" | "first") => found.reduce((total, one) => total + one[name], 0);
+  assert.equal(sum("images"), 6);
+  assert.ok(sum("kept") >= sum("first") && sum("first") >= 3, JSON.stringify(found));
+  assert.ok(found.every(({ chance }) => chance > 0 && chance <= 0.5), JSON.stringify(found));
   assert.deepEqual([result.isCalibrated, result.withEncoder, result.left], [true, ["rar", "var"], []]);
 });
 

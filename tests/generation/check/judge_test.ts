@@ -1,7 +1,14 @@
 /** What a check makes of its numbers: ranges, shares of verdicts, and words. */
 import assert from "node:assert/strict";
 import type { Figure } from "../../../generation/check/figures.ts";
-import { type Checked, judge, marginOf, type TrialVerdict } from "../../../generation/check/judge.ts";
+import {
+  type Checked,
+  classesFound,
+  type InferredClasses,
+  judge,
+  marginOf,
+  type TrialVerdict,
+} from "../../../generation/check/judge.ts";
 import type { TrialImage } from "../../../generation/check/trials.ts";
 
 function image(variant: string, numbers: Partial<TrialImage> = {}): TrialImage {
@@ -85,4 +92,22 @@ Deno.test("judge() without figures, and without a calibration, says so", () => {
   const { result, summary } = judge(undefined, checked);
   assert.equal(result, "unknown");
   assert.match(summary, /cannot be said: there are no figures of this set .*deno task calibrate comes next/);
+});
+
+Deno.test("classesFound() counts images that keep their class, and says what chance would keep", () => {
+  const verdict = {
+    variant: "rarb",
+    family: "rar",
+    label: "rarb",
+    labelFamily: "rar",
+    finding: "variant",
+    confidence: 1,
+  };
+  const of = (...classes: readonly (InferredClasses | undefined)[]) =>
+    classesFound(classes.map((classes) => ({ ...verdict, classes })), 10);
+  assert.equal(of(), undefined);
+  assert.equal(of(undefined), undefined);
+  assert.deepEqual(of({ kept: 3, own: 0 }, undefined, { kept: 1 }, { kept: 2, own: 1 }, { kept: 2 }), {
+    ...{ images: 4, kept: 2, first: 1, chance: 0.2 },
+  });
 });
