@@ -11,6 +11,9 @@ export interface Result {
   readonly stderr: string;
 }
 
+/** The words of tasks' commands. */
+const words = new Map<string, Promise<string[]>>();
+
 /** Starts `deno task <task>` in a folder, without the `deno task` around it, which swallows signals. */
 export async function spawnTask(
   task: string,
@@ -20,7 +23,9 @@ export async function spawnTask(
   stdin: "inherit" | "piped" = "inherit",
 ): Promise<Deno.ChildProcess> {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
-  const [run, ...rest] = (await wordsOf(tasks[task])).slice(1)
+  // Asked for once: the answer takes a process of its own.
+  if (!words.has(task)) words.set(task, wordsOf(tasks[task]));
+  const [run, ...rest] = (await words.get(task)!).slice(1)
     .map((arg) => (arg.endsWith(".ts") ? join(root, arg) : arg));
   return new Deno.Command(Deno.execPath(), {
     args: [run, "--config", join(root, "deno.json"), "--no-check", ...rest, ...args],
